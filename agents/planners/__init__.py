@@ -1,0 +1,1 @@
+"""Searches over action sequences. A planner sees a cost function, never a model or a world."""

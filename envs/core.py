@@ -1,0 +1,342 @@
+"""The contract of every world: goals, exact snapshots, one seed for a whole episode, and actions that are checked.
+
+``GoalEnv`` holds what all worlds share (episode bookkeeping, rewards, pixels, snapshots); a world fills in the hooks
+at the end of the class. It follows Gymnasium-Robotics' GoalEnv in keys and ``compute_reward``, so that HER and every
+published baseline run on it unchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.registry import TaskSpec, unknown_name
+from envs.splits import SPLITS, EpisodeSpec
+
+Observation = dict[str, NDArray[Any]]
+REWARDS = ("sparse", "dense")
+_MAX_REDRAWS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeDraw:
+    """What a seed decides before the first step.
+
+    Attributes:
+        start: full physics state at the start (whatever ``_set_physics`` takes).
+        goal: full physics state at the goal; its picture is the goal image.
+        reference_steps: control steps that a good solution takes; the budget is max(50, twice this).
+        world: layout and variation parameters by name, numeric; ``_set_world`` applies them.
+    """
+
+    start: NDArray[np.float64]
+    goal: NDArray[np.float64]
+    reference_steps: int
+    world: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """An episode at one moment, complete: restoring it and taking the same actions gives the same bytes."""
+
+    draw: EpisodeDraw
+    physics: NDArray[np.float64]
+    num_steps: int
+    rng: Mapping[str, Any]
+
+
+class Behaviour(Protocol):
+    """A scripted policy that collects data or shows that a task can be solved. May look inside the world."""
+
+    def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
+        """Starts an episode of ``env`` (already reset). All randomness comes from ``rng``."""
+        ...
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """Returns one control action [A] within the bounds."""
+        ...
+
+
+class InvalidActionError(ValueError):
+    """An action of the wrong shape, not finite, or outside the bounds; the world is unchanged."""
+
+
+class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
+    """A goal-reaching world.
+
+    Observations are a dict of ``observation`` (low-dimensional state as a sensor would give it), ``achieved_goal``
+    and ``desired_goal`` (task units, float64), and with ``pixels=size`` also ``pixels`` and ``goal_pixels``
+    (uint8 [size, size, 3]). ``terminated`` is always False: the world runs on after a success; ``truncated`` says
+    that the episode's budget is used up. ``info`` holds ``is_success``, ``distance`` (task units, lower is better)
+    and ``violation`` (a keep-out rule is broken now), and at reset also ``budget`` and ``reference_steps`` [control steps].
+
+    ``reset(seed=s)`` alone fixes everything about an episode of the default stratum and split;
+    ``options={"stratum": ..., "split": ...}`` asks for others.
+
+    Args:
+        task: the spec it was registered with.
+        pixels: side of the square frames, or None for none.
+        reward: ``sparse`` (0 on success, else -1) or ``dense`` (minus the distance).
+        render_mode: ``rgb_array`` or None.
+        render_size: side of the frames that ``render`` returns.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
+    observation_space: spaces.Dict  # pyright: ignore[reportIncompatibleVariableOverride]
+    action_space: spaces.Box  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __init__(
+        self,
+        task: TaskSpec,
+        *,
+        action_space: spaces.Box,
+        observation_size: int,
+        goal_size: int,
+        pixels: int | None = None,
+        reward: str = "sparse",
+        render_mode: str | None = None,
+        render_size: int = 256,
+    ) -> None:
+        if reward not in REWARDS:
+            raise unknown_name("reward", reward, REWARDS)
+        if pixels is not None and not 16 <= pixels <= 1024:
+            raise ValueError(f"pixels is the side of a frame, 16 to 1024 or None, got {pixels}.")
+        if render_mode not in (None, "rgb_array"):
+            raise unknown_name("render_mode", str(render_mode), ("rgb_array",))
+        self.task, self.pixels, self.reward = task, pixels, reward
+        self.render_mode, self.render_size = render_mode, render_size
+        self.action_space = action_space
+        box = {
+            "observation": _unbounded(observation_size),
+            "achieved_goal": _unbounded(goal_size),
+            "desired_goal": _unbounded(goal_size),
+        }
+        if pixels is not None:
+            frame = spaces.Box(0, 255, (pixels, pixels, 3), np.uint8)
+            box |= {"pixels": frame, "goal_pixels": frame}
+        self.observation_space = spaces.Dict(box)
+        self._draw: EpisodeDraw | None = None
+        self._num_steps = 0
+        self._desired_goal = np.zeros(goal_size)
+        self._goal_frame: NDArray[np.uint8] | None = None
+
+    # -- Gymnasium ---------------------------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Starts an episode; a draw whose start already satisfies the success rule is drawn again."""
+        super().reset(seed=seed)
+        options = dict(options or {})
+        stratum = options.pop("stratum", self.task.strata[0])
+        split = options.pop("split", "train")
+        if stratum not in self.task.strata:
+            raise unknown_name(f"stratum of {self.task.id}", stratum, self.task.strata)
+        if split not in SPLITS:
+            raise unknown_name("split", split, SPLITS)
+        for _ in range(_MAX_REDRAWS):
+            self._begin(self._draw_episode(self.np_random, stratum=stratum, split=split))
+            if not self._is_success_now():
+                break
+        else:
+            raise RuntimeError(f"{self.task.id}: {_MAX_REDRAWS} draws of stratum {stratum!r} were solved at the start.")
+        info = self._info() | {"budget": self.budget, "reference_steps": self.draw.reference_steps}
+        return self._observe(), info
+
+    def step(self, action: NDArray[Any]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Takes one control step.
+
+        Raises:
+            InvalidActionError: wrong shape, NaN, or out of bounds; the world is unchanged.
+        """
+        return self.advance(np.asarray(action)[None])
+
+    def advance(
+        self, actions: NDArray[Any], *, pixels: bool = True
+    ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Takes control steps [K, A] and looks at the world after the last; a violation in any of them is reported.
+
+        ``pixels=False`` leaves the frames out of the observation, for those who only need the state.
+        """
+        violated = False
+        for action in [self._checked(action) for action in actions]:
+            self._step_physics(action)
+            self._num_steps += 1
+            violated |= self._violated()
+        observation, info = self._observe(pixels=pixels), self._info() | {"violation": violated}
+        reward = float(self.compute_reward(observation["achieved_goal"], observation["desired_goal"], info))
+        return observation, reward, False, self._num_steps >= self.budget, info
+
+    def render(self) -> NDArray[np.uint8]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Returns the present frame, uint8 [render_size, render_size, 3]."""
+        return self._frame(self.render_size)
+
+    def compute_reward(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any], info: Any) -> NDArray[np.float64]:
+        """Returns the reward of ``achieved_goal`` [..., G] for ``desired_goal`` [..., G], one a row; ``info`` is not used."""
+        del info
+        if self.reward == "dense":
+            return -self.distance(achieved_goal, desired_goal)
+        return self.is_success(achieved_goal, desired_goal).astype(np.float64) - 1.0
+
+    # -- episodes and snapshots --------------------------------------------------------------------------------
+
+    @property
+    def draw(self) -> EpisodeDraw:
+        """The present episode's draw.
+
+        Raises:
+            RuntimeError: before the first reset.
+        """
+        if self._draw is None:
+            raise RuntimeError(f"{self.task.id}: call reset() first.")
+        return self._draw
+
+    @property
+    def budget(self) -> int:
+        """Control steps of the present episode (PROTOCOL 1.5)."""
+        return min(self.task.max_steps, max(50, 2 * self.draw.reference_steps))
+
+    def snapshot(self) -> State:
+        """Returns the episode as it is now."""
+        return State(self.draw, self._get_physics().copy(), self._num_steps, self.np_random.bit_generator.state)
+
+    def restore(self, state: State) -> Observation:
+        """Puts the world into a state that ``snapshot`` of any instance of this task gave, and returns its observation."""
+        if self._draw is not state.draw:
+            self._begin(state.draw)
+        self._set_physics(state.physics)
+        self._num_steps = state.num_steps
+        self.np_random.bit_generator.state = dict(state.rng)
+        return self._observe()
+
+    def goal_frame(self, size: int) -> NDArray[np.uint8]:
+        """Returns the goal as a picture, uint8 [size, size, 3]; the world stays as it is."""
+        now = self._get_physics().copy()
+        self._set_physics(self.draw.goal)
+        frame = self._frame(size)
+        self._set_physics(now)
+        return frame
+
+    def _begin(self, draw: EpisodeDraw) -> None:
+        self._draw, self._num_steps = draw, 0
+        self._set_world(draw.world)
+        self._set_physics(draw.goal)
+        self._desired_goal = self._achieved_goal()
+        self._goal_frame = self._frame(self.pixels) if self.pixels else None
+        self._set_physics(draw.start)
+
+    def _observe(self, *, pixels: bool = True) -> Observation:
+        observation: Observation = {
+            "observation": self._observation(),
+            "achieved_goal": self._achieved_goal(),
+            "desired_goal": self._desired_goal.copy(),
+        }
+        if pixels and self.pixels and self._goal_frame is not None:
+            observation["pixels"] = self._frame(self.pixels)
+            observation["goal_pixels"] = self._goal_frame.copy()
+        return observation
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "is_success": self._is_success_now(),
+            "distance": float(self.distance(self._achieved_goal(), self._desired_goal)),
+            "violation": self._violated(),
+        }
+
+    def _is_success_now(self) -> bool:
+        return bool(self.is_success(self._achieved_goal(), self._desired_goal))
+
+    def _checked(self, action: NDArray[Any]) -> NDArray[np.float64]:
+        space = self.action_space
+        values = np.asarray(action, dtype=np.float64)
+        if values.shape != space.shape:
+            raise InvalidActionError(f"{self.task.id}: an action has shape {space.shape}, got {values.shape}.")
+        # Float32 policies overshoot a bound by rounding; anything beyond that is a mistake worth hearing about.
+        if not (
+            np.isfinite(values).all() and (values >= space.low - 1e-5).all() and (values <= space.high + 1e-5).all()
+        ):
+            raise InvalidActionError(
+                f"{self.task.id}: an action is finite and within {space.low.tolist()} to {space.high.tolist()}, "
+                f"got {values.tolist()}. Clip it first."
+            )
+        return np.clip(values, space.low, space.high)
+
+    # -- what a world fills in ---------------------------------------------------------------------------------
+
+    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+        """Returns the distance to the goal in task units, [..., G] and [..., G] to [...]. Lower is better."""
+        raise NotImplementedError
+
+    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+        """Returns whether the task's success rule holds, [..., G] and [..., G] to [...]."""
+        raise NotImplementedError
+
+    def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
+        """Draws start, goal and world of an episode. Uses ``rng`` only."""
+        raise NotImplementedError
+
+    def _set_world(self, world: Mapping[str, NDArray[Any]]) -> None:
+        """Applies layout and variation parameters. Worlds without any need not implement it."""
+
+    def _get_physics(self) -> NDArray[np.float64]:
+        raise NotImplementedError
+
+    def _set_physics(self, physics: NDArray[np.float64]) -> None:
+        raise NotImplementedError
+
+    def _step_physics(self, action: NDArray[np.float64]) -> None:
+        raise NotImplementedError
+
+    def _observation(self) -> NDArray[np.float64]:
+        raise NotImplementedError
+
+    def _achieved_goal(self) -> NDArray[np.float64]:
+        raise NotImplementedError
+
+    def _violated(self) -> bool:
+        return False
+
+    def _frame(self, size: int) -> NDArray[np.uint8]:
+        raise NotImplementedError
+
+
+class ActionBlock(gymnasium.Wrapper[Observation, NDArray[Any], Observation, NDArray[Any]]):
+    """A world at the rate of a world model: one step is one block of the task (``TaskSpec.action_block`` control steps).
+
+    Actions are the block's ``actions_per_block`` distinct actions in a row, [actions_per_block * A], each held.
+    The observation, reward and info are those after the last control step of the block; ``truncated`` is also.
+    """
+
+    def __init__(self, env: GoalEnv) -> None:
+        super().__init__(env)
+        self.goal_env = env
+        self.num_actions = env.task.actions_per_block
+        self.hold = env.task.action_block // env.task.actions_per_block
+        low, high = env.action_space.low, env.action_space.high
+        self.action_space = spaces.Box(
+            np.tile(low, self.num_actions), np.tile(high, self.num_actions), dtype=np.float32
+        )
+
+    def step(self, action: NDArray[Any]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Takes one block of control steps."""
+        actions = np.asarray(action).reshape(self.num_actions, -1).repeat(self.hold, axis=0)
+        return self.goal_env.advance(actions)
+
+    def compute_reward(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any], info: Any) -> NDArray[np.float64]:
+        """Returns ``GoalEnv.compute_reward``; HER asks the outermost wrapper for it."""
+        return self.goal_env.compute_reward(achieved_goal, desired_goal, info)
+
+
+def reset_to(env: GoalEnv, spec: EpisodeSpec) -> tuple[Observation, dict[str, Any]]:
+    """Starts exactly the episode that ``spec`` names."""
+    return env.reset(seed=spec.seed, options=spec.options)
+
+
+def _unbounded(size: int) -> spaces.Box:
+    return spaces.Box(-np.inf, np.inf, (size,), np.float64)

@@ -1,0 +1,1 @@
+"""Mazes: PointMaze (force-controlled) and TwoRoom (displacement-controlled)."""

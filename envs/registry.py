@@ -1,0 +1,148 @@
+"""The only registry of the project: which tasks exist, what they promise, and how to make one.
+
+Worlds are registered with Gymnasium (``gymnasium.make`` finds them after ``import envs``); this module adds what a
+benchmark must know beyond that, as a frozen ``TaskSpec``. Registering imports nothing: entry points are strings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+
+if TYPE_CHECKING:
+    from envs.core import Behaviour, GoalEnv
+
+
+class UnknownNameError(KeyError):
+    """A name that is not registered; the message says what is near it."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> UnknownNameError:
+    """Returns the error for a name that is not among ``allowed``, with the nearest one as a suggestion."""
+    names = sorted(allowed)
+    short = {candidate.split("/")[-1]: candidate for candidate in names}
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) or [
+        short[match] for match in difflib.get_close_matches(name.split("/")[-1], list(short), n=1, cutoff=0.4)
+    ]
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSpec:
+    """What a task promises.
+
+    Attributes:
+        id: Gymnasium id with a version; physics, reward, success or picture changed means a new version.
+        family: the folder of ``envs/`` that it lives in.
+        entry_point: ``module:Class`` of the ``GoalEnv``.
+        kwargs: keyword arguments of the class that make this task of it.
+        control_dt: seconds between two actions [s].
+        action_block: control steps in one model step (the frames that a world model skips).
+        actions_per_block: distinct actions in a block; each is held for ``action_block / actions_per_block`` steps.
+        max_steps: the longest episode budget that a draw may have [control steps].
+        strata: names of the distance strata, near to far.
+        success: the success rule in words.
+        behaviours: name to ``module:Class`` of the scripted behaviours; ``expert`` is the one that solves the task.
+        default_behaviour: the reward-free behaviour that the suite's datasets are made with.
+        physics: the simulator and the version that the traces hold for.
+        tags: for selecting sets of tasks.
+    """
+
+    id: str
+    family: str
+    entry_point: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    control_dt: float
+    action_block: int = 1
+    actions_per_block: int = 1
+    max_steps: int
+    strata: tuple[str, ...] = ("near", "medium", "far")
+    success: str
+    behaviours: Mapping[str, str] = field(default_factory=dict)
+    default_behaviour: str = "random"
+    physics: str
+    tags: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if self.action_block % self.actions_per_block:
+            raise ValueError(
+                f"{self.id}: action_block {self.action_block} is no multiple of "
+                f"actions_per_block {self.actions_per_block}."
+            )
+        if self.default_behaviour not in self.behaviours:
+            raise unknown_name("behaviour", self.default_behaviour, self.behaviours)
+
+    def behaviour(self, name: str | None = None) -> Behaviour:
+        """Returns a new behaviour policy of the task, by default the one its datasets are made with."""
+        name = name or self.default_behaviour
+        if name not in self.behaviours:
+            raise unknown_name(f"behaviour of {self.id}", name, self.behaviours)
+        return load_entry_point(self.behaviours[name])()
+
+
+_TASKS: dict[str, TaskSpec] = {}
+
+
+def register(spec: TaskSpec) -> None:
+    """Registers a task with this suite and with Gymnasium. Registering the same spec twice does nothing.
+
+    Raises:
+        ValueError: another spec already has this id.
+    """
+    known = _TASKS.get(spec.id)
+    if known == spec:
+        return
+    if known is not None:
+        raise ValueError(f"Task {spec.id!r} is registered already, with another spec. Give it a new version.")
+    _TASKS[spec.id] = spec
+    gymnasium.register(
+        id=spec.id,
+        entry_point=spec.entry_point,
+        kwargs={"task": spec, **spec.kwargs},
+        disable_env_checker=True,
+        order_enforce=False,
+    )
+
+
+def get_task(task_id: str) -> TaskSpec:
+    """Returns the spec of a task. ``package.module:Name-v0`` imports the module first, as in Gymnasium.
+
+    Raises:
+        UnknownNameError: no such task; the message suggests the nearest id.
+    """
+    module, _, name = task_id.rpartition(":")
+    if module:
+        importlib.import_module(module)
+    if name not in _TASKS:
+        raise unknown_name("task", name, _TASKS)
+    return _TASKS[name]
+
+
+def list_tasks(*, family: str | None = None, tag: str | None = None) -> list[TaskSpec]:
+    """Returns the registered tasks in the order of their ids, optionally of one family or with one tag."""
+    return [
+        spec
+        for _, spec in sorted(_TASKS.items())
+        if (family is None or spec.family == family) and (tag is None or tag in spec.tags)
+    ]
+
+
+def make(task_id: str, **kwargs: Any) -> GoalEnv:
+    """Makes the world of a task. Keyword arguments are those of ``GoalEnv`` (``pixels=64``, ``reward=...``) and its class."""
+    spec = get_task(task_id)
+    return load_entry_point(spec.entry_point)(task=spec, **{**spec.kwargs, **kwargs})
+
+
+def load_entry_point(entry_point: str) -> Any:
+    """Returns the object that ``module:name`` stands for."""
+    module, _, name = entry_point.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,82 @@
+"""Seeded episode specs: which episodes exist, and why no split can leak into another.
+
+The seed of an episode is a hash of everything that names it (PROTOCOL 1.1). Splits are therefore disjoint by
+construction, and the private one cannot be foreseen without its secret.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+from typing import Any
+
+from envs.registry import get_task, unknown_name
+
+SPLITS = ("train", "validation", "test", "private")
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeSpec:
+    """Names one episode: all agents that are given it meet the same start, goal, world and noise.
+
+    Attributes:
+        task_id: versioned task id.
+        split: one of ``SPLITS``.
+        stratum: distance stratum of the task.
+        index: 0, 1, 2, ... within task, split and stratum.
+        salt: secret of the private split; empty for the public ones. Never shown or stored.
+    """
+
+    task_id: str
+    split: str
+    stratum: str
+    index: int
+    salt: bytes = field(default=b"", repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.split not in SPLITS:
+            raise unknown_name("split", self.split, SPLITS)
+        if (self.split == "private") != bool(self.salt):
+            raise ValueError("The private split needs a salt, and only the private split has one.")
+        if self.index < 0:
+            raise ValueError(f"An episode index is 0 or more, got {self.index}.")
+
+    @property
+    def key(self) -> str:
+        """The episode's name in files and tables."""
+        return f"{self.task_id}|{self.split}|{self.stratum}|{self.index}"
+
+    @property
+    def seed(self) -> int:
+        """Seed of the world: 63 bits of SHA-256 (HMAC-SHA-256 with the salt) of the key."""
+        return self._digest("world")
+
+    @property
+    def planner_seed(self) -> int:
+        """Seed of whatever noise an agent needs in this episode: the same for all agents."""
+        return self._digest("planner")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The ``options`` of ``GoalEnv.reset`` that go with the seed."""
+        return {"stratum": self.stratum, "split": self.split}
+
+    def _digest(self, purpose: str) -> int:
+        message = f"{self.key}|{purpose}".encode()
+        digest = (
+            hmac.new(self.salt, message, hashlib.sha256).digest() if self.salt else hashlib.sha256(message).digest()
+        )
+        return int.from_bytes(digest[:8], "big") >> 1
+
+
+def episode_specs(
+    task_id: str, split: str, num_episodes: int, *, strata: tuple[str, ...] | None = None, salt: bytes = b""
+) -> list[EpisodeSpec]:
+    """Returns ``num_episodes`` specs for each stratum (all of the task's by default), stratum by stratum."""
+    spec = get_task(task_id)
+    strata = strata or spec.strata
+    for stratum in strata:
+        if stratum not in spec.strata:
+            raise unknown_name(f"stratum of {spec.id}", stratum, spec.strata)
+    return [EpisodeSpec(spec.id, split, stratum, index, salt) for stratum in strata for index in range(num_episodes)]

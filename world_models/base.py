@@ -1,0 +1,92 @@
+"""The world model contract: encode a frame, predict the next latent, say what the losses are. Nothing else.
+
+Shape letters: B problems or samples, S candidate plans, H horizon in model steps, K frames of history, T time,
+A action size of a model step, D latent size. A latent is [..., D] (vector) or [..., P, D] (P positions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class TrajectoryBatch:
+    """Windows of a dataset as tensors.
+
+    Attributes:
+        observations: what the encoder takes, by key: ``pixels`` uint8 [B, T, size, size, 3] or ``observation`` float32 [B, T, O].
+        actions: normalised model-step actions [B, T-1, A]; action t leads from frame t to t+1.
+        state: true low-dimensional state [B, T, O], for probes only: no model may train on it unless it is a state twin.
+    """
+
+    observations: Mapping[str, Tensor]
+    actions: Tensor
+    state: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a model knows when planning starts: the last K latents and the K-1 actions between them.
+
+    Attributes:
+        latents: [B, K, *latent], oldest first.
+        actions: [B, K-1, A] normalised model-step actions.
+    """
+
+    latents: Tensor
+    actions: Tensor
+
+
+@runtime_checkable
+class WorldModel(Protocol):
+    """A learned model of a world. Actions are model-step actions in normalised units (mean 0, std 1 over the data)."""
+
+    observation_key: str  # which observation it encodes: "pixels" or "observation"
+    history: int  # frames of context K that predict() can use
+    action_size: int
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """Encodes single observations [N, ...] (uint8 frames or state) into latents [N, *latent]."""
+        ...
+
+    def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Predicts the next latent [N, *latent] from latents [N, K, *latent] and actions [N, K, A]; the last action is the present one."""
+        ...
+
+    def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Returns the weighted, named loss terms of a batch (scalars); training minimises their sum."""
+        ...
+
+
+def rollout(model: WorldModel, context: Context, actions: Tensor) -> Tensor:
+    """Imagines the futures of candidate plans.
+
+    Args:
+        model: any world model.
+        context: B problems.
+        actions: candidates [B, S, H, A].
+
+    Returns:
+        Predicted latents [B, S, H, *latent]: entry h is the latent after action h. Differentiable in ``actions``.
+    """
+    num_problems, num_samples, horizon, action_size = actions.shape
+    known = context.latents.shape[1]
+    latent_shape = context.latents.shape[2:]
+    latents = context.latents[:, None].expand(-1, num_samples, *context.latents.shape[1:])
+    latents = latents.reshape(num_problems * num_samples, known, *latent_shape)
+    past = context.actions[:, None].expand(-1, num_samples, -1, -1)
+    past = past.reshape(num_problems * num_samples, known - 1, action_size)
+    future = actions.reshape(num_problems * num_samples, horizon, action_size)
+    all_actions = torch.cat([past, future], dim=1)
+    window = list(latents.unbind(1))
+    for step in range(horizon):
+        last = known + step
+        first = max(0, last - model.history)
+        window.append(model.predict(torch.stack(window[first:last], dim=1), all_actions[:, first:last]))
+    imagined = torch.stack(window[known:], dim=1)
+    return imagined.reshape(num_problems, num_samples, horizon, *latent_shape)
