@@ -1,0 +1,21 @@
+"""``jepabench check-env``: does a world keep its promises?"""
+
+from __future__ import annotations
+
+import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("task", help="task id, also package.module:Name-v0 for a world of your own")
+    parser.add_argument("--episodes", type=int, default=20, help="episodes a stratum for the expert and the floors")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb; exit code 1 if a check failed."""
+    import envs  # noqa: F401  (registers the tasks)
+    from envs.checker import check_env
+
+    card = check_env(options.task, num_episodes=options.episodes)
+    print(card.text())
+    return 0 if card.passed else 1

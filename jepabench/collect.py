@@ -1,0 +1,37 @@
+"""``jepabench collect``: a dataset of a task."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("task", help="task id, e.g. jepabench/TwoRoom-v1")
+    parser.add_argument("path", type=Path, help="folder of the dataset; continued if half done")
+    parser.add_argument("--episodes", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=30, help="model steps an episode")
+    parser.add_argument("--behaviour", help="scripted behaviour; the task's default if not given")
+    parser.add_argument("--split", default="train", choices=("train", "validation", "test"))
+    parser.add_argument("--pixels", type=int, default=64, help="side of the frames, 0 for none")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--export-minari", metavar="ID", help="also write it as a Minari dataset with this id")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    from envs.collect import collect
+
+    dataset = collect(
+        options.task, options.path, num_episodes=options.episodes, num_steps=options.steps, behaviour=options.behaviour,
+        split=options.split, pixels=options.pixels or None, num_workers=options.workers,
+    )  # fmt: skip
+    manifest = dataset.manifest
+    print(f"{options.path}: {manifest.num_episodes} episodes, {manifest.num_frames} frames, fingerprint {manifest.fingerprint}")
+    if options.export_minari:
+        from envs.exchange import export_minari
+
+        export_minari(dataset, options.export_minari)
+        print(f"Minari dataset {options.export_minari}")
+    return 0

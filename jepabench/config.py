@@ -1,0 +1,96 @@
+"""Composes configuration: Hydra reads the YAML groups and the overrides, errors come back as sentences."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from envs.registry import unknown_name
+
+CONF = Path(__file__).parent / "conf"
+
+
+class ConfigError(ValueError):
+    """A configuration key, group or value that does not exist; the message says what does."""
+
+
+def options(group: str) -> list[str]:
+    """Returns the presets of a group ("suite", "agent", "world_model")."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def compose_root(overrides: Sequence[str]) -> dict[str, Any]:
+    """Composes ``conf/root.yaml`` with overrides such as ``suite=quick`` or ``suite.training_seeds=[0,1]``.
+
+    Raises:
+        ConfigError: an override is malformed or names a key or preset that does not exist.
+    """
+    for override in overrides:
+        key, separator, value = override.partition("=")
+        if not separator:
+            raise ConfigError(f"An override is written key=value, got {override!r}.")
+        if key == "suite" and value not in options("suite"):
+            raise unknown_name("suite", value, options("suite"))
+    return _compose("root", overrides)
+
+
+def load_preset(group: str, name: str, overrides: Mapping[str, Any] | Sequence[str] = ()) -> dict[str, Any]:
+    """Reads one preset of a group and applies overrides, as dotted ``key=value`` strings or as a nested mapping.
+
+    Raises:
+        UnknownNameError: no such preset.
+        ConfigError: an override names a key that the preset does not have.
+    """
+    if name not in options(group):
+        raise unknown_name(group.replace("_", " "), name, options(group))
+    if isinstance(overrides, Mapping):
+        preset = OmegaConf.create(_compose(f"{group}/{name}", ()))
+        return _plain(OmegaConf.merge(preset, OmegaConf.create(dict(overrides))))
+    return _compose(f"{group}/{name}", overrides)
+
+
+def _compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
+    group = name.partition("/")[0] if "/" in name else None
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            # A preset is composed alone, so its keys are moved up from the group's package.
+            composed = compose(name, overrides=[f"{group}.{item}" for item in overrides] if group else list(overrides))
+    except (ConfigCompositionException, MissingConfigException, HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(_sentence(error, name, overrides)) from error
+    return _plain(composed[group] if group else composed)
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    container = OmegaConf.to_container(config, resolve=True)
+    if not isinstance(container, dict):
+        raise ConfigError(f"A configuration is a mapping, got {container!r}.")
+    return {str(key): value for key, value in container.items()}
+
+
+def _sentence(error: Exception, name: str, overrides: Sequence[str]) -> str:
+    text = str(error).splitlines()[0]
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        known = _keys(compose(name))
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if key in text and key not in known:
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            return f"Unknown configuration key {key!r}.{hint} `jepabench run --show suite=quick` prints all keys."
+    return f"The configuration can not be composed: {text}"
+
+
+def _keys(config: Any, prefix: str = "") -> list[str]:
+    if not isinstance(config, DictConfig):
+        return []
+    names = []
+    for key in config:
+        names += [f"{prefix}{key}", *_keys(config._get_node(key), f"{prefix}{key}.")]
+    return names

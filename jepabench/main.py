@@ -1,0 +1,56 @@
+"""``jepabench``: finds the verb, imports only that one, and turns foreseeable mistakes into one sentence."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+VERBS = {
+    "run": "do everything a suite needs: data, models, policies, evaluation, report",
+    "collect": "make a dataset of a task",
+    "train": "train a world model on a dataset",
+    "evaluate": "evaluate one agent of a suite",
+    "report": "build the report of a suite from what is done",
+    "list": "list tasks, suites, agents, world models",
+    "check-env": "check that a world keeps its promises, and print its card",
+    "doctor": "check this machine: versions, threads, renderer, disk, speed",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit code: 0 done, 1 something failed, 2 the command was wrong."""
+    parser = argparse.ArgumentParser(
+        prog="jepabench",
+        description="Do joint-embedding world models that plan beat model-free RL? Same worlds, data and compute.",
+        epilog="`jepabench VERB --help` says more. Start with `jepabench run suite=quick`.",
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    chosen = next((item for item in argv if item in VERBS), None)
+    for verb, text in VERBS.items():
+        sub = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
+        if verb == chosen:  # importing one verb keeps --help instant
+            module = importlib.import_module(f"jepabench.{verb.replace('-', '_')}")
+            module.configure(sub)
+    options = parser.parse_args(argv)
+    try:
+        return importlib.import_module(f"jepabench.{options.verb.replace('-', '_')}").run(options)
+    except KeyboardInterrupt:
+        print("\nInterrupted. The same command goes on where it stopped.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if options.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, (ValueError, KeyError)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,198 @@
+"""The graph of a run: which stages a suite needs, what each depends on, and how one is done. Pure planning; see executor.py.
+
+A stage is idempotent (``evaluation.runs``) and can be rebuilt in any process from the root configuration and its key.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+
+from envs.registry import get_task
+from evaluation.runs import stage_id
+from jepabench.config import ConfigError, load_preset
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One piece of work with one folder.
+
+    Attributes:
+        key: unique name, also what other stages depend on.
+        title: one line for people.
+        directory: where its result goes.
+        config: everything that decides the result; hashed by ``evaluation.runs``.
+        needs: keys of the stages that must be done before.
+        work: fills a directory.
+    """
+
+    key: str
+    title: str
+    directory: Path
+    config: Mapping[str, Any]
+    needs: tuple[str, ...]
+    work: Callable[[Path], None]
+
+
+def short_name(task_id: str) -> str:
+    """Returns the task's name without its namespace, as used in folder names."""
+    return task_id.split("/")[-1]
+
+
+class SuitePlan:
+    """Turns the root configuration of a suite into its stages, in an order in which each comes after what it needs."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self.root = root
+        self.suite = root["suite"]
+        self.output = Path(root["output"])
+        self.stages: dict[str, Stage] = {}
+        self.agents = {name: self._agent(name) for name in self.suite["agents"]}
+        for task in self.suite["tasks"]:
+            for name in self.suite["agents"]:
+                for seed in self.suite["training_seeds"] if self.agents[name].get("learns", True) else [0]:
+                    self._add_evaluation(task, name, seed)
+
+    @property
+    def suite_directory(self) -> Path:
+        """Folder of the suite's evaluations and report."""
+        return self.output / self.suite["name"]
+
+    def _agent(self, name: str) -> dict[str, Any]:
+        agent = load_preset("agent", name, self.suite.get("overrides", {}).get("agent", {}).get(name, {}))
+        unknown = set(agent) - {"name", "track", "learns", "world_model", "inputs", "train", "agent"}
+        if unknown:
+            raise ConfigError(f"Agent preset {name!r} has unknown keys {sorted(unknown)}.")
+        return agent
+
+    # -- stages ------------------------------------------------------------------------------------------------
+
+    def _add_dataset(self, task: Mapping[str, Any], split: str) -> Stage:
+        data = dict(task["data"])
+        num_validation = data.pop("num_validation")
+        if split == "validation":
+            data["num_episodes"] = num_validation
+        spec = get_task(task["task_id"])
+        config = {"task_id": spec.id, "split": split, "pixels": self.root["pixels"], **data}
+        return self._add(
+            f"data/{short_name(spec.id)}/{split}",
+            f"collect {split} data on {short_name(spec.id)}",
+            self.output / "data" / f"{short_name(spec.id)}-{split}-{stage_id(config)[:8]}",
+            config,
+            (),
+            partial(_collect, config),
+        )
+
+    def _add_world_model(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
+        preset = load_preset("world_model", name, self.suite.get("overrides", {}).get("world_model", {}).get(name, {}))
+        data, held_out = self._add_dataset(task, "train"), self._add_dataset(task, "validation")
+        config = {**preset, "seed": seed, "data": data.config, "validation": held_out.config}
+        task_name = short_name(task["task_id"])
+        return self._add(
+            f"model/{task_name}/{name}/{seed}",
+            f"train world model {name} on {task_name} (seed {seed})",
+            self.output / "models" / task_name / f"{name}-seed{seed}-{stage_id(config)[:8]}",
+            config,
+            (data.key, held_out.key),
+            partial(_fit, preset, data.directory / "dataset", held_out.directory / "dataset", seed),
+        )
+
+    def _add_policy(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
+        agent = self.agents[name]
+        task_name = short_name(task["task_id"])
+        needs: dict[str, Stage] = {}
+        if "dataset" in agent.get("inputs", ()):
+            needs["dataset"] = self._add_dataset(task, "train")
+        if agent.get("world_model"):
+            needs["world_model"] = self._add_world_model(task, agent["world_model"], seed)
+        config = {
+            "task_id": task["task_id"], "train": agent["train"], "seed": seed,
+            **{key: stage.config for key, stage in needs.items()},
+        }  # fmt: skip
+        paths = {key: stage.directory / ("dataset" if key == "dataset" else "") for key, stage in needs.items()}
+        return self._add(
+            f"policy/{task_name}/{name}/{seed}",
+            f"train {name} on {task_name} (seed {seed})",
+            self.output / "policies" / task_name / f"{name}-seed{seed}-{stage_id(config)[:8]}",
+            config,
+            tuple(stage.key for stage in needs.values()),
+            partial(_train_policy, agent["train"], {"task_id": task["task_id"], "seed": seed, **paths}),
+        )
+
+    def _add_evaluation(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
+        agent = self.agents[name]
+        needs: dict[str, Stage] = {}
+        if agent.get("world_model"):
+            needs["world_model"] = self._add_world_model(task, agent["world_model"], seed)
+        if agent.get("train"):
+            needs["policy"] = self._add_policy(task, name, seed)
+        config = {
+            "task_id": task["task_id"], "strata": list(task["strata"]), "num_episodes": task["num_episodes"],
+            "split": self.suite["split"], "agent": agent, "seed": seed,
+            **{key: stage.config for key, stage in needs.items()},
+        }  # fmt: skip
+        paths = {key: stage.directory for key, stage in needs.items()}
+        task_name = short_name(task["task_id"])
+        return self._add(
+            f"evaluation/{task_name}/{agent['name']}/{seed}",
+            f"evaluate {agent['name']} on {task_name} (seed {seed})",
+            self.suite_directory / "evaluations" / task_name / agent["name"] / f"seed{seed}",
+            config,
+            tuple(stage.key for stage in needs.values()),
+            partial(_evaluate, config, paths),
+        )
+
+    def _add(
+        self, key: str, title: str, directory: Path, config: Mapping[str, Any], needs: tuple[str, ...],
+        work: Callable[[Path], None],
+    ) -> Stage:  # fmt: skip
+        return self.stages.setdefault(key, Stage(key, title, directory, config, needs, work))
+
+
+def _collect(config: Mapping[str, Any], directory: Path) -> None:
+    from envs.collect import collect
+
+    collect(config["task_id"], directory / "dataset", num_workers=1, **{k: v for k, v in config.items() if k != "task_id"})
+
+
+def _fit(preset: Mapping[str, Any], dataset: Path, validation: Path, seed: int, directory: Path) -> None:
+    from world_models.train import fit
+
+    fit(
+        dataset=dataset, validation=validation, directory=directory, seed=seed,
+        kind=preset["kind"], model=preset["model"], training=preset["training"],
+    )  # fmt: skip
+
+
+def _train_policy(train: Mapping[str, Any], arguments: Mapping[str, Any], directory: Path) -> None:
+    instantiate(train, directory=directory, **arguments, _convert_="all")
+
+
+def _evaluate(config: Mapping[str, Any], paths: Mapping[str, Path], directory: Path) -> None:
+    from envs.splits import episode_specs
+    from evaluation.rollout import evaluate_episodes, save_evaluation
+
+    agent = instantiate(config["agent"]["agent"], task_id=config["task_id"], **paths, _convert_="all")
+    specs = episode_specs(config["task_id"], config["split"], config["num_episodes"], strata=tuple(config["strata"]))
+    evaluation = evaluate_episodes(agent, specs, agent_name=config["agent"]["name"], training_seed=config["seed"])
+    save_evaluation(directory, evaluation)
+    (directory / "cost.json").write_text(json.dumps(_training_cost(paths), indent=2))
+
+
+def _training_cost(paths: Mapping[str, Path]) -> dict[str, float]:
+    """Adds up what was spent before the first test episode; data that two parts share counts once."""
+    cost: dict[str, float] = {"transitions": 0, "train_seconds": 0.0, "parameters": 0}
+    for kind, path in paths.items():
+        description = path / ("model.json" if kind == "world_model" else "training.json")
+        content = json.loads(description.read_text())
+        content = content["metadata"] if kind == "world_model" else content
+        cost["transitions"] = max(cost["transitions"], content["transitions"])
+        cost["train_seconds"] += content["train_seconds"]
+        cost["parameters"] += content["parameters"]
+    return cost

@@ -1,0 +1,39 @@
+"""``jepabench train``: a world model on a dataset."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from jepabench.config import load_preset
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("dataset", type=Path, help="folder that `jepabench collect` made")
+    parser.add_argument("validation", type=Path, help="held-out dataset of the same task")
+    parser.add_argument("directory", type=Path, help="where the checkpoint goes; continued if half done")
+    parser.add_argument("--world-model", default="jepa", help="preset, see `jepabench list world-models`")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("overrides", nargs="*", help="e.g. training.num_steps=2000 model.latent_dim=48")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    preset = load_preset("world_model", options.world_model, options.overrides)
+    from evaluation.runs import run_stage
+    from world_models.train import fit
+
+    config = {**preset, "seed": options.seed, "dataset": str(options.dataset), "validation": str(options.validation)}
+
+    def work(directory: Path) -> None:
+        diagnosis = fit(
+            dataset=options.dataset, validation=options.validation, directory=directory, seed=options.seed,
+            kind=preset["kind"], model=preset["model"], training=preset["training"],
+        )  # fmt: skip
+        for name, value in diagnosis.scalars().items():
+            print(f"{name:>20}  {value:.3f}")
+
+    if not run_stage(options.directory, config, work):
+        print(f"{options.directory} is done already.")
+    return 0

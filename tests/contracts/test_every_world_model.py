@@ -1,0 +1,105 @@
+"""Every combination of encoder and predictor keeps the WorldModel contract."""
+
+import pytest
+import torch
+
+from world_models.base import Context, TrajectoryBatch, WorldModel, rollout
+from world_models.checkpoint import build_model
+from world_models.encoders import ENCODERS
+from world_models.jepa import TERMS
+from world_models.predictors import PREDICTORS
+
+SMALL = {
+    "conv": {"width": 8}, "keypoint": {"width": 8, "num_keypoints": 6}, "vit": {"width": 24, "depth": 1},
+    "state": {"mean": [0.0] * 4, "std": [1.0] * 4},
+}  # fmt: skip
+
+
+def make(encoder: str, predictor: str, **options) -> WorldModel:
+    config = {
+        "encoder": encoder, "encoder_options": SMALL[encoder], "predictor": predictor, "latent_dim": 12, "action_size": 2,
+        "history": 2, "rollout_steps": 2, "terms": {"sigreg": {"weight": 0.05}}, **options,
+    }  # fmt: skip
+    if encoder == "state":
+        config |= {"observation_key": "observation", "latent_dim": 4, "terms": {}}
+    torch.manual_seed(0)
+    model = build_model("jepa", config)
+    assert isinstance(model, WorldModel)
+    return model
+
+
+def batch(model: WorldModel, size: int = 6) -> TrajectoryBatch:
+    generator = torch.Generator().manual_seed(0)
+    if model.observation_key == "pixels":
+        frames = torch.randint(0, 256, (size, 4, 64, 64, 3), generator=generator, dtype=torch.uint8)
+    else:
+        frames = torch.randn(size, 4, 4, generator=generator)
+    actions = torch.randn(size, 3, 2, generator=generator)
+    return TrajectoryBatch({model.observation_key: frames}, actions, torch.randn(size, 4, 4, generator=generator))
+
+
+@pytest.mark.parametrize("predictor", sorted(PREDICTORS))
+@pytest.mark.parametrize("encoder", sorted(ENCODERS))
+def test_shapes_and_gradients(encoder: str, predictor: str):
+    model = make(encoder, predictor)
+    data = batch(model)
+    frames = data.observations[model.observation_key]
+    latents = model.encode(frames.flatten(0, 1))
+    assert latents.shape == (24, 4 if encoder == "state" else 12)
+    assert latents.dtype == torch.float32
+    short = model.predict(latents[:5, None], torch.zeros(5, 1, 2))
+    assert short.shape == latents[:5].shape
+    terms = model.losses(data, torch.Generator().manual_seed(0))
+    assert all(torch.isfinite(term) and term.ndim == 0 for term in terms.values())
+    sum(terms.values()).backward()
+    missing = [name for name, p in model.named_parameters() if p.grad is None]
+    assert not missing
+    if encoder != "state":
+        assert sum(float(p.grad.abs().sum()) for p in model.encoder.parameters()) > 0
+
+
+@pytest.mark.parametrize("predictor", sorted(PREDICTORS))
+@pytest.mark.parametrize("encoder", sorted(ENCODERS))
+def test_imagination_depends_on_the_actions_and_not_on_the_other_candidates(encoder: str, predictor: str):
+    model = make(encoder, predictor)
+    model.eval()
+    for parameter in model.predictor.parameters():  # AdaLN-zero ignores its condition until it is trained
+        torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
+    frames = batch(model).observations[model.observation_key]
+    latents = model.encode(frames[:, :2].flatten(0, 1)).view(6, 2, -1).detach()
+    context = Context(latents, torch.zeros(6, 1, 2))
+    actions = torch.randn(6, 3, 4, 2, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    imagined = rollout(model, context, actions)
+    assert imagined.shape == (6, 3, 4, latents.shape[-1])
+    gradient = torch.autograd.grad(imagined[2, 1].sum(), actions)[0]
+    assert float(gradient[2, 1].abs().sum()) > 0
+    gradient[2, 1] = 0
+    assert float(gradient.abs().sum()) == 0
+    alone = rollout(model, Context(latents[2:3], torch.zeros(1, 1, 2)), actions[2:3, 1:2])
+    torch.testing.assert_close(alone[0, 0], imagined[2, 1], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("term", TERMS)
+def test_every_term_can_be_trained_with(term: str):
+    model = make("keypoint", "mlp", terms={term: {"weight": 0.5}})
+    terms = model.losses(batch(model), torch.Generator().manual_seed(0))
+    assert set(terms) == {"prediction", term}
+    heavier = make("keypoint", "mlp", terms={term: {"weight": 1.0}})
+    doubled = heavier.losses(batch(heavier), torch.Generator().manual_seed(0))
+    torch.testing.assert_close(doubled[term], 2 * terms[term])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"encoder": "keypoints"}, "Did you mean 'keypoint'"),
+        ({"predictor": "mpl"}, "Did you mean 'mlp'"),
+        ({"terms": {"sigrag": {"weight": 1.0}}}, "Did you mean 'sigreg'"),
+        ({"terms": {"sigreg": {}}}, "no weight"),
+        ({"latent_dims": 3}, "Did you mean 'latent_dim'"),
+        ({"history": 0}, "history"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_a_hint(options: dict, message: str):
+    with pytest.raises((KeyError, ValueError), match=message):
+        build_model("jepa", {"action_size": 2, **options})

@@ -1,0 +1,17 @@
+"""A tiny dataset of a real world, collected once for all tests of this folder."""
+
+from pathlib import Path
+
+import pytest
+
+from envs.collect import collect
+from envs.episodes import EpisodeDataset
+
+
+@pytest.fixture(scope="session")
+def two_room(tmp_path_factory: pytest.TempPathFactory) -> tuple[EpisodeDataset, EpisodeDataset]:
+    folder: Path = tmp_path_factory.mktemp("two_room")
+    common = {"num_steps": 8, "num_workers": 1, "progress": False}
+    train = collect("jepabench/TwoRoom-v1", folder / "train", num_episodes=40, **common)
+    held_out = collect("jepabench/TwoRoom-v1", folder / "validation", num_episodes=12, split="validation", **common)
+    return train, held_out

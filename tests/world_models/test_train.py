@@ -1,0 +1,141 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from world_models import train as train_module
+from world_models.checkpoint import CheckpointError, load_world_model
+from world_models.diagnostics import CollapseError, diagnose
+from world_models.train import TrainConfig, fit
+
+MODEL = {
+    "encoder": "keypoint", "encoder_options": {"width": 8, "num_keypoints": 8, "hidden": 32}, "latent_dim": 8, "history": 1,
+    "rollout_steps": 2, "predictor_options": {"width": 32, "depth": 1},
+    "terms": {"sigreg": {"weight": 0.05, "num_directions": 32}, "inverse_dynamics": {"weight": 1.0}},
+}  # fmt: skip
+TRAINING = {"num_steps": 30, "batch_size": 32, "learning_rate": 3e-3, "diagnose_every": 100, "decoder_steps": 5}
+
+
+def fit_small(two_room, directory: Path, *, training: dict | None = None, model: dict | None = None, seed: int = 0):
+    data, held_out = two_room
+    return fit(
+        dataset=data.path, validation=held_out.path, directory=directory, seed=seed, kind="jepa",
+        model={**MODEL, **(model or {})}, training={**TRAINING, **(training or {})}, progress=False,
+    )  # fmt: skip
+
+
+def weights(directory: Path) -> dict[str, torch.Tensor]:
+    return dict(load_world_model(directory).model.state_dict())
+
+
+def test_training_learns_where_the_ball_is_and_saves_a_model_that_loads_the_same(two_room, tmp_path):
+    diagnosis = fit_small(two_room, tmp_path / "m", training={"num_steps": 150})
+    assert min(diagnosis.probe_r2[:2]) > 0.7
+    assert not diagnosis.collapsed
+    loaded = load_world_model(tmp_path / "m", task_id="jepabench/TwoRoom-v1")
+    again = diagnose(loaded.model, two_room[1], scale=loaded.scale)
+    assert again == pytest.approx(diagnosis, nan_ok=True) or dataclasses.astuple(again)[:3] == dataclasses.astuple(diagnosis)[:3]
+    assert loaded.decoder is not None
+    assert loaded.decoder.paint(torch.zeros(2, 8)).shape == (2, 64, 64, 3)
+    assert loaded.metadata["dataset_fingerprint"] == two_room[0].manifest.fingerprint
+    assert loaded.metadata["transitions"] == 40 * 8 * 5
+    assert not any(p.requires_grad for p in loaded.model.parameters())
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(two_room, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        fit_small(two_room, tmp_path / name, seed=seed, training={"num_steps": 5})
+    a, b, c = (weights(tmp_path / name) for name in "abc")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert any(not torch.equal(a[key], c[key]) for key in a)
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(two_room, tmp_path, monkeypatch):
+    fit_small(two_room, tmp_path / "whole", training={"num_steps": 12})
+    step = train_module._train_step
+
+    def die_at_seven(*arguments):
+        if arguments[-1] == 7:
+            raise KeyboardInterrupt
+        return step(*arguments)
+
+    monkeypatch.setattr(train_module, "_train_step", die_at_seven)
+    with pytest.raises(KeyboardInterrupt):
+        fit_small(two_room, tmp_path / "parts", training={"num_steps": 12, "checkpoint_seconds": 0.0})
+    with pytest.raises(CheckpointError, match="did not finish"):
+        load_world_model(tmp_path / "parts")
+    taken: list[int] = []
+    monkeypatch.setattr(train_module, "_train_step", lambda *a: (taken.append(a[-1]), step(*a))[1])
+    fit_small(two_room, tmp_path / "parts", training={"num_steps": 12, "checkpoint_seconds": 0.0})
+    assert taken == [7, 8, 9, 10, 11]
+    whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_a_model_without_anything_against_collapse_fails_loudly(two_room, tmp_path):
+    with pytest.raises(CollapseError, match=r"collapsed .* anti-collapse"):
+        fit_small(two_room, tmp_path / "m", model={"terms": {}}, training={"num_steps": 200, "diagnose_every": 50})
+    assert not (tmp_path / "m" / "model.json").exists()
+
+
+def test_the_state_twin_takes_its_statistics_from_the_data(two_room, tmp_path):
+    diagnosis = fit_small(two_room, tmp_path / "m", model={"encoder": "state", "encoder_options": {}, "terms": {}})
+    loaded = load_world_model(tmp_path / "m")
+    assert loaded.model.observation_key == "observation" and loaded.decoder is None
+    assert diagnosis.probe_r2[0] > 0.999
+
+
+@pytest.fixture(scope="module")
+def saved(two_room, tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("saved") / "m"
+    fit_small(two_room, directory, training={"num_steps": 2})
+    return directory
+
+
+def copy_of(saved: Path, tmp_path: Path) -> Path:
+    target = tmp_path / "copy"
+    target.mkdir()
+    for name in ("model.json", "weights.safetensors"):
+        (target / name).write_bytes((saved / name).read_bytes())
+    return target
+
+
+def test_a_model_of_another_task_is_refused(saved):
+    with pytest.raises(CheckpointError, match="trained on jepabench/TwoRoom-v1, not on"):
+        load_world_model(saved, task_id="jepabench/PointMaze-UMaze-v1")
+
+
+def test_cut_weights_are_refused(saved, tmp_path):
+    broken = copy_of(saved, tmp_path)
+    data = (broken / "weights.safetensors").read_bytes()
+    (broken / "weights.safetensors").write_bytes(data[: len(data) // 2])
+    with pytest.raises(CheckpointError, match="cut or damaged"):
+        load_world_model(broken)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 0}'])
+def test_a_damaged_description_is_refused(saved, tmp_path, text):
+    broken = copy_of(saved, tmp_path)
+    (broken / "model.json").write_text(text)
+    with pytest.raises(CheckpointError):
+        load_world_model(broken)
+
+
+def test_weights_that_do_not_fit_are_refused(saved, tmp_path):
+    broken = copy_of(saved, tmp_path)
+    content = json.loads((broken / "model.json").read_text())
+    content["config"]["latent_dim"] = 9
+    (broken / "model.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_world_model(broken)
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [({"precision": "float16"}, "float32"), ({"on_collapse": "rais"}, "raise"), ({"num_steps": 0}, "num_steps")],
+)
+def test_a_wrong_training_setting_is_refused(training, message):
+    with pytest.raises((KeyError, ValueError), match=message):
+        TrainConfig(**training)

@@ -1,0 +1,261 @@
+"""One training loop for every model, and ``fit``, which runs it on a dataset and leaves a checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from envs.episodes import EpisodeDataset
+from envs.registry import unknown_name
+from world_models.base import WorldModel
+from world_models.batches import ActionScale, WindowSampler, step_generators
+from world_models.checkpoint import build_model, save_training_state, save_world_model
+from world_models.diagnostics import CollapseError, Diagnosis, diagnose, encode_frames
+from world_models.heads import Decoder
+
+logger = logging.getLogger(__name__)
+_GRACE_STEPS = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a world model is trained.
+
+    Attributes:
+        num_steps: gradient steps.
+        batch_size: windows a step.
+        learning_rate: peak of a cosine schedule with a linear warm-up over ``warmup`` of the steps.
+        clip_norm: largest gradient norm.
+        precision: "float32", or "bfloat16" for autocast on processors that gain from it.
+        diagnose_every: steps between looks at held-out episodes.
+        checkpoint_seconds: at most this much work is lost by a kill [s].
+        on_collapse: "raise" stops a collapsed run, "warn" goes on (for controls that are expected to collapse).
+        decoder_steps: gradient steps of the decoder that is trained afterwards on frozen latents; 0 for none.
+    """
+
+    num_steps: int = 1000
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup: float = 0.05
+    clip_norm: float = 1.0
+    precision: str = "float32"
+    diagnose_every: int = 200
+    checkpoint_seconds: float = 20.0
+    on_collapse: str = "raise"
+    decoder_steps: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("precision", self.precision, ("float32", "bfloat16")),
+            ("on_collapse", self.on_collapse, ("raise", "warn")),
+        ):
+            if value not in allowed:
+                raise unknown_name(name, value, allowed)
+        if self.num_steps < 1 or self.batch_size < 2:
+            raise ValueError(f"num_steps >= 1 and batch_size >= 2, got {self.num_steps} and {self.batch_size}.")
+
+    def learning_rate_at(self, step: int) -> float:
+        """Returns the learning rate of gradient step ``step``, 0-based."""
+        warm = max(1, round(self.warmup * self.num_steps))
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.num_steps - warm)))
+
+
+def train(
+    model: nn.Module, sampler: WindowSampler, *, config: TrainConfig, seed: int, directory: Path,
+    look: Callable[[], Diagnosis], progress: bool = True,
+) -> float:  # fmt: skip
+    """Trains a world model in place, resuming from ``directory/training.pt`` if a killed run left one.
+
+    Returns:
+        Seconds of training, over all its parts.
+
+    Raises:
+        CollapseError: the latents collapsed, unless the config only warns.
+        FloatingPointError: the loss is not finite.
+    """
+    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    state_path = directory / "training.pt"
+    step, seconds = _resume(state_path, model, optimizer)
+    writer = SummaryWriter(str(directory / "tensorboard"), purge_step=step)
+    began = saved = time.monotonic()
+    model.train()
+    bar = tqdm(total=config.num_steps, initial=step, desc="train", unit="step", disable=not progress, leave=False)
+    while step < config.num_steps:
+        terms = _train_step(model, sampler, optimizer, config, seed, step)
+        step += 1
+        bar.update()
+        if step % 20 == 0 or step == config.num_steps:
+            for name, value in terms.items():
+                writer.add_scalar(f"loss/{name}", value, step)
+            bar.set_postfix_str(" ".join(f"{name} {value:.3f}" for name, value in terms.items()))
+        if step % config.diagnose_every == 0 or step == config.num_steps:
+            _report(look(), step, config, writer)
+        if time.monotonic() - saved > config.checkpoint_seconds:
+            saved = time.monotonic()
+            _save(state_path, model, optimizer, step, seconds + saved - began)
+    bar.close()
+    writer.close()
+    seconds += time.monotonic() - began
+    _save(state_path, model, optimizer, step, seconds)
+    return seconds
+
+
+def _train_step(
+    model: nn.Module,
+    sampler: WindowSampler,
+    optimizer: torch.optim.Optimizer,
+    config: TrainConfig,
+    seed: int,
+    step: int,
+) -> dict[str, float]:
+    rng, generator = step_generators(seed, step)
+    batch = sampler.sample(config.batch_size, rng)
+    with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
+        terms = model.losses(batch, generator)  # pyright: ignore[reportCallIssue]
+    total = torch.stack(list(terms.values())).sum()
+    if not torch.isfinite(total):
+        raise FloatingPointError(f"The loss is not finite at step {step}: lower the learning rate or the weights.")
+    for group in optimizer.param_groups:
+        group["lr"] = config.learning_rate_at(step)
+    optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    optimizer.step()
+    return {name: float(value.detach()) for name, value in terms.items()}
+
+
+def _report(diagnosis: Diagnosis, step: int, config: TrainConfig, writer: SummaryWriter) -> None:
+    for name, value in diagnosis.scalars().items():
+        writer.add_scalar(f"diagnosis/{name}", value, step)
+    # Every run starts out nearly collapsed: an untrained encoder maps all frames to almost the same latent.
+    if diagnosis.collapsed and step >= max(_GRACE_STEPS, config.num_steps // 4):
+        message = (
+            f"The latents collapsed by step {step}: mean std {diagnosis.std_mean:.2g}, effective rank "
+            f"{diagnosis.effective_rank:.2f}. Raise the weight of an anti-collapse term (sigreg, variance, inverse_dynamics)."
+        )
+        if config.on_collapse == "raise":
+            raise CollapseError(message)
+        logger.warning(message)
+
+
+def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+    if not path.exists():
+        return 0, 0.0
+    state = torch.load(path, weights_only=True)
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    return state["step"], state["seconds"]
+
+
+def _save(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, step: int, seconds: float) -> None:
+    state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "seconds": seconds}
+    save_training_state(path, state)
+
+
+def train_decoder(
+    model: WorldModel, dataset: EpisodeDataset, *, num_steps: int, seed: int, batch_size: int = 64,
+    learning_rate: float = 2e-3, progress: bool = True,
+) -> Decoder:  # fmt: skip
+    """Trains a decoder on detached latents of a finished model: for looking only, nothing flows back."""
+    rng = np.random.default_rng([seed, 1])
+    total = int((dataset.lengths + 1).sum())
+    rows = np.sort(rng.permutation(total)[:4096])
+    latents = encode_frames(model, dataset, rows)
+    frames = torch.from_numpy(np.ascontiguousarray(dataset.field("pixels")[rows]))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # weight initialisation has no generator argument
+        decoder = Decoder(latent_dim=latents.shape[-1], mean_frame=frames.float().mean(0))
+    optimizer = torch.optim.Adam(decoder.parameters(), lr=learning_rate)
+    for step in tqdm(range(num_steps), desc="decoder", unit="step", disable=not progress, leave=False):
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate * (1 - step / num_steps)
+        picked = torch.from_numpy(rng.integers(len(rows), size=batch_size))
+        loss = decoder.loss(latents[picked], frames[picked])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return decoder.eval()
+
+
+def fit(
+    *, dataset: Path, validation: Path, directory: Path, seed: int, kind: str, model: Mapping[str, Any],
+    training: Mapping[str, Any], progress: bool = True,
+) -> Diagnosis:  # fmt: skip
+    """Trains a world model on a dataset and writes its checkpoint into ``directory``.
+
+    Args:
+        dataset, validation: dataset folders of the same task; the second is only looked at.
+        directory: where the checkpoint, TensorBoard logs and the resumable state go.
+        seed: of initialisation, batches and every random term.
+        kind: registered model kind.
+        model: its configuration; ``action_size`` and the state twin's statistics are filled in from the data.
+        training: keyword arguments of ``TrainConfig``.
+
+    Returns:
+        The last look at the held-out episodes.
+    """
+    data, held_out = EpisodeDataset.open(dataset), EpisodeDataset.open(validation)
+    config = TrainConfig(**training)
+    directory.mkdir(parents=True, exist_ok=True)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # weight initialisation has no generator argument
+        network = build_model(kind, _with_data(model, data))
+    window = network.config.window  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
+    scale = ActionScale.of(data)
+    if not isinstance(network, WorldModel):
+        raise TypeError(f"{kind!r} does not implement WorldModel.")
+    sampler = WindowSampler(
+        data, observation_key=network.observation_key, num_frames=window, history=network.history, scale=scale
+    )
+
+    def look() -> Diagnosis:
+        return diagnose(network, held_out, scale=scale)
+
+    seconds = train(network, sampler, config=config, seed=seed, directory=directory, look=look, progress=progress)
+    network.eval().requires_grad_(False)
+    decoder = None
+    if config.decoder_steps and network.observation_key == "pixels":
+        decoder = train_decoder(network, data, num_steps=config.decoder_steps, seed=seed, progress=progress)
+    diagnosis = look()
+    control_steps = int(data.lengths.sum()) * data.manifest.action_block
+    metadata = {
+        "seed": seed, "train_seconds": seconds, "transitions": control_steps, "training": dict(training),
+        "parameters": sum(p.numel() for p in network.parameters()), "dataset_fingerprint": data.manifest.fingerprint,
+        "diagnosis": dict(diagnosis.scalars()), "torch": torch.__version__,
+    }  # fmt: skip
+    save_world_model(
+        directory,
+        kind=kind,
+        model=network,
+        scale=scale,
+        task_id=data.manifest.task_id,
+        metadata=metadata,
+        decoder=decoder,
+    )
+    return diagnosis
+
+
+def _with_data(model: Mapping[str, Any], data: EpisodeDataset) -> dict[str, Any]:
+    """Fills in what only the data knows."""
+    options = dict(model) | {"action_size": data.field("action").shape[1]}
+    if options.get("encoder") == "state":
+        observation = np.asarray(data.field("observation"), np.float64)
+        std = np.maximum(observation.std(0), 1e-6)
+        options["encoder_options"] = {"mean": observation.mean(0).tolist(), "std": std.tolist()}
+        options["latent_dim"] = observation.shape[1]
+        options["observation_key"] = "observation"
+    return options
