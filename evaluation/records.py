@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from evaluation.runs import written_whole
+
+
+class RecordError(ValueError):
+    """Records that are not what they should be; the message says which and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +30,7 @@ class EpisodeRecord:
         distance_start, distance_final, distance_min: to the goal, task units.
         steps: control steps taken (the whole budget).
         reference_steps: control steps of a good solution.
-        first_success_step: control step of the first success, -1 if never.
+        first_success_step: control step of the first success (1 is the first step), -1 if never.
         violations: control steps in which a keep-out rule was broken.
         planning_seconds: time spent in ``act`` over the episode [s].
         planning_ms_median, planning_ms_p95: over the episode's control steps [ms].
@@ -46,3 +59,89 @@ class EpisodeRecord:
     planning_ms_p95: float
     model_steps: int
     return_: float
+
+
+_TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
+_KINDS = {"str": (str,), "int": (int, np.integer), "float": (float, int, np.floating), "bool": (bool, np.bool_)}
+SCHEMA = pa.schema([pa.field(item.name, _TYPES[str(item.type)], nullable=False) for item in fields(EpisodeRecord)])
+
+
+def records_frame(records: Iterable[EpisodeRecord]) -> pd.DataFrame:
+    """Returns records as a table, one row an episode, in the order given.
+
+    Raises:
+        RecordError: a value of another type than its column's.
+    """
+    return _table(records).to_pandas()
+
+
+def frame_records(frame: pd.DataFrame) -> tuple[EpisodeRecord, ...]:
+    """Returns the rows of a table as records; the reverse of ``records_frame``."""
+    return tuple(EpisodeRecord(**{str(key): value for key, value in row.items()}) for row in frame.to_dict("records"))
+
+
+def write_records(path: Path, records: Iterable[EpisodeRecord]) -> None:
+    """Writes records to a Parquet file, which is whole or not there.
+
+    Raises:
+        RecordError: no records, the same episode twice, or a value of another type than its column's.
+    """
+    table = _table(records)
+    _check_rows(table.to_pandas(), str(path))
+    with written_whole(path) as partial:
+        parquet.write_table(table, partial)
+
+
+def read_records(path: Path) -> pd.DataFrame:
+    """Reads what ``write_records`` wrote: one row an episode, the columns of ``EpisodeRecord``.
+
+    Raises:
+        RecordError: the file is missing or no Parquet file, columns differ, values are missing, or an episode is there twice.
+    """
+    try:
+        table = parquet.ParquetFile(path).read()
+    except (OSError, pa.ArrowException) as error:
+        raise RecordError(f"Can not read records from {path}: {error}") from error
+    _check_schema(table.schema, path)
+    frame = table.select(SCHEMA.names).to_pandas()
+    _check_rows(frame, str(path))
+    return frame
+
+
+def _table(records: Iterable[EpisodeRecord]) -> pa.Table:
+    rows = [asdict(record) for record in records]
+    for item in fields(EpisodeRecord):
+        kinds = _KINDS[str(item.type)]
+        for row in rows:
+            value = row[item.name]
+            # Arrow would cut 1.5 to 1; and True is an int to Python.
+            if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+                raise RecordError(f"A record's {item.name} is of type {item.type}, got {value!r} in {row}.")
+    return pa.Table.from_pylist(rows, schema=SCHEMA)
+
+
+def _check_schema(schema: pa.Schema, path: Path) -> None:
+    missing = [name for name in SCHEMA.names if name not in schema.names]
+    unknown = [name for name in schema.names if name not in SCHEMA.names]
+    if missing or unknown:
+        raise RecordError(
+            f"{path} does not hold episode records: missing columns {missing or 'none'}, unknown columns {unknown or 'none'}."
+        )
+    for item in SCHEMA:
+        found = schema.field(item.name).type
+        # pandas writes large strings; they hold the same.
+        if found != item.type and not (pa.types.is_large_string(found) and pa.types.is_string(item.type)):
+            raise RecordError(f"{path}: column {item.name!r} is {found}, must be {item.type}.")
+
+
+def _check_rows(frame: pd.DataFrame, source: str) -> None:
+    if frame.empty:
+        raise RecordError(f"{source}: there are no records.")
+    for name, count in frame.isna().sum().items():
+        if count:
+            raise RecordError(f"{source}: column {name!r} lacks {count} values or holds NaN; none may be missing.")
+    keys = ["agent", "training_seed", "task_id", "split", "stratum", "index"]
+    repeated = frame[frame.duplicated(keys)]
+    if len(repeated):
+        first = "|".join(str(value) for value in repeated.iloc[0][keys])
+        raise RecordError(f"{source}: {len(repeated)} episodes are there twice, the first is {first}.")

@@ -28,7 +28,9 @@ def run(options: argparse.Namespace) -> int:
         split=options.split, pixels=options.pixels or None, num_workers=options.workers,
     )  # fmt: skip
     manifest = dataset.manifest
-    print(f"{options.path}: {manifest.num_episodes} episodes, {manifest.num_frames} frames, fingerprint {manifest.fingerprint}")
+    print(
+        f"{options.path}: {manifest.num_episodes} episodes, {manifest.num_frames} frames, fingerprint {manifest.fingerprint}"
+    )
     if options.export_minari:
         from envs.exchange import export_minari
 

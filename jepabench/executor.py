@@ -38,18 +38,19 @@ def run_stages(plan: SuitePlan, *, num_workers: int, console: Console, only: Seq
         StagesFailedError: names each failed stage and why; rerunning retries them.
     """
     wanted = _closure(plan, only or list(plan.stages))
-    missing = {key: plan.stages[key] for key in wanted if not is_done(plan.stages[key].directory, plan.stages[key].config)}
+    missing = {
+        key: plan.stages[key] for key in wanted if not is_done(plan.stages[key].directory, plan.stages[key].config)
+    }
     console.print(f"{len(wanted)} stages, {len(wanted) - len(missing)} done already.")
     if not missing:
         return
     workers = max(1, min(num_workers, len(missing)))
-    slots = multiprocessing.get_context("spawn").Queue()
+    context = multiprocessing.get_context("spawn")
+    slots, lock = context.Queue(), context.RLock()
     for slot in range(workers):
         slots.put(slot)
-    pool = ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(slots, os.getpid(), tqdm.get_lock())
-    )
-    with pool:
+    tqdm.set_lock(lock)
+    with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(slots, os.getpid(), lock)) as pool:
         failures = _drain(pool, plan.root, missing, console)
     if failures:
         lines = "\n".join(f"  {key}: {reason}" for key, reason in failures.items())
@@ -62,7 +63,9 @@ def _drain(
     waiting, running, failures = dict(missing), dict[Future[float], str](), dict[str, str]()
     bar = tqdm(total=len(missing), desc="stages", unit="stage", leave=False)
     while waiting or running:
-        for key in [key for key, stage in waiting.items() if not set(stage.needs) & (waiting.keys() | set(running.values()))]:
+        for key in [
+            key for key, stage in waiting.items() if not set(stage.needs) & (waiting.keys() | set(running.values()))
+        ]:
             stage = waiting.pop(key)
             broken = [need for need in stage.needs if need in failures]
             if broken:

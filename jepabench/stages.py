@@ -15,6 +15,7 @@ from typing import Any
 from hydra.utils import instantiate
 
 from envs.registry import get_task
+from evaluation.protocol import Suite
 from evaluation.runs import stage_id
 from jepabench.config import ConfigError, load_preset
 
@@ -51,6 +52,7 @@ class SuitePlan:
     def __init__(self, root: Mapping[str, Any]) -> None:
         self.root = root
         self.suite = root["suite"]
+        Suite.from_config({key: value for key, value in self.suite.items() if key not in ("data", "overrides")})
         self.output = Path(root["output"])
         self.stages: dict[str, Stage] = {}
         self.agents = {name: self._agent(name) for name in self.suite["agents"]}
@@ -65,16 +67,20 @@ class SuitePlan:
         return self.output / self.suite["name"]
 
     def _agent(self, name: str) -> dict[str, Any]:
-        agent = load_preset("agent", name, self.suite.get("overrides", {}).get("agent", {}).get(name, {}))
+        agent = load_preset("agent", name, self._overrides("agent", name))
         unknown = set(agent) - {"name", "track", "learns", "world_model", "inputs", "train", "agent"}
         if unknown:
             raise ConfigError(f"Agent preset {name!r} has unknown keys {sorted(unknown)}.")
         return agent
 
+    def _overrides(self, group: str, name: str) -> dict[str, Any]:
+        """What the suite changes in a preset (or, for ``data``, for a task)."""
+        return self.suite.get("overrides", {}).get(group, {}).get(name, {})
+
     # -- stages ------------------------------------------------------------------------------------------------
 
     def _add_dataset(self, task: Mapping[str, Any], split: str) -> Stage:
-        data = dict(task["data"])
+        data = {**self.suite["data"], **self._overrides("data", short_name(task["task_id"]))}
         num_validation = data.pop("num_validation")
         if split == "validation":
             data["num_episodes"] = num_validation
@@ -90,7 +96,7 @@ class SuitePlan:
         )
 
     def _add_world_model(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
-        preset = load_preset("world_model", name, self.suite.get("overrides", {}).get("world_model", {}).get(name, {}))
+        preset = load_preset("world_model", name, self._overrides("world_model", name))
         data, held_out = self._add_dataset(task, "train"), self._add_dataset(task, "validation")
         config = {**preset, "seed": seed, "data": data.config, "validation": held_out.config}
         task_name = short_name(task["task_id"])
@@ -134,7 +140,7 @@ class SuitePlan:
             needs["policy"] = self._add_policy(task, name, seed)
         config = {
             "task_id": task["task_id"], "strata": list(task["strata"]), "num_episodes": task["num_episodes"],
-            "split": self.suite["split"], "agent": agent, "seed": seed,
+            "split": self.suite["split"], "pixels": self.root["pixels"], "agent": agent, "seed": seed,
             **{key: stage.config for key, stage in needs.items()},
         }  # fmt: skip
         paths = {key: stage.directory for key, stage in needs.items()}
@@ -158,7 +164,9 @@ class SuitePlan:
 def _collect(config: Mapping[str, Any], directory: Path) -> None:
     from envs.collect import collect
 
-    collect(config["task_id"], directory / "dataset", num_workers=1, **{k: v for k, v in config.items() if k != "task_id"})
+    collect(
+        config["task_id"], directory / "dataset", num_workers=1, **{k: v for k, v in config.items() if k != "task_id"}
+    )
 
 
 def _fit(preset: Mapping[str, Any], dataset: Path, validation: Path, seed: int, directory: Path) -> None:
@@ -175,12 +183,19 @@ def _train_policy(train: Mapping[str, Any], arguments: Mapping[str, Any], direct
 
 
 def _evaluate(config: Mapping[str, Any], paths: Mapping[str, Path], directory: Path) -> None:
+    from tqdm import tqdm
+
     from envs.splits import episode_specs
-    from evaluation.rollout import evaluate_episodes, save_evaluation
+    from evaluation.rollout import evaluate_episodes
+    from evaluation.traces import save_evaluation
 
     agent = instantiate(config["agent"]["agent"], task_id=config["task_id"], **paths, _convert_="all")
     specs = episode_specs(config["task_id"], config["split"], config["num_episodes"], strata=tuple(config["strata"]))
-    evaluation = evaluate_episodes(agent, specs, agent_name=config["agent"]["name"], training_seed=config["seed"])
+    name = config["agent"]["name"]
+    with tqdm(total=len(specs), desc=f"evaluate {name}", unit="episode", leave=False) as bar:
+        evaluation = evaluate_episodes(
+            agent, specs, agent_name=name, training_seed=config["seed"], pixels=config["pixels"], progress=bar.update
+        )
     save_evaluation(directory, evaluation)
     (directory / "cost.json").write_text(json.dumps(_training_cost(paths), indent=2))
 

@@ -1,0 +1,94 @@
+"""How fast data is made and read here: ``python benchmarks/data.py [--task ID] [--episodes N]`` prints a table.
+
+Reading: 64 windows of 4 frames, gathered into a buffer that is reused, against a plain copy of as many bytes from another place
+of the same file. Making: the same dataset with 1 and 2 processes, without the second or so that starting processes takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from envs.collect import collect
+from envs.episodes import EpisodeDataset
+from envs.manifest import fingerprint
+
+NUM_WINDOWS, NUM_FRAMES = 64, 4
+
+
+def main() -> None:
+    """Makes datasets in a temporary folder, measures, and prints."""
+    parser = argparse.ArgumentParser(description="How fast data is made and read here.")
+    parser.add_argument("--task", default="jepabench/TwoRoom-v1")
+    parser.add_argument("--episodes", type=int, default=400)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--pixels", type=int, default=64)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = [_seconds_to_collect(Path(folder), options, num_workers) for num_workers in (1, 2)]
+        dataset = EpisodeDataset.open(Path(folder) / f"1-{options.episodes}")
+        frames = dataset.manifest.num_frames
+        rows = [
+            (f"collect, {n} process{'es' * (n > 1)}", f"{frames / s:,.0f} frames/s")
+            for n, s in zip((1, 2), seconds, strict=True)
+        ]
+        rows += [("2 processes against 1", f"{seconds[0] / seconds[1]:.2f} x"), *_reading(dataset)]
+    print(f"{options.task}, {options.episodes} episodes of {options.steps} model steps, {options.pixels} pixels")
+    for name, value in rows:
+        print(f"{name:<36}{value:>20}")
+
+
+def _seconds_to_collect(folder: Path, options: argparse.Namespace, num_workers: int) -> float:
+    """Seconds for all episodes; what a collection of nearly none takes (starting processes, imports) is taken off."""
+    taken = []
+    for num_episodes in (2, options.episodes):
+        start = time.perf_counter()
+        collect(
+            options.task, folder / f"{num_workers}-{num_episodes}", num_episodes=num_episodes, num_steps=options.steps,
+            pixels=options.pixels, num_workers=num_workers,
+        )  # fmt: skip
+        taken.append(time.perf_counter() - start)
+    return taken[1] - taken[0]
+
+
+def _reading(dataset: EpisodeDataset) -> list[tuple[str, str]]:
+    rng, starts = np.random.default_rng(0), dataset.window_starts(NUM_FRAMES)
+    pixels = np.asarray(dataset.field("pixels"))
+    out = np.empty((NUM_WINDOWS, NUM_FRAMES, *pixels.shape[1:]), np.uint8)
+    count = NUM_WINDOWS * NUM_FRAMES
+
+    def gather() -> None:
+        dataset.gather("pixels", rng.choice(starts, NUM_WINDOWS), NUM_FRAMES, out=out)
+
+    def copy() -> None:
+        first = int(rng.integers(0, len(pixels) - count))
+        np.copyto(out.reshape(count, *pixels.shape[1:]), pixels[first : first + count])
+
+    gathered, copied = _seconds(gather), _seconds(copy)
+    hashed = _seconds(lambda: fingerprint({"pixels": pixels}), repeats=3)
+    return [
+        ("gather 64 windows of 4 frames", f"{out.nbytes / gathered / 1e9:.1f} GB/s"),
+        ("", f"{NUM_WINDOWS / gathered:,.0f} windows/s"),
+        ("plain copy of as much", f"{out.nbytes / copied / 1e9:.1f} GB/s"),
+        ("gather against plain copy", f"{copied / gathered:.2f} x"),
+        ("fingerprint", f"{pixels.nbytes / hashed / 1e9:.1f} GB/s"),
+    ]
+
+
+def _seconds(function: Callable[[], object], repeats: int = 200) -> float:
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,320 @@
+"""The only loop that scores. An agent gets the observations it asked for and nothing else: no world, no info, no reward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from time import perf_counter
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import Agent
+from envs.core import GoalEnv, InvalidActionError, Observation, reset_to
+from envs.registry import make, unknown_name
+from envs.splits import EpisodeSpec
+from evaluation.protocol import HELD_STEPS
+from evaluation.records import EpisodeRecord
+from evaluation.traces import Evaluation, Imagination, episode_name, load_evaluation, save_evaluation
+
+__all__ = [
+    "AgentError",
+    "Evaluation",
+    "Imagination",
+    "Imagines",
+    "Outcome",
+    "ReplayError",
+    "evaluate_episodes",
+    "load_evaluation",
+    "replay",
+    "save_evaluation",
+]
+
+
+class AgentError(RuntimeError):
+    """An agent that broke its contract; the message names the agent and the episode."""
+
+
+class ReplayError(ValueError):
+    """An action trace that does not fit its episode."""
+
+
+@runtime_checkable
+class Imagines(Protocol):
+    """An agent that can show what it imagined."""
+
+    def imagined(self, episode: int) -> tuple[NDArray[Any], NDArray[np.uint8]] | None:
+        """Returns steps and frames (``Imagination``) of row ``episode`` of the last batch, or None if there are none."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What happened in an episode, as the world tells it; attributes as in ``EpisodeRecord``."""
+
+    success_ever: bool
+    success_final: bool
+    success_held: bool
+    distance_start: float
+    distance_final: float
+    distance_min: float
+    steps: int
+    reference_steps: int
+    first_success_step: int
+    violations: int
+    return_: float
+
+
+def evaluate_episodes(
+    agent: Agent,
+    specs: Sequence[EpisodeSpec],
+    *,
+    agent_name: str,
+    training_seed: int = 0,
+    batch_size: int = 1,
+    pixels: int = 64,
+    progress: Callable[[int], object] | None = None,
+) -> Evaluation:
+    """Lets an agent act in episodes of one task and records what comes of it.
+
+    The world runs on after a success, to the end of the episode's budget. The outcome of an episode does not depend on
+    ``batch_size``; its planning time does, and is the batch's divided by the episodes that are still active.
+
+    Args:
+        agent: sees only its ``observation_keys``.
+        specs: the episodes.
+        agent_name: name in the records.
+        training_seed: seed that the agent was trained with.
+        batch_size: episodes side by side.
+        pixels: side of the frames, if the agent looks at frames.
+        progress: called with 1 after every episode, for instance ``tqdm.update``.
+
+    Raises:
+        AgentError: actions or model steps of the wrong shape, not finite, or out of bounds.
+        UnknownNameError: an observation key that the world does not have.
+        ValueError: no specs, several tasks, an episode twice, or a batch size below 1.
+    """
+    _check_specs(specs, batch_size)
+    keys = tuple(agent.observation_keys)
+    size = pixels if {"pixels", "goal_pixels"} & set(keys) else None
+    envs = [make(specs[0].task_id, pixels=size) for _ in range(min(batch_size, len(specs)))]
+    try:
+        for key in keys:
+            if key not in envs[0].observation_space.spaces:
+                raise unknown_name(f"observation key of {agent_name}", key, envs[0].observation_space.spaces)
+        episodes: list[_Episode] = []
+        for start in range(0, len(specs), batch_size):
+            batch = [_Episode(env, spec) for env, spec in zip(envs, specs[start : start + batch_size], strict=False)]
+            _run(agent, agent_name, batch, keys, progress)
+            episodes += batch
+    finally:
+        for env in envs:
+            env.close()
+    return Evaluation(
+        tuple(episode.record(agent_name, training_seed) for episode in episodes),
+        {episode.name: np.stack(episode.actions) for episode in episodes},
+        {episode.name: episode.imagination for episode in episodes if episode.imagination is not None},
+    )
+
+
+def replay(
+    spec: EpisodeSpec, actions: NDArray[np.float32], *, visit: Callable[[GoalEnv], object] | None = None
+) -> Outcome:
+    """Returns the outcome of an action trace [steps, A]: the episode is run again in the simulator, without any agent.
+
+    Args:
+        spec: the episode.
+        actions: one row a control step, for the whole budget.
+        visit: called with the world at the start and after every step, for instance to draw it.
+
+    Raises:
+        ReplayError: a trace of another length than the budget, or an action that the world refuses.
+    """
+    env = make(spec.task_id)
+    try:
+        episode = _Episode(env, spec)
+        episode.begin()
+        if len(actions) != env.budget:
+            raise ReplayError(f"{spec.key}: the budget is {env.budget} control steps, the trace has {len(actions)}.")
+        if visit:
+            visit(env)
+        for step, action in enumerate(np.asarray(actions, dtype=np.float32), start=1):
+            try:
+                episode.step(action)
+            except InvalidActionError as error:
+                raise ReplayError(f"{spec.key}, step {step}: {error}") from error
+            if visit:
+                visit(env)
+        return episode.outcome()
+    finally:
+        env.close()
+
+
+# -- one batch -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Episode:
+    """An episode while it is run. Its world is lent: the next batch uses it again."""
+
+    env: GoalEnv
+    spec: EpisodeSpec
+    observation: Observation = field(default_factory=dict)
+    reference_steps: int = 0
+    distances: list[float] = field(default_factory=list)
+    actions: list[NDArray[np.float32]] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    successes: list[bool] = field(default_factory=list)
+    violations: int = 0
+    return_: float = 0.0
+    model_steps: int = 0
+    active: bool = True
+    imagination: Imagination | None = None
+
+    @property
+    def name(self) -> str:
+        return episode_name(self.spec.stratum, self.spec.index)
+
+    def begin(self) -> None:
+        self.observation, info = reset_to(self.env, self.spec)
+        self.reference_steps = int(info["reference_steps"])
+        self.distances.append(float(info["distance"]))
+
+    def step(self, action: NDArray[np.float32], seconds: float = 0.0) -> None:
+        action = action.copy()  # what is stored is what was done, whatever the agent does with its buffer later
+        self.observation, reward, _, truncated, info = self.env.step(action)
+        self.actions.append(action)
+        self.seconds.append(seconds)
+        self.successes.append(bool(info["is_success"]))
+        self.distances.append(float(info["distance"]))
+        self.violations += bool(info["violation"])
+        self.return_ += reward
+        self.active = not truncated
+
+    def outcome(self) -> Outcome:
+        flags = np.array(self.successes)
+        held = np.convolve(flags, np.ones(HELD_STEPS, dtype=np.int64)) == HELD_STEPS
+        return Outcome(
+            success_ever=bool(flags.any()),
+            success_final=bool(flags[-1]),
+            success_held=bool(held.any()),
+            distance_start=self.distances[0],
+            distance_final=self.distances[-1],
+            distance_min=min(self.distances),
+            steps=len(flags),
+            reference_steps=self.reference_steps,
+            first_success_step=int(flags.argmax()) + 1 if flags.any() else -1,
+            violations=self.violations,
+            return_=self.return_,
+        )
+
+    def record(self, agent_name: str, training_seed: int) -> EpisodeRecord:
+        milliseconds = 1000 * np.array(self.seconds)
+        return EpisodeRecord(
+            agent=agent_name,
+            training_seed=training_seed,
+            task_id=self.spec.task_id,
+            split=self.spec.split,
+            stratum=self.spec.stratum,
+            index=self.spec.index,
+            **asdict(self.outcome()),
+            planning_seconds=sum(self.seconds),
+            planning_ms_median=float(np.median(milliseconds)),
+            planning_ms_p95=float(np.quantile(milliseconds, 0.95)),
+            model_steps=self.model_steps,
+        )
+
+
+def _run(
+    agent: Agent,
+    agent_name: str,
+    batch: Sequence[_Episode],
+    keys: Sequence[str],
+    progress: Callable[[int], object] | None,
+) -> None:
+    agent.reset([episode.spec for episode in batch])
+    for episode in batch:
+        episode.begin()
+    while any(episode.active for episode in batch):
+        rows = [row for row, episode in enumerate(batch) if episode.active]
+        active = np.array([episode.active for episode in batch])
+        # Stacking copies: an agent that writes into what it sees does not touch the world, or the next observation.
+        observations = {key: np.stack([episode.observation[key] for episode in batch]) for key in keys}
+        began = perf_counter()
+        actions = agent.act(observations, active.copy())
+        seconds = (perf_counter() - began) / len(rows)
+        actions = _checked_actions(actions, batch, agent_name)
+        for row in rows:
+            _step(batch[row], actions[row], seconds, agent_name)
+        ended = [row for row in rows if not batch[row].active]
+        if ended:
+            spent = _checked_model_steps(agent.model_steps, batch, agent_name)
+            for row in ended:
+                batch[row].model_steps = int(spent[row])
+                if progress:
+                    progress(1)
+    if isinstance(agent, Imagines):
+        for row, episode in enumerate(batch):
+            episode.imagination = _checked_imagination(agent.imagined(row), episode, agent_name)
+
+
+def _step(episode: _Episode, action: NDArray[np.float32], seconds: float, agent_name: str) -> None:
+    try:
+        episode.step(action, seconds)
+    except InvalidActionError as error:
+        step = len(episode.actions) + 1
+        raise AgentError(f"Agent {agent_name!r} in episode {episode.spec.key}, step {step}: {error}") from error
+
+
+def _checked_actions(actions: Any, batch: Sequence[_Episode], agent_name: str) -> NDArray[np.float32]:
+    shape = (len(batch), *batch[0].env.action_space.shape)
+    try:
+        array = np.asarray(actions, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise AgentError(f"Agent {agent_name!r}, {_names(batch)}: actions are no array of numbers: {error}") from error
+    if array.shape != shape:
+        raise AgentError(
+            f"Agent {agent_name!r}, {_names(batch)}: actions have shape {list(shape)} [episodes, action], "
+            f"got {list(array.shape)}."
+        )
+    return array
+
+
+def _checked_model_steps(steps: Any, batch: Sequence[_Episode], agent_name: str) -> NDArray[np.int64]:
+    array = np.asarray(steps)
+    if array.shape != (len(batch),) or not np.issubdtype(array.dtype, np.integer) or (array < 0).any():
+        raise AgentError(
+            f"Agent {agent_name!r}, {_names(batch)}: model_steps is one count an episode, int64 [{len(batch)}], got {steps!r}."
+        )
+    return array
+
+
+def _checked_imagination(imagined: Any, episode: _Episode, agent_name: str) -> Imagination | None:
+    if imagined is None or len(imagined[0]) == 0:
+        return None
+    steps, frames = np.asarray(imagined[0]), np.asarray(imagined[1])
+    fits = steps.ndim == 1 and frames.ndim == 5 and len(steps) == len(frames) and frames.shape[-1] == 3
+    if not fits or not np.issubdtype(steps.dtype, np.integer) or frames.dtype != np.uint8:
+        raise AgentError(
+            f"Agent {agent_name!r} in episode {episode.spec.key}: imagined() gives steps [P] and uint8 frames "
+            f"[P, H, s, s, 3], got {steps.dtype} {list(steps.shape)} and {frames.dtype} {list(frames.shape)}."
+        )
+    return Imagination(steps.astype(np.int64), frames.copy())
+
+
+def _names(batch: Sequence[_Episode]) -> str:
+    first = batch[0].spec.key
+    return f"episode {first}" if len(batch) == 1 else f"episodes {first} and {len(batch) - 1} more"
+
+
+def _check_specs(specs: Sequence[EpisodeSpec], batch_size: int) -> None:
+    if not specs:
+        raise ValueError("There are no episodes to evaluate: specs is empty.")
+    if batch_size < 1:
+        raise ValueError(f"batch_size is 1 or more, got {batch_size}.")
+    groups = sorted({(spec.task_id, spec.split) for spec in specs})
+    if len(groups) > 1:
+        raise ValueError(f"Episodes are evaluated one task and split at a time, got {groups}.")
+    if len({spec.key for spec in specs}) < len(specs):
+        raise ValueError("An episode is there twice among the specs; every episode counts once.")

@@ -1,0 +1,98 @@
+"""``jepabench report``: table and page of a suite, from the evaluations that are done."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from evaluation.metrics import score_table
+from evaluation.records import read_records
+from jepabench.stages import SuitePlan
+from results.report import write_report
+from results.tables import terminal_table, write_table
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("overrides", nargs="*", help="suite=quick output=folder, as given to `jepabench run`")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    from jepabench.run import suite_root
+
+    console = Console()
+    console.print(f"Report: {build_report(SuitePlan(suite_root(options.overrides)), console)}")
+    return 0
+
+
+def build_report(plan: SuitePlan, console: Console) -> Path:
+    """Writes ``table.csv`` and the page of a plan's finished evaluations, prints the table, and returns the page."""
+    table = score_suite(plan)
+    write_table(plan.suite_directory / "table.csv", table)
+    console.print(terminal_table(table))
+    suite = plan.suite
+    described = {
+        **{key: suite[key] for key in ("name", "version", "description", "tasks", "training_seeds", "split")},
+        "agents": [agent["name"] for agent in plan.agents.values()],
+        "tracks": {agent["name"]: _track(agent["track"]) for agent in plan.agents.values()},
+        "command": f"jepabench run suite={suite['name']}",
+    }
+    return write_report(plan.suite_directory, suite=described, machine=machine())
+
+
+def score_suite(plan: SuitePlan) -> pd.DataFrame:
+    """Returns the suite's table from the evaluations that are done; what is not done is not in it."""
+    import json
+
+    parts, costs = [], {}
+    for stage in plan.stages.values():
+        if not stage.key.startswith("evaluation/") or not (stage.directory / "done.json").exists():
+            continue
+        parts.append(read_records(stage.directory / "episodes.parquet"))
+        costs[stage.config["task_id"], stage.config["agent"]["name"]] = json.loads(
+            (stage.directory / "cost.json").read_text()
+        )
+    if not parts:
+        raise ValueError(
+            f"Nothing is evaluated yet in {plan.suite_directory}. Run `jepabench run suite={plan.suite['name']}`."
+        )
+    table = score_table(pd.concat(parts, ignore_index=True), generator=np.random.default_rng(0))
+    for column in ("transitions", "train_seconds", "parameters"):
+        table[column] = [costs[row.task, row.agent][column] for row in table.itertuples()]
+    return table
+
+
+def _track(track: dict[str, str]) -> str:
+    words = [
+        f"{track['observation']} observations" if track["observation"] != "none" else "blind",
+        f"data: {track['data']}",
+    ]
+    return "; ".join(words + ([f"sees the {track['privilege']}"] if track["privilege"] != "none" else []))
+
+
+def machine() -> dict[str, Any]:
+    """Returns what the numbers were measured on: processor, cores, memory, system and versions."""
+    from importlib.metadata import version
+
+    packages = ("jepabench", "torch", "mujoco", "gymnasium", "stable-baselines3", "numpy")
+    return {
+        "processor": _processor(), "cores": os.cpu_count(), "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}", **{name: version(name) for name in packages},
+    }  # fmt: skip
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,399 @@
+"""Episodes are checked, datasets are whole or refused, and windows stay within episodes."""
+
+import json
+import pickle
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from envs.episodes import Episode, EpisodeDataset, write_dataset
+from envs.manifest import DatasetError, Provenance, fingerprint
+
+PROVENANCE = Provenance(
+    task_id="tiny/Point-v0", split="train", behaviour="made up", strata=("near", "far"), versions={"numpy": "any"}
+)
+
+
+def make_episode(num_steps, *, seed=0, pixels=16, **changes):
+    rng = np.random.default_rng(seed)
+    observations = {
+        name: rng.normal(size=(num_steps + 1, 2)) for name in ("observation", "achieved_goal", "desired_goal")
+    }
+    if pixels:
+        observations["pixels"] = rng.integers(0, 256, (num_steps + 1, pixels, pixels, 3), dtype=np.uint8)
+    values = {
+        "observations": observations,
+        "actions": rng.uniform(-1, 1, (num_steps, 3)).astype(np.float32),
+        "rewards": rng.integers(-1, 1, num_steps).astype(np.float32),
+        "violations": rng.random(num_steps) < 0.5,
+        "terminated": False,
+        "truncated": True,
+        "task_id": "tiny/Point-v0",
+        "seed": seed,
+    }
+    return Episode(**(values | changes))
+
+
+@pytest.fixture
+def episodes():
+    return [make_episode(num_steps, seed=seed) for seed, num_steps in enumerate((5, 1, 8, 3))]
+
+
+@pytest.fixture
+def dataset(tmp_path, episodes):
+    return write_dataset(tmp_path / "data", iter(episodes), provenance=PROVENANCE)
+
+
+def change_byte(file, position=-1):
+    content = bytearray(file.read_bytes())
+    content[position] ^= 1
+    file.write_bytes(content)
+
+
+# -- episodes ------------------------------------------------------------------------------------------------------
+
+
+def test_an_episode_prints_shapes_and_not_arrays():
+    text = repr(make_episode(4))
+    assert "4 transitions" in text
+    assert "pixels uint8[5, 16, 16, 3]" in text
+    assert len(text) < 300
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"actions": np.zeros((0, 3), np.float32)}, "at least one transition"),
+        ({"actions": np.zeros((5, 3), np.float32)}, "shape"),
+        ({"actions": np.zeros((4, 3))}, "float32"),
+        ({"actions": np.full((4, 3), np.nan, np.float32)}, "not finite"),
+        ({"rewards": np.zeros(5, np.float32)}, "rewards"),
+        ({"rewards": np.full(4, -np.inf, np.float32)}, "not finite"),
+        ({"violations": np.zeros(4, np.uint8)}, "violations"),
+        ({"observations": {}}, "'observation' is missing"),
+    ],
+)
+def test_an_episode_that_does_not_fit_is_refused(changes, message):
+    with pytest.raises(DatasetError, match=message):
+        make_episode(4, **changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("observation", np.zeros((4, 2))),
+        ("achieved_goal", np.zeros((5, 2), np.int64)),
+        ("desired_goal", np.full((5, 2), np.inf)),
+        ("pixels", np.zeros((5, 16, 16, 3))),
+        ("pixels", np.zeros((5, 16, 12, 3), np.uint8)),
+        ("pixels", np.zeros((5, 16), np.uint8)),
+    ],
+)
+def test_an_observation_that_does_not_fit_is_refused(name, values):
+    observations = dict(make_episode(4).observations) | {name: values}
+    with pytest.raises(DatasetError, match=name):
+        make_episode(4, observations=observations)
+
+
+def test_an_unknown_observation_is_refused_with_the_nearest_name():
+    observations = dict(make_episode(4).observations) | {"pixel": np.zeros((5, 2))}
+    with pytest.raises(KeyError, match="Did you mean 'pixels'"):
+        make_episode(4, observations=observations)
+
+
+# -- datasets ------------------------------------------------------------------------------------------------------
+
+
+def test_a_dataset_gives_back_the_episodes_that_were_written(dataset, episodes):
+    assert len(dataset) == 4
+    for written, read in zip(episodes, dataset, strict=True):
+        for name, values in written.observations.items():
+            np.testing.assert_array_equal(read.observations[name], values)
+            assert read.observations[name].dtype == values.dtype
+        for name in ("actions", "rewards", "violations"):
+            np.testing.assert_array_equal(getattr(read, name), getattr(written, name))
+        assert (read.seed, read.task_id) == (written.seed, written.task_id)
+        assert (read.terminated, read.truncated) == (False, True)
+    assert len(dataset[-1]) == 3
+    with pytest.raises(IndexError, match="Episode 4 of 4"):
+        dataset[4]
+
+
+def test_fields_are_aligned_by_frame_and_the_last_frame_has_no_action(dataset, episodes):
+    assert dataset.starts.tolist() == [0, 6, 8, 17]
+    assert dataset.manifest.num_frames == 21
+    assert dataset.manifest.num_transitions == 17
+    assert isinstance(dataset.field("pixels"), np.memmap)
+    assert {len(dataset.field(name)) for name in dataset.fields} == {21}
+    for name in ("action", "reward", "violation"):
+        assert not dataset.field(name)[dataset.starts + dataset.lengths].any()
+    np.testing.assert_array_equal(dataset.field("action")[8:16], episodes[2].actions)
+
+
+def test_fields_are_read_only(dataset):
+    with pytest.raises(ValueError, match="read-only"):
+        dataset.field("reward")[0] = 1.0
+    with pytest.raises(ValueError, match="read-only"):
+        dataset[0].actions[0] = 1.0
+
+
+def test_an_unknown_field_is_refused_with_the_nearest_name(dataset):
+    with pytest.raises(KeyError, match="Did you mean 'pixels'"):
+        dataset.field("pixel")
+    with pytest.raises(KeyError, match="Did you mean 'action'"):
+        dataset.gather("actions", [0], 1)
+
+
+def test_the_manifest_survives_the_disk(dataset):
+    again = EpisodeDataset.open(dataset.path, verify=True)
+    assert again.manifest == dataset.manifest
+    assert again.manifest.provenance == PROVENANCE
+    assert again.manifest.pixels == 16
+    assert json.loads((dataset.path / "manifest.json").read_text())["num_episodes"] == 4
+
+
+def test_pickling_takes_the_path_and_not_the_data(dataset):
+    packed = pickle.dumps(dataset)
+    assert len(packed) < 500
+    np.testing.assert_array_equal(pickle.loads(packed).field("pixels"), dataset.field("pixels"))
+
+
+def test_the_same_episodes_have_the_same_fingerprint(tmp_path, dataset, episodes):
+    again = write_dataset(tmp_path / "again", episodes, provenance=replace(PROVENANCE, behaviour="another"))
+    assert again.manifest.fingerprint == dataset.manifest.fingerprint
+    other = write_dataset(tmp_path / "other", episodes[::-1], provenance=PROVENANCE)
+    assert other.manifest.fingerprint != dataset.manifest.fingerprint
+
+
+def test_the_fingerprint_tells_shapes_and_types_apart():
+    zeros = np.zeros(8, np.uint8)
+    variants = [
+        {"a": zeros},
+        {"b": zeros},
+        {"a": zeros.reshape(2, 4)},
+        {"a": zeros.view(np.bool_)},
+        {"a": zeros[:4], "b": zeros[4:]},
+    ]
+    assert len({fingerprint(variant) for variant in variants}) == len(variants)
+
+
+def test_a_dataset_is_never_overwritten(dataset, episodes):
+    with pytest.raises(DatasetError, match="exists already"):
+        write_dataset(dataset.path, episodes, provenance=PROVENANCE)
+
+
+def test_a_writer_that_fails_leaves_nothing_behind(tmp_path, episodes):
+    def failing():
+        yield from episodes
+        raise RuntimeError("the source went away")
+
+    with pytest.raises(RuntimeError, match="went away"):
+        write_dataset(tmp_path / "data", failing(), provenance=PROVENANCE)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("odd", "message"),
+    [
+        (make_episode(3, pixels=None), "Episode 1"),
+        (make_episode(3, pixels=32), "Episode 1"),
+        (make_episode(3, task_id="tiny/Other-v0"), "Episode 1"),
+    ],
+)
+def test_episodes_that_differ_are_refused(tmp_path, odd, message):
+    with pytest.raises(DatasetError, match=message):
+        write_dataset(tmp_path / "data", [make_episode(3), odd], provenance=PROVENANCE)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_episodes_and_a_wrong_task_are_refused(tmp_path):
+    with pytest.raises(DatasetError, match="at least one episode"):
+        write_dataset(tmp_path / "data", [], provenance=PROVENANCE)
+    with pytest.raises(DatasetError, match="provenance says 'other'"):
+        write_dataset(tmp_path / "data", [make_episode(1)], provenance=replace(PROVENANCE, task_id="other"))
+
+
+# -- damage --------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_dataset_is_refused(tmp_path):
+    with pytest.raises(DatasetError, match="no dataset at"):
+        EpisodeDataset.open(tmp_path / "nothing")
+
+
+def test_a_missing_manifest_is_refused(dataset):
+    (dataset.path / "manifest.json").unlink()
+    with pytest.raises(DatasetError, match=r"no manifest\.json"):
+        EpisodeDataset.open(dataset.path)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{}", '{"schema": 1}', '{"schema": 1, "pixels": 3, "fields": {}, "strata": []}']
+)
+def test_a_manifest_that_cannot_be_read_is_refused(dataset, content):
+    (dataset.path / "manifest.json").write_text(content)
+    with pytest.raises(DatasetError, match="not a manifest"):
+        EpisodeDataset.open(dataset.path)
+
+
+def test_another_schema_version_is_refused(dataset):
+    file = dataset.path / "manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"schema": 99}))
+    with pytest.raises(DatasetError, match="schema version 99"):
+        EpisodeDataset.open(dataset.path)
+
+
+@pytest.mark.parametrize("num_bytes", [0, 40, -1])
+@pytest.mark.parametrize("name", ["pixels", "action", "lengths"])
+def test_a_file_that_is_cut_off_is_refused(dataset, name, num_bytes):
+    file = dataset.path / f"{name}.npy"
+    file.write_bytes(file.read_bytes()[:num_bytes])
+    with pytest.raises(DatasetError, match=name):
+        EpisodeDataset.open(dataset.path)
+
+
+def test_a_file_that_is_missing_too_long_or_of_another_dataset_is_refused(dataset):
+    file = dataset.path / "reward.npy"
+    content = file.read_bytes()
+    file.write_bytes(content + b"\0")
+    with pytest.raises(DatasetError, match="reward"):
+        EpisodeDataset.open(dataset.path)
+    np.save(file, np.zeros(20, np.float32))
+    with pytest.raises(DatasetError, match="reward"):
+        EpisodeDataset.open(dataset.path)
+    file.unlink()
+    with pytest.raises(DatasetError, match=r"reward\.npy is missing"):
+        EpisodeDataset.open(dataset.path)
+
+
+def test_lengths_that_do_not_add_up_are_refused(dataset):
+    np.save(dataset.path / "lengths.npy", np.array([5, 1, 8, 4]))
+    with pytest.raises(DatasetError, match="do not add up"):
+        EpisodeDataset.open(dataset.path)
+
+
+@pytest.mark.parametrize("name", ["pixels", "observation", "violation", "seeds"])
+def test_a_changed_byte_is_found_when_asked_for(dataset, name):
+    change_byte(dataset.path / f"{name}.npy")
+    EpisodeDataset.open(dataset.path)
+    with pytest.raises(DatasetError, match="was changed after it was made"):
+        EpisodeDataset.open(dataset.path, verify=True)
+
+
+# -- windows -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def datasets_by_lengths(tmp_path_factory):
+    folder, made = tmp_path_factory.mktemp("windows"), {}
+
+    def get(lengths):
+        if lengths not in made:
+            episodes = [make_episode(n, seed=seed, pixels=None) for seed, n in enumerate(lengths)]
+            made[lengths] = write_dataset(folder / str(len(made)), episodes, provenance=PROVENANCE)
+        return made[lengths]
+
+    return get
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    lengths=st.lists(st.integers(1, 12), min_size=1, max_size=6).map(tuple),
+    num_frames=st.integers(1, 9),
+    stride=st.integers(1, 5),
+)
+def test_windows_are_exactly_those_within_an_episode(datasets_by_lengths, lengths, num_frames, stride):
+    dataset = datasets_by_lengths(lengths)
+    owner = np.repeat(np.arange(len(lengths)), np.array(lengths) + 1)
+    within = np.concatenate([np.arange(length + 1) for length in lengths])
+    expected = [
+        row
+        for row in range(len(owner) - num_frames + 1)
+        if owner[row] == owner[row + num_frames - 1] and within[row] % stride == 0
+    ]
+    starts = dataset.window_starts(num_frames, stride=stride)
+    assert starts.dtype == np.int64
+    assert starts.tolist() == expected
+    windows = dataset.gather("observation", starts, num_frames)
+    for start, window in zip(starts, windows, strict=True):
+        np.testing.assert_array_equal(window, dataset.field("observation")[start : start + num_frames])
+    for start in set(range(-2, len(owner) + 2)) - set(dataset.window_starts(num_frames).tolist()):
+        with pytest.raises(ValueError, match="leaves its episode"):
+            dataset.gather("observation", [start], num_frames)
+
+
+def test_gather_writes_into_the_buffer_that_is_given(dataset):
+    starts = dataset.window_starts(4)
+    out = np.empty((len(starts), 4, 16, 16, 3), np.uint8)
+    assert dataset.gather("pixels", starts, 4, out=out) is out
+    np.testing.assert_array_equal(out, dataset.gather("pixels", starts, 4))
+    for wrong in (out[:-1], out.astype(np.int8), np.empty((*out.shape[:-1], 6), np.uint8)[..., ::2]):
+        with pytest.raises(ValueError, match="out is a contiguous"):
+            dataset.gather("pixels", starts, 4, out=wrong)
+
+
+def test_windows_of_no_frames_are_refused(dataset):
+    with pytest.raises(ValueError, match="1 or more"):
+        dataset.window_starts(0)
+    with pytest.raises(ValueError, match="1 or more"):
+        dataset.window_starts(2, stride=0)
+
+
+def test_gather_reaches_half_the_speed_of_a_plain_copy(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (4001, 64, 64, 3), dtype=np.uint8)
+    zeros = np.zeros((4001, 2))
+    episode = make_episode(
+        4000,
+        pixels=None,
+        observations={"observation": zeros, "achieved_goal": zeros, "desired_goal": zeros, "pixels": frames},
+    )
+    dataset = write_dataset(tmp_path / "data", [episode], provenance=PROVENANCE)
+    rng, out, gathered, copied = np.random.default_rng(1), np.empty((64, 4, 64, 64, 3), np.uint8), [], []
+    for _ in range(60):
+        starts, first = rng.integers(0, 3997, 64), int(rng.integers(0, 3700))
+        gathered.append(-time.perf_counter())
+        dataset.gather("pixels", starts, 4, out=out)
+        gathered[-1] += time.perf_counter()
+        copied.append(-time.perf_counter())
+        np.copyto(out.reshape(256, 64, 64, 3), frames[first : first + 256])
+        copied[-1] += time.perf_counter()
+    assert min(gathered) < 2 * min(copied) + 1e-4
+
+
+# -- statistics ----------------------------------------------------------------------------------------------------
+
+
+def test_action_statistics_are_those_of_the_transitions(dataset, episodes):
+    actions = np.concatenate([episode.actions for episode in episodes])
+    mean, std = dataset.action_statistics()
+    np.testing.assert_allclose(mean, actions.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(std, actions.std(0), rtol=1e-5)
+    assert dataset.action_statistics()[0] is mean
+
+
+def test_the_standard_deviation_of_constant_actions_is_not_zero(tmp_path):
+    episode = make_episode(4, actions=np.full((4, 2), 0.5, np.float32))
+    mean, std = write_dataset(tmp_path / "data", [episode], provenance=PROVENANCE).action_statistics()
+    assert mean.tolist() == [0.5, 0.5]
+    assert (std > 0).all()
+
+
+# -- provenance ----------------------------------------------------------------------------------------------------
+
+
+def test_specs_take_turns_over_the_strata_and_go_on_where_another_dataset_ends():
+    specs = [PROVENANCE.episode_spec(i) for i in range(5)]
+    assert [(spec.stratum, spec.index) for spec in specs] == [
+        ("near", 0),
+        ("far", 0),
+        ("near", 1),
+        ("far", 1),
+        ("near", 2),
+    ]
+    assert [replace(PROVENANCE, first_index=3).episode_spec(i) for i in range(2)] == specs[3:]
+    with pytest.raises(DatasetError, match="not of a seeded series"):
+        replace(PROVENANCE, strata=()).episode_spec(0)

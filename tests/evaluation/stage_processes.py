@@ -1,0 +1,43 @@
+"""Works for stages, and processes that do them."""
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def write_result(directory):
+    (directory / "model").mkdir(exist_ok=True)
+    (directory / "model" / "weights.bin").write_bytes(b"1234")
+    (directory / "log.txt").write_text("fine")
+
+
+def never(directory):
+    raise AssertionError("this work must not be done")
+
+
+def start(script, *arguments):
+    """Starts Python with ``script``; it talks over stdin and stdout, one line at a time."""
+    prelude = "import sys\nfrom pathlib import Path\nfrom evaluation.runs import *\n"
+    return subprocess.Popen(
+        [sys.executable, "-c", prelude + textwrap.dedent(script), *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+WORKER = """
+    def work(directory):
+        checkpoint = directory / "checkpoint.txt"
+        checkpoint.write_text("half way")
+        print("working", flush=True)
+        sys.stdin.readline()
+        (directory / "result.txt").write_text("done")
+
+    print(run_stage(Path(sys.argv[1]), {"seed": 0}, work), flush=True)
+"""

@@ -1,0 +1,314 @@
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from stage_processes import ROOT, WORKER, never, start, write_result
+
+from evaluation.runs import StageError, is_done, run_stage, stage_id, written_whole
+
+CONFIG = {"agent": {"name": "cem", "horizon": 5}, "seed": 0, "progress": True}
+
+
+def content(directory):
+    """Every file of a directory but those that change between two runs of the same stage."""
+    return {
+        path.relative_to(directory).as_posix(): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and path.name not in (".lock", "done.json")
+    }
+
+
+# -- identity ------------------------------------------------------------------------------------------------------
+
+
+def test_stage_id_ignores_order_containers_and_cosmetics():
+    first = stage_id({"a": 1, "b": {"c": [1, 2], "num_workers": 4}, "progress": True})
+    assert first == stage_id({"b": {"c": (1, 2)}, "a": 1})
+    assert len(first) == 16 and int(first, 16) >= 0
+    assert first != stage_id({"b": {"c": [2, 1]}, "a": 1})
+
+
+def test_stage_id_is_the_same_in_every_process():
+    code = "from evaluation.runs import stage_id; print(stage_id({'b': 1.5, 'a': ['x', None, True], 'c': {'d': 1e-4}}))"
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout.strip()
+        for seed in ("1", "2")
+    }
+    assert outputs == {stage_id({"a": ["x", None, True], "b": 1.5, "c": {"d": 1e-4}})}
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text(max_size=3), json_values, max_size=4))
+def test_stage_id_survives_storage_as_json(config):
+    assert stage_id(json.loads(json.dumps(config))) == stage_id(config)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"a": {"b": [0, math.nan]}}, r"a\.b\[1\] is nan"),
+        ({"a": math.inf}, "a is inf"),
+        ({"a": object()}, "a is <object"),
+        ({"a": {1, 2}}, "a is {1, 2}"),
+        ({"a": np.zeros(2)}, "ndarray"),
+        ({"a": {3: "x"}}, "Keys of a configuration are strings, got 3 in a"),
+    ],
+)
+def test_values_that_json_can_not_hold_are_refused_before_any_work(tmp_path, config, message):
+    with pytest.raises(StageError, match=message):
+        run_stage(tmp_path / "stage", config, never)
+    assert not (tmp_path / "stage").exists()
+
+
+# -- doing and not doing again -------------------------------------------------------------------------------------
+
+
+def test_a_stage_is_done_once(tmp_path):
+    directory = tmp_path / "a" / "stage"
+    assert not is_done(directory, CONFIG)
+    assert run_stage(directory, CONFIG, write_result)
+    assert is_done(directory, CONFIG)
+    assert not run_stage(directory, CONFIG, never)
+    assert not run_stage(directory, {**CONFIG, "progress": False, "num_workers": 8}, never)
+
+
+def test_done_says_what_was_done(tmp_path):
+    run_stage(tmp_path, CONFIG, write_result)
+    done = json.loads((tmp_path / "done.json").read_text())
+    assert done["files"] == {"log.txt": 4, "model/weights.bin": 4}
+    assert done["config"] == CONFIG and done["hash"] == stage_id(CONFIG)
+    assert done["versions"]["numpy"] == np.__version__
+    assert done["seconds"] >= 0 and done["finished"].endswith("+00:00")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "done.json", "log.txt", "model", "stage.json"]
+
+
+def test_work_is_done_beside_the_final_names(tmp_path):
+    def work(directory):
+        write_result(directory)
+        assert directory != tmp_path
+        assert not (tmp_path / "log.txt").exists() and not (tmp_path / "done.json").exists()
+
+    run_stage(tmp_path, CONFIG, work)
+    assert (tmp_path / "log.txt").exists()
+
+
+def test_another_configuration_is_refused_and_nothing_is_touched(tmp_path):
+    run_stage(tmp_path, CONFIG, write_result)
+    before = content(tmp_path)
+    other = {"agent": {"name": "cem", "horizon": 6}, "seed": 0, "extra": 1}
+    for call in (lambda: run_stage(tmp_path, other, never), lambda: is_done(tmp_path, other)):
+        with pytest.raises(StageError, match=r"agent\.horizon is 5 there, 6 asked for; extra is '\(absent\)' there"):
+            call()
+    assert content(tmp_path) == before
+    assert not run_stage(tmp_path, CONFIG, never)
+
+
+def test_another_configuration_is_refused_after_a_crash_too(tmp_path):
+    with pytest.raises(ZeroDivisionError):
+        run_stage(tmp_path, CONFIG, lambda directory: 1 / 0)
+    with pytest.raises(StageError, match="seed is 0 there, 1 asked for"):
+        run_stage(tmp_path, {**CONFIG, "seed": 1}, never)
+
+
+def test_a_directory_with_other_files_is_refused(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    with pytest.raises(StageError, match=r"not empty \(thesis\.tex\)"):
+        run_stage(tmp_path, CONFIG, never)
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"hash": 1}', b"\xff\xfe"])
+def test_corrupt_done_marker_means_done_again(tmp_path, damage):
+    run_stage(tmp_path, CONFIG, write_result)
+    (tmp_path / "done.json").write_bytes(damage)
+    assert not is_done(tmp_path, CONFIG)
+    assert run_stage(tmp_path, CONFIG, write_result)
+    assert not run_stage(tmp_path, CONFIG, never)
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"123")])
+def test_missing_or_cut_files_mean_done_again(tmp_path, damage):
+    run_stage(tmp_path, CONFIG, write_result)
+    damage(tmp_path / "model" / "weights.bin")
+    assert not is_done(tmp_path, CONFIG)
+    assert run_stage(tmp_path, CONFIG, write_result)
+    assert is_done(tmp_path, CONFIG)
+
+
+def test_work_that_makes_nothing_or_takes_reserved_names_is_refused(tmp_path):
+    with pytest.raises(StageError, match="left no file"):
+        run_stage(tmp_path / "a", CONFIG, lambda directory: None)
+    with pytest.raises(StageError, match=r"wrote done\.json"):
+        run_stage(tmp_path / "b", CONFIG, lambda directory: (directory / "done.json").write_text("{}"))
+    assert not is_done(tmp_path / "a", CONFIG) and not is_done(tmp_path / "b", CONFIG)
+
+
+# -- failures ------------------------------------------------------------------------------------------------------
+
+
+def test_a_failure_is_recorded_raised_and_tried_again_from_what_was_left(tmp_path):
+    def fails(directory):
+        (directory / "checkpoint").write_text("half way")
+        raise ValueError("no luck today")
+
+    with pytest.raises(ValueError, match="no luck today"):
+        run_stage(tmp_path, CONFIG, fails)
+    failed = json.loads((tmp_path / "failed.json").read_text())
+    assert failed["error"] == "ValueError: no luck today" and failed["pid"] == os.getpid()
+    assert failed["traceback"][-1] == "ValueError: no luck today" and any(
+        "fails" in line for line in failed["traceback"]
+    )
+    assert not is_done(tmp_path, CONFIG)
+
+    def resumes(directory):
+        assert (directory / "checkpoint").read_text() == "half way"
+        write_result(directory)
+
+    assert run_stage(tmp_path, CONFIG, resumes)
+    assert not (tmp_path / "failed.json").exists() and (tmp_path / "checkpoint").exists()
+
+
+def test_an_interrupt_is_recorded_and_lets_go_of_the_stage(tmp_path):
+    def interrupted(directory):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_stage(tmp_path, CONFIG, interrupted)
+    assert "KeyboardInterrupt" in (tmp_path / "failed.json").read_text()
+    assert run_stage(tmp_path, CONFIG, write_result, wait=0)
+
+
+def test_a_killed_process_leaves_its_checkpoint_and_no_lock(tmp_path):
+    worker = start(WORKER, tmp_path)
+    assert worker.stdout.readline() == "working\n"
+    worker.send_signal(signal.SIGKILL)
+    worker.communicate()
+    assert (tmp_path / ".owner.json").exists() and not is_done(tmp_path, {"seed": 0})
+
+    def resumes(directory):
+        assert (directory / "checkpoint.txt").read_text() == "half way"
+        (directory / "result.txt").write_text("done")
+
+    assert run_stage(tmp_path, {"seed": 0}, resumes, wait=0)
+    assert not (tmp_path / ".owner.json").exists()
+
+
+def test_forked_children_do_not_keep_the_lock_of_a_killed_process(tmp_path):
+    script = """
+        import os
+
+        def work(directory):
+            child = os.fork()
+            if child == 0:
+                sys.stdin.readline()
+                os._exit(0)
+            print(child, flush=True)
+            os.kill(os.getpid(), 9)
+
+        run_stage(Path(sys.argv[1]), {"seed": 0}, work)
+    """
+    worker = start(script, tmp_path)
+    child = int(worker.stdout.readline())
+    assert worker.wait() == -signal.SIGKILL
+    os.kill(child, 0)  # it lives
+    assert run_stage(tmp_path, {"seed": 0}, write_result, wait=0)
+    worker.communicate()
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2, 3])
+def test_a_crash_while_moving_is_repaired_without_working_again(tmp_path, monkeypatch, moved):
+    real, count = Path.replace, iter(range(100))
+
+    def replace(self, target):
+        # Stops at one of the renames that publish: three results, and then the marker.
+        if (self.parent.name == ".partial" or self.name == ".commit.json") and next(count) == moved:
+            raise OSError("pulled the plug")
+        return real(self, target)
+
+    def work(directory):
+        write_result(directory)
+        (directory / "z.txt").write_text("last")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        with pytest.raises(OSError, match="pulled the plug"):
+            run_stage(tmp_path, CONFIG, work)
+    assert not is_done(tmp_path, CONFIG)
+    assert not run_stage(tmp_path, CONFIG, never)
+    assert is_done(tmp_path, CONFIG)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".lock", "done.json", "log.txt", "model", "stage.json", "z.txt",
+    ]  # fmt: skip
+
+
+def test_a_crash_while_moving_with_files_lost_means_done_again(tmp_path):
+    run_stage(tmp_path, CONFIG, write_result)
+    (tmp_path / "done.json").rename(tmp_path / ".commit.json")
+    (tmp_path / "log.txt").unlink()
+    assert run_stage(tmp_path, CONFIG, write_result)
+    assert is_done(tmp_path, CONFIG) and not (tmp_path / ".commit.json").exists()
+
+
+def test_a_full_disk_leaves_no_half_result(tmp_path):
+    script = """
+        import resource, signal
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+        def work(directory):
+            (directory / "small.bin").write_bytes(bytes(100))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (400, 400))
+            if sys.argv[2] == "work":
+                (directory / "large.bin").write_bytes(bytes(1000))
+
+        config = {"seed": 0, "notes": "x" * 1000 * (sys.argv[2] == "commit")}
+        run_stage(Path(sys.argv[1]), config, work)
+    """
+    for when in ("work", "commit"):  # the marker itself does not fit on the disk the second time
+        directory = tmp_path / when
+        worker = start(script, directory, when)
+        _, errors = worker.communicate()
+        assert worker.returncode == 1 and "File too large" in errors
+        config = {"seed": 0, "notes": "x" * 1000 * (when == "commit")}
+        assert not is_done(directory, config)
+        assert not (directory / "small.bin").exists() and not (directory / "done.json").exists()
+        assert run_stage(directory, config, write_result, wait=0)
+        assert is_done(directory, config)
+
+
+def test_a_file_where_the_directory_should_be_is_an_error(tmp_path):
+    (tmp_path / "stage").write_text("a file")
+    with pytest.raises(OSError, match="stage"):
+        run_stage(tmp_path / "stage", CONFIG, never)
+
+
+def test_a_file_is_whole_or_not_there(tmp_path):
+    path = tmp_path / "a.txt"
+    with written_whole(path) as partial:
+        partial.write_text("first")
+    with pytest.raises(ZeroDivisionError), written_whole(path) as partial:
+        partial.write_text("sec")
+        _ = 1 / 0
+    assert path.read_text() == "first"
+    assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
