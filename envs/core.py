@@ -215,6 +215,27 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         self.np_random.bit_generator.state = dict(state.rng)
         return self._observe()
 
+    def imagine_goals(self, actions: NDArray[Any]) -> NDArray[np.float64]:
+        """Returns the goals [S, H, G] that S candidate plans would achieve at the ends of H model steps; the world stays as it is.
+
+        For privileged searches. A world may override it with something faster that gives the same numbers.
+
+        Args:
+            actions: control actions [S, H, K, A] within the bounds, K of them to a model step.
+        """
+        now, rng = self._get_physics().copy(), self.np_random.bit_generator.state
+        achieved = np.empty((*actions.shape[:2], len(self._desired_goal)))
+        for candidate, plan in enumerate(actions):
+            self._set_physics(now)
+            self.np_random.bit_generator.state = rng
+            for step, block in enumerate(plan):
+                for action in block:
+                    self._step_physics(action)
+                achieved[candidate, step] = self._achieved_goal()
+        self._set_physics(now)
+        self.np_random.bit_generator.state = rng
+        return achieved
+
     def goal_frame(self, size: int) -> NDArray[np.uint8]:
         """Returns the goal as a picture, uint8 [size, size, 3]; the world stays as it is."""
         now = self._get_physics().copy()

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from envs.core import Behaviour, GoalEnv
 
 
+HELD_BLOCKS = 3
+
+
 class UnknownNameError(KeyError):
     """A name that is not registered; the message says what is near it."""
 
@@ -80,6 +83,11 @@ class TaskSpec:
             )
         if self.default_behaviour not in self.behaviours:
             raise unknown_name("behaviour", self.default_behaviour, self.behaviours)
+
+    @property
+    def held_steps(self) -> int:
+        """Control steps in a row for which a success counts as held: three action blocks, so that a fly-by does not count."""
+        return HELD_BLOCKS * self.action_block
 
     def behaviour(self, name: str | None = None) -> Behaviour:
         """Returns a new behaviour policy of the task, by default the one its datasets are made with."""

@@ -11,7 +11,6 @@ from envs.registry import get_task, unknown_name
 from envs.splits import SPLITS, EpisodeSpec, episode_specs
 
 PROTOCOL_VERSION = 1
-HELD_STEPS = 3  # consecutive control steps in which the success rule must be true for ``success_held``
 CORE_EPISODES = 100  # a task and stratum, in a suite whose numbers count
 QUICK_EPISODES = 20  # a task and stratum, in a demonstration
 ROW_SEEDS = 3  # fewest training seeds for a row

@@ -14,7 +14,6 @@ from agents.base import Agent
 from envs.core import GoalEnv, InvalidActionError, Observation, reset_to
 from envs.registry import make, unknown_name
 from envs.splits import EpisodeSpec
-from evaluation.protocol import HELD_STEPS
 from evaluation.records import EpisodeRecord
 from evaluation.traces import Evaluation, Imagination, episode_name, load_evaluation, save_evaluation
 
@@ -194,7 +193,8 @@ class _Episode:
 
     def outcome(self) -> Outcome:
         flags = np.array(self.successes)
-        held = np.convolve(flags, np.ones(HELD_STEPS, dtype=np.int64)) == HELD_STEPS
+        needed = self.env.task.held_steps
+        held = np.convolve(flags, np.ones(needed, dtype=np.int64)) == needed
         return Outcome(
             success_ever=bool(flags.any()),
             success_final=bool(flags[-1]),

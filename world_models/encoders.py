@@ -70,7 +70,6 @@ class KeypointEncoder(nn.Module):
         for layer in range(num_layers):
             layers += [nn.GELU(), nn.Conv2d(width, num_keypoints if layer == num_layers - 1 else width, 3, padding=1)]
         self.features = nn.Sequential(*layers)
-        self.log_sharpness = nn.Parameter(torch.zeros(num_keypoints))
         # Untrained maps are flat and all keypoints sit near the centre: without this the first hundred steps see nothing.
         self.standardise = nn.BatchNorm1d(3 * num_keypoints)
         self.head = _head(3 * num_keypoints, hidden, latent_dim)
@@ -79,11 +78,12 @@ class KeypointEncoder(nn.Module):
         """Returns x, y (right and down, [-1, 1]) and strength of each map, [N, num_keypoints, 3]."""
         maps = self.features(_normalised(frames)).float()
         height, width = maps.shape[-2:]
-        logits = maps.flatten(2) * self.log_sharpness.exp()[:, None]
+        # One copy out of channels-last memory; everything after it runs over contiguous rows.
+        logits = maps.contiguous().flatten(2)
         where = torch.softmax(logits, dim=-1)  # [N, M, P]
         ys, xs = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
         grid = torch.stack([xs.flatten(), ys.flatten()], dim=-1).to(maps.device)  # [P, 2]
-        strength = (where * maps.flatten(2)).sum(-1, keepdim=True)
+        strength = (where * logits).sum(-1, keepdim=True)
         return torch.cat([where @ grid, strength], dim=-1)
 
     def forward(self, frames: Tensor) -> Tensor:

@@ -1,1 +1,44 @@
 """Mazes: PointMaze (force-controlled) and TwoRoom (displacement-controlled)."""
+
+from envs.registry import TaskSpec, register
+
+_PHYSICS = "mujoco 3.17.0"
+_BEHAVIOURS = {
+    "wander": "envs.maze.behaviours:Wander",
+    "expert": "envs.maze.behaviours:Expert",
+}
+
+for _layout, _name, _max_steps in (("umaze", "UMaze", 1000), ("medium", "Medium", 1600), ("large", "Large", 2600)):
+    register(
+        TaskSpec(
+            id=f"jepabench/PointMaze-{_name}-v1",
+            family="maze",
+            entry_point="envs.maze.point_maze:PointMaze",
+            kwargs={"layout": _layout},
+            control_dt=0.01,
+            action_block=10,
+            max_steps=_max_steps,
+            strata=("near", "medium", "far", "beyond") if _layout == "large" else ("near", "medium", "far"),
+            success="The ball is within 0.45 m of the goal.",
+            behaviours={"random": "envs.maze.behaviours:RandomForce", **_BEHAVIOURS},
+            physics=_PHYSICS,
+            tags=frozenset({"navigation"}),
+        )
+    )
+
+for _name, _random_layout in (("TwoRoom", False), ("TwoRoom-Random", True)):
+    register(
+        TaskSpec(
+            id=f"jepabench/{_name}-v1",
+            family="maze",
+            entry_point="envs.maze.two_room:TwoRoom",
+            kwargs={"random_layout": _random_layout},
+            control_dt=0.1,
+            action_block=5,
+            max_steps=300,
+            success="The ball is within 0.1 m of the goal.",
+            behaviours={"random": "envs.maze.behaviours:RandomHeading", **_BEHAVIOURS},
+            physics=_PHYSICS,
+            tags=frozenset({"navigation"}),
+        )
+    )

@@ -1,0 +1,71 @@
+"""Times one plan: how long each planner takes over a model of typical size, on one thread.
+
+Run with ``python benchmarks/planning.py``. The model is an untrained JEPA of the default size: time does not depend on
+the weights. The oracle plans in the simulators themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+
+import numpy as np
+import torch
+
+from agents.energy import Energy
+from agents.mpc import MPCAgent
+from agents.oracle import OracleMPCAgent
+from agents.planners.cem import CEMPlanner
+from agents.planners.gradient import GradientPlanner
+from agents.planners.random_shooting import RandomShootingPlanner
+from envs import episode_specs, make, reset_to
+from world_models.jepa import JEPA, JEPAConfig
+
+PLANNERS = {
+    "random shooting 768": RandomShootingPlanner(),
+    "CEM 128 x 6": CEMPlanner(),
+    "gradient 16 x 30": GradientPlanner(),
+}
+
+
+def main() -> None:
+    """Prints milliseconds a plan, median and worst."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--task", default="jepabench/TwoRoom-v1")
+    parser.add_argument("--plans", type=int, default=10)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    model = JEPA(JEPAConfig(action_size=2))
+    for name, planner in PLANNERS.items():
+        agent = MPCAgent(
+            task_id=arguments.task,
+            model=model,
+            planner=planner,
+            energy=Energy(),
+            action_mean=np.zeros(2),
+            action_std=np.full(2, 0.5),
+        )
+        report(name, agent, arguments.task, arguments.plans)
+    report("oracle CEM 128 x 6", OracleMPCAgent(task_id=arguments.task), arguments.task, max(2, arguments.plans // 5))
+
+
+def report(name: str, agent: MPCAgent | OracleMPCAgent, task_id: str, num_plans: int) -> None:
+    """Plays one episode and prints what its planning steps took."""
+    spec = episode_specs(task_id, "validation", 1)[0]
+    env = make(task_id, pixels=64)
+    agent.reset([spec])
+    observation, _ = reset_to(env, spec)
+    times = []
+    for step in range(num_plans * env.task.action_block):
+        began = time.perf_counter()
+        action = agent.act({key: value[None] for key, value in observation.items()}, np.array([True]))
+        if step % env.task.action_block == 0:
+            times.append(1000 * (time.perf_counter() - began))
+        observation = env.step(action[0])[0]
+    steps = int(agent.model_steps[0]) // num_plans
+    print(f"{name:22s} {statistics.median(times):8.1f} ms a plan (worst {max(times):.1f}), {steps} model steps")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""What the mazes share: a ball on a floor, seen from above, with keep-out zones."""
+
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo is a binary module without type stubs.)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.maze.layouts import Zone
+from envs.rendering import Camera, RayCamera
+from envs.simulation import Simulation
+
+WALL_COLOUR = (0.24, 0.31, 0.42, 1.0)
+_ZONE_COLOUR = (0.97, 0.84, 0.52, 1.0)
+_ZONE_HEIGHT = 0.002
+
+
+class Arena:
+    """A simulated ball with the joints ``ball_x`` and ``ball_y`` on a body ``floor``, and the camera above it.
+
+    Args:
+        spec: the world without its zones.
+        zones: keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]; drawn on the floor, they stop nothing.
+        extent: side of the square that the camera sees [m].
+        checker: side of the squares of the floor's pattern [m].
+    """
+
+    def __init__(self, spec: mujoco.MjSpec, *, zones: Sequence[Zone], extent: float, checker: float) -> None:
+        self.zones = np.array(zones, np.float64).reshape(-1, 4)
+        if not (self.zones[:, :2] < self.zones[:, 2:]).all():
+            raise ValueError(f"A zone is (x_min, y_min, x_max, y_max) with min < max, got {list(zones)}.")
+        self._zone_bounds = self.zones.tolist()  # plain floats: they are asked at every step
+        height = float(spec.geom("floor").pos[2])
+        for zone in self.zones:
+            add_box(spec.body("floor"), zone, (height, height + _ZONE_HEIGHT), _ZONE_COLOUR, collides=False)
+        self.simulation = Simulation(spec.compile())
+        camera = Camera.overhead(extent=extent)
+        self.camera = RayCamera(self.simulation.model, camera, background=WALL_COLOUR[:3], checker=checker)
+
+    @property
+    def position(self) -> NDArray[np.float64]:
+        """Where the ball is, [2] [m]."""
+        return self.simulation.data.qpos[:2].copy()
+
+    @property
+    def in_zone(self) -> bool:
+        """Whether the ball's centre is inside a keep-out zone."""
+        x, y = self.simulation.data.qpos[:2].tolist()
+        return any(x_min < x < x_max and y_min < y < y_max for x_min, y_min, x_max, y_max in self._zone_bounds)
+
+    def state_at(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the simulation's state with the ball at rest at ``position`` [2], and leaves it there."""
+        return self.simulation.rest_state({"ball_x": position[0], "ball_y": position[1]})
+
+    def frame(self, size: int) -> NDArray[np.uint8]:
+        """Returns the present frame, uint8 [size, size, 3]."""
+        return self.camera.frame(self.simulation.data, size)
+
+
+def load(name: str) -> mujoco.MjSpec:
+    """Returns the world description ``name`` of this folder."""
+    return mujoco.MjSpec.from_file(str(Path(__file__).with_name(name)))
+
+
+def add_box(
+    body: mujoco.MjsBody,
+    box: NDArray[np.float64],
+    heights: tuple[float, float],
+    colour: tuple[float, float, float, float],
+    *,
+    collides: bool = True,
+) -> None:
+    """Adds a box over the rectangle ``[x_min, y_min, x_max, y_max]`` between two heights [m] to ``body``."""
+    low, high = np.append(box[:2], heights[0]), np.append(box[2:], heights[1])
+    geom = body.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=(low + high) / 2, size=(high - low) / 2, rgba=colour)
+    if not collides:
+        geom.contype = geom.conaffinity = 0
+
+
+def planar_distance(achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+    """Returns the straight distance between places [..., 2] [m]."""
+    offset = np.asarray(achieved_goal) - desired_goal
+    x, y = offset[..., 0], offset[..., 1]
+    return np.sqrt(x * x + y * y)

@@ -1,0 +1,170 @@
+"""Scripted policies for the mazes. Each decides once a block and holds its action, as a planner of the task has to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from envs.core import GoalEnv, Observation
+    from envs.maze.arena import Arena
+    from envs.maze.free_space import FreeSpace
+
+_CORNER_REACHED = 0.05  # [m]
+_AT_REST = 0.1  # [m/s]
+
+
+class Maze(Protocol):
+    """What the policies that know the way use of a maze."""
+
+    arena: Arena
+    free_space: FreeSpace
+
+    def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the action [2] that, held for a block, brings the ball on along ``path`` [K, 2]."""
+        ...
+
+
+class WalkedMaze(Maze, Protocol):
+    """What the random walk uses of a maze in which actions are displacements."""
+
+    step_length: float  # of an action of length 1, in a control step [m]
+
+
+class _HeldActions:
+    """A policy that decides at the start of a block and repeats itself until the next one."""
+
+    def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
+        """Starts an episode."""
+        self._maze, self._rng, self._num_steps = cast("Maze", env), rng, 0
+        self._hold = env.task.action_block // env.task.actions_per_block
+        self._start()
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """Returns the action [2] of the present block."""
+        if self._num_steps % self._hold == 0:
+            self._action = self._decide(observation).astype(np.float32)
+        self._num_steps += 1
+        return self._action.copy()
+
+    def _start(self) -> None:
+        raise NotImplementedError
+
+    def _decide(self, observation: Observation) -> NDArray[np.float64]:
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class RandomHeading(_HeldActions):
+    """Walks on in about the same direction, with a random step length; now and then it turns anywhere, from walls it bounces.
+
+    Without bouncing, most frames would show the ball at a wall or in a corner.
+
+    Attributes:
+        concentration: of the von Mises noise on the heading; about 1 / variance [1/rad^2].
+        turn_probability: that a block starts with a new heading.
+    """
+
+    concentration: float = 4.0
+    turn_probability: float = 0.1
+
+    def _start(self) -> None:
+        self._heading = self._rng.uniform(-np.pi, np.pi)
+        self._position, self._expected = np.zeros(2), np.zeros(2)
+
+    def _decide(self, observation: Observation) -> NDArray[np.float64]:
+        position = observation["achieved_goal"]
+        if self._rng.random() < self.turn_probability:
+            self._heading = self._rng.uniform(-np.pi, np.pi)
+        else:
+            stopped = np.abs(position - self._position) < 0.9 * np.abs(self._expected)
+            bounced = np.where(stopped, -self._expected, self._expected)
+            self._heading = np.arctan2(bounced[1], bounced[0]) if stopped.any() else self._heading
+        self._heading += self._rng.vonmises(0.0, self.concentration)
+        action = self._rng.uniform(0.0, 1.0) * np.array([np.cos(self._heading), np.sin(self._heading)])
+        self._position, self._expected = position, action * self._hold * cast("WalkedMaze", self._maze).step_length
+        return action
+
+
+@dataclass(kw_only=True)
+class RandomForce(_HeldActions):
+    """Pushes with a force that changes gradually (a discrete Ornstein-Uhlenbeck process), clipped to the bounds.
+
+    Where a wall holds the ball against the force, that component turns round: otherwise most frames would show a ball at rest in a corner.
+
+    Attributes:
+        persistence: correlation between the forces of two blocks, 0 to 1.
+        std: of a force before clipping, in units of the action.
+    """
+
+    persistence: float = 0.7
+    std: float = 0.7
+
+    def _start(self) -> None:
+        self._force, self._has_pushed = self._rng.normal(0.0, self.std, 2), False
+
+    def _decide(self, observation: Observation) -> NDArray[np.float64]:
+        held = np.abs(observation["observation"][2:4]) < _AT_REST
+        self._force[held & self._has_pushed] *= -1.0
+        self._has_pushed = True
+        innovation = self.std * np.sqrt(1.0 - self.persistence**2)
+        self._force = self.persistence * self._force + self._rng.normal(0.0, innovation, 2)
+        return self._force.clip(-1.0, 1.0)
+
+
+class _PathFollower(_HeldActions):
+    """Takes the shortest path to a place."""
+
+    def _set_out(self, goal: NDArray[np.float64]) -> None:
+        space = self._maze.free_space
+        self._path = space.path(space.nearest(self._maze.arena.position), goal)
+
+    def _follow(self) -> NDArray[np.float64]:
+        space, path = self._maze.free_space, self._path
+        here = space.nearest(self._maze.arena.position)
+        if len(path) > 1 and (np.linalg.norm(path[0] - here) < _CORNER_REACHED or space.visible(here, path[1])):
+            self._path = path[1:]
+        elif not space.visible(here, path[0]):
+            self._set_out(path[-1])
+        return self._maze.steer(self._path)
+
+
+class Expert(_PathFollower):
+    """Takes the shortest path to the goal and stops there. Keep-out zones do not keep it out."""
+
+    def _start(self) -> None:
+        self._path = np.empty((0, 2))
+
+    def _decide(self, observation: Observation) -> NDArray[np.float64]:
+        if not len(self._path):
+            self._set_out(observation["desired_goal"])
+        return self._follow()
+
+
+@dataclass(kw_only=True)
+class Wander(_PathFollower):
+    """Goes to one random free place after another, with noise on its actions.
+
+    Attributes:
+        noise: standard deviation, in units of the action.
+        reached: a place is left when the ball is this near to it [m].
+        patience: blocks after which a place is given up.
+    """
+
+    noise: float = 0.3
+    reached: float = 0.2
+    patience: int = 40
+
+    def _start(self) -> None:
+        self._num_blocks = 0
+        self._set_out(self._maze.free_space.sample(self._rng)[0])
+
+    def _decide(self, observation: Observation) -> NDArray[np.float64]:
+        self._num_blocks += 1
+        near = np.linalg.norm(self._path[-1] - self._maze.arena.position) < self.reached
+        if near or self._num_blocks > self.patience:
+            self._start()
+        return (self._follow() + self._rng.normal(0.0, self.noise, 2)).clip(-1.0, 1.0)

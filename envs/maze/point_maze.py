@@ -1,0 +1,163 @@
+"""PointMaze: a ball pushed by forces through a maze, with the physics of Gymnasium-Robotics' PointMaze."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.core import EpisodeDraw, GoalEnv
+from envs.maze.arena import WALL_COLOUR, Arena, add_box, load, planar_distance
+from envs.maze.free_space import FreeSpace
+from envs.maze.layouts import LAYOUTS, Zone
+from envs.registry import TaskSpec, unknown_name
+
+SUCCESS_DISTANCE = 0.45
+MAX_SPEED = 5.0
+_WALL_HEIGHT = 0.4
+_CLEARANCE = 0.2
+_VIEW_MARGIN = 0.2
+_CRUISE_SPEED, _CORNER_SPEED, _APPROACH_RATE = 2.5, 1.0, 4.0  # of the expert [m/s, m/s, 1/s]
+_SETTLING_STEPS, _STEPS_PER_METRE = 10, 45  # that the expert needs, rounded up
+
+
+class PointMaze(GoalEnv):
+    """A ball on a floor is pushed by forces through a maze of walls to a place.
+
+    The physics, the mazes and the success rule are those of Gymnasium-Robotics' PointMaze (v3), to the last bit of
+    position and velocity under the same actions. Starts, goals, budgets and pictures are this suite's own.
+
+    ## Action
+
+    | index | action | low | high | actuator | unit |
+    |---|---|---|---|---|---|
+    | 0 | force along x | -1 | 1 | ``force_x`` | 100 N |
+    | 1 | force along y | -1 | 1 | ``force_y`` | 100 N |
+
+    A control step takes 0.01 s; the ball has 4.19 kg. Each velocity component is clipped to 5 m/s before a step.
+
+    ## Observation
+
+    | index | ``observation`` | joint | unit |
+    |---|---|---|---|
+    | 0 | position x | ``ball_x`` | m |
+    | 1 | position y | ``ball_y`` | m |
+    | 2 | velocity x | ``ball_x`` | m/s |
+    | 3 | velocity y | ``ball_y`` | m/s |
+
+    ``achieved_goal`` and ``desired_goal`` are positions ``[x, y]`` of the ball [m]. Frames show the maze from above, +y
+    upwards; the ball is drawn larger than it is (it collides with a radius of 0.1 m), keep-out zones in yellow.
+
+    ## Reward
+
+    ``sparse``: 0 within the success distance, else -1. ``dense``: minus the straight distance to the goal [m].
+
+    ## Start
+
+    The ball rests at a uniform random place that has 0.2 m of clearance and is in no keep-out zone. The goal is a
+    uniform random place of the same kind whose shortest way from the start has the length of the stratum.
+
+    ## Success
+
+    The ball's centre is within 0.45 m of the goal, at whatever speed.
+
+    ## Termination and truncation
+
+    Never terminated. Truncated when the budget of the episode is used up.
+
+    ## Arguments
+
+    Those of ``GoalEnv`` and:
+
+    * ``layout``: ``umaze``, ``medium`` or ``large``.
+    * ``zones``: keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m] in place of the layout's own; ``()`` for none.
+      ``info["violation"]`` says that the ball's centre is inside one.
+
+    ## Versions
+
+    * v1: first version. MuJoCo 3.17.0.
+    """
+
+    def __init__(self, task: TaskSpec, *, layout: str, zones: Sequence[Zone] | None = None, **kwargs: Any) -> None:
+        if layout not in LAYOUTS:
+            raise unknown_name("layout", layout, LAYOUTS)
+        super().__init__(
+            task,
+            action_space=spaces.Box(-1.0, 1.0, (2,), np.float32),
+            observation_size=4,
+            goal_size=2,
+            **kwargs,
+        )
+        maze = self.layout = LAYOUTS[layout]
+        inner = maze.half_size - 1.0
+        spec = load("point_maze.xml")
+        spec.geom("floor").size[:2] = maze.half_size
+        spec.geom("ball_drawn").size[0] = maze.drawn_radius
+        for box in maze.wall_boxes():
+            add_box(spec.worldbody, box, (0.0, _WALL_HEIGHT), WALL_COLOUR)
+        self.arena = Arena(
+            spec,
+            zones=maze.zones if zones is None else zones,
+            extent=2.0 * (float(inner.max()) + _VIEW_MARGIN),
+            checker=0.5,
+        )
+        self.simulation = self.arena.simulation
+        bounds = np.concatenate([-inner, inner])
+        self.free_space = FreeSpace(bounds=bounds, boxes=maze.obstacle_boxes(), clearance=_CLEARANCE)
+
+    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+        """Returns the straight distance between ball and goal [m], [..., 2] and [..., 2] to [...]."""
+        return planar_distance(achieved_goal, desired_goal)
+
+    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+        """Returns whether the ball is near enough to the goal, [..., 2] and [..., 2] to [...]."""
+        return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
+
+    def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the action [2] that, held for a block, brings the ball on along ``path`` [K, 2] and stops at its end."""
+        model, velocity = self.simulation.model, self.simulation.data.qvel
+        to_corner = path[0] - self.arena.position
+        distance = float(np.linalg.norm(to_corner))
+        remaining = distance + float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
+        speed = min(_CRUISE_SPEED, _APPROACH_RATE * remaining, _CORNER_SPEED + _APPROACH_RATE * distance)
+        wanted = to_corner * (speed / max(distance, 1e-9))
+        mass, damping, gear = model.body("ball").mass[0], model.dof_damping[0], model.actuator_gear[0, 0]
+        block = self.task.action_block * self.task.control_dt
+        force = mass * (wanted - velocity) / block + damping * (wanted + velocity) / 2.0
+        return (force / gear).clip(-1.0, 1.0)
+
+    def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
+        del split  # the maze is the same in all of them
+        shortest, longest = self.layout.strata[stratum]
+        start, goal, length = self.free_space.sample_pair(
+            rng, shortest=shortest, longest=longest, avoid=self.arena.zones
+        )
+        reference_steps = _SETTLING_STEPS + int(np.ceil(_STEPS_PER_METRE * length))
+        return EpisodeDraw(self.arena.state_at(start), self.arena.state_at(goal), reference_steps)
+
+    def _get_physics(self) -> NDArray[np.float64]:
+        return self.simulation.get_state()
+
+    def _set_physics(self, physics: NDArray[np.float64]) -> None:
+        self.simulation.set_state(physics)
+
+    def _step_physics(self, action: NDArray[np.float64]) -> None:
+        data = self.simulation.data
+        np.clip(data.qvel, -MAX_SPEED, MAX_SPEED, out=data.qvel)
+        data.ctrl[:] = action
+        self.simulation.step()
+
+    def _observation(self) -> NDArray[np.float64]:
+        return np.concatenate([self.simulation.data.qpos, self.simulation.data.qvel])
+
+    def _achieved_goal(self) -> NDArray[np.float64]:
+        return self.arena.position
+
+    def _violated(self) -> bool:
+        return self.arena.in_zone
+
+    def _frame(self, size: int) -> NDArray[np.uint8]:
+        return self.arena.frame(size)

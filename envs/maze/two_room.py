@@ -1,0 +1,207 @@
+"""TwoRoom: a ball that moves by small displacements through the door between two rooms."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.core import EpisodeDraw, GoalEnv
+from envs.maze.arena import Arena, load, planar_distance
+from envs.maze.free_space import FreeSpace
+from envs.maze.layouts import Zone
+from envs.registry import TaskSpec
+
+SUCCESS_DISTANCE = 0.1
+STEP_LENGTH = 0.05
+STRATA = {"near": (0.15, 0.5), "medium": (0.5, 1.2), "far": (1.2, 6.0)}
+ZONES: tuple[Zone, ...] = ((-0.8, -0.25, -0.5, 0.25), (0.5, -0.25, 0.8, 0.25))
+FIXED_LAYOUT = (0.0, 0.3)
+WALL_RANGE, DOOR_RANGE = (-0.3, 0.3), (-0.65, 0.65)
+_CELLS = 10  # of the layout grid, along each side
+_HELD_OUT_SHARE = 4  # one cell in so many is kept from training
+_ROOM = np.array([-1.0, -1.0, 1.0, 1.0])
+_VIEW = 2.2
+_HALF_WALL, _HALF_DOOR, _HALF_LENGTH = 0.05, 0.2, 1.0  # as in the XML
+_CLEARANCE = 0.08
+_SUBSTEPS = 10
+_SETTLING_STEPS = 5  # that the expert needs beyond the length of the way
+
+
+class TwoRoom(GoalEnv):
+    """A ball in a room of 2 m x 2 m, which a wall divides, moves through the wall's door to a place.
+
+    The setting is that of the Two-Rooms and Wall tasks of the JEPA-planning papers (PLDM, DINO-WM), with contacts that MuJoCo
+    solves: the ball slides along walls and does not pass through them. Nothing is carried over from step to step but
+    its position.
+
+    ## Action
+
+    | index | action | low | high | unit |
+    |---|---|---|---|---|
+    | 0 | displacement along x | -1 | 1 | 0.05 m |
+    | 1 | displacement along y | -1 | 1 | 0.05 m |
+
+    A vector longer than 1 is shortened to 1. A control step takes 0.1 s.
+
+    ## Observation
+
+    | index | ``observation`` | name in the XML | unit |
+    |---|---|---|---|
+    | 0 | position x | joint ``ball_x`` | m |
+    | 1 | position y | joint ``ball_y`` | m |
+    | 2 | x of the wall's middle | bodies ``wall_below``, ``wall_above`` | m |
+    | 3 | y of the door's middle | bodies ``wall_below``, ``wall_above`` | m |
+
+    ``achieved_goal`` and ``desired_goal`` are positions ``[x, y]`` of the ball [m]. Frames show the room from above, +y
+    upwards; the ball (radius 0.06 m) is drawn a little larger, keep-out zones in yellow.
+
+    ## Reward
+
+    ``sparse``: 0 within the success distance, else -1. ``dense``: minus the straight distance to the goal [m].
+
+    ## Start
+
+    The ball is at a uniform random place that has 0.08 m of clearance and is in no keep-out zone. The goal is a
+    uniform random place of the same kind whose shortest way from the start has the length of the stratum. With a
+    random layout, wall and door are drawn from the cells of a grid; the cells of ``train`` and those of the other
+    splits are different ones.
+
+    ## Success
+
+    The ball's centre is within 0.1 m of the goal.
+
+    ## Termination and truncation
+
+    Never terminated. Truncated when the budget of the episode is used up.
+
+    ## Arguments
+
+    Those of ``GoalEnv`` and:
+
+    * ``random_layout``: whether wall and door are drawn anew for each episode.
+    * ``zones``: keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]; ``()`` for none. ``info["violation"]`` says
+      that the ball's centre is inside one.
+
+    ## Versions
+
+    * v1: first version. MuJoCo 3.17.0.
+    """
+
+    step_length = STEP_LENGTH
+
+    def __init__(
+        self, task: TaskSpec, *, random_layout: bool = False, zones: Sequence[Zone] = ZONES, **kwargs: Any
+    ) -> None:
+        super().__init__(
+            task,
+            action_space=spaces.Box(-1.0, 1.0, (2,), np.float32),
+            observation_size=4,
+            goal_size=2,
+            **kwargs,
+        )
+        self.random_layout = random_layout
+        self.arena = Arena(load("two_room.xml"), zones=zones, extent=_VIEW, checker=0.25)
+        self.simulation = self.arena.simulation
+        self._place_wall(np.array(FIXED_LAYOUT))
+
+    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+        """Returns the straight distance between ball and goal [m], [..., 2] and [..., 2] to [...]."""
+        return planar_distance(achieved_goal, desired_goal)
+
+    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+        """Returns whether the ball is near enough to the goal, [..., 2] and [..., 2] to [...]."""
+        return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
+
+    def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the action [2] that, held for a block, brings the ball towards the first point of ``path`` [K, 2]."""
+        action = (path[0] - self.arena.position) / (STEP_LENGTH * self.task.action_block)
+        return action / max(1.0, float(np.linalg.norm(action)))
+
+    def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
+        layout = draw_layout(rng, held_out=split != "train") if self.random_layout else np.array(FIXED_LAYOUT)
+        shortest, longest = STRATA[stratum]
+        start, goal, length = free_space(layout).sample_pair(
+            rng, shortest=shortest, longest=longest, avoid=self.arena.zones
+        )
+        reference_steps = _SETTLING_STEPS + int(np.ceil(length / STEP_LENGTH))
+        return EpisodeDraw(self.arena.state_at(start), self.arena.state_at(goal), reference_steps, {"layout": layout})
+
+    def _set_world(self, world: Mapping[str, NDArray[Any]]) -> None:
+        if (world["layout"] != self._layout).any():
+            self._place_wall(world["layout"])
+
+    def _place_wall(self, layout: NDArray[np.float64]) -> None:
+        self._layout = layout
+        self.free_space = free_space(layout)
+        wall_x, door_y = layout
+        offset = _HALF_DOOR + _HALF_LENGTH
+        self.simulation.model.body("wall_below").pos[:] = wall_x, door_y - offset, 0.0
+        self.simulation.model.body("wall_above").pos[:] = wall_x, door_y + offset, 0.0
+        self.arena.camera.invalidate()
+
+    def _get_physics(self) -> NDArray[np.float64]:
+        return self.simulation.get_state()
+
+    def _set_physics(self, physics: NDArray[np.float64]) -> None:
+        self.simulation.set_state(physics)
+
+    def _step_physics(self, action: NDArray[np.float64]) -> None:
+        data = self.simulation.data
+        length = max(1.0, float(np.sqrt((action * action).sum())))
+        data.qvel[:] = action * (STEP_LENGTH / (length * self.task.control_dt))
+        self.simulation.step(_SUBSTEPS)
+        # The position alone is the state: neither speed nor the solver's memory of a contact is carried over.
+        data.qvel[:] = 0.0
+        data.qacc_warmstart[:] = 0.0
+
+    def _observation(self) -> NDArray[np.float64]:
+        return np.concatenate([self.simulation.data.qpos, self._layout])
+
+    def _achieved_goal(self) -> NDArray[np.float64]:
+        return self.arena.position
+
+    def _violated(self) -> bool:
+        return self.arena.in_zone
+
+    def _frame(self, size: int) -> NDArray[np.uint8]:
+        return self.arena.frame(size)
+
+
+def draw_layout(rng: np.random.Generator, *, held_out: bool) -> NDArray[np.float64]:
+    """Returns ``[wall_x, door_y]`` [m], uniform over the cells that are, or are not, held out from training."""
+    cells = _cells(held_out)
+    place = np.array(divmod(cells[rng.integers(len(cells))], _CELLS)) + rng.random(2)
+    low, high = np.transpose([WALL_RANGE, DOOR_RANGE])
+    return low + (high - low) * place / _CELLS
+
+
+def is_held_out(layout: NDArray[np.float64]) -> bool:
+    """Returns whether ``[wall_x, door_y]`` is in a cell of the layout grid that is kept from training."""
+    low, high = np.transpose([WALL_RANGE, DOOR_RANGE])
+    column, row = np.floor((layout - low) / (high - low) * _CELLS).clip(0, _CELLS - 1).astype(int).tolist()
+    return column * _CELLS + row in _cells(True)
+
+
+def free_space(layout: NDArray[np.float64]) -> FreeSpace:
+    """Returns where the ball fits with the wall and the door at ``[wall_x, door_y]``."""
+    wall_x, door_y = layout
+    left, right = wall_x - _HALF_WALL, wall_x + _HALF_WALL
+    below, above = door_y - _HALF_DOOR, door_y + _HALF_DOOR
+    walls = np.array(
+        [[left, below - 2.0 * _HALF_LENGTH, right, below], [left, above, right, above + 2.0 * _HALF_LENGTH]]
+    )
+    return FreeSpace(bounds=_ROOM, boxes=walls, clearance=_CLEARANCE)
+
+
+@functools.cache
+def _cells(held_out: bool) -> tuple[int, ...]:
+    def kept(cell: int) -> bool:
+        return hashlib.sha256(f"TwoRoom|{cell}".encode()).digest()[0] % _HELD_OUT_SHARE == 0
+
+    return tuple(cell for cell in range(_CELLS**2) if kept(cell) == held_out)

@@ -1,0 +1,250 @@
+"""What every registered task promises, whichever it is. Nothing has to be written here when a task is added."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import data_equivalence
+
+import envs
+from envs.core import ActionBlock, InvalidActionError
+from envs.splits import SPLITS, episode_specs
+from envs.traces import TRACE_PIXELS, digest, digests_elsewhere, fixed_actions, fixed_trace
+
+TASKS = [task.id for task in envs.list_tasks() if task.id.startswith("jepabench/")]
+PIXELS = 48
+SALT = b"contract"
+
+every_task = pytest.mark.parametrize("task_id", TASKS)
+
+
+@pytest.fixture(scope="module")
+def worlds():
+    """One world of each task, for tests that reset it themselves."""
+    return {task_id: envs.make(task_id, pixels=PIXELS) for task_id in TASKS}
+
+
+@pytest.fixture(scope="module")
+def elsewhere():
+    """Digests of each task's fixed trace, as one other process computes them."""
+    return dict(zip(TASKS, digests_elsewhere([envs.get_task(task_id) for task_id in TASKS]), strict=True))
+
+
+def one_spec_a_stratum(task_id, split="test"):
+    return episode_specs(task_id, split, 1, salt=SALT if split == "private" else b"")
+
+
+@every_task
+def test_spec_speaks_for_itself(task_id):
+    task = envs.get_task(task_id)
+    assert task_id.rsplit("-v", 1)[1].isdigit()
+    assert task.success.endswith(".") and task.physics
+    assert {"random", "expert"} <= set(task.behaviours)
+    assert task.control_dt > 0 and task.max_steps >= 50
+
+
+@every_task
+def test_observations_are_finite_and_in_their_space(task_id, worlds):
+    env = worlds[task_id]
+    for spec in one_spec_a_stratum(task_id):
+        observation, info = envs.reset_to(env, spec)
+        assert {"is_success", "distance", "violation", "budget", "reference_steps"} <= set(info)
+        for action in [None, *fixed_actions(env)[::4]]:
+            if action is not None:
+                observation, reward, terminated, truncated, info = env.step(action)
+                assert isinstance(reward, float) and (terminated, truncated) == (False, False)
+                assert {"is_success", "distance", "violation"} <= set(info)
+            assert env.observation_space.contains(observation)
+            assert all(np.isfinite(value).all() for value in observation.values())
+            assert info["distance"] == env.distance(observation["achieved_goal"], observation["desired_goal"])
+            assert isinstance(info["violation"], bool) and isinstance(info["is_success"], bool)
+
+
+@every_task
+def test_two_processes_agree_to_the_last_byte(task_id, elsewhere):
+    assert digest(fixed_trace(envs.make(task_id, pixels=TRACE_PIXELS))) == elsewhere[task_id]
+
+
+@every_task
+def test_an_episode_depends_on_its_seed_alone(task_id, worlds):
+    fresh, used = envs.make(task_id, pixels=PIXELS), worlds[task_id]
+    fixed_trace(used, seed=1)
+    first, second = fixed_trace(fresh, seed=0), fixed_trace(used, seed=0)
+    assert data_equivalence(first, second)
+    assert not data_equivalence(first[0], fixed_trace(used, seed=2)[0])
+
+
+@every_task
+def test_a_restored_world_looks_the_same_and_goes_on_the_same(task_id, worlds):
+    env, other = worlds[task_id], envs.make(task_id, pixels=PIXELS)
+    for spec in one_spec_a_stratum(task_id)[-1:]:
+        envs.reset_to(env, spec)
+        actions = fixed_actions(env)
+        seen = [env.step(action)[0] for action in actions[:25]][-1]
+        state = env.snapshot()
+        future = [env.step(action) for action in actions[25:50]]
+        for restored in (env, other):
+            assert data_equivalence(restored.restore(state), seen)
+            again = [restored.step(action) for action in actions[25:50]]
+            assert data_equivalence(again, future)
+
+
+@every_task
+def test_imagining_goals_agrees_with_taking_the_steps_and_changes_nothing(task_id, worlds):
+    env = worlds[task_id]
+    envs.reset_to(env, one_spec_a_stratum(task_id)[0])
+    hold = env.task.action_block
+    plans = fixed_actions(env)[::5][:4].reshape(2, 2, 1, -1).repeat(hold, axis=2)
+    state = env.snapshot()
+    imagined = env.imagine_goals(plans)
+    assert np.array_equal(env.snapshot().physics, state.physics)
+    for plan, goals in zip(plans, imagined, strict=True):
+        env.restore(state)
+        for block, goal in zip(plan, goals, strict=True):
+            assert env.advance(block)[0]["achieved_goal"] == pytest.approx(goal, abs=1e-12)
+
+
+@every_task
+def test_rewards_are_those_of_compute_reward_row_by_row(task_id):
+    for reward in ("sparse", "dense"):
+        env = envs.make(task_id, reward=reward)
+        envs.reset_to(env, one_spec_a_stratum(task_id)[0])
+        steps = [env.step(action) for action in fixed_actions(env)[:20]]
+        achieved, desired = (np.stack([step[0][key] for step in steps]) for key in ("achieved_goal", "desired_goal"))
+        rewards = env.compute_reward(achieved, desired, {})
+        assert rewards.shape == (20,) and rewards.dtype == np.float64
+        assert np.array_equal(rewards, [step[1] for step in steps])
+        pairs = env.compute_reward(achieved[:, None], desired[None, :3], {})
+        assert pairs.shape == (20, 3)
+        assert (env.compute_reward(desired, desired, {}) == 0.0).all()
+        assert env.is_success(desired, desired).all()
+
+
+@every_task
+def test_doing_nothing_never_succeeds(task_id):
+    env = envs.make(task_id)
+    nothing = np.zeros(env.action_space.shape).clip(env.action_space.low, env.action_space.high)
+    for spec in episode_specs(task_id, "test", 3):
+        _, info = envs.reset_to(env, spec)
+        assert not info["is_success"]
+        for _ in range(min(info["budget"], 100)):
+            assert not env.step(nothing)[4]["is_success"]
+
+
+@every_task
+def test_hardly_any_draw_is_redrawn(task_id, monkeypatch):
+    env = envs.make(task_id)
+    draws = []
+    draw = env._draw_episode
+    monkeypatch.setattr(env, "_draw_episode", lambda *args, **kwargs: draws.append(0) or draw(*args, **kwargs))
+    specs = episode_specs(task_id, "test", 20)
+    for spec in specs:
+        envs.reset_to(env, spec)
+    assert len(draws) <= 1.15 * len(specs)
+
+
+@every_task
+def test_goals_look_different_from_starts_and_are_goals(task_id, worlds):
+    env = worlds[task_id]
+    for spec in one_spec_a_stratum(task_id):
+        observation, _ = envs.reset_to(env, spec)
+        assert not np.array_equal(observation["pixels"], observation["goal_pixels"])
+        assert np.array_equal(env.goal_frame(PIXELS), observation["goal_pixels"])
+        assert env.goal_frame(96).shape == (96, 96, 3)
+        now = env._get_physics().copy()
+        env._set_physics(env.draw.goal)
+        assert env.is_success(env._achieved_goal(), observation["desired_goal"])
+        assert np.array_equal(env._achieved_goal(), observation["desired_goal"])
+        env._set_physics(now)
+
+
+@every_task
+def test_no_two_splits_share_an_episode(task_id):
+    env, seen = envs.make(task_id), set()
+    for split in SPLITS:
+        for spec in one_spec_a_stratum(task_id, split):
+            envs.reset_to(env, spec)
+            seen.add((env.draw.start.tobytes(), env.draw.goal.tobytes()))
+    assert len(seen) == len(SPLITS) * len(env.task.strata)
+
+
+@every_task
+def test_an_episode_is_truncated_when_its_budget_is_used_up(task_id):
+    env = envs.make(task_id)
+    _, info = envs.reset_to(env, one_spec_a_stratum(task_id)[0])
+    assert info["budget"] >= 2 * info["reference_steps"] or info["budget"] == 50
+    assert info["budget"] <= env.task.max_steps
+    actions = np.resize(fixed_actions(env), (info["budget"], *env.action_space.shape))
+    assert not env.advance(actions[:-1])[3]
+    assert env.step(actions[-1])[3]
+
+
+@every_task
+def test_max_steps_leaves_room_for_the_longest_episode(task_id):
+    env = envs.make(task_id)
+    for spec in episode_specs(task_id, "test", 20, strata=env.task.strata[-1:]):
+        envs.reset_to(env, spec)
+        assert 2 * env.draw.reference_steps <= env.task.max_steps
+
+
+@every_task
+def test_bad_actions_are_refused_and_change_nothing(task_id):
+    env = envs.make(task_id)
+    space = env.action_space
+    good = np.zeros(space.shape).clip(space.low, space.high)
+    with pytest.raises(RuntimeError, match=r"call reset\(\) first"):
+        env.step(good)
+    envs.reset_to(env, one_spec_a_stratum(task_id)[0])
+    before = env.snapshot()
+    for bad in (good * np.nan, good + np.inf, space.high + 1, space.low - 1, good[1:], np.stack([good, good])):
+        with pytest.raises(InvalidActionError, match="an action"):
+            env.step(bad)
+        with pytest.raises(InvalidActionError):
+            env.advance(np.stack([good, bad]) if bad.shape == good.shape else bad[None])
+    assert np.array_equal(env.snapshot().physics, before.physics) and env.snapshot().num_steps == 0
+    env.step(space.high)
+
+
+@every_task
+def test_blocks_are_their_control_steps(task_id, worlds):
+    env, block = worlds[task_id], ActionBlock(envs.make(task_id, pixels=PIXELS))
+    spec = one_spec_a_stratum(task_id)[0]
+    envs.reset_to(env, spec)
+    block.reset(seed=spec.seed, options=spec.options)
+    chosen = fixed_actions(env)[::5][: block.num_actions]
+    for action in chosen.repeat(block.hold, axis=0):
+        observation, *_ = env.step(action)
+    assert data_equivalence(block.step(chosen.ravel().astype(np.float64))[0], observation)
+
+
+@every_task
+def test_behaviours_act_within_bounds_and_repeat_themselves(task_id):
+    env = envs.make(task_id)
+    spec = one_spec_a_stratum(task_id)[0]
+    for name in env.task.behaviours:
+        actions = []
+        for _ in range(2):
+            observation, _ = envs.reset_to(env, spec)
+            behaviour = env.task.behaviour(name)
+            behaviour.reset(env, np.random.default_rng(0))
+            for _ in range(20):
+                actions.append(behaviour.act(observation))
+                assert env.action_space.contains(actions[-1])
+                observation, *_ = env.step(actions[-1])
+        assert np.array_equal(actions[:20], actions[20:])
+
+
+@every_task
+def test_a_world_is_small_and_does_not_grow(task_id):
+    tracemalloc.start()
+    env = envs.make(task_id, pixels=64)
+    for spec in one_spec_a_stratum(task_id):
+        envs.reset_to(env, spec)
+    size, _ = tracemalloc.get_traced_memory()
+    for spec in episode_specs(task_id, "train", 8):
+        envs.reset_to(env, spec)
+        env.advance(fixed_actions(env)[:5])
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 20e6
+    assert grown - size < 1e6

@@ -1,0 +1,116 @@
+import gymnasium
+import numpy as np
+import pytest
+
+import envs
+from envs.core import ActionBlock
+from envs.registry import TaskSpec, UnknownNameError, get_task, list_tasks, make, register, unknown_name
+
+
+def spec(**changes):
+    fields = dict(
+        id="registry-test/Nothing-v0",
+        family="test",
+        entry_point="nowhere:Nothing",
+        control_dt=0.1,
+        max_steps=100,
+        success="never",
+        behaviours={"random": "nowhere:Random"},
+        physics="none",
+    )
+    return TaskSpec(**{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("asked", "nearest"),
+    [
+        ("TwoRooms", "jepabench/TwoRoom-v1"),
+        ("jepabench/TwoRoom-v2", "jepabench/TwoRoom-v1"),
+        ("PointMaze-Umaze", "jepabench/PointMaze-UMaze-v1"),
+        ("jepabench/PointMazeLarge-v1", "jepabench/PointMaze-Large-v1"),
+    ],
+)
+def test_an_unknown_task_is_answered_with_the_nearest_one(asked, nearest):
+    for ask in (get_task, make):
+        with pytest.raises(UnknownNameError, match=f"Did you mean '{nearest}'"):
+            ask(asked)
+
+
+def test_a_name_far_from_all_is_answered_with_all():
+    error = unknown_name("task", "xyzzy", ["b", "a"])
+    assert str(error) == "Unknown task 'xyzzy'. Known: a, b."
+    assert "none" in str(unknown_name("task", "xyzzy", []))
+
+
+def test_registering_the_same_spec_twice_does_nothing_and_another_one_is_refused():
+    register(spec())
+    register(spec())
+    with pytest.raises(ValueError, match="Give it a new version"):
+        register(spec(max_steps=99))
+    assert get_task("registry-test/Nothing-v0").max_steps == 100
+
+
+def test_registering_imports_nothing():
+    register(spec())
+    with pytest.raises(ModuleNotFoundError, match="nowhere"):
+        make("registry-test/Nothing-v0")
+
+
+def test_specs_that_contradict_themselves_are_refused():
+    with pytest.raises(ValueError, match="action_block 5 is no multiple of actions_per_block 2"):
+        spec(action_block=5, actions_per_block=2)
+    with pytest.raises(UnknownNameError, match="Did you mean 'random'"):
+        spec(default_behaviour="randon")
+
+
+def test_tasks_are_listed_by_family_and_tag_in_the_order_of_their_ids():
+    ids = [task.id for task in list_tasks(family="maze")]
+    assert ids == sorted(ids) and len(ids) == 5
+    assert set(ids) <= {task.id for task in list_tasks(tag="navigation")}
+    assert list_tasks(family="nothing") == []
+
+
+def test_a_module_before_the_name_is_imported_first():
+    assert get_task("envs.maze:jepabench/TwoRoom-v1") is get_task("jepabench/TwoRoom-v1")
+    with pytest.raises(ModuleNotFoundError):
+        get_task("no_such_module:Task-v0")
+
+
+def test_an_unknown_behaviour_is_answered_with_the_nearest_one():
+    with pytest.raises(UnknownNameError, match="Did you mean 'expert'"):
+        get_task("jepabench/TwoRoom-v1").behaviour("experts")
+
+
+def test_gymnasium_makes_the_same_world():
+    ours = make("jepabench/TwoRoom-v1", pixels=32)
+    theirs = gymnasium.make("jepabench/TwoRoom-v1", pixels=32)
+    first, second = ours.reset(seed=3)[0], theirs.reset(seed=3)[0]
+    assert all(np.array_equal(first[key], second[key]) for key in first)
+    vector = gymnasium.make_vec("jepabench/TwoRoom-v1", num_envs=2, vectorization_mode="sync")
+    assert vector.reset(seed=3)[0]["observation"].shape == (2, 4)
+
+
+def test_an_action_block_is_its_control_steps():
+    env, block = make("jepabench/TwoRoom-v1"), ActionBlock(make("jepabench/TwoRoom-v1"))
+    env.reset(seed=0)
+    block.reset(seed=0)
+    action = np.array([0.3, -0.9], np.float32)
+    for _ in range(env.task.action_block):
+        observation, *_ = env.step(action)
+    assert np.array_equal(block.step(action)[0]["observation"], observation["observation"])
+
+
+def test_options_of_a_reset_are_checked():
+    env = make("jepabench/TwoRoom-v1")
+    with pytest.raises(UnknownNameError, match="Did you mean 'medium'"):
+        env.reset(options={"stratum": "medum"})
+    with pytest.raises(UnknownNameError, match="Did you mean 'validation'"):
+        env.reset(options={"split": "valid"})
+    with pytest.raises(ValueError, match="16 to 1024"):
+        make("jepabench/TwoRoom-v1", pixels=8)
+    with pytest.raises(KeyError, match="Did you mean 'sparse'"):
+        make("jepabench/TwoRoom-v1", reward="spare")
+
+
+def test_the_public_face_is_what_it_says():
+    assert all(hasattr(envs, name) for name in envs.__all__)

@@ -1,0 +1,61 @@
+import hashlib
+import hmac
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envs.registry import UnknownNameError
+from envs.splits import SPLITS, EpisodeSpec, episode_specs
+
+TASK = "jepabench/TwoRoom-v1"
+
+
+def spec(split="test", stratum="near", index=0):
+    return EpisodeSpec(TASK, split, stratum, index, b"secret" if split == "private" else b"")
+
+
+def test_a_seed_is_the_hash_of_the_name():
+    digest = hashlib.sha256(b"jepabench/TwoRoom-v1|test|near|7|world").digest()
+    assert spec(index=7).seed == int.from_bytes(digest[:8], "big") >> 1
+
+
+def test_a_private_seed_needs_the_salt_to_be_foreseen():
+    digest = hmac.new(b"secret", b"jepabench/TwoRoom-v1|private|near|0|world", hashlib.sha256).digest()
+    assert spec("private").seed == int.from_bytes(digest[:8], "big") >> 1
+    assert EpisodeSpec(TASK, "private", "near", 0, b"other").seed != spec("private").seed
+
+
+def test_a_salt_is_never_shown():
+    assert "secret" not in repr(spec("private")) and "secret" not in spec("private").key
+
+
+episodes = st.builds(spec, st.sampled_from(SPLITS), st.sampled_from(["near", "medium", "far"]), st.integers(0, 10**9))
+
+
+@given(episodes, episodes)
+def test_two_episodes_share_neither_world_nor_noise(first, second):
+    if first != second:
+        assert len({first.seed, second.seed, first.planner_seed, second.planner_seed}) == 4
+    assert 0 <= first.seed < 2**63
+
+
+def test_specs_that_name_no_episode_are_refused():
+    with pytest.raises(UnknownNameError, match="Did you mean 'validation'"):
+        spec("valid")
+    with pytest.raises(ValueError, match="needs a salt"):
+        EpisodeSpec(TASK, "private", "near", 0)
+    with pytest.raises(ValueError, match="needs a salt"):
+        EpisodeSpec(TASK, "test", "near", 0, b"salt")
+    with pytest.raises(ValueError, match="0 or more"):
+        spec(index=-1)
+
+
+def test_episodes_are_listed_stratum_by_stratum():
+    specs = episode_specs(TASK, "test", 2)
+    assert [(each.stratum, each.index) for each in specs] == [
+        (stratum, index) for stratum in ("near", "medium", "far") for index in range(2)
+    ]
+    assert [each.stratum for each in episode_specs(TASK, "test", 1, strata=("far",))] == ["far"]
+    with pytest.raises(UnknownNameError, match="Did you mean 'far'"):
+        episode_specs(TASK, "test", 1, strata=("fare",))
