@@ -18,6 +18,7 @@ from evaluation import statistics
 from evaluation.records import RecordError
 
 RANDOM = "random"
+FLOORS = ("random", "hold-still")
 ORACLES = ("oracle-cem", "oracle", "expert")
 _AGGREGATES = {
     "iqm": statistics.iqm,
@@ -41,7 +42,7 @@ def score_table(
     ``success_ever``, ``success_final``; ``held_low`` and ``held_high``, the 95 % interval over training seeds and episodes
     (``interval_over`` says if over episodes only); ``normalised``, (success - random) / (oracle - random), NaN without
     both or if the oracle is not better; ``tied_with_best``, the paired difference to the cell's best agent may be 0
-    (``random`` and ``oracles`` aside); ``ms_per_step`` and ``ms_p95``, medians over episodes of an episode's mean and 95th percentile
+    (floors and ``oracles`` aside); ``ms_per_step`` and ``ms_p95``, medians over episodes of an episode's mean and 95th percentile
     [ms a control step]; ``model_steps`` a control step; ``violation_rate``, share of control steps.
 
     Args:
@@ -59,7 +60,7 @@ def score_table(
     for (task, stratum), agents in cells.items():
         held = {agent: _outcomes(group, "success_held") for agent, group in agents.items()}
         tied = _tied_with_best(
-            {name: held[name] for name in held if name not in (random, oracle)}, generator, num_resamples
+            {name: held[name] for name in held if name not in (random, *FLOORS, *oracles)}, generator, num_resamples
         )
         for agent, group in agents.items():
             rows.append(

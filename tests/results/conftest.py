@@ -1,0 +1,102 @@
+"""A small suite folder, made by the real loop in a real world, that the tests of this room read and copy."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from agents.base import HoldStillAgent, RandomAgent
+from agents.scripted import ScriptedAgent
+from envs import episode_specs, get_task
+from evaluation.metrics import score_table
+from evaluation.records import read_records
+from evaluation.rollout import Imagination, evaluate_episodes, save_evaluation
+from results.report import write_report
+from results.tables import write_table
+
+TASK = "jepabench/TwoRoom-v1"
+HOSTILE = '<img src=x onerror="alert(1)">&[red]$x$'
+STRATA = ("near", "medium")
+MACHINE = {"processor": "abacus <1>", "versions": {"torch": "2.13"}}
+
+
+def with_imagination(evaluation, horizon=3):
+    """The evaluation with plans that 'imagined' noise at every model step."""
+    generator, block, imagined = np.random.default_rng(0), get_task(TASK).action_block, {}
+    for name, actions in evaluation.actions.items():
+        steps = np.arange(0, len(actions), block)
+        frames = generator.integers(0, 255, (len(steps), horizon, 16, 16, 3), dtype=np.uint8)
+        imagined[name] = Imagination(steps, frames)
+    return replace(evaluation, imagined=imagined)
+
+
+def named(evaluation, agent):
+    """The same episodes under another agent's name."""
+    return replace(evaluation, records=tuple(replace(record, agent=agent) for record in evaluation.records))
+
+
+@pytest.fixture(scope="session")
+def evaluations():
+    """Two episodes a stratum of an expert, a random and a resting agent."""
+    specs = episode_specs(TASK, "test", 2, strata=STRATA)
+    agents = {
+        "expert": ScriptedAgent(task_id=TASK),
+        "random": RandomAgent(task_id=TASK),
+        "hold-still": HoldStillAgent(task_id=TASK),
+    }
+    return {name: evaluate_episodes(agent, specs, agent_name=name) for name, agent in agents.items()}
+
+
+@pytest.fixture(scope="session")
+def finished_suite(tmp_path_factory, evaluations, suite) -> Path:
+    """A suite with its report, in which an agent with a hostile name does well, ``mine`` failed, and ``late`` never ran.
+
+    Shared: who changes something asks for ``suite_dir``.
+    """
+    root = tmp_path_factory.mktemp("suite")
+    rows = {**evaluations, HOSTILE: with_imagination(named(evaluations["expert"], HOSTILE))}
+    frames = []
+    for number, evaluation in enumerate(rows.values()):
+        directory = root / "evaluations" / "TwoRoom-v1" / f"agent{number}" / "seed0"
+        save_evaluation(directory, evaluation)
+        frames.append(read_records(directory / "episodes.parquet"))
+    failed = root / "evaluations" / "TwoRoom-v1" / "mine" / "seed0"
+    failed.mkdir(parents=True)
+    (failed / "failed.json").write_text(json.dumps({"error": "ValueError: <b>no</b>"}))
+    table = score_table(pd.concat(frames, ignore_index=True), generator=np.random.default_rng(0), num_resamples=50)
+    table["transitions"] = [100_000.0 if name == HOSTILE else 0.0 for name in table["agent"]]
+    table["train_seconds"] = 0.0
+    write_table(root / "table.csv", table)
+    write_report(root, suite=suite, machine=MACHINE)
+    return root
+
+
+@pytest.fixture
+def suite_dir(tmp_path, finished_suite) -> Path:
+    """A copy of the finished suite, to do with as one likes."""
+    return Path(shutil.copytree(finished_suite, tmp_path / "suite"))
+
+
+@pytest.fixture(scope="session")
+def page(finished_suite) -> Path:
+    """The report's page, to be read only."""
+    return finished_suite / "report" / "index.html"
+
+
+@pytest.fixture(scope="session")
+def suite():
+    """What was to be done."""
+    return {
+        "name": "tiny",
+        "version": 1,
+        "description": "Two episodes & one <world>.",
+        "tasks": [{"task_id": TASK, "strata": list(STRATA), "num_episodes": 2}],
+        "agents": ["expert", HOSTILE, "mine", "late", "random", "hold-still"],
+        "training_seeds": [0, 1],
+        "tracks": {HOSTILE: "pixels, <script>offline</script>"},
+        "command": "make <bench>",
+    }

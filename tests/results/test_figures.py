@@ -1,0 +1,112 @@
+import math
+import re
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from results.figures import agent_colours, cost_figure, curves_figure, success_figure
+from results.tables import Cell
+
+HOSTILE = "<script>&$x$\x00"
+TEXT = "{http://www.w3.org/2000/svg}text"
+
+
+def cell(agent, stratum="near", held=0.5, ms=1.0, transitions=math.nan):
+    return Cell(
+        task="T-v1",
+        stratum=stratum,
+        agent=agent,
+        status="done",
+        success_held=held,
+        success_ever=min(1.0, held + 0.1),
+        held_low=max(0.0, held - 0.2),
+        held_high=min(1.0, held + 0.2),
+        ms_per_step=ms,
+        transitions=transitions,
+    )
+
+
+CELLS = [
+    cell("oracle", held=1.0, ms=200),
+    cell("jepa", held=0.8, ms=20, transitions=1e5),
+    cell("sac", held=0.4, transitions=1e6),
+    cell(HOSTILE, held=0.3, transitions=1e5),
+    cell("random", held=0.0, ms=0.01),
+]
+CELLS += [Cell(task="T-v1", stratum="far", agent=one.agent, status="missing") for one in CELLS]
+COLOURS = agent_colours(one.agent for one in CELLS)
+
+
+def texts(svg):
+    return ["".join(node.itertext()) for node in ElementTree.fromstring(svg).iter(TEXT)]
+
+
+def test_each_agent_has_a_colour_and_references_are_grey():
+    assert COLOURS["oracle"] == COLOURS["random"]
+    assert len({COLOURS[agent] for agent in ("jepa", "sac", HOSTILE, "oracle")}) == 4
+    assert agent_colours(["jepa", "sac"])["jepa"] == COLOURS["jepa"]
+
+
+def test_success_bars_name_agents_strata_and_numbers():
+    shown = texts(success_figure(CELLS, colours=COLOURS))
+    assert {"near", "far", "jepa", "sac", "80", "40"} <= set(shown)
+    assert shown.count("missing") == 5 and "nan" not in shown
+
+
+def test_a_hostile_name_is_text_in_a_chart():
+    for svg in (
+        success_figure(CELLS, colours=COLOURS),
+        cost_figure(CELLS, cost=lambda one: one.ms_per_step, label="ms", colours=COLOURS),
+    ):
+        assert svg is not None
+        assert "<script>&$x$·" in texts(svg) and b"<script" not in svg
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_a_chart_is_the_same_every_time_and_asks_the_network_for_nothing(columns):
+    first, second = (success_figure(CELLS, colours=COLOURS, columns=columns) for _ in range(2))
+    assert first == second
+    assert set(re.findall(rb'"(https?://[^"]*)"', first)) <= {
+        b"http://www.w3.org/1999/xlink",
+        b"http://www.w3.org/2000/svg",
+    }
+
+
+def test_a_chart_follows_the_theme_of_the_reader():
+    svg = success_figure(CELLS, colours=COLOURS)
+    assert b"prefers-color-scheme:dark" in svg and b"currentColor" in svg and b"#010203" not in svg
+
+
+def test_one_column_makes_a_tall_chart():
+    wide, tall = (
+        ElementTree.fromstring(success_figure(CELLS, colours=COLOURS, columns=n)).get("viewBox") for n in (3, 1)
+    )
+    assert wide is not None and tall is not None
+    (_, _, width, height), (_, _, width1, height1) = (map(float, box.split()) for box in (wide, tall))
+    assert width1 < width and height1 > height
+
+
+def test_costs_are_plotted_for_those_who_paid_and_lines_for_the_others():
+    svg = cost_figure(CELLS, cost=lambda one: one.transitions, label="transitions", colours=COLOURS)
+    assert svg is not None
+    shown = texts(svg)
+    assert {"transitions", "100k", "1M", "jepa", "random", "oracle"} <= set(shown)
+
+
+def test_a_cost_in_which_nobody_differs_is_no_chart():
+    same = [cell("jepa", transitions=1e5), cell("sac", transitions=1e5), cell("random")]
+    for cells in (same, same[2:], []):
+        assert cost_figure(cells, cost=lambda one: one.transitions, label="transitions", colours=COLOURS) is None
+
+
+def test_training_curves_have_a_panel_a_metric():
+    rows = [
+        {"task": "jepabench/T-v1", "agent": agent, "seed": seed, "seconds": second, "metric": metric, "value": value}
+        for agent in ("jepa", "sac")
+        for seed in (0, 1)
+        for metric in ("loss", "probe")
+        for second, value in ((0, 1.0), (5, math.nan), (9, 0.2))
+    ]
+    shown = texts(curves_figure(pd.DataFrame(rows), colours=COLOURS))
+    assert {"T-v1: loss", "T-v1: probe", "jepa", "sac", "training time [s]"} <= set(shown)

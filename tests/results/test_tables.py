@@ -1,0 +1,128 @@
+import io
+import math
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from results.tables import (
+    COLUMNS,
+    TableError,
+    agent_kind,
+    agent_order,
+    count,
+    duration,
+    milliseconds,
+    percent,
+    read_cells,
+    read_table,
+    terminal_table,
+    write_table,
+)
+
+
+def row(**values):
+    return {**dict.fromkeys(COLUMNS, 0.5), "task": "T-v1", "stratum": "near", "agent": "mine", **values}
+
+
+@pytest.mark.parametrize(
+    ("agent", "kind"),
+    [
+        ("random", "floor"),
+        ("hold_still", "floor"),
+        ("Hold-Still", "floor"),
+        ("oracle-cem", "ceiling"),
+        ("expert", "ceiling"),
+        ("scripted_expert", "ceiling"),
+        ("random-shooting", "learned"),
+        ("jepa-cem", "learned"),
+        ("experts", "learned"),
+    ],
+)
+def test_floors_and_ceilings_are_known_by_name(agent, kind):
+    assert agent_kind(agent) == kind
+
+
+def test_ceilings_come_first_and_floors_last_in_a_stable_order():
+    assert agent_order(["random", "b", "expert", "a", "b"]) == ["expert", "b", "a", "random"]
+
+
+def test_what_is_not_there_is_missing_and_what_has_no_rate_is_failed():
+    table = pd.DataFrame([row(), row(agent="broken", success_held=math.nan), row(stratum="far")])
+    cells = read_cells(table, strata={"T-v1": ["near", "beyond"]}, agents=["late"])
+    status = {(cell.stratum, cell.agent): cell.status for cell in cells}
+    assert status == {
+        **{(stratum, "mine"): "done" for stratum in ("near", "far")},
+        ("near", "broken"): "failed",
+        ("far", "broken"): "missing",
+        **{("beyond", agent): "missing" for agent in ("late", "mine", "broken")},
+        **{(stratum, "late"): "missing" for stratum in ("near", "far")},
+    }
+    assert all(math.isnan(cell.success_held) for cell in cells if cell.status != "done")
+    assert list(dict.fromkeys(cell.stratum for cell in cells)) == ["near", "beyond", "far"]
+
+
+def test_a_table_without_a_column_is_refused_by_name():
+    with pytest.raises(TableError, match="held_low"):
+        read_cells(pd.DataFrame([row()]).drop(columns="held_low"))
+
+
+def test_a_cell_that_is_there_twice_is_refused():
+    with pytest.raises(TableError, match=r"near \| mine is there twice"):
+        read_cells(pd.DataFrame([row(), row(success_held=0.9)]))
+
+
+@pytest.mark.parametrize("name", ["none", "NA", "nan", "1", 'a,"b"\nc', "null"])
+def test_names_survive_the_table_file(tmp_path, name):
+    table = pd.DataFrame([row(agent=name, transitions=math.nan, success_held=1 / 3)])
+    path = write_table(tmp_path / "table.csv", table)
+    (cell,) = read_cells(read_table(path))
+    assert cell.agent == name and cell.success_held == pytest.approx(1 / 3, rel=1e-5) and math.isnan(cell.transitions)
+    assert tuple(path.read_text().splitlines()[0].split(",")) == COLUMNS
+
+
+def test_a_table_that_is_not_there_says_what_to_do(tmp_path):
+    with pytest.raises(FileNotFoundError, match="Evaluate the suite first"):
+        read_table(tmp_path / "table.csv")
+
+
+def test_the_terminal_shows_names_as_they_are_and_what_is_missing():
+    table = pd.DataFrame([row(agent="[red]x[/red]"), row(stratum="far"), row(agent="broken", success_held=math.nan)])
+    console = Console(file=io.StringIO(), width=140)
+    console.print(terminal_table(table))
+    shown = console.file.getvalue()
+    assert "[red]x[/red]" in shown and "missing" in shown and "failed" in shown and "50 %" in shown
+    assert "nan" not in shown
+
+
+@given(st.floats(min_value=1, max_value=9e11))
+def test_counts_keep_three_figures(number):
+    text = count(number)
+    unit = {"k": 1e3, "M": 1e6, "G": 1e9}.get(text[-1], 1.0)
+    shown = float(text.rstrip("kMG"))
+    assert shown < 1000 and shown * unit == pytest.approx(number, rel=0.006)
+
+
+@pytest.mark.parametrize(
+    ("shown", "expected"),
+    [
+        (count(999_600), "1M"),
+        (count(100_000), "100k"),
+        (count(0), "-"),
+        (count(math.nan), "-"),
+        (duration(45), "45 s"),
+        (duration(612), "10 min"),
+        (duration(7300), "2.03 h"),
+        (duration(0), "-"),
+        (milliseconds(0.004), "<0.1"),
+        (milliseconds(0.43), "0.4"),
+        (milliseconds(21.4), "21"),
+        (milliseconds(math.nan), "-"),
+        (percent(0.785), "78"),
+        (percent(math.nan), "-"),
+    ],
+)
+def test_numbers_are_written_for_reading(shown, expected):
+    assert shown == expected
