@@ -71,11 +71,9 @@ def score_suite(plan: SuitePlan) -> pd.DataFrame:
 
 
 def _track(track: dict[str, str]) -> str:
-    words = [
-        f"{track['observation']} observations" if track["observation"] != "none" else "blind",
-        f"data: {track['data']}",
-    ]
-    return "; ".join(words + ([f"sees the {track['privilege']}"] if track["privilege"] != "none" else []))
+    if track["privilege"] != "none":
+        return f"sees the {track['privilege']}"
+    return f"{track['observation']}, {track['data']}" if track["observation"] != "none" else "blind"
 
 
 def machine() -> dict[str, Any]:
