@@ -6,12 +6,14 @@ in an episode does not depend on which others run beside it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.registry import TaskSpec, get_task, make
 from envs.splits import EpisodeSpec
 
 
@@ -35,3 +37,131 @@ class Agent(Protocol):
     def model_steps(self) -> NDArray[np.int64]:
         """World-model (or simulator) steps spent so far in each episode [B]: candidates x horizon x iterations, summed."""
         ...
+
+
+def check_specs(task: TaskSpec, specs: Sequence[EpisodeSpec]) -> None:
+    """Refuses episodes of another task than the agent was made for.
+
+    Raises:
+        ValueError: an episode of another task.
+    """
+    for spec in specs:
+        if spec.task_id != task.id:
+            raise ValueError(f"This agent was made for {task.id!r}, got an episode of {spec.task_id!r}. Make another.")
+
+
+class ActionQueue:
+    """Hands out the control actions of planned blocks, one a control step, for B episodes that need not be in step.
+
+    A block is a model-step action [n * A] in the environment's units: the ``n = actions_per_block`` distinct actions in
+    a row, each held for ``action_block / n`` control steps (``TaskSpec``). Blocks are clipped to the bounds on entry.
+
+    Args:
+        task: says how long a block is and how many distinct actions it has.
+    """
+
+    def __init__(self, *, task: TaskSpec) -> None:
+        env = make(task.id)
+        self._control_low = env.action_space.low.astype(np.float32)
+        self._control_high = env.action_space.high.astype(np.float32)
+        env.close()
+        self.task = task
+        self._hold = task.hold_steps
+        self.reset(0)
+
+    @property
+    def low(self) -> NDArray[np.float32]:
+        """Lowest block [n * A], environment units."""
+        return np.tile(self._control_low, self.task.actions_per_block)
+
+    @property
+    def high(self) -> NDArray[np.float32]:
+        """Highest block [n * A], environment units."""
+        return np.tile(self._control_high, self.task.actions_per_block)
+
+    def reset(self, num_episodes: int) -> None:
+        """Empties the queues of ``num_episodes`` new episodes."""
+        still = np.clip(np.zeros_like(self._control_low), self._control_low, self._control_high)
+        self.steps: NDArray[np.int64] = np.zeros(num_episodes, dtype=np.int64)  # control steps taken
+        self._current = np.tile(still, (num_episodes, self.task.actions_per_block, 1))
+        self._waiting: list[deque[NDArray[np.float32]]] = [deque() for _ in range(num_episodes)]
+
+    def at_boundary(self, active: NDArray[np.bool_]) -> list[int]:
+        """Returns the active episodes whose next control step starts a block."""
+        return [int(episode) for episode in np.flatnonzero(active & (self.steps % self.task.action_block == 0))]
+
+    def empty(self, active: NDArray[np.bool_]) -> list[int]:
+        """Returns the active episodes that have no action left."""
+        return [episode for episode in self.at_boundary(active) if not self._waiting[episode]]
+
+    def put(self, episode: int, blocks: NDArray[Any]) -> None:
+        """Queues blocks [N, n * A] for an episode."""
+        self._waiting[episode].extend(np.clip(blocks, self.low, self.high).astype(np.float32))
+
+    def last_block(self, episode: int) -> NDArray[np.float32]:
+        """Returns the block [n * A] that is being executed, or was last; the resting action before the first."""
+        return self._current[episode].reshape(-1)
+
+    def take(self, active: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Returns the next control actions [B, A]; rows that are not active stay where they are."""
+        for episode in self.at_boundary(active):
+            block = self._waiting[episode].popleft()
+            self._current[episode] = block.reshape(self.task.actions_per_block, -1)
+        position = self.steps % self.task.action_block // self._hold
+        self.steps[active] += 1
+        return self._current[np.arange(len(self.steps)), position]
+
+
+class RandomAgent:
+    """Draws a uniform block action for every model step: the floor that every success rate is read against."""
+
+    observation_keys: tuple[str, ...] = ()
+
+    def __init__(self, *, task_id: str) -> None:
+        self.task = get_task(task_id)
+        self._queue = ActionQueue(task=self.task)
+
+    def reset(self, specs: Sequence[EpisodeSpec]) -> None:
+        """Starts B new episodes."""
+        check_specs(self.task, specs)
+        self._queue.reset(len(specs))
+        self._rngs = [np.random.default_rng(spec.planner_seed) for spec in specs]
+
+    def act(self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Returns control actions [B, A]."""
+        del observations
+        for episode in self._queue.empty(active):
+            self._queue.put(episode, self._rngs[episode].uniform(self._queue.low, self._queue.high)[None])
+        return self._queue.take(active)
+
+    @property
+    def model_steps(self) -> NDArray[np.int64]:
+        """Zero [B]: nothing is imagined."""
+        return np.zeros(len(self._queue.steps), dtype=np.int64)
+
+
+class HoldStillAgent:
+    """Always takes the action 0 (or the bound nearest to it): the share of episodes that solve themselves."""
+
+    observation_keys: tuple[str, ...] = ()
+
+    def __init__(self, *, task_id: str) -> None:
+        self.task = get_task(task_id)
+        self._queue = ActionQueue(task=self.task)
+
+    def reset(self, specs: Sequence[EpisodeSpec]) -> None:
+        """Starts B new episodes."""
+        check_specs(self.task, specs)
+        self._queue.reset(len(specs))
+
+    def act(self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Returns control actions [B, A]."""
+        del observations
+        for episode in self._queue.empty(active):
+            self._queue.put(episode, np.zeros((1, len(self._queue.low))))
+        return self._queue.take(active)
+
+    @property
+    def model_steps(self) -> NDArray[np.int64]:
+        """Zero [B]: nothing is imagined."""
+        return np.zeros(len(self._queue.steps), dtype=np.int64)

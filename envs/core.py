@@ -7,9 +7,10 @@ published baseline run on it unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -18,49 +19,55 @@ from numpy.typing import NDArray
 
 from envs.registry import TaskSpec, unknown_name
 from envs.splits import SPLITS, EpisodeSpec
+from envs.state import FROZEN, REVERSED, EpisodeDraw, State
+from envs.variations import Factor, Variations
+
+if TYPE_CHECKING:
+    from envs.events import MovingObject
 
 Observation = dict[str, NDArray[Any]]
 REWARDS = ("sparse", "dense")
+OPTIONS = ("stratum", "split", "variation")
 _MAX_REDRAWS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class EpisodeDraw:
-    """What a seed decides before the first step.
-
-    Attributes:
-        start: full physics state at the start (whatever ``_set_physics`` takes).
-        goal: full physics state at the goal; its picture is the goal image.
-        reference_steps: control steps that a good solution takes; the budget is max(50, twice this).
-        world: layout and variation parameters by name, numeric; ``_set_world`` applies them.
-    """
-
-    start: NDArray[np.float64]
-    goal: NDArray[np.float64]
-    reference_steps: int
-    world: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """An episode at one moment, complete: restoring it and taking the same actions gives the same bytes."""
-
-    draw: EpisodeDraw
-    physics: NDArray[np.float64]
-    num_steps: int
-    rng: Mapping[str, Any]
-
-
 class Behaviour(Protocol):
-    """A scripted policy that collects data or shows that a task can be solved. May look inside the world."""
+    """A scripted policy that collects data or shows that a task can be solved. May look inside the world.
+
+    It decides once for each action that is held (``TaskSpec.hold_steps`` control steps) and need not count them: whoever asks it
+    holds what it says, as ``HeldBehaviour`` does.
+    """
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
         """Starts an episode of ``env`` (already reset). All randomness comes from ``rng``."""
         ...
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns one control action [A] within the bounds."""
+        """Returns the control action [A], within the bounds, for the next ``hold_steps`` control steps."""
         ...
+
+
+class HeldBehaviour:
+    """A behaviour asked at every control step: it decides when the last decision has been held long enough.
+
+    Attributes:
+        deciding: the behaviour, to be asked once for each held action.
+    """
+
+    def __init__(self, deciding: Behaviour) -> None:
+        self.deciding = deciding
+
+    def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
+        """Starts an episode of ``env`` (already reset)."""
+        self._hold, self._num_steps = env.task.hold_steps, 0
+        self.deciding.reset(env, rng)
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """Returns the action [A] of this control step."""
+        if self._num_steps % self._hold == 0:
+            self._action = self.deciding.act(observation)
+        self._num_steps += 1
+        return self._action.copy()
 
 
 class InvalidActionError(ValueError):
@@ -77,7 +84,8 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
     and ``violation`` (a keep-out rule is broken now), and at reset also ``budget`` and ``reference_steps`` [control steps].
 
     ``reset(seed=s)`` alone fixes everything about an episode of the default stratum and split;
-    ``options={"stratum": ..., "split": ...}`` asks for others.
+    ``options={"stratum": ..., "split": ...}`` asks for others, and ``"variation"`` for another look or other physics
+    (``envs.variations``): ``"mild"``, ``"hard"``, or by factor a level or a value, ``{"light": "dim"}``.
 
     Args:
         task: the spec it was registered with.
@@ -122,6 +130,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
             box |= {"pixels": frame, "goal_pixels": frame}
         self.observation_space = spaces.Dict(box)
         self._draw: EpisodeDraw | None = None
+        self._present_world: Mapping[str, NDArray[Any]] = {}
         self._num_steps = 0
         self._desired_goal = np.zeros(goal_size)
         self._goal_frame: NDArray[np.uint8] | None = None
@@ -131,17 +140,29 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode; a draw whose start already satisfies the success rule is drawn again."""
-        super().reset(seed=seed)
+        """Starts an episode; a draw whose start already satisfies the success rule is drawn again.
+
+        Raises:
+            UnknownNameError: no such option, stratum, split, factor or level; the episode before goes on.
+            VariationError: a factor cannot have this value; the episode before goes on.
+        """
         options = dict(options or {})
-        stratum = options.pop("stratum", self.task.strata[0])
-        split = options.pop("split", "train")
+        for name in options:
+            if name not in OPTIONS:
+                raise unknown_name("option of reset", name, OPTIONS)
+        stratum = options.get("stratum", self.task.strata[0])
+        split = options.get("split", "train")
         if stratum not in self.task.strata:
             raise unknown_name(f"stratum of {self.task.id}", stratum, self.task.strata)
         if split not in SPLITS:
             raise unknown_name("split", split, SPLITS)
+        variation = self.variations.checked(options.get("variation"))
+        super().reset(seed=seed)
+        values = self.variations.draw(variation, self.np_random)
+        self.variations.apply(values)  # before the draw, which may depend on sizes and friction
         for _ in range(_MAX_REDRAWS):
-            self._begin(self._draw_episode(self.np_random, stratum=stratum, split=split))
+            draw = self._draw_episode(self.np_random, stratum=stratum, split=split)
+            self._begin(replace(draw, world={**draw.world, **values}) if values else draw)
             if not self._is_success_now():
                 break
         else:
@@ -166,7 +187,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         """
         violated = False
         for action in [self._checked(action) for action in actions]:
-            self._step_physics(action)
+            self._take_step(action)
             self._num_steps += 1
             violated |= self._violated()
         observation, info = self._observe(pixels=pixels), self._info() | {"violation": violated}
@@ -186,6 +207,16 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
 
     # -- episodes and snapshots --------------------------------------------------------------------------------
 
+    @cached_property
+    def variations(self) -> Variations:
+        """The factors of variation of this world."""
+        return Variations(self.task.id, self._factors)
+
+    @cached_property
+    def moving_objects(self) -> tuple[MovingObject, ...]:
+        """What events can happen to."""
+        return tuple(self._moving_objects())
+
     @property
     def draw(self) -> EpisodeDraw:
         """The present episode's draw.
@@ -204,12 +235,14 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
 
     def snapshot(self) -> State:
         """Returns the episode as it is now."""
-        return State(self.draw, self._get_physics().copy(), self._num_steps, self.np_random.bit_generator.state)
+        rng = self.np_random.bit_generator.state
+        return State(self.draw, self._get_physics().copy(), self._num_steps, rng, self._present_world)
 
     def restore(self, state: State) -> Observation:
         """Puts the world into a state that ``snapshot`` of any instance of this task gave, and returns its observation."""
         if self._draw is not state.draw:
             self._begin(state.draw)
+        self._change_world(state.world)
         self._set_physics(state.physics)
         self._num_steps = state.num_steps
         self.np_random.bit_generator.state = dict(state.rng)
@@ -238,19 +271,40 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
 
     def goal_frame(self, size: int) -> NDArray[np.uint8]:
         """Returns the goal as a picture, uint8 [size, size, 3]; the world stays as it is."""
-        now = self._get_physics().copy()
+        now, world = self._get_physics().copy(), self._present_world
+        self._change_world(self.draw.world)
         self._set_physics(self.draw.goal)
         frame = self._frame(size)
+        self._change_world(world)
         self._set_physics(now)
         return frame
 
     def _begin(self, draw: EpisodeDraw) -> None:
         self._draw, self._num_steps = draw, 0
-        self._set_world(draw.world)
+        self._present_world = {}  # another one, so that the draw's is applied whatever was there
+        self._change_world(draw.world)
         self._set_physics(draw.goal)
         self._desired_goal = self._achieved_goal()
         self._goal_frame = self._frame(self.pixels) if self.pixels else None
         self._set_physics(draw.start)
+
+    def _change_world(self, world: Mapping[str, NDArray[Any]]) -> None:
+        if world is not self._present_world:
+            self._present_world = world
+            self._set_world(self.variations.layout(world))
+            self.variations.apply(world)
+
+    def _take_step(self, action: NDArray[np.float64]) -> None:
+        """Takes a control step; for as long as an event says, with the action reversed or one object held as it is."""
+        if self._num_steps < self._present_world.get(REVERSED, 0):
+            action = self.action_space.low + (self.action_space.high - action)
+        until, index = self._present_world.get(FROZEN, (0, 0))
+        if self._num_steps >= until:
+            return self._step_physics(action)
+        frozen = self.moving_objects[int(index)]
+        motion = frozen.get_motion()
+        self._step_physics(action)
+        frozen.set_motion(motion)
 
     def _observe(self, *, pixels: bool = True) -> Observation:
         observation: Observation = {
@@ -303,7 +357,15 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         raise NotImplementedError
 
     def _set_world(self, world: Mapping[str, NDArray[Any]]) -> None:
-        """Applies layout and variation parameters. Worlds without any need not implement it."""
+        """Applies the layout, what ``_draw_episode`` gave as ``world``. Worlds without any need not implement it."""
+
+    def _factors(self) -> Sequence[Factor]:
+        """Returns the factors of variation. Called once, while the world is as it was made; see ``Variations.renew``."""
+        return ()
+
+    def _moving_objects(self) -> Sequence[MovingObject]:
+        """Returns what can be moved by events. Called once."""
+        return ()
 
     def _get_physics(self) -> NDArray[np.float64]:
         raise NotImplementedError
@@ -338,7 +400,7 @@ class ActionBlock(gymnasium.Wrapper[Observation, NDArray[Any], Observation, NDAr
         super().__init__(env)
         self.goal_env = env
         self.num_actions = env.task.actions_per_block
-        self.hold = env.task.action_block // env.task.actions_per_block
+        self.hold = env.task.hold_steps
         low, high = env.action_space.low, env.action_space.high
         self.action_space = spaces.Box(
             np.tile(low, self.num_actions), np.tile(high, self.num_actions), dtype=np.float32
@@ -354,9 +416,10 @@ class ActionBlock(gymnasium.Wrapper[Observation, NDArray[Any], Observation, NDAr
         return self.goal_env.compute_reward(achieved_goal, desired_goal, info)
 
 
-def reset_to(env: GoalEnv, spec: EpisodeSpec) -> tuple[Observation, dict[str, Any]]:
-    """Starts exactly the episode that ``spec`` names."""
-    return env.reset(seed=spec.seed, options=spec.options)
+def reset_to(env: GoalEnv, spec: EpisodeSpec, *, variation: Any = None) -> tuple[Observation, dict[str, Any]]:
+    """Starts exactly the episode that ``spec`` names; with a ``variation``, the same one in a world that is changed."""
+    options = spec.options if variation is None else spec.options | {"variation": variation}
+    return env.reset(seed=spec.seed, options=options)
 
 
 def _unbounded(size: int) -> spaces.Box:

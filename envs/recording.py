@@ -100,9 +100,9 @@ class Recorder:
     def __init__(self, task: TaskSpec, request: Request, folder: Path) -> None:
         self.request, self.folder = request, folder
         self.env = make(task.id, pixels=request.pixels, reward="sparse")
-        self.behaviour = task.behaviour(request.provenance.behaviour)
+        self.behaviour = task.behaviour(request.provenance.behaviour).deciding
         self.num_actions = task.actions_per_block
-        self.hold = task.action_block // task.actions_per_block
+        self.hold = task.hold_steps
         frames = max(map(len, request.chunks())) * (request.num_steps + 1)
         # The rows of action, reward and violation at an episode's last frame are never written, so they stay zero.
         self.buffer = {name: np.zeros((frames, *field.shape), field.dtype) for name, field in request.fields.items()}

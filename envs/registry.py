@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 if TYPE_CHECKING:
-    from envs.core import Behaviour, GoalEnv
+    from envs.core import GoalEnv, HeldBehaviour
 
 
 HELD_BLOCKS = 3
@@ -89,12 +89,19 @@ class TaskSpec:
         """Control steps in a row for which a success counts as held: three action blocks, so that a fly-by does not count."""
         return HELD_BLOCKS * self.action_block
 
-    def behaviour(self, name: str | None = None) -> Behaviour:
-        """Returns a new behaviour policy of the task, by default the one its datasets are made with."""
+    @property
+    def hold_steps(self) -> int:
+        """Control steps for which each action of a block is held."""
+        return self.action_block // self.actions_per_block
+
+    def behaviour(self, name: str | None = None) -> HeldBehaviour:
+        """Returns a new behaviour policy, by default the one that datasets are made with, to be asked at every control step."""
         name = name or self.default_behaviour
         if name not in self.behaviours:
             raise unknown_name(f"behaviour of {self.id}", name, self.behaviours)
-        return load_entry_point(self.behaviours[name])()
+        from envs.core import HeldBehaviour
+
+        return HeldBehaviour(load_entry_point(self.behaviours[name])())
 
 
 _TASKS: dict[str, TaskSpec] = {}

@@ -8,7 +8,12 @@ _BEHAVIOURS = {
     "expert": "envs.maze.behaviours:Expert",
 }
 
-for _layout, _name, _max_steps in (("umaze", "UMaze", 1000), ("medium", "Medium", 1600), ("large", "Large", 2600)):
+for _layout, _name, _max_steps in (
+    ("umaze", "UMaze", 1000),
+    ("medium", "Medium", 1600),
+    ("large", "Large", 2600),
+    ("random", "Diverse", 1600),
+):
     register(
         TaskSpec(
             id=f"jepabench/PointMaze-{_name}-v1",

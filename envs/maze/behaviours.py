@@ -1,4 +1,4 @@
-"""Scripted policies for the mazes. Each decides once a block and holds its action, as a planner of the task has to."""
+"""Scripted policies for the mazes. Each decides once a block, as a planner of the task has to."""
 
 from __future__ import annotations
 
@@ -34,21 +34,17 @@ class WalkedMaze(Maze, Protocol):
     step_length: float  # of an action of length 1, in a control step [m]
 
 
-class _HeldActions:
-    """A policy that decides at the start of a block and repeats itself until the next one."""
+class _MazeBehaviour:
+    """What the policies share: the maze and the random stream of an episode."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
         """Starts an episode."""
-        self._maze, self._rng, self._num_steps = cast("Maze", env), rng, 0
-        self._hold = env.task.action_block // env.task.actions_per_block
+        self._maze, self._rng, self._hold = cast("Maze", env), rng, env.task.hold_steps
         self._start()
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the action [2] of the present block."""
-        if self._num_steps % self._hold == 0:
-            self._action = self._decide(observation).astype(np.float32)
-        self._num_steps += 1
-        return self._action.copy()
+        """Returns the action [2] of the next block."""
+        return self._decide(observation).astype(np.float32)
 
     def _start(self) -> None:
         raise NotImplementedError
@@ -58,7 +54,7 @@ class _HeldActions:
 
 
 @dataclass(kw_only=True)
-class RandomHeading(_HeldActions):
+class RandomHeading(_MazeBehaviour):
     """Walks on in about the same direction, with a random step length; now and then it turns anywhere, from walls it bounces.
 
     Without bouncing, most frames would show the ball at a wall or in a corner.
@@ -90,7 +86,7 @@ class RandomHeading(_HeldActions):
 
 
 @dataclass(kw_only=True)
-class RandomForce(_HeldActions):
+class RandomForce(_MazeBehaviour):
     """Pushes with a force that changes gradually (a discrete Ornstein-Uhlenbeck process), clipped to the bounds.
 
     Where a wall holds the ball against the force, that component turns round: otherwise most frames would show a ball at rest in a corner.
@@ -115,7 +111,7 @@ class RandomForce(_HeldActions):
         return self._force.clip(-1.0, 1.0)
 
 
-class _PathFollower(_HeldActions):
+class _PathFollower(_MazeBehaviour):
     """Takes the shortest path to a place."""
 
     def _set_out(self, goal: NDArray[np.float64]) -> None:

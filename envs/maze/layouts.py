@@ -39,6 +39,22 @@ class Layout:
         rows = enumerate(self.rows)
         return self._in_metres((x, y, x + 1, y + 1) for y, row in rows for x, cell in enumerate(row) if cell == "#")
 
+    def merged_boxes(self) -> NDArray[np.float64]:
+        """Returns the same walls as few boxes that do not overlap: the border, runs across, and runs down of what is left [N, 4]."""
+        width, height = len(self.rows[0]), len(self.rows)
+        border = [
+            (0, 0, width, 1),
+            (0, height - 1, width, height),
+            (0, 1, 1, height - 1),
+            (width - 1, 1, width, height - 1),
+        ]
+        inner = [row[1:-1] for row in self.rows[1:-1]]
+        across = [(left, y, right, y + 1) for y, row in enumerate(inner, 1) for left, right in _runs(row, shortest=2)]
+        left_over = [re.sub("##+", lambda run: "." * len(run[0]), row) for row in inner]
+        columns = ["".join(column) for column in zip(*left_over, strict=True)]
+        down = [(x, top, x + 1, bottom) for x, column in enumerate(columns, 1) for top, bottom in _runs(column)]
+        return self._in_metres(border + across + down)
+
     def obstacle_boxes(self) -> NDArray[np.float64]:
         """Returns the same walls without the border as few, overlapping boxes [N, 4]."""
         inner = [row[1:-1] for row in self.rows[1:-1]]
@@ -98,9 +114,9 @@ LAYOUTS = {
 }
 
 
-def _runs(cells: str) -> list[tuple[int, int]]:
-    """Returns first and last + 1 of each run of walls, counted from 1 (the border has index 0)."""
-    return [(run.start() + 1, run.end() + 1) for run in re.finditer("#+", cells)]
+def _runs(cells: str, *, shortest: int = 1) -> list[tuple[int, int]]:
+    """Returns first and last + 1 of each run of walls of this or a greater length, counted from 1 (the border has index 0)."""
+    return [(run.start() + 1, run.end() + 1) for run in re.finditer("#" * shortest + "+", cells)]
 
 
 def _covers(outer: _Cells, inner: _Cells) -> bool:

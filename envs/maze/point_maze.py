@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,13 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.core import EpisodeDraw, GoalEnv
+from envs.maze import diverse
 from envs.maze.arena import WALL_COLOUR, Arena, add_box, load, planar_distance
 from envs.maze.free_space import FreeSpace
-from envs.maze.layouts import LAYOUTS, Zone
+from envs.maze.layouts import LAYOUTS, Layout, Zone
 from envs.registry import TaskSpec, unknown_name
 
+RANDOM = "random"
 SUCCESS_DISTANCE = 0.45
 MAX_SPEED = 5.0
 _WALL_HEIGHT = 0.4
@@ -47,6 +49,7 @@ class PointMaze(GoalEnv):
     | 1 | position y | ``ball_y`` | m |
     | 2 | velocity x | ``ball_x`` | m/s |
     | 3 | velocity y | ``ball_y`` | m/s |
+    | 4 to 27 | with random mazes only: 1 if a passage is open, 0 if not, in the order of ``envs.maze.diverse`` | | |
 
     ``achieved_goal`` and ``desired_goal`` are positions ``[x, y]`` of the ball [m]. Frames show the maze from above, +y
     upwards; the ball is drawn larger than it is (it collides with a radius of 0.1 m), keep-out zones in yellow.
@@ -58,7 +61,8 @@ class PointMaze(GoalEnv):
     ## Start
 
     The ball rests at a uniform random place that has 0.2 m of clearance and is in no keep-out zone. The goal is a
-    uniform random place of the same kind whose shortest way from the start has the length of the stratum.
+    uniform random place of the same kind whose shortest way from the start has the length of the stratum. A random
+    maze has 4 x 4 rooms; ``train`` has 40 of them, and those of the other splits are different ones.
 
     ## Success
 
@@ -72,7 +76,7 @@ class PointMaze(GoalEnv):
 
     Those of ``GoalEnv`` and:
 
-    * ``layout``: ``umaze``, ``medium`` or ``large``.
+    * ``layout``: ``umaze``, ``medium`` or ``large``, or ``random`` for another maze in each episode.
     * ``zones``: keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m] in place of the layout's own; ``()`` for none.
       ``info["violation"]`` says that the ball's centre is inside one.
 
@@ -82,25 +86,30 @@ class PointMaze(GoalEnv):
     """
 
     def __init__(self, task: TaskSpec, *, layout: str, zones: Sequence[Zone] | None = None, **kwargs: Any) -> None:
-        if layout not in LAYOUTS:
-            raise unknown_name("layout", layout, LAYOUTS)
+        if layout not in (*LAYOUTS, RANDOM):
+            raise unknown_name("layout", layout, (*LAYOUTS, RANDOM))
+        self._passages = diverse.training_mazes()[0] if layout == RANDOM else np.empty(0)
         super().__init__(
             task,
             action_space=spaces.Box(-1.0, 1.0, (2,), np.float32),
-            observation_size=4,
+            observation_size=4 + len(self._passages),
             goal_size=2,
             **kwargs,
         )
-        maze = self.layout = LAYOUTS[layout]
-        inner = maze.half_size - 1.0
+        self._zones = zones
+        self._build(diverse.maze(self._passages) if layout == RANDOM else LAYOUTS[layout])
+
+    def _build(self, maze: Layout) -> None:
+        self.layout, inner = maze, maze.half_size - 1.0
         spec = load("point_maze.xml")
         spec.geom("floor").size[:2] = maze.half_size
         spec.geom("ball_drawn").size[0] = maze.drawn_radius
-        for box in maze.wall_boxes():
+        # A box for each cell gives the published mazes their contacts to the last bit; few boxes are cast and compiled faster.
+        for box in maze.merged_boxes() if len(self._passages) else maze.wall_boxes():
             add_box(spec.worldbody, box, (0.0, _WALL_HEIGHT), WALL_COLOUR)
         self.arena = Arena(
             spec,
-            zones=maze.zones if zones is None else zones,
+            zones=maze.zones if self._zones is None else self._zones,
             extent=2.0 * (float(inner.max()) + _VIEW_MARGIN),
             checker=0.5,
         )
@@ -130,13 +139,20 @@ class PointMaze(GoalEnv):
         return (force / gear).clip(-1.0, 1.0)
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
-        del split  # the maze is the same in all of them
+        world = {"passages": diverse.draw_passages(rng, split=split)} if len(self._passages) else {}
+        self._set_world(world)
         shortest, longest = self.layout.strata[stratum]
         start, goal, length = self.free_space.sample_pair(
             rng, shortest=shortest, longest=longest, avoid=self.arena.zones
         )
         reference_steps = _SETTLING_STEPS + int(np.ceil(_STEPS_PER_METRE * length))
-        return EpisodeDraw(self.arena.state_at(start), self.arena.state_at(goal), reference_steps)
+        return EpisodeDraw(self.arena.state_at(start), self.arena.state_at(goal), reference_steps, world)
+
+    def _set_world(self, world: Mapping[str, NDArray[Any]]) -> None:
+        passages = world.get("passages", self._passages)
+        if not np.array_equal(passages, self._passages):
+            self._passages = passages
+            self._build(diverse.maze(passages))
 
     def _get_physics(self) -> NDArray[np.float64]:
         return self.simulation.get_state()
@@ -151,7 +167,7 @@ class PointMaze(GoalEnv):
         self.simulation.step()
 
     def _observation(self) -> NDArray[np.float64]:
-        return np.concatenate([self.simulation.data.qpos, self.simulation.data.qvel])
+        return np.concatenate([self.simulation.data.qpos, self.simulation.data.qvel, self._passages])
 
     def _achieved_goal(self) -> NDArray[np.float64]:
         return self.arena.position

@@ -1,0 +1,62 @@
+"""The folder of a training run: which run it holds, and whether it is finished. ``training.json`` is the last file written."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+SCHEMA = 1
+
+
+def open_run(directory: Path, run: Mapping[str, Any]) -> bool:
+    """Makes ``directory`` the folder of ``run``, or finds that it is already; returns whether the run is finished.
+
+    Raises:
+        ValueError: the folder holds another run.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    wanted = json.loads(json.dumps({"schema": SCHEMA, **run}))
+    path = directory / "run.json"
+    if path.exists():
+        found = json.loads(path.read_text())
+        for key in wanted.keys() | found.keys():
+            if found.get(key) != wanted.get(key):
+                raise ValueError(
+                    f"{directory} holds a run with {key}={found.get(key)!r}, now {key}={wanted.get(key)!r} is asked for. "
+                    "Choose another folder, or delete it first."
+                )
+    else:
+        _write(path, wanted)
+    return (directory / "training.json").exists()
+
+
+def close_run(directory: Path, run: Mapping[str, Any], cost: Mapping[str, Any]) -> None:
+    """Marks a run as finished: writes what it was and what it cost."""
+    _write(directory / "training.json", {"schema": SCHEMA, **run, **cost})
+
+
+def read_run(directory: Path, **wanted: Any) -> dict[str, Any]:
+    """Returns what a finished run says about itself.
+
+    Raises:
+        ValueError: it is not finished, or not what is wanted.
+    """
+    path = Path(directory) / "training.json"
+    if not path.exists():
+        raise ValueError(
+            f"No policy in {directory}: training.json is missing, so training did not finish. Run it again."
+        )
+    content = json.loads(path.read_text())
+    wanted = {"schema": SCHEMA, **wanted}
+    found = {key: content.get(key) for key in wanted}
+    if found != wanted:
+        raise ValueError(f"The policy in {directory} is {found}, wanted was {wanted}. Train one for this use.")
+    return content
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(dict(content), indent=2))
+    partial.replace(path)

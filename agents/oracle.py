@@ -1,0 +1,102 @@
+"""The same search in the true simulator instead of a learned model: what planning could reach with perfect dynamics.
+
+Privileged, and the reference that splits every gap into search (this row), dynamics (state twin) and representation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.base import ActionQueue, check_specs
+from agents.energy import GoalDistance, step_weights
+from agents.planners.base import Planner
+from agents.planners.cem import CEMPlanner
+from agents.receding_horizon import RecedingHorizon
+from agents.scripted import simulators
+from envs.core import GoalEnv
+from envs.registry import get_task
+from envs.splits import EpisodeSpec
+
+
+class OracleMPCAgent:
+    """Model predictive control in a copy of the simulator, towards the true goal.
+
+    The cost of a plan is the true distance at model-step boundaries, along the shortest path where the world knows it
+    (``path_distance(achieved_goal [..., G])``, [...]): a straight line is deceptive where there are walls. The caller must
+    take exactly the actions that the agent returns, since its copies of the simulator take them too.
+
+    Args:
+        task_id: the task.
+        planner: the search; actions are in units of a uniform action's standard deviation around the middle of the bounds.
+        when, running_weight, k: which steps of a plan count, as in ``GoalDistance``.
+        execute_steps, warm_start: as in ``RecedingHorizon``.
+    """
+
+    observation_keys: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        *,
+        task_id: str,
+        planner: Planner | None = None,
+        when: str = "running",
+        running_weight: float = 0.25,
+        k: int = 3,
+        execute_steps: int = 1,
+        warm_start: bool = True,
+    ) -> None:
+        self.task = get_task(task_id)
+        planner = planner or CEMPlanner()
+        GoalDistance(when=when, running_weight=running_weight, k=k)  # refuses bad values, in its words
+        self._weights = step_weights(planner.horizon, when=when, running_weight=running_weight, k=k).double().numpy()
+        queue = ActionQueue(task=self.task)
+        self._mean, self._std = (queue.low + queue.high) / 2, (queue.high - queue.low) / np.sqrt(12)
+        self._control = RecedingHorizon(
+            task=self.task,
+            planner=planner,
+            action_mean=self._mean,
+            action_std=self._std,
+            execute_steps=execute_steps,
+            warm_start=warm_start,
+        )
+        self._envs: list[GoalEnv] = []
+
+    def reset(self, specs: Sequence[EpisodeSpec]) -> None:
+        """Starts B new episodes."""
+        check_specs(self.task, specs)
+        self._control.reset(specs)
+        self._envs, observations = simulators(self.task.id, specs, self._envs)
+        self._goals = [observation["desired_goal"] for observation in observations]
+
+    def act(self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Returns control actions [B, A], planning where an episode has none left."""
+        del observations
+        for episode in self._control.queue.empty(active):
+            self._control.plan([episode], partial(self._cost, self._envs[episode], self._goals[episode]))
+        actions = self._control.queue.take(active)
+        for episode in np.flatnonzero(active):
+            self._envs[episode].advance(actions[episode][None])
+        return actions
+
+    @property
+    def model_steps(self) -> NDArray[np.int64]:
+        """Simulator steps so far [B], counted in model steps."""
+        return self._control.model_steps
+
+    def _cost(self, env: GoalEnv, goal: NDArray[np.float64], actions: Tensor) -> Tensor:
+        """Returns the costs [1, S] of candidates [1, S, H, n * A] from where ``env`` is."""
+        low, high = self._control.queue.low, self._control.queue.high
+        blocks = np.clip(actions[0].double().numpy() * self._std + self._mean, low, high)
+        held = blocks.reshape(*blocks.shape[:2], self.task.actions_per_block, -1)
+        held = held.repeat(self.task.action_block // self.task.actions_per_block, axis=2)
+        achieved = env.imagine_goals(held)
+        path_distance = getattr(env, "path_distance", None)
+        distance = path_distance(achieved) if path_distance else env.distance(achieved, goal)
+        return torch.from_numpy((distance * self._weights).sum(1)).to(actions)[None]

@@ -1,0 +1,57 @@
+"""Random shooting: draw many plans once, keep the best. What a search must beat at the same number of evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from agents.planners.base import (
+    ActionBounds,
+    BestSoFar,
+    CostFunction,
+    Plan,
+    draw_normal,
+    require_at_least,
+    scored,
+    starting_plan,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RandomShootingPlanner:
+    """One round of Gaussian candidates around the warm start, which is itself a candidate.
+
+    Attributes:
+        horizon: model steps of a plan.
+        num_samples: candidates.
+        initial_std: their standard deviation, in units of the cost function's actions.
+    """
+
+    horizon: int = 5
+    num_samples: int = 768
+    initial_std: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_at_least(1, horizon=self.horizon, num_samples=self.num_samples)
+        require_at_least(0, initial_std=self.initial_std)
+
+    @torch.inference_mode()
+    def plan(
+        self,
+        cost: CostFunction,
+        *,
+        bounds: ActionBounds,
+        initial: Tensor | None = None,
+        generators: Sequence[torch.Generator],
+    ) -> Plan:
+        """Finds low-cost plans for B problems; see ``Planner.plan``."""
+        start = starting_plan(initial, bounds=bounds, horizon=self.horizon, generators=generators)
+        noise = draw_normal((self.num_samples, *start.shape[1:]), generators, like=start)
+        noise[:, 0] = 0
+        candidates = noise.mul_(self.initial_std).add_(start[:, None]).clamp_(bounds.low, bounds.high)
+        best = BestSoFar(start)
+        best.update(candidates, scored(cost, candidates))
+        return Plan(best.actions, best.cost, self.num_samples, 1)

@@ -1,0 +1,102 @@
+"""Model predictive control without a model: plan, execute the first blocks, shift the rest, plan again.
+
+Whatever predicts (a learned model, the true simulator) comes in as a cost function, so that the two are searched by the
+same code with the same noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.base import ActionQueue, check_specs
+from agents.planners.base import ActionBounds, CostFunction, Plan, Planner, require_at_least
+from envs.registry import TaskSpec
+from envs.splits import EpisodeSpec
+
+
+class RecedingHorizon:
+    """Plans for B episodes that need not be in step, and feeds their action queues.
+
+    Planners work in normalised units, ``(block - action_mean) / action_std``, within the task's bounds in those units.
+
+    Args:
+        task: the task.
+        planner: the search.
+        action_mean, action_std: of a model-step action [n * A], environment units.
+        execute_steps: blocks of a plan that are executed before the next one, 1 up to the horizon.
+        warm_start: begin a search at what is left of the last plan, its last action repeated; else at the action 0.
+    """
+
+    def __init__(
+        self,
+        *,
+        task: TaskSpec,
+        planner: Planner,
+        action_mean: NDArray[np.floating],
+        action_std: NDArray[np.floating],
+        execute_steps: int = 1,
+        warm_start: bool = True,
+    ) -> None:
+        self.task, self.planner, self.warm_start = task, planner, warm_start
+        self.queue = ActionQueue(task=task)
+        self._mean, self._std = (np.asarray(values, dtype=np.float64) for values in (action_mean, action_std))
+        size = self.queue.low.shape
+        if self._mean.shape != size or self._std.shape != size:
+            raise ValueError(
+                f"{task.id}: action_mean and action_std have shape {size} (a model-step action), "
+                f"got {self._mean.shape} and {self._std.shape}."
+            )
+        if not (self._std > 0).all():
+            raise ValueError(f"action_std is above 0, got {self._std.tolist()}. Does the dataset move every actuator?")
+        require_at_least(1, execute_steps=execute_steps)
+        if execute_steps > planner.horizon:
+            raise ValueError(f"execute_steps is at most the horizon, {planner.horizon}, got {execute_steps}.")
+        self.execute_steps = execute_steps
+        self.bounds = ActionBounds(
+            torch.from_numpy(self.normalised(self.queue.low)), torch.from_numpy(self.normalised(self.queue.high))
+        )
+        self.reset(())
+
+    def normalised(self, blocks: NDArray[np.floating]) -> NDArray[np.float32]:
+        """Returns blocks [..., n * A] of environment units in normalised ones."""
+        return ((blocks - self._mean) / self._std).astype(np.float32)
+
+    def reset(self, specs: Sequence[EpisodeSpec]) -> None:
+        """Starts B new episodes."""
+        check_specs(self.task, specs)
+        self.queue.reset(len(specs))
+        self.plan_evaluations: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
+        self._generators = [torch.Generator().manual_seed(spec.planner_seed) for spec in specs]
+        self._initial = torch.zeros(len(specs), self.planner.horizon, len(self.bounds.low))
+
+    def plan(self, episodes: Sequence[int], cost: CostFunction) -> Plan:
+        """Plans for ``episodes`` at once and queues the blocks to execute; ``cost`` scores them in this order."""
+        rows = list(episodes)
+        plan = self.planner.plan(
+            cost,
+            bounds=self.bounds,
+            initial=self._initial[rows],
+            generators=[self._generators[row] for row in rows],
+        )
+        if self.warm_start:
+            self._initial[rows] = self._shifted(plan.actions)
+        self.plan_evaluations[rows] += plan.num_evaluations
+        blocks = plan.actions[:, : self.execute_steps].numpy() * self._std + self._mean
+        for row, executed in zip(rows, blocks, strict=True):
+            self.queue.put(row, executed)
+        return plan
+
+    def _shifted(self, actions: Tensor) -> Tensor:
+        """Returns what is left of plans [B, H, A] after the executed steps, filled up with their last action."""
+        rest = actions[:, self.execute_steps :]
+        return torch.cat([rest, actions[:, -1:].expand(-1, self.execute_steps, -1)], dim=1)
+
+    @property
+    def model_steps(self) -> NDArray[np.int64]:
+        """Predictions of one model step so far [B]: candidate plans times horizon."""
+        return self.plan_evaluations * self.planner.horizon

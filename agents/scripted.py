@@ -1,0 +1,66 @@
+"""Agents that follow a task's scripted behaviour inside a simulator of their own. Privileged: they see the true state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.base import check_specs
+from envs.core import GoalEnv, Observation, reset_to
+from envs.registry import get_task, make
+from envs.splits import EpisodeSpec
+
+
+class ScriptedAgent:
+    """Plays a behaviour of the task, by default the expert: the ceiling that success rates are read against.
+
+    Behaviours look inside the world, which evaluation does not hand out. So the agent keeps a copy of the simulator for
+    each episode and steps it with the actions that it returns; the caller must take exactly those.
+
+    Args:
+        task_id: the task.
+        behaviour: a name in ``TaskSpec.behaviours``.
+    """
+
+    observation_keys: tuple[str, ...] = ()
+
+    def __init__(self, *, task_id: str, behaviour: str = "expert") -> None:
+        self.task = get_task(task_id)
+        self._name = behaviour
+        self.task.behaviour(behaviour)  # an unknown name is refused now, not at the first episode
+        self._envs: list[GoalEnv] = []
+
+    def reset(self, specs: Sequence[EpisodeSpec]) -> None:
+        """Starts B new episodes."""
+        check_specs(self.task, specs)
+        self._envs, self._observations = simulators(self.task.id, specs, self._envs)
+        self._behaviours = [self.task.behaviour(self._name) for _ in specs]
+        for behaviour, env, spec in zip(self._behaviours, self._envs, specs, strict=True):
+            behaviour.reset(env, np.random.default_rng(spec.planner_seed))
+
+    def act(self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]) -> NDArray[np.float32]:
+        """Returns control actions [B, A]."""
+        del observations
+        actions = np.zeros((len(self._envs), *self._envs[0].action_space.shape), dtype=np.float32)
+        for episode in np.flatnonzero(active):
+            env = self._envs[episode]
+            action = self._behaviours[episode].act(self._observations[episode])
+            actions[episode] = np.clip(action, env.action_space.low, env.action_space.high)
+            self._observations[episode] = env.step(actions[episode])[0]
+        return actions
+
+    @property
+    def model_steps(self) -> NDArray[np.int64]:
+        """Zero [B]: nothing is searched."""
+        return np.zeros(len(self._envs), dtype=np.int64)
+
+
+def simulators(
+    task_id: str, specs: Sequence[EpisodeSpec], spare: Sequence[GoalEnv] = ()
+) -> tuple[list[GoalEnv], list[Observation]]:
+    """Returns a simulator for each episode, without pixels, and their first observations; uses ``spare`` before making any."""
+    envs = [*spare[: len(specs)], *(make(task_id) for _ in range(len(specs) - len(spare)))]
+    return envs, [reset_to(env, spec)[0] for env, spec in zip(envs, specs, strict=True)]

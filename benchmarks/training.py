@@ -1,0 +1,65 @@
+"""Training throughput of the default JEPA: whole steps (gather, forward, losses, backward, optimiser) on real data.
+
+Run on an idle machine: ``python benchmarks/training.py``. Prints frames a second for one and all threads, and where the time of a step goes.
+"""
+
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from envs.collect import collect
+from jepabench.config import load_preset
+from world_models.batches import ActionScale, WindowSampler, step_generators
+from world_models.checkpoint import build_model
+
+BATCH, STEPS = 128, 8
+
+
+def main() -> None:
+    """Prints the table."""
+    print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, torch {torch.__version__}")
+    with tempfile.TemporaryDirectory() as folder:
+        data = collect("jepabench/TwoRoom-v1", Path(folder) / "data", num_episodes=100, num_steps=20, progress=False)
+        for threads in sorted({1, os.cpu_count() or 1}):
+            torch.set_num_threads(threads)
+            for encoder in ("keypoint", "conv", "vit"):
+                parts = measure(data, encoder)
+                frames = BATCH * parts.pop("window")
+                whole = sum(parts.values())
+                shares = "  ".join(f"{name} {seconds / whole:.0%}" for name, seconds in parts.items())
+                print(f"{encoder:>9}  {threads} threads  {frames / whole:7.0f} frames/s   {shares}")
+
+
+def measure(data, encoder: str) -> dict[str, float]:
+    """Returns median seconds of each part of a step, and the window length."""
+    torch.manual_seed(0)
+    preset = load_preset("world_model", "jepa")["model"]
+    model = build_model("jepa", {**preset, "encoder": encoder, "action_size": 2})
+    sampler = WindowSampler(
+        data, observation_key="pixels", num_frames=model.config.window, history=model.history, scale=ActionScale.of(data)
+    )
+    optimizer = torch.optim.AdamW(model.parameters())
+    times: dict[str, list[float]] = {"gather": [], "forward": [], "backward": [], "optimiser": []}
+    for step in range(STEPS):
+        rng, generator = step_generators(0, step)
+        marks = [time.perf_counter()]
+        batch = sampler.sample(BATCH, rng)
+        marks.append(time.perf_counter())
+        loss = torch.stack(list(model.losses(batch, generator).values())).sum()
+        marks.append(time.perf_counter())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        marks.append(time.perf_counter())
+        optimizer.step()
+        marks.append(time.perf_counter())
+        for name, first, last in zip(times, marks, marks[1:], strict=False):
+            times[name].append(last - first)
+    return {name: statistics.median(values[1:]) for name, values in times.items()} | {"window": model.config.window}
+
+
+if __name__ == "__main__":
+    main()

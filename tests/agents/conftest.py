@@ -1,0 +1,89 @@
+"""What the tests of agents share: a loop that plays episodes, and a world model that knows the truth."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from agents.base import Agent
+from envs import EpisodeSpec, episode_specs, make, reset_to
+
+TWO_ROOM = "jepabench/TwoRoom-v1"
+
+
+class WalkModel(nn.Module):
+    """The true dynamics of TwoRoom away from walls, as a world model: five steps of at most 0.05 m in a straight line.
+
+    The latent is the observation [x, y, wall, door]. It keeps what ``predict`` was last given, for tests of the context.
+    """
+
+    observation_key = "observation"
+    action_size = 2
+
+    def __init__(self, *, mean: Sequence[float] = (0.0, 0.0), std: Sequence[float] = (1.0, 1.0), history: int = 1):
+        super().__init__()
+        self.history = history
+        self.mean, self.std = torch.tensor(mean), torch.tensor(std)
+        self.offset = nn.Parameter(torch.zeros(4))
+        self.contexts: list[tuple[Tensor, Tensor]] = []
+
+    def encode(self, observation: Tensor) -> Tensor:
+        assert observation.dtype == torch.float32
+        return observation + self.offset
+
+    def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
+        self.contexts.append((latents.detach()[0], actions.detach()[0]))
+        heading = actions[:, -1] * self.std + self.mean
+        length = heading.square().sum(-1, keepdim=True).clamp(min=1e-12).sqrt()
+        move = 0.25 * heading / length.clamp(min=1.0)
+        return latents[:, -1] + nn.functional.pad(move, (0, 2))
+
+    def losses(self, batch: Any, generator: torch.Generator) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+
+@pytest.fixture
+def walk_model() -> type[WalkModel]:
+    return WalkModel
+
+
+@pytest.fixture
+def specs() -> list[EpisodeSpec]:
+    return episode_specs(TWO_ROOM, "test", 6, strata=("near",))
+
+
+@pytest.fixture
+def play() -> Callable[..., tuple[np.ndarray, np.ndarray]]:
+    return play_episodes
+
+
+def play_episodes(
+    agent: Agent, specs: Sequence[EpisodeSpec], *, num_steps: int, stop_at: Sequence[int] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """Plays episodes side by side; returns actions [B, T, A] and distances to the goal [B, T+1].
+
+    ``stop_at`` says when each episode becomes inactive [control steps]; its actions are NaN from there on.
+    """
+    envs = [make(spec.task_id) for spec in specs]
+    ends = np.array(stop_at or [num_steps] * len(specs))
+    agent.reset(specs)
+    seen = [reset_to(env, spec)[0] for env, spec in zip(envs, specs, strict=True)]
+    actions, distances = (
+        [],
+        [[float(env.distance(o["achieved_goal"], o["desired_goal"])) for env, o in zip(envs, seen, strict=True)]],
+    )
+    for step in range(num_steps):
+        active = step < ends
+        stacked = {key: np.stack([o[key] for o in seen]) for key in seen[0] if key in agent.observation_keys}
+        chosen = agent.act(stacked, active).copy()
+        chosen[~active] = np.nan
+        for row in np.flatnonzero(active):
+            seen[row] = envs[row].step(chosen[row])[0]
+        actions.append(chosen)
+        distances.append(
+            [float(env.distance(o["achieved_goal"], o["desired_goal"])) for env, o in zip(envs, seen, strict=True)]
+        )
+    return np.stack(actions, 1), np.array(distances).T

@@ -1,0 +1,215 @@
+"""Model predictive control over a model that knows the truth."""
+
+import numpy as np
+import pytest
+import torch
+
+from agents.energy import Energy, GoalDistance
+from agents.mpc import MPCAgent, build_mpc
+from agents.planners.cem import CEMPlanner
+from agents.planners.gradient import GradientPlanner
+from agents.planners.random_shooting import RandomShootingPlanner
+from envs import episode_specs
+from world_models.batches import ActionScale
+from world_models.checkpoint import CheckpointError, build_model, save_world_model
+
+TWO_ROOM = "jepabench/TwoRoom-v1"
+SMALL = CEMPlanner(horizon=3, num_samples=48, num_elites=8, num_iterations=3)
+POSITION = Energy(terms=[GoalDistance(dims=(0, 2))])
+
+
+def agent_with(model, *, planner=SMALL, mean=(0.0, 0.0), std=(1.0, 1.0), **options):
+    return MPCAgent(
+        task_id=TWO_ROOM,
+        model=model,
+        planner=planner,
+        energy=options.pop("energy", POSITION),
+        action_mean=np.array(mean, np.float32),
+        action_std=np.array(std, np.float32),
+        **options,
+    )
+
+
+@pytest.mark.parametrize(
+    "planner",
+    [
+        CEMPlanner(horizon=3),
+        GradientPlanner(horizon=3, num_starts=4, num_iterations=15),
+        RandomShootingPlanner(horizon=2),
+    ],
+    ids=["cem", "gradient", "random_shooting"],
+)
+def test_with_the_true_dynamics_it_reaches_near_goals_and_stays(planner, walk_model, specs, play):
+    _, distances = play(agent_with(walk_model(), planner=planner), specs, num_steps=40)
+    assert (distances[:, 0] > 0.1).all()
+    assert (distances[:, -3:] < 0.1).all()
+
+
+def test_acts_in_the_units_of_the_environment(walk_model, specs, play):
+    mean, std = (0.3, -0.2), (0.4, 2.0)
+    actions, distances = play(
+        agent_with(walk_model(mean=mean, std=std), mean=mean, std=std, planner=CEMPlanner(horizon=3)),
+        specs,
+        num_steps=40,
+    )
+    assert (np.abs(actions) <= 1.0).all()
+    assert (distances[:, -1] < 0.1).all()
+
+
+def test_holds_an_action_for_its_block(walk_model, specs, play):
+    actions, _ = play(agent_with(walk_model()), specs, num_steps=20)
+    blocks = actions.reshape(len(specs), 4, 5, 2)
+    assert (blocks == blocks[:, :, :1]).all()
+    assert (blocks[:, 0, 0] != blocks[:, 1, 0]).any()
+
+
+@pytest.mark.parametrize("planner", [SMALL, GradientPlanner(horizon=2, num_starts=3, num_iterations=4)])
+def test_an_episode_does_not_depend_on_those_beside_it(planner, walk_model, specs, play):
+    together, _ = play(agent_with(walk_model(), planner=planner), specs, num_steps=25, stop_at=[25, 7, 25, 13, 25, 25])
+    backwards, _ = play(agent_with(walk_model(), planner=planner), specs[::-1], num_steps=25)
+    alone, _ = play(agent_with(walk_model(), planner=planner), specs[4:5], num_steps=25)
+    assert np.array_equal(together[[0, 2, 4, 5]], backwards[::-1][[0, 2, 4, 5]])
+    assert np.array_equal(together[1, :7], backwards[::-1][1, :7])
+    assert np.array_equal(together[4], alone[0])
+
+
+def test_planning_for_several_at_once_gives_the_same_up_to_rounding(walk_model, specs, play):
+    single, _ = play(agent_with(walk_model()), specs, num_steps=10)
+    batched, _ = play(agent_with(walk_model(), problems_at_once=4), specs, num_steps=10)
+    np.testing.assert_allclose(batched, single, atol=1e-4)
+
+
+def test_the_same_agent_repeats_itself(walk_model, specs, play):
+    agent = agent_with(walk_model())
+    first, _ = play(agent, specs, num_steps=12)
+    again, _ = play(agent, specs, num_steps=12)
+    assert np.array_equal(first, again)
+
+
+def test_context_repeats_the_first_latent_and_then_remembers(walk_model, specs, play):
+    model = walk_model(history=3, mean=(0.5, 0.0), std=(0.5, 1.0))
+    agent = agent_with(model, mean=(0.5, 0.0), std=(0.5, 1.0), planner=RandomShootingPlanner(horizon=1, num_samples=4))
+    actions, _ = play(agent, specs[:1], num_steps=15)
+    (first, first_actions), (second, second_actions), (third, third_actions) = model.contexts
+    still = torch.tensor([-1.0, 0.0])  # the control action 0 in normalised units
+    executed = (torch.from_numpy(actions[0, [0, 5]]) - torch.tensor([0.5, 0.0])) / torch.tensor([0.5, 1.0])
+    assert torch.equal(first, first[:1].expand(3, 4))
+    assert torch.equal(first_actions[:2], still.expand(2, 2))
+    assert torch.equal(second[:2], first[:2]) and not torch.equal(second[2], second[1])
+    torch.testing.assert_close(second_actions[:2], torch.stack([still, executed[0]]))
+    assert torch.equal(third[:2], second[1:])
+    torch.testing.assert_close(third_actions[:2], executed)
+
+
+@pytest.mark.parametrize(("execute_steps", "num_plans"), [(1, 6), (2, 3), (3, 2)])
+def test_counts_its_model_steps(execute_steps, num_plans, walk_model, specs, play):
+    agent = agent_with(walk_model(), execute_steps=execute_steps)
+    play(agent, specs, num_steps=30, stop_at=[30] * 5 + [5])
+    assert agent.model_steps[:5].tolist() == [num_plans * (48 * 3 + 1) * 3] * 5
+    assert agent.model_steps[5] == (48 * 3 + 1) * 3
+
+
+def test_a_warm_start_begins_at_what_was_left(walk_model, specs, play):
+    """A planner that only returns its warm start shows what it was given."""
+
+    class Repeat:
+        horizon = 3
+
+        def __init__(self):
+            self.given = []
+
+        def plan(self, cost, *, bounds, initial, generators):
+            self.given.append(initial.clone())
+            actions = torch.tensor([[[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]])
+            return CEMPlanner(horizon=3, num_samples=1, num_elites=1, num_iterations=1, initial_std=0.0).plan(
+                cost, bounds=bounds, initial=actions, generators=generators
+            )
+
+    warm, cold = Repeat(), Repeat()
+    play(agent_with(walk_model(), planner=warm), specs[:1], num_steps=10)
+    play(agent_with(walk_model(), planner=cold, warm_start=False), specs[:1], num_steps=10)
+    assert not warm.given[0].any() and not cold.given[1].any()
+    torch.testing.assert_close(warm.given[1], torch.tensor([[[0.3, 0.4], [0.5, 0.6], [0.5, 0.6]]]))
+
+
+def test_shows_what_it_imagined(walk_model, specs, play):
+    def decoder(latents):
+        frames = np.zeros((len(latents), 4, 4, 3), np.uint8)
+        frames[:, 0, 0, :2] = np.round(100 + 100 * latents[:, :2].numpy())
+        return frames
+
+    agent = agent_with(walk_model(), decoder=decoder, record_imagination=2)
+    play(agent, specs, num_steps=15, stop_at=[15, 5, 15, 15, 15, 15])
+    imagined = agent.imagined(0)
+    assert imagined is not None
+    steps, frames = imagined
+    assert steps.tolist() == [0, 5, 10]
+    assert frames.shape == (3, 3, 4, 4, 3) and frames.dtype == np.uint8
+    assert len(np.unique(frames[0, :, 0, 0], axis=0)) == 3
+    short = agent.imagined(1)
+    assert short is not None and short[0].tolist() == [0]
+    assert agent.imagined(2) is None
+
+
+def test_a_plan_is_the_same_whether_it_is_recorded_or_not(walk_model, specs, play):
+    plain, _ = play(agent_with(walk_model()), specs, num_steps=10)
+    recorded, _ = play(
+        agent_with(walk_model(), decoder=lambda latents: latents.numpy(), record_imagination=6), specs, num_steps=10
+    )
+    assert np.array_equal(plain, recorded)
+
+
+def test_freezes_the_model(walk_model):
+    model = walk_model().train()
+    agent_with(model)
+    assert not model.training
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"execute_steps": 4}, "execute_steps is at most the horizon, 3, got 4"),
+        ({"execute_steps": 0}, "execute_steps is at least 1"),
+        ({"problems_at_once": 0}, "problems_at_once is at least 1"),
+        ({"record_imagination": 1}, "needs a decoder"),
+        ({"mean": (0.0,)}, r"have shape \(2,\)"),
+        ({"std": (1.0, 0.0)}, "action_std is above 0"),
+    ],
+)
+def test_refuses_settings_that_can_not_work(options, message, walk_model):
+    with pytest.raises(ValueError, match=message):
+        agent_with(walk_model(), **options)
+
+
+def test_refuses_a_model_of_other_actions(walk_model):
+    model = walk_model()
+    model.action_size = 4
+    with pytest.raises(ValueError, match="size 2, the world model takes 4"):
+        agent_with(model)
+
+
+def test_refuses_a_model_of_other_observations(walk_model):
+    model = walk_model()
+    model.observation_key = "pixel"
+    with pytest.raises(KeyError, match="Did you mean 'pixels'"):
+        agent_with(model)
+
+
+def test_refuses_episodes_of_another_task(walk_model):
+    others = episode_specs("jepabench/PointMaze-UMaze-v1", "test", 1)
+    with pytest.raises(ValueError, match="made for 'jepabench/TwoRoom-v1'"):
+        agent_with(walk_model()).reset(others)
+
+
+def test_builds_an_agent_from_a_checkpoint(tmp_path, specs, play):
+    config = {"encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4}
+    model = build_model("jepa", config | {"action_size": 2, "observation_key": "observation"})
+    scale = ActionScale(torch.tensor([0.1, 0.0]), torch.tensor([0.5, 0.6]))
+    save_world_model(tmp_path, kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={})
+    built = build_mpc(task_id=TWO_ROOM, world_model=tmp_path, planner=SMALL, energy=POSITION)
+    direct = agent_with(model, mean=(0.1, 0.0), std=(0.5, 0.6))
+    assert built.observation_keys == ("observation", "desired_goal")
+    np.testing.assert_array_equal(play(built, specs, num_steps=6)[0], play(direct, specs, num_steps=6)[0])
+    with pytest.raises(CheckpointError, match="trained on jepabench/TwoRoom-v1"):
+        build_mpc(task_id="jepabench/PointMaze-UMaze-v1", world_model=tmp_path, planner=SMALL, energy=POSITION)

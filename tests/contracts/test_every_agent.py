@@ -1,0 +1,159 @@
+"""What every agent promises: shapes, bounds, one seed one episode, and that no episode sees those beside it."""
+
+import numpy as np
+import pytest
+import torch
+
+from agents.base import Agent, HoldStillAgent, RandomAgent
+from agents.energy import Energy, GoalDistance
+from agents.model_free import gcbc, inverse, ppo, sac
+from agents.mpc import build_mpc
+from agents.oracle import OracleMPCAgent
+from agents.planners.cem import CEMPlanner
+from agents.planners.gradient import GradientPlanner
+from agents.planners.random_shooting import RandomShootingPlanner
+from agents.scripted import ScriptedAgent
+from envs import episode_specs, get_task, make, reset_to
+from envs.collect import collect
+from world_models.batches import ActionScale
+from world_models.checkpoint import build_model, save_world_model
+
+PIXELS = 64
+TASKS = ["jepabench/TwoRoom-v1", "jepabench/PointMaze-UMaze-v1"]
+CEM = CEMPlanner(horizon=2, num_samples=12, num_elites=3, num_iterations=2)
+PLANNERS = {
+    "cem": CEM,
+    "gradient": GradientPlanner(horizon=2, num_starts=2, num_iterations=2),
+    "random_shooting": RandomShootingPlanner(horizon=2, num_samples=12),
+}
+AGENTS = [
+    "random", "hold_still", "expert", "oracle", "cem", "gradient", "random_shooting", "state_cem",
+    "gcbc", "gcbc_latent", "inverse", "sac", "ppo",
+]  # fmt: skip
+OFFLINE = {"num_steps": 3, "batch_size": 16, "hidden_size": 16, "progress": False}
+
+
+class Workshop:
+    """Makes every agent for one task, from one small dataset and untrained models."""
+
+    def __init__(self, task_id, folder):
+        self.task_id, self.folder = task_id, folder
+        self.data, self.pixel_model, self.state_model = folder / "data", folder / "pixels", folder / "state"
+        collect(task_id, self.data, num_episodes=6, num_steps=6, pixels=PIXELS, num_workers=1, progress=False)
+        state = {"encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4}
+        self._save_model(self.state_model, state | {"observation_key": "observation"})
+        self._save_model(self.pixel_model, {"latent_dim": 8, "history": 2})
+
+    def _save_model(self, path, config):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = build_model("jepa", config | {"action_size": 2})
+        scale = ActionScale(torch.tensor([0.1, -0.2]), torch.tensor([0.5, 0.4]))
+        save_world_model(path, kind="jepa", model=model, scale=scale, task_id=self.task_id, metadata={})
+
+    def make(self, name) -> Agent:
+        common, policy = {"task_id": self.task_id}, self.folder / name
+        training = common | {"directory": policy, "seed": 0}
+        if name in PLANNERS:
+            return build_mpc(**common, world_model=self.pixel_model, planner=PLANNERS[name], energy=Energy())
+        if name == "state_cem":
+            energy = Energy(terms=[GoalDistance(dims=(0, 2))])
+            return build_mpc(**common, world_model=self.state_model, planner=CEM, energy=energy)
+        if name in ("random", "hold_still", "expert"):
+            return {"random": RandomAgent, "hold_still": HoldStillAgent, "expert": ScriptedAgent}[name](**common)
+        if name == "oracle":
+            return OracleMPCAgent(**common, planner=CEM)
+        latent = {"world_model": self.pixel_model} if name in ("gcbc_latent", "inverse") else {}
+        if not policy.exists():
+            {
+                "gcbc": lambda: gcbc.train(**training, dataset=self.data, **OFFLINE),
+                "gcbc_latent": lambda: gcbc.train(**training, dataset=self.data, **latent, **OFFLINE),
+                "inverse": lambda: inverse.train(**training, dataset=self.data, **latent, **OFFLINE),
+                "sac": lambda: sac.train(**training, num_steps=130, learning_starts=120, net_arch=(8,), progress=False),
+                "ppo": lambda: ppo.train(
+                    **training, num_steps=32, num_envs=1, rollout_steps=32, batch_size=16, net_arch=(8,), progress=False
+                ),
+            }[name]()
+        agent = {"sac": sac.SACAgent, "ppo": ppo.PPOAgent, "inverse": inverse.InverseAgent}.get(name, gcbc.GCBCAgent)
+        return agent(**common, policy=policy, **latent)
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def workshop(request, tmp_path_factory):
+    return Workshop(request.param, tmp_path_factory.mktemp("workshop"))
+
+
+@pytest.fixture(params=AGENTS)
+def agent(request, workshop) -> Agent:
+    return workshop.make(request.param)
+
+
+@pytest.fixture
+def specs(workshop):
+    return episode_specs(workshop.task_id, "test", 1)
+
+
+def play(agent, specs, *, num_steps, stop_at=None):
+    """Returns actions [B, T, A]; those of episodes that are over are NaN."""
+    envs = [make(spec.task_id, pixels=PIXELS) for spec in specs]
+    ends = np.array(stop_at or [num_steps] * len(specs))
+    agent.reset(specs)
+    seen = [reset_to(env, spec)[0] for env, spec in zip(envs, specs, strict=True)]
+    actions = []
+    for step in range(num_steps):
+        active = step < ends
+        chosen = agent.act({key: np.stack([o[key] for o in seen]) for key in agent.observation_keys}, active)
+        assert chosen.shape == (len(specs), *envs[0].action_space.shape) and chosen.dtype == np.float32
+        for row in np.flatnonzero(active):
+            assert envs[row].action_space.contains(chosen[row])
+            seen[row] = envs[row].step(chosen[row])[0]
+        actions.append(np.where(active[:, None], chosen, np.nan))
+    return np.stack(actions, 1)
+
+
+def test_keeps_the_protocol_and_the_bounds(agent, workshop, specs):
+    assert isinstance(agent, Agent)
+    known = set(make(workshop.task_id, pixels=PIXELS).observation_space.spaces)
+    assert set(agent.observation_keys) <= known
+    play(agent, specs, num_steps=workshop_block(workshop) + 2)
+    assert agent.model_steps.shape == (len(specs),) and agent.model_steps.dtype == np.int64
+    assert (agent.model_steps >= 0).all()
+
+
+def workshop_block(workshop):
+    return get_task(workshop.task_id).action_block
+
+
+def test_an_episode_is_fixed_by_its_spec_alone(agent, workshop, specs):
+    """Neither the order, nor the company, nor what an agent did before, nor when others end changes an action."""
+    length = workshop_block(workshop) + 2
+    together = play(agent, specs, num_steps=length)
+    other_order = play(agent, specs[::-1], num_steps=length, stop_at=[length, 3, length])[::-1]
+    alone = play(agent, specs[2:], num_steps=length)
+    assert np.array_equal(together[[0, 2]], other_order[[0, 2]])
+    assert np.array_equal(together[1, :3], other_order[1, :3])
+    assert np.array_equal(together[2], alone[0])
+
+
+def test_two_agents_of_one_making_agree(workshop, specs):
+    for name in ("random", "cem", "gradient"):
+        first, second = (play(workshop.make(name), specs[:1], num_steps=3) for _ in range(2))
+        assert np.array_equal(first, second)
+
+
+def test_actions_change_at_block_boundaries_only(agent, workshop, specs):
+    block = workshop_block(workshop)
+    actions = play(agent, specs[:1], num_steps=2 * block)
+    assert (actions[0, :block] == actions[0, 0]).all() and (actions[0, block:] == actions[0, block]).all()
+
+
+def test_refuses_episodes_of_another_task(agent, workshop):
+    other = next(task for task in TASKS if task != workshop.task_id)
+    with pytest.raises(ValueError, match="This agent was made for"):
+        agent.reset(episode_specs(other, "test", 1))
+
+
+def test_model_steps_start_again_with_new_episodes(agent, specs):
+    play(agent, specs[:1], num_steps=1)
+    agent.reset(specs)
+    assert agent.model_steps.tolist() == [0] * len(specs)
