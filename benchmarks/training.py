@@ -40,7 +40,11 @@ def measure(data, encoder: str) -> dict[str, float]:
     preset = load_preset("world_model", "jepa")["model"]
     model = build_model("jepa", {**preset, "encoder": encoder, "action_size": 2})
     sampler = WindowSampler(
-        data, observation_key="pixels", num_frames=model.config.window, history=model.history, scale=ActionScale.of(data)
+        data,
+        observation_key="pixels",
+        num_frames=model.config.window,
+        history=model.history,
+        scale=ActionScale.of(data),
     )
     optimizer = torch.optim.AdamW(model.parameters())
     times: dict[str, list[float]] = {"gather": [], "forward": [], "backward": [], "optimiser": []}

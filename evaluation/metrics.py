@@ -70,7 +70,8 @@ def score_table(
                     "normalised": _normalised(held, agent, random, oracle),
                     "tied_with_best": agent in tied,
                     # Agents that plan once a block answer at once in between: the median step would hide the plan.
-                    "ms_per_step": float((1000 * group["planning_seconds"] / group["steps"]).median()),
+                    "ms_per_step": 1000
+                    * float(np.median(group["planning_seconds"].to_numpy() / group["steps"].to_numpy())),
                     "ms_p95": _median(group, "planning_ms_p95"),
                     "model_steps": group["model_steps"].sum() / group["steps"].sum(),
                     "violation_rate": group["violations"].sum() / group["steps"].sum(),

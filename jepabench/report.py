@@ -66,7 +66,7 @@ def score_suite(plan: SuitePlan) -> pd.DataFrame:
         )
     table = score_table(pd.concat(parts, ignore_index=True), generator=np.random.default_rng(0))
     for column in ("transitions", "train_seconds", "parameters"):
-        table[column] = [costs[row.task, row.agent][column] for row in table.itertuples()]
+        table[column] = [costs[key][column] for key in zip(table["task"], table["agent"], strict=True)]
     return table
 
 

@@ -49,6 +49,7 @@ class WorldModel(Protocol):
     observation_key: str  # which observation it encodes: "pixels" or "observation"
     history: int  # frames of context K that predict() can use
     action_size: int
+    window: int  # frames of a training window
 
     def encode(self, observation: Tensor) -> Tensor:
         """Encodes single observations [N, ...] (uint8 frames or state) into latents [N, *latent]."""

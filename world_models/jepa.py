@@ -67,6 +67,7 @@ class JEPA(nn.Module):
     def __init__(self, config: JEPAConfig) -> None:
         super().__init__()
         self.config = config
+        self.window = config.window
         self.observation_key, self.history, self.action_size = (
             config.observation_key,
             config.history,

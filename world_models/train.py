@@ -214,12 +214,11 @@ def fit(
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # weight initialisation has no generator argument
         network = build_model(kind, _with_data(model, data))
-    window = network.config.window  # pyright: ignore[reportAttributeAccessIssue, reportOptionalMemberAccess]
     scale = ActionScale.of(data)
     if not isinstance(network, WorldModel):
         raise TypeError(f"{kind!r} does not implement WorldModel.")
     sampler = WindowSampler(
-        data, observation_key=network.observation_key, num_frames=window, history=network.history, scale=scale
+        data, observation_key=network.observation_key, num_frames=network.window, history=network.history, scale=scale
     )
 
     def look() -> Diagnosis:

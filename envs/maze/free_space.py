@@ -22,10 +22,15 @@ class FreeSpace:
         bounds: ``[x_min, y_min, x_max, y_max]`` of the room [m].
         boxes: obstacles [N, 4], in the same form; they may overlap.
         clearance: distance that the centre keeps from bounds and boxes, along each axis [m].
+
+    Attributes:
+        bounds: that the centre keeps [m].
+        walls: the obstacles as they are given [N, 4] [m].
     """
 
     def __init__(self, *, bounds: NDArray[np.float64], boxes: NDArray[np.float64], clearance: float) -> None:
         grow = np.array([-1.0, -1.0, 1.0, 1.0])
+        self.walls = boxes.reshape(-1, 4)
         self.bounds, self._boxes = bounds - clearance * grow, boxes.reshape(-1, 4) + clearance * grow
         corners = (self._boxes + _SLACK * grow)[:, [[0, 1], [0, 3], [2, 1], [2, 3]]].reshape(-1, 2)
         self._corners = corners[self.contains(corners)]
@@ -103,6 +108,11 @@ class FreeSpace:
             return straight
         by_last_corner = (self._to_corners(start[None]).T + self._between).min(axis=0)
         return np.minimum(straight, (by_last_corner + self._to_corners(goals)).min(axis=1))
+
+    def distances(self, points: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Returns the way [...] from any points [..., 2], taken to the nearest free place, to ``goal`` [2] [m]."""
+        free = np.array([self.nearest(point) for point in points.reshape(-1, 2)])
+        return self.lengths(self.nearest(goal), free).reshape(points.shape[:-1])
 
     def path(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns where the shortest path bends after ``start`` [2], and ``goal`` [2] last, [K, 2].

@@ -312,3 +312,10 @@ def test_a_bad_request_is_refused_before_anything_is_written(tmp_path, task_id, 
     with pytest.raises(error, match=message):
         collect(task_id, tmp_path / "data", **({"num_workers": 1} | SIZES | change))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_behaviour_decides_anew_for_every_block(tmp_path):
+    dataset = collect("jepabench/TwoRoom-v1", tmp_path / "d", num_episodes=4, num_steps=20, num_workers=1, pixels=None)
+    for episode in (dataset[index] for index in range(4)):
+        repeated = (episode.actions[1:] == episode.actions[:-1]).all(axis=1)
+        assert not repeated.any()

@@ -3,6 +3,7 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
+from envs import make
 from envs.maze.free_space import FreeSpace
 from envs.maze.layouts import LAYOUTS
 
@@ -112,3 +113,18 @@ def test_obstacles_cover_the_same_cells_as_the_walls():
         few = FreeSpace(bounds=np.concatenate([-inner, inner]), boxes=layout.obstacle_boxes(), clearance=0.0)
         many = FreeSpace(bounds=np.concatenate([-inner, inner]), boxes=layout.wall_boxes(), clearance=0.0)
         assert np.array_equal(few.contains(points), many.contains(points))
+
+
+@pytest.mark.parametrize("task", ["jepabench/TwoRoom-v1", "jepabench/PointMaze-UMaze-v1"])
+def test_the_way_to_the_goal_is_never_shorter_than_the_straight_line_and_zero_at_the_goal(task):
+    env = make(task)
+    for seed in range(5):
+        observation, _ = env.reset(seed=seed, options={"stratum": "far"})
+        goal = observation["desired_goal"]
+        rng = np.random.default_rng(seed)
+        points = env.free_space.sample(rng)[:5, None] + rng.uniform(-0.005, 0.005, (5, 4, 2))  # contacts give way by so much
+        ways = env.path_distance(points)
+        assert ways.shape == (5, 4) and np.isfinite(ways).all()
+        free = np.array([[env.free_space.nearest(point) for point in row] for row in points])
+        assert (ways >= env.distance(free, np.broadcast_to(env.free_space.nearest(goal), free.shape)) - 1e-9).all()
+        assert env.path_distance(goal) == pytest.approx(0, abs=0.05)

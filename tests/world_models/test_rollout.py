@@ -6,7 +6,7 @@ from world_models.base import Context, WorldModel, rollout
 class Integrator:
     """z' = z_{-1} + a, seen only through the longest history that it asks for."""
 
-    observation_key, action_size = "observation", 2
+    observation_key, action_size, window = "observation", 2, 4
 
     def __init__(self, history: int) -> None:
         self.history = history
