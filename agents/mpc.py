@@ -41,7 +41,7 @@ class MPCAgent:
         problems_at_once: episodes that are encoded and planned for in one batch. With 1, an episode's result is the same
             to the last bit whichever run beside it; more is faster on a GPU and equal up to rounding.
         decoder: latents [N, *latent] to frames uint8 [N, size, size, 3], to look at what was imagined.
-        record_imagination: the first so many episodes keep their imagined plans for ``imagined``.
+        record_imagination: the first so many episodes of each stratum keep their imagined plans for ``imagined``.
 
     The state twin (a model of ``observation``) relies on tasks putting the achieved goal first in their observation:
     see ``encode_goal_rows``.
@@ -91,7 +91,8 @@ class MPCAgent:
         self._goals: list[Tensor | None] = [None] * len(specs)
         self._latents: list[list[Tensor]] = [[] for _ in specs]
         self._actions: list[list[Tensor]] = [[] for _ in specs]
-        self._imagined: list[list[tuple[int, Tensor]]] = [[] for _ in specs[: self.record_imagination]]
+        self._imagined: list[list[tuple[int, Tensor]]] = [[] for _ in specs]
+        self._recorded = [spec.index < self.record_imagination for spec in specs]
 
     def act(self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Returns control actions [B, A], planning where an episode has none left."""
@@ -110,7 +111,7 @@ class MPCAgent:
     @torch.no_grad()
     def imagined(self, episode: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]] | None:
         """Returns what an episode imagined: control steps [P] of its plans, frames uint8 [P, H, size, size, 3]; or None."""
-        if episode >= len(self._imagined) or not self._imagined[episode] or self.decoder is None:
+        if not self._imagined[episode] or self.decoder is None:
             return None
         steps, futures = zip(*self._imagined[episode], strict=True)
         latents = torch.stack(futures)
@@ -143,11 +144,11 @@ class MPCAgent:
             return self.energy(rollout(self.model, context, actions), goal, actions)
 
         plan = self._control.plan(episodes, cost)
-        if any(episode < len(self._imagined) for episode in episodes):
+        if any(self._recorded[episode] for episode in episodes):
             with torch.no_grad():
                 futures = rollout(self.model, context, plan.actions[:, None])[:, 0]
             for episode, future in zip(episodes, futures, strict=True):
-                if episode < len(self._imagined):
+                if self._recorded[episode]:
                     self._imagined[episode].append((int(self._control.queue.steps[episode]), future))
 
     def _context(self, episodes: list[int]) -> Context:

@@ -7,20 +7,33 @@ import argparse
 from rich.console import Console
 from rich.table import Table
 
-from envs.registry import list_tasks
+from envs.registry import list_tasks, make
+from envs.variations import range_text
 from jepabench.config import load_preset, options
 
 KINDS = ("tasks", "suites", "agents", "world-models")
+KINDS_OF_A_TASK = ("variations", "events")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
-    parser.add_argument("kind", nargs="?", default="tasks", choices=KINDS)
+    parser.add_argument("kind", nargs="?", default="tasks", choices=KINDS + KINDS_OF_A_TASK)
+    parser.add_argument("task", nargs="?", help="whose variations or events")
 
 
 def run(options_: argparse.Namespace) -> int:
     """Runs the verb."""
-    table = {"tasks": _tasks, "suites": _suites, "agents": _agents, "world-models": _world_models}[options_.kind]()
+    kind, task = options_.kind, options_.task
+    if (kind in KINDS_OF_A_TASK) != (task is not None):
+        raise ValueError(
+            f"`jepabench list {kind}` takes the id of a task, as in `jepabench list {kind} jepabench/TwoRoom-v1`."
+            if task is None
+            else f"`jepabench list {kind}` takes nothing more, got {task!r}."
+        )
+    if task is None:
+        table = {"tasks": _tasks, "suites": _suites, "agents": _agents, "world-models": _world_models}[kind]()
+    else:
+        table = {"variations": _variations, "events": _events}[kind](task)
     Console().print(table)
     return 0
 
@@ -31,6 +44,29 @@ def _tasks() -> Table:
     table = Table("task", "strata", "block", "control dt", "success", box=None)
     for spec in list_tasks():
         table.add_row(spec.id, " ".join(spec.strata), str(spec.action_block), f"{spec.control_dt:g} s", spec.success)
+    return table
+
+
+def _variations(task_id: str) -> Table:
+    import envs  # noqa: F401  (registers the tasks)
+
+    table = Table("factor", "unit", "none", "mild", "hard", "allowed", "names", "what it is", box=None)
+    for factor in make(task_id).variations.factors:
+        ranges = (factor.mild, factor.hard, factor.allowed)
+        table.add_row(
+            factor.name, factor.unit, range_text((factor.default, factor.default)), *map(range_text, ranges),
+            " ".join(factor.names), factor.description,
+        )  # fmt: skip
+    return table
+
+
+def _events(task_id: str) -> Table:
+    import envs  # noqa: F401  (registers the tasks)
+    from envs.events import list_events
+
+    table = Table("event", "kind", "what happens", box=None)
+    for event in list_events(task_id):
+        table.add_row(event.name, "harmless" if event.harmless else "impossible", event.description)
     return table
 
 
