@@ -18,7 +18,7 @@ from rich.console import Console
 from tqdm import tqdm
 
 from evaluation.runs import is_done, run_stage
-from jepabench.stages import Stage, SuitePlan
+from jepabench.stages import KINDS, Stage, SuitePlan
 
 
 class StagesFailedError(RuntimeError):
@@ -51,21 +51,19 @@ def run_stages(plan: SuitePlan, *, num_workers: int, console: Console, only: Seq
         slots.put(slot)
     tqdm.set_lock(lock)
     with ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(slots, os.getpid(), lock)) as pool:
-        failures = _drain(pool, plan.root, missing, console)
+        failures = _drain(pool, plan.root, missing, num_workers=workers, console=console)
     if failures:
         lines = "\n".join(f"  {key}: {reason}" for key, reason in failures.items())
         raise StagesFailedError(f"{len(failures)} stages failed; the same command tries them again.\n{lines}")
 
 
 def _drain(
-    pool: ProcessPoolExecutor, root: Mapping[str, Any], missing: dict[str, Stage], console: Console
+    pool: ProcessPoolExecutor, root: Mapping[str, Any], missing: dict[str, Stage], *, num_workers: int, console: Console
 ) -> dict[str, str]:
     waiting, running, failures = dict(missing), dict[Future[float], str](), dict[str, str]()
     bar = tqdm(total=len(missing), desc="stages", unit="stage", leave=False)
     while waiting or running:
-        for key in [
-            key for key, stage in waiting.items() if not set(stage.needs) & (waiting.keys() | set(running.values()))
-        ]:
+        while len(running) < num_workers and (key := _next_stage(waiting, set(running.values()))):
             stage = waiting.pop(key)
             broken = [need for need in stage.needs if need in failures]
             if broken:
@@ -78,14 +76,20 @@ def _drain(
             bar.update()
             error = future.exception()
             if error is None:
-                with bar.external_write_mode():
-                    console.print(f"[green]done[/] {missing[key].title}  [dim]{future.result():.1f} s[/]")
+                line = f"[green]done[/] {missing[key].title}  [dim]{future.result():.1f} s[/]"
             else:
                 failures[key] = f"{type(error).__name__}: {error}"
-                with bar.external_write_mode():
-                    console.print(f"[red]failed[/] {missing[key].title}: {type(error).__name__}")
+                line = f"[red]failed[/] {missing[key].title}: {type(error).__name__}"
+            with bar.external_write_mode():
+                console.print(line, highlight=False)
     bar.close()
     return failures
+
+
+def _next_stage(waiting: Mapping[str, Stage], running: set[str]) -> str | None:
+    """The stage to start next among those whose needs are met: what most others wait for comes first."""
+    ready = [key for key, stage in waiting.items() if not set(stage.needs) & (waiting.keys() | running)]
+    return min(ready, key=lambda key: KINDS.index(key.partition("/")[0]), default=None)
 
 
 def run_one(root: Mapping[str, Any], key: str) -> float:

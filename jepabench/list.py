@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from envs.registry import list_tasks, make
@@ -50,13 +51,13 @@ def _tasks() -> Table:
 def _variations(task_id: str) -> Table:
     import envs  # noqa: F401  (registers the tasks)
 
-    table = Table("factor", "unit", "none", "mild", "hard", "allowed", "names", "what it is", box=None)
+    table = Table("factor", "what it is, and its values", box=None)
     for factor in make(task_id).variations.factors:
-        ranges = (factor.mild, factor.hard, factor.allowed)
-        table.add_row(
-            factor.name, factor.unit, range_text((factor.default, factor.default)), *map(range_text, ranges),
-            " ".join(factor.names), factor.description,
-        )  # fmt: skip
+        values = [f"none {range_text((factor.default, factor.default))}"]
+        values += [f"mild {range_text(factor.mild)}", f"hard {range_text(factor.hard)}"] if factor.hard else []
+        values += [f"allowed {range_text(factor.allowed)}", *factor.names]
+        unit = f" [{factor.unit}]" if factor.unit else ""
+        table.add_row(factor.name, escape(f"{factor.description}{unit}") + f"\n[dim]{'; '.join(values)}[/]")
     return table
 
 

@@ -15,6 +15,7 @@ VERBS = {
     "evaluate": "evaluate one agent of a suite",
     "report": "build the report of a suite from what is done",
     "list": "list tasks, suites, agents, world models",
+    "new-env": "write the draft of a world of your own, which works",
     "check-env": "check that a world keeps its promises, and print its card",
     "doctor": "check this machine: versions, threads, renderer, disk, speed",
 }
@@ -30,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     argv = list(sys.argv[1:] if arguments is None else arguments)
+    if "" not in sys.path:
+        sys.path.append("")  # worlds and agents of the folder that one is in, as with `python -m jepabench`
     chosen = next((item for item in argv if item in VERBS), None)
     for verb, text in VERBS.items():
         sub = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")

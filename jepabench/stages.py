@@ -19,6 +19,8 @@ from evaluation.protocol import Suite
 from evaluation.runs import stage_id
 from jepabench.config import ConfigError, load_preset
 
+KINDS = ("data", "model", "policy", "evaluation")  # first word of a stage's key
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
