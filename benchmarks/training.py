@@ -1,6 +1,6 @@
 """Training throughput of the default JEPA: whole steps (gather, forward, losses, backward, optimiser) on real data.
 
-Run on an idle machine: ``python benchmarks/training.py``. Prints frames a second for one and all threads, and where the time of a step goes.
+Run on an idle machine: ``python benchmarks/training.py``. Prints frames a second and where the time of a step goes.
 """
 
 import os

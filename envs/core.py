@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
@@ -29,45 +29,7 @@ Observation = dict[str, NDArray[Any]]
 REWARDS = ("sparse", "dense")
 OPTIONS = ("stratum", "split", "variation")
 _MAX_REDRAWS = 1000
-
-
-class Behaviour(Protocol):
-    """A scripted policy that collects data or shows that a task can be solved. May look inside the world.
-
-    It decides once for each action that is held (``TaskSpec.hold_steps`` control steps) and need not count them: whoever asks it
-    holds what it says, as ``HeldBehaviour`` does.
-    """
-
-    def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode of ``env`` (already reset). All randomness comes from ``rng``."""
-        ...
-
-    def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the control action [A], within the bounds, for the next ``hold_steps`` control steps."""
-        ...
-
-
-class HeldBehaviour:
-    """A behaviour asked at every control step: it decides when the last decision has been held long enough.
-
-    Attributes:
-        deciding: the behaviour, to be asked once for each held action.
-    """
-
-    def __init__(self, deciding: Behaviour) -> None:
-        self.deciding = deciding
-
-    def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode of ``env`` (already reset)."""
-        self._hold, self._num_steps = env.task.hold_steps, 0
-        self.deciding.reset(env, rng)
-
-    def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the action [A] of this control step."""
-        if self._num_steps % self._hold == 0:
-            self._action = self.deciding.act(observation)
-        self._num_steps += 1
-        return self._action.copy()
+_ROUNDING = 1e-5
 
 
 class InvalidActionError(ValueError):
@@ -119,8 +81,8 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
             raise unknown_name("render_mode", str(render_mode), ("rgb_array",))
         self.task, self.pixels, self.reward = task, pixels, reward
         self.render_mode, self.render_size = render_mode, render_size
-        self.action_space = action_space
-        box = {
+        self.action_space = action_space  # pyright: ignore[reportIncompatibleVariableOverride]
+        box: dict[str, spaces.Space[Any]] = {
             "observation": _unbounded(observation_size),
             "achieved_goal": _unbounded(goal_size),
             "desired_goal": _unbounded(goal_size),
@@ -128,7 +90,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         if pixels is not None:
             frame = spaces.Box(0, 255, (pixels, pixels, 3), np.uint8)
             box |= {"pixels": frame, "goal_pixels": frame}
-        self.observation_space = spaces.Dict(box)
+        self.observation_space = spaces.Dict(box)  # pyright: ignore[reportIncompatibleVariableOverride]
         self._draw: EpisodeDraw | None = None
         self._present_world: Mapping[str, NDArray[Any]] = {}
         self._num_steps = 0
@@ -167,8 +129,9 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
                 break
         else:
             raise RuntimeError(f"{self.task.id}: {_MAX_REDRAWS} draws of stratum {stratum!r} were solved at the start.")
-        info = self._info() | {"budget": self.budget, "reference_steps": self.draw.reference_steps}
-        return self._observe(), info
+        observation = self._observe()
+        info = self._judge(observation["achieved_goal"]) | {"violation": self._violated()}
+        return observation, info | {"budget": self.budget, "reference_steps": self.draw.reference_steps}
 
     def step(self, action: NDArray[Any]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Takes one control step.
@@ -186,12 +149,13 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         ``pixels=False`` leaves the frames out of the observation, for those who only need the state.
         """
         violated = False
-        for action in [self._checked(action) for action in actions]:
+        for action in self._checked(np.asarray(actions)):
             self._take_step(action)
             self._num_steps += 1
             violated |= self._violated()
-        observation, info = self._observe(pixels=pixels), self._info() | {"violation": violated}
-        reward = float(self.compute_reward(observation["achieved_goal"], observation["desired_goal"], info))
+        observation = self._observe(pixels=pixels)
+        info = self._judge(observation["achieved_goal"]) | {"violation": violated}
+        reward = -info["distance"] if self.reward == "dense" else float(info["is_success"]) - 1.0  # as compute_reward
         return observation, reward, False, self._num_steps >= self.budget, info
 
     def render(self) -> NDArray[np.uint8]:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -317,30 +281,28 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
             observation["goal_pixels"] = self._goal_frame.copy()
         return observation
 
-    def _info(self) -> dict[str, Any]:
+    def _judge(self, achieved: NDArray[np.float64]) -> dict[str, Any]:
         return {
-            "is_success": self._is_success_now(),
-            "distance": float(self.distance(self._achieved_goal(), self._desired_goal)),
-            "violation": self._violated(),
+            "is_success": bool(self.is_success(achieved, self._desired_goal)),
+            "distance": float(self.distance(achieved, self._desired_goal)),
         }
 
     def _is_success_now(self) -> bool:
         return bool(self.is_success(self._achieved_goal(), self._desired_goal))
 
-    def _checked(self, action: NDArray[Any]) -> NDArray[np.float64]:
+    def _checked(self, actions: NDArray[Any]) -> NDArray[np.float64]:
         space = self.action_space
-        values = np.asarray(action, dtype=np.float64)
-        if values.shape != space.shape:
-            raise InvalidActionError(f"{self.task.id}: an action has shape {space.shape}, got {values.shape}.")
-        # Float32 policies overshoot a bound by rounding; anything beyond that is a mistake worth hearing about.
-        if not (
-            np.isfinite(values).all() and (values >= space.low - 1e-5).all() and (values <= space.high + 1e-5).all()
-        ):
+        if actions.shape[1:] != space.shape:
+            raise InvalidActionError(f"{self.task.id}: an action has shape {space.shape}, got {actions.shape[1:]}.")
+        values = actions.astype(np.float64)
+        clipped = np.minimum(np.maximum(values, space.low), space.high)
+        # Float32 policies overshoot a bound by rounding; anything beyond that, or NaN, is a mistake worth hearing about.
+        if not (np.abs(clipped - values) <= _ROUNDING).all():
             raise InvalidActionError(
                 f"{self.task.id}: an action is finite and within {space.low.tolist()} to {space.high.tolist()}, "
                 f"got {values.tolist()}. Clip it first."
             )
-        return np.clip(values, space.low, space.high)
+        return clipped
 
     # -- what a world fills in ---------------------------------------------------------------------------------
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
+from envs.behaviour import HeldBehaviour
+
 if TYPE_CHECKING:
-    from envs.core import GoalEnv, HeldBehaviour
+    from envs.core import GoalEnv
 
 
 HELD_BLOCKS = 3
@@ -99,8 +101,6 @@ class TaskSpec:
         name = name or self.default_behaviour
         if name not in self.behaviours:
             raise unknown_name(f"behaviour of {self.id}", name, self.behaviours)
-        from envs.core import HeldBehaviour
-
         return HeldBehaviour(load_entry_point(self.behaviours[name])())
 
 

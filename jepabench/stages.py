@@ -55,6 +55,9 @@ class SuitePlan:
         self.root = root
         self.suite = root["suite"]
         Suite.from_config({key: value for key, value in self.suite.items() if key not in ("data", "overrides")})
+        # A task of someone's own package is imported by now; from here on it has its plain id, as in the records.
+        named = [{**task, "task_id": get_task(task["task_id"]).id} for task in self.suite["tasks"]]
+        self.suite = {**self.suite, "tasks": named}
         self.output = Path(root["output"])
         self.stages: dict[str, Stage] = {}
         self.agents = {name: self._agent(name) for name in self.suite["agents"]}

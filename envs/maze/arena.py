@@ -7,19 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.events import JointMotion, MovingObject
+from envs.maze.free_space import FreeSpace, in_boxes
 from envs.maze.layouts import Zone
 from envs.rendering import Camera, RayCamera
+from envs.scenery import Thing, add_distractors, add_double, distractors, view
 from envs.simulation import Simulation
+from envs.variations import Factor
 
 WALL_COLOUR = (0.24, 0.31, 0.42, 1.0)
 _ZONE_COLOUR = (0.97, 0.84, 0.52, 1.0)
 _ZONE_HEIGHT = 0.002
+_DISTRACTOR_SIZE = (0.03, 0.01)  # radius and height, in extents
 
 
 class Arena:
@@ -37,12 +42,31 @@ class Arena:
         if not (self.zones[:, :2] < self.zones[:, 2:]).all():
             raise ValueError(f"A zone is (x_min, y_min, x_max, y_max) with min < max, got {list(zones)}.")
         self._zone_bounds = self.zones.tolist()  # plain floats: they are asked at every step
-        height = float(spec.geom("floor").pos[2])
+        self.extent, height = extent, float(spec.geom("floor").pos[2])
         for zone in self.zones:
             add_box(spec.body("floor"), zone, (height, height + _ZONE_HEIGHT), _ZONE_COLOUR, collides=False)
+        radius, thickness = extent * np.array(_DISTRACTOR_SIZE)
+        add_distractors(spec, radius=radius, heights=(height, height + thickness))
+        double = add_double(spec, "ball_drawn")
         self.simulation = Simulation(spec.compile())
         camera = Camera.overhead(extent=extent)
         self.camera = RayCamera(self.simulation.model, camera, background=WALL_COLOUR[:3], checker=checker)
+        self.ball = Thing(self, "ball", geoms=("ball", "ball_drawn"), double=double)
+
+    def factors(self, bounds: NDArray[np.float64]) -> tuple[Factor, ...]:
+        """Returns the factors of variation that all mazes have; ``bounds`` [x_min, y_min, x_max, y_max] [m] of its free places."""
+        colours = self.simulation.model.geom_rgba
+        walls = np.flatnonzero((colours == np.array(WALL_COLOUR, np.float32)).all(axis=1)).tolist()
+        return (
+            self.ball.colour(hard=(0.0, 0.75)),
+            self.ball.shape(),
+            self.ball.hidden(),
+            self.ball.double(),
+            Thing(self, "floor", geoms=("floor",)).colour(hard=(0.8, 1.0)),
+            Thing(self, "wall", geoms=walls).colour(hard=(0.0, 0.6), background=True),
+            distractors(self, area=bounds),
+            *view(self),
+        )
 
     @property
     def position(self) -> NDArray[np.float64]:
@@ -62,6 +86,27 @@ class Arena:
     def frame(self, size: int) -> NDArray[np.uint8]:
         """Returns the present frame, uint8 [size, size, 3]."""
         return self.camera.frame(self.simulation.data, size)
+
+
+class Maze(Protocol):
+    """A world with a ball in an arena, which it may replace by another."""
+
+    arena: Arena
+    free_space: FreeSpace
+
+
+def moving_ball(maze: Maze) -> MovingObject:
+    """Returns the ball of a maze as events see it."""
+    motion = JointMotion(lambda: maze.arena.simulation, ("ball_x", "ball_y"))
+    return MovingObject(
+        name="ball",
+        get_motion=motion.get,
+        set_motion=motion.set,
+        sample=lambda rng: maze.free_space.sample(rng),
+        extent=maze.arena.extent,
+        is_free=lambda places: maze.free_space.contains(places),
+        in_wall=lambda places: in_boxes(places, maze.free_space.walls),
+    )
 
 
 def load(name: str) -> mujoco.MjSpec:

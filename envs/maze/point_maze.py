@@ -10,11 +10,13 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.core import EpisodeDraw, GoalEnv
+from envs.events import MovingObject
 from envs.maze import diverse
-from envs.maze.arena import WALL_COLOUR, Arena, add_box, load, planar_distance
+from envs.maze.arena import WALL_COLOUR, Arena, add_box, load, moving_ball, planar_distance
 from envs.maze.free_space import FreeSpace
 from envs.maze.layouts import LAYOUTS, Layout, Zone
 from envs.registry import TaskSpec, unknown_name
+from envs.variations import Factor
 
 RANDOM = "random"
 SUCCESS_DISTANCE = 0.45
@@ -30,7 +32,7 @@ class PointMaze(GoalEnv):
     """A ball on a floor is pushed by forces through a maze of walls to a place.
 
     The physics, the mazes and the success rule are those of Gymnasium-Robotics' PointMaze (v3), to the last bit of
-    position and velocity under the same actions. Starts, goals, budgets and pictures are this suite's own.
+    position and velocity under the same actions. Starts, goals, budgets, pictures and random mazes are this suite's own.
 
     ## Action
 
@@ -114,6 +116,7 @@ class PointMaze(GoalEnv):
             checker=0.5,
         )
         self.simulation = self.arena.simulation
+        self.variations.renew()
         bounds = np.concatenate([-inner, inner])
         self.free_space = FreeSpace(bounds=bounds, boxes=maze.obstacle_boxes(), clearance=_CLEARANCE)
 
@@ -124,6 +127,10 @@ class PointMaze(GoalEnv):
     def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
         """Returns whether the ball is near enough to the goal, [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
+
+    def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
+        """Returns the way from where the ball is, [..., 2] to [...], to the present goal [m]; for privileged planners."""
+        return self.free_space.distances(achieved_goal, self._desired_goal)
 
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns the action [2] that, held for a block, brings the ball on along ``path`` [K, 2] and stops at its end."""
@@ -137,6 +144,13 @@ class PointMaze(GoalEnv):
         block = self.task.action_block * self.task.control_dt
         force = mass * (wanted - velocity) / block + damping * (wanted + velocity) / 2.0
         return (force / gear).clip(-1.0, 1.0)
+
+    def _factors(self) -> tuple[Factor, ...]:
+        ball = self.arena.ball
+        return (*self.arena.factors(self.free_space.bounds), ball.size(), ball.mass(), ball.damping())
+
+    def _moving_objects(self) -> tuple[MovingObject, ...]:
+        return (moving_ball(self),)
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
         world = {"passages": diverse.draw_passages(rng, split=split)} if len(self._passages) else {}

@@ -12,10 +12,12 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.core import EpisodeDraw, GoalEnv
-from envs.maze.arena import Arena, load, planar_distance
+from envs.events import MovingObject
+from envs.maze.arena import Arena, load, moving_ball, planar_distance
 from envs.maze.free_space import FreeSpace
 from envs.maze.layouts import Zone
 from envs.registry import TaskSpec
+from envs.variations import Factor, Value
 
 SUCCESS_DISTANCE = 0.1
 STEP_LENGTH = 0.05
@@ -93,8 +95,6 @@ class TwoRoom(GoalEnv):
     * v1: first version. MuJoCo 3.17.0.
     """
 
-    step_length = STEP_LENGTH
-
     def __init__(
         self, task: TaskSpec, *, random_layout: bool = False, zones: Sequence[Zone] = ZONES, **kwargs: Any
     ) -> None:
@@ -105,7 +105,7 @@ class TwoRoom(GoalEnv):
             goal_size=2,
             **kwargs,
         )
-        self.random_layout = random_layout
+        self.random_layout, self.step_length = random_layout, STEP_LENGTH
         self.arena = Arena(load("two_room.xml"), zones=zones, extent=_VIEW, checker=0.25)
         self.simulation = self.arena.simulation
         self._place_wall(np.array(FIXED_LAYOUT))
@@ -118,10 +118,33 @@ class TwoRoom(GoalEnv):
         """Returns whether the ball is near enough to the goal, [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
+    def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
+        """Returns the way from where the ball is, [..., 2] to [...], to the present goal [m]; for privileged planners."""
+        return self.free_space.distances(achieved_goal, self._desired_goal)
+
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns the action [2] that, held for a block, brings the ball towards the first point of ``path`` [K, 2]."""
-        action = (path[0] - self.arena.position) / (STEP_LENGTH * self.task.action_block)
+        action = (path[0] - self.arena.position) / (self.step_length * self.task.action_block)
         return action / max(1.0, float(np.linalg.norm(action)))
+
+    def _factors(self) -> tuple[Factor, ...]:
+        def apply(value: Value) -> None:
+            self.step_length = float(value[0])
+
+        step_length = Factor(
+            name="step_length",
+            description="displacement by an action of length 1",
+            unit="m",
+            default=self.step_length,
+            apply=apply,
+            allowed=(0.01, 0.1),
+            mild=(0.045, 0.055),
+            hard=(0.03, 0.07),
+        )
+        return (*self.arena.factors(self.free_space.bounds), self.arena.ball.size(hard=(0.7, 1.25)), step_length)
+
+    def _moving_objects(self) -> tuple[MovingObject, ...]:
+        return (moving_ball(self),)
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
         layout = draw_layout(rng, held_out=split != "train") if self.random_layout else np.array(FIXED_LAYOUT)
@@ -154,7 +177,7 @@ class TwoRoom(GoalEnv):
     def _step_physics(self, action: NDArray[np.float64]) -> None:
         data = self.simulation.data
         length = max(1.0, float(np.sqrt((action * action).sum())))
-        data.qvel[:] = action * (STEP_LENGTH / (length * self.task.control_dt))
+        data.qvel[:] = action * (self.step_length / (length * self.task.control_dt))
         self.simulation.step(_SUBSTEPS)
         # The position alone is the state: neither speed nor the solver's memory of a contact is carried over.
         data.qvel[:] = 0.0

@@ -1,4 +1,4 @@
-"""The code in the README runs; the links in the documentation lead somewhere."""
+"""The code in the documentation runs, page by page; its links lead somewhere."""
 
 import re
 import shlex
@@ -12,24 +12,32 @@ HOME = Path(__file__).parents[2]
 PAGES = [HOME / "README.md", *sorted((HOME / "docs").rglob("*.md"))]
 
 
-def blocks(language: str) -> list[str]:
-    return [code for page in PAGES for code in re.findall(rf"```{language}\n(.*?)```", page.read_text(), re.DOTALL)]
+def commands(page: Path) -> list[list[str]]:
+    """What a page tells its reader to run, from top to bottom."""
+    found = []
+    for language, code in re.findall(r"```(bash|python)\n(.*?)```", page.read_text(), re.DOTALL):
+        if language == "python":
+            found.append([sys.executable, "-c", code])
+            continue
+        for words in map(shlex.split, filter(None, code.splitlines())):
+            assert words[0] == "jepabench"
+            found.append([sys.executable, "-m", *words])
+    return found
 
 
-@pytest.mark.parametrize("code", blocks("python"))
-def test_python_blocks_run(code, tmp_path):
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("line", [line for code in blocks("bash") for line in code.splitlines() if line])
-def test_shell_lines_run(line, tmp_path):
-    words = shlex.split(line)
-    assert words[0] == "jepabench"
-    done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize(
+    "page",
+    [
+        # A how-to trains something.
+        pytest.param(page, id=str(page.relative_to(HOME)), marks=[pytest.mark.slow] if "how-to" in page.parts else [])
+        for page in PAGES
+        if commands(page)
+    ],
+)
+def test_a_page_runs_from_top_to_bottom(page, tmp_path):
+    for command in commands(page):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
+        assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(HOME)))

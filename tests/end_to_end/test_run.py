@@ -18,7 +18,12 @@ COLUMNS = [
 
 def jepabench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "jepabench", *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=600
+        [sys.executable, "-m", "jepabench", *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
     )
 
 
@@ -50,7 +55,9 @@ def test_the_smoke_suite_makes_a_table_and_a_report_with_films(finished):
 
     class Links(HTMLParser):
         def handle_starttag(self, tag, attrs):
-            links.extend(value for name, value in attrs if name in ("src", "href") and value and not value.startswith("#"))
+            links.extend(
+                value for name, value in attrs if name in ("src", "href") and value and not value.startswith("#")
+            )
 
     Links().feed(page)
     assert links and all((report / link).exists() for link in links if not link.startswith("data:"))
@@ -85,7 +92,9 @@ def test_killed_again_and_again_it_ends_with_the_same_outcomes(finished, tmp_pat
 
 @pytest.mark.slow
 def test_another_configuration_is_not_written_over_a_finished_one(finished):
-    refused = jepabench("run", "suite=smoke", "suite.tasks=[{task_id:jepabench/TwoRoom-v1,strata:[near],num_episodes:3}]", cwd=finished)
+    refused = jepabench(
+        "run", "suite=smoke", "suite.tasks=[{task_id:jepabench/TwoRoom-v1,strata:[near],num_episodes:3}]", cwd=finished
+    )
     assert refused.returncode != 0
     assert "another configuration" in refused.stderr
     assert len(outcomes(finished)) == 20

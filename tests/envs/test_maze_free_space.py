@@ -122,7 +122,9 @@ def test_the_way_to_the_goal_is_never_shorter_than_the_straight_line_and_zero_at
         observation, _ = env.reset(seed=seed, options={"stratum": "far"})
         goal = observation["desired_goal"]
         rng = np.random.default_rng(seed)
-        points = env.free_space.sample(rng)[:5, None] + rng.uniform(-0.005, 0.005, (5, 4, 2))  # contacts give way by so much
+        points = env.free_space.sample(rng)[:5, None] + rng.uniform(
+            -0.005, 0.005, (5, 4, 2)
+        )  # contacts give way by so much
         ways = env.path_distance(points)
         assert ways.shape == (5, 4) and np.isfinite(ways).all()
         free = np.array([[env.free_space.nearest(point) for point in row] for row in points])

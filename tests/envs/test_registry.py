@@ -65,7 +65,7 @@ def test_specs_that_contradict_themselves_are_refused():
 
 def test_tasks_are_listed_by_family_and_tag_in_the_order_of_their_ids():
     ids = [task.id for task in list_tasks(family="maze")]
-    assert ids == sorted(ids) and len(ids) == 5
+    assert ids == sorted(ids) and len(ids) >= 5
     assert set(ids) <= {task.id for task in list_tasks(tag="navigation")}
     assert list_tasks(family="nothing") == []
 

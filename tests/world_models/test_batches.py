@@ -30,7 +30,9 @@ def test_windows_before_the_start_repeat_the_first_frame_with_the_zero_action(tw
     zero = sampler.scale.normalise(torch.zeros(2))
     torch.testing.assert_close(batch.actions[0, 0], zero)
     torch.testing.assert_close(batch.actions[1, :2], zero.expand(2, 2))
-    torch.testing.assert_close(batch.actions[1, 2], sampler.scale.normalise(torch.tensor(np.array(data.field("action")[0]))))
+    torch.testing.assert_close(
+        batch.actions[1, 2], sampler.scale.normalise(torch.tensor(np.array(data.field("action")[0])))
+    )
 
 
 def test_a_window_longer_than_every_episode_is_refused(two_room):

@@ -28,5 +28,7 @@ def test_effective_rank_of_known_spectra():
     assert effective_rank(equal) == pytest.approx(8, abs=0.05)
     assert effective_rank(equal[:, :1] @ torch.ones(1, 5)) == pytest.approx(1, abs=1e-3)
     p = np.array([3, 1]) / 4
-    assert effective_rank(equal[:, :2] * torch.tensor([3.0, 1.0])) == pytest.approx(math.exp(-(p * np.log(p)).sum()), abs=0.02)
+    assert effective_rank(equal[:, :2] * torch.tensor([3.0, 1.0])) == pytest.approx(
+        math.exp(-(p * np.log(p)).sum()), abs=0.02
+    )
     assert effective_rank(torch.ones(10, 4)) == 1.0

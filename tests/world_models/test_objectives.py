@@ -55,7 +55,9 @@ def test_sigreg_agrees_with_direct_integration_of_the_empirical_characteristic_f
 @pytest.mark.parametrize("broken", ["constant", "narrow", "uniform", "line"])
 def test_sigreg_is_least_for_a_standard_normal(broken: str):
     normal = torch.from_numpy(stats.norm.ppf((np.arange(512) + 0.5) / 512)).float()
-    shuffled = torch.stack([normal[torch.randperm(512, generator=torch.Generator().manual_seed(i))] for i in range(4)], 1)
+    shuffled = torch.stack(
+        [normal[torch.randperm(512, generator=torch.Generator().manual_seed(i))] for i in range(4)], 1
+    )
     other = {
         "constant": torch.zeros_like(shuffled), "narrow": 0.2 * shuffled,
         "uniform": 4 * torch.rand(shuffled.shape, generator=torch.Generator().manual_seed(9)),

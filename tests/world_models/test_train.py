@@ -36,7 +36,10 @@ def test_training_learns_where_the_ball_is_and_saves_a_model_that_loads_the_same
     assert not diagnosis.collapsed
     loaded = load_world_model(tmp_path / "m", task_id="jepabench/TwoRoom-v1")
     again = diagnose(loaded.model, two_room[1], scale=loaded.scale)
-    assert again == pytest.approx(diagnosis, nan_ok=True) or dataclasses.astuple(again)[:3] == dataclasses.astuple(diagnosis)[:3]
+    assert (
+        again == pytest.approx(diagnosis, nan_ok=True)
+        or dataclasses.astuple(again)[:3] == dataclasses.astuple(diagnosis)[:3]
+    )
     assert loaded.decoder is not None
     assert loaded.decoder.paint(torch.zeros(2, 8)).shape == (2, 64, 64, 3)
     assert loaded.metadata["dataset_fingerprint"] == two_room[0].manifest.fingerprint

@@ -1,0 +1,25 @@
+"""Writes the pages and pictures of all tasks into this folder, or of those that are named: ``generate.py jepabench/TwoRoom-v1``."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from envs import list_tasks
+from envs.pages import index, page, page_name, picture
+
+FOLDER = Path(__file__).parent
+
+
+def main(task_ids: Sequence[str]) -> None:
+    """Writes the pages of these tasks, or of all, and the list of the pages that there are then."""
+    known = {page_name(task.id): task.id for task in list_tasks() if task.id.startswith("jepabench/")}
+    for task_id in task_ids or known.values():
+        name = page_name(task_id)
+        picture(task_id, FOLDER / f"{name}.png")
+        (FOLDER / f"{name}.md").write_text(page(task_id, picture=f"{name}.png"), encoding="utf-8")
+    listed = [known[path.stem] for path in FOLDER.glob("*.md") if path.stem in known]
+    (FOLDER / "README.md").write_text(index(listed), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,301 @@
+"""Impossible events and harmless changes, put into a running episode between two steps, for tests of surprise.
+
+One mechanism for all worlds: an event is a change of the episode's ``State``, and ``GoalEnv.restore`` makes it so. A world
+says what moves in it (``GoalEnv._moving_objects``) and which factors that has; the events follow. Afterwards the world goes
+on by its laws, and restoring an earlier snapshot undoes the event.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo is a binary module without type stubs.)
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.core import GoalEnv, Observation
+from envs.registry import make, unknown_name
+from envs.simulation import Simulation
+from envs.state import FROZEN, REVERSED, State
+
+_FAR = 0.25  # of an object's extent: a jump that is plainly seen
+_COLOUR_CHANGE, _LIGHT_CHANGE = 0.4, 0.25  # that are plainly seen
+_NUM_DIRECTIONS, _NUM_DISTANCES = 32, 128
+_MAX_DRAWS = 200
+
+
+class EventError(ValueError):
+    """An event that cannot happen here and now; the world is unchanged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class MovingObject:
+    """Something that moves, as events see it.
+
+    Its factors ``<name>_hidden``, ``<name>_double``, ``<name>_shape`` and ``<name>_colour``, as far as the world declares
+    them (``envs.scenery.Thing``), make it vanish, appear, change and be recoloured.
+
+    Attributes:
+        name: of the object.
+        get_motion: gives pose and velocity; the first two numbers are its place x, y.
+        set_motion: puts it into a motion, and changes nothing else.
+        sample: draws some places where it may be, one or more [N, 2].
+        extent: side of the area in which it moves, in the unit of places.
+        is_free: which places [N, 2] it may take, [N]; only where there are walls.
+        in_wall: which places [N, 2] are inside a wall, [N]; only where there are walls.
+    """
+
+    name: str
+    get_motion: Callable[[], NDArray[np.float64]]
+    set_motion: Callable[[NDArray[np.float64]], object]
+    sample: Callable[[np.random.Generator], NDArray[np.float64]]
+    extent: float
+    is_free: Callable[[NDArray[np.float64]], NDArray[np.bool_]] | None = None
+    in_wall: Callable[[NDArray[np.float64]], NDArray[np.bool_]] | None = None
+
+
+class JointMotion:
+    """Pose and velocity of MuJoCo joints, for ``MovingObject``. The first joints have to give the place x, y.
+
+    Args:
+        simulation: gives the simulation that the world has at present.
+        joints: names of the joints.
+    """
+
+    def __init__(self, simulation: Callable[[], Simulation], joints: Sequence[str]) -> None:
+        self._simulation, self._joints = simulation, tuple(joints)
+
+    def get(self) -> NDArray[np.float64]:
+        """Returns positions and velocities of all joints."""
+        data = self._simulation().data
+        joints = [data.joint(name) for name in self._joints]
+        return np.concatenate([joint.qpos for joint in joints] + [joint.qvel for joint in joints])
+
+    def set(self, motion: NDArray[np.float64]) -> None:
+        """Puts back what ``get`` gave."""
+        simulation = self._simulation()
+        joints = [simulation.data.joint(name) for name in self._joints]
+        start = 0
+        for part in [joint.qpos for joint in joints] + [joint.qvel for joint in joints]:
+            part[:] = motion[start : start + len(part)]
+            start += len(part)
+        mujoco.mj_kinematics(simulation.model, simulation.data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What an event may use."""
+
+    env: GoalEnv
+    state: State
+    index: int
+    rng: np.random.Generator
+    num_steps: int
+
+    @property
+    def thing(self) -> MovingObject:
+        return self.env.moving_objects[self.index]
+
+    def changed(self, name: str, *numbers: float) -> State:
+        """Returns the state with another entry in its world."""
+        return replace(self.state, world={**self.state.world, name: np.array(numbers, np.float64)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Event:
+    """Something that can happen between two steps.
+
+    Attributes:
+        name: of the event.
+        description: what happens.
+        harmless: whether it could happen in a lawful world: a control that a model should not be surprised by.
+        lasting: whether nothing is seen at once, but some steps go otherwise than they should.
+    """
+
+    name: str
+    description: str
+    harmless: bool = False
+    lasting: bool = False
+    _happen: Callable[[_Scope], State] = field(repr=False)
+    _can_happen_to: Callable[[GoalEnv, MovingObject], bool] | None = field(default=None, repr=False)
+    _needs: str | None = field(default=None, repr=False)
+
+    def targets(self, env: GoalEnv) -> list[int]:
+        """Returns the numbers of the moving objects that it can happen to; [-1] if it happens to the whole world."""
+        if self._can_happen_to is None:
+            return [-1] if self._needs is None or self._needs in env.variations else []
+        return [index for index, thing in enumerate(env.moving_objects) if self._can_happen_to(env, thing)]
+
+
+def list_events(task_id: str) -> tuple[Event, ...]:
+    """Returns the events that can happen in a task.
+
+    Raises:
+        UnknownNameError: no such task.
+    """
+    env = make(task_id)
+    return tuple(event for event in EVENTS if event.targets(env))
+
+
+def inject(env: GoalEnv, name: str, rng: np.random.Generator, *, num_steps: int | None = None) -> Observation:
+    """Lets an event happen now, and returns what is seen after it. No time passes.
+
+    Args:
+        env: a world in an episode.
+        name: of the event.
+        rng: decides what the event leaves open.
+        num_steps: control steps for which ``freeze`` and ``reverse`` last, by default one action block.
+
+    Raises:
+        UnknownNameError: this world has no such event.
+        EventError: it cannot happen at this moment; the world is unchanged.
+        RuntimeError: before the first reset.
+    """
+    possible = {event.name: event for event in EVENTS if event.targets(env)}
+    if name not in possible:
+        raise unknown_name(f"event of {env.task.id}", name, possible)
+    state, targets = env.snapshot(), possible[name].targets(env)
+    index = targets[rng.integers(len(targets))]
+    try:
+        after = possible[name]._happen(_Scope(env, state, index, rng, num_steps or env.task.action_block))
+    except EventError:
+        env.restore(state)
+        raise
+    return env.restore(after)
+
+
+# -- the events ----------------------------------------------------------------------------------------------------
+
+
+def _teleport(scope: _Scope) -> State:
+    return _placed(scope, _far_place(scope))
+
+
+def _pass_wall(scope: _Scope) -> State:
+    thing, here = scope.thing, scope.thing.get_motion()[:2]
+    if thing.is_free is None or thing.in_wall is None:
+        raise EventError(f"{thing.name} has no walls around it.")
+    turn = scope.rng.uniform(0.0, 2.0 * np.pi) + np.arange(_NUM_DIRECTIONS) * (2.0 * np.pi / _NUM_DIRECTIONS)
+    away = np.linspace(0.0, thing.extent, _NUM_DISTANCES)
+    places = here + away[None, :, None] * np.stack([np.cos(turn), np.sin(turn)], axis=-1)[:, None]
+    walls, free = (asks(places.reshape(-1, 2)).reshape(places.shape[:2]) for asks in (thing.in_wall, thing.is_free))
+    landing = np.maximum.accumulate(walls, axis=1) & free
+    # The nearest wall is met at a right angle, so that the object gets through and does not cut a corner.
+    for direction in np.where(walls.any(axis=1), walls.argmax(axis=1), _NUM_DISTANCES).argsort(kind="stable"):
+        if landing[direction].any():
+            return _placed(scope, places[direction, landing[direction].argmax()])
+    raise EventError(f"There is no place behind a wall for {thing.name}.")
+
+
+def _vanish(scope: _Scope) -> State:
+    return scope.changed(f"{scope.thing.name}_hidden", 1.0)
+
+
+def _appear(scope: _Scope) -> State:
+    return scope.changed(f"{scope.thing.name}_double", 1.0, *_far_place(scope).tolist())
+
+
+def _change_shape(scope: _Scope) -> State:
+    return scope.changed(f"{scope.thing.name}_shape", 1.0)
+
+
+def _freeze(scope: _Scope) -> State:
+    return scope.changed(FROZEN, scope.state.num_steps + scope.num_steps, scope.index)
+
+
+def _reverse(scope: _Scope) -> State:
+    return scope.changed(REVERSED, scope.state.num_steps + scope.num_steps)
+
+
+def _recolour(scope: _Scope) -> State:
+    return _redrawn(scope, f"{scope.thing.name}_colour", _COLOUR_CHANGE)
+
+
+def _change_light(scope: _Scope) -> State:
+    return _redrawn(scope, "light", _LIGHT_CHANGE)
+
+
+def _placed(scope: _Scope, place: NDArray[np.float64]) -> State:
+    motion = scope.thing.get_motion().copy()
+    motion[:2] = place
+    scope.thing.set_motion(motion)
+    return replace(scope.state, physics=scope.env._get_physics().copy())
+
+
+def _far_place(scope: _Scope) -> NDArray[np.float64]:
+    thing, here = scope.thing, scope.thing.get_motion()[:2]
+    for _ in range(_MAX_DRAWS):
+        places = thing.sample(scope.rng)
+        far = np.flatnonzero(np.hypot(*(places - here).T) >= _FAR * thing.extent)
+        if len(far):
+            return places[far[0]]
+    raise EventError(f"There is no place for {thing.name} that is {_FAR:g} of its extent away.")
+
+
+def _redrawn(scope: _Scope, name: str, least: float) -> State:
+    factor = scope.env.variations[name]
+    now = scope.state.world.get(name, factor.value(factor.default))
+    for _ in range(_MAX_DRAWS):
+        value = factor.draw("hard", scope.rng)
+        if value is not None and np.linalg.norm(value - now) >= least:
+            return scope.changed(name, *value.tolist())
+    raise EventError(f"{name} has no value that is {least:g} away from {now}.")
+
+
+def _has(what: str) -> Callable[[GoalEnv, MovingObject], bool]:
+    return lambda env, thing: f"{thing.name}_{what}" in env.variations
+
+
+EVENTS = (
+    Event(
+        name="teleport",
+        description="an object is at once somewhere else",
+        _happen=_teleport,
+        _can_happen_to=lambda env, thing: True,
+    ),
+    Event(
+        name="pass_wall",
+        description="an object is at once on the other side of a wall",
+        _happen=_pass_wall,
+        _can_happen_to=lambda env, thing: thing.in_wall is not None and thing.is_free is not None,
+    ),
+    Event(name="vanish", description="an object is seen no more", _happen=_vanish, _can_happen_to=_has("hidden")),
+    Event(name="appear", description="a second object is there", _happen=_appear, _can_happen_to=_has("double")),
+    Event(
+        name="change_shape",
+        description="an object has another shape",
+        _happen=_change_shape,
+        _can_happen_to=_has("shape"),
+    ),
+    Event(
+        name="freeze",
+        description="an object stays as it is for an action block, whatever acts on it",
+        lasting=True,
+        _happen=_freeze,
+        _can_happen_to=lambda env, thing: True,
+    ),
+    Event(
+        name="reverse",
+        description="actions do the opposite for an action block",
+        lasting=True,
+        _happen=_reverse,
+    ),
+    Event(
+        name="recolour",
+        description="an object has another colour",
+        harmless=True,
+        _happen=_recolour,
+        _can_happen_to=_has("colour"),
+    ),
+    Event(
+        name="change_light",
+        description="it is brighter or darker",
+        harmless=True,
+        _happen=_change_light,
+        _needs="light",
+    ),
+)

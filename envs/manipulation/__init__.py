@@ -1,0 +1,39 @@
+"""Manipulation: a 6-joint arm with a parallel gripper at a table."""
+
+from envs.registry import TaskSpec, register
+
+_MODULE = "envs.manipulation"
+_BEHAVIOURS = f"{_MODULE}.behaviours"
+
+for _name, _class, _max_steps, _success, _random, _wall in (
+    ("Reach", "reach:Reach", 100, "The gripper is within 0.03 m of the goal.", "RandomMotion", False),
+    ("Reach-Wall", "reach:Reach", 100, "The gripper is within 0.03 m of the goal.", "RandomMotion", True),
+    ("Push", "push:Push", 160, "The block's middle is within 0.03 m of the goal.", "RandomPushes", False),
+    ("Push-Wall", "push:Push", 400, "The block's middle is within 0.03 m of the goal.", "RandomPushes", True),
+    (
+        "PickPlace",
+        "pick_place:PickPlace",
+        250,
+        "The cube is within 0.03 m and 15 degrees (up to quarter turns) of the goal, released and at rest.",
+        "RandomGrasps",
+        False,
+    ),
+):
+    register(
+        TaskSpec(
+            id=f"jepabench/{_name}-v1",
+            family="manipulation",
+            entry_point=f"{_MODULE}.{_class}",
+            kwargs={"wall": True} if _wall else {},
+            control_dt=0.05,
+            action_block=5,
+            max_steps=_max_steps,
+            success=_success,
+            behaviours={
+                "random": f"{_BEHAVIOURS}:{_random}",
+                "expert": f"{_BEHAVIOURS}:{_class.partition(':')[2]}Expert",
+            },
+            physics="mujoco 3.17.0",
+            tags=frozenset({"manipulation"}),
+        )
+    )

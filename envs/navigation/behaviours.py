@@ -1,0 +1,157 @@
+"""Scripted policies for the rooms. Each decides once a block, as a planner of the task has to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.navigation.rooms import wrapped
+
+if TYPE_CHECKING:
+    from envs.core import GoalEnv, Observation
+    from envs.navigation.rooms import Rooms
+
+_ARRIVED = 0.1  # [m]
+_BEND_REACHED = 0.05  # [m]
+_MAX_BEARING = 0.4  # beyond it the robot turns on the spot [rad]
+
+
+class _RoomBehaviour:
+    """What the policies share: the rooms and the random stream of an episode."""
+
+    def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
+        """Starts an episode."""
+        self._rooms, self._rng, self._hold = cast("Rooms", env), rng, env.task.hold_steps
+        self._start()
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """Returns the action [2] of the next block."""
+        return self._decide(observation).astype(np.float32)
+
+    def _start(self) -> None:
+        raise NotImplementedError
+
+    def _decide(self, observation: Observation) -> NDArray[np.float64]:
+        raise NotImplementedError
+
+
+@dataclass(kw_only=True)
+class RandomDrive(_RoomBehaviour):
+    """Drives and turns at rates that change gradually (discrete Ornstein-Uhlenbeck processes), mostly ahead.
+
+    Near a wall it turns on the spot until the view is free, but not always before it hits: otherwise half of the
+    frames would show nothing but a wall, or none of them a collision.
+
+    Attributes:
+        persistence: correlation between the actions of two blocks, 0 to 1.
+        mean: of an action before clipping.
+        std: of an action before clipping.
+        view: distance at which something ahead counts as near [m].
+        attention: probability to turn, in a block with something near ahead.
+        turning_blocks: most blocks for which it turns even if the view is free before.
+    """
+
+    persistence: float = 0.7
+    mean: tuple[float, float] = (0.5, 0.0)
+    std: float = 0.6
+    view: float = 0.6
+    attention: float = 0.6
+    turning_blocks: int = 3
+
+    def _start(self) -> None:
+        self._deviation = self._rng.normal(0.0, self.std, 2)
+        self._turning, self._turn = 0, 0.0
+
+    def _decide(self, observation: Observation) -> NDArray[np.float64]:
+        innovation = self.std * np.sqrt(1.0 - self.persistence**2)
+        self._deviation = self.persistence * self._deviation + self._rng.normal(0.0, innovation, 2)
+        near = self._is_near_wall(observation["achieved_goal"])
+        if self._turning:
+            self._turning = max(self._turning - 1, int(near))
+        elif near and self._rng.random() < self.attention:
+            self._turning = int(self._rng.integers(1, self.turning_blocks + 1))
+            self._turn = float(self._rng.choice([-1.0, 1.0]))
+        if self._turning:
+            return np.array([0.0, self._turn])
+        return (np.array(self.mean) + self._deviation).clip(-1.0, 1.0)
+
+    def _is_near_wall(self, pose: NDArray[np.float64]) -> bool:
+        space = self._rooms.free_space
+        here = space.nearest(pose[:2])
+        ahead = here + self.view * pose[2:]
+        return not (space.contains(ahead[None])[0] and space.visible(here, ahead))
+
+
+class _PathFollower(_RoomBehaviour):
+    """Takes the shortest path to a place, and looks for another one where something is in the way."""
+
+    def _set_out(self, goal: NDArray[np.float64]) -> None:
+        space, self._place, self._expected = self._rooms.free_space, self._rooms.position, 0.0
+        self._path = space.path(space.nearest(self._place), goal)
+
+    def _follow(self) -> NDArray[np.float64]:
+        """Returns the action [2] that turns towards the next bend of the path, and drives once it is about ahead."""
+        here = self._rooms.position
+        if np.linalg.norm(here - self._place) < 0.5 * self._expected:
+            self._set_out(self._path[-1])
+        while len(self._path) > 1 and self._is_past(self._path[0], self._path[1]):
+            self._path = self._path[1:]
+        x, y = self._path[0] - here
+        bearing = wrapped(float(np.arctan2(y, x)) - self._rooms.heading)
+        action = self._scaled(np.hypot(x, y) if abs(bearing) < _MAX_BEARING else 0.0, bearing)
+        self._place, self._expected = here, action[0] * self._rooms.step_length * self._hold
+        return action
+
+    def _is_past(self, bend: NDArray[np.float64], following: NDArray[np.float64]) -> bool:
+        space, here = self._rooms.free_space, self._rooms.position
+        return bool(np.linalg.norm(bend - here) < _BEND_REACHED or space.visible(space.nearest(here), following))
+
+    def _scaled(self, way: float, turn: float) -> NDArray[np.float64]:
+        """Returns the action [2] that, held for a block, comes nearest to a way [m] and a turn [rad]."""
+        steps = np.array([way / self._rooms.step_length, turn / self._rooms.step_turn])
+        return (steps / self._hold).clip(-1.0, 1.0)
+
+
+class Expert(_PathFollower):
+    """Takes the shortest path to the goal and turns to the goal's heading there."""
+
+    def _start(self) -> None:
+        self._path = np.empty((0, 2))
+
+    def _decide(self, observation: Observation) -> NDArray[np.float64]:
+        x, y, cos, sin = observation["desired_goal"]
+        goal = np.array([x, y])
+        if np.linalg.norm(goal - self._rooms.position) < _ARRIVED:
+            return self._scaled(0.0, wrapped(float(np.arctan2(sin, cos)) - self._rooms.heading))
+        if not len(self._path):
+            self._set_out(goal)
+        return self._follow()
+
+
+@dataclass(kw_only=True)
+class Wander(_PathFollower):
+    """Drives to one random free place after another, with noise on its actions.
+
+    Attributes:
+        noise: standard deviation, in units of the action.
+        reached: a place is left when the robot is this near to it [m].
+        patience: blocks after which a place is given up.
+    """
+
+    noise: float = 0.3
+    reached: float = 0.3
+    patience: int = 60
+
+    def _start(self) -> None:
+        self._num_blocks = 0
+        self._set_out(self._rooms.free_space.sample(self._rng)[0])
+
+    def _decide(self, observation: Observation) -> NDArray[np.float64]:
+        self._num_blocks += 1
+        near = np.linalg.norm(self._path[-1] - self._rooms.position) < self.reached
+        if near or self._num_blocks > self.patience:
+            self._start()
+        return (self._follow() + self._rng.normal(0.0, self.noise, 2)).clip(-1.0, 1.0)

@@ -1,0 +1,159 @@
+"""Granular: a blade sweeps a heap of chips into a shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.core import EpisodeDraw, GoalEnv
+from envs.particles.clouds import as_points, chamfer_distance
+from envs.particles.shapes import HELD_OUT_AREAS, SHAPES, TRAINING_AREAS, fill, hexagonal_lattice, placed, turned
+from envs.particles.table import REACH, Particles, Table
+from envs.registry import TaskSpec
+from envs.variations import Factor
+
+NUM_CHIPS = 64
+SUCCESS_DISTANCE = 0.0135
+STRATA = {"near": (0.025, 0.045), "medium": (0.045, 0.07), "far": (0.07, 0.16)}
+CHIPS = Particles(name="chips", num=NUM_CHIPS, radius=0.0135, colour=(0.82, 0.3, 0.12), braking_time=0.01)
+_GOAL_SPACING = 1.08 * 2.0 * CHIPS.radius  # chips that are pushed together lie about as close
+_START_SPACING = 2.5 * CHIPS.radius
+_START_ROWS = 20  # of a lattice that covers the table, to either side of the middle
+_MOST_HEAPS = 3
+
+
+class Granular(GoalEnv):
+    """Chips on a table are swept into a shape at a place, with a blade that makes one straight push at a time.
+
+    The setting is that of DINO-WM's granular task, in MuJoCo instead of Nvidia FleX: 64 round chips (0.0135 m in radius)
+    slide on a table with viscous friction, push each other on, and stop within a centimetre when nothing pushes them. A
+    rim holds them within 0.355 m of the middle along both axes.
+
+    ## Action
+
+    | index | action | low | high | unit |
+    |---|---|---|---|---|
+    | 0, 1 | x and y of the blade at the start of the push | -1 | 1 | 0.3 m |
+    | 2, 3 | x and y of the blade at its end | -1 | 1 | 0.3 m |
+
+    A control step is a whole push: the blade (0.18 m wide, across the direction of the push) is lowered at the start,
+    moved to the end at 0.5 m/s and lifted. Chips below the blade give way. A push shorter than 0.02 m is not made. A
+    control step counts as 2 s.
+
+    ## Observation
+
+    | index | ``observation`` | name in the simulation | unit |
+    |---|---|---|---|
+    | 2 i, 2 i + 1 | position of chip i | joints ``particle_<i>_x``, ``particle_<i>_y`` | m |
+
+    ``achieved_goal`` are the positions of the chips, ``desired_goal`` those of the gathered chips, both in the same form
+    [128]; their order does not count. Frames show the table from above, +y upwards, with the blade lifted out of the
+    picture.
+
+    ## Reward
+
+    ``sparse``: 0 within the success distance, else -1. ``dense``: minus the Chamfer distance [m].
+
+    ## Start
+
+    The chips lie scattered in one to three heaps; the goal is a shape that is filled with chips, turned at random and at
+    a random place. The Chamfer distance between the two is that of the stratum. The shapes of ``train`` (square, bar, L,
+    cross) and those of the other splits (disc, T, line) are different ones.
+
+    ## Success
+
+    The Chamfer distance to the goal is at most 0.0135 m: the mean distance from a chip to the nearest place of the goal
+    and from there to the nearest chip, averaged over both directions. Two close packings of the same area are about
+    0.011 m apart.
+
+    ## Termination and truncation
+
+    Never terminated. Truncated when the budget of the episode is used up.
+
+    ## Arguments
+
+    Those of ``GoalEnv``.
+
+    ## Versions
+
+    * v1: first version. MuJoCo 3.17.0.
+    """
+
+    def __init__(self, task: TaskSpec, **kwargs: Any) -> None:
+        super().__init__(
+            task,
+            action_space=spaces.Box(-1.0, 1.0, (4,), np.float32),
+            observation_size=2 * NUM_CHIPS,
+            goal_size=2 * NUM_CHIPS,
+            **kwargs,
+        )
+        self.table = Table(CHIPS, pusher="blade")
+
+    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+        """Returns the Chamfer distance between chips and goal [m], [..., 2 * N] and [..., 2 * N] to [...]."""
+        return chamfer_distance(as_points(achieved_goal), as_points(desired_goal))
+
+    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+        """Returns whether the chips are near enough to the goal, [..., 2 * N] and [..., 2 * N] to [...]."""
+        return self.distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
+
+    def _factors(self) -> tuple[Factor, ...]:
+        return self.table.factors()
+
+    def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
+        shortest, longest = STRATA[stratum]
+        while True:
+            shape, goal = draw_goal(rng, held_out=split != "train")
+            start = scatter(rng)
+            distance = float(chamfer_distance(start, goal))
+            if shortest < distance <= longest:
+                break
+        reference_steps = min(round(5.0 + 30.0 * distance), self.task.max_steps // 2)
+        world = {"shape": np.array(SHAPES.index(shape))}
+        return EpisodeDraw(self.table.state_at(start), self.table.state_at(goal), reference_steps, world)
+
+    def _get_physics(self) -> NDArray[np.float64]:
+        return self.table.simulation.get_state()
+
+    def _set_physics(self, physics: NDArray[np.float64]) -> None:
+        self.table.simulation.set_state(physics)
+
+    def _step_physics(self, action: NDArray[np.float64]) -> None:
+        self.table.push(action)
+
+    def _observation(self) -> NDArray[np.float64]:
+        return self.table.places.ravel()
+
+    def _achieved_goal(self) -> NDArray[np.float64]:
+        return self.table.places.ravel()
+
+    def _frame(self, size: int) -> NDArray[np.uint8]:
+        return self.table.frame(size)
+
+
+def draw_goal(rng: np.random.Generator, *, held_out: bool) -> tuple[str, NDArray[np.float64]]:
+    """Returns the name of a shape and the places [N, 2] of chips that fill it, somewhere on the table."""
+    names = HELD_OUT_AREAS if held_out else TRAINING_AREAS
+    while True:
+        name = names[rng.integers(len(names))]
+        goal = placed(fill(name, NUM_CHIPS, spacing=_GOAL_SPACING, rng=rng), rng, limit=REACH - CHIPS.radius)
+        if goal is not None:
+            return name, goal
+
+
+def scatter(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Returns places [N, 2] of chips that lie in heaps and do not overlap."""
+    lattice = turned(hexagonal_lattice(_START_ROWS, _START_SPACING) + rng.uniform(0.0, _START_SPACING, 2), rng)
+    lattice = lattice[(np.abs(lattice) < REACH - CHIPS.radius).all(axis=1)]
+    num_heaps = int(rng.integers(1, _MOST_HEAPS + 1))
+    middles, widths = rng.uniform(-0.2, 0.2, (num_heaps, 2)), rng.uniform(0.05, 0.12, num_heaps)
+    offsets = (lattice[:, None] - middles) / widths[:, None]
+    density = np.exp(-0.5 * (offsets * offsets).sum(axis=-1)).sum(axis=1)
+    # The places with the largest log density plus Gumbel noise are a sample without replacement.
+    chosen = np.argsort(-(np.log(density + 1e-12) + rng.gumbel(size=len(lattice))), kind="stable")[:NUM_CHIPS]
+    slack = (_START_SPACING - 2.0 * CHIPS.radius) / 2.0
+    angles, lengths = rng.uniform(-np.pi, np.pi, NUM_CHIPS), slack * np.sqrt(rng.random(NUM_CHIPS))
+    return lattice[chosen] + lengths[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)

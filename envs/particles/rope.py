@@ -1,0 +1,199 @@
+"""Rope: a peg pushes a rope into a shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from envs.core import EpisodeDraw, GoalEnv
+from envs.events import MovingObject
+from envs.particles.clouds import as_points, chamfer_distance, paired_distance
+from envs.particles.shapes import CURVES, HELD_OUT_CURVES, SHAPES, TRAINING_CURVES, placed, trace, turned
+from envs.particles.table import EDGE, REACH, Particles, Table
+from envs.registry import TaskSpec
+from envs.variations import Factor
+
+NUM_BEADS = 21
+SUCCESS_DISTANCE = 0.012
+STRATA = {"near": (0.025, 0.06), "medium": (0.06, 0.1), "far": (0.1, 0.25)}
+SPACING = 0.03
+BEADS = Particles(
+    name="rope", num=NUM_BEADS, radius=0.0145, colour=(0.16, 0.32, 0.62), braking_time=0.02, spacing=SPACING
+)
+_LIMIT = REACH - 0.02
+_REFERENCE_STEPS = 7  # the expert's median, in all strata
+_NUM_WAVES = 3
+_SAMPLES = 16
+_LEAST_GAP = 2.5 * BEADS.radius
+
+
+class Rope(GoalEnv):
+    """A rope on a table is laid into a shape at a place, with a peg that makes one straight push at a time.
+
+    The setting is that of DINO-WM's rope task, in MuJoCo instead of Nvidia FleX: the rope is a row of 21 beads (0.0145 m in
+    radius), each held at 0.03 m from the next one. It bends freely, does not pass through itself, slides on the table with
+    viscous friction, and stops within a centimetre when nothing pushes it. A rim holds the beads within 0.355 m of the
+    middle along both axes.
+
+    ## Action
+
+    | index | action | low | high | unit |
+    |---|---|---|---|---|
+    | 0, 1 | x and y of the peg at the start of the push | -1 | 1 | 0.3 m |
+    | 2, 3 | x and y of the peg at its end | -1 | 1 | 0.3 m |
+
+    A control step is a whole push: the peg (0.02 m in radius) is lowered at the start, moved to the end at 0.5 m/s and lifted.
+    Beads below the peg give way. A push shorter than 0.02 m is not made. A control step counts as 2 s.
+
+    ## Observation
+
+    | index | ``observation`` | name in the simulation | unit |
+    |---|---|---|---|
+    | 2 i, 2 i + 1 | position of bead i, in the order along the rope | joints ``particle_<i>_x``, ``particle_<i>_y`` | m |
+
+    ``achieved_goal`` are the positions of the beads, ``desired_goal`` those in the goal shape, both in the same form [42];
+    their order does not count. Frames show the table from above, +y upwards, with the peg lifted out of the picture.
+
+    ## Reward
+
+    ``sparse``: 0 within the success distance, else -1. ``dense``: minus the Chamfer distance [m].
+
+    ## Start
+
+    The rope lies in random smooth bends at a random place; the goal is a shape, turned and mirrored at random and at a random
+    place. The Chamfer distance between the two is that of the stratum. The shapes of ``train`` (line, arc, wave, L) and those
+    of the other splits (U, Z, hook) are different ones.
+
+    ## Success
+
+    The Chamfer distance to the goal is at most 0.012 m: the mean distance from a bead to the nearest one of the goal and
+    from there to the nearest bead, averaged over both directions.
+
+    ## Termination and truncation
+
+    Never terminated. Truncated when the budget of the episode is used up.
+
+    ## Arguments
+
+    Those of ``GoalEnv``.
+
+    ## Versions
+
+    * v1: first version. MuJoCo 3.17.0.
+    """
+
+    def __init__(self, task: TaskSpec, **kwargs: Any) -> None:
+        super().__init__(
+            task,
+            action_space=spaces.Box(-1.0, 1.0, (4,), np.float32),
+            observation_size=2 * NUM_BEADS,
+            goal_size=2 * NUM_BEADS,
+            **kwargs,
+        )
+        self.table = Table(BEADS, pusher="peg")
+
+    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+        """Returns the Chamfer distance between rope and goal [m], [..., 2 * N] and [..., 2 * N] to [...]."""
+        return chamfer_distance(as_points(achieved_goal), as_points(desired_goal))
+
+    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+        """Returns whether the rope is near enough to the goal, [..., 2 * N] and [..., 2 * N] to [...]."""
+        return self.distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
+
+    def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
+        """Returns how far the beads are on average from their own places in the present goal [m], [..., 2 * N] to [...].
+
+        Of the two ways to lay the rope the better one counts. Unlike the Chamfer distance it leads out of folds.
+        """
+        return paired_distance(as_points(achieved_goal), as_points(self._desired_goal))
+
+    def _factors(self) -> tuple[Factor, ...]:
+        return self.table.factors()
+
+    def _moving_objects(self) -> tuple[MovingObject, ...]:
+        return (_whole(self.table),)
+
+    def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
+        shortest, longest = STRATA[stratum]
+        while True:
+            shape, goal = draw_goal(rng, held_out=split != "train")
+            start = draw_start(rng)
+            distance = float(chamfer_distance(start, goal))
+            if shortest < distance <= longest:
+                break
+        world = {"shape": np.array(SHAPES.index(shape))}
+        return EpisodeDraw(self.table.state_at(start), self.table.state_at(goal), _REFERENCE_STEPS, world)
+
+    def _get_physics(self) -> NDArray[np.float64]:
+        return self.table.simulation.get_state()
+
+    def _set_physics(self, physics: NDArray[np.float64]) -> None:
+        self.table.simulation.set_state(physics)
+
+    def _step_physics(self, action: NDArray[np.float64]) -> None:
+        self.table.push(action)
+
+    def _observation(self) -> NDArray[np.float64]:
+        return self.table.places.ravel()
+
+    def _achieved_goal(self) -> NDArray[np.float64]:
+        return self.table.places.ravel()
+
+    def _frame(self, size: int) -> NDArray[np.uint8]:
+        return self.table.frame(size)
+
+
+def draw_goal(rng: np.random.Generator, *, held_out: bool) -> tuple[str, NDArray[np.float64]]:
+    """Returns the name of a shape and the places [N, 2] of the beads in it, somewhere on the table."""
+    names = HELD_OUT_CURVES if held_out else TRAINING_CURVES
+    mirror = rng.choice([-1.0, 1.0])
+    while True:
+        name = names[rng.integers(len(names))]
+        goal = _laid(mirror * CURVES[name](_shares()), rng)
+        if goal is not None:
+            return name, goal
+
+
+def draw_start(rng: np.random.Generator) -> NDArray[np.float64]:
+    """Returns places [N, 2] of the beads of a rope that lies in smooth bends and does not touch itself."""
+    waves = np.cos(np.pi * np.arange(1, _NUM_WAVES + 1) * _shares()[:, None])
+    while True:
+        start = _laid((waves * rng.normal(0.0, 1.0, _NUM_WAVES)).sum(axis=1), rng)
+        if start is not None and _least_gap(start) > _LEAST_GAP:
+            return start
+
+
+def _laid(headings: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64] | None:
+    return placed(turned(trace(headings, spacing=SPACING), rng), rng, limit=_LIMIT)
+
+
+def _shares() -> NDArray[np.float64]:
+    return (np.arange(NUM_BEADS - 1) + 0.5) / (NUM_BEADS - 1)
+
+
+def _least_gap(points: NDArray[np.float64]) -> float:
+    """Returns the smallest distance between beads that are not neighbours [m]."""
+    first, second = np.triu_indices(len(points), 2)
+    offsets = points[first] - points[second]
+    return float(np.sqrt((offsets * offsets).sum(axis=-1)).min())
+
+
+def _whole(table: Table) -> MovingObject:
+    """Returns the rope as events see it: its middle, and where its beads are as seen from there."""
+
+    def get() -> NDArray[np.float64]:
+        places = table.places
+        middle = places.mean(axis=0)
+        return np.concatenate([middle, (places - middle).ravel()])
+
+    def put(motion: NDArray[np.float64]) -> None:
+        table.state_at(motion[:2] + as_points(motion[2:]))
+
+    def sample(rng: np.random.Generator) -> NDArray[np.float64]:
+        offsets = as_points(get()[2:])
+        return rng.uniform(-EDGE - offsets.min(axis=0), EDGE - offsets.max(axis=0), (_SAMPLES, 2))
+
+    return MovingObject(name="rope", get_motion=get, set_motion=put, sample=sample, extent=2.0 * REACH)

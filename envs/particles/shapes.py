@@ -1,0 +1,90 @@
+"""Goal shapes: areas that loose particles fill, and curves that a row of particles follows.
+
+The shapes of training and those of the other splits are different ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[float, float, float, float]
+
+# An area is a union of boxes ``(x_min, y_min, x_max, y_max)`` around the origin, or a disc if there are none.
+AREAS: Mapping[str, tuple[Box, ...]] = {
+    "square": ((-1.0, -1.0, 1.0, 1.0),),
+    "bar": ((-3.0, -1.0, 3.0, 1.0),),
+    "L": ((-1.0, -1.0, 1.0, 5.0), (-1.0, -1.0, 5.0, 1.0)),
+    "cross": ((-3.0, -1.0, 3.0, 1.0), (-1.0, -3.0, 1.0, 3.0)),
+    "disc": (),
+    "T": ((-3.0, -1.0, 3.0, 1.0), (-1.0, -5.0, 1.0, 1.0)),
+    "line": ((-5.0, -1.0, 5.0, 1.0),),
+}
+TRAINING_AREAS, HELD_OUT_AREAS = ("square", "bar", "L", "cross"), ("disc", "T", "line")
+
+# A curve is its direction [rad] at shares 0 to 1 of its length.
+CURVES: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
+    "line": np.zeros_like,
+    "arc": lambda share: np.pi * share,
+    "wave": lambda share: 1.1 * np.cos(2.0 * np.pi * share),
+    "L": lambda share: np.floor(2.0 * share) * np.pi / 2.0,
+    "U": lambda share: np.floor(3.0 * share) * np.pi / 2.0,
+    "Z": lambda share: np.floor(3.0 * share) % 2.0 * 2.1,
+    "hook": lambda share: 2.0 * np.pi * np.maximum(share - 0.5, 0.0),
+}
+TRAINING_CURVES, HELD_OUT_CURVES = ("line", "arc", "wave", "L"), ("U", "Z", "hook")
+SHAPES = tuple(dict.fromkeys((*AREAS, *CURVES)))  # a shape's number is its place in here
+_LATTICE = 40  # rows of the lattice to either side of the origin; enough for a few hundred particles
+
+
+def fill(area: str, num: int, *, spacing: float, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Returns ``num`` places of a hexagonal lattice that fill an area around the origin, [num, 2] [m].
+
+    Args:
+        area: key of ``AREAS``; its size is what ``num`` particles need.
+        num: number of places.
+        spacing: distance between neighbours [m].
+        rng: decides how the area is turned, and how the lattice lies in it.
+    """
+    lattice = hexagonal_lattice(_LATTICE, spacing) + rng.uniform(0.0, spacing, 2)
+    inmost = np.argsort(_gauge(lattice, AREAS[area]), kind="stable")[:num]
+    return turned(lattice[inmost], rng)
+
+
+def trace(headings: NDArray[np.float64], *, spacing: float) -> NDArray[np.float64]:
+    """Returns the places [K + 1, 2] of a row of particles at distance ``spacing`` [m] along ``headings`` [K] [rad]."""
+    steps = spacing * np.stack([np.cos(headings), np.sin(headings)], axis=-1)
+    return np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
+
+
+def turned(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Returns points [N, 2] turned about the origin by a uniform random angle."""
+    angle = rng.uniform(-np.pi, np.pi)
+    cos, sin = np.cos(angle), np.sin(angle)
+    x, y = points.T
+    return np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
+
+
+def placed(points: NDArray[np.float64], rng: np.random.Generator, *, limit: float) -> NDArray[np.float64] | None:
+    """Returns points [N, 2] moved to a uniform random place within -limit to limit [m], or None if they do not fit."""
+    low, high = -limit - points.min(axis=0), limit - points.max(axis=0)
+    if (low > high).any():
+        return None
+    return points + rng.uniform(low, high)
+
+
+def hexagonal_lattice(num_rows: int, spacing: float) -> NDArray[np.float64]:
+    """Returns the points of a lattice with ``num_rows`` rows and columns to either side of the origin, [K, 2]."""
+    steps = np.arange(-num_rows, num_rows + 1)
+    column, row = (grid.ravel() for grid in np.meshgrid(steps, steps))
+    return spacing * np.stack([column + 0.5 * (row % 2), row * np.sqrt(0.75)], axis=-1)
+
+
+def _gauge(points: NDArray[np.float64], boxes: tuple[Box, ...]) -> NDArray[np.float64]:
+    """Returns by how much the shape has to be enlarged to reach points [N, 2], [N] (its Minkowski functional)."""
+    if not boxes:
+        return np.hypot(*points.T)
+    low, high = np.split(np.array(boxes)[:, None], 2, axis=-1)
+    return np.maximum(points / low, points / high).max(axis=-1).min(axis=0)

@@ -1,0 +1,30 @@
+"""Push-T and its variants: a round pusher shoves a block into a pose."""
+
+from envs.registry import TaskSpec, register
+
+for _name, _kwargs, _tags in (
+    ("PushT", {}, {"pushing"}),
+    ("PushObj", {"random_shape": True}, {"pushing"}),
+    ("PushT-RandomFriction", {"random_friction": True}, {"pushing", "stochastic"}),
+):
+    register(
+        TaskSpec(
+            id=f"jepabench/{_name}-v1",
+            family="pusht",
+            entry_point="envs.pusht.push_t:PushT",
+            kwargs=_kwargs,
+            control_dt=0.1,
+            action_block=5,
+            actions_per_block=5,
+            max_steps=300,
+            strata=("steps25", "steps50", "steps75", "steps100", "free"),
+            success="The block is within 20 px and 20 degrees of the goal.",
+            behaviours={
+                "random": "envs.pusht.behaviours:RandomPushes",
+                "uniform": "envs.pusht.behaviours:Uniform",
+                "expert": "envs.pusht.expert:Expert",
+            },
+            physics="pymunk==7.3.1",
+            tags=frozenset(_tags),
+        )
+    )

@@ -1,0 +1,122 @@
+"""Scripted policies for Push-T that need no reward and no goal."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.pusht.simulation import REACH, SIZE, PushSimulation
+
+if TYPE_CHECKING:
+    from envs.core import GoalEnv, Observation
+
+_NEAR = 25.0  # from a waypoint, where it counts as reached [px]
+_ARC = math.pi / 3  # between two waypoints on the way round the block [rad]
+_EDGE = 20.0  # that waypoints keep from the edge of the workspace [px]
+
+_Point = tuple[float, float]
+
+
+class Table(Protocol):
+    """What the policies use of the world."""
+
+    simulation: PushSimulation
+
+    def action_towards(self, x: float, y: float) -> NDArray[np.float32]:
+        """Returns the action [2] within the bounds that has this target [px], or one in its direction."""
+        ...
+
+
+class Uniform:
+    """Uniform actions. Since they forget each other, the pusher wanders and rarely meets the block."""
+
+    def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
+        """Starts an episode."""
+        self._low, self._high, self._rng = env.action_space.low, env.action_space.high, rng
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """Returns an action [2]."""
+        return self._rng.uniform(self._low, self._high).astype(np.float32)
+
+
+@dataclass(kw_only=True)
+class RandomPushes:
+    """Goes round the block to one side of it and pushes through a point near its middle, again and again.
+
+    Pushes head for random places around the middle of the workspace, so that the block does not end up in a corner.
+
+    Attributes:
+        spread: radius about the centre of gravity within which a push aims [px].
+        stand_off: distance from the centre of gravity that is kept on the way to a push [px].
+        follow_through: least and greatest distance of a push beyond the point that it aims at [px].
+        middle: half the side of the square that pushes head for [px].
+        speed: least and greatest speed of a push, as the lead of the target in units of an action.
+        approach_speed: speed between pushes.
+        noise: standard deviation of the target, in units of an action.
+        patience: control steps after which a waypoint is given up.
+    """
+
+    spread: float = 45.0
+    stand_off: float = 100.0
+    follow_through: tuple[float, float] = (0.0, 60.0)
+    middle: float = 140.0
+    speed: tuple[float, float] = (0.2, 0.6)
+    approach_speed: float = 0.9
+    noise: float = 0.05
+    patience: int = 15
+
+    def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
+        """Starts an episode."""
+        self._table, self._rng = cast("Table", env), rng
+        self._waypoints: list[_Point] = []
+        self._next_waypoint()
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """Returns the next action [2]."""
+        x, y = self._table.simulation.pusher
+        while True:
+            to_x, to_y = self._waypoints[0][0] - x, self._waypoints[0][1] - y
+            distance = math.hypot(to_x, to_y)
+            if distance > _NEAR and self._waited < self.patience:
+                break
+            self._waypoints.pop(0)
+            self._next_waypoint()
+        self._waited += 1
+        noise_x, noise_y = self._rng.normal(0.0, REACH * self.noise, 2).tolist()
+        speed = self.approach_speed if len(self._waypoints) > 1 else self._speed
+        lead = min(distance, REACH * speed) / distance
+        return self._table.action_towards(x + to_x * lead + noise_x, y + to_y * lead + noise_y)
+
+    def _next_waypoint(self) -> None:
+        self._waited = 0
+        if not self._waypoints:
+            self._choose_push()
+
+    def _choose_push(self) -> None:
+        rng, middle = self._rng, self._table.simulation.centre_of_gravity
+        self._speed = rng.uniform(*self.speed)
+        aim = _along(middle, rng.uniform(-math.pi, math.pi), self.spread * math.sqrt(rng.random()))
+        goal_x, goal_y = rng.uniform(SIZE / 2 - self.middle, SIZE / 2 + self.middle, 2).tolist()
+        heading = math.atan2(goal_y - aim[1], goal_x - aim[0])
+        self._waypoints = [
+            *self._way_round(middle, heading + math.pi),
+            _along(aim, heading, rng.uniform(*self.follow_through)),
+        ]
+
+    def _way_round(self, middle: _Point, side: float) -> list[_Point]:
+        """Returns waypoints on a circle about the block to the direction ``side`` of it [rad], the shorter way round."""
+        x, y = self._table.simulation.pusher
+        here = math.atan2(y - middle[1], x - middle[0])
+        turn = math.remainder(side - here, 2.0 * math.pi)
+        num_arcs = max(1, math.ceil(abs(turn) / _ARC))
+        return [_along(middle, here + turn * arc / num_arcs, self.stand_off) for arc in range(1, num_arcs + 1)]
+
+
+def _along(start: _Point, heading: float, length: float) -> _Point:
+    """Returns the point so far along a heading [rad], or the nearest to it that keeps from the edge."""
+    x, y = start[0] + length * math.cos(heading), start[1] + length * math.sin(heading)
+    return min(max(x, _EDGE), SIZE - _EDGE), min(max(y, _EDGE), SIZE - _EDGE)

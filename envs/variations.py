@@ -1,0 +1,221 @@
+"""Factors of variation: named changes of how a world looks and behaves, applied at reset.
+
+A world declares its factors in one place (``GoalEnv._factors``); all else is the same for every world. The values of an
+episode are part of ``EpisodeDraw.world``, so that snapshots, replays and goal pictures carry them. They are drawn beside
+the episode, not before it: an episode has the same start and goal with and without variation, and the value of one
+factor does not depend on which others vary. Ready factors of MuJoCo worlds are in ``envs.scenery``.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from envs.registry import unknown_name
+from envs.state import FROZEN, REVERSED
+
+LEVELS = ("none", "mild", "hard")
+Range = tuple[ArrayLike, ArrayLike]
+Value = NDArray[np.float64]
+
+
+class VariationError(ValueError):
+    """A value that a factor cannot have, or levels of a world that has no factors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Factor:
+    """One thing about a world that can vary.
+
+    Attributes:
+        name: lower-case words, as in ``ball_colour``.
+        description: what it is.
+        unit: of its numbers; empty for a ratio or a share.
+        default: the numbers of the world as it was made [K].
+        apply: gives the world these numbers. What it does depends on them alone, not on what was applied before:
+            ``apply(default)`` gives back the world as it was made, to the last byte.
+        allowed: lowest and highest that may be set, one for all numbers or one for each.
+        mild: lowest and highest that the level ``mild`` draws, uniformly; None if it leaves this factor alone.
+        hard: the same for ``hard``.
+        names: words that stand for numbers.
+        whole: whether the numbers are whole.
+    """
+
+    name: str
+    description: str
+    unit: str = ""
+    default: ArrayLike
+    apply: Callable[[Value], object]
+    allowed: Range
+    mild: Range | None = None
+    hard: Range | None = None
+    names: Mapping[str, ArrayLike] = field(default_factory=dict)
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "default", np.array(self.default, np.float64).reshape(-1))
+        for value in (self.default, *(self.mild or ()), *(self.hard or ()), *self.names.values()):
+            self.value(np.broadcast_to(np.asarray(value, np.float64), self.size))
+        if clash := set(self.names) & set(LEVELS):
+            raise VariationError(f"Factor {self.name!r}: {sorted(clash)} are levels and cannot be names of values.")
+
+    @property
+    def size(self) -> int:
+        """How many numbers it has, K."""
+        return np.size(self.default)
+
+    def value(self, given: Any) -> Value:
+        """Returns the numbers [K] that a user gave as such or by name.
+
+        Raises:
+            UnknownNameError: a word that is neither a level nor a name.
+            VariationError: wrong count, not finite, out of range, or not whole.
+        """
+        if isinstance(given, str):
+            if given not in self.names:
+                raise unknown_name(f"value of {self.name}", given, (*LEVELS, *self.names))
+            given = self.names[given]
+        low, high = (np.broadcast_to(np.asarray(bound, np.float64), self.size) for bound in self.allowed)
+        try:
+            value = np.array(given, np.float64).reshape(-1)
+        except (TypeError, ValueError):
+            value = np.empty(0)
+        fits = value.shape == (self.size,) and bool(((value >= low) & (value <= high)).all())
+        if not fits or (self.whole and (value != np.round(value)).any()):
+            kind = "whole numbers" if self.whole else "numbers"
+            raise VariationError(
+                f"Factor {self.name!r} takes {self.size} {kind} {range_text(self.allowed)}"
+                f"{f' [{self.unit}]' if self.unit else ''}, or {', '.join([*self.names, *LEVELS])}; got {given!r}."
+            )
+        return value
+
+    def draw(self, level: str, rng: np.random.Generator) -> Value | None:
+        """Returns the numbers [K] that a level draws, or None if it leaves this factor alone."""
+        drawn = {"none": None, "mild": self.mild, "hard": self.hard}[level]
+        if drawn is None:
+            return None
+        low, high = (np.asarray(bound, np.float64) for bound in drawn)
+        if self.whole:
+            return np.floor(rng.uniform(low, high + 1.0, size=self.size))
+        return rng.uniform(low, high, size=self.size)
+
+
+class Variations:
+    """The factors of one world, and which values it has at present.
+
+    Args:
+        owner: id of the task, for messages.
+        declare: gives the factors, each with another name; called when they are first needed.
+    """
+
+    def __init__(self, owner: str, declare: Callable[[], Sequence[Factor]]) -> None:
+        self._owner, self._declare = owner, declare
+        self._known_names: tuple[str, ...] | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """Says that the world was made anew, without any variation: its factors are declared and applied again."""
+        self._declared: dict[str, Factor] | None = None
+        self._present: dict[str, Value] = {}
+
+    @property
+    def factors(self) -> tuple[Factor, ...]:
+        """All factors, in the order in which they were declared."""
+        return tuple(self._factors.values())
+
+    @property
+    def _factors(self) -> dict[str, Factor]:
+        if self._declared is None:
+            factors = self._declare()
+            self._declared = {factor.name: factor for factor in factors}
+            if len(self._declared) < len(factors):
+                raise VariationError(f"{self._owner}: two factors have a name, {[factor.name for factor in factors]}.")
+            self._known_names = tuple(self._declared)
+        return self._declared
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """The names, for which a world that is often made anew need not declare its factors each time."""
+        return tuple(self._factors) if self._known_names is None else self._known_names
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._factors
+
+    def __getitem__(self, name: str) -> Factor:
+        if name not in self._factors:
+            raise unknown_name(f"variation of {self._owner}", name, self._factors)
+        return self._factors[name]
+
+    def checked(self, request: Any) -> dict[str, str | Value]:
+        """Returns what ``options["variation"]`` asks for: by factor a level, or the numbers that were set.
+
+        Args:
+            request: None; a level for all factors; or by factor a level, numbers, or the name of a value.
+
+        Raises:
+            UnknownNameError: no such factor, level or name.
+            VariationError: numbers that a factor cannot have, or a level of a world without factors.
+        """
+        if request is None or isinstance(request, str):
+            level = request or "none"
+            if level not in LEVELS:
+                raise unknown_name("level of variation", level, LEVELS)
+            if level != "none" and not self._factors:
+                raise VariationError(f"{self._owner} has no factors of variation; leave the option out.")
+            return dict.fromkeys(self._factors, level) if level != "none" else {}
+        if not isinstance(request, Mapping):
+            raise VariationError(f"variation is one of {LEVELS} or a mapping of factors to values, got {request!r}.")
+        checked: dict[str, str | Value] = {}
+        for name, given in request.items():
+            factor = self[name]
+            checked[name] = given if isinstance(given, str) and given in LEVELS else factor.value(given)
+        return checked
+
+    def draw(self, checked: Mapping[str, str | Value], rng: np.random.Generator) -> dict[str, Value]:
+        """Returns the values by factor that differ by request from the default; ``rng`` stays as it is."""
+        if not checked:
+            return {}
+        entropy = int(copy.deepcopy(rng).integers(2**63))
+        values: dict[str, Value | None] = {
+            name: self._factors[name].draw(wanted, _stream(entropy, name)) if isinstance(wanted, str) else wanted
+            for name, wanted in checked.items()
+        }
+        return {name: value for name, value in values.items() if value is not None}
+
+    def layout(self, world: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Returns what is in ``world`` beside factors and the marks of events."""
+        return {name: value for name, value in world.items() if name not in (REVERSED, FROZEN, *self._names)}
+
+    def apply(self, world: Mapping[str, NDArray[Any]]) -> None:
+        """Gives each factor its value in ``world``, or its default if it is not there."""
+        wanted = {name: world[name] for name in self._names if name in world}
+        if not (wanted or self._present):
+            return
+        for name, factor in self._factors.items():
+            value = wanted.get(name, factor.default)
+            if not np.array_equal(value, self._present.get(name, factor.default)):
+                factor.apply(np.asarray(value, np.float64))
+        self._present = wanted
+
+
+def _stream(entropy: int, name: str) -> np.random.Generator:
+    return np.random.default_rng([entropy, int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")])
+
+
+def range_text(bounds: Range | None) -> str:
+    """Returns a range in short, as in ``0.4 ... 1.3``; one number where all are the same, and a dash where there is none."""
+    if bounds is None:
+        return "-"
+    low, high = (_text(np.atleast_1d(np.asarray(bound, np.float64))) for bound in bounds)
+    return low if low == high else f"{low} ... {high}"
+
+
+def _text(bound: NDArray[np.float64]) -> str:
+    values = [f"{value:.4g}" for value in bound.tolist()]
+    return values[0] if len(set(values)) == 1 else " ".join(values)

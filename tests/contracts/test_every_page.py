@@ -1,0 +1,53 @@
+"""The pages of the environments say what the code says."""
+
+from pathlib import Path
+
+import cv2
+import pytest
+
+import envs
+from envs.pages import index, page, page_name, picture
+
+FOLDER = Path(__file__).parents[2] / "docs" / "environments"
+TASKS = {page_name(task.id): task for task in envs.list_tasks() if task.id.startswith("jepabench/")}
+PAGES = sorted(path.stem for path in FOLDER.glob("*.md") if path.stem != "README")
+SECTIONS = [
+    "Action",
+    "Observation",
+    "Reward",
+    "Start",
+    "Success",
+    "Termination and truncation",
+    "Arguments",
+    "Versions",
+]
+MEND = "Run `python docs/environments/generate.py`."
+
+
+def test_every_maze_has_a_page():
+    assert {name for name, task in TASKS.items() if task.family == "maze"} <= set(PAGES), MEND
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_up_to_date(name):
+    assert name in TASKS, f"There is no task {name} any more. Delete its page."
+    written = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    assert written == page(TASKS[name].id, picture=f"{name}.png"), MEND
+    assert cv2.imread(str(FOLDER / f"{name}.png")).shape[0] == 160
+
+
+def test_the_list_of_pages_is_up_to_date():
+    assert (FOLDER / "README.md").read_text(encoding="utf-8") == index([TASKS[name].id for name in PAGES]), MEND
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_has_the_sections_in_their_order(name):
+    lines = (FOLDER / f"{name}.md").read_text(encoding="utf-8").splitlines()
+    found = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
+    assert [section for section in found if section in SECTIONS] == SECTIONS
+    assert lines[0] == f"# {name}" and f"| id | `{TASKS[name].id}` |" in lines
+
+
+def test_a_picture_that_cannot_be_written_is_an_error(tmp_path):
+    with pytest.raises(OSError, match="Cannot write"):
+        picture("jepabench/TwoRoom-v1", tmp_path / "nowhere" / "picture.png")
