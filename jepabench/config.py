@@ -53,6 +53,11 @@ def load_preset(group: str, name: str, overrides: Mapping[str, Any] | Sequence[s
     if isinstance(overrides, Mapping):
         preset = OmegaConf.create(_compose(f"{group}/{name}", ()))
         return _plain(OmegaConf.merge(preset, OmegaConf.create(dict(overrides))))
+    known = _compose(f"{group}/{name}", ())
+    for override in overrides:
+        section = override.partition("=")[0].partition(".")[0]
+        if section not in known:
+            raise unknown_name(f"key of {group.replace('_', ' ')} {name!r}", section, known)
     return _compose(f"{group}/{name}", overrides)
 
 
@@ -60,8 +65,11 @@ def _compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     group = name.partition("/")[0] if "/" in name else None
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            # A preset is composed alone, so its keys are moved up from the group's package.
-            composed = compose(name, overrides=[f"{group}.{item}" for item in overrides] if group else list(overrides))
+            # A preset is composed alone, so its keys are moved up from the group's package. It says only what differs from the
+            # defaults of the class that it is for, which refuses what it does not know: hence keys may be added.
+            composed = compose(
+                name, overrides=[f"++{group}.{item}" for item in overrides] if group else list(overrides)
+            )
     except (ConfigCompositionException, MissingConfigException, HydraException, OmegaConfBaseException) as error:
         raise ConfigError(_sentence(error, name, overrides)) from error
     return _plain(composed[group] if group else composed)

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,15 @@ class TrainConfig:
                 raise unknown_name(name, value, allowed)
         if self.num_steps < 1 or self.batch_size < 2:
             raise ValueError(f"num_steps >= 1 and batch_size >= 2, got {self.num_steps} and {self.batch_size}.")
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> TrainConfig:
+        """Returns the configuration with these settings; an unknown one is refused with the nearest that exists."""
+        known = [setting.name for setting in fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise unknown_name("training setting", name, known)
+        return cls(**settings)
 
     def learning_rate_at(self, step: int) -> float:
         """Returns the learning rate of gradient step ``step``, 0-based."""
@@ -209,7 +218,7 @@ def fit(
         The last look at the held-out episodes.
     """
     data, held_out = EpisodeDataset.open(dataset), EpisodeDataset.open(validation)
-    config = TrainConfig(**training)
+    config = TrainConfig.of(training)
     directory.mkdir(parents=True, exist_ok=True)
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # weight initialisation has no generator argument

@@ -137,8 +137,13 @@ def test_weights_that_do_not_fit_are_refused(saved, tmp_path):
 
 @pytest.mark.parametrize(
     ("training", "message"),
-    [({"precision": "float16"}, "float32"), ({"on_collapse": "rais"}, "raise"), ({"num_steps": 0}, "num_steps")],
+    [
+        ({"precision": "float16"}, "float32"),
+        ({"on_collapse": "rais"}, "raise"),
+        ({"num_steps": 0}, "num_steps"),
+        ({"num_step": 5}, "Did you mean 'num_steps'"),
+    ],
 )
 def test_a_wrong_training_setting_is_refused(training, message):
     with pytest.raises((KeyError, ValueError), match=message):
-        TrainConfig(**training)
+        TrainConfig.of(training)
