@@ -61,7 +61,7 @@ def test_overrides_reach_deep_into_a_preset():
 def test_an_override_may_add_what_the_preset_leaves_at_its_default():
     assert load_preset("world_model", "jepa", ["training.on_collapse=warn"])["training"]["on_collapse"] == "warn"
     with pytest.raises(KeyError, match="Did you mean 'training'"):
-        load_preset("world_model", "jepa", ["trainig.num_steps=3"])
+        load_preset("world_model", "jepa", ["train.num_steps=3"])
 
 
 @pytest.mark.parametrize(
