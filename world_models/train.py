@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -83,11 +83,22 @@ class TrainConfig:
         return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, self.num_steps - warm)))
 
 
+@runtime_checkable
+class AfterStep(Protocol):
+    """A model that does something of its own after each gradient step, such as moving an EMA target."""
+
+    def after_step(self, progress: float) -> None:
+        """Called after the optimiser's step; ``progress`` is the share of the training that is done, above 0 to 1."""
+        ...
+
+
 def train(
     model: nn.Module, sampler: WindowSampler, *, config: TrainConfig, seed: int, directory: Path,
     look: Callable[[], Diagnosis], progress: bool = True,
 ) -> float:  # fmt: skip
     """Trains a world model in place, resuming from ``directory/training.pt`` if a killed run left one.
+
+    Parameters that do not require gradients stay as they are, and a model that is an ``AfterStep`` is called after each step.
 
     Returns:
         Seconds of training, over all its parts.
@@ -96,7 +107,8 @@ def train(
         CollapseError: the latents collapsed, unless the config only warns.
         FloatingPointError: the loss is not finite.
     """
-    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
     state_path = directory / "training.pt"
     step, seconds = _resume(state_path, model, optimizer)
     writer = SummaryWriter(str(directory / "tensorboard"), purge_step=step)
@@ -144,6 +156,8 @@ def _train_step(
     total.backward()
     nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
     optimizer.step()
+    if isinstance(model, AfterStep):
+        model.after_step((step + 1) / config.num_steps)
     return {name: float(value.detach()) for name, value in terms.items()}
 
 

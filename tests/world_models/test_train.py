@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from world_models import train as train_module
-from world_models.checkpoint import CheckpointError, load_world_model
+from world_models.checkpoint import MODELS, CheckpointError, load_world_model
 from world_models.diagnostics import CollapseError, diagnose
+from world_models.jepa import JEPA, JEPAConfig
 from world_models.train import TrainConfig, fit
 
 MODEL = {
@@ -18,10 +19,12 @@ MODEL = {
 TRAINING = {"num_steps": 30, "batch_size": 32, "learning_rate": 3e-3, "diagnose_every": 100, "decoder_steps": 5}
 
 
-def fit_small(two_room, directory: Path, *, training: dict | None = None, model: dict | None = None, seed: int = 0):
+def fit_small(
+    two_room, directory: Path, *, training: dict | None = None, model: dict | None = None, seed: int = 0, kind="jepa"
+):
     data, held_out = two_room
     return fit(
-        dataset=data.path, validation=held_out.path, directory=directory, seed=seed, kind="jepa",
+        dataset=data.path, validation=held_out.path, directory=directory, seed=seed, kind=kind,
         model={**MODEL, **(model or {})}, training={**TRAINING, **(training or {})}, progress=False,
     )  # fmt: skip
 
@@ -75,6 +78,32 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(two_room, tmp_
     assert taken == [7, 8, 9, 10, 11]
     whole, parts = weights(tmp_path / "whole"), weights(tmp_path / "parts")
     assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+class Averaged(JEPA):
+    """Keeps a copy of its encoder's last bias, an average of which follows it after each step."""
+
+    def __init__(self, config: JEPAConfig) -> None:
+        super().__init__(config)
+        self.register_buffer("average", torch.zeros(config.latent_dim))
+        self.seen: list[float] = []
+        self.inverse[0].requires_grad_(False)
+
+    def after_step(self, progress: float) -> None:
+        self.seen.append(progress)
+        self.average = self.encoder.head[-1].bias.detach().clone()
+
+
+def test_a_model_is_called_after_each_step_and_what_needs_no_gradient_stays(two_room, tmp_path, monkeypatch):
+    built: list[Averaged] = []
+    monkeypatch.setitem(MODELS, "averaged", (lambda config: built.append(Averaged(config)) or built[-1], JEPAConfig))
+    torch.manual_seed(0)
+    before = Averaged(JEPAConfig(**MODEL, action_size=2)).inverse[0].weight.clone()
+    fit_small(two_room, tmp_path / "m", training={"num_steps": 4}, kind="averaged")
+    assert built[0].seen == [0.25, 0.5, 0.75, 1.0]
+    loaded = load_world_model(tmp_path / "m").model
+    torch.testing.assert_close(loaded.average, loaded.encoder.head[-1].bias)
+    assert torch.equal(loaded.inverse[0].weight, before)
 
 
 def test_a_model_without_anything_against_collapse_fails_loudly(two_room, tmp_path):
