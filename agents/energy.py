@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from envs.registry import unknown_name
+from world_models.base import Context, WorldModel
 
 DISTANCES = ("l2", "l1", "cosine")
 WHEN = ("terminal", "running", "last_k")
@@ -34,6 +35,15 @@ class EnergyTerm(Protocol):
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
         """Returns costs [B, S] of latents [B, S, H, *latent] (entry h after action h), goal [B, *latent], actions [B, S, H, A]."""
+        ...
+
+
+@runtime_checkable
+class ModelTerm(EnergyTerm, Protocol):
+    """A term that asks the model more than the imagined latents tell, such as how sure it is. Before each plan it is bound."""
+
+    def bind(self, model: WorldModel, context: Context) -> EnergyTerm:
+        """Returns the term for plans that start from ``context``, with the same name and weight."""
         ...
 
 
@@ -150,6 +160,12 @@ class Energy:
         if not names or len(set(names)) < len(names):
             raise ValueError(f"An energy has at least one term, and names are unique, got {names}. Give each a name=.")
         self.terms = tuple(terms)
+
+    def bind(self, model: WorldModel, context: Context) -> Energy:
+        """Returns the energy for plans that start from ``context``: its terms that ask the model can do so."""
+        if not any(isinstance(term, ModelTerm) for term in self.terms):
+            return self
+        return Energy(terms=[term.bind(model, context) if isinstance(term, ModelTerm) else term for term in self.terms])
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
         """Returns costs [B, S], lower is better, NaN as +inf.

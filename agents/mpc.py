@@ -140,8 +140,10 @@ class MPCAgent:
         context = self._context(episodes)
         goal = torch.stack([latent for episode in episodes if (latent := self._goals[episode]) is not None])
 
+        energy = self.energy.bind(self.model, context)
+
         def cost(actions: Tensor) -> Tensor:
-            return self.energy(rollout(self.model, context, actions), goal, actions)
+            return energy(rollout(self.model, context, actions), goal, actions)
 
         plan = self._control.plan(episodes, cost)
         if any(self._recorded[episode] for episode in episodes):

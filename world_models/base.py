@@ -64,6 +64,15 @@ class WorldModel(Protocol):
         ...
 
 
+@runtime_checkable
+class OwnRollout(Protocol):
+    """A world model that imagines in a way of its own: with a memory that is carried along, say. ``rollout`` leaves it to it."""
+
+    def imagine(self, context: Context, actions: Tensor) -> Tensor:
+        """Imagines the futures of candidate plans; arguments and result as those of ``rollout``."""
+        ...
+
+
 def rollout(model: WorldModel, context: Context, actions: Tensor) -> Tensor:
     """Imagines the futures of candidate plans.
 
@@ -75,6 +84,8 @@ def rollout(model: WorldModel, context: Context, actions: Tensor) -> Tensor:
     Returns:
         Predicted latents [B, S, H, *latent]: entry h is the latent after action h. Differentiable in ``actions``.
     """
+    if isinstance(model, OwnRollout):
+        return model.imagine(context, actions)
     num_problems, num_samples, horizon, action_size = actions.shape
     known = context.latents.shape[1]
     latent_shape = context.latents.shape[2:]

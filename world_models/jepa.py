@@ -77,12 +77,7 @@ class JEPA(nn.Module):
         if config.encoder != "state":
             options["latent_dim"] = config.latent_dim
         self.encoder = make_encoder(config.encoder, options)
-        self.predictor = make_predictor(
-            config.predictor,
-            {"history": config.history, **config.predictor_options},
-            latent_dim=config.latent_dim,
-            action_size=config.action_size,
-        )
+        self.predictor = self._make_predictor()
         self.inverse: nn.Module | None = None
         if "inverse_dynamics" in config.terms:
             self.inverse = nn.Sequential(
@@ -104,19 +99,34 @@ class JEPA(nn.Module):
             frames = augment_shift(frames, padding=self.config.shift, generator=generator)
         windows, steps = frames.shape[:2]
         latents = self.encode(frames.flatten(0, 1)).view(windows, steps, -1)  # [B, T, D]
-        known = self.config.history
-        context = Context(latents[:, :known], batch.actions[:, : known - 1])
-        imagined = rollout(self, context, batch.actions[:, None, known - 1 :])[:, 0]
-        terms = {
-            "prediction": objectives.prediction_error(
-                imagined, latents[:, known:], stop_gradient=self.config.stop_gradient
-            )
-        }
+        terms = self._prediction_terms(latents, batch, generator)
         for name, options in self.config.terms.items():
             options = dict(options)
             weight = options.pop("weight")
             terms[name] = weight * self._term(name, options, latents, batch, generator)
         return terms
+
+    # -- what relatives with another kind of prediction replace ------------------------------------------------
+
+    def _make_predictor(self) -> nn.Module:
+        config = self.config
+        return make_predictor(
+            config.predictor,
+            {"history": config.history, **config.predictor_options},
+            latent_dim=config.latent_dim,
+            action_size=config.action_size,
+        )
+
+    def _prediction_terms(
+        self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Returns the terms that say how well the latents [B, T, D] of a batch are predicted; weights included."""
+        del generator
+        known = self.config.history
+        context = Context(latents[:, :known], batch.actions[:, : known - 1])
+        imagined = rollout(self, context, batch.actions[:, None, known - 1 :])[:, 0]
+        error = objectives.prediction_error(imagined, latents[:, known:], stop_gradient=self.config.stop_gradient)
+        return {"prediction": error}
 
     def _term(
         self, name: str, options: dict[str, Any], latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
