@@ -116,9 +116,11 @@ def _prediction(
     )
     batch = sampler.sample(num_windows, rng)
     frames = batch.observations[model.observation_key]
-    latents = model.encode(frames.flatten(0, 1)).view(*frames.shape[:2], -1)
+    latents = model.encode(frames.flatten(0, 1))
+    latents = latents.view(*frames.shape[:2], *latents.shape[1:])
     context = Context(latents[:, :known], batch.actions[:, : known - 1])
     imagined = rollout(model, context, batch.actions[:, None, known - 1 :])[:, 0]
+    imagined, latents = imagined.flatten(2), latents.flatten(2)  # patch latents [P, D] as one vector
     error = (imagined - latents[:, known:]).square().mean((0, 2))
     copied = (latents[:, known - 1 : known] - latents[:, known:]).square().mean((0, 2))
     velocity = latents[:, 1:] - latents[:, :-1]

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
+
+from world_models.probes import fit_linear, score
 
 
 class Decoder(nn.Module):
@@ -63,13 +64,5 @@ def ridge_probe_r2(
     Returns:
         1 is perfect, 0 is the mean, below 0 worse than that; NaN where the quantity does not vary.
     """
-    latents, quantities = (part.double() for part in train)
-    mean, scale = latents.mean(0), latents.std(0) + 1e-8
-    features = functional.pad((latents - mean) / scale, (0, 1), value=1.0)
-    gram = features.T @ features + regularisation * len(features) * torch.eye(features.shape[1], dtype=torch.float64)
-    weights = torch.linalg.solve(gram, features.T @ quantities)
-    predicted = functional.pad((test[0].double() - mean) / scale, (0, 1), value=1.0) @ weights
-    truth = test[1].double()
-    residual, total = (truth - predicted).square().sum(0), (truth - truth.mean(0)).square().sum(0)
-    r2 = 1.0 - residual / total
-    return torch.where(total > 1e-9 * len(truth), r2, torch.nan).numpy()
+    probe = fit_linear(train[0], train[1], regularisation=regularisation)
+    return score(probe(test[0]), test[1]).r2
