@@ -21,9 +21,14 @@ def _normalised(frames: Tensor) -> Tensor:
     return frames.permute(0, 3, 1, 2).to(dtype).mul_(2 / 255).sub_(1.0)
 
 
-def _head(inputs: int, hidden: int, latent_dim: int) -> nn.Sequential:
+NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+
+
+def _head(inputs: int, hidden: int, latent_dim: int, norm: str = "layer") -> nn.Sequential:
     # No normalisation after the last layer: LayerNorm there keeps SIGReg from reaching N(0, I).
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.LayerNorm(hidden), nn.GELU(), nn.Linear(hidden, latent_dim))
+    if norm not in NORMS:
+        raise unknown_name("head_norm", norm, NORMS)
+    return nn.Sequential(nn.Linear(inputs, hidden), NORMS[norm](hidden), nn.GELU(), nn.Linear(hidden, latent_dim))
 
 
 class ConvEncoder(nn.Module):
@@ -60,11 +65,14 @@ class KeypointEncoder(nn.Module):
         width: channels of the feature layers.
         num_keypoints: maps, each giving x, y in [-1, 1] and a strength.
         num_layers: 3x3 convolutions after the patch stem.
+        hidden: width of the MLP.
+        head_norm: normalisation inside the MLP: "layer", or "batch" as LeWM has it before SIGReg.
     """
 
     def __init__(
-        self, *, latent_dim: int = 32, width: int = 32, num_keypoints: int = 32, num_layers: int = 2, hidden: int = 256
-    ) -> None:
+        self, *, latent_dim: int = 32, width: int = 32, num_keypoints: int = 32, num_layers: int = 2, hidden: int = 256,
+        head_norm: str = "layer",
+    ) -> None:  # fmt: skip
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=4)]
         for layer in range(num_layers):
@@ -72,7 +80,7 @@ class KeypointEncoder(nn.Module):
         self.features = nn.Sequential(*layers)
         # Untrained maps are flat and all keypoints sit near the centre: without this the first hundred steps see nothing.
         self.standardise = nn.BatchNorm1d(3 * num_keypoints)
-        self.head = _head(3 * num_keypoints, hidden, latent_dim)
+        self.head = _head(3 * num_keypoints, hidden, latent_dim, head_norm)
 
     def keypoints(self, frames: Tensor) -> Tensor:
         """Returns x, y (right and down, [-1, 1]) and strength of each map, [N, num_keypoints, 3]."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from envs.registry import unknown_name
 from world_models import objectives
@@ -14,7 +18,7 @@ from world_models.base import Context, TrajectoryBatch, rollout
 from world_models.encoders import augment_shift, make_encoder
 from world_models.predictors import make_predictor
 
-TERMS = (*objectives.LATENT_TERMS, "inverse_dynamics")
+TERMS = (*objectives.LATENT_TERMS, *objectives.PAIR_TERMS, "inverse_dynamics")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,10 +28,14 @@ class JEPAConfig:
     Attributes:
         encoder, encoder_options: name in ``encoders.ENCODERS`` and its arguments.
         predictor, predictor_options: name in ``predictors.PREDICTORS`` and its arguments.
-        latent_dim: D.
+        latent_dim: D; of each position where the encoder keeps several.
         action_size: A of a model step.
         history: K frames of context.
         rollout_steps: imagined steps that the prediction loss covers.
+        stop_gradient: the prediction loss does not pull the latents that are predicted.
+        momentum: above 0, those come from a moving average of the encoder (BYOL, V-JEPA) that keeps this share a step at first,
+            and all of itself at the end of training; implies ``stop_gradient``.
+        sphere: latents and predictions are put on the sphere of radius sqrt(D), for terms that do not see lengths.
         terms: term name to its options, of which ``weight`` is one.
         observation_key: what is encoded: "pixels" or "observation" (state twin).
         shift: random-shift augmentation in pixels, 0 for none.
@@ -42,6 +50,8 @@ class JEPAConfig:
     history: int = 2
     rollout_steps: int = 3
     stop_gradient: bool = False
+    momentum: float = 0.0
+    sphere: bool = False
     terms: dict[str, dict[str, Any]] = field(default_factory=dict)
     observation_key: str = "pixels"
     shift: int = 0
@@ -52,6 +62,8 @@ class JEPAConfig:
                 raise unknown_name("term", name, TERMS)
             if "weight" not in options:
                 raise ValueError(f"Term {name!r} has no weight. Write {{{name}: {{weight: 1.0}}}}.")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum is at least 0 (no moving average) and below 1, got {self.momentum}.")
         if self.history < 1 or self.rollout_steps < 1:
             raise ValueError(f"history and rollout_steps are 1 or more, got {self.history} and {self.rollout_steps}.")
 
@@ -77,6 +89,7 @@ class JEPA(nn.Module):
         if config.encoder != "state":
             options["latent_dim"] = config.latent_dim
         self.encoder = make_encoder(config.encoder, options)
+        self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False) if config.momentum else None
         self.predictor = self._make_predictor()
         self.inverse: nn.Module | None = None
         if "inverse_dynamics" in config.terms:
@@ -86,25 +99,39 @@ class JEPA(nn.Module):
 
     def encode(self, observation: Tensor) -> Tensor:
         """Encodes single observations [N, ...] into latents [N, D]."""
-        return self.encoder(observation)
+        return self._placed(self.encoder(observation))
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Predicts the next latent [N, D] from latents [N, k, D] and actions [N, k, A], k <= K."""
-        return self.predictor(latents, actions)
+        return self._placed(self.predictor(latents, actions))
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Returns the weighted terms: ``prediction`` over ``rollout_steps`` imagined steps, then those of the config."""
         frames = batch.observations[self.observation_key]
         if self.config.shift:
             frames = augment_shift(frames, padding=self.config.shift, generator=generator)
-        windows, steps = frames.shape[:2]
-        latents = self.encode(frames.flatten(0, 1)).view(windows, steps, -1)  # [B, T, D]
+            batch = dataclasses.replace(batch, observations={self.observation_key: frames})
+        latents = self.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])  # [B, T, D]
         terms = self._prediction_terms(latents, batch, generator)
         for name, options in self.config.terms.items():
-            options = dict(options)
-            weight = options.pop("weight")
-            terms[name] = weight * self._term(name, options, latents, batch, generator)
+            if name not in objectives.PAIR_TERMS:
+                options = dict(options)
+                weight = options.pop("weight")
+                terms[name] = weight * self._term(name, options, latents, batch, generator)
         return terms
+
+    @torch.no_grad()
+    def after_step(self, progress: float) -> None:
+        """Moves the target encoder a little towards the encoder; the training loop calls this after each optimiser step.
+
+        Args:
+            progress: share of the training that is done, 0 to 1; the moving average stands still at 1 (BYOL's cosine schedule).
+        """
+        if self.target_encoder is None:
+            return
+        share = (1 - self.config.momentum) * 0.5 * (1 + math.cos(math.pi * progress))
+        for slow, fast in zip(self.target_encoder.parameters(), self.encoder.parameters(), strict=True):
+            slow.lerp_(fast, share)
 
     # -- what relatives with another kind of prediction replace ------------------------------------------------
 
@@ -125,8 +152,26 @@ class JEPA(nn.Module):
         known = self.config.history
         context = Context(latents[:, :known], batch.actions[:, : known - 1])
         imagined = rollout(self, context, batch.actions[:, None, known - 1 :])[:, 0]
-        error = objectives.prediction_error(imagined, latents[:, known:], stop_gradient=self.config.stop_gradient)
-        return {"prediction": error}
+        target = self._targets(latents, batch)[:, known:]
+        terms = {"prediction": objectives.prediction_error(imagined, target)}
+        for name in self.config.terms.keys() & objectives.PAIR_TERMS.keys():
+            options = dict(self.config.terms[name])
+            weight = options.pop("weight")
+            terms[name] = weight * objectives.PAIR_TERMS[name](imagined, target, **options)
+        return terms
+
+    def _targets(self, latents: Tensor, batch: TrajectoryBatch) -> Tensor:
+        """Returns what predictions should meet, [B, T, D]: the latents themselves unless the config says otherwise."""
+        if self.target_encoder is None:
+            return latents.detach() if self.config.stop_gradient else latents
+        frames = batch.observations[self.observation_key]
+        with torch.no_grad():
+            return self._placed(self.target_encoder(frames.flatten(0, 1))).unflatten(0, frames.shape[:2])
+
+    def _placed(self, latents: Tensor) -> Tensor:
+        if not self.config.sphere:
+            return latents
+        return math.sqrt(latents.shape[-1]) * functional.normalize(latents, dim=-1)
 
     def _term(
         self, name: str, options: dict[str, Any], latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator

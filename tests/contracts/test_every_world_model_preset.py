@@ -1,0 +1,36 @@
+"""Every world model preset can be built and trained: a step on random frames pushes on every weight that is trained."""
+
+import pytest
+import torch
+
+from jepabench.config import load_preset, options
+from world_models.base import TrajectoryBatch, WorldModel
+from world_models.checkpoint import build_model
+from world_models.train import TrainConfig
+
+OF_STATE = {"encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4, "observation_key": "observation"}
+
+
+@pytest.mark.parametrize("name", options("world_model"))
+def test_a_preset_takes_a_training_step(name: str):
+    preset = load_preset("world_model", name)
+    assert preset["description"]
+    TrainConfig.of(preset["training"])
+    model_options = {**preset["model"], "action_size": 2}
+    if model_options.get("encoder") == "state":
+        model_options |= OF_STATE
+    torch.manual_seed(0)
+    model = build_model(preset["kind"], model_options)
+    assert isinstance(model, WorldModel)
+    generator = torch.Generator().manual_seed(0)
+    size = (4, model.window)
+    frames = {
+        "pixels": torch.randint(0, 256, (*size, 64, 64, 3), generator=generator, dtype=torch.uint8),
+        "observation": torch.randn(*size, 4, generator=generator),
+    }[model.observation_key]
+    actions = torch.randn(4, model.window - 1, 2, generator=generator)
+    batch = TrajectoryBatch({model.observation_key: frames}, actions, torch.zeros(*size, 4))
+    terms = model.losses(batch, generator)
+    assert all(torch.isfinite(term) and term.ndim == 0 for term in terms.values())
+    sum(terms.values()).backward()
+    assert not [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]

@@ -1,0 +1,64 @@
+"""Where the targets of a JEPA come from, and where its latents lie."""
+
+import pytest
+import torch
+
+from world_models.base import TrajectoryBatch
+from world_models.jepa import JEPA, JEPAConfig
+
+
+def make(**options) -> JEPA:
+    torch.manual_seed(0)
+    small = {"width": 8, "num_keypoints": 6, "hidden": 16}
+    return JEPA(JEPAConfig(encoder_options=small, latent_dim=8, action_size=2, rollout_steps=2, **options))
+
+
+def batch() -> TrajectoryBatch:
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(0, 256, (6, 4, 64, 64, 3), generator=generator, dtype=torch.uint8)
+    return TrajectoryBatch({"pixels": frames}, torch.randn(6, 3, 2, generator=generator), torch.zeros(6, 4, 1))
+
+
+def encoder_gradient(model: JEPA) -> torch.Tensor:
+    model.losses(batch(), torch.Generator())["prediction"].backward()
+    return torch.cat([p.grad.flatten() for p in model.encoder.parameters()])
+
+
+def test_a_stopped_gradient_changes_the_encoders_gradient_but_not_the_loss():
+    free, stopped = make(), make(stop_gradient=True)
+    losses = [model.losses(batch(), torch.Generator())["prediction"] for model in (free, stopped)]
+    torch.testing.assert_close(*losses)
+    assert not torch.allclose(encoder_gradient(free), encoder_gradient(stopped))
+
+
+def test_a_moving_average_starts_as_the_encoder_and_follows_it_ever_more_slowly():
+    model, stopped = make(momentum=0.9), make(stop_gradient=True)
+    torch.testing.assert_close(encoder_gradient(model), encoder_gradient(stopped))  # still the same weights
+    before = model.target_encoder.head[0].weight.clone()
+    with torch.no_grad():
+        model.encoder.head[0].weight += 1.0
+    model.after_step(0.5)  # half way, the cosine schedule moves it by (1 - 0.9) / 2
+    torch.testing.assert_close(model.target_encoder.head[0].weight, before + 0.05)
+    model.after_step(1.0)
+    torch.testing.assert_close(model.target_encoder.head[0].weight, before + 0.05)
+
+
+def test_a_moving_average_is_saved_but_not_trained():
+    model = make(momentum=0.9)
+    encoder_gradient(model)
+    assert all(p.grad is None for p in model.target_encoder.parameters())
+    assert any(name.startswith("target_encoder.") for name in model.state_dict())
+
+
+def test_on_the_sphere_latents_and_predictions_have_unit_mean_square():
+    model = make(sphere=True)
+    latents = model.encode(batch().observations["pixels"][:, 0])
+    predicted = model.predict(latents[:, None], torch.zeros(6, 1, 2))
+    for points in (latents, predicted):
+        torch.testing.assert_close(points.square().mean(1), torch.ones(6))
+
+
+@pytest.mark.parametrize("momentum", [1.0, -0.1])
+def test_an_impossible_momentum_is_refused(momentum: float):
+    with pytest.raises(ValueError, match="momentum"):
+        make(momentum=momentum)
