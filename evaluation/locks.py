@@ -23,6 +23,7 @@ from types import TracebackType
 from filelock import FileLock, Timeout
 
 _POLL_SECONDS = 0.2
+_ORPHAN_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -74,9 +75,11 @@ class StageLock:
         self._heart = threading.Thread(target=self._beat, name=f"heartbeat of {directory}", daemon=True)
 
     def __enter__(self) -> StageLock:
-        give_up, told = time.monotonic() + self.wait, False
+        began, told = time.monotonic(), False
         while not self._acquired():
-            if time.monotonic() >= give_up:
+            # A child that was being forked as its parent died holds a copy of the lock until it comes to close it.
+            patience = max(self.wait, _ORPHAN_SECONDS) if self._holder_is_dead() else self.wait
+            if time.monotonic() - began >= patience:
                 raise StageBusyError(
                     f"{self.directory} is being worked on by {self._holder()}. Wait for it, or stop it."
                 )
@@ -144,6 +147,10 @@ class StageLock:
         owner = _read_owner(self._path)
         return f"process {owner.pid} on {owner.host} since {owner.since}" if owner else "another process"
 
+    def _holder_is_dead(self) -> bool:
+        owner = _read_owner(self._path)
+        return owner is not None and owner.boot == self.owner.boot and not _is_alive(owner.pid)
+
     def _beat(self) -> None:
         while not self._ended.wait(self.stale_after / 4) and self._is_ours():
             with suppress(OSError):  # a hiccup of a network file system; confirm() has the last word
@@ -155,6 +162,16 @@ def _read_owner(path: Path) -> Owner | None:
         return Owner(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
 
 
 def _boot_id() -> str:

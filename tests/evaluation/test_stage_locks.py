@@ -116,3 +116,26 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
         pass
     with StageLock(tmp_path):
         pass
+
+
+def test_a_child_that_outlives_its_parent_with_a_copy_of_the_lock_is_waited_for(tmp_path):
+    """Between fork and exec a child holds a copy of its parent's lock; the parent may die in that moment."""
+    script = """
+        import os, subprocess
+
+        def work(directory):
+            # A child that keeps the lock's open file until its standard input ends.
+            files = {os.path.realpath(f"/proc/self/fd/{name}"): int(name) for name in os.listdir("/proc/self/fd")}
+            subprocess.Popen(["cat"], pass_fds=[files[str(directory.parent / ".lock")]])
+            print("working", flush=True)
+            os.kill(os.getpid(), 9)
+
+        run_stage(Path(sys.argv[1]), {"seed": 0}, work)
+    """
+    worker = start(script, tmp_path)
+    assert worker.stdout.readline() == "working\n"
+    worker.wait()
+    threading.Timer(0.5, worker.stdin.close).start()
+    assert run_stage(tmp_path, CONFIG, write_result, wait=0)
+    worker.stdout.close()
+    worker.stderr.close()
