@@ -6,7 +6,7 @@ a new one (a guardrail, an uncertainty penalty, a learned distance) is one small
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -118,6 +118,45 @@ class GoalDistance:
         difference = latents - goal
         apart = difference.square() if self.kind == "l2" else difference.abs()
         return apart.flatten(3).mean(3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedDistance:
+    """A trained distance of the imagined latents to the goal's, averaged over steps as in ``GoalDistance``.
+
+    Attributes:
+        head: latents [..., D] and goals [..., D], which broadcast, to distances [...]; ``agents.learned_distance`` trains
+            one, loads it, and puts it in.
+        when, running_weight, k: see ``GoalDistance``.
+        name, weight: see ``EnergyTerm``.
+    """
+
+    head: Callable[[Tensor, Tensor], Tensor] | None = None
+    when: str = "running"
+    running_weight: float = 0.25
+    k: int = 3
+    name: str = "learned"
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        GoalDistance(when=self.when, running_weight=self.running_weight, k=self.k)  # refuses bad values, in its words
+
+    def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
+        """Returns costs [B, S].
+
+        Raises:
+            ValueError: no head was put in.
+        """
+        del actions
+        if self.head is None:
+            raise ValueError(
+                f"The energy term {self.name!r} has no trained head. Build the agent with "
+                "agents.learned_distance.build_mpc_by_distance, or give it one: LearnedDistance(head=...)."
+            )
+        weights = step_weights(latents.shape[2], when=self.when, running_weight=self.running_weight, k=self.k)
+        first = int(weights.argmax()) if self.when != "running" else 0
+        distance = self.head(latents[:, :, first:].flatten(3), goal[:, None, None].flatten(3))
+        return (distance * weights[first:].to(distance)).sum(2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,147 @@
+"""Training a learned distance on the frozen latents of a world model, keeping it on disk, and planning with it.
+
+A trained head is a folder: ``distance.safetensors`` and ``training.json``, which says of which task, model and data it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from agents.encoding import Features
+from agents.energy import Energy, LearnedDistance
+from agents.model_free.offline import HindsightPairs
+from agents.model_free.run_folder import close_run, open_run, read_run
+from agents.mpc import MPCAgent, build_mpc
+from agents.planners.base import Planner
+from envs.episodes import EpisodeDataset
+from envs.registry import get_task
+from world_models.batches import step_generators
+from world_models.checkpoint import load_world_model
+from world_models.distances import DistanceConfig, DistanceHead, Pairs, make_head
+
+ALGORITHM = "learned_distance"
+_WEIGHTS = "distance.safetensors"
+
+
+def train(
+    *, task_id: str, dataset: Path, world_model: Path, directory: Path, seed: int, progress: bool = True, **config: Any
+) -> None:
+    """Trains a head on the latents of ``world_model`` over a dataset; ``config`` is that of ``DistanceConfig``.
+
+    Batches are a function of (seed, step). Training takes a minute, so a killed one begins anew.
+
+    Raises:
+        ValueError: the dataset is of another task, or ``directory`` holds another run.
+        UnknownNameError: an unknown setting or kind.
+    """
+    settings = DistanceConfig.of(config)
+    data, directory = open_dataset(dataset, task_id), Path(directory)
+    run = {
+        "algorithm": ALGORITHM, "task_id": get_task(task_id).id, "seed": seed, "config": asdict(settings),
+        "world_model": fingerprint(world_model), "dataset_fingerprint": data.manifest.fingerprint,
+    }  # fmt: skip
+    if open_run(directory, run):
+        return
+    latents, _ = Features(load_world_model(Path(world_model), task_id=task_id).model).tables(data)
+    began = time.monotonic()
+    head = fit_head(latents.float(), data, settings, seed=seed, progress=progress)
+    save_file(head.state_dict(), directory / "distance.partial")
+    (directory / "distance.partial").replace(directory / _WEIGHTS)
+    cost = {
+        "latent_size": latents.shape[1], "train_seconds": time.monotonic() - began,
+        "transitions": int(data.lengths.sum()) * get_task(task_id).action_block,
+        "parameters": sum(parameter.numel() for parameter in head.parameters()),
+    }  # fmt: skip
+    close_run(directory, run, cost)
+
+
+def fit_head(
+    latents: Tensor, data: EpisodeDataset, config: DistanceConfig, *, seed: int, progress: bool = True
+) -> DistanceHead:
+    """Returns a head trained on the latents [N, D] of all N frames of a dataset."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # weight initialisation has no generator argument
+        head = make_head(latents.shape[1], config)
+    head.fit_scale(latents)
+    sampler = HindsightPairs(data, max_steps=config.max_steps)
+    optimizer = torch.optim.Adam([p for p in head.parameters() if p.requires_grad], lr=config.learning_rate)
+    for step in tqdm(range(config.num_steps), desc=config.kind, unit="step", disable=not progress, leave=False):
+        rng, _ = step_generators(seed, step)
+        now, later, apart = sampler.sample(config.batch_size, rng)
+        other = torch.from_numpy(rng.integers(len(latents), size=config.batch_size))
+        pairs = Pairs(latents[now], latents[now + 1], latents[later], apart.float(), latents[other])
+        loss = head.loss(pairs)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"The loss of the distance is not finite at step {step}: lower its learning_rate.")
+        optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - step / config.num_steps)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        head.after_step()
+    return head.eval().requires_grad_(False)
+
+
+def load_distance(directory: Path, *, task_id: str, world_model: Path) -> DistanceHead:
+    """Returns the head that ``train`` left in ``directory``.
+
+    Raises:
+        ValueError: it is not finished, damaged, or of another task or world model.
+    """
+    content = read_run(
+        directory, algorithm=ALGORITHM, task_id=get_task(task_id).id, world_model=fingerprint(world_model)
+    )
+    head = make_head(content["latent_size"], DistanceConfig(**content["config"]))
+    try:
+        head.load_state_dict(load_file(Path(directory) / _WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ValueError(
+            f"The distance in {directory} can not be read ({error}). Delete it and train again."
+        ) from error
+    return head.eval().requires_grad_(False)
+
+
+def build_mpc_by_distance(
+    *, task_id: str, world_model: Path, policy: Path, planner: Planner, energy: Energy, **settings: Any
+) -> MPCAgent:
+    """Returns an agent as ``build_mpc`` does, with the head in the folder ``policy`` in every ``LearnedDistance``."""
+    head = load_distance(policy, task_id=task_id, world_model=world_model)
+    return build_mpc(
+        task_id=task_id, world_model=world_model, planner=planner, energy=with_head(energy, head), **settings
+    )
+
+
+def with_head(energy: Energy, head: DistanceHead) -> Energy:
+    """Returns the energy with ``head`` in each ``LearnedDistance`` that has none."""
+    terms = [
+        dataclasses.replace(term, head=head) if isinstance(term, LearnedDistance) and term.head is None else term
+        for term in energy.terms
+    ]
+    return Energy(terms=terms)
+
+
+def open_dataset(path: Path, task_id: str) -> EpisodeDataset:
+    """Opens a dataset of a task.
+
+    Raises:
+        ValueError: it is of another task.
+    """
+    data = EpisodeDataset.open(Path(path))
+    if data.manifest.task_id != get_task(task_id).id:
+        raise ValueError(f"The dataset {path} is of {data.manifest.task_id!r}, not of {task_id!r}. Collect one.")
+    return data
+
+
+def fingerprint(world_model: Path) -> str:
+    """Returns a hash of the weights of a saved world model: what was learned on its latents fits no others."""
+    return hashlib.sha256((Path(world_model) / "weights.safetensors").read_bytes()).hexdigest()[:16]

@@ -1,0 +1,155 @@
+"""Training a distance on a world whose shortest ways are known: a ring with a gap, whose two ends look alike."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from agents.energy import ActionEffort, Energy, GoalDistance, LearnedDistance
+from agents.learned_distance import build_mpc_by_distance, fit_head, load_distance, train, with_head
+from agents.planners.cem import CEMPlanner
+from envs.collect import collect
+from envs.episodes import Episode, write_dataset
+from world_models.batches import ActionScale
+from world_models.checkpoint import build_model, save_world_model
+from world_models.distances import HEADS, DistanceConfig
+
+TWO_ROOM = "jepabench/TwoRoom-v1"
+PLACES, GAP = 28, 2  # the ring has 30 places, of which 2 are a wall
+PLANNER = CEMPlanner(horizon=2, num_samples=8, num_elites=2, num_iterations=2)
+SHORT = {"num_steps": 3, "batch_size": 8, "width": 16}
+
+
+def on_the_ring(places):
+    angle = np.asarray(places) * 2 * np.pi / (PLACES + GAP)
+    return np.stack([np.cos(angle), np.sin(angle)], -1)
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory):
+    """Random walks of one place a step; returns the dataset and its latents, the points in the plane."""
+    rng, episodes = np.random.default_rng(0), []
+    for start in rng.integers(PLACES, size=150):
+        places = [start]
+        for step in rng.choice([-1, 1], size=12):
+            places.append(int(np.clip(places[-1] + step, 0, PLACES - 1)))
+        points = on_the_ring(places).astype(np.float32)
+        observations = dict.fromkeys(("observation", "achieved_goal", "desired_goal"), points)
+        flat = np.zeros(12, np.float32)
+        episodes.append(
+            Episode(
+                observations=observations, actions=flat[:, None], rewards=flat, violations=flat > 0,
+                terminated=False, truncated=True, task_id=TWO_ROOM, seed=0,
+            )
+        )  # fmt: skip
+    data = write_dataset(tmp_path_factory.mktemp("ring") / "data", episodes)
+    return data, torch.from_numpy(np.array(data.field("observation")))
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_a_head_knows_the_way_round(ring, kind):
+    data, latents = ring
+    settings = {"num_steps": 200, "width": 64, "batch_size": 128, "learning_rate": 3e-3}
+    head = fit_head(latents, data, DistanceConfig(kind=kind, discount=0.9, **settings), seed=0, progress=False)
+    start, end = np.meshgrid(np.arange(PLACES), np.arange(PLACES))
+    now, goal = (torch.from_numpy(on_the_ring(places)).float() for places in (start, end))
+    found, way = head(now, goal).numpy(), np.abs(start - end)
+    local = way <= 6
+    assert spearmanr(found[local], way[local]).statistic > 0.8
+    if kind == "quasimetric":  # the one that joins up the ways of different episodes
+        # The two ends are as near as the crow flies as places 3 steps apart, and 27 steps on foot.
+        assert found[0, -1] > 4 * found[10, 13] and found[-1, 0] > 4 * found[13, 10]
+        assert spearmanr(found.ravel(), way.ravel()).statistic > 0.95
+        steps = found[np.arange(PLACES - 1), np.arange(1, PLACES)]
+        assert 0.7 < steps.mean() < 1.5
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A dataset of a world and an untrained model of its state."""
+    home = tmp_path_factory.mktemp("distance")
+    collect(TWO_ROOM, home / "data", num_episodes=6, num_steps=6, pixels=None, num_workers=1, progress=False)
+    state = {"encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4}
+    for name in ("model", "other"):
+        model = build_model("jepa", state | {"observation_key": "observation", "action_size": 2})
+        scale = ActionScale(torch.zeros(2), torch.ones(2))
+        save_world_model(home / name, kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={})
+    return home
+
+
+def trained(folder, directory, **settings):
+    options = {"dataset": folder / "data", "world_model": folder / "model", "seed": 0, "progress": False}
+    train(task_id=TWO_ROOM, directory=directory, **options, **SHORT, **settings)
+    return directory
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_what_was_trained_comes_back_from_disk(folder, tmp_path, kind, specs, play):
+    path = trained(folder, tmp_path / "head", kind=kind)
+    again = trained(folder, tmp_path / "again", kind=kind)
+    heads = [load_distance(at, task_id=TWO_ROOM, world_model=folder / "model") for at in (path, again)]
+    now, goal = torch.randn(2, 10, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(heads[0](now, goal), heads[1](now, goal))
+    cost = json.loads((path / "training.json").read_text())
+    assert cost["transitions"] == 6 * 6 * 5 and cost["parameters"] > 0 and cost["train_seconds"] > 0
+    agent = build_mpc_by_distance(
+        task_id=TWO_ROOM, world_model=folder / "model", policy=path, planner=PLANNER,
+        energy=Energy(terms=[LearnedDistance(), GoalDistance(weight=0.1)]),
+    )  # fmt: skip
+    actions, _ = play(agent, specs[:1], num_steps=6)
+    assert np.isfinite(actions).all()
+
+
+def test_the_term_weighs_steps_as_the_goal_distance_does():
+    latents, goal = torch.randn(2, 3, 4, 5, 2), torch.randn(2, 5, 2)
+    for options in ({"when": "terminal"}, {"when": "last_k", "k": 2}, {"when": "running", "running_weight": 0.5}):
+
+        def mean_square(now, to):
+            return (now - to).square().mean(-1)
+
+        learned = LearnedDistance(head=mean_square, **options)(latents, goal, torch.zeros(2, 3, 4, 1))
+        torch.testing.assert_close(learned, GoalDistance(**options)(latents, goal, torch.zeros(2, 3, 4, 1)))
+
+
+def test_a_head_goes_into_every_learned_term_and_no_other():
+    def head(now, goal):
+        return (now - goal).abs().sum(-1)
+
+    own = LearnedDistance(name="own", head=lambda now, goal: now.sum(-1))
+    energy = with_head(Energy(terms=[LearnedDistance(), own, ActionEffort()]), head)
+    assert [getattr(term, "head", None) for term in energy.terms] == [head, own.head, None]
+
+
+def test_refuses_another_model_a_cut_file_and_an_unfinished_run(folder, tmp_path):
+    path = trained(folder, tmp_path / "head")
+    with pytest.raises(ValueError, match="world_model"):
+        load_distance(path, task_id=TWO_ROOM, world_model=folder / "other")
+    with pytest.raises(ValueError, match="task_id"):
+        load_distance(path, task_id="jepabench/PointMaze-UMaze-v1", world_model=folder / "model")
+    with pytest.raises(ValueError, match="holds a run with seed=0"):
+        train(
+            task_id=TWO_ROOM, dataset=folder / "data", world_model=folder / "model", directory=path, seed=1,
+            progress=False, **SHORT,
+        )  # fmt: skip
+    weights = path / "distance.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ValueError, match="Delete it and train again"):
+        load_distance(path, task_id=TWO_ROOM, world_model=folder / "model")
+    with pytest.raises(ValueError, match="did not finish"):
+        load_distance(tmp_path, task_id=TWO_ROOM, world_model=folder / "model")
+    with pytest.raises(ValueError, match="is of 'jepabench/TwoRoom-v1'"):
+        train(
+            task_id="jepabench/PointMaze-UMaze-v1", dataset=folder / "data", world_model=folder / "model",
+            directory=tmp_path / "new", seed=0,
+        )  # fmt: skip
+
+
+def test_a_term_without_a_head_says_what_to_do():
+    with pytest.raises(ValueError, match="build_mpc_by_distance"):
+        LearnedDistance()(torch.zeros(1, 1, 1, 2), torch.zeros(1, 2), torch.zeros(1, 1, 1, 1))
+    with pytest.raises(KeyError, match="running"):
+        LearnedDistance(when="runing")
+    assert dataclasses.replace(LearnedDistance(), weight=2.0).weight == 2.0

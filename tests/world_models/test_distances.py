@@ -1,0 +1,91 @@
+"""Learned distances: the form of the quasimetric, and what each loss wants, against brute force."""
+
+import pytest
+import torch
+
+from world_models.distances import HEADS, DistanceConfig, Pairs, expectile_loss, make_head
+
+GENERATOR = torch.Generator().manual_seed(0)
+
+
+def head_of(kind, **settings):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return make_head(4, DistanceConfig(kind=kind, width=32, **settings))
+
+
+def test_a_quasimetric_keeps_its_laws_whatever_the_weights():
+    head = head_of("quasimetric")
+    a, b, c = torch.randn(3, 200, 4, generator=GENERATOR)
+    assert (head(a, a).abs() < 1e-4).all()
+    assert (head(a, b) >= 0).all()
+    assert (head(a, c) <= head(a, b) + head(b, c) + 1e-4).all()
+    assert not torch.allclose(head(a, b), head(b, a), atol=1e-2)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_leading_axes_broadcast_and_gradients_reach_the_latents(kind):
+    head = head_of(kind)
+    now = torch.randn(2, 3, 5, 4, generator=GENERATOR, requires_grad=True)
+    goal = torch.randn(2, 1, 1, 4, generator=GENERATOR)
+    far = head(now, goal)
+    assert far.shape == (2, 3, 5) and (far >= 0).all()
+    far.sum().backward()
+    assert now.grad is not None and bool((now.grad != 0).any())
+    torch.testing.assert_close(far[1, 2, 3], head(now[1, 2, 3], goal[1, 0, 0]))
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_scale_of_the_latents_does_not_matter(kind):
+    plain, scaled = head_of(kind), head_of(kind)
+    latents, goal = torch.randn(2, 100, 4, generator=GENERATOR)
+    plain.fit_scale(latents)
+    scaled.fit_scale(1000 * latents + 5)
+    torch.testing.assert_close(plain(latents, goal), scaled(1000 * latents + 5, 1000 * goal + 5), rtol=1e-3, atol=1e-3)
+
+
+def test_an_expectile_is_below_the_mean_and_a_half_is_the_mean():
+    sample = torch.tensor([1.0, 2.0, 3.0, 10.0])
+    grid = torch.linspace(0, 10, 10_001)
+
+    def best(expectile):
+        return float(grid[torch.stack([expectile_loss(sample - guess, expectile) for guess in grid]).argmin()])
+
+    assert best(0.5) == pytest.approx(4.0, abs=0.01)
+    # The expectile's own equation: shares of the surplus and the shortfall balance.
+    low = best(0.1)
+    assert 0.1 * (sample - low).relu().sum() == pytest.approx(float(0.9 * (low - sample).relu().sum()), abs=0.05)
+
+
+def test_the_value_target_follows_slowly():
+    head = head_of("value")
+    before = [parameter.clone() for parameter in head.target.parameters()]
+    with torch.no_grad():
+        for parameter in head.network.parameters():
+            parameter += 1
+    head.after_step()
+    for old, new in zip(before, head.target.parameters(), strict=True):
+        torch.testing.assert_close(new, old + head.follow)
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_loss_is_a_finite_scalar(kind):
+    latents = torch.randn(4, 16, 4, generator=GENERATOR)
+    pairs = Pairs(latents[0], latents[1], latents[2], torch.arange(16.0) + 1, latents[3])
+    loss = head_of(kind).loss(pairs)
+    assert loss.shape == () and loss.isfinite()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"kind": "quasimetrik"}, "Did you mean 'quasimetric'"),
+        ({"width": 0}, "width is 1 or more, got 0"),
+        ({"expectile": 0.7}, "at most 0.5"),
+        ({"discount": 1.0}, "discount between 0 and 1"),
+        ({"max_step": 3}, "Did you mean 'max_steps'"),
+    ],
+)
+def test_refuses_what_means_nothing(settings, message):
+    with pytest.raises((ValueError, KeyError), match=message):
+        DistanceConfig.of(settings)

@@ -1,0 +1,285 @@
+"""Learned distances between frozen latents: how many model steps lie between here and there, as the data tells it.
+
+Two places may look alike and be far apart (the other side of a wall), so the squared difference of latents is a poor
+measure of the way between them. Each head here learns a better one from state-action-next-state data, without a reward.
+All give [N] of pairs of latents [N, D], in model steps or growing with them: lower is nearer.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from envs.registry import unknown_name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistanceConfig:
+    """What a head is and how it is trained.
+
+    Attributes:
+        kind: name in ``HEADS``.
+        width, depth: of the hidden layers.
+        num_steps, batch_size, learning_rate: of the training; the rate of Adam falls linearly to 0.
+        max_steps: hindsight goals are the frames of 1 to so many model steps later.
+        expectile: ``temporal`` takes this low expectile of the times that the data took, since the data dawdles; ``value``
+            takes 1 minus this one over what may happen next, since the best of it counts.
+        reach_steps: h of ``reachability``.
+        discount: of ``value``, 0 to 1.
+    """
+
+    kind: str = "quasimetric"
+    width: int = 256
+    depth: int = 2
+    num_steps: int = 4000
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    max_steps: int = 16
+    expectile: float = 0.1
+    reach_steps: int = 5
+    discount: float = 0.98
+
+    def __post_init__(self) -> None:
+        if self.kind not in HEADS:
+            raise unknown_name("kind of learned distance", self.kind, HEADS)
+        for name in ("width", "depth", "num_steps", "batch_size", "max_steps", "reach_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is 1 or more, got {getattr(self, name)}.")
+        if not (0 < self.expectile <= 0.5 and 0 < self.discount < 1 and self.learning_rate > 0):
+            raise ValueError(
+                "expectile is above 0 and at most 0.5, discount between 0 and 1, learning_rate above 0; "
+                f"got {self.expectile}, {self.discount} and {self.learning_rate}."
+            )
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> DistanceConfig:
+        """Returns the configuration with these settings; an unknown one is refused with the nearest that exists."""
+        known = [setting.name for setting in fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise unknown_name("setting of a learned distance", name, known)
+        return cls(**settings)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A batch of what the heads learn from.
+
+    Attributes:
+        now, after: latents of a frame and of the next one [N, D].
+        later: latents of the same episode, ``steps`` model steps after ``now`` [N, D].
+        steps: 1 to ``max_steps``, float [N].
+        other: latents of frames of anywhere [N, D].
+    """
+
+    now: Tensor
+    after: Tensor
+    later: Tensor
+    steps: Tensor
+    other: Tensor
+
+
+class DistanceHead(nn.Module):
+    """The interface of a learned distance, and the scale of its inputs.
+
+    Args:
+        latent_size: D.
+        config: what it is.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, latent_size: int, config: DistanceConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("mean", torch.zeros(latent_size))
+        self.register_buffer("std", torch.ones(latent_size))
+
+    def fit_scale(self, latents: Tensor) -> None:
+        """Takes mean and standard deviation of latents [N, D]."""
+        self.mean.copy_(latents.mean(0))
+        self.std.copy_(latents.std(0).clamp(min=1e-6))
+
+    def forward(self, now: Tensor, goal: Tensor) -> Tensor:
+        """Returns the distances [...] from latents [..., D] to goals [..., D]; the leading axes broadcast."""
+        now, goal = torch.broadcast_tensors(self._scaled(now), self._scaled(goal))
+        return self._between(now, goal)
+
+    def loss(self, pairs: Pairs) -> Tensor:
+        """Returns what training minimises, a scalar."""
+        raise NotImplementedError
+
+    def after_step(self) -> None:
+        """Is called after every gradient step."""
+
+    def _scaled(self, latents: Tensor) -> Tensor:
+        return (latents - self.mean) / self.std
+
+    def _between(self, now: Tensor, goal: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class PairNetwork(nn.Module):
+    """A multilayer perceptron over two latents and their difference, one number out."""
+
+    def __init__(self, latent_size: int, config: DistanceConfig) -> None:
+        super().__init__()
+        self.body = _perceptron(3 * latent_size, 1, config)
+
+    def forward(self, now: Tensor, goal: Tensor) -> Tensor:
+        """Returns [...] of [..., D] and [..., D]."""
+        return self.body(torch.cat([now, goal, goal - now], dim=-1)).squeeze(-1)
+
+
+class TemporalDistance(DistanceHead):
+    """Regression of the steps between frames of one episode, at a low expectile; frames of anywhere count as ``max_steps``.
+
+    Says nothing beyond ``max_steps``, where it is flat: good for the next few steps and for the edges of a graph.
+    """
+
+    def __init__(self, latent_size: int, config: DistanceConfig) -> None:
+        super().__init__(latent_size, config)
+        self.network = PairNetwork(latent_size, config)
+
+    def loss(self, pairs: Pairs) -> Tensor:
+        """Returns the expectile loss, in units of ``max_steps``."""
+        now = torch.cat([pairs.now, pairs.now])
+        goal = torch.cat([pairs.later, pairs.other])
+        steps = torch.cat([pairs.steps, torch.full_like(pairs.steps, self.config.max_steps)])
+        error = (steps - self(now, goal)) / self.config.max_steps
+        return expectile_loss(error, self.config.expectile)
+
+    def _between(self, now: Tensor, goal: Tensor) -> Tensor:
+        return functional.softplus(self.network(now, goal))
+
+
+class QuasimetricDistance(DistanceHead):
+    """The length of the shortest way, learned by pulling apart what no step joins (QRL, Wang et al., 2023, arXiv 2304.01203).
+
+    Distances between frames of anywhere are made as large as they go while no step of the data is longer than 1. The form
+    keeps the triangle inequality, so the ways of different episodes join up: a metric residual network (MRN, Liu et al.,
+    2023, arXiv 2208.08133), a mean over components of a Euclidean and a one-sided part. QRL's own form (IQE) sorts
+    intervals and costs twenty times as much in a plan. Ours also differs in having no latent dynamics model.
+    """
+
+    components, size = 16, 16
+    tolerance = 0.25  # root mean square by which a step of the data may be longer than 1
+    reach = 60.0  # pairs further apart than about so many steps are hardly pushed further [model steps]
+
+    def __init__(self, latent_size: int, config: DistanceConfig) -> None:
+        super().__init__(latent_size, config)
+        self.embed = _perceptron(latent_size, self.components * self.size, config)
+        self.log_multiplier = nn.Parameter(torch.tensor(0.1))  # tenths: it has far to go, at the rate of the weights
+
+    def loss(self, pairs: Pairs) -> Tensor:
+        """Returns minus the (saturating) distance of frames of anywhere, plus the price of steps longer than 1."""
+        far = functional.softplus(self.reach - self(pairs.now, pairs.other), beta=0.1).mean()
+        excess = (self(pairs.now, pairs.after) - 1).relu().square().mean() - self.tolerance**2
+        multiplier = (10 * self.log_multiplier).exp()
+        # The multiplier climbs while the constraint is broken: its own gradient has the opposite sign.
+        return far + multiplier.detach() * excess - multiplier * excess.detach()
+
+    def forward(self, now: Tensor, goal: Tensor) -> Tensor:
+        """Returns the distances; each side is embedded before it broadcasts."""
+        return self._between(self._scaled(now), self._scaled(goal))
+
+    def _between(self, now: Tensor, goal: Tensor) -> Tensor:
+        start, end = (self.embed(part).unflatten(-1, (self.components, 2, -1)) for part in (now, goal))
+        apart = start - end
+        one_sided = apart[..., 0, :].relu().amax(-1)
+        euclidean = apart[..., 1, :].square().sum(-1).add(1e-10).sqrt()  # 1e-10: the root has a gradient at 0 too
+        return (one_sided + euclidean).mean(-1)
+
+
+class Reachability(DistanceHead):
+    """Minus the log probability that the goal comes within ``reach_steps``, against frames of anywhere and of later."""
+
+    def __init__(self, latent_size: int, config: DistanceConfig) -> None:
+        super().__init__(latent_size, config)
+        self.network = PairNetwork(latent_size, config)
+
+    def loss(self, pairs: Pairs) -> Tensor:
+        """Returns the binary cross-entropy."""
+        now, goal = torch.cat([pairs.now, pairs.now]), torch.cat([pairs.later, pairs.other])
+        within = torch.cat([(pairs.steps <= self.config.reach_steps).to(now), torch.zeros_like(pairs.steps)])
+        logits = self.network(self._scaled(now), self._scaled(goal))
+        return functional.binary_cross_entropy_with_logits(logits, within)
+
+    def _between(self, now: Tensor, goal: Tensor) -> Tensor:
+        return functional.softplus(-self.network(now, goal))
+
+
+class ValueDistance(DistanceHead):
+    """Minus a goal-conditioned value by implicit V-learning from state pairs alone (GCIVL, Park et al., 2024, OGBench).
+
+    The reward is -1 a model step until the goal; half of the goals are later frames, the others frames of anywhere, and
+    one in eight is the next frame itself. The distance is the discounted number of steps, at most 1 / (1 - discount).
+    """
+
+    follow = 0.01  # share of the network that the target network takes over after a step
+
+    def __init__(self, latent_size: int, config: DistanceConfig) -> None:
+        super().__init__(latent_size, config)
+        self.network = PairNetwork(latent_size, config)
+        self.target = copy.deepcopy(self.network).requires_grad_(False)
+
+    def loss(self, pairs: Pairs) -> Tensor:
+        """Returns the expectile loss of the temporal difference, in units of the largest distance."""
+        count = len(pairs.now)
+        goal = torch.cat([pairs.later[: count // 2], pairs.other[count // 2 :]])
+        goal[: count // 8] = pairs.after[: count // 8]
+        arrived = (pairs.steps == 1) & (torch.arange(count) < count // 2) | (torch.arange(count) < count // 8)
+        with torch.no_grad():
+            rest = self._steps(self.target(self._scaled(pairs.after), self._scaled(goal)))
+            target = 1 + self.config.discount * torch.where(arrived, 0.0, rest)
+        error = (target - self(pairs.now, goal)) * (1 - self.config.discount)
+        return expectile_loss(error, self.config.expectile)
+
+    @torch.no_grad()
+    def after_step(self) -> None:
+        """Lets the target follow."""
+        for target, source in zip(self.target.parameters(), self.network.parameters(), strict=True):
+            target.lerp_(source, self.follow)
+
+    def _steps(self, raw: Tensor) -> Tensor:
+        return raw.sigmoid() / (1 - self.config.discount)
+
+    def _between(self, now: Tensor, goal: Tensor) -> Tensor:
+        return self._steps(self.network(now, goal))
+
+
+HEADS: dict[str, type[DistanceHead]] = {
+    "quasimetric": QuasimetricDistance,
+    "reachability": Reachability,
+    "temporal": TemporalDistance,
+    "value": ValueDistance,
+}
+
+
+def make_head(latent_size: int, config: DistanceConfig) -> DistanceHead:
+    """Makes an untrained head."""
+    return HEADS[config.kind](latent_size, config)
+
+
+def expectile_loss(error: Tensor, expectile: float) -> Tensor:
+    """Returns the asymmetric mean square of target - prediction: errors above 0 count by ``expectile``, others by 1 - it."""
+    return (torch.where(error > 0, expectile, 1 - expectile) * error.square()).mean()
+
+
+def _perceptron(input_size: int, output_size: int, config: DistanceConfig) -> nn.Sequential:
+    sizes = [input_size, *[config.width] * config.depth]
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.GELU()]
+    last = nn.Linear(sizes[-1], output_size)
+    nn.init.normal_(last.weight, std=1 / math.sqrt(sizes[-1]))
+    return nn.Sequential(*layers, last)
