@@ -150,6 +150,6 @@ def test_refuses_another_model_a_cut_file_and_an_unfinished_run(folder, tmp_path
 def test_a_term_without_a_head_says_what_to_do():
     with pytest.raises(ValueError, match="build_mpc_by_distance"):
         LearnedDistance()(torch.zeros(1, 1, 1, 2), torch.zeros(1, 2), torch.zeros(1, 1, 1, 1))
-    with pytest.raises(KeyError, match="running"):
-        LearnedDistance(when="runing")
+    with pytest.raises(KeyError, match="value of when"):
+        LearnedDistance(when="always")
     assert dataclasses.replace(LearnedDistance(), weight=2.0).weight == 2.0
