@@ -43,7 +43,8 @@ def score_table(
     (``interval_over`` says if over episodes only); ``normalised``, (success - random) / (oracle - random), NaN without
     both or if the oracle is not better; ``tied_with_best``, the paired difference to the cell's best agent may be 0
     (floors and ``oracles`` aside); ``ms_per_step`` and ``ms_p95``, medians over episodes of an episode's mean and 95th percentile
-    [ms a control step]; ``model_steps`` a control step; ``violation_rate``, share of control steps.
+    [ms a control step]; ``model_steps`` a control step; ``violation_rate``, share of control steps; ``joint_ever`` and
+    ``strict_held``, as in ``EpisodeRecord``.
 
     Args:
         records: what ``read_records`` gives, of any number of tasks, agents and seeds.
@@ -75,6 +76,8 @@ def score_table(
                     "ms_p95": _median(group, "planning_ms_p95"),
                     "model_steps": group["model_steps"].sum() / group["steps"].sum(),
                     "violation_rate": group["violations"].sum() / group["steps"].sum(),
+                    "joint_ever": float(_outcomes(group, "joint_ever").mean()),
+                    "strict_held": float(_outcomes(group, "strict_held").mean()),
                 }
             )
     return pd.DataFrame(rows)

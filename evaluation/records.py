@@ -27,6 +27,9 @@ class EpisodeRecord:
         training_seed: seed that the agent was trained with (0 for agents without training).
         task_id, split, stratum, index: the episode's spec.
         success_ever, success_final, success_held: PROTOCOL 2; ``success_held`` is the headline.
+        joint_ever: the published joint rule at any step, for numbers beside papers; the same as ``success_ever`` where the
+            world has no such rule.
+        strict_held: the strict rule, held; the same as ``success_held`` where the world has none.
         distance_start, distance_final, distance_min: to the goal, task units.
         steps: control steps taken (the whole budget).
         reference_steps: control steps of a good solution.
@@ -47,6 +50,8 @@ class EpisodeRecord:
     success_ever: bool
     success_final: bool
     success_held: bool
+    joint_ever: bool
+    strict_held: bool
     distance_start: float
     distance_final: float
     distance_min: float

@@ -55,6 +55,8 @@ class Outcome:
     success_ever: bool
     success_final: bool
     success_held: bool
+    joint_ever: bool
+    strict_held: bool
     distance_start: float
     distance_final: float
     distance_min: float
@@ -165,6 +167,8 @@ class _Episode:
     actions: list[NDArray[np.float32]] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     successes: list[bool] = field(default_factory=list)
+    joint: list[bool] = field(default_factory=list)
+    strict: list[bool] = field(default_factory=list)
     violations: int = 0
     return_: float = 0.0
     model_steps: int = 0
@@ -186,19 +190,21 @@ class _Episode:
         self.actions.append(action)
         self.seconds.append(seconds)
         self.successes.append(bool(info["is_success"]))
+        self.joint.append(bool(info.get("success_joint", info["is_success"])))
+        self.strict.append(bool(info.get("success_strict", info["is_success"])))
         self.distances.append(float(info["distance"]))
         self.violations += bool(info["violation"])
         self.return_ += reward
         self.active = not truncated
 
     def outcome(self) -> Outcome:
-        flags = np.array(self.successes)
-        needed = self.env.task.held_steps
-        held = np.convolve(flags, np.ones(needed, dtype=np.int64)) == needed
+        flags, needed = np.array(self.successes), self.env.task.held_steps
         return Outcome(
             success_ever=bool(flags.any()),
             success_final=bool(flags[-1]),
-            success_held=bool(held.any()),
+            success_held=_is_held(flags, needed),
+            joint_ever=any(self.joint),
+            strict_held=_is_held(np.array(self.strict), needed),
             distance_start=self.distances[0],
             distance_final=self.distances[-1],
             distance_min=min(self.distances),
@@ -224,6 +230,11 @@ class _Episode:
             planning_ms_p95=float(np.quantile(milliseconds, 0.95)),
             model_steps=self.model_steps,
         )
+
+
+def _is_held(flags: NDArray[np.bool_], num_steps: int) -> bool:
+    """Returns whether flags [steps] are true so many times in a row."""
+    return bool((np.convolve(flags, np.ones(num_steps, dtype=np.int64)) == num_steps).any())
 
 
 def _run(

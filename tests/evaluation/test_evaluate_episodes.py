@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from point_world import POINT, Greedy, RandomStreams
 
 from agents.base import RandomAgent
+from agents.scripted import ScriptedAgent
 from envs import EpisodeSpec, UnknownNameError, episode_specs, list_tasks, make, reset_to
 from evaluation.records import records_frame
 from evaluation.rollout import AgentError, Imagines, ReplayError, evaluate_episodes, replay
@@ -108,6 +111,14 @@ def test_flags_follow_the_protocol(monkeypatch, flags, ever, final, held, first)
     assert (record.success_ever, record.success_final, record.success_held) == (ever, final, held)
     assert record.first_success_step == first
     assert record.return_ == sum(flags) - 50
+    assert (record.joint_ever, record.strict_held) == (ever, held)  # a world without rules of its own
+
+
+def test_the_rules_of_papers_are_recorded_beside_the_headline():
+    specs = [replace(EpisodeSpec("jepabench/PushT-v1", "test", "free", 0), index=index) for index in range(6)]
+    records = evaluate_episodes(ScriptedAgent(task_id=specs[0].task_id), specs, agent_name="expert").records
+    assert all(one.joint_ever <= one.success_ever and one.strict_held <= one.success_held for one in records)
+    assert any(one.success_ever and not one.joint_ever for one in records)  # the expert leaves the pusher where it is
 
 
 def test_agents_see_only_what_they_asked_for(specs):

@@ -21,6 +21,8 @@ ROW = EpisodeRecord(
     success_ever=True,
     success_final=False,
     success_held=True,
+    joint_ever=True,
+    strict_held=False,
     distance_start=1.0,
     distance_final=0.5,
     distance_min=0.1,
@@ -85,7 +87,8 @@ def test_score_table_has_a_row_a_cell_in_the_order_given(suite, generator):
     ]
     expected = (
         "task stratum agent episodes seeds success_held success_ever success_final held_low held_high interval_over "
-        "normalised tied_with_best ms_per_step ms_p95 model_steps violation_rate"
+        "normalised tied_with_best ms_per_step ms_p95 model_steps violation_rate joint_ever "
+        "strict_held"
     )
     assert list(table.columns) == expected.split()
 
