@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from agents.encoding import encode_goal_rows, encode_rows, observation_keys
 from agents.energy import Energy
+from agents.latent_cost import LatentCost
 from agents.planners.base import Planner, require_at_least
+from agents.proposals import PolicyProposal, load_proposal
 from agents.receding_horizon import RecedingHorizon
 from envs.registry import get_task
 from envs.splits import EpisodeSpec
-from world_models.base import Context, WorldModel, rollout
+from world_models.base import Context, WorldModel
 from world_models.checkpoint import load_world_model
 
 Decoder = Callable[[Tensor], NDArray[np.uint8]]
@@ -40,6 +42,7 @@ class MPCAgent:
         warm_start: begin a search at what is left of the last plan.
         problems_at_once: episodes that are encoded and planned for in one batch. With 1, an episode's result is the same
             to the last bit whichever run beside it; more is faster on a GPU and equal up to rounding.
+        proposal: further plans to start each search from, such as ``PolicyProposal``, or None.
         decoder: latents [N, *latent] to frames uint8 [N, size, size, 3], to look at what was imagined.
         record_imagination: the first so many episodes of each stratum keep their imagined plans for ``imagined``.
 
@@ -59,6 +62,7 @@ class MPCAgent:
         execute_steps: int = 1,
         warm_start: bool = True,
         problems_at_once: int = 1,
+        proposal: PolicyProposal | None = None,
         decoder: Decoder | None = None,
         record_imagination: int = 0,
     ) -> None:
@@ -69,7 +73,7 @@ class MPCAgent:
         if isinstance(model, nn.Module):
             model.eval().requires_grad_(False)
         self.observation_keys = observation_keys(model)
-        self.model, self.energy, self.decoder = model, energy, decoder
+        self.model, self.energy, self.decoder, self.proposal = model, energy, decoder, proposal
         self.problems_at_once, self.record_imagination = problems_at_once, record_imagination
         self._control = RecedingHorizon(
             task=get_task(task_id),
@@ -139,16 +143,14 @@ class MPCAgent:
     def _plan(self, episodes: list[int]) -> None:
         context = self._context(episodes)
         goal = torch.stack([latent for episode in episodes if (latent := self._goals[episode]) is not None])
-
-        energy = self.energy.bind(self.model, context)
-
-        def cost(actions: Tensor) -> Tensor:
-            return energy(rollout(self.model, context, actions), goal, actions)
-
-        plan = self._control.plan(episodes, cost)
+        cost = LatentCost(self.model, context, goal, self.energy.bind(self.model, context))
+        proposals = None
+        if self.proposal is not None:
+            proposals = self.proposal(self.model, context, goal, horizon=self._control.planner.horizon)
+        plan = self._control.plan(episodes, cost, proposals=proposals)
         if any(self._recorded[episode] for episode in episodes):
             with torch.no_grad():
-                futures = rollout(self.model, context, plan.actions[:, None])[:, 0]
+                futures = cost.imagine(plan.actions[:, None])[:, 0]
             for episode, future in zip(episodes, futures, strict=True):
                 if self._recorded[episode]:
                     self._imagined[episode].append((int(self._control.queue.steps[episode]), future))
@@ -160,11 +162,27 @@ class MPCAgent:
         return Context(latents, torch.stack(actions))
 
 
-def build_mpc(*, task_id: str, world_model: Path, planner: Planner, energy: Energy, **settings: Any) -> MPCAgent:
+def build_mpc(
+    *,
+    task_id: str,
+    world_model: Path,
+    planner: Planner,
+    energy: Energy,
+    policy: Path | None = None,
+    **settings: Any,
+) -> MPCAgent:
     """Returns an ``MPCAgent`` for the world model saved in the folder ``world_model``; ``settings`` are its other arguments.
+
+    Args:
+        task_id: the task.
+        world_model: folder of the model.
+        planner, energy: see ``MPCAgent``.
+        policy: folder of a policy on the model's latents that proposes plans, or None.
+        settings: as above.
 
     Raises:
         CheckpointError: no such model, or one of another task.
+        ValueError: no such policy.
     """
     loaded = load_world_model(Path(world_model), task_id=task_id)
     return MPCAgent(
@@ -175,5 +193,6 @@ def build_mpc(*, task_id: str, world_model: Path, planner: Planner, energy: Ener
         action_mean=loaded.scale.mean.numpy(),
         action_std=loaded.scale.std.numpy(),
         decoder=loaded.decoder.paint if loaded.decoder else None,
+        proposal=load_proposal(policy, task_id=task_id, scale=loaded.scale) if policy else None,
         **settings,
     )

@@ -29,7 +29,8 @@ class RecedingHorizon:
         planner: the search.
         action_mean, action_std: of a model-step action [n * A], environment units.
         execute_steps: blocks of a plan that are executed before the next one, 1 up to the horizon.
-        warm_start: begin a search at what is left of the last plan, its last action repeated; else at the action 0.
+        warm_start: begin a search at what is left of the last plan, its last action repeated; else at the action 0. A
+            planner that says so (``num_kept``) gets as many of its runners-up back, too.
     """
 
     def __init__(
@@ -72,19 +73,33 @@ class RecedingHorizon:
         self.queue.reset(len(specs))
         self.plan_evaluations: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
         self._generators = [torch.Generator().manual_seed(spec.planner_seed) for spec in specs]
-        self._initial = torch.zeros(len(specs), self.planner.horizon, len(self.bounds.low))
+        self._num_kept = getattr(self.planner, "num_kept", 0)
+        self._initial = torch.zeros(len(specs), 1 + self._num_kept, self.planner.horizon, len(self.bounds.low))
 
-    def plan(self, episodes: Sequence[int], cost: CostFunction) -> Plan:
-        """Plans for ``episodes`` at once and queues the blocks to execute; ``cost`` scores them in this order."""
+    def plan(self, episodes: Sequence[int], cost: CostFunction, *, proposals: Tensor | None = None) -> Plan:
+        """Plans for ``episodes`` at once and queues the blocks to execute.
+
+        Args:
+            episodes: which.
+            cost: scores their candidates, in this order.
+            proposals: further plans to start from [B, P, H, A], or None.
+        """
         rows = list(episodes)
+        initial = self._initial[rows]
+        if proposals is not None:
+            initial = torch.cat([initial, proposals], dim=1)
+            self.plan_evaluations[rows] += proposals.shape[1]  # each was imagined once to come about
         plan = self.planner.plan(
             cost,
             bounds=self.bounds,
-            initial=self._initial[rows],
+            initial=initial[:, 0] if initial.shape[1] == 1 else initial,
             generators=[self._generators[row] for row in rows],
         )
         if self.warm_start:
-            self._initial[rows] = self._shifted(plan.actions)
+            starts = plan.actions[:, None]
+            if self._num_kept and plan.others is not None:
+                starts = torch.cat([starts, plan.others], dim=1)
+            self._initial[rows] = self._shifted(starts)
         self.plan_evaluations[rows] += plan.num_evaluations
         blocks = plan.actions[:, : self.execute_steps].numpy() * self._std + self._mean
         for row, executed in zip(rows, blocks, strict=True):
@@ -92,9 +107,9 @@ class RecedingHorizon:
         return plan
 
     def _shifted(self, actions: Tensor) -> Tensor:
-        """Returns what is left of plans [B, H, A] after the executed steps, filled up with their last action."""
-        rest = actions[:, self.execute_steps :]
-        return torch.cat([rest, actions[:, -1:].expand(-1, self.execute_steps, -1)], dim=1)
+        """Returns what is left of plans [B, P, H, A] after the executed steps, filled up with their last action."""
+        rest = actions[:, :, self.execute_steps :]
+        return torch.cat([rest, actions[:, :, -1:].expand(-1, -1, self.execute_steps, -1)], dim=2)
 
     @property
     def model_steps(self) -> NDArray[np.int64]:

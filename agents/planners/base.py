@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.linalg import toeplitz
 from torch import Tensor
+
+
+class CostError(RuntimeError):
+    """A cost function that failed; the message says on what, the cause says how."""
 
 
 class CostFunction(Protocol):
@@ -41,14 +49,16 @@ class Plan:
     Attributes:
         actions: the best plan of each problem [B, H, A], within the bounds.
         cost: its cost [B].
-        num_evaluations: candidate plans scored, a problem (model steps = this x H).
-        num_iterations: iterations of the search.
+        num_evaluations: candidate plans scored, a problem (model steps = this x H); [B] if they differ.
+        num_iterations: iterations of the search, the most of any problem.
+        others: runners-up [B, P, H, A], best first, which another search can start from; None if it keeps none.
     """
 
     actions: Tensor
     cost: Tensor
-    num_evaluations: int
+    num_evaluations: int | NDArray[np.int64]
     num_iterations: int
+    others: Tensor | None = None
 
 
 class Planner(Protocol):
@@ -67,16 +77,17 @@ class Planner(Protocol):
         Args:
             cost: what to minimise.
             bounds: limits that every candidate keeps.
-            initial: warm start [B, H, A] or None for a cold one, which is the action 0 (or the bound nearest to it).
+            initial: warm start [B, H, A], or several of them [B, P, H, A], of which the first is the main one; None for a
+                cold start, which is the action 0 (or the bound nearest to it).
             generators: one random stream a problem; the same stream gives the same plan, alone or in a batch.
         """
         ...
 
 
-def starting_plan(
+def starting_plans(
     initial: Tensor | None, *, bounds: ActionBounds, horizon: int, generators: Sequence[torch.Generator]
 ) -> Tensor:
-    """Returns the plan [B, H, A] that a search starts from, within the bounds.
+    """Returns the plans [B, P, H, A] that a search starts from, within the bounds; the first is the main one.
 
     Raises:
         ValueError: no problem at all, or a warm start of the wrong shape.
@@ -86,26 +97,78 @@ def starting_plan(
     shape = (len(generators), horizon, len(bounds.low))
     if initial is None:
         initial = bounds.low.new_zeros(shape)
-    if initial.shape != shape:
-        raise ValueError(f"A warm start has shape [B, H, A] = {shape}, got {tuple(initial.shape)}.")
+    if initial.ndim == 3:
+        initial = initial[:, None]
+    if initial.ndim != 4 or (initial.shape[0], *initial.shape[2:]) != shape or initial.shape[1] == 0:
+        got = tuple(initial.squeeze(1).shape)
+        raise ValueError(f"A warm start has shape [B, H, A] = {shape}, got {got}.")
     return torch.clamp(initial, bounds.low, bounds.high)
 
 
-def draw_normal(shape: Sequence[int], generators: Sequence[torch.Generator], *, like: Tensor) -> Tensor:
-    """Returns standard normal noise [B, *shape]; each problem's comes from its own stream."""
+def starting_plan(
+    initial: Tensor | None, *, bounds: ActionBounds, horizon: int, generators: Sequence[torch.Generator]
+) -> Tensor:
+    """Returns the main plan [B, H, A] of ``starting_plans``."""
+    return starting_plans(initial, bounds=bounds, horizon=horizon, generators=generators)[:, 0]
+
+
+def draw_normal(
+    shape: Sequence[int],
+    generators: Sequence[torch.Generator],
+    *,
+    like: Tensor,
+    colour: float = 0.0,
+    active: Tensor | None = None,
+) -> Tensor:
+    """Returns standard normal noise [B, *shape]; each problem's comes from its own stream.
+
+    Args:
+        shape: of one problem's noise, (S, H, A).
+        generators: the streams.
+        like: a tensor of the type and on the device that the noise shall have.
+        colour: exponent of its power spectrum along H; see ``coloured_root``.
+        active: which problems draw [B]; the noise of the others is 0 and their streams stay where they are. None for all.
+    """
     noise = like.new_empty((len(generators), *shape))
-    for row, generator in zip(noise, generators, strict=True):
-        row.normal_(generator=generator)
-    return noise
+    for row, generator in enumerate(generators):
+        if active is None or bool(active[row]):
+            noise[row].normal_(generator=generator)
+        else:
+            noise[row].zero_()
+    if colour == 0:
+        return noise
+    return torch.einsum("hg,bsga->bsha", coloured_root(shape[-2], colour).to(noise), noise)
+
+
+@lru_cache(maxsize=64)
+def coloured_root(horizon: int, colour: float) -> Tensor:
+    """Returns the lower triangular [H, H] that turns white noise into noise of unit variance whose spectrum falls as 1/f^colour.
+
+    0 is white, 1 pink, 2 red; the larger, the longer an action keeps its sign. As in iCEM (Pinneri et al., 2020) after
+    Timmer and Koenig (1995), with frequencies below one period in H cut off. Theirs is periodic in H, so that the last
+    step resembles the first; ours is cut out of a noise of twice the length.
+    """
+    length = 2 * horizon
+    frequency = np.maximum(np.fft.rfftfreq(length), 1 / horizon)
+    covariance = np.fft.irfft(frequency**-colour, length)[:horizon]
+    matrix = toeplitz(covariance / covariance[0]) + 1e-9 * np.eye(horizon)
+    return torch.from_numpy(np.linalg.cholesky(matrix)).float()
 
 
 def scored(cost: CostFunction, actions: Tensor) -> Tensor:
     """Returns costs [B, S] of candidates [B, S, H, A] with NaN as +inf.
 
     Raises:
+        CostError: the cost function raised something.
         ValueError: the cost function gave another shape.
     """
-    costs = cost(actions)
+    try:
+        costs = cost(actions)
+    except Exception as error:
+        raise CostError(
+            f"The cost function failed on candidates [B, S, H, A] = {tuple(actions.shape)}: "
+            f"{type(error).__name__}: {error}. Do its terms fit the latents of this model?"
+        ) from error
     if costs.shape != actions.shape[:2]:
         raise ValueError(f"A cost function gives [B, S] = {tuple(actions.shape[:2])}, got {tuple(costs.shape)}.")
     return torch.where(costs.isnan(), torch.inf, costs)
@@ -121,13 +184,49 @@ class BestSoFar:
         self.actions = start.clone()
         self.cost = start.new_full((len(start),), torch.inf)
 
-    def update(self, actions: Tensor, costs: Tensor) -> None:
-        """Takes note of candidates [B, S, H, A] and their costs [B, S]."""
+    def update(self, actions: Tensor, costs: Tensor, *, active: Tensor | None = None) -> None:
+        """Takes note of candidates [B, S, H, A] and their costs [B, S], of ``active`` problems [B] only if given."""
         lowest, index = costs.min(1)
-        better = lowest < self.cost
+        better = lowest < self.cost if active is None else (lowest < self.cost) & active
         chosen = actions[torch.arange(len(actions)), index]
         self.actions = torch.where(better[:, None, None], chosen, self.actions)
         self.cost = torch.where(better, lowest, self.cost)
+
+
+class Progress:
+    """Which problems of a batch still search. Each stops on its own, and then costs nothing and draws no noise any more.
+
+    Args:
+        num_problems: B.
+        patience: a problem stops when its best cost fell by no more than ``tolerance`` within so many iterations; 0 for never.
+        tolerance: share of the cost, 0 to 1.
+    """
+
+    def __init__(self, num_problems: int, *, patience: int, tolerance: float) -> None:
+        self.active = torch.ones(num_problems, dtype=torch.bool)
+        self.iterations: NDArray[np.int64] = np.zeros(num_problems, dtype=np.int64)
+        self._evaluations: NDArray[np.int64] = np.zeros(num_problems, dtype=np.int64)
+        self._patience, self._tolerance = patience, tolerance
+        self._reference = torch.full((num_problems,), torch.inf)
+        self._waited = torch.zeros(num_problems, dtype=torch.int64)
+
+    def update(self, best_cost: Tensor, *, evaluations: int) -> bool:
+        """Takes note of the best costs [B] after an iteration of so many candidates; returns whether any problem goes on."""
+        self.iterations += self.active.numpy()
+        self._evaluations += evaluations * self.active.numpy()
+        if self._patience:
+            cost = best_cost.detach().cpu()
+            enough = self._reference - self._tolerance * self._reference.abs()
+            better = torch.where(self._reference.isinf(), cost.isfinite(), cost < enough)
+            self._reference = torch.where(better, cost, self._reference)
+            self._waited = torch.where(better, 0, self._waited + 1)
+            self.active &= self._waited < self._patience
+        return bool(self.active.any())
+
+    def evaluations(self, extra: int | NDArray[np.int64] = 0) -> int | NDArray[np.int64]:
+        """Returns the candidates scored, and ``extra`` more (one number or [B]), as ``Plan`` wants them."""
+        counts = self._evaluations + extra
+        return int(counts[0]) if (counts == counts[0]).all() else counts
 
 
 def require_at_least(minimum: float, **values: Any) -> None:

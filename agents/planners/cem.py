@@ -13,11 +13,13 @@ from agents.planners.base import (
     BestSoFar,
     CostFunction,
     Plan,
+    Progress,
     draw_normal,
     require_at_least,
     scored,
-    starting_plan,
+    starting_plans,
 )
+from agents.planners.elites import select
 from envs.registry import unknown_name
 
 RETURNS = ("best", "mean")
@@ -38,6 +40,9 @@ class CEMPlanner:
         initial_std, min_std: standard deviation at the start and its floor, in units of the cost function's actions.
         momentum: share of the old mean and standard deviation that a refit keeps, 0 up to but not 1.
         returns: ``best`` plan ever scored, or the final ``mean``, which is steadier when the cost is noisy.
+        colour: of the noise; see ``coloured_root``.
+        patience, tolerance: a problem stops when its best cost fell by no more than the share ``tolerance`` within
+            ``patience`` iterations; patience 0 for never.
     """
 
     horizon: int = 5
@@ -48,10 +53,14 @@ class CEMPlanner:
     min_std: float = 0.05
     momentum: float = 0.0
     returns: str = "best"
+    colour: float = 0.0
+    patience: int = 0
+    tolerance: float = 0.01
 
     def __post_init__(self) -> None:
         require_at_least(1, horizon=self.horizon, num_iterations=self.num_iterations, num_elites=self.num_elites)
         require_at_least(0, initial_std=self.initial_std, min_std=self.min_std, momentum=self.momentum)
+        require_at_least(0, colour=self.colour, patience=self.patience, tolerance=self.tolerance)
         if self.num_elites > self.num_samples:
             raise ValueError(f"num_elites is at most num_samples = {self.num_samples}, got {self.num_elites}.")
         if self.momentum >= 1:
@@ -69,32 +78,29 @@ class CEMPlanner:
         generators: Sequence[torch.Generator],
     ) -> Plan:
         """Finds low-cost plans for B problems; see ``Planner.plan``."""
-        mean = starting_plan(initial, bounds=bounds, horizon=self.horizon, generators=generators)
-        std = torch.full_like(mean, self.initial_std)
-        best = BestSoFar(mean)
-        for _ in range(self.num_iterations):
-            noise = draw_normal((self.num_samples, *mean.shape[1:]), generators, like=mean)
+        starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
+        mean = starts[:, 0]
+        std, others = torch.full_like(mean, self.initial_std), mean[:, None]
+        best, progress = BestSoFar(mean), Progress(len(mean), patience=self.patience, tolerance=self.tolerance)
+        for iteration in range(self.num_iterations):
+            active = progress.active
+            shape = (self.num_samples, *mean.shape[1:])
+            noise = draw_normal(shape, generators, like=mean, colour=self.colour, active=active)
             noise[:, 0] = 0  # the mean is a candidate
             candidates = noise.mul_(std[:, None]).add_(mean[:, None]).clamp_(bounds.low, bounds.high)
+            if iteration == 0:  # and so are the other starts
+                given = starts[:, : self.num_samples]
+                candidates[:, : given.shape[1]] = given
             costs = scored(cost, candidates)
-            best.update(candidates, costs)
-            mean, std = self._refit(candidates, costs, mean, std)
+            best.update(candidates, costs, active=active)
+            elites = select(candidates, costs, self.num_elites)
+            fitted = elites.gaussian(mean, std, momentum=self.momentum, min_std=self.min_std)
+            mean, std = (torch.where(active[:, None, None], *pair) for pair in zip(fitted, (mean, std), strict=True))
+            others = torch.where(active[:, None, None, None], elites.plans, others)
+            if not progress.update(best.cost, evaluations=self.num_samples):
+                break
         mean = mean.clamp(bounds.low, bounds.high)  # a mean of elites on a bound may round to just outside
         mean_cost = scored(cost, mean[:, None])
         best.update(mean[:, None], mean_cost)
-        num_evaluations = self.num_samples * self.num_iterations + 1
-        if self.returns == "mean":
-            return Plan(mean, mean_cost[:, 0], num_evaluations, self.num_iterations)
-        return Plan(best.actions, best.cost, num_evaluations, self.num_iterations)
-
-    def _refit(self, candidates: Tensor, costs: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the next mean and standard deviation, [B, H, A] each."""
-        order = costs.argsort(dim=1, stable=True)[:, : self.num_elites]
-        elites = candidates[torch.arange(len(candidates))[:, None], order]
-        # A candidate of infinite cost is no elite, however few others there are; without any, nothing is learned.
-        counts = costs.gather(1, order).isfinite().to(candidates)[..., None, None]
-        total = counts.sum(1)
-        elite_mean = (elites * counts).sum(1) / total.clamp(min=1)
-        elite_std = ((elites - elite_mean[:, None]).square() * counts).sum(1).div(total.clamp(min=1)).sqrt()
-        keep = torch.where(total > 0, self.momentum, 1.0)
-        return mean.lerp(elite_mean, 1 - keep), std.lerp(elite_std, 1 - keep).clamp(min=self.min_std)
+        found = (mean, mean_cost[:, 0]) if self.returns == "mean" else (best.actions, best.cost)
+        return Plan(*found, progress.evaluations(extra=1), int(progress.iterations.max()), others)

@@ -13,45 +13,58 @@ from agents.planners.base import (
     BestSoFar,
     CostFunction,
     Plan,
+    Progress,
     draw_normal,
     require_at_least,
     scored,
-    starting_plan,
+    starting_plans,
 )
 from envs.registry import unknown_name
 
 BOUNDS_BY = ("projection", "tanh")
+OPTIMIZERS = ("adam", "sgd", "normalised")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GradientPlanner:
-    """Adam (Kingma and Ba, 2015) on the actions of ``num_starts`` plans in parallel; the best plan ever scored wins.
+    """Descends on the actions of ``num_starts`` plans in parallel; the best plan ever scored wins.
 
-    One start is the warm start, the others are Gaussian around it. Each iteration is one forward and one backward pass
-    over all of them; the starts do not influence each other.
+    The first starts are the warm ones, the others are Gaussian around the first. Each iteration is one forward and one
+    backward pass over all of them, counted as one evaluation a plan; the starts do not influence each other.
 
     Attributes:
         horizon: model steps of a plan.
         num_starts: plans that descend side by side.
         num_iterations: gradient steps.
-        learning_rate: size of Adam's first steps, in units of the cost function's actions; it falls linearly to a tenth.
+        optimizer: ``adam`` (Kingma and Ba, 2015); ``sgd``, steps of learning rate times gradient, whose size follows the
+            scale of the cost; ``normalised``, steps of one length along the gradient of a plan.
+        learning_rate: size of the first steps, in units of the cost function's actions (for ``sgd`` see there); it falls
+            linearly to a tenth.
         initial_std: spread of the random starts, same units.
         noise_std: noise added to the actions after each step, same units; it decays linearly to 0. Never on the warm start.
         bounds_by: ``projection`` clamps after each step; ``tanh`` descends on u with action = middle + half range * tanh(u),
             which needs finite bounds.
+        patience, tolerance: a problem stops when its best cost fell by no more than the share ``tolerance`` within
+            ``patience`` iterations; patience 0 for never.
     """
 
     horizon: int = 5
     num_starts: int = 16
     num_iterations: int = 30
+    optimizer: str = "adam"
     learning_rate: float = 0.3
     initial_std: float = 1.0
     noise_std: float = 0.0
     bounds_by: str = "projection"
+    patience: int = 0
+    tolerance: float = 0.01
 
     def __post_init__(self) -> None:
         require_at_least(1, horizon=self.horizon, num_starts=self.num_starts, num_iterations=self.num_iterations)
         require_at_least(0, learning_rate=self.learning_rate, initial_std=self.initial_std, noise_std=self.noise_std)
+        require_at_least(0, patience=self.patience, tolerance=self.tolerance)
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
         if self.bounds_by not in BOUNDS_BY:
             raise unknown_name("value of bounds_by", self.bounds_by, BOUNDS_BY)
 
@@ -69,39 +82,47 @@ class GradientPlanner:
         Raises:
             ValueError: the cost does not depend on the actions differentiably, or ``tanh`` without finite bounds.
         """
-        start = starting_plan(initial, bounds=bounds, horizon=self.horizon, generators=generators)
+        starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
         squash = _Squash(bounds) if self.bounds_by == "tanh" else None
-        best = BestSoFar(start)
-        free = self._starts(start, bounds, generators)
+        best = BestSoFar(starts[:, 0])
+        progress = Progress(len(starts), patience=self.patience, tolerance=self.tolerance)
+        free = self._starts(starts, bounds, generators)
         if squash:
             free = squash.inverse(free)
         free.requires_grad_(True)
-        optimizer = torch.optim.Adam([free], lr=self.learning_rate)
+        optimizer = (torch.optim.Adam if self.optimizer == "adam" else torch.optim.SGD)([free], lr=self.learning_rate)
         for iteration in range(self.num_iterations):
-            left = 1 - iteration / self.num_iterations
+            left, active = 1 - iteration / self.num_iterations, progress.active
             optimizer.param_groups[0]["lr"] = self.learning_rate * (0.1 + 0.9 * left)
             optimizer.zero_grad()
             actions = squash(free) if squash else free
             costs = scored(cost, actions)
-            best.update(actions.detach(), costs.detach())
-            _backward(costs, free)
+            best.update(actions.detach(), costs.detach(), active=active)
+            if not progress.update(best.cost, evaluations=self.num_starts):
+                break
+            _backward(costs, free, normalised=self.optimizer == "normalised")
             optimizer.step()
             with torch.no_grad():
                 if self.noise_std > 0 and self.num_starts > 1:
-                    noise = draw_normal((self.num_starts - 1, *start.shape[1:]), generators, like=start)
+                    shape = (self.num_starts - 1, *starts.shape[2:])
+                    noise = draw_normal(shape, generators, like=starts, active=progress.active)
                     free[:, 1:] += noise * (self.noise_std * (left - 1 / self.num_iterations))
                 if not squash:
                     free.clamp_(bounds.low, bounds.high)
-        with torch.no_grad():
-            actions = squash(free) if squash else free.detach()
-            best.update(actions, scored(cost, actions))
-        return Plan(best.actions, best.cost, self.num_starts * (self.num_iterations + 1), self.num_iterations)
+        if progress.active.any():
+            with torch.no_grad():
+                actions = squash(free) if squash else free.detach()
+                best.update(actions, scored(cost, actions), active=progress.active)
+        extra = self.num_starts * progress.active.numpy()
+        return Plan(best.actions, best.cost, progress.evaluations(extra), int(progress.iterations.max()))
 
-    def _starts(self, start: Tensor, bounds: ActionBounds, generators: Sequence[torch.Generator]) -> Tensor:
-        """Returns the first candidates [B, S, H, A]; number 0 is the warm start."""
-        noise = draw_normal((self.num_starts, *start.shape[1:]), generators, like=start) * self.initial_std
-        noise[:, 0] = 0
-        return (start[:, None] + noise).clamp(bounds.low, bounds.high)
+    def _starts(self, starts: Tensor, bounds: ActionBounds, generators: Sequence[torch.Generator]) -> Tensor:
+        """Returns the first candidates [B, S, H, A]; those given come first."""
+        given = starts[:, : self.num_starts]
+        noise = draw_normal((self.num_starts, *starts.shape[2:]), generators, like=starts) * self.initial_std
+        free = (starts[:, :1] + noise).clamp(bounds.low, bounds.high)
+        free[:, : given.shape[1]] = given
+        return free
 
 
 class _Squash:
@@ -122,7 +143,7 @@ class _Squash:
         return ((actions - self.middle) / self.half).clamp(-0.99, 0.99).atanh()
 
 
-def _backward(costs: Tensor, free: Tensor) -> None:
+def _backward(costs: Tensor, free: Tensor, *, normalised: bool) -> None:
     """Writes the gradient of each candidate's cost; those that are not finite stay where they are."""
     if not costs.requires_grad:
         raise ValueError(
@@ -131,3 +152,5 @@ def _backward(costs: Tensor, free: Tensor) -> None:
     torch.where(costs.isfinite(), costs, 0.0).sum().backward(inputs=[free])
     if free.grad is not None:
         free.grad.nan_to_num_(0.0, 0.0, 0.0)
+        if normalised:
+            free.grad /= free.grad.norm(dim=(2, 3), keepdim=True).clamp(min=1e-12)

@@ -16,7 +16,7 @@ from agents.planners.base import (
     draw_normal,
     require_at_least,
     scored,
-    starting_plan,
+    starting_plans,
 )
 
 
@@ -28,15 +28,17 @@ class RandomShootingPlanner:
         horizon: model steps of a plan.
         num_samples: candidates.
         initial_std: their standard deviation, in units of the cost function's actions.
+        colour: of the noise; see ``coloured_root``.
     """
 
     horizon: int = 5
     num_samples: int = 768
     initial_std: float = 1.0
+    colour: float = 0.0
 
     def __post_init__(self) -> None:
         require_at_least(1, horizon=self.horizon, num_samples=self.num_samples)
-        require_at_least(0, initial_std=self.initial_std)
+        require_at_least(0, initial_std=self.initial_std, colour=self.colour)
 
     @torch.inference_mode()
     def plan(
@@ -48,10 +50,12 @@ class RandomShootingPlanner:
         generators: Sequence[torch.Generator],
     ) -> Plan:
         """Finds low-cost plans for B problems; see ``Planner.plan``."""
-        start = starting_plan(initial, bounds=bounds, horizon=self.horizon, generators=generators)
-        noise = draw_normal((self.num_samples, *start.shape[1:]), generators, like=start)
-        noise[:, 0] = 0
+        starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
+        start = starts[:, 0]
+        noise = draw_normal((self.num_samples, *start.shape[1:]), generators, like=start, colour=self.colour)
         candidates = noise.mul_(self.initial_std).add_(start[:, None]).clamp_(bounds.low, bounds.high)
+        given = starts[:, : self.num_samples]
+        candidates[:, : given.shape[1]] = given
         best = BestSoFar(start)
         best.update(candidates, scored(cost, candidates))
         return Plan(best.actions, best.cost, self.num_samples, 1)

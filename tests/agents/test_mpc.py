@@ -5,11 +5,16 @@ import pytest
 import torch
 
 from agents.energy import Energy, GoalDistance
+from agents.latent_cost import LatentCost
+from agents.model_free.offline import GoalPolicy, Standardise
 from agents.mpc import MPCAgent, build_mpc
+from agents.planners.base import CostError
 from agents.planners.cem import CEMPlanner
 from agents.planners.gradient import GradientPlanner
 from agents.planners.random_shooting import RandomShootingPlanner
+from agents.proposals import PolicyProposal
 from envs import episode_specs
+from world_models.base import Context
 from world_models.batches import ActionScale
 from world_models.checkpoint import CheckpointError, build_model, save_world_model
 
@@ -200,6 +205,56 @@ def test_refuses_episodes_of_another_task(walk_model):
     others = episode_specs("jepabench/PointMaze-UMaze-v1", "test", 1)
     with pytest.raises(ValueError, match="made for 'jepabench/TwoRoom-v1'"):
         agent_with(walk_model()).reset(others)
+
+
+def test_a_proposal_is_where_the_search_starts(walk_model, specs, play):
+    """A policy that knows the way, and a planner that only scores what it is given."""
+
+    class StraightThere(GoalPolicy):
+        def __init__(self):
+            super().__init__()
+            self.action_scale = Standardise(2)
+
+        def decide(self, now, goal):
+            return ((goal - now)[:, :2] / 0.25).clamp(-0.7, 0.7)
+
+    scale = ActionScale(torch.tensor([0.3, -0.2]), torch.tensor([0.4, 2.0]))
+    proposal = PolicyProposal(StraightThere(), scale)
+    planner = RandomShootingPlanner(horizon=3, num_samples=2, initial_std=0.0)
+    units = {"mean": (0.3, -0.2), "std": (0.4, 2.0)}
+    agent = agent_with(walk_model(**units, history=2), planner=planner, proposal=proposal, **units)
+    _, distances = play(agent, specs, num_steps=60)
+    assert (distances[:, -1] < 0.1).all()
+    assert agent.model_steps[0] == 12 * (2 + 1) * 3
+    without = agent_with(walk_model(**units, history=2), planner=planner, **units)
+    assert play(without, specs, num_steps=20)[1][:, -1].mean() > 0.2
+
+
+def test_says_before_the_first_step_that_an_energy_does_not_fit(walk_model, specs, play):
+    agent = agent_with(walk_model(), energy=Energy(terms=[Misfit()]))
+    with pytest.raises(CostError, match="mat1 and mat2"):
+        play(agent, specs, num_steps=1)
+
+
+class Misfit:
+    """A term for latents of another size."""
+
+    name, weight = "misfit", 1.0
+
+    def __call__(self, latents, goal, actions):
+        return (latents @ torch.zeros(7, 1))[..., -1, 0]
+
+
+@pytest.mark.parametrize("history", [1, 3])
+def test_all_transitions_at_once_are_those_of_a_rollout(history):
+    torch.manual_seed(0)
+    model = build_model("jepa", {"encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4},
+        "latent_dim": 4, "action_size": 2, "observation_key": "observation", "history": history}).eval()  # fmt: skip
+    context = Context(torch.randn(2, history, 4), torch.randn(2, history - 1, 2))
+    cost = LatentCost(model, context, torch.zeros(2, 4), Energy())
+    actions = torch.randn(2, 3, 5, 2)
+    imagined = cost.imagine(actions)
+    torch.testing.assert_close(cost.transitions(imagined, actions), imagined)
 
 
 def test_builds_an_agent_from_a_checkpoint(tmp_path, specs, play):

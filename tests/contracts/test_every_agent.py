@@ -9,9 +9,14 @@ from agents.energy import Energy, GoalDistance
 from agents.model_free import gcbc, inverse, ppo, sac
 from agents.mpc import build_mpc
 from agents.oracle import OracleMPCAgent
+from agents.planners.adaptive import AdaptivePlanner
 from agents.planners.cem import CEMPlanner
+from agents.planners.cma_es import CMAESPlanner
 from agents.planners.gradient import GradientPlanner
+from agents.planners.hybrid import HybridPlanner
+from agents.planners.icem import ICEMPlanner
 from agents.planners.random_shooting import RandomShootingPlanner
+from agents.planners.state_space import StateSpacePlanner
 from agents.scripted import ScriptedAgent
 from envs import episode_specs, get_task, make, reset_to
 from envs.collect import collect
@@ -25,9 +30,15 @@ PLANNERS = {
     "cem": CEM,
     "gradient": GradientPlanner(horizon=2, num_starts=2, num_iterations=2),
     "random_shooting": RandomShootingPlanner(horizon=2, num_samples=12),
+    "icem": ICEMPlanner(horizon=2, num_samples=8, num_elites=3, num_iterations=2, keep=0.7),
+    "adaptive": AdaptivePlanner(planner=CEM, max_rounds=2),
+    "cma_es": CMAESPlanner(horizon=2, num_samples=4, num_iterations=2),
+    "hybrid": HybridPlanner(sampler=CEM, refiner=GradientPlanner(horizon=2, num_starts=2, num_iterations=2)),
+    "state_space": StateSpacePlanner(horizon=2, num_starts=2, num_iterations=2, sync_steps=1),
 }
 AGENTS = [
     "random", "hold_still", "expert", "oracle", "cem", "gradient", "random_shooting", "state_cem",
+    "icem", "adaptive", "cma_es", "hybrid", "state_space", "proposal",
     "gcbc", "gcbc_latent", "inverse", "sac", "ppo",
 ]  # fmt: skip
 OFFLINE = {"num_steps": 3, "batch_size": 16, "hidden_size": 16, "progress": False}
@@ -63,17 +74,20 @@ class Workshop:
             return {"random": RandomAgent, "hold_still": HoldStillAgent, "expert": ScriptedAgent}[name](**common)
         if name == "oracle":
             return OracleMPCAgent(**common, planner=CEM)
-        latent = {"world_model": self.pixel_model} if name in ("gcbc_latent", "inverse") else {}
+        latent = {"world_model": self.pixel_model} if name in ("gcbc_latent", "inverse", "proposal") else {}
         if not policy.exists():
             {
                 "gcbc": lambda: gcbc.train(**training, dataset=self.data, **OFFLINE),
                 "gcbc_latent": lambda: gcbc.train(**training, dataset=self.data, **latent, **OFFLINE),
                 "inverse": lambda: inverse.train(**training, dataset=self.data, **latent, **OFFLINE),
+                "proposal": lambda: inverse.train(**training, dataset=self.data, **latent, **OFFLINE),
                 "sac": lambda: sac.train(**training, num_steps=130, learning_starts=120, net_arch=(8,), progress=False),
                 "ppo": lambda: ppo.train(
                     **training, num_steps=32, num_envs=1, rollout_steps=32, batch_size=16, net_arch=(8,), progress=False
                 ),
             }[name]()
+        if name == "proposal":
+            return build_mpc(**common, world_model=self.pixel_model, planner=CEM, energy=Energy(), policy=policy)
         agent = {"sac": sac.SACAgent, "ppo": ppo.PPOAgent, "inverse": inverse.InverseAgent}.get(name, gcbc.GCBCAgent)
         return agent(**common, policy=policy, **latent)
 

@@ -9,18 +9,44 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.linalg import solve_discrete_are
 
-from agents.planners.base import ActionBounds, Planner
+from agents.planners.adaptive import AdaptivePlanner
+from agents.planners.base import ActionBounds, CostError, Planner
 from agents.planners.cem import CEMPlanner
+from agents.planners.cma_es import CMAESPlanner
 from agents.planners.gradient import GradientPlanner
+from agents.planners.hybrid import HybridPlanner
+from agents.planners.icem import ICEMPlanner
+from agents.planners.mppi import MPPIPlanner
 from agents.planners.random_shooting import RandomShootingPlanner
+
+
+def hybrid(**options):
+    return HybridPlanner(
+        sampler=CEMPlanner(num_iterations=3, **options),
+        refiner=GradientPlanner(num_starts=6, num_iterations=15, learning_rate=0.1, **options),
+    )
+
 
 PRESETS = {
     "random_shooting": RandomShootingPlanner,
     "cem": CEMPlanner,
     "cem_mean": lambda **options: CEMPlanner(returns="mean", **options),
+    "cem_coloured": lambda **options: CEMPlanner(colour=1.0, **options),
+    "cem_stopping": lambda **options: CEMPlanner(num_iterations=20, patience=4, tolerance=0.02, **options),
+    "icem": lambda **options: ICEMPlanner(num_iterations=12, **options),
+    "mppi": MPPIPlanner,
+    "cma_es": CMAESPlanner,
+    "cma_es_separable": lambda **options: CMAESPlanner(separable=True, num_iterations=40, **options),
     "gradient": GradientPlanner,
     "gradient_tanh": lambda **options: GradientPlanner(bounds_by="tanh", **options),
     "gradient_noisy": lambda **options: GradientPlanner(noise_std=0.3, **options),
+    "gradient_stopping": lambda **options: GradientPlanner(num_iterations=60, patience=10, **options),
+    "sgd": lambda **options: GradientPlanner(optimizer="sgd", learning_rate=0.6, num_iterations=60, **options),
+    "normalised": lambda **options: GradientPlanner(
+        optimizer="normalised", learning_rate=0.4, num_iterations=40, **options
+    ),
+    "hybrid": hybrid,
+    "adaptive": lambda **options: AdaptivePlanner(planner=ICEMPlanner(**options), max_rounds=4, patience=2),
 }
 SEARCHES = [name for name in PRESETS if name != "random_shooting"]
 WIDE = ActionBounds(torch.full((2,), -3.0), torch.full((2,), 3.0))
@@ -87,14 +113,16 @@ def test_keeps_every_candidate_in_bounds(name, low, width, target, start, seed):
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("landscape", [quadratic(torch.tensor([0.4, -0.9])), bumpy])
 def test_same_generator_gives_the_same_plan_alone_and_in_a_batch(name, landscape):
-    planner = PRESETS[name](horizon=4)
-    initial = torch.linspace(-1, 1, 8 * 4 * 2).reshape(8, 4, 2)
-    together = planner.plan(landscape, bounds=WIDE, initial=initial, generators=streams(*range(8)))
-    for problem in range(8):
-        alone = planner.plan(
-            landscape, bounds=WIDE, initial=initial[problem : problem + 1], generators=streams(problem)
-        )
+    planner = PRESETS[name](horizon=3)
+    initial = torch.linspace(-1, 1, 4 * 3 * 2).reshape(4, 3, 2)
+    generators = streams(*range(4))
+    together = planner.plan(landscape, bounds=WIDE, initial=initial, generators=generators)
+    for problem in range(4):
+        stream = torch.Generator().manual_seed(problem)
+        alone = planner.plan(landscape, bounds=WIDE, initial=initial[problem : problem + 1], generators=[stream])
         assert torch.equal(alone.actions[0], together.actions[problem])
+        assert torch.equal(stream.get_state(), generators[problem].get_state())  # and so is what it plans next
+        assert np.broadcast_to(together.num_evaluations, 4)[problem] == alone.num_evaluations
         assert torch.equal(alone.cost[0], together.cost[problem])
     assert not torch.equal(together.actions[0], together.actions[1])
 
@@ -143,11 +171,13 @@ def test_is_never_worse_than_its_warm_start(name):
         assert plan.cost.item() <= 1e-5
 
 
-@pytest.mark.parametrize("name", ["cem", "cem_mean"])
+@pytest.mark.parametrize(
+    "name", ["cem", "cem_mean", "cem_coloured", "icem", "mppi", "cma_es", "hybrid", "adaptive", "gradient"]
+)
 def test_search_beats_random_shooting_at_equal_evaluations_where_there_are_many_minima(name):
     seeds = range(20)
     search = PRESETS[name](horizon=4).plan(bumpy, bounds=WIDE, initial=None, generators=streams(*seeds))
-    chance = RandomShootingPlanner(horizon=4, num_samples=search.num_evaluations).plan(
+    chance = RandomShootingPlanner(horizon=4, num_samples=int(np.max(search.num_evaluations))).plan(
         bumpy, bounds=WIDE, generators=streams(*seeds)
     )
     assert (search.cost < chance.cost).float().mean() > 0.85
@@ -217,10 +247,25 @@ def test_preset_comes_near_the_linear_quadratic_optimum(name):
     "planner",
     [
         CEMPlanner(horizon=8, num_samples=400, num_elites=40, num_iterations=30, initial_std=2.0, min_std=0.0),
+        ICEMPlanner(
+            horizon=8,
+            num_samples=400,
+            num_elites=40,
+            num_iterations=30,
+            initial_std=2.0,
+            min_std=0.0,
+            decay=1.0,
+            colour=0.0,
+        ),
+        MPPIPlanner(horizon=8, num_samples=400, num_iterations=30, initial_std=2.0, min_std=0.0, temperature=0.05),
+        CMAESPlanner(horizon=8, num_iterations=80),
+        HybridPlanner(
+            sampler=CEMPlanner(horizon=8), refiner=GradientPlanner(horizon=8, num_starts=4, num_iterations=200)
+        ),
         GradientPlanner(horizon=8, num_iterations=300),
         GradientPlanner(horizon=8, num_iterations=300, bounds_by="tanh"),
     ],
-    ids=["cem", "projection", "tanh"],
+    ids=["cem", "icem", "mppi", "cma_es", "hybrid", "projection", "tanh"],
 )
 def test_given_time_it_finds_the_actions_of_riccatis_equation(planner):
     problem = DoubleIntegrator(horizon=8)
@@ -248,7 +293,28 @@ def test_refuses_to_plan_for_nobody(name):
         PRESETS[name]().plan(quadratic(0.0), bounds=WIDE, initial=None, generators=[])
 
 
-@pytest.mark.parametrize("planner", [RandomShootingPlanner, CEMPlanner, GradientPlanner])
+@pytest.mark.parametrize("name", PRESETS)
+def test_says_what_it_was_given_when_the_cost_fails(name):
+    def broken(actions):
+        raise IndexError("dims (0, 9) of a latent of 4")
+
+    with pytest.raises(CostError, match=r"candidates \[B, S, H, A\] = .*IndexError: dims"):
+        PRESETS[name]().plan(broken, bounds=WIDE, initial=None, generators=streams(0))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_scores_every_plan_that_it_is_given_to_start_from(name):
+    target = torch.linspace(-2, 2, 10).reshape(5, 2)
+    if name.startswith("cma_es"):
+        pytest.skip("CMA-ES starts from one plan")
+    initial = torch.stack([torch.zeros(5, 2), target])[None]
+    plan = PRESETS[name]().plan(quadratic(target), bounds=WIDE, initial=initial, generators=streams(0))
+    assert plan.cost.item() <= (1e-2 if name == "cem_mean" else 1e-5)
+
+
+@pytest.mark.parametrize(
+    "planner", [RandomShootingPlanner, CEMPlanner, ICEMPlanner, MPPIPlanner, CMAESPlanner, GradientPlanner]
+)
 def test_refuses_a_horizon_of_nothing(planner):
     with pytest.raises(ValueError, match="horizon is at least 1, got 0"):
         planner(horizon=0)

@@ -1,0 +1,75 @@
+"""Thinking longer when it is harder: rounds of any planner until more of them no longer help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from agents.planners.base import ActionBounds, BestSoFar, CostFunction, Plan, Planner, require_at_least
+from agents.planners.icem import ICEMPlanner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptivePlanner:
+    """Repeats a small search from the best plan so far, and stops each problem on its own.
+
+    A problem stops when its goal is predicted to be reached, or when ``patience`` rounds in a row improved the cost by no
+    more than the share ``tolerance``. So a start whose first search already leads to the goal costs one round, and one that
+    is stuck behind a wall up to ``max_rounds``.
+
+    Attributes:
+        planner: the search of a round.
+        max_rounds: the most rounds.
+        reached_cost: at this cost or below the goal counts as reached, in units of the cost function; 0 for never. Two
+            unrelated latents of unit variance are about 2 apart in the mean squared distance.
+        patience, tolerance: see above.
+    """
+
+    planner: Planner = field(default_factory=lambda: ICEMPlanner(num_iterations=2))
+    max_rounds: int = 8
+    reached_cost: float = 0.0
+    patience: int = 1
+    tolerance: float = 0.05
+
+    def __post_init__(self) -> None:
+        require_at_least(1, max_rounds=self.max_rounds, patience=self.patience)
+        require_at_least(0, reached_cost=self.reached_cost, tolerance=self.tolerance)
+
+    @property
+    def horizon(self) -> int:
+        """Model steps of a plan."""
+        return self.planner.horizon
+
+    def plan(
+        self,
+        cost: CostFunction,
+        *,
+        bounds: ActionBounds,
+        initial: Tensor | None = None,
+        generators: Sequence[torch.Generator],
+    ) -> Plan:
+        """Finds low-cost plans for B problems; see ``Planner.plan``."""
+        found = self.planner.plan(cost, bounds=bounds, initial=initial, generators=generators)
+        best = BestSoFar(found.actions)
+        best.update(found.actions[:, None], found.cost[:, None])
+        evaluations = np.zeros(len(generators), dtype=np.int64) + found.num_evaluations
+        iterations, waited = found.num_iterations, torch.zeros(len(generators), dtype=torch.int64)
+        active = best.cost > self.reached_cost
+        for _ in range(self.max_rounds - 1):
+            if not active.any():
+                break
+            # A problem that has stopped must not use up its stream: what it plans next would depend on its neighbours.
+            streams = [s if go else torch.Generator() for s, go in zip(generators, active, strict=True)]
+            before = best.cost
+            found = self.planner.plan(cost, bounds=bounds, initial=best.actions, generators=streams)
+            best.update(found.actions[:, None], found.cost[:, None], active=active)
+            evaluations += np.where(active.numpy(), found.num_evaluations, 0)
+            iterations += found.num_iterations
+            improved = best.cost < before - self.tolerance * before.abs()
+            waited = torch.where(improved, 0, waited + 1)
+            active &= (best.cost > self.reached_cost) & (waited < self.patience)
+        return Plan(best.actions, best.cost, evaluations, iterations)

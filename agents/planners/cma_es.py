@@ -1,0 +1,102 @@
+"""CMA-ES: a Gaussian that learns which actions belong together. The search itself is that of the ``cmaes`` package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cmaes
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agents.planners.base import (
+    ActionBounds,
+    BestSoFar,
+    CostFunction,
+    Plan,
+    Progress,
+    require_at_least,
+    scored,
+    starting_plan,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CMAESPlanner:
+    """Covariance matrix adaptation (Hansen and Ostermeier, 2001) over all H * A actions of a plan.
+
+    Learns correlations between the actions of a plan, which CEM ignores; each iteration costs time that grows with
+    (H A)^2 and more, and is spent outside the model.
+
+    Attributes:
+        horizon: model steps of a plan.
+        num_samples: candidates of an iteration, at least 4.
+        num_iterations: generations.
+        initial_std: standard deviation at the start, in units of the cost function's actions.
+        separable: adapt variances only (Ros and Hansen, 2008): linear time, for long plans.
+        patience, tolerance: a problem stops when its best cost fell by no more than the share ``tolerance`` within
+            ``patience`` iterations; patience 0 for never.
+    """
+
+    horizon: int = 5
+    num_samples: int = 32
+    num_iterations: int = 24
+    initial_std: float = 1.0
+    separable: bool = False
+    patience: int = 0
+    tolerance: float = 0.01
+
+    def __post_init__(self) -> None:
+        require_at_least(1, horizon=self.horizon, num_iterations=self.num_iterations)
+        require_at_least(4, num_samples=self.num_samples)
+        require_at_least(0, patience=self.patience, tolerance=self.tolerance)
+        if not self.initial_std > 0:
+            raise ValueError(f"initial_std is above 0, got {self.initial_std}.")
+
+    @torch.inference_mode()
+    def plan(
+        self,
+        cost: CostFunction,
+        *,
+        bounds: ActionBounds,
+        initial: Tensor | None = None,
+        generators: Sequence[torch.Generator],
+    ) -> Plan:
+        """Finds low-cost plans for B problems; see ``Planner.plan``."""
+        start = starting_plan(initial, bounds=bounds, horizon=self.horizon, generators=generators)
+        searches = [self._search(plan, bounds, stream) for plan, stream in zip(start, generators, strict=True)]
+        best, progress = BestSoFar(start), Progress(len(start), patience=self.patience, tolerance=self.tolerance)
+        best.update(start[:, None], scored(cost, start[:, None]))
+        for _ in range(self.num_iterations):
+            active = progress.active
+            asked = np.stack([self._ask(search, go) for search, go in zip(searches, active, strict=True)])
+            shape = (*asked.shape[:2], *start.shape[1:])
+            candidates = torch.from_numpy(asked).to(start).reshape(shape).clamp(bounds.low, bounds.high)
+            costs = scored(cost, candidates)
+            best.update(candidates, costs, active=active)
+            for search, go, points, values in zip(searches, active, asked, costs.double().numpy(), strict=True):
+                if go and np.isfinite(values).any():
+                    search.tell(list(zip(points, values, strict=True)))
+            if not progress.update(best.cost, evaluations=self.num_samples):
+                break
+        return Plan(best.actions, best.cost, progress.evaluations(extra=1), int(progress.iterations.max()))
+
+    def _search(self, start: Tensor, bounds: ActionBounds, stream: torch.Generator) -> cmaes.CMA | cmaes.SepCMA:
+        """Returns the search of one problem, seeded from its stream."""
+        limits = torch.stack([bounds.low, bounds.high], dim=-1).repeat(self.horizon, 1).double().numpy()
+        return (cmaes.SepCMA if self.separable else cmaes.CMA)(
+            mean=start.flatten().double().numpy(),
+            sigma=min(self.initial_std, float((bounds.high - bounds.low).max())),
+            bounds=limits,
+            seed=int(torch.randint(2**31 - 1, (), generator=stream)),
+            population_size=self.num_samples,
+            n_max_resampling=1,  # clip at once: where many actions meet their bounds, hardly a draw is feasible
+        )
+
+    def _ask(self, search: cmaes.CMA | cmaes.SepCMA, active: Tensor) -> NDArray[np.float64]:
+        """Returns the next candidates [S, H * A]; the package gives them one by one."""
+        if not active:
+            return np.zeros((self.num_samples, search.dim))
+        return np.stack([search.ask() for _ in range(self.num_samples)])

@@ -1,0 +1,62 @@
+"""The hybrid: sampling finds the valley, gradients walk down into it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from agents.planners.base import ActionBounds, CostFunction, Plan, Planner
+from agents.planners.cem import CEMPlanner
+from agents.planners.gradient import GradientPlanner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HybridPlanner:
+    """A search by samples, whose best plan and runners-up are then refined by gradient descent side by side.
+
+    Attributes:
+        sampler: finds where to start; one that keeps its elites (``Plan.others``), such as CEM.
+        refiner: descends from there; ``num_starts`` of the elites are refined.
+    """
+
+    sampler: Planner = field(default_factory=lambda: CEMPlanner(num_samples=96, num_elites=12, num_iterations=4))
+    refiner: GradientPlanner = field(
+        default_factory=lambda: GradientPlanner(num_starts=8, num_iterations=10, learning_rate=0.1, initial_std=0.1)
+    )
+
+    def __post_init__(self) -> None:
+        if self.sampler.horizon != self.refiner.horizon:
+            raise ValueError(
+                f"The two searches of a hybrid have one horizon, got {self.sampler.horizon} and {self.refiner.horizon}."
+            )
+
+    @property
+    def horizon(self) -> int:
+        """Model steps of a plan."""
+        return self.sampler.horizon
+
+    def plan(
+        self,
+        cost: CostFunction,
+        *,
+        bounds: ActionBounds,
+        initial: Tensor | None = None,
+        generators: Sequence[torch.Generator],
+    ) -> Plan:
+        """Finds low-cost plans for B problems; see ``Planner.plan``."""
+        found = self.sampler.plan(cost, bounds=bounds, initial=initial, generators=generators)
+        starts = found.actions[:, None]
+        if found.others is not None:
+            starts = torch.cat([starts, found.others[:, 1:]], dim=1)  # the best of them is the plan itself, or nearly
+        # Tensors born under inference mode can not take part in a backward pass: hence the copy.
+        refined = self.refiner.plan(cost, bounds=bounds, initial=starts.clone(), generators=generators)
+        better = refined.cost < found.cost
+        return Plan(
+            torch.where(better[:, None, None], refined.actions, found.actions),
+            torch.where(better, refined.cost, found.cost),
+            found.num_evaluations + refined.num_evaluations,
+            found.num_iterations + refined.num_iterations,
+        )

@@ -1,0 +1,110 @@
+"""iCEM: the cross-entropy method with coloured noise, kept elites and a population that shrinks as it closes in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from agents.planners.base import (
+    ActionBounds,
+    BestSoFar,
+    CostFunction,
+    Plan,
+    Progress,
+    draw_normal,
+    require_at_least,
+    scored,
+    starting_plans,
+)
+from agents.planners.elites import select
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ICEMPlanner:
+    """Improved cross-entropy method (Pinneri et al., 2020): the same quality as CEM from a fraction of the candidates.
+
+    Of an iteration's elites some are candidates of the next again; some of the last iteration's come back, shifted, in
+    the next plan (``num_kept``; the caller hands them over as further starts). The mean is a candidate in every
+    iteration, in the paper in the last one only. The best plan ever scored is executed.
+
+    Attributes:
+        horizon: model steps of a plan.
+        num_samples: candidates of the first iteration.
+        num_elites: the best of them, which the Gaussian is refitted to.
+        num_iterations: rounds of sampling and refitting.
+        decay: each iteration draws so many times fewer candidates than the one before, but at least twice the elites.
+        keep: share of the elites that live on, 0 to 1.
+        colour: of the noise; see ``coloured_root``. 0.25 to 3.5 in the paper, the higher the slower the system.
+        initial_std, min_std: standard deviation at the start and its floor, in units of the cost function's actions.
+        momentum: share of the old mean and standard deviation that a refit keeps, 0 up to but not 1.
+        patience, tolerance: a problem stops when its best cost fell by no more than the share ``tolerance`` within
+            ``patience`` iterations; patience 0 for never.
+    """
+
+    horizon: int = 5
+    num_samples: int = 64
+    num_elites: int = 8
+    num_iterations: int = 4
+    decay: float = 1.25
+    keep: float = 0.3
+    colour: float = 1.0
+    initial_std: float = 1.0
+    min_std: float = 0.05
+    momentum: float = 0.1
+    patience: int = 0
+    tolerance: float = 0.01
+
+    def __post_init__(self) -> None:
+        require_at_least(1, horizon=self.horizon, num_iterations=self.num_iterations, num_elites=self.num_elites)
+        require_at_least(1, decay=self.decay)
+        require_at_least(0, initial_std=self.initial_std, min_std=self.min_std, momentum=self.momentum, keep=self.keep)
+        require_at_least(0, colour=self.colour, patience=self.patience, tolerance=self.tolerance)
+        if self.num_elites > self.num_samples:
+            raise ValueError(f"num_elites is at most num_samples = {self.num_samples}, got {self.num_elites}.")
+        if self.momentum >= 1 or self.keep > 1:
+            raise ValueError(f"momentum is below 1 and keep at most 1, got {self.momentum} and {self.keep}.")
+
+    @property
+    def num_kept(self) -> int:
+        """Elites that live on."""
+        return int(self.keep * self.num_elites)
+
+    def population(self, iteration: int) -> int:
+        """Returns how many candidates an iteration draws, those that live on not counted."""
+        shrunk = int(self.num_samples * self.decay**-iteration)
+        return min(self.num_samples, max(shrunk, 2 * self.num_elites))
+
+    @torch.inference_mode()
+    def plan(
+        self,
+        cost: CostFunction,
+        *,
+        bounds: ActionBounds,
+        initial: Tensor | None = None,
+        generators: Sequence[torch.Generator],
+    ) -> Plan:
+        """Finds low-cost plans for B problems; see ``Planner.plan``."""
+        starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
+        mean, kept = starts[:, 0], starts[:, 1:]
+        std = torch.full_like(mean, self.initial_std)
+        best, progress = BestSoFar(mean), Progress(len(mean), patience=self.patience, tolerance=self.tolerance)
+        for iteration in range(self.num_iterations):
+            active = progress.active
+            shape = (self.population(iteration), *mean.shape[1:])
+            noise = draw_normal(shape, generators, like=mean, colour=self.colour, active=active)
+            noise[:, 0] = 0
+            drawn = noise.mul_(std[:, None]).add_(mean[:, None]).clamp_(bounds.low, bounds.high)
+            candidates = torch.cat([drawn, kept], dim=1)
+            costs = scored(cost, candidates)
+            best.update(candidates, costs, active=active)
+            elites = select(candidates, costs, self.num_elites)
+            fitted = elites.gaussian(mean, std, momentum=self.momentum, min_std=self.min_std)
+            mean, std = (torch.where(active[:, None, None], *pair) for pair in zip(fitted, (mean, std), strict=True))
+            others = elites.plans[:, : self.num_kept]
+            kept = others if iteration == 0 else torch.where(active[:, None, None, None], others, kept)
+            if not progress.update(best.cost, evaluations=candidates.shape[1]):
+                break
+        return Plan(best.actions, best.cost, progress.evaluations(), int(progress.iterations.max()), kept)

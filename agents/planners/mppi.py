@@ -1,0 +1,118 @@
+"""Model predictive path integral control: every candidate counts, the better the more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from agents.planners.base import (
+    ActionBounds,
+    BestSoFar,
+    CostFunction,
+    Plan,
+    Progress,
+    draw_normal,
+    require_at_least,
+    scored,
+    starting_plans,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MPPIPlanner:
+    """Candidates around a mean plan, which moves to their average weighted by exp(-(cost - lowest cost) / temperature).
+
+    Williams et al. (2017) with several iterations a plan and, if ``adapt_std``, a standard deviation that is refitted
+    with the same weights, as in TD-MPC2. The temperature divides (in PLDM and eb_jepa a number of that name multiplies). The
+    returned plan is the mean, scored, or the best candidate if that is better.
+
+    Attributes:
+        horizon: model steps of a plan.
+        num_samples: candidates of an iteration.
+        num_iterations: rounds of sampling and averaging.
+        temperature: above 0; towards 0 only the best candidate counts. In units of the standard deviation of the
+            candidates' costs if ``relative``, else in those of the cost.
+        relative: see there; makes one temperature fit costs of any scale.
+        initial_std, min_std: standard deviation at the start and its floor, in units of the cost function's actions.
+        adapt_std: refit the standard deviation; else it stays at ``initial_std``.
+        colour: of the noise; see ``coloured_root``.
+        patience, tolerance: a problem stops when its best cost fell by no more than the share ``tolerance`` within
+            ``patience`` iterations; patience 0 for never.
+    """
+
+    horizon: int = 5
+    num_samples: int = 128
+    num_iterations: int = 6
+    temperature: float = 0.1
+    relative: bool = True
+    initial_std: float = 1.0
+    min_std: float = 0.05
+    adapt_std: bool = True
+    colour: float = 0.0
+    patience: int = 0
+    tolerance: float = 0.01
+
+    def __post_init__(self) -> None:
+        require_at_least(1, horizon=self.horizon, num_samples=self.num_samples, num_iterations=self.num_iterations)
+        require_at_least(0, initial_std=self.initial_std, min_std=self.min_std, colour=self.colour)
+        require_at_least(0, patience=self.patience, tolerance=self.tolerance)
+        if not self.temperature > 0:
+            raise ValueError(f"temperature divides and is above 0, got {self.temperature}.")
+
+    @torch.inference_mode()
+    def plan(
+        self,
+        cost: CostFunction,
+        *,
+        bounds: ActionBounds,
+        initial: Tensor | None = None,
+        generators: Sequence[torch.Generator],
+    ) -> Plan:
+        """Finds low-cost plans for B problems; see ``Planner.plan``."""
+        starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
+        mean = starts[:, 0]
+        std = torch.full_like(mean, self.initial_std)
+        best, progress = BestSoFar(mean), Progress(len(mean), patience=self.patience, tolerance=self.tolerance)
+        for iteration in range(self.num_iterations):
+            active = progress.active
+            shape = (self.num_samples, *mean.shape[1:])
+            noise = draw_normal(shape, generators, like=mean, colour=self.colour, active=active)
+            noise[:, 0] = 0
+            candidates = noise.mul_(std[:, None]).add_(mean[:, None]).clamp_(bounds.low, bounds.high)
+            if iteration == 0:
+                given = starts[:, : self.num_samples]
+                candidates[:, : given.shape[1]] = given
+            costs = scored(cost, candidates)
+            best.update(candidates, costs, active=active)
+            fitted = self._average(candidates, self.weights(costs), mean, std)
+            mean, std = (torch.where(active[:, None, None], *pair) for pair in zip(fitted, (mean, std), strict=True))
+            if not progress.update(best.cost, evaluations=self.num_samples):
+                break
+        mean = mean.clamp(bounds.low, bounds.high)
+        best.update(mean[:, None], scored(cost, mean[:, None]))
+        return Plan(best.actions, best.cost, progress.evaluations(extra=1), int(progress.iterations.max()))
+
+    def weights(self, costs: Tensor) -> Tensor:
+        """Returns what each candidate counts [B, S], summing to 1; 0 for infinite costs, and for all if all are infinite."""
+        finite = costs.isfinite()
+        above = torch.where(finite, costs - costs.min(1, keepdim=True).values, 0.0)
+        temperature = torch.full_like(above[:, :1], self.temperature)
+        if self.relative:
+            count = finite.sum(1, keepdim=True).clamp(min=1)
+            centred = torch.where(finite, above - above.sum(1, keepdim=True) / count, 0.0)
+            temperature *= (centred.square().sum(1, keepdim=True) / count).sqrt().clamp(min=1e-12)
+        weights = torch.where(finite, (-above / temperature).exp(), 0.0)
+        return weights / weights.sum(1, keepdim=True).clamp(min=1e-12)
+
+    def _average(self, candidates: Tensor, weights: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the next mean and standard deviation, [B, H, A] each; where nothing counts they stay."""
+        share = weights[..., None, None]
+        some = (weights.sum(1) > 0)[:, None, None]
+        new_mean = torch.where(some, (candidates * share).sum(1), mean)
+        if not self.adapt_std:
+            return new_mean, std
+        new_std = ((candidates - new_mean[:, None]).square() * share).sum(1).sqrt().clamp(min=self.min_std)
+        return new_mean, torch.where(some, new_std, std)

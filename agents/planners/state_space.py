@@ -1,0 +1,168 @@
+"""Planning over states and actions at once: the trajectory is a guess that the model pulls straight, all steps in parallel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from agents.planners.base import (
+    ActionBounds,
+    BestSoFar,
+    CostFunction,
+    Plan,
+    draw_normal,
+    require_at_least,
+    scored,
+    starting_plans,
+)
+from agents.planners.gradient import GradientPlanner
+
+
+@runtime_checkable
+class StateSpaceCost(Protocol):
+    """A cost function that also shows the dynamics behind it."""
+
+    def __call__(self, actions: Tensor) -> Tensor:
+        """Returns costs [B, S] of actions [B, S, H, A], as ``CostFunction``."""
+        ...
+
+    @property
+    def start(self) -> Tensor:
+        """Where each problem is [B, *latent]."""
+        ...
+
+    @property
+    def goal(self) -> Tensor:
+        """Where each problem is to go [B, *latent]."""
+        ...
+
+    def transitions(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Predicts every step on its own: [B, S, H, *latent] from the states after each action (the same shape) and the actions."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateSpacePlanner:
+    """Optimises virtual states together with the actions, in the manner of GRASP (2026), then polishes on the true rollout.
+
+    Minimises the sum over steps of |F(s_h, a_h) - s_{h+1}|^2 + ``goal_weight`` |F(s_h, a_h) - goal|^2 with the gradient into
+    F's state argument stopped, so that no gradient passes through more than one step of the model: long horizons neither
+    explode nor vanish, and the H predictions of an iteration are one batch. States begin on the line from start to goal
+    and get noise that decays; actions get none. Every ``sync_every`` iterations, and at the end, ``sync_steps`` steps of plain
+    gradient descent on the rollout's cost follow, and the plans are scored. Ours differs in using Adam and parallel starts.
+
+    Attributes:
+        horizon: model steps of a plan.
+        num_starts: trajectories side by side.
+        num_iterations: steps on states and actions.
+        learning_rate, state_rate: of Adam, for actions and states.
+        goal_weight: see above.
+        state_noise: of the first iteration, in units of the latent; it decays linearly to 0.
+        initial_std: spread of the starting actions.
+        sync_every, sync_steps, sync_rate: see above; the rate is that of Adam on the rollout's cost.
+    """
+
+    horizon: int = 5
+    num_starts: int = 8
+    num_iterations: int = 40
+    learning_rate: float = 0.1
+    state_rate: float = 0.1
+    goal_weight: float = 0.3
+    state_noise: float = 0.1
+    initial_std: float = 0.5
+    sync_every: int = 20
+    sync_steps: int = 5
+    sync_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_at_least(1, horizon=self.horizon, num_starts=self.num_starts, num_iterations=self.num_iterations)
+        require_at_least(1, sync_every=self.sync_every, sync_steps=self.sync_steps)
+        require_at_least(0, learning_rate=self.learning_rate, state_rate=self.state_rate, sync_rate=self.sync_rate)
+        require_at_least(0, goal_weight=self.goal_weight, state_noise=self.state_noise, initial_std=self.initial_std)
+
+    @torch.enable_grad()
+    def plan(
+        self,
+        cost: CostFunction,
+        *,
+        bounds: ActionBounds,
+        initial: Tensor | None = None,
+        generators: Sequence[torch.Generator],
+    ) -> Plan:
+        """Finds low-cost plans for B problems; see ``Planner.plan``.
+
+        Raises:
+            ValueError: a cost that does not show its dynamics (``StateSpaceCost``).
+        """
+        if not isinstance(cost, StateSpaceCost):
+            raise ValueError(
+                "The state-space planner needs a cost with start, goal and transitions (StateSpaceCost), as a world model "
+                f"gives it; got {type(cost).__name__}. Use a planner that only needs costs."
+            )
+        starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
+        actions = starts[:, :1] + self.initial_std * self._noise(starts.shape[2:], generators, like=starts)
+        actions[:, : starts.shape[1]] = starts[:, : self.num_starts]
+        actions = actions.clamp(bounds.low, bounds.high)
+        states = self._line(cost.start, cost.goal)
+        best, evaluations = BestSoFar(starts[:, 0]), 0
+        polish = GradientPlanner(
+            horizon=self.horizon,
+            num_starts=self.num_starts,
+            num_iterations=self.sync_steps,
+            learning_rate=self.sync_rate,
+        )
+        for first in range(0, self.num_iterations, self.sync_every):
+            last = min(first + self.sync_every, self.num_iterations)
+            actions, states = self._descend(cost, actions, states, bounds, generators, first, last)
+            best.update(actions, scored(cost, actions))
+            polished = polish.plan(cost, bounds=bounds, initial=actions, generators=generators)
+            best.update(polished.actions[:, None], polished.cost[:, None])
+            actions = torch.cat([best.actions[:, None], actions[:, 1:]], dim=1)
+            evaluations += self.num_starts * (last - first + 1) + int(polished.num_evaluations)
+        return Plan(best.actions, best.cost, evaluations, self.num_iterations)
+
+    def _descend(
+        self,
+        cost: StateSpaceCost,
+        actions: Tensor,
+        states: Tensor,
+        bounds: ActionBounds,
+        generators: Sequence[torch.Generator],
+        first: int,
+        last: int,
+    ) -> tuple[Tensor, Tensor]:
+        """Returns actions and states after the iterations ``first`` to ``last``."""
+        actions, states = actions.clone().requires_grad_(True), states.clone().requires_grad_(True)
+        optimizer = torch.optim.Adam(
+            [{"params": [actions], "lr": self.learning_rate}, {"params": [states], "lr": self.state_rate}]
+        )
+        for iteration in range(first, last):
+            optimizer.zero_grad()
+            predicted = cost.transitions(states.detach(), actions)
+            off = (predicted - states).square().flatten(3).mean(3).sum(2)
+            away = (predicted - cost.goal[:, None, None]).square().flatten(3).mean(3).sum(2)
+            loss = off + self.goal_weight * away
+            torch.where(loss.isfinite(), loss, 0.0).sum().backward(inputs=[actions, states])
+            for part in (actions, states):
+                if part.grad is not None:
+                    part.grad.nan_to_num_(0.0, 0.0, 0.0)
+            optimizer.step()
+            with torch.no_grad():
+                actions.clamp_(bounds.low, bounds.high)
+                left = 1 - (iteration + 1) / self.num_iterations
+                states += self.state_noise * left * self._noise(states.shape[2:], generators, like=states)
+        return actions.detach(), states.detach()
+
+    def _noise(self, shape: Sequence[int], generators: Sequence[torch.Generator], *, like: Tensor) -> Tensor:
+        return draw_normal((self.num_starts, *shape), generators, like=like)
+
+    def _line(self, start: Tensor, goal: Tensor) -> Tensor:
+        """Returns states [B, S, H, *latent] on the line from start to goal, the goal last."""
+        share = torch.linspace(0, 1, self.horizon + 1)[1:].to(start)
+        share = share.reshape(1, 1, -1, *[1] * (start.ndim - 1))
+        line = start[:, None, None] + share * (goal - start)[:, None, None]
+        return line.expand(-1, self.num_starts, *line.shape[2:])
