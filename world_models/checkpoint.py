@@ -111,7 +111,8 @@ def load_world_model(directory: Path, *, task_id: str | None = None) -> LoadedWo
     scale = ActionScale(tensors["scale.mean"], tensors["scale.std"])
     decoder = None
     if "decoder.mean_frame" in tensors:
-        decoder = Decoder(latent_dim=content["config"]["latent_dim"], mean_frame=tensors["decoder.mean_frame"])
+        size = tensors["decoder.project.0.weight"].shape[1]
+        decoder = Decoder(latent_dim=size, mean_frame=tensors["decoder.mean_frame"])
         _load_part(decoder, tensors, "decoder", directory)
         decoder.eval().requires_grad_(False)
     if not isinstance(model, WorldModel):

@@ -1,5 +1,7 @@
 """Encoders: one frame (or state) in, one latent out. None of them sees the past; memory is the predictor's business.
 
+A latent is a vector [D], or one vector for each of P positions or slots [P, D]; ``num_positions`` says how many (none for a vector).
+
 Frames are uint8 [N, size, size, 3], as stored; the division by 255 happens here, in the compute type of the caller
 (bfloat16 under autocast), and memory stays channels-last.
 """
@@ -129,6 +131,89 @@ class ViTEncoder(nn.Module):
         return self.head(self.blocks(tokens).mean(1)).float()
 
 
+class SpatialEncoder(nn.Module):
+    """A map of features, each with its place: [N, s, s, 3] to [N, P, D] with P = (s / 8)^2 positions, row by row.
+
+    Args:
+        latent_dim: D of a position.
+        width: channels of the layers.
+        num_layers: residual 3x3 convolutions on the map; each sees one position further.
+        image_size: side of the frames, a multiple of 8.
+    """
+
+    def __init__(self, *, latent_dim: int = 8, width: int = 32, num_layers: int = 2, image_size: int = 64) -> None:
+        super().__init__()
+        self.num_positions = (image_size // 8) ** 2
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width, 4, stride=4), nn.GELU(), nn.Conv2d(width, width, 4, stride=2, padding=1)
+        )
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.GroupNorm(1, width), nn.GELU(), nn.Conv2d(width, width, 3, padding=1))
+            for _ in range(num_layers)
+        )
+        self.head = nn.Conv2d(width, latent_dim, 1)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Encodes frames uint8 [N, s, s, 3] into latents [N, P, D]."""
+        maps = self.stem(_normalised(frames))
+        for layer in self.layers:
+            maps = maps + layer(maps)
+        return self.head(functional.gelu(maps)).flatten(2).transpose(1, 2).float()
+
+
+class SlotEncoder(nn.Module):
+    """A few slots that compete for the frame: [N, s, s, 3] to [N, P, D] with P slots.
+
+    Slot attention (Locatello et al. 2020): the softmax goes over slots, so each place is explained by few of them. Ours starts
+    from learned slots and not from random ones, so that a slot means the same thing in every frame.
+
+    Args:
+        latent_dim: D of a slot.
+        num_slots: P.
+        width: of the slots while they compete.
+        num_iterations: rounds of competition.
+        image_size: side of the frames, a multiple of 4.
+    """
+
+    def __init__(
+        self,
+        *,
+        latent_dim: int = 16,
+        num_slots: int = 6,
+        width: int = 32,
+        num_iterations: int = 2,
+        image_size: int = 64,
+    ) -> None:
+        super().__init__()
+        self.num_positions, self.num_iterations = num_slots, num_iterations
+        self.features = nn.Sequential(
+            nn.Conv2d(3, width, 4, stride=4), nn.GELU(), nn.Conv2d(width, width, 3, padding=1), nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )  # fmt: skip
+        self.places = nn.Parameter(torch.randn(1, (image_size // 4) ** 2, width) * 0.02)
+        self.inputs = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 2 * width)
+        )
+        self.slots = nn.Parameter(torch.randn(1, num_slots, width) * 0.5)
+        self.query = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width, bias=False))
+        self.update = nn.GRUCell(width, width)
+        self.head = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, latent_dim)
+        )
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Encodes frames uint8 [N, s, s, 3] into latents [N, P, D]."""
+        places = self.features(_normalised(frames)).flatten(2).transpose(1, 2) + self.places
+        keys, values = self.inputs(places).float().chunk(2, dim=-1)
+        slots = self.slots.expand(len(frames), -1, -1)
+        for _ in range(self.num_iterations):
+            logits = self.query(slots).float() @ keys.transpose(1, 2) / keys.shape[-1] ** 0.5  # [N, P, places]
+            share = logits.softmax(dim=1) + 1e-6
+            seen = (share / share.sum(-1, keepdim=True)) @ values
+            slots = self.update(seen.flatten(0, 1), slots.flatten(0, 1).float()).view_as(slots)
+        return self.head(slots).float()
+
+
 class StateEncoder(nn.Module):
     """The state twin's encoder: the true state, standardised with the data's statistics. Nothing is learned.
 
@@ -147,7 +232,8 @@ class StateEncoder(nn.Module):
 
 
 ENCODERS: dict[str, type[nn.Module]] = {
-    "conv": ConvEncoder, "keypoint": KeypointEncoder, "state": StateEncoder, "vit": ViTEncoder,
+    "conv": ConvEncoder, "keypoint": KeypointEncoder, "slots": SlotEncoder, "spatial": SpatialEncoder, "state": StateEncoder,
+    "vit": ViTEncoder,
 }  # fmt: skip
 
 

@@ -11,10 +11,10 @@ from world_models.probes import fit_linear, score
 
 
 class Decoder(nn.Module):
-    """Paints what a latent stands for: [N, D] to frames [N, size, size, 3], as a change of the data's mean frame.
+    """Paints what a latent stands for: [N, *latent] to frames [N, size, size, 3], as a change of the data's mean frame.
 
     Args:
-        latent_dim: D.
+        latent_dim: numbers in a latent: D, or P D where it has positions.
         mean_frame: mean of the training frames, uint8 or float [size, size, 3] in [0, 255].
         width: channels of the last upsampling stage.
     """
@@ -36,8 +36,8 @@ class Decoder(nn.Module):
         )  # fmt: skip
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Decodes latents [N, D] into float frames [N, size, size, 3], nominally in [0, 1]."""
-        maps = self.project(latents).view(-1, 4 * self.width, self.cells, self.cells)
+        """Decodes latents [N, *latent] into float frames [N, size, size, 3], nominally in [0, 1]."""
+        maps = self.project(latents.flatten(1)).view(-1, 4 * self.width, self.cells, self.cells)
         return self.grow(maps).permute(0, 2, 3, 1) + self.mean_frame / 255
 
     def loss(self, latents: Tensor, frames: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class Decoder(nn.Module):
 
     @torch.inference_mode()
     def paint(self, latents: Tensor) -> NDArray[np.uint8]:
-        """Decodes latents [N, D] into uint8 frames [N, size, size, 3]."""
+        """Decodes latents [N, *latent] into uint8 frames [N, size, size, 3]."""
         return (self(latents).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
 
 

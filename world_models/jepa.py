@@ -89,20 +89,23 @@ class JEPA(nn.Module):
         if config.encoder != "state":
             options["latent_dim"] = config.latent_dim
         self.encoder = make_encoder(config.encoder, options)
+        self.num_positions: int | None = getattr(self.encoder, "num_positions", None)
         self.target_encoder = copy.deepcopy(self.encoder).requires_grad_(False) if config.momentum else None
         self.predictor = self._make_predictor()
         self.inverse: nn.Module | None = None
         if "inverse_dynamics" in config.terms:
             self.inverse = nn.Sequential(
-                nn.Linear(2 * config.latent_dim, 128), nn.GELU(), nn.Linear(128, config.action_size)
+                nn.Linear(2 * config.latent_dim * (self.num_positions or 1), 128),
+                nn.GELU(),
+                nn.Linear(128, config.action_size),
             )
 
     def encode(self, observation: Tensor) -> Tensor:
-        """Encodes single observations [N, ...] into latents [N, D]."""
+        """Encodes single observations [N, ...] into latents [N, D], or [N, P, D] where the encoder keeps positions."""
         return self._placed(self.encoder(observation))
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts the next latent [N, D] from latents [N, k, D] and actions [N, k, A], k <= K."""
+        """Predicts the next latent [N, *latent] from latents [N, k, *latent] and actions [N, k, A], k <= K."""
         return self._placed(self.predictor(latents, actions))
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
@@ -111,8 +114,9 @@ class JEPA(nn.Module):
         if self.config.shift:
             frames = augment_shift(frames, padding=self.config.shift, generator=generator)
             batch = dataclasses.replace(batch, observations={self.observation_key: frames})
-        latents = self.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])  # [B, T, D]
+        latents = self.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])  # [B, T, *latent]
         terms = self._prediction_terms(latents, batch, generator)
+        latents = latents.flatten(2)  # the terms see all positions as one long latent, as eb_jepa does
         for name, options in self.config.terms.items():
             if name not in objectives.PAIR_TERMS:
                 options = dict(options)
@@ -142,26 +146,28 @@ class JEPA(nn.Module):
             {"history": config.history, **config.predictor_options},
             latent_dim=config.latent_dim,
             action_size=config.action_size,
+            positions=self.num_positions,
         )
 
     def _prediction_terms(
         self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Returns the terms that say how well the latents [B, T, D] of a batch are predicted; weights included."""
+        """Returns the terms that say how well the latents [B, T, *latent] of a batch are predicted; weights included."""
         del generator
         known = self.config.history
         context = Context(latents[:, :known], batch.actions[:, : known - 1])
         imagined = rollout(self, context, batch.actions[:, None, known - 1 :])[:, 0]
         target = self._targets(latents, batch)[:, known:]
+        whole = imagined.flatten(2), target.flatten(2)
         terms = {"prediction": objectives.prediction_error(imagined, target)}
         for name in self.config.terms.keys() & objectives.PAIR_TERMS.keys():
             options = dict(self.config.terms[name])
             weight = options.pop("weight")
-            terms[name] = weight * objectives.PAIR_TERMS[name](imagined, target, **options)
+            terms[name] = weight * objectives.PAIR_TERMS[name](*whole, **options)
         return terms
 
     def _targets(self, latents: Tensor, batch: TrajectoryBatch) -> Tensor:
-        """Returns what predictions should meet, [B, T, D]: the latents themselves unless the config says otherwise."""
+        """Returns what predictions should meet, [B, T, *latent]: the latents themselves unless the config says otherwise."""
         if self.target_encoder is None:
             return latents.detach() if self.config.stop_gradient else latents
         frames = batch.observations[self.observation_key]

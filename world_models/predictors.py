@@ -1,8 +1,9 @@
-"""Predictors: the last K latents and actions in, the next latent out."""
+"""Predictors: the last K latents and actions in, the next latent out. Some are for vectors [D], some for positions [P, D]."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import torch
@@ -39,20 +40,19 @@ class MLPPredictor(nn.Module):
 
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Predicts [N, D] from latents [N, k, D] and actions [N, k, A] with k <= K."""
-        missing = self.history - latents.shape[1]
-        present = latents[:, -1]
-        if missing:
-            latents = torch.cat([latents[:, :1].expand(-1, missing, -1), latents], dim=1)
-            actions = functional.pad(actions, (0, 0, missing, 0))
-        return present + self.body(torch.cat([latents.flatten(1), actions.flatten(1)], dim=1))
+        latents, actions = _whole_history(latents, actions, self.history)
+        return latents[:, -1] + self.body(torch.cat([latents.flatten(1), actions.flatten(1)], dim=1))
 
 
 class AdaLNBlock(nn.Module):
-    """A pre-norm causal transformer block whose normalisation is scaled, shifted and gated by the action (AdaLN-zero)."""
+    """A pre-norm transformer block whose normalisation is scaled, shifted and gated by the action (AdaLN-zero).
 
-    def __init__(self, width: int, num_heads: int, dropout: float) -> None:
+    Tokens are moments, each of which sees itself and earlier ones (``causal``), or positions, all of which see each other.
+    """
+
+    def __init__(self, width: int, num_heads: int, dropout: float, *, causal: bool = True) -> None:
         super().__init__()
-        self.num_heads, self.dropout = num_heads, dropout
+        self.num_heads, self.dropout, self.causal = num_heads, dropout, causal
         self.norms = nn.ModuleList([nn.LayerNorm(width, elementwise_affine=False) for _ in range(2)])
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
@@ -73,7 +73,7 @@ class AdaLNBlock(nn.Module):
         batch, length, width = tokens.shape
         q, k, v = self.qkv(tokens).view(batch, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)  # [N, h, K, W/h]
         dropout = self.dropout if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
+        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal, dropout_p=dropout)
         return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
 
 
@@ -108,15 +108,103 @@ class AdaLNPredictor(nn.Module):
         return latents[:, -1] + self.out(tokens[:, -1])
 
 
+def _whole_history(latents: Tensor, actions: Tensor, history: int) -> tuple[Tensor, Tensor]:
+    """Pads a history of k < K by repeating its first latent, with the zero action."""
+    missing = history - latents.shape[1]
+    if not missing:
+        return latents, actions
+    first = latents[:, :1].expand(-1, missing, *latents.shape[2:])
+    return torch.cat([first, latents], dim=1), functional.pad(actions, (0, 0, missing, 0))
+
+
+class PatchPredictor(nn.Module):
+    """A transformer over positions: the history of a position is its token, the actions condition all of them by AdaLN-zero.
+
+    Args:
+        latent_dim: D of a position.
+        action_size: A.
+        positions: P.
+        history: K.
+        width, depth, num_heads, dropout: of the transformer.
+    """
+
+    def __init__(
+        self, *, latent_dim: int, action_size: int, positions: int, history: int = 2, width: int = 64, depth: int = 2,
+        num_heads: int = 4, dropout: float = 0.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.history = history
+        self.embed = nn.Linear(history * latent_dim, width)
+        self.embed_action = nn.Sequential(nn.Linear(history * action_size, width), nn.SiLU(), nn.Linear(width, width))
+        self.positions = nn.Parameter(torch.randn(1, positions, width) * 0.02)
+        self.blocks = nn.ModuleList([AdaLNBlock(width, num_heads, dropout, causal=False) for _ in range(depth)])
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, latent_dim))
+
+    def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Predicts [N, P, D] from latents [N, k, P, D] and actions [N, k, A] with k <= K."""
+        latents, actions = _whole_history(latents, actions, self.history)
+        tokens = self.embed(latents.transpose(1, 2).flatten(2)) + self.positions
+        condition = self.embed_action(actions.flatten(1))[:, None]
+        for block in self.blocks:
+            tokens = block(tokens, condition)
+        return latents[:, -1] + self.out(tokens)
+
+
+class GridPredictor(nn.Module):
+    """Convolutions over positions that form a square, several times cheaper than attention: z' = z + f(maps, actions).
+
+    Args:
+        latent_dim: D of a position.
+        action_size: A.
+        positions: P, a square number.
+        history: K.
+        width: channels.
+        depth: residual 3x3 convolutions; each carries an effect one position further.
+    """
+
+    def __init__(
+        self, *, latent_dim: int, action_size: int, positions: int, history: int = 2, width: int = 32, depth: int = 3
+    ) -> None:
+        super().__init__()
+        self.history, self.side = history, math.isqrt(positions)
+        if self.side**2 != positions:
+            raise ValueError(f"Predictor 'grid' needs positions that form a square, got {positions}. Use 'patch'.")
+        self.embed = nn.Conv2d(history * latent_dim, width, 1)
+        self.embed_action = nn.Linear(history * action_size, width)
+        self.places = nn.Parameter(torch.randn(1, width, self.side, self.side) * 0.02)
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.GroupNorm(1, width), nn.GELU(), nn.Conv2d(width, width, 3, padding=1))
+            for _ in range(depth)
+        )
+        self.out = nn.Conv2d(width, latent_dim, 1)
+
+    def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Predicts [N, P, D] from latents [N, k, P, D] and actions [N, k, A] with k <= K."""
+        latents, actions = _whole_history(latents, actions, self.history)
+        maps = latents.permute(0, 1, 3, 2).flatten(1, 2).unflatten(-1, (self.side, self.side))  # [N, K D, side, side]
+        maps = self.embed(maps) + self.embed_action(actions.flatten(1))[:, :, None, None] + self.places
+        for layer in self.layers:
+            maps = maps + layer(maps)
+        change = self.out(functional.gelu(maps)).flatten(2).transpose(1, 2)
+        return latents[:, -1] + change
+
+
 PREDICTORS: dict[str, type[nn.Module]] = {"adaln": AdaLNPredictor, "mlp": MLPPredictor}
+PATCH_PREDICTORS: dict[str, type[nn.Module]] = {"grid": GridPredictor, "patch": PatchPredictor}
 
 
-def make_predictor(name: str, options: dict[str, Any], *, latent_dim: int, action_size: int) -> nn.Module:
-    """Makes the predictor called ``name``.
+def make_predictor(
+    name: str, options: dict[str, Any], *, latent_dim: int, action_size: int, positions: int | None = None
+) -> nn.Module:
+    """Makes the predictor called ``name`` for latents [D], or [P, D] with P ``positions``.
 
     Raises:
-        UnknownNameError: no such predictor.
+        UnknownNameError: no such predictor for this form of latent.
     """
-    if name not in PREDICTORS:
-        raise unknown_name("predictor", name, PREDICTORS)
-    return PREDICTORS[name](latent_dim=latent_dim, action_size=action_size, **options)
+    if positions is None:
+        if name not in PREDICTORS:
+            raise unknown_name("predictor of vector latents", name, PREDICTORS)
+        return PREDICTORS[name](latent_dim=latent_dim, action_size=action_size, **options)
+    if name not in PATCH_PREDICTORS:
+        raise unknown_name(f"predictor of latents with {positions} positions", name, PATCH_PREDICTORS)
+    return PATCH_PREDICTORS[name](latent_dim=latent_dim, action_size=action_size, positions=positions, **options)

@@ -201,7 +201,7 @@ def train_decoder(
     frames = torch.from_numpy(np.ascontiguousarray(dataset.field("pixels")[rows]))
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # weight initialisation has no generator argument
-        decoder = Decoder(latent_dim=latents.shape[-1], mean_frame=frames.float().mean(0))
+        decoder = Decoder(latent_dim=latents[0].numel(), mean_frame=frames.float().mean(0))
     optimizer = torch.optim.Adam(decoder.parameters(), lr=learning_rate)
     for step in tqdm(range(num_steps), desc="decoder", unit="step", disable=not progress, leave=False):
         for group in optimizer.param_groups:

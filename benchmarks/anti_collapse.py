@@ -1,0 +1,165 @@
+"""Every anti-collapse term under one encoder, predictor, data and amount of training: a search of its weight, then the table.
+
+``python benchmarks/anti_collapse.py search TRAIN VALIDATION`` tries four weights of each term and appends a row each to
+``results/tuning/anti-collapse.csv``; ``... table TRAIN VALIDATION`` trains each preset with the best one, longer, and
+appends to ``results/tables/anti-collapse.csv``. Rows that are there are not made again, so both can be interrupted; models
+go to ``outputs/anti-collapse``. TRAIN and VALIDATION are folders that ``jepabench collect`` made, of one task.
+"""
+
+import argparse
+import csv
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from agents.energy import Energy, GoalDistance
+from agents.mpc import build_mpc
+from agents.planners.cem import CEMPlanner
+from envs.episodes import EpisodeDataset
+from envs.splits import episode_specs
+from evaluation.rollout import evaluate_episodes
+from jepabench.config import load_preset
+from world_models.diagnostics import Diagnosis
+from world_models.train import fit
+
+HOME = Path(__file__).parents[1]
+# Four settings of each preset, a factor of about three apart around its default; the default is among them.
+SEARCH = {
+    "jepa-sigreg": ("terms.sigreg.weight", (0.01, 0.03, 0.09, 0.3)),
+    "jepa-vicreg": ("terms.variance.weight", (0.1, 0.3, 1.0, 3.0)),
+    "jepa-pldm": ("terms.variance.weight", (1.1, 3.5, 11.0, 35.0)),
+    "jepa-mcr2": ("terms.mcr2.weight", (0.01, 0.03, 0.1, 0.3)),
+    "jepa-mmcr": ("terms.mmcr.weight", (0.007, 0.02, 0.07, 0.2)),
+    "jepa-barlow": ("terms.barlow.weight", (0.007, 0.02, 0.07, 0.2)),
+    "jepa-infonce": ("terms.infonce.weight", (0.1, 0.3, 1.0, 3.0)),
+    "jepa-inverse": ("terms.inverse_dynamics.weight", (0.1, 0.3, 1.0, 3.0)),
+    "jepa-ema": ("momentum", (0.9, 0.97, 0.99, 0.997)),
+    "jepa-straight": ("terms.curvature.weight", (0.01, 0.03, 0.1, 0.3)),
+}
+POSE = {
+    "jepabench/PushT-v1": ("block x", "block y", "sin", "cos", "pusher x", "pusher y"),
+    "jepabench/TwoRoom-v1": ("x", "y"),
+}
+STRATUM = {"jepabench/PushT-v1": "steps25", "jepabench/TwoRoom-v1": "medium"}
+
+
+def main() -> None:
+    """Fills in what is missing."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("search", "table"))
+    parser.add_argument("train", type=Path)
+    parser.add_argument("validation", type=Path)
+    parser.add_argument("--presets", nargs="*", help="all by default")
+    parser.add_argument("--steps", type=int, help="gradient steps; 200 for the search, 600 for the table")
+    parser.add_argument("--episodes", type=int, default=20)
+    parser.add_argument("--minutes", type=float, default=1e9, help="begin nothing new after this")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    until = time.monotonic() + 60 * options.minutes
+    search = options.what == "search"
+    path = HOME / "results" / ("tuning" if search else "tables") / "anti-collapse.csv"
+    presets = options.presets or [*SEARCH, *([] if search else ["jepa-stopgrad", "jepa"])]
+    steps = options.steps or (200 if search else 600)
+    for preset in presets:
+        setting, values = SEARCH.get(preset, ("", ("",)))
+        for value in values if search else (best(preset),):
+            if time.monotonic() > until:
+                return
+            row = measure(
+                options.train, options.validation, path, preset, setting, value, steps, options.episodes, search
+            )
+            if row:
+                print(row, flush=True)
+
+
+def best(preset: str) -> str | float:
+    """Returns the searched value with the highest score, as the search left it; nothing where nothing was searched."""
+    rows = [row for row in read(HOME / "results/tuning/anti-collapse.csv") if row["preset"] == preset]
+    return float(max(rows, key=lambda row: float(row["score"]))["value"]) if rows else ""
+
+
+def measure(
+    train: Path, validation: Path, path: Path, preset: str, setting: str, value: str | float, steps: int,
+    episodes: int, search: bool,
+) -> dict | None:  # fmt: skip
+    """Trains and judges one setting; returns its row, or None if it was there."""
+    task = EpisodeDataset.open(train).manifest.task_id
+    key = {"task": task.split("/")[1], "preset": preset, "setting": setting, "value": str(value), "steps": str(steps)}
+    if any(all(row[name] == part for name, part in key.items()) for row in read(path)):
+        return None
+    config = load_preset("world_model", preset, overrides(preset, setting, value))
+    training = config["training"] | {
+        "num_steps": steps, "batch_size": 64, "on_collapse": "warn", "decoder_steps": 0, "diagnose_every": 10**6,
+    }  # fmt: skip
+    directory = HOME / "outputs/anti-collapse" / "-".join(key.values())
+    began = time.process_time()
+    diagnosis = fit(
+        dataset=train, validation=validation, directory=directory, seed=0, kind=config["kind"], model=config["model"],
+        training=training, progress=False,
+    )  # fmt: skip
+    seconds = time.process_time() - began
+    split = "validation" if search else "test"
+    row = key | judge(task, directory, diagnosis, episodes, split) | {"cpu_seconds": round(seconds)}
+    append(path, row)
+    return row
+
+
+def overrides(preset: str, setting: str, value: str | float) -> list[str]:
+    """Returns the command-line overrides of a setting; terms that belong together keep their published proportions."""
+    if value == "":
+        return []
+    changed = [f"model.{setting}={value}"]
+    if preset in ("jepa-vicreg", "jepa-pldm"):
+        terms = load_preset("world_model", preset)["model"]["terms"]
+        factor = float(value) / terms["variance"]["weight"]
+        changed += [f"model.terms.{n}.weight={factor * o['weight']}" for n, o in terms.items() if n != "variance"]
+    return changed
+
+
+def judge(task: str, directory: Path, diagnosis: Diagnosis, episodes: int, split: str) -> dict[str, object]:
+    """Returns what is known and what is reached: probes of the pose, k-step error, success of planning."""
+    pose = POSE[task]
+    r2 = diagnosis.probe_r2[: len(pose)]
+    planner = CEMPlanner(horizon=5, num_samples=128, num_elites=16, num_iterations=6)
+    agent = build_mpc(task_id=task, world_model=directory, planner=planner, energy=Energy(terms=[GoalDistance()]))
+    specs = episode_specs(task, split, episodes, strata=(STRATUM[task],))
+    records = evaluate_episodes(agent, specs, agent_name="mpc").records
+    ever = float(np.mean([record.success_ever for record in records]))
+    nearer = 1 - float(np.median([record.distance_final / record.distance_start for record in records]))
+    return {
+        "collapsed": diagnosis.collapsed, "std": round(diagnosis.std_mean, 3), "rank": round(diagnosis.effective_rank, 1),
+        "r2": round(float(np.mean(r2)), 3), **{f"r2 {i}": round(v, 2) for i, v in enumerate(r2)},
+        "error_1": round(diagnosis.error_ratio[0], 3), "error_4": round(diagnosis.error_ratio[3], 3),
+        "straightness": round(diagnosis.straightness, 2),
+        "ever": round(ever, 3), "held": round(float(np.mean([record.success_held for record in records])), 3),
+        "nearer": round(nearer, 3), "episodes": len(records), "score": round(float(np.mean(r2)) + ever, 3),
+    }  # fmt: skip
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """Returns the rows of a table; none if there is no file."""
+    if not path.exists():
+        return []
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def append(path: Path, row: dict[str, object]) -> None:
+    """Adds a row; quantities that another task does not have stay empty."""
+    columns = [
+        "task", "preset", "setting", "value", "steps", "collapsed", "std", "rank", "r2", *[f"r2 {i}" for i in range(6)],
+        "error_1", "error_4", "straightness", "ever", "held", "nearer", "episodes", "score", "cpu_seconds",
+    ]  # fmt: skip
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, columns)
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+if __name__ == "__main__":
+    main()
