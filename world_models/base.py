@@ -6,7 +6,7 @@ A action size of a model step, D latent size. A latent is [..., D] (vector) or [
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -86,6 +86,13 @@ def rollout(model: WorldModel, context: Context, actions: Tensor) -> Tensor:
     """
     if isinstance(model, OwnRollout):
         return model.imagine(context, actions)
+    return rollout_with(model.predict, model.history, context, actions)
+
+
+def rollout_with(
+    predict: Callable[[Tensor, Tensor], Tensor], history: int, context: Context, actions: Tensor
+) -> Tensor:
+    """Imagines futures as ``rollout`` does, with any function that predicts the next latent from up to ``history`` frames."""
     num_problems, num_samples, horizon, action_size = actions.shape
     known = context.latents.shape[1]
     latent_shape = context.latents.shape[2:]
@@ -98,7 +105,7 @@ def rollout(model: WorldModel, context: Context, actions: Tensor) -> Tensor:
     window = list(latents.unbind(1))
     for step in range(horizon):
         last = known + step
-        first = max(0, last - model.history)
-        window.append(model.predict(torch.stack(window[first:last], dim=1), all_actions[:, first:last]))
+        first = max(0, last - history)
+        window.append(predict(torch.stack(window[first:last], dim=1), all_actions[:, first:last]))
     imagined = torch.stack(window[known:], dim=1)
     return imagined.reshape(num_problems, num_samples, horizon, *latent_shape)

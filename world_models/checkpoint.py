@@ -17,11 +17,19 @@ from torch import Tensor, nn
 from envs.registry import get_task, unknown_name
 from world_models.base import WorldModel
 from world_models.batches import ActionScale
+from world_models.ensemble import EnsembleConfig, EnsembleJEPA
 from world_models.heads import Decoder
 from world_models.jepa import JEPA, JEPAConfig
+from world_models.latent_variable import LatentVariableConfig, LatentVariableJEPA
+from world_models.recurrent import RecurrentConfig, RecurrentJEPA
 
 SCHEMA = 1
-MODELS: dict[str, tuple[type[nn.Module], type]] = {"jepa": (JEPA, JEPAConfig)}
+MODELS: dict[str, tuple[type[nn.Module], type]] = {
+    "ensemble": (EnsembleJEPA, EnsembleConfig),
+    "jepa": (JEPA, JEPAConfig),
+    "latent-variable": (LatentVariableJEPA, LatentVariableConfig),
+    "recurrent": (RecurrentJEPA, RecurrentConfig),
+}
 
 
 class CheckpointError(ValueError):

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import torch
+from synthetic import train
+
+from world_models.base import Context, rollout
+from world_models.checkpoint import build_model
+
+
+def pushed(batch: int, length: int, generator: torch.Generator):
+    """A place in [-1, 1] that a bent force moves; only small actions occur."""
+    actions = 0.4 * (2 * torch.rand(batch, length - 1, 1, generator=generator) - 1)
+    states = [2 * torch.rand(batch, 1, generator=generator) - 1]
+    for action in actions.unbind(1):
+        states.append((states[-1] + torch.sin(3 * action)).clamp(-1, 1))
+    return torch.stack(states, dim=1), actions
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    options = {"history": 1, "rollout_steps": 2, "num_members": 5, "predictor_options": {"width": 32, "depth": 2}}
+    return train("ensemble", pushed, num_steps=160, **options)
+
+
+def test_members_disagree_where_no_data_were(ensemble):
+    context = Context(torch.zeros(1, 1, 1), torch.zeros(1, 0, 1))
+    known = torch.linspace(-0.4, 0.4, 20).view(1, 20, 1, 1)
+    unknown = torch.cat([torch.linspace(1, 3, 10), torch.linspace(-3, -1, 10)]).view(1, 20, 1, 1)
+    calm, upset = (ensemble.disagreement(context, actions) for actions in (known, unknown))
+    assert calm.shape == (1, 20, 1)
+    assert float(upset.mean()) > 20 * float(calm.mean())
+
+
+def test_disagreement_tells_where_the_prediction_is_wrong(ensemble):
+    context = Context(torch.zeros(1, 1, 1), torch.zeros(1, 0, 1))
+    actions = torch.linspace(-1.5, 1.5, 61).view(1, 61, 1, 1)
+    error = (rollout(ensemble, context, actions).flatten() - torch.sin(3 * actions.flatten()).clamp(-1, 1)).abs()
+    ranks = [
+        np.argsort(np.argsort(values.numpy())) for values in (error, ensemble.disagreement(context, actions).flatten())
+    ]
+    assert np.corrcoef(*ranks)[0, 1] > 0.5
+
+
+def test_the_prediction_is_the_mean_of_the_members(ensemble):
+    latents, actions = torch.randn(7, 1, 1), torch.randn(7, 1, 1)
+    members = torch.stack([member(latents, actions) for member in ensemble.predictor.members])
+    torch.testing.assert_close(ensemble.predict(latents, actions), members.mean(0))
+    assert float(members.var(0).min()) > 0
+
+
+@pytest.mark.parametrize("options", [{"num_members": 1}, {"share": 0.0}, {"share": 1.5}])
+def test_an_ensemble_has_members_that_learn(options: dict):
+    with pytest.raises(ValueError, match="num_members is 2 or more and share above 0"):
+        build_model("ensemble", {"action_size": 2, **options})
