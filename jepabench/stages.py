@@ -118,15 +118,16 @@ class SuitePlan:
         agent = self.agents[name]
         task_name = short_name(task["task_id"])
         needs: dict[str, Stage] = {}
-        if "dataset" in agent.get("inputs", ()):
-            needs["dataset"] = self._add_dataset(task, "train")
+        for key, split in (("dataset", "train"), ("validation", "validation")):
+            if key in agent.get("inputs", ()):
+                needs[key] = self._add_dataset(task, split)
         if agent.get("world_model"):
             needs["world_model"] = self._add_world_model(task, agent["world_model"], seed)
         config = {
             "task_id": task["task_id"], "train": agent["train"], "seed": seed,
             **{key: stage.config for key, stage in needs.items()},
         }  # fmt: skip
-        paths = {key: stage.directory / ("dataset" if key == "dataset" else "") for key, stage in needs.items()}
+        paths = {key: stage.directory / ("" if key == "world_model" else "dataset") for key, stage in needs.items()}
         return self._add(
             f"policy/{task_name}/{name}/{seed}",
             f"train {name} on {task_name} (seed {seed})",

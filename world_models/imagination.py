@@ -94,7 +94,8 @@ def draw_windows(
     if num_windows is not None and num_windows < len(starts):
         starts = np.sort(rng.choice(starts, num_windows, replace=False))
     rows = starts[:, None] + np.arange(known + num_steps)
-    latents = encode_frames(model, dataset, rows.reshape(-1))
+    frames, places = np.unique(rows, return_inverse=True)  # windows overlap: each frame is encoded once
+    latents = encode_frames(model, dataset, frames)[torch.from_numpy(places.reshape(-1))]
     raw = torch.from_numpy(np.asarray(dataset.gather("action", starts, known + num_steps), np.float32))
     return Windows(
         starts=starts,

@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+
+from agents.conformal import TooFewScoresError, lower_threshold, num_scores_needed, one_each, upper_threshold
+
+
+@pytest.mark.parametrize("alpha", [0.02, 0.1, 0.3])
+def test_the_promise_holds_for_a_strange_distribution(alpha):
+    rng = np.random.default_rng(0)
+    scores = rng.standard_cauchy((4000, 61))
+    exceeded = np.mean([new > upper_threshold(held_out, alpha) for *held_out, new in scores])
+    assert exceeded <= alpha + 2.6 * np.sqrt(alpha * (1 - alpha) / 4000)
+    assert exceeded > alpha - 1 / 61 - 2.6 * np.sqrt(alpha * (1 - alpha) / 4000)  # and it is not far too careful
+
+
+def test_below_is_above_mirrored():
+    scores = np.random.default_rng(1).normal(size=50)
+    assert lower_threshold(scores, 0.1) == -upper_threshold(-scores, 0.1)
+
+
+def test_too_much_is_not_promised():
+    assert num_scores_needed(0.01) == 99
+    assert upper_threshold(np.arange(99), 0.01) == 98
+    with pytest.raises(TooFewScoresError, match="99 held-out episodes"):
+        upper_threshold(np.arange(98), 0.01)
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        upper_threshold(np.arange(9), 1.0)
+    with pytest.raises(ValueError, match="NaN"):
+        upper_threshold([1.0, np.nan] * 20, 0.5)
+
+
+def test_each_episode_counts_once():
+    groups = np.array([3, 3, 3, 7, 9, 9])
+    seen = {tuple(groups[one_each(groups, np.random.default_rng(seed))]) for seed in range(20)}
+    assert seen == {(3, 7, 9)}
+    assert len({tuple(one_each(groups, np.random.default_rng(seed))) for seed in range(20)}) > 1
