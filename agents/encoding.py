@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -55,20 +55,65 @@ def goal_observation(goals: NDArray[Any], *, size: int) -> NDArray[np.float64]:
     return np.concatenate([goals, np.zeros((len(goals), size - goals.shape[1]))], axis=1)
 
 
-class Features:
-    """What a policy sees of now and of the goal: the low-dimensional state, or the frozen latents of a world model.
+class Table(Protocol):
+    """All frames of a dataset as one kind of input, indexed by row numbers int64 [N]."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """[num_frames, ...]."""
+        ...
+
+    def __getitem__(self, rows: Tensor, /) -> Tensor:
+        """Returns the frames in these rows [N, ...]."""
+        ...
+
+
+class FrameTable:
+    """The frames of a dataset as they are on disk, read when they are asked for.
 
     Args:
-        model: a world model, or None for the state.
+        field: uint8 [num_frames, size, size, 3], memory-mapped.
     """
 
-    def __init__(self, model: WorldModel | None) -> None:
+    def __init__(self, field: NDArray[np.uint8]) -> None:
+        self._field = np.asarray(field)
+        self.shape: tuple[int, ...] = field.shape
+
+    def __getitem__(self, rows: Tensor, /) -> Tensor:
+        return torch.from_numpy(np.take(self._field, rows.numpy(), axis=0))
+
+
+class Features:
+    """What a policy sees of now and of the goal: the low-dimensional state, frozen latents of a world model, or frames.
+
+    Args:
+        model: a world model, or None.
+        pixels: without a model, frames instead of the state.
+
+    Attributes:
+        inputs: "state", "latents" or "pixels".
+        observation_keys: what the policy's agent looks at.
+    """
+
+    def __init__(self, model: WorldModel | None, *, pixels: bool = False) -> None:
         self.model = model
-        self._key = model.observation_key if model else "observation"
+        self.inputs = "latents" if model else "pixels" if pixels else "state"
+        self._key = model.observation_key if model else "pixels" if pixels else "observation"
         self.observation_keys = (self._key, GOAL_KEYS[self._key])
 
-    def tables(self, dataset: EpisodeDataset) -> tuple[Tensor, Tensor]:
-        """Returns all frames of a dataset as present [N, D] and as goal [N, D']; everything is encoded once."""
+    def tables(self, dataset: EpisodeDataset) -> tuple[Table, Table]:
+        """Returns all frames of a dataset as present [N, D] and as goal [N, D']; latents are encoded once, frames stay on disk.
+
+        Raises:
+            UnknownNameError: the dataset has no frames and they are needed.
+        """
+        if self.inputs == "pixels":
+            frames = FrameTable(dataset.field("pixels"))
+            return frames, frames
+        return self.vectors(dataset)
+
+    def vectors(self, dataset: EpisodeDataset) -> tuple[Tensor, Tensor]:
+        """Returns ``tables`` of states or latents, float32 [N, D] and [N, D']."""
         goals = np.array(dataset.field("achieved_goal"), np.float32)
         if self.model is None:
             return torch.from_numpy(np.array(dataset.field("observation"), np.float32)), torch.from_numpy(goals)
@@ -82,13 +127,13 @@ class Features:
     def now(self, observations: Mapping[str, NDArray[Any]], row: int) -> Tensor:
         """Returns what one episode sees now [1, D]."""
         if self.model is None:
-            return torch.from_numpy(observations["observation"][[row]].astype(np.float32))
+            return _tensor(observations[self._key][[row]])
         return encode_rows(self.model, observations, [row]).flatten(1)
 
     def goal(self, observations: Mapping[str, NDArray[Any]], row: int) -> Tensor:
         """Returns the goal of one episode [1, D']."""
         if self.model is None:
-            return torch.from_numpy(observations["desired_goal"][[row]].astype(np.float32))
+            return _tensor(observations[GOAL_KEYS[self._key]][[row]])
         return encode_goal_rows(self.model, observations, [row]).flatten(1)
 
 

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from agents.encoding import Features
 from agents.energy import Energy, LearnedDistance
-from agents.model_free.offline import HindsightPairs
+from agents.model_free.hindsight import HindsightPairs
 from agents.model_free.run_folder import close_run, open_run, read_run
 from agents.mpc import MPCAgent, build_mpc
 from agents.planners.base import Planner
@@ -53,7 +53,7 @@ def train(
     }  # fmt: skip
     if open_run(directory, run):
         return
-    latents, _ = Features(load_world_model(Path(world_model), task_id=task_id).model).tables(data)
+    latents, _ = Features(load_world_model(Path(world_model), task_id=task_id).model).vectors(data)
     began = time.monotonic()
     head = fit_head(latents.float(), data, settings, seed=seed, progress=progress)
     save_file(head.state_dict(), directory / "distance.partial")

@@ -8,17 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from agents.model_free import gcbc, inverse
-from agents.model_free.offline import GoalPolicy, OfflineConfig
-from agents.model_free.run_folder import read_run
-from envs.registry import get_task, unknown_name
+from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, td3bc
+from agents.model_free.offline import GoalPolicy, load_policy
+from envs.registry import get_task
 from world_models.base import Context, WorldModel, rollout
 from world_models.batches import ActionScale
 
-POLICIES: dict[str, type[GoalPolicy]] = {inverse.NAME: inverse.InversePolicy, gcbc.NAME: gcbc.CloningPolicy}
+POLICIES: tuple[type[GoalPolicy], ...] = (
+    inverse.InversePolicy, gcbc.CloningPolicy, gciql.GCIQLPolicy, gcivl.GCIVLPolicy, hiql.HIQLPolicy, crl.CRLPolicy,
+    td3bc.TD3BCPolicy,
+)  # fmt: skip
 
 
 class PolicyProposal:
@@ -53,17 +54,10 @@ class PolicyProposal:
 
 
 def load_proposal(directory: Path, *, task_id: str, scale: ActionScale) -> PolicyProposal:
-    """Returns the proposal of a policy that ``gcbc.train`` or ``inverse.train`` left in a folder, trained on latents.
+    """Returns the proposal of an offline policy that was trained on latents and left in a folder.
 
     Raises:
-        ValueError: no such policy, or one of another task or on other inputs.
-        UnknownNameError: another algorithm.
+        ValueError: no such policy, another algorithm, or one of another task or on other inputs.
     """
-    content = read_run(Path(directory), task_id=get_task(task_id).id, on_latents=True)
-    if content["algorithm"] not in POLICIES:
-        raise unknown_name("policy to propose plans", content["algorithm"], POLICIES)
-    now_size, goal_size, action_size = content["sizes"]
-    policy = POLICIES[content["algorithm"]](now_size, goal_size, action_size, OfflineConfig(**content["config"]))  # pyright: ignore[reportCallIssue]
-    policy.load_state_dict(load_file(Path(directory) / "policy.safetensors"))
-    policy.eval().requires_grad_(False)
+    policy = load_policy(Path(directory), POLICIES, task_id=get_task(task_id).id, inputs="latents")
     return PolicyProposal(policy, scale)

@@ -6,65 +6,47 @@ actions on the present and that goal; ours is a Gaussian of fixed width, so the 
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from agents.model_free.offline import GoalPolicy, OfflineAgent, OfflineConfig, Standardise, mlp, train_policy
+from agents.model_free.hindsight import GoalBatch
+from agents.model_free.networks import OfflineConfig, Sizes, mlp
+from agents.model_free.offline import GoalPolicy, OfflineAgent, train_policy
 
-NAME = "gcbc"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CloningConfig(OfflineConfig):
+    """Goals are near by preset: what the data did long before it came somewhere says little."""
+
+    max_goal_steps: int = 8
 
 
 class CloningPolicy(GoalPolicy):
-    """Normalised model-step actions from now [N, D] and goal [N, D']."""
+    """The mean action, regressed."""
 
-    def __init__(self, now_size: int, goal_size: int, action_size: int, config: OfflineConfig) -> None:
-        super().__init__()
-        self.now_scale, self.goal_scale = Standardise(now_size), Standardise(goal_size)
-        self.action_scale = Standardise(action_size)
-        self.network = mlp(now_size + goal_size, action_size, config)
+    name, config_type = "gcbc", CloningConfig
 
-    def loss(self, now: Tensor, goal: Tensor, action: Tensor, steps: Tensor) -> Tensor:
+    def __init__(self, sizes: Sizes, config: CloningConfig) -> None:
+        super().__init__(sizes, config)
+        self.network = mlp(sizes.now + sizes.goal, sizes.action, config)
+
+    def loss(self, batch: GoalBatch, generator: torch.Generator) -> Tensor:
         """Returns the mean squared error of the action."""
-        del steps
-        return (self.decide(now, goal) - action).square().mean()
+        del generator
+        return (self.decide(batch.now, batch.goal) - batch.action).square().mean()
 
     def decide(self, now: Tensor, goal: Tensor) -> Tensor:
         """Returns the mean action [N, A]."""
-        return self.network(torch.cat([self.now_scale(now), self.goal_scale(goal)], dim=1))
+        return self.network(self.pair(now, goal))
 
 
-def train(
-    *,
-    task_id: str,
-    dataset: Path,
-    directory: Path,
-    seed: int,
-    world_model: Path | None = None,
-    progress: bool = True,
-    **config: Any,
-) -> None:
-    """Trains on a dataset, from the state or on the latents of ``world_model``; ``config`` is that of ``OfflineConfig``.
-
-    Goals are nearer by preset than in ``OfflineConfig``: what the data did long before it came somewhere says little.
-    """
-    train_policy(
-        CloningPolicy,
-        name=NAME,
-        task_id=task_id,
-        dataset=dataset,
-        directory=directory,
-        seed=seed,
-        world_model=world_model,
-        progress=progress,
-        config=OfflineConfig(**{"max_goal_steps": 8, **config}),
-    )
+train = partial(train_policy, CloningPolicy)
 
 
 class GCBCAgent(OfflineAgent):
     """Acts by goal-conditioned behaviour cloning."""
 
-    def __init__(self, *, task_id: str, policy: Path, world_model: Path | None = None) -> None:
-        super().__init__(task_id=task_id, policy=policy, name=NAME, build=CloningPolicy, world_model=world_model)
+    policy_type = CloningPolicy

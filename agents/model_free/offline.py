@@ -1,17 +1,17 @@
-"""What the offline baselines share: pairs of now and later from a dataset, one training loop, one way to act.
+"""What the offline baselines share: one training loop over hindsight goals, and one way to act.
 
-``gcbc.py`` and ``inverse.py`` each add a network and its loss. Neither sees a reward; both look at the same inputs: the
-low-dimensional state with the goal, or the frozen latents of a world model.
+Each method is a short file with a ``GoalPolicy``: its networks and its loss. None sees a reward; all look at the same
+inputs: the low-dimensional state with the goal, the frozen latents of a world model, or frames through an encoder of
+their own.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,164 +23,113 @@ from tqdm import tqdm
 
 from agents.base import ActionQueue, check_specs
 from agents.encoding import Features
+from agents.model_free.hindsight import GoalBatch, GoalMixture, HindsightPairs, Tables
+from agents.model_free.networks import Eyes, OfflineConfig, Sizes, Standardise
 from agents.model_free.run_folder import close_run, open_run, read_run
-from agents.planners.base import require_at_least
 from envs.episodes import EpisodeDataset
-from envs.registry import get_task
+from envs.registry import get_task, unknown_name
 from envs.splits import EpisodeSpec
 from world_models.batches import step_generators
 from world_models.checkpoint import load_world_model, save_training_state
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OfflineConfig:
-    """How an offline policy is trained.
+class GoalPolicy(nn.Module):
+    """The interface of an offline method: networks over (now, goal) in normalised model-step actions, and their loss.
 
     Attributes:
-        num_steps: gradient steps.
-        batch_size: pairs of a step.
-        learning_rate: of Adam at the start; it falls linearly to 0.
-        hidden_size, num_layers: of the networks.
-        max_goal_steps: goals are the states of 1 to so many model steps later in the same episode.
-        checkpoint_every: gradient steps between two states that a killed run resumes from.
+        name: of the algorithm.
+        config_type: its settings.
+        value_goals: what a value function is asked about.
+        model_steps: world-model steps of a decision.
     """
 
-    num_steps: int = 3000
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    hidden_size: int = 128
-    num_layers: int = 3
-    max_goal_steps: int = 16
-    checkpoint_every: int = 1000
+    name: ClassVar[str]
+    config_type: ClassVar[type[OfflineConfig]] = OfflineConfig
+    value_goals: ClassVar[GoalMixture] = GoalMixture()
+    model_steps: int = 0
+    action_low: Tensor
+    action_high: Tensor
 
-    def __post_init__(self) -> None:
-        require_at_least(1, **{name: value for name, value in asdict(self).items() if name != "learning_rate"})
-        require_at_least(0, learning_rate=self.learning_rate)
-
-
-class HindsightPairs:
-    """Pairs of frames of one episode, ``later`` coming 1 to ``max_steps`` model steps after ``now``.
-
-    ``now`` is uniform over the transitions of the dataset, the distance uniform over what its episode has left.
-    """
-
-    def __init__(self, dataset: EpisodeDataset, *, max_steps: int) -> None:
-        self._rows = dataset.window_starts(2)
-        episode = np.searchsorted(dataset.starts, self._rows, side="right") - 1
-        last = dataset.starts[episode] + dataset.lengths[episode]
-        self._longest = np.minimum(last - self._rows, max_steps)
-
-    def sample(self, num_pairs: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the row numbers of ``now`` and of ``later``, and the model steps between, int64 [N] each."""
-        pick = rng.integers(len(self._rows), size=num_pairs)
-        steps = rng.integers(1, self._longest[pick], endpoint=True)
-        now, apart = torch.from_numpy(self._rows[pick].astype(np.int64)), torch.from_numpy(steps.astype(np.int64))
-        return now, now + apart, apart
-
-
-class Standardise(nn.Module):
-    """Shifts and scales inputs [..., D] to mean 0 and standard deviation 1 over the table that it was fitted to."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, size: int) -> None:
+    def __init__(self, sizes: Sizes, config: Any) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(size))
-        self.register_buffer("std", torch.ones(size))
+        self.sizes, self.config = sizes, config
+        self.eyes = Eyes(sizes, config.encoder)
+        self.action_scale = Standardise(sizes.action)
+        self.register_buffer("action_low", -torch.ones(sizes.action))
+        self.register_buffer("action_high", torch.ones(sizes.action))
 
-    def fit(self, table: Tensor) -> None:
-        """Takes the statistics of a table [N, D]; what never varies there is left unscaled."""
-        self.mean.copy_(table.mean(0))
-        std = table.std(0)
-        self.std.copy_(torch.where(std > 1e-6, std, 1.0))
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Standardises inputs."""
-        return (inputs - self.mean) / self.std
-
-
-def mlp(input_size: int, output_size: int, config: OfflineConfig) -> nn.Sequential:
-    """Returns a multilayer perceptron with ``config.num_layers`` hidden layers."""
-    sizes = [input_size, *[config.hidden_size] * config.num_layers]
-    layers: list[nn.Module] = []
-    for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.GELU()]
-    return nn.Sequential(*layers, nn.Linear(sizes[-1], output_size))
-
-
-class GoalPolicy(nn.Module):
-    """The interface of an offline policy: a network over (now, goal) in normalised model-step actions."""
-
-    now_scale: Standardise
-    goal_scale: Standardise
-    action_scale: Standardise
-
-    def loss(self, now: Tensor, goal: Tensor, action: Tensor, steps: Tensor) -> Tensor:
-        """Returns the loss of pairs: now [N, D], goal [N, D'], the normalised action [N, A] taken now, steps to the goal [N]."""
+    def loss(self, batch: GoalBatch, generator: torch.Generator) -> Tensor:
+        """Returns the loss of a batch; all its random numbers come from ``generator``."""
         raise NotImplementedError
 
     def decide(self, now: Tensor, goal: Tensor) -> Tensor:
-        """Returns normalised actions [N, A]."""
+        """Returns normalised actions [N, A] for what is seen now and as a goal."""
         raise NotImplementedError
+
+    def after_step(self) -> None:
+        """Called after each gradient step, to move target networks. Does nothing by itself."""
+
+    def pair(self, now: Tensor, goal: Tensor) -> Tensor:
+        """Returns present and goal as one vector [N, D + D']."""
+        return torch.cat([self.eyes.now(now), self.eyes.goal(goal)], dim=1)
+
+    def bounded(self, free: Tensor) -> Tensor:
+        """Squashes what a network gives [..., A] into the range of the data's actions, beyond which no value was learned."""
+        return self.action_low + (self.action_high - self.action_low) * (torch.tanh(free) + 1) / 2
 
 
 def train_policy(
-    build: Callable[[int, int, int, OfflineConfig], GoalPolicy],
+    policy_type: type[GoalPolicy],
     *,
-    name: str,
     task_id: str,
     dataset: Path,
     directory: Path,
     seed: int,
-    world_model: Path | None,
-    progress: bool,
-    config: OfflineConfig,
+    world_model: Path | None = None,
+    pixels: bool = False,
+    progress: bool = True,
+    **config: Any,
 ) -> None:
     """Trains an offline policy and leaves ``policy.safetensors`` and ``training.json`` in ``directory``.
 
     Batches are a function of (seed, step), so a killed run that is started again ends with the same weights.
 
     Args:
-        build: (D, D', A, config) to a new network.
-        name: of the algorithm, checked on loading.
+        policy_type: the method.
         task_id: the task.
-        dataset, world_model: folders of the data and, for a policy on latents, of the frozen model.
+        dataset: folder of the data.
         directory: where the result and the resumable state go.
         seed: of the initialisation and the batches.
+        world_model: folder of a frozen model, for a policy on its latents.
+        pixels: train an encoder of frames along with the policy.
         progress: show a progress bar.
-        config: how to train.
+        config: settings of ``policy_type.config_type``.
 
     Raises:
-        ValueError: the dataset is of another task.
+        ValueError: the dataset is of another task or without frames that are needed, or a setting can not work.
+        UnknownNameError: no such setting.
     """
-    data = EpisodeDataset.open(Path(dataset))
-    task = get_task(task_id)
+    settings = _settings(policy_type, config)
+    data, task = EpisodeDataset.open(Path(dataset)), get_task(task_id)
     if data.manifest.task_id != task.id:
         raise ValueError(f"The dataset {dataset} is of {data.manifest.task_id!r}, not of {task.id!r}. Collect one.")
-    model = load_world_model(Path(world_model), task_id=task_id).model if world_model else None
+    features = _features(task.id, world_model, pixels)
     run = {
-        "algorithm": name, "task_id": task.id, "seed": seed, "config": asdict(config), "on_latents": model is not None,
-        "dataset_fingerprint": data.manifest.fingerprint,
+        "algorithm": policy_type.name, "task_id": task.id, "seed": seed, "config": asdict(settings),
+        "inputs": features.inputs, "dataset_fingerprint": data.manifest.fingerprint,
     }  # fmt: skip
     directory = Path(directory)
     if open_run(directory, run):
         return
-    now, goal = Features(model).tables(data)
-    action = torch.from_numpy(np.array(data.field("action"), np.float32))
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)  # weight initialisation has no generator argument
-        policy = build(now.shape[1], goal.shape[1], action.shape[1], config)
-    policy.now_scale.fit(now)
-    policy.goal_scale.fit(goal)
-    policy.action_scale.mean.copy_(torch.as_tensor(data.action_statistics()[0]))
-    policy.action_scale.std.copy_(torch.as_tensor(data.action_statistics()[1]))
-    pairs = HindsightPairs(data, max_steps=config.max_goal_steps)
-    seconds = _descend(policy, (now, goal, policy.action_scale(action)), pairs, config, seed, directory, progress)
-    save_file(policy.state_dict(), directory / "policy.partial")
+    policy, tables = _prepare(policy_type, settings, data, features, seed)
+    seconds = _descend(
+        policy, tables, HindsightPairs(data, max_steps=settings.max_goal_steps), seed, directory, progress
+    )
+    weights = {name: value.contiguous() for name, value in policy.state_dict().items()}  # frames are channels-last
+    save_file(weights, directory / "policy.partial")
     (directory / "policy.partial").replace(directory / "policy.safetensors")
     cost = {
-        "sizes": [now.shape[1], goal.shape[1], action.shape[1]], "train_seconds": seconds,
+        "sizes": list(policy.sizes), "train_seconds": seconds,
         "transitions": int(data.lengths.sum()) * task.action_block, "model_steps": int(data.lengths.sum()),
         "parameters": sum(parameter.numel() for parameter in policy.parameters()),
     }  # fmt: skip
@@ -188,18 +137,50 @@ def train_policy(
     (directory / "training.pt").unlink(missing_ok=True)
 
 
+def _settings(policy_type: type[GoalPolicy], config: Mapping[str, Any]) -> OfflineConfig:
+    known = list(policy_type.config_type.__dataclass_fields__)
+    for name in config:
+        if name not in known:
+            raise unknown_name(f"setting of {policy_type.name}", name, known)
+    return policy_type.config_type(**config)
+
+
+def _features(task_id: str, world_model: Path | None, pixels: bool) -> Features:
+    if world_model and pixels:
+        raise ValueError("A policy sees the latents of a world model or frames, not both: leave out pixels.")
+    return Features(load_world_model(Path(world_model), task_id=task_id).model if world_model else None, pixels=pixels)
+
+
+def _prepare(
+    policy_type: type[GoalPolicy], settings: OfflineConfig, data: EpisodeDataset, features: Features, seed: int
+) -> tuple[GoalPolicy, Tables]:
+    """Returns a new policy that knows the scales of the data, and the data as it sees it."""
+    now, goal = features.tables(data)
+    action = torch.from_numpy(np.array(data.field("action"), np.float32))
+    frame = now.shape[1] if features.inputs == "pixels" else 0
+    now_size, goal_size = (settings.hidden_size,) * 2 if frame else (now.shape[1], goal.shape[1])
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # weight initialisation has no generator argument
+        policy = policy_type(Sizes(now_size, goal_size, action.shape[1], frame), settings)
+    if isinstance(now, Tensor) and isinstance(goal, Tensor):
+        policy.eyes.now_scale.fit(now)
+        policy.eyes.goal_scale.fit(goal)
+    mean, std = (torch.as_tensor(values) for values in data.action_statistics())
+    policy.action_scale.mean.copy_(mean)
+    policy.action_scale.std.copy_(std)
+    action = policy.action_scale(action)
+    policy.action_low.copy_(action.amin(0))
+    policy.action_high.copy_(action.amax(0))
+    return policy, Tables(now, goal, action)
+
+
 def _descend(
-    policy: GoalPolicy,
-    tables: tuple[Tensor, Tensor, Tensor],
-    pairs: HindsightPairs,
-    config: OfflineConfig,
-    seed: int,
-    directory: Path,
-    progress: bool,
+    policy: GoalPolicy, tables: Tables, pairs: HindsightPairs, seed: int, directory: Path, progress: bool
 ) -> float:
     """Minimises the policy's loss, from ``directory/training.pt`` on if a killed run left one; returns seconds in all."""
-    now, goal, action = tables
-    optimizer = torch.optim.Adam(policy.parameters(), lr=config.learning_rate)
+    config: OfflineConfig = policy.config
+    trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.Adam(trained, lr=config.learning_rate)
     state_path, first, seconds = directory / "training.pt", 0, 0.0
     if state_path.exists():
         state = torch.load(state_path, weights_only=True)
@@ -209,64 +190,75 @@ def _descend(
     writer, began = SummaryWriter(str(directory / "tensorboard"), purge_step=first), time.monotonic()
     steps = range(first, config.num_steps)
     for step in tqdm(steps, desc="train", unit="step", initial=first, total=config.num_steps, disable=not progress):
-        rows, goal_rows, apart = pairs.sample(config.batch_size, step_generators(seed, step)[0])
+        rng, generator = step_generators(seed, step)
+        rows = pairs.sample(config.batch_size, rng)
+        value_rows = pairs.value_goals(rows[0], policy.value_goals, discount=_discount(config), rng=rng)
         optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - step / config.num_steps)
-        loss = policy.loss(now[rows], goal[goal_rows], action[rows], apart)
+        loss = policy.loss(GoalBatch(tables, pairs, rows, value_rows), generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+        policy.after_step()
         if step % 50 == 0:
             writer.add_scalar("loss", float(loss.detach()), step)
         if (step + 1) % config.checkpoint_every == 0:
-            spent = seconds + time.monotonic() - began
             state = {
-                "policy": policy.state_dict(),
-                "optimizer": optimizer.state_dict(),
-                "step": step + 1,
-                "seconds": spent,
-            }
+                "policy": policy.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1,
+                "seconds": seconds + time.monotonic() - began,
+            }  # fmt: skip
             save_training_state(state_path, state)
     writer.close()
     return seconds + time.monotonic() - began
 
 
+def _discount(config: OfflineConfig) -> float:
+    return getattr(config, "discount", 0.95)
+
+
+def load_policy(directory: Path, kinds: Sequence[type[GoalPolicy]], *, task_id: str, inputs: str) -> GoalPolicy:
+    """Returns the policy in a folder that ``train_policy`` wrote, ready to act, if it is of one of these kinds.
+
+    Raises:
+        ValueError: the folder holds another algorithm, task or kind of input.
+    """
+    by_name = {kind.name: kind for kind in kinds}
+    found = read_run(Path(directory))["algorithm"]
+    name = found if found in by_name else next(iter(by_name))
+    content = read_run(Path(directory), algorithm=name, task_id=task_id, inputs=inputs)
+    policy = by_name[name](Sizes(*content["sizes"]), by_name[name].config_type(**content["config"]))
+    policy.load_state_dict(load_file(Path(directory) / "policy.safetensors"))
+    return policy.eval().requires_grad_(False)
+
+
 class OfflineAgent:
-    """Acts with an offline policy: one forward pass at each block boundary, no search.
+    """Acts with an offline policy: one decision at each block boundary.
 
     Args:
         task_id: the task.
         policy: folder that ``train_policy`` wrote.
-        name, build: as in training.
         world_model: folder of the frozen model, if the policy was trained on latents.
+        pixels: whether it was trained on frames.
 
     Raises:
         ValueError: the folder holds another algorithm, task or kind of input.
     """
 
-    def __init__(
-        self,
-        *,
-        task_id: str,
-        policy: Path,
-        name: str,
-        build: Callable[[int, int, int, OfflineConfig], GoalPolicy],
-        world_model: Path | None = None,
-    ) -> None:
+    policy_type: ClassVar[type[GoalPolicy]]
+
+    def __init__(self, *, task_id: str, policy: Path, world_model: Path | None = None, pixels: bool = False) -> None:
         self.task = get_task(task_id)
-        content = read_run(policy, algorithm=name, task_id=self.task.id, on_latents=world_model is not None)
-        now_size, goal_size, action_size = content["sizes"]
-        self.policy = build(now_size, goal_size, action_size, OfflineConfig(**content["config"]))
-        self.policy.load_state_dict(load_file(Path(policy) / "policy.safetensors"))
-        self.policy.eval().requires_grad_(False)
-        self._features = Features(load_world_model(Path(world_model), task_id=task_id).model if world_model else None)
+        self._features = _features(self.task.id, world_model, pixels)
+        self.policy = load_policy(policy, [self.policy_type], task_id=self.task.id, inputs=self._features.inputs)
         self.observation_keys: tuple[str, ...] = self._features.observation_keys
         self._queue = ActionQueue(task=self.task)
+        self.reset(())
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
         """Starts B new episodes."""
         check_specs(self.task, specs)
         self._queue.reset(len(specs))
         self._goals: dict[int, Tensor] = {}
+        self._model_steps = np.zeros(len(specs), dtype=np.int64)
 
     @torch.no_grad()
     def act(self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -275,12 +267,14 @@ class OfflineAgent:
         for episode in self._queue.empty(active):
             if episode not in self._goals:
                 self._goals[episode] = self._features.goal(observations, episode)
-            action = self.policy.decide(self._features.now(observations, episode), self._goals[episode])
+            now = self._features.now(observations, episode)
+            action = self.policy.decide(now, self._goals[episode])
             scale = self.policy.action_scale
             self._queue.put(episode, (action * scale.std + scale.mean).numpy())
+            self._model_steps[episode] += self.policy.model_steps
         return self._queue.take(active)
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Zero [B]: nothing is imagined."""
-        return np.zeros(len(self._queue.steps), dtype=np.int64)
+        """World-model steps so far [B]; zero for a policy that imagines nothing."""
+        return self._model_steps.copy()

@@ -6,7 +6,8 @@ import torch
 
 from agents.energy import Energy, GoalDistance
 from agents.latent_cost import LatentCost
-from agents.model_free.offline import GoalPolicy, Standardise
+from agents.model_free.networks import OfflineConfig, Sizes
+from agents.model_free.offline import GoalPolicy
 from agents.mpc import MPCAgent, build_mpc
 from agents.planners.base import CostError
 from agents.planners.cem import CEMPlanner
@@ -212,8 +213,7 @@ def test_a_proposal_is_where_the_search_starts(walk_model, specs, play):
 
     class StraightThere(GoalPolicy):
         def __init__(self):
-            super().__init__()
-            self.action_scale = Standardise(2)
+            super().__init__(Sizes(4, 4, 2), OfflineConfig())
 
         def decide(self, now, goal):
             return ((goal - now)[:, :2] / 0.25).clamp(-0.7, 0.7)

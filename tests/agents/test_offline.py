@@ -8,14 +8,22 @@ import torch
 from safetensors.torch import load_file
 
 from agents.base import HoldStillAgent
-from agents.model_free import gcbc, inverse
-from agents.model_free.offline import HindsightPairs, OfflineConfig, Standardise
+from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, td3bc
+from agents.model_free.hindsight import GoalBatch, GoalMixture, HindsightPairs, Tables
+from agents.model_free.networks import OfflineConfig, Sizes, Standardise
 from envs.collect import collect
 from envs.episodes import Episode, write_dataset
 from world_models.batches import ActionScale
 from world_models.checkpoint import build_model, save_world_model
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
+METHODS = {
+    "gciql": (gciql.train, gciql.GCIQLAgent),
+    "gcivl": (gcivl.train, gcivl.GCIVLAgent),
+    "hiql": (hiql.train, hiql.HIQLAgent),
+    "crl": (crl.train, crl.CRLAgent),
+    "td3bc": (td3bc.train, td3bc.TD3BCAgent),
+}
 QUICK = {"num_steps": 400, "batch_size": 128, "hidden_size": 64, "num_layers": 2, "progress": False}
 
 
@@ -70,6 +78,92 @@ def test_pairs_stay_within_an_episode_and_all_of_them_occur(tmp_path):
     assert set(zip(now.tolist(), later.tolist(), strict=True)) == expected
 
 
+def test_goals_of_a_value_are_of_the_kinds_asked_for(tmp_path):
+    data = write_dataset(tmp_path / "data", [counting_episode(4, 100), counting_episode(9, 200)])
+    pairs, rng = HindsightPairs(data, max_steps=5), np.random.default_rng(0)
+    now = pairs.sample(3000, rng)[0]
+    kinds = {
+        name: pairs.value_goals(now, GoalMixture(*share), discount=0.7, rng=rng)
+        for name, share in {"present": (1, 0, 0), "future": (0, 1, 0), "random": (0, 0, 1)}.items()
+    }
+    assert torch.equal(kinds["present"], now)
+    ahead = kinds["future"] - now
+    assert ahead.min() == 1 and (kinds["future"] <= pairs.last_row(now)).all()
+    free = pairs.last_row(now) - now > 1
+    assert abs(float((ahead[free] == 1).float().mean()) - 0.3) < 0.04  # geometric with success rate 1 - discount
+    assert set(kinds["random"].tolist()) == set(range(15))
+
+
+def test_a_batch_looks_ahead_within_its_episode_only(tmp_path):
+    data = write_dataset(tmp_path / "data", [counting_episode(3, 100), counting_episode(6, 200)])
+    pairs = HindsightPairs(data, max_steps=6)
+    state = torch.from_numpy(np.array(data.field("observation")))
+    rows = pairs.sample(500, np.random.default_rng(0))
+    batch = GoalBatch(Tables(state, state, state), pairs, rows, rows[0])
+    assert torch.equal(batch.next, batch.now + 1) and batch.reached.all()
+    assert torch.equal(batch.goal[:, 0] - batch.now[:, 0], batch.steps.double())
+    assert torch.equal(batch.on_the_way(2)[0], torch.minimum(batch.now + 2, batch.goal))
+    _, later, within = batch.ahead(2)
+    assert torch.equal(later[within], batch.now[within] + 3)
+    last = torch.where(batch.now[:, 0] < 200, 103, 206)
+    assert torch.equal(within, batch.now[:, 0] + 3 <= last)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_offline_reinforcement_learning_reaches_near_goals(name, dataset, tmp_path, play, specs):
+    train, agent = METHODS[name]
+    train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **QUICK | {"num_steps": 600})
+    _, distances = play(agent(task_id=TWO_ROOM, policy=tmp_path), specs, num_steps=40)
+    _, still = play(HoldStillAgent(task_id=TWO_ROOM), specs, num_steps=40)
+    assert distances.min(1).mean() < 0.5 * still.min(1).mean()
+
+
+def test_implicit_values_count_the_steps_to_a_goal(tmp_path):
+    """On a line that is walked in one direction, the value of a goal k steps ahead is -(1 + d + ... + d^(k-1))."""
+    data = write_dataset(tmp_path / "data", [counting_episode(8, 0)] * 4)
+    state = torch.from_numpy(np.array(data.field("achieved_goal"), np.float32)) / 8
+    pairs = HindsightPairs(data, max_steps=8)
+    config = gcivl.GCIVLConfig(hidden_size=64, num_layers=2, target_rate=0.05, discount=0.9)
+    torch.manual_seed(0)
+    policy = gcivl.GCIVLPolicy(Sizes(2, 2, 2), config)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=2e-3)
+    for step in range(300):
+        rng = np.random.default_rng(step)
+        rows = pairs.sample(128, rng)
+        goals = pairs.value_goals(rows[0], policy.value_goals, discount=0.9, rng=rng)
+        loss = policy.loss(GoalBatch(Tables(state, state, torch.zeros(36, 2)), pairs, rows, goals), torch.Generator())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        policy.after_step()
+    with torch.no_grad():
+        found = policy.value(policy.pair(state[:5], state[[4] * 5]))[..., 0].mean(0)
+    truth = torch.tensor([-(1 - 0.9**k) / 0.1 for k in (4, 3, 2, 1, 0)])
+    torch.testing.assert_close(found, truth, atol=0.6, rtol=0)
+
+
+def test_pixels_train_their_own_encoder(tmp_path, play):
+    data = tmp_path / "data"
+    collect(TWO_ROOM, data, num_episodes=3, num_steps=4, pixels=32, num_workers=1, progress=False)
+    settings = {"num_steps": 2, "batch_size": 8, "hidden_size": 16, "progress": False, "pixels": True}
+    gciql.train(task_id=TWO_ROOM, dataset=data, directory=tmp_path / "policy", seed=0, **settings)
+    agent = gciql.GCIQLAgent(task_id=TWO_ROOM, policy=tmp_path / "policy", pixels=True)
+    assert agent.observation_keys == ("pixels", "goal_pixels")
+    weights = load_file(tmp_path / "policy" / "policy.safetensors")
+    assert any(name.startswith("eyes.encoder") for name in weights)
+    with pytest.raises(ValueError, match="'inputs': 'pixels'"):
+        gciql.GCIQLAgent(task_id=TWO_ROOM, policy=tmp_path / "policy")
+
+
+def test_refuses_unknown_settings_and_frames_that_are_not_there(dataset, tmp_path):
+    common = {"task_id": TWO_ROOM, "dataset": dataset, "directory": tmp_path, "seed": 0}
+    with pytest.raises(KeyError, match="Unknown setting of gciql 'expectil'"):
+        gciql.train(**common, expectil=0.8)
+    with pytest.raises(KeyError, match="Unknown field 'pixels'"):
+        gciql.train(**common, pixels=True)
+
+
 def test_standardise_leaves_constants_finite():
     scale = Standardise(2)
     scale.fit(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))
@@ -103,7 +197,7 @@ def test_cloning_on_latents_says_so(dataset, state_model, tmp_path):
         **QUICK | {"num_steps": 5},
     )
     gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=state_model)
-    with pytest.raises(ValueError, match="'on_latents': True"):
+    with pytest.raises(ValueError, match="'inputs': 'latents'"):
         gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path)
     with pytest.raises(ValueError, match="'algorithm': 'gcbc'"):
         inverse.InverseAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=state_model)
@@ -119,9 +213,9 @@ def test_reports_what_it_cost(dataset, tmp_path):
     assert content["train_seconds"] > 0 and content["seed"] == 3
 
 
-@pytest.mark.parametrize("algorithm", ["gcbc", "inverse"])
+@pytest.mark.parametrize("algorithm", ["gcbc", "inverse", "td3bc"])
 def test_a_killed_run_ends_with_the_same_weights(algorithm, dataset, state_model, tmp_path, monkeypatch):
-    train = {"gcbc": gcbc.train, "inverse": inverse.train}[algorithm]
+    train = {"gcbc": gcbc.train, "inverse": inverse.train, "td3bc": td3bc.train}[algorithm]
     common = {"task_id": TWO_ROOM, "dataset": dataset, "world_model": state_model, "seed": 1, **QUICK}
     common |= {"num_steps": 30, "checkpoint_every": 10}
     train(directory=tmp_path / "whole", **common)

@@ -6,7 +6,7 @@ import torch
 
 from agents.base import Agent, HoldStillAgent, RandomAgent
 from agents.energy import Energy, GoalDistance
-from agents.model_free import gcbc, inverse, ppo, sac
+from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, ppo, sac, td3bc
 from agents.mpc import build_mpc
 from agents.oracle import OracleMPCAgent
 from agents.planners.adaptive import AdaptivePlanner
@@ -39,8 +39,17 @@ PLANNERS = {
 AGENTS = [
     "random", "hold_still", "expert", "oracle", "cem", "gradient", "random_shooting", "state_cem",
     "icem", "adaptive", "cma_es", "hybrid", "state_space", "proposal",
-    "gcbc", "gcbc_latent", "inverse", "sac", "ppo",
+    "gcbc", "gcbc_latent", "gcbc_pixels", "inverse", "gciql", "gcivl", "hiql", "crl", "td3bc", "sac", "ppo",
 ]  # fmt: skip
+METHODS = {
+    "gcbc": (gcbc.train, gcbc.GCBCAgent),
+    "inverse": (inverse.train, inverse.InverseAgent),
+    "gciql": (gciql.train, gciql.GCIQLAgent),
+    "gcivl": (gcivl.train, gcivl.GCIVLAgent),
+    "hiql": (hiql.train, hiql.HIQLAgent),
+    "crl": (crl.train, crl.CRLAgent),
+    "td3bc": (td3bc.train, td3bc.TD3BCAgent),
+}
 OFFLINE = {"num_steps": 3, "batch_size": 16, "hidden_size": 16, "progress": False}
 
 
@@ -74,22 +83,28 @@ class Workshop:
             return {"random": RandomAgent, "hold_still": HoldStillAgent, "expert": ScriptedAgent}[name](**common)
         if name == "oracle":
             return OracleMPCAgent(**common, planner=CEM)
-        latent = {"world_model": self.pixel_model} if name in ("gcbc_latent", "inverse", "proposal") else {}
+        return self._trained(name, common, policy, training)
+
+    def _trained(self, name, common, policy, training) -> Agent:
+        if name == "proposal":
+            if not policy.exists():
+                inverse.train(**training, dataset=self.data, world_model=self.pixel_model, **OFFLINE)
+            return build_mpc(**common, world_model=self.pixel_model, planner=CEM, energy=Energy(), policy=policy)
+        method = METHODS.get(name.partition("_")[0])
+        if method is not None:
+            inputs = {"world_model": self.pixel_model} if name in ("gcbc_latent", "inverse") else {}
+            inputs |= {"pixels": True} if name.endswith("pixels") else {}
+            if not policy.exists():
+                method[0](**training, dataset=self.data, **inputs, **OFFLINE)
+            return method[1](**common, policy=policy, **inputs)
         if not policy.exists():
             {
-                "gcbc": lambda: gcbc.train(**training, dataset=self.data, **OFFLINE),
-                "gcbc_latent": lambda: gcbc.train(**training, dataset=self.data, **latent, **OFFLINE),
-                "inverse": lambda: inverse.train(**training, dataset=self.data, **latent, **OFFLINE),
-                "proposal": lambda: inverse.train(**training, dataset=self.data, **latent, **OFFLINE),
                 "sac": lambda: sac.train(**training, num_steps=130, learning_starts=120, net_arch=(8,), progress=False),
                 "ppo": lambda: ppo.train(
                     **training, num_steps=32, num_envs=1, rollout_steps=32, batch_size=16, net_arch=(8,), progress=False
                 ),
             }[name]()
-        if name == "proposal":
-            return build_mpc(**common, world_model=self.pixel_model, planner=CEM, energy=Energy(), policy=policy)
-        agent = {"sac": sac.SACAgent, "ppo": ppo.PPOAgent, "inverse": inverse.InverseAgent}.get(name, gcbc.GCBCAgent)
-        return agent(**common, policy=policy, **latent)
+        return {"sac": sac.SACAgent, "ppo": ppo.PPOAgent}[name](**common, policy=policy)
 
 
 @pytest.fixture(scope="module", params=TASKS)
