@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -35,11 +36,13 @@ _WEIGHTS = "distance.safetensors"
 
 
 def train(
-    *, task_id: str, dataset: Path, world_model: Path, directory: Path, seed: int, progress: bool = True, **config: Any
-) -> None:
+    *, task_id: str, dataset: Path, world_model: Path, directory: Path, seed: int, num_nodes: int = 0,
+    also: Callable[[Path, Tensor], None] | None = None, progress: bool = True, **config: Any,
+) -> None:  # fmt: skip
     """Trains a head on the latents of ``world_model`` over a dataset; ``config`` is that of ``DistanceConfig``.
 
-    Batches are a function of (seed, step). Training takes a minute, so a killed one begins anew.
+    Batches are a function of (seed, step). Training takes a minute, so a killed one begins anew. What is trained on top
+    (the ``num_nodes`` of a graph) is saved by ``also``, which gets the folder and the latents of the data [N, D].
 
     Raises:
         ValueError: the dataset is of another task, or ``directory`` holds another run.
@@ -48,7 +51,7 @@ def train(
     settings = DistanceConfig.of(config)
     data, directory = open_dataset(dataset, task_id), Path(directory)
     run = {
-        "algorithm": ALGORITHM, "task_id": get_task(task_id).id, "seed": seed, "config": asdict(settings),
+        "algorithm": ALGORITHM, "task_id": get_task(task_id).id, "seed": seed, "config": asdict(settings), "num_nodes": num_nodes,
         "world_model": fingerprint(world_model), "dataset_fingerprint": data.manifest.fingerprint,
     }  # fmt: skip
     if open_run(directory, run):
@@ -58,6 +61,8 @@ def train(
     head = fit_head(latents.float(), data, settings, seed=seed, progress=progress)
     save_file(head.state_dict(), directory / "distance.partial")
     (directory / "distance.partial").replace(directory / _WEIGHTS)
+    if also is not None:
+        also(directory, latents.float())
     cost = {
         "latent_size": latents.shape[1], "train_seconds": time.monotonic() - began,
         "transitions": int(data.lengths.sum()) * get_task(task_id).action_block,

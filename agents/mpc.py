@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -25,6 +25,23 @@ from world_models.checkpoint import load_world_model
 Decoder = Callable[[Tensor], NDArray[np.uint8]]
 
 
+class Subgoals(Protocol):
+    """Says what to head for now, on the way to a goal that is too far to plan for at once."""
+
+    def reset(self, specs: Sequence[EpisodeSpec]) -> None:
+        """Starts B new episodes."""
+        ...
+
+    def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
+        """Returns the latent [*latent] that episode number ``episode`` heads for, being at ``latent`` [*latent]."""
+        ...
+
+    @property
+    def model_steps(self) -> NDArray[np.int64]:
+        """Predictions made so far [B], of whatever length; they count as world-model steps."""
+        ...
+
+
 class MPCAgent:
     """Model predictive control in the latent space of a world model.
 
@@ -43,6 +60,7 @@ class MPCAgent:
         problems_at_once: episodes that are encoded and planned for in one batch. With 1, an episode's result is the same
             to the last bit whichever run beside it; more is faster on a GPU and equal up to rounding.
         proposal: further plans to start each search from, such as ``PolicyProposal``, or None.
+        subgoals: what to plan towards instead of the goal, asked before each plan; None for the goal itself.
         decoder: latents [N, *latent] to frames uint8 [N, size, size, 3], to look at what was imagined.
         record_imagination: the first so many episodes of each stratum keep their imagined plans for ``imagined``.
 
@@ -63,6 +81,7 @@ class MPCAgent:
         warm_start: bool = True,
         problems_at_once: int = 1,
         proposal: PolicyProposal | None = None,
+        subgoals: Subgoals | None = None,
         decoder: Decoder | None = None,
         record_imagination: int = 0,
     ) -> None:
@@ -74,6 +93,7 @@ class MPCAgent:
             model.eval().requires_grad_(False)
         self.observation_keys = observation_keys(model)
         self.model, self.energy, self.decoder, self.proposal = model, energy, decoder, proposal
+        self.subgoals = subgoals
         self.problems_at_once, self.record_imagination = problems_at_once, record_imagination
         self._control = RecedingHorizon(
             task=get_task(task_id),
@@ -92,6 +112,8 @@ class MPCAgent:
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
         """Starts B new episodes."""
         self._control.reset(specs)
+        if self.subgoals is not None:
+            self.subgoals.reset(specs)
         self._goals: list[Tensor | None] = [None] * len(specs)
         self._latents: list[list[Tensor]] = [[] for _ in specs]
         self._actions: list[list[Tensor]] = [[] for _ in specs]
@@ -110,7 +132,7 @@ class MPCAgent:
     @property
     def model_steps(self) -> NDArray[np.int64]:
         """World-model steps so far [B]."""
-        return self._control.model_steps
+        return self._control.model_steps + (0 if self.subgoals is None else self.subgoals.model_steps)
 
     @torch.no_grad()
     def imagined(self, episode: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]] | None:
@@ -143,6 +165,9 @@ class MPCAgent:
     def _plan(self, episodes: list[int]) -> None:
         context = self._context(episodes)
         goal = torch.stack([latent for episode in episodes if (latent := self._goals[episode]) is not None])
+        if self.subgoals is not None:
+            places = zip(episodes, context.latents[:, -1], goal, strict=True)
+            goal = torch.stack([self.subgoals.choose(episode, here, there) for episode, here, there in places])
         cost = LatentCost(self.model, context, goal, self.energy.bind(self.model, context))
         proposals = None
         if self.proposal is not None:
