@@ -1,4 +1,4 @@
-"""Mazes: PointMaze (force-controlled) and TwoRoom (displacement-controlled)."""
+"""Mazes: PointMaze (force-controlled), TwoRoom (displacement-controlled) and AntMaze (a walking ant)."""
 
 from envs.registry import TaskSpec, register
 
@@ -47,3 +47,25 @@ for _name, _random_layout in (("TwoRoom", False), ("TwoRoom-Random", True)):
             tags=frozenset({"navigation"}),
         )
     )
+
+register(
+    TaskSpec(
+        id="jepabench/AntMaze-UMaze-v1",
+        family="maze",
+        entry_point="envs.maze.ant_maze:AntMaze",
+        kwargs={"layout": "umaze"},
+        control_dt=0.05,
+        action_block=5,
+        actions_per_block=5,
+        max_steps=1500,
+        success="The ant's torso is within 0.45 m of the goal.",
+        behaviours={
+            "random": "envs.maze.ant_behaviours:RandomTorques",
+            "wander": "envs.maze.ant_behaviours:Wander",
+            "expert": "envs.maze.ant_behaviours:Expert",
+        },
+        default_behaviour="wander",
+        physics=_PHYSICS,
+        tags=frozenset({"navigation", "locomotion"}),
+    )
+)

@@ -125,8 +125,7 @@ def add_box(
     """Adds a box over the rectangle ``[x_min, y_min, x_max, y_max]`` between two heights [m] to ``body``."""
     low, high = np.append(box[:2], heights[0]), np.append(box[2:], heights[1])
     geom = body.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=(low + high) / 2, size=(high - low) / 2, rgba=colour)
-    if not collides:
-        geom.contype = geom.conaffinity = 0
+    geom.contype = geom.conaffinity = int(collides)
 
 
 def planar_distance(achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:

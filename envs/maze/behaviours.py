@@ -1,4 +1,4 @@
-"""Scripted policies for the mazes. Each decides once a block, as a planner of the task has to."""
+"""Scripted policies for the mazes. Those of the balls decide once a block, as a planner of the task has to."""
 
 from __future__ import annotations
 
@@ -10,21 +10,29 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from envs.core import GoalEnv, Observation
-    from envs.maze.arena import Arena
     from envs.maze.free_space import FreeSpace
 
 _CORNER_REACHED = 0.05  # [m]
 _AT_REST = 0.1  # [m/s]
 
 
+class Place(Protocol):
+    """What the policies use of an arena."""
+
+    @property
+    def position(self) -> NDArray[np.float64]: ...  # noqa: D102
+
+
 class Maze(Protocol):
     """What the policies that know the way use of a maze."""
 
-    arena: Arena
+    @property
+    def arena(self) -> Place: ...  # noqa: D102
+
     free_space: FreeSpace
 
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the action [2] that, held for a block, brings the ball on along ``path`` [K, 2]."""
+        """Returns the action [A] that, held as the task says, brings what moves on along ``path`` [K, 2]."""
         ...
 
 
@@ -34,7 +42,7 @@ class WalkedMaze(Maze, Protocol):
     step_length: float  # of an action of length 1, in a control step [m]
 
 
-class _MazeBehaviour:
+class MazeBehaviour:
     """What the policies share: the maze and the random stream of an episode."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
@@ -43,7 +51,7 @@ class _MazeBehaviour:
         self._start()
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the action [2] of the next block."""
+        """Returns the action [A] that is held next."""
         return self._decide(observation).astype(np.float32)
 
     def _start(self) -> None:
@@ -54,7 +62,7 @@ class _MazeBehaviour:
 
 
 @dataclass(kw_only=True)
-class RandomHeading(_MazeBehaviour):
+class RandomHeading(MazeBehaviour):
     """Walks on in about the same direction, with a random step length; now and then it turns anywhere, from walls it bounces.
 
     Without bouncing, most frames would show the ball at a wall or in a corner.
@@ -86,7 +94,7 @@ class RandomHeading(_MazeBehaviour):
 
 
 @dataclass(kw_only=True)
-class RandomForce(_MazeBehaviour):
+class RandomForce(MazeBehaviour):
     """Pushes with a force that changes gradually (a discrete Ornstein-Uhlenbeck process), clipped to the bounds.
 
     Where a wall holds the ball against the force, that component turns round: otherwise most frames would show a ball at rest in a corner.
@@ -111,7 +119,7 @@ class RandomForce(_MazeBehaviour):
         return self._force.clip(-1.0, 1.0)
 
 
-class _PathFollower(_MazeBehaviour):
+class _PathFollower(MazeBehaviour):
     """Takes the shortest path to a place."""
 
     def _set_out(self, goal: NDArray[np.float64]) -> None:
@@ -147,7 +155,7 @@ class Wander(_PathFollower):
     Attributes:
         noise: standard deviation, in units of the action.
         reached: a place is left when the ball is this near to it [m].
-        patience: blocks after which a place is given up.
+        patience: decisions after which a place is given up.
     """
 
     noise: float = 0.3
@@ -155,12 +163,13 @@ class Wander(_PathFollower):
     patience: int = 40
 
     def _start(self) -> None:
-        self._num_blocks = 0
+        self._num_decisions = 0
         self._set_out(self._maze.free_space.sample(self._rng)[0])
 
     def _decide(self, observation: Observation) -> NDArray[np.float64]:
-        self._num_blocks += 1
+        self._num_decisions += 1
         near = np.linalg.norm(self._path[-1] - self._maze.arena.position) < self.reached
-        if near or self._num_blocks > self.patience:
+        if near or self._num_decisions > self.patience:
             self._start()
-        return (self._follow() + self._rng.normal(0.0, self.noise, 2)).clip(-1.0, 1.0)
+        action = self._follow()
+        return (action + self._rng.normal(0.0, self.noise, len(action))).clip(-1.0, 1.0)

@@ -21,11 +21,11 @@ def play(env, behaviour, spec, num_steps):
 
 @pytest.mark.parametrize("task_id", MAZES)
 @pytest.mark.parametrize("name", ["random", "wander", "expert"])
-def test_actions_change_at_block_boundaries_only(task_id, name):
+def test_actions_are_held_as_long_as_the_task_says(task_id, name):
     env = envs.make(task_id)
-    block = env.task.action_block
-    _, actions = play(env, env.task.behaviour(name), episode_specs(task_id, "train", 1)[0], 6 * block)
-    blocks = actions.reshape(-1, block, 2)
+    hold = env.task.hold_steps
+    _, actions = play(env, env.task.behaviour(name), episode_specs(task_id, "train", 1)[0], 6 * hold)
+    blocks = actions.reshape(6, hold, -1)
     assert (blocks == blocks[:, :1]).all()
     assert actions.dtype == np.float32
     assert len(np.unique(blocks[:, 0], axis=0)) > 3
