@@ -27,6 +27,18 @@ class Behaviour(Protocol):
         ...
 
 
+class NamedBehaviour(Behaviour, Protocol):
+    """A behaviour that a task does not know: ``envs.collect`` is given it and writes its name into the dataset.
+
+    The name says what decides its actions: two behaviours that may act differently have different names. It can be pickled.
+    """
+
+    @property
+    def name(self) -> str:
+        """Its name in manifests."""
+        ...
+
+
 class HeldBehaviour:
     """A behaviour asked at every control step: it decides when the last decision has been held long enough.
 

@@ -24,6 +24,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from envs.behaviour import Behaviour, NamedBehaviour
 from envs.episodes import EpisodeDataset, seal
 from envs.manifest import DatasetError, Provenance, half_done_folder
 from envs.recording import Recorder, Request, frame_fields, is_finished, write_whole
@@ -37,7 +38,7 @@ def collect(
     *,
     num_episodes: int,
     num_steps: int,
-    behaviour: str | None = None,
+    behaviour: str | NamedBehaviour | None = None,
     split: str = "train",
     pixels: int | None = 64,
     num_workers: int = 2,
@@ -55,7 +56,8 @@ def collect(
         path: folder of the dataset.
         num_episodes: episodes of all strata together.
         num_steps: model steps (action blocks) of an episode.
-        behaviour: name of a behaviour of the task, by default the one that the suite's datasets are made with.
+        behaviour: name of a behaviour of the task, by default the one that the suite's datasets are made with; or a behaviour
+            of your own.
         split: train, validation or test.
         pixels: side of the recorded frames, None for none.
         num_workers: processes; 1 works in this one. More need ``if __name__ == "__main__":`` in a script.
@@ -71,25 +73,27 @@ def collect(
     if num_workers < 1:
         raise ValueError(f"num_workers is 1 or more, got {num_workers}.")
     task, path = get_task(task_id), Path(path)
+    name, own = (behaviour, None) if behaviour is None or isinstance(behaviour, str) else (behaviour.name, behaviour)
     request = Request(
-        provenance=_provenance(task, behaviour, split, first_index),
+        provenance=_provenance(task, name, split, first_index, is_own=own is not None),
         num_episodes=num_episodes,
         num_steps=num_steps,
         fields=frame_fields(make(task.id, pixels=pixels)),
     )
     if not path.exists():
-        _make(path, request, task, num_workers, progress=progress)
+        _make(path, request, task, own, num_workers, progress=progress)
     dataset = _open_if_asked_for(path, request)
     shutil.rmtree(half_done_folder(path), ignore_errors=True)
     return dataset
 
 
-def _provenance(task: TaskSpec, behaviour: str | None, split: str, first_index: int) -> Provenance:
+def _provenance(task: TaskSpec, behaviour: str | None, split: str, first_index: int, *, is_own: bool) -> Provenance:
     public = [name for name in SPLITS if name != "private"]
     if split not in public:
         raise unknown_name("split of a dataset", split, public)
     behaviour = behaviour or task.default_behaviour
-    task.behaviour(behaviour)  # refuses unknown names before any work
+    if not is_own:
+        task.behaviour(behaviour)  # refuses unknown names before any work
     return Provenance.of(task.id, behaviour=behaviour, split=split, strata=task.strata, first_index=first_index)
 
 
@@ -112,7 +116,9 @@ def _refuse_another(found: Mapping[str, Any], asked: Mapping[str, Any], path: Pa
             )
 
 
-def _make(path: Path, request: Request, task: TaskSpec, num_workers: int, *, progress: bool) -> None:
+def _make(
+    path: Path, request: Request, task: TaskSpec, own: Behaviour | None, num_workers: int, *, progress: bool
+) -> None:
     folder = half_done_folder(path)
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -120,14 +126,16 @@ def _make(path: Path, request: Request, task: TaskSpec, num_workers: int, *, pro
             if path.exists():  # another process has made it since
                 return
             _prepare(folder, request)
-            _record_missing(folder, request, task, num_workers, progress=progress)
+            _record_missing(folder, request, task, own, num_workers, progress=progress)
             seal(folder / "data", request.provenance, request.fields, request.table())
             (folder / "data").rename(path)
     except Timeout:
         raise DatasetError(f"Another process is collecting {path}. Wait for it, or choose another path.") from None
 
 
-def _record_missing(folder: Path, request: Request, task: TaskSpec, num_workers: int, *, progress: bool) -> None:
+def _record_missing(
+    folder: Path, request: Request, task: TaskSpec, own: Behaviour | None, num_workers: int, *, progress: bool
+) -> None:
     """Makes the chunks that are not there, or not as they should be."""
     missing = [episodes for episodes in request.chunks() if not is_finished(folder, request, episodes)]
     total = request.num_episodes
@@ -136,7 +144,7 @@ def _record_missing(folder: Path, request: Request, task: TaskSpec, num_workers:
     try:
         with (
             tqdm(total=total, initial=done, desc=task.id, unit="ep", disable=not progress) as bar,
-            closing(_record(missing, folder, request, task, num_workers)) as counts,
+            closing(_record(missing, folder, request, task, own, num_workers)) as counts,
         ):
             for count in counts:
                 bar.update(count)
@@ -174,16 +182,16 @@ def _prepare(folder: Path, request: Request) -> None:
 
 
 def _record(
-    chunks: list[range], folder: Path, request: Request, task: TaskSpec, num_workers: int
+    chunks: list[range], folder: Path, request: Request, task: TaskSpec, own: Behaviour | None, num_workers: int
 ) -> Generator[int, None, None]:
     """Makes chunks and yields the number of episodes of each as it is finished."""
     num_workers = min(num_workers, len(chunks))
     if num_workers == 0:
         return
     if num_workers == 1:
-        yield from map(Recorder(task, request, folder).record, chunks)
+        yield from map(Recorder(task, request, folder, own).record, chunks)
         return
-    pool = ProcessPoolExecutor(num_workers, get_context("spawn"), _start_worker, (task, request, folder))
+    pool = ProcessPoolExecutor(num_workers, get_context("spawn"), _start_worker, (task, request, folder, own))
     try:
         for future in as_completed([pool.submit(_record_chunk, episodes) for episodes in chunks]):
             yield future.result()
@@ -194,12 +202,12 @@ def _record(
 _recorder: Recorder | None = None  # the one of a worker process
 
 
-def _start_worker(task: TaskSpec, request: Request, folder: Path) -> None:
+def _start_worker(task: TaskSpec, request: Request, folder: Path, own: Behaviour | None) -> None:
     global _recorder
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent decides what is to be done
     Thread(target=_exit_with_parent, daemon=True).start()
     register(task)  # a task that was registered outside of envs is not known here
-    _recorder = Recorder(task, request, folder)
+    _recorder = Recorder(task, request, folder, own)
 
 
 def _exit_with_parent() -> None:

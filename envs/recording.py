@@ -17,6 +17,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from envs.behaviour import Behaviour
 from envs.core import GoalEnv, reset_to
 from envs.episodes import OBSERVATION_FIELDS
 from envs.manifest import DatasetError, FieldSpec, Provenance
@@ -95,12 +96,13 @@ class Recorder:
         task: the task of the request.
         request: what to make.
         folder: the half-done folder, see ``envs.collect``.
+        behaviour: who acts; by default the task's behaviour that the request names.
     """
 
-    def __init__(self, task: TaskSpec, request: Request, folder: Path) -> None:
+    def __init__(self, task: TaskSpec, request: Request, folder: Path, behaviour: Behaviour | None = None) -> None:
         self.request, self.folder = request, folder
         self.env = make(task.id, pixels=request.pixels, reward="sparse")
-        self.behaviour = task.behaviour(request.provenance.behaviour).deciding
+        self.behaviour = behaviour or task.behaviour(request.provenance.behaviour).deciding
         self.num_actions = task.actions_per_block
         self.hold = task.hold_steps
         frames = max(map(len, request.chunks())) * (request.num_steps + 1)

@@ -12,7 +12,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", type=Path, help="folder of the dataset; continued if half done")
     parser.add_argument("--episodes", type=int, default=500)
     parser.add_argument("--steps", type=int, default=30, help="model steps an episode")
-    parser.add_argument("--behaviour", help="scripted behaviour; the task's default if not given")
+    parser.add_argument("--behaviour", help="of the task (its default if not given), or curiosity")
+    parser.add_argument(
+        "--world-model", type=Path, metavar="DIR", help="ensemble that curiosity asks what it does not know"
+    )
     parser.add_argument("--split", default="train", choices=("train", "validation", "test"))
     parser.add_argument("--pixels", type=int, default=64, help="side of the frames, 0 for none")
     parser.add_argument("--workers", type=int, default=2)
@@ -23,8 +26,15 @@ def run(options: argparse.Namespace) -> int:
     """Runs the verb."""
     from envs.collect import collect
 
+    behaviour = options.behaviour
+    if (behaviour == "curiosity") != (options.world_model is not None):
+        raise ValueError("--behaviour curiosity and --world-model go together: train one of kind ensemble.")
+    if options.world_model:
+        from agents.curiosity import CuriousBehaviour
+
+        behaviour = CuriousBehaviour(options.world_model)
     dataset = collect(
-        options.task, options.path, num_episodes=options.episodes, num_steps=options.steps, behaviour=options.behaviour,
+        options.task, options.path, num_episodes=options.episodes, num_steps=options.steps, behaviour=behaviour,
         split=options.split, pixels=options.pixels or None, num_workers=options.workers,
     )  # fmt: skip
     manifest = dataset.manifest

@@ -1,0 +1,73 @@
+"""Curiosity: a behaviour that collects data where the members of an ensemble disagree, beside random and scripted ones.
+
+Planning to disagree as in Plan2Explore (Sekar et al., 2020), but with the planner that acts, and without rewards or a policy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agents.energy import Energy
+from agents.mpc import MPCAgent, build_mpc
+from agents.planners.base import Planner
+from agents.planners.random_shooting import RandomShootingPlanner
+from agents.uncertainty import Disagreement
+from envs.core import GoalEnv
+from envs.splits import EpisodeSpec
+from world_models.checkpoint import load_world_model
+
+_PLANNER = RandomShootingPlanner(horizon=6, num_samples=48, initial_std=1.5, colour=1.0)
+
+
+class CuriousBehaviour:
+    """Plans for what the ensemble disagrees on most. Implements ``envs.behaviour.NamedBehaviour``; the goal is not looked at.
+
+    Args:
+        world_model: folder of a checkpoint of kind ensemble.
+        planner: its search; the preset is small, for it decides every few control steps of a collection.
+        execute_steps: blocks executed before the next plan.
+
+    Raises:
+        CheckpointError: no such model.
+        TypeError: a model of another kind, at the first decision.
+    """
+
+    def __init__(self, world_model: Path, *, planner: Planner = _PLANNER, execute_steps: int = 2) -> None:
+        self.world_model, self.planner, self.execute_steps = Path(world_model), planner, execute_steps
+        load_world_model(self.world_model)  # refused now, and not in a process that collects
+        settings = f"{planner} {execute_steps}".encode()
+        weights = (self.world_model / "weights.safetensors").read_bytes()
+        self.name = f"curiosity-{hashlib.sha256(weights + settings).hexdigest()[:12]}"
+        self._agent: MPCAgent | None = None
+
+    def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
+        """Starts an episode."""
+        if self._agent is None:
+            self._agent = build_mpc(
+                task_id=env.task.id,
+                world_model=self.world_model,
+                planner=self.planner,
+                energy=Energy(terms=[Disagreement(weight=-1.0)]),
+                execute_steps=self.execute_steps,
+            )
+        self._hold = env.task.hold_steps
+        # A spec stands for a stream of noise here; what it says of the episode is not used.
+        self._agent.reset([EpisodeSpec(env.task.id, "train", env.task.strata[0], int(rng.integers(2**31)))])
+
+    def act(self, observation: Mapping[str, Any]) -> NDArray[np.float32]:
+        """Returns the action [A] to hold. Observations within a block may lack pixels: they are not looked at."""
+        if self._agent is None:
+            raise RuntimeError("Call reset() first.")
+        seen = {key: np.asarray(value)[None] for key, value in observation.items()}
+        # The agent counts control steps, of which each action is held for so many.
+        actions = [self._agent.act(seen, np.ones(1, np.bool_))[0] for _ in range(self._hold)]
+        return actions[0]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_agent": None}

@@ -1,0 +1,127 @@
+"""Claim C16: which data to collect? Random, scripted and curious collection, the same number of transitions each.
+
+``python benchmarks/curiosity.py`` collects a few long episodes of PointMaze-Medium three ways from the same starts: with the
+random behaviour, with the scripted one that wanders from place to place, and in rounds, of which the first is random and each
+other one driven by the disagreement of an ensemble trained on those before. Then the same model (the state twin) is trained
+on each and planned with the same planner. It writes ``results/tables/curiosity.csv``.
+"""
+
+import argparse
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from hydra.utils import instantiate
+
+from agents.curiosity import CuriousBehaviour
+from envs.collect import collect
+from envs.episodes import EpisodeDataset, write_dataset
+from envs.splits import episode_specs
+from evaluation.metrics import score_table
+from evaluation.records import records_frame
+from evaluation.rollout import evaluate_episodes
+from jepabench.config import load_preset
+from world_models.train import fit
+
+TABLE = Path(__file__).parents[1] / "results" / "tables" / "curiosity.csv"
+CELL, SPEED = 0.25, 1.0  # a visited cell: of the floor [m], and of position and velocity together [m/s]
+ENSEMBLE = {"encoder": "state", "predictor": "mlp", "history": 2, "rollout_steps": 3, "num_members": 5}
+
+
+def main() -> None:
+    """Runs all arms and seeds and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=Path, default=Path("outputs/curiosity"))
+    parser.add_argument("--task", default="jepabench/PointMaze-Medium-v1")
+    parser.add_argument("--episodes", type=int, default=30, help="of an arm; a multiple of the rounds")
+    parser.add_argument("--steps", type=int, default=40, help="blocks of an episode")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--training-steps", type=int, default=1500)
+    parser.add_argument("--test-episodes", type=int, default=40, help="of each of near and medium")
+    options = parser.parse_args()
+    rows = []
+    for seed, arm in itertools.product(range(options.seeds), ("random", "wander", "curiosity")):
+        rows.append({"arm": arm, "seed": seed, **measure(options, arm, seed)})
+        print(rows[-1], flush=True)
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(TABLE, index=False, float_format="%.4f")
+
+
+def measure(options: argparse.Namespace, arm: str, seed: int) -> dict[str, float]:
+    """Returns coverage of an arm's data, error of its model and success of its plans."""
+    folder = options.output / f"{arm}-seed{seed}"
+    held_out = made(options, options.output / "validation", 10**6, 40, "wander", split="validation")
+    data = in_rounds(options, folder, held_out, seed) if arm == "curiosity" else arm_data(options, folder, arm, seed)
+    model = trained(
+        folder / "model", data, held_out, "jepa", load_preset("world_model", "state-twin")["model"], seed, options
+    )
+    agent_preset = load_preset("agent", "state-cem")["agent"]
+    agent = instantiate(agent_preset, task_id=options.task, world_model=model, _convert_="all")
+    specs = episode_specs(options.task, "test", options.test_episodes, strata=("near", "medium"))
+    evaluation = evaluate_episodes(agent, specs, agent_name=arm, training_seed=seed)
+    scores = score_table(records_frame(evaluation.records), generator=np.random.default_rng(0)).set_index("stratum")
+    state = np.asarray(data.field("observation"))
+    return {
+        "transitions": int(data.lengths.sum()),
+        "cells": visited(state[:, :2] / CELL),
+        "cells_with_velocity": visited(np.concatenate([state[:, :2] / (2 * CELL), state[:, 2:4] / SPEED], axis=1)),
+        **{f"held_{name}": float(scores.loc[name, "success_held"]) for name in ("near", "medium")},
+        **{f"ever_{name}": float(scores.loc[name, "success_ever"]) for name in ("near", "medium")},
+    }
+
+
+def visited(places: np.ndarray) -> int:
+    """Returns how many different cells places [N, Q], in units of cells, are in."""
+    return len(np.unique(np.floor(places), axis=0))
+
+
+def arm_data(options: argparse.Namespace, folder: Path, behaviour: str, seed: int) -> EpisodeDataset:
+    """Returns a dataset made by one behaviour of the task."""
+    return made(options, folder / "data", seed * 10**4, options.episodes, behaviour)
+
+
+def in_rounds(options: argparse.Namespace, folder: Path, held_out: EpisodeDataset, seed: int) -> EpisodeDataset:
+    """Returns a dataset of rounds of collecting and training; its episodes start where those of the other arms do."""
+    share = options.episodes // options.rounds
+    parts: list[EpisodeDataset] = []
+    for number in range(options.rounds):
+        behaviour = "random"
+        if parts:
+            so_far = merged(folder / f"data-{number}", parts)
+            behaviour = CuriousBehaviour(
+                trained(folder / f"ensemble-{number}", so_far, held_out, "ensemble", ENSEMBLE, seed, options)
+            )
+        parts.append(made(options, folder / f"round-{number}", seed * 10**4 + number * share, share, behaviour))
+    return merged(folder / "data", parts)
+
+
+def made(options, path: Path, first_index: int, episodes: int, behaviour, split: str = "train") -> EpisodeDataset:
+    """Collects, or opens what was collected before."""
+    return collect(
+        options.task, path, num_episodes=episodes, num_steps=options.steps, behaviour=behaviour, split=split, pixels=None,
+        num_workers=1, first_index=first_index, progress=False,
+    )  # fmt: skip
+
+
+def merged(path: Path, parts: list[EpisodeDataset]) -> EpisodeDataset:
+    """Returns several datasets as one."""
+    if not path.exists():
+        write_dataset(path, (part[index] for part in parts for index in range(len(part))))
+    return EpisodeDataset.open(path)
+
+
+def trained(directory: Path, data, held_out, kind: str, model: dict, seed: int, options) -> Path:
+    """Trains a model unless it is there."""
+    if not (directory / "model.json").exists():
+        training = {"num_steps": options.training_steps, "batch_size": 256, "diagnose_every": 10**6}
+        fit(
+            dataset=data.path, validation=held_out.path, directory=directory, seed=seed, kind=kind, model=model,
+            training=training, progress=False,
+        )  # fmt: skip
+    return directory
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Claim C9: is a latent variable needed where the world is not predictable? State twins with and without one.
+
+``python benchmarks/latent_variable.py`` runs the suite ``chance`` on the block of hidden friction and the agents of it on a
+room with wind (``windy_room.py``), compares the predictions, and writes ``results/tables/latent_variable.csv``.
+
+Best of k alone proves nothing, since any spread improves it: the control is the plain prediction with normal noise of the size
+of its own errors.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import pandas as pd
+import torch
+from rich.console import Console
+
+from envs.episodes import EpisodeDataset
+from jepabench.executor import run_stages
+from jepabench.report import score_suite
+from jepabench.run import suite_root
+from jepabench.stages import SuitePlan
+from world_models.base import Context, rollout
+from world_models.batches import WindowSampler, step_generators
+from world_models.checkpoint import LoadedWorldModel, load_world_model
+
+sys.path.append(str(Path(__file__).parent))
+TABLE = Path(__file__).parents[1] / "results" / "tables" / "latent_variable.csv"
+NUM_WINDOWS, NUM_FUTURES, HORIZON = 2000, 16, 5
+WINDY = [
+    "suite.name=chance-windy", "suite.overrides={}", "suite.data={num_episodes: 600, num_validation: 60, num_steps: 30}",
+    "suite.tasks=[{task_id: 'windy_room:TwoRoom-Windy-v0', strata: [near, medium], num_episodes: 50}]",
+]  # fmt: skip
+
+
+def main() -> None:
+    """Runs both suites and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", default="outputs")
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    rows, console = [], Console()
+    for overrides in ([], WINDY):
+        root = suite_root(["suite=chance", "pixels=null", f"output={options.output}", *overrides])
+        plan = SuitePlan(root)
+        run_stages(plan, num_workers=options.workers, console=console)
+        table = score_suite(plan)
+        for _, row in table.iterrows():
+            for rule in ("held", "ever"):
+                rows.append([row["task"], row["agent"], f"{rule} {row['stratum']}", row[f"success_{rule}"]])
+        rows += predictions(plan)
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    frame = pd.DataFrame(rows, columns=["task", "model", "measure", "value"])
+    frame.to_csv(TABLE, index=False, float_format="%.4f")
+    console.print(frame.to_string(index=False))
+
+
+def predictions(plan: SuitePlan) -> list[list]:
+    """Returns rows of squared errors, in units of the standardised state, of k-step predictions on validation windows."""
+    found = {}
+    for key, stage in plan.stages.items():
+        if key.startswith("model/"):
+            found[key.split("/")[2]] = load_world_model(stage.directory)
+        elif key.startswith("data/") and key.endswith("validation"):
+            data = EpisodeDataset.open(stage.directory / "dataset")
+    plain, chancy = found["state-twin"], found["state-variable"]
+    task, rows = data.manifest.task_id, []
+    context, actions, truth = windows(plain, data)
+    error = rollout(plain.model, context, actions)[:, 0] - truth
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(len(error), NUM_FUTURES, *error.shape[1:], generator=generator) * error.std(0)
+    rows += measured(task, "state-twin", error)
+    rows += measured(task, "state-twin and normal noise", error[:, None] + noise)
+    rows += measured(task, "state-variable, most likely", rollout(chancy.model, context, actions)[:, 0] - truth)
+    futures = chancy.model.futures(context, actions, num_futures=NUM_FUTURES, generator=generator)[:, 0]
+    return rows + measured(task, "state-variable, drawn", futures - truth[:, None])
+
+
+def windows(loaded: LoadedWorldModel, data: EpisodeDataset) -> tuple[Context, torch.Tensor, torch.Tensor]:
+    """Returns contexts, actions [B, 1, H, A] and true latents [B, H, D] of validation windows."""
+    known = loaded.model.history
+    sampler = WindowSampler(data, observation_key="observation", num_frames=known + HORIZON, scale=loaded.scale)
+    batch = sampler.sample(NUM_WINDOWS, step_generators(0, 0)[0])
+    frames = batch.observations["observation"]
+    latents = loaded.model.encode(frames.flatten(0, 1)).view(*frames.shape[:2], -1)
+    context = Context(latents[:, :known], batch.actions[:, : known - 1])
+    return context, batch.actions[:, None, known - 1 :], latents[:, known:]
+
+
+def measured(task: str, model: str, error: torch.Tensor) -> list[list]:
+    """Returns rows for errors [B, H, D], or of draws [B, M, H, D]: expected, of the draws' mean, and of the best draw."""
+    if error.ndim == 3:
+        return [[task, model, f"error of step {h + 1}", float(error[:, h].square().mean())] for h in (0, HORIZON - 1)]
+    rows = []
+    for h in (0, HORIZON - 1):
+        squared = error[:, :, h].square().mean(2)
+        rows += [
+            [task, model, f"error of step {h + 1}", float(squared.mean())],
+            [
+                task,
+                model,
+                f"error of step {h + 1}, mean of {NUM_FUTURES}",
+                float(error[:, :, h].mean(1).square().mean()),
+            ],
+            [task, model, f"error of step {h + 1}, best of {NUM_FUTURES}", float(squared.amin(1).mean())],
+        ]
+    return rows
+
+
+if __name__ == "__main__":
+    main()
