@@ -62,6 +62,11 @@ class KeypointEncoder(nn.Module):
     Spatial softmax after Levine et al. 2016 (end-to-end visuomotor policies); beside the coordinates each map also gives
     the strength of what it found, so that "absent" can be told from "in the middle".
 
+    Each map is standardised over its positions before the softmax, and has a temperature of its own that is learned.
+    Without that the maps stay flat, since whatever normalises the coordinates later blows up the little that they differ:
+    a flat softmax is a centre of mass, and on Push-T such an encoder never found the block's angle (probe R2 0.01 after
+    566 steps; with it, 0.85 after 112).
+
     Args:
         latent_dim: D.
         width: channels of the feature layers.
@@ -80,7 +85,8 @@ class KeypointEncoder(nn.Module):
         for layer in range(num_layers):
             layers += [nn.GELU(), nn.Conv2d(width, num_keypoints if layer == num_layers - 1 else width, 3, padding=1)]
         self.features = nn.Sequential(*layers)
-        # Untrained maps are flat and all keypoints sit near the centre: without this the first hundred steps see nothing.
+        self.temperature = nn.Parameter(torch.full((num_keypoints, 1), 1.5))
+        # Coordinates of an untrained map vary little: without this the first hundred steps see nothing.
         self.standardise = nn.BatchNorm1d(3 * num_keypoints)
         self.head = _head(3 * num_keypoints, hidden, latent_dim, head_norm)
 
@@ -89,8 +95,8 @@ class KeypointEncoder(nn.Module):
         maps = self.features(_normalised(frames)).float()
         height, width = maps.shape[-2:]
         # One copy out of channels-last memory; everything after it runs over contiguous rows.
-        logits = maps.contiguous().flatten(2)
-        where = torch.softmax(logits, dim=-1)  # [N, M, P]
+        logits = functional.layer_norm(maps.contiguous().flatten(2), (height * width,))
+        where = torch.softmax(logits * self.temperature, dim=-1)  # [N, M, P]
         ys, xs = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
         grid = torch.stack([xs.flatten(), ys.flatten()], dim=-1).to(maps.device)  # [P, 2]
         strength = (where * logits).sum(-1, keepdim=True)

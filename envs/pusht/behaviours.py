@@ -56,7 +56,8 @@ class RandomPushes:
         middle: half the side of the square that pushes head for [px].
         speed: least and greatest speed of a push, as the lead of the target in units of an action.
         approach_speed: speed between pushes.
-        noise: standard deviation of the target, in units of an action.
+        noise: standard deviations of the target, in units of an action; each push draws one of them. A model that has only
+            seen steady pushes believes what a planner's unsteady ones promise.
         patience: control steps after which a waypoint is given up.
     """
 
@@ -66,7 +67,7 @@ class RandomPushes:
     middle: float = 140.0
     speed: tuple[float, float] = (0.2, 0.6)
     approach_speed: float = 0.9
-    noise: float = 0.05
+    noise: tuple[float, ...] = (0.05, 0.2, 0.4, 0.7)
     patience: int = 15
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
@@ -86,7 +87,7 @@ class RandomPushes:
             self._waypoints.pop(0)
             self._next_waypoint()
         self._waited += 1
-        noise_x, noise_y = self._rng.normal(0.0, REACH * self.noise, 2).tolist()
+        noise_x, noise_y = self._rng.normal(0.0, REACH * self._noise, 2).tolist()
         speed = self.approach_speed if len(self._waypoints) > 1 else self._speed
         lead = min(distance, REACH * speed) / distance
         return self._table.action_towards(x + to_x * lead + noise_x, y + to_y * lead + noise_y)
@@ -98,6 +99,7 @@ class RandomPushes:
 
     def _choose_push(self) -> None:
         rng, middle = self._rng, self._table.simulation.centre_of_gravity
+        self._noise = self.noise[0] if len(self.noise) == 1 else float(rng.choice(self.noise))
         self._speed = rng.uniform(*self.speed)
         aim = _along(middle, rng.uniform(-math.pi, math.pi), self.spread * math.sqrt(rng.random()))
         goal_x, goal_y = rng.uniform(SIZE / 2 - self.middle, SIZE / 2 + self.middle, 2).tolist()

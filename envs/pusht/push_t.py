@@ -32,6 +32,7 @@ _GOAL_SIZE, _OBSERVATION_SIZE, _OUTLINE_SIZE = 6, 8, 12
 _MAX_OFFSET = 25  # control steps of a behaviour before the earliest start
 _MAX_WAIT = 75  # control steps until a pair apart enough is given up
 _FREE_STEPS = 75
+_GOAL_NOISE = 0.05  # of the pushes that goals come from, in units of an action
 
 
 class PushT(GoalEnv):
@@ -197,7 +198,7 @@ class PushT(GoalEnv):
         self, rng: np.random.Generator, start: NDArray[np.float64], steps: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Returns two placements at rest, so many control steps apart; the first such pair that the rule tells apart."""
-        simulation, behaviour = self.simulation, RandomPushes()
+        simulation, behaviour = self.simulation, RandomPushes(noise=(_GOAL_NOISE,))
         simulation.place(start)
         behaviour.reset(self, rng)
         first = int(rng.integers(_MAX_OFFSET + 1))

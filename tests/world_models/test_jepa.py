@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from world_models.base import TrajectoryBatch
+from world_models.encoders import KeypointEncoder
 from world_models.jepa import JEPA, JEPAConfig
 
 
@@ -62,3 +63,14 @@ def test_on_the_sphere_latents_and_predictions_have_unit_mean_square():
 def test_an_impossible_momentum_is_refused(momentum: float):
     with pytest.raises(ValueError, match="momentum"):
         make(momentum=momentum)
+
+
+def test_keypoints_follow_a_spot_from_the_first_step_on():
+    """Flat maps would put all keypoints at the centre of mass, which shape and angle do not move."""
+    torch.manual_seed(0)
+    encoder = KeypointEncoder(num_keypoints=16)
+    frames = torch.full((16, 64, 64, 3), 30, dtype=torch.uint8)
+    for index in range(16):
+        frames[index, 24:32, 4 * index : 4 * index + 4] = 255
+    x = encoder.keypoints(frames)[:, :, 0]
+    assert x.std(0).max() > 0.3  # of 0.6 if it followed exactly
