@@ -41,7 +41,7 @@ class Diagnosis:
     @property
     def collapsed(self) -> bool:
         """Whether the latents have no spread or lie on a line through their mean."""
-        return not np.isfinite(self.std_mean) or self.std_mean < 1e-2 or self.effective_rank < 1.2
+        return not np.isfinite(self.std_mean) or self.std_mean < 3e-2 or self.effective_rank < 1.2
 
     def scalars(self) -> Mapping[str, float]:
         """Returns flat names and numbers, for logs."""

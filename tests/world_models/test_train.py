@@ -108,7 +108,10 @@ def test_a_model_is_called_after_each_step_and_what_needs_no_gradient_stays(two_
 
 def test_a_model_without_anything_against_collapse_fails_loudly(two_room, tmp_path):
     with pytest.raises(CollapseError, match=r"collapsed .* anti-collapse"):
-        fit_small(two_room, tmp_path / "m", model={"terms": {}}, training={"num_steps": 200, "diagnose_every": 50})
+        fit_small(
+            two_room, tmp_path / "m", model={"terms": {}, "rollout_steps": 1},
+            training={"num_steps": 800, "diagnose_every": 50},
+        )  # fmt: skip
     assert not (tmp_path / "m" / "model.json").exists()
 
 
