@@ -21,6 +21,7 @@ from envs.registry import get_task
 from envs.splits import EpisodeSpec
 from world_models.base import Context, WorldModel
 from world_models.checkpoint import load_world_model
+from world_models.precision import in_precision
 
 Decoder = Callable[[Tensor], NDArray[np.uint8]]
 
@@ -59,6 +60,7 @@ class MPCAgent:
         warm_start: begin a search at what is left of the last plan.
         problems_at_once: episodes that are encoded and planned for in one batch. With 1, an episode's result is the same
             to the last bit whichever run beside it; more is faster on a GPU and equal up to rounding.
+        precision: that candidates are imagined in, "float32" or "bfloat16"; see ``world_models.precision``.
         proposal: further plans to start each search from, such as ``PolicyProposal``, or None.
         subgoals: what to plan towards instead of the goal, asked before each plan; None for the goal itself.
         decoder: latents [N, *latent] to frames uint8 [N, size, size, 3], to look at what was imagined.
@@ -80,6 +82,7 @@ class MPCAgent:
         execute_steps: int = 1,
         warm_start: bool = True,
         problems_at_once: int = 1,
+        precision: str = "float32",
         proposal: PolicyProposal | None = None,
         subgoals: Subgoals | None = None,
         decoder: Decoder | None = None,
@@ -92,6 +95,7 @@ class MPCAgent:
         if isinstance(model, nn.Module):
             model.eval().requires_grad_(False)
         self.observation_keys = observation_keys(model)
+        self._imagines = in_precision(model, precision)
         self.model, self.energy, self.decoder, self.proposal = model, energy, decoder, proposal
         self.subgoals = subgoals
         self.problems_at_once, self.record_imagination = problems_at_once, record_imagination
@@ -168,7 +172,7 @@ class MPCAgent:
         if self.subgoals is not None:
             places = zip(episodes, context.latents[:, -1], goal, strict=True)
             goal = torch.stack([self.subgoals.choose(episode, here, there) for episode, here, there in places])
-        cost = LatentCost(self.model, context, goal, self.energy.bind(self.model, context))
+        cost = LatentCost(self._imagines, context, goal, self.energy.bind(self.model, context))
         proposals = None
         if self.proposal is not None:
             proposals = self.proposal(self.model, context, goal, horizon=self._control.planner.horizon)

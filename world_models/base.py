@@ -73,6 +73,19 @@ class OwnRollout(Protocol):
         ...
 
 
+@runtime_checkable
+class Unrolls(Protocol):
+    """A world model that may imagine several steps at less than the price of as many predictions."""
+
+    def unroll(self, latents: Tensor, actions: Tensor) -> Tensor | None:
+        """Imagines from latents [N, k, *latent], k <= K, under actions [N, k - 1 + H, A].
+
+        Returns:
+            [N, H, *latent], what H calls of ``predict`` give up to rounding; None if there is no cheaper way than those.
+        """
+        ...
+
+
 def rollout(model: WorldModel, context: Context, actions: Tensor) -> Tensor:
     """Imagines the futures of candidate plans.
 
@@ -86,13 +99,22 @@ def rollout(model: WorldModel, context: Context, actions: Tensor) -> Tensor:
     """
     if isinstance(model, OwnRollout):
         return model.imagine(context, actions)
-    return rollout_with(model.predict, model.history, context, actions)
+    unroll = model.unroll if isinstance(model, Unrolls) else None
+    return rollout_with(model.predict, model.history, context, actions, unroll=unroll)
 
 
 def rollout_with(
-    predict: Callable[[Tensor, Tensor], Tensor], history: int, context: Context, actions: Tensor
+    predict: Callable[[Tensor, Tensor], Tensor],
+    history: int,
+    context: Context,
+    actions: Tensor,
+    *,
+    unroll: Callable[[Tensor, Tensor], Tensor | None] | None = None,
 ) -> Tensor:
-    """Imagines futures as ``rollout`` does, with any function that predicts the next latent from up to ``history`` frames."""
+    """Imagines futures as ``rollout`` does, with any function that predicts the next latent from up to ``history`` frames.
+
+    ``unroll`` may offer a cheaper way to the same latents; see ``Unrolls``.
+    """
     num_problems, num_samples, horizon, action_size = actions.shape
     known = context.latents.shape[1]
     latent_shape = context.latents.shape[2:]
@@ -102,6 +124,8 @@ def rollout_with(
     past = past.reshape(num_problems * num_samples, known - 1, action_size)
     future = actions.reshape(num_problems * num_samples, horizon, action_size)
     all_actions = torch.cat([past, future], dim=1)
+    if unroll is not None and (found := unroll(latents[:, -history:], all_actions[:, max(0, known - history) :])) is not None:
+        return found.reshape(num_problems, num_samples, horizon, *latent_shape)
     window = list(latents.unbind(1))
     for step in range(horizon):
         last = known + step

@@ -108,6 +108,13 @@ class JEPA(nn.Module):
         """Predicts the next latent [N, *latent] from latents [N, k, *latent] and actions [N, k, A], k <= K."""
         return self._placed(self.predictor(latents, actions))
 
+    def unroll(self, latents: Tensor, actions: Tensor) -> Tensor | None:
+        """Imagines several steps at once where the predictor knows a cheaper way to; see ``Unrolls``. Not in training."""
+        unroll = getattr(self.predictor, "unroll", None)
+        if unroll is None or self.training or type(self).predict is not JEPA.predict:
+            return None
+        return unroll(latents, actions, place=self._placed)
+
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Returns the weighted terms: ``prediction`` over ``rollout_steps`` imagined steps, then those of the config."""
         frames = batch.observations[self.observation_key]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from envs.registry import unknown_name
+from world_models.history_transformer import AdaLNBlock, AdaLNPredictor
 
 
 class MLPPredictor(nn.Module):
@@ -41,71 +42,8 @@ class MLPPredictor(nn.Module):
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Predicts [N, D] from latents [N, k, D] and actions [N, k, A] with k <= K."""
         latents, actions = _whole_history(latents, actions, self.history)
-        return latents[:, -1] + self.body(torch.cat([latents.flatten(1), actions.flatten(1)], dim=1))
-
-
-class AdaLNBlock(nn.Module):
-    """A pre-norm transformer block whose normalisation is scaled, shifted and gated by the action (AdaLN-zero).
-
-    Tokens are moments, each of which sees itself and earlier ones (``causal``), or positions, all of which see each other.
-    """
-
-    def __init__(self, width: int, num_heads: int, dropout: float, *, causal: bool = True) -> None:
-        super().__init__()
-        self.num_heads, self.dropout, self.causal = num_heads, dropout, causal
-        self.norms = nn.ModuleList([nn.LayerNorm(width, elementwise_affine=False) for _ in range(2)])
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * width, width)
-        )
-        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
-        nn.init.zeros_(self.modulation[1].weight)  # pyright: ignore[reportArgumentType]
-        nn.init.zeros_(self.modulation[1].bias)  # pyright: ignore[reportArgumentType]
-
-    def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
-        """Maps tokens [N, K, W] under a condition [N, K, W]."""
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition).chunk(6, dim=-1)
-        tokens = tokens + gate_a * self._attend(self.norms[0](tokens) * (1 + scale_a) + shift_a)
-        return tokens + gate_m * self.mlp(self.norms[1](tokens) * (1 + scale_m) + shift_m)
-
-    def _attend(self, tokens: Tensor) -> Tensor:
-        batch, length, width = tokens.shape
-        q, k, v = self.qkv(tokens).view(batch, length, 3, self.num_heads, -1).permute(2, 0, 3, 1, 4)  # [N, h, K, W/h]
-        dropout = self.dropout if self.training else 0.0
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal, dropout_p=dropout)
-        return self.out(mixed.transpose(1, 2).reshape(batch, length, width))
-
-
-class AdaLNPredictor(nn.Module):
-    """A causal transformer over the history, conditioned on actions by AdaLN-zero (LeWM, arXiv 2603.19312; JEPA-WMs).
-
-    Args:
-        latent_dim: D.
-        action_size: A.
-        history: K, at most as many tokens.
-        width, depth, num_heads, dropout: of the transformer.
-    """
-
-    def __init__(
-        self, *, latent_dim: int, action_size: int, history: int = 3, width: int = 128, depth: int = 3,
-        num_heads: int = 4, dropout: float = 0.1,
-    ) -> None:  # fmt: skip
-        super().__init__()
-        self.history = history
-        self.embed = nn.Linear(latent_dim, width)
-        self.embed_action = nn.Sequential(nn.Linear(action_size, width), nn.SiLU(), nn.Linear(width, width))
-        self.positions = nn.Parameter(torch.randn(1, history, width) * 0.02)
-        self.blocks = nn.ModuleList([AdaLNBlock(width, num_heads, dropout) for _ in range(depth)])
-        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, latent_dim))
-
-    def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts [N, D] from latents [N, k, D] and actions [N, k, A] with k <= K."""
-        tokens = self.embed(latents) + self.positions[:, : latents.shape[1]]
-        condition = self.embed_action(actions)
-        for block in self.blocks:
-            tokens = block(tokens, condition)
-        return latents[:, -1] + self.out(tokens[:, -1])
+        inputs = torch.cat([latents.flatten(1), actions.flatten(1)], dim=1).to(self.body[0].weight.dtype)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        return latents[:, -1] + self.body(inputs).to(latents.dtype)
 
 
 def _whole_history(latents: Tensor, actions: Tensor, history: int) -> tuple[Tensor, Tensor]:
