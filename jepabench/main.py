@@ -14,6 +14,7 @@ VERBS = {
     "train": "train a world model on a dataset",
     "evaluate": "evaluate one agent of a suite",
     "report": "build the report of a suite from what is done",
+    "compare": "compare planners on one world model",
     "probe": "say which physical quantities can be read out of a world model's latents",
     "list": "list tasks, suites, agents, world models",
     "new-env": "write the draft of a world of your own, which works",

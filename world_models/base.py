@@ -124,7 +124,10 @@ def rollout_with(
     past = past.reshape(num_problems * num_samples, known - 1, action_size)
     future = actions.reshape(num_problems * num_samples, horizon, action_size)
     all_actions = torch.cat([past, future], dim=1)
-    if unroll is not None and (found := unroll(latents[:, -history:], all_actions[:, max(0, known - history) :])) is not None:
+    if (
+        unroll is not None
+        and (found := unroll(latents[:, -history:], all_actions[:, max(0, known - history) :])) is not None
+    ):
         return found.reshape(num_problems, num_samples, horizon, *latent_shape)
     window = list(latents.unbind(1))
     for step in range(horizon):

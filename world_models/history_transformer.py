@@ -125,10 +125,7 @@ class AdaLNPredictor(nn.Module):
         self.embed_action = nn.Sequential(nn.Linear(action_size, width), nn.SiLU(), nn.Linear(width, width))
         self.positions = nn.Parameter(torch.randn(1, history, width) * 0.02)
         self.blocks = nn.ModuleList(
-            [
-                AdaLNBlock(width, num_heads, dropout, head_size=head_size, mlp_width=mlp_width)
-                for _ in range(depth)
-            ]
+            [AdaLNBlock(width, num_heads, dropout, head_size=head_size, mlp_width=mlp_width) for _ in range(depth)]
         )
         hidden = [nn.Linear(width, out_width), nn.GELU()] if out_width else []
         self.out = nn.Sequential(nn.LayerNorm(width), *hidden, nn.Linear(out_width or width, latent_dim))
@@ -155,7 +152,8 @@ class AdaLNPredictor(nn.Module):
             place: what is done to a predicted latent before it is looked at again.
         """
         dtype = self.embed.weight.dtype
-        depth, known = len(self.blocks), latents.shape[1]
+        blocks = [block for block in self.blocks if isinstance(block, AdaLNBlock)]
+        depth, known = len(blocks), latents.shape[1]
         modulations = self._modulations(actions.to(dtype))  # [depth][N, T, 6 W]
         window = list(latents.unbind(1))
         caches: list[tuple[Tensor, Tensor] | None] = [None] * depth
@@ -165,8 +163,8 @@ class AdaLNPredictor(nn.Module):
             new = last - 1 if grown else first  # the first token that is not in the caches
             positions = self.positions[:, new - first : last - first]
             tokens = self.embed(torch.stack(window[new:last], dim=1).to(dtype)) + positions
-            for index, block in enumerate(self.blocks):
-                tokens, caches[index] = block.extend(  # pyright: ignore[reportCallIssue]
+            for index, block in enumerate(blocks):
+                tokens, caches[index] = block.extend(
                     tokens,
                     modulations[index][:, new:last],
                     caches[index] if grown else None,

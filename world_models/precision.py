@@ -34,7 +34,9 @@ def in_precision(model: WorldModel, precision: str) -> WorldModel:
     predictor = getattr(model, "predictor", None)
     if not isinstance(model, nn.Module) or not isinstance(predictor, MIXED):
         names = " and ".join(kind.__name__ for kind in MIXED)
-        raise ValueError(f"precision={precision!r} is for models that predict with {names}, got {type(predictor).__name__}.")
+        raise ValueError(
+            f"precision={precision!r} is for models that predict with {names}, got {type(predictor).__name__}."
+        )
     narrow = copy.deepcopy(model)
     narrow.predictor.to(PRECISIONS[precision])  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
     return narrow  # pyright: ignore[reportReturnType]

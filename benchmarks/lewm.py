@@ -1,0 +1,90 @@
+"""Times a plan of LeWM's size against the published way to roll it out, on one thread, and compares what the two find.
+
+Run with ``python benchmarks/lewm.py``. Weights are random, the same for both; time does not depend on them. The
+reference follows the released algorithm: at each step the last three frames go through the whole predictor and its
+output projection, whose result is kept for the newest frame only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import torch
+from torch import Tensor
+
+from agents.energy import Energy, GoalDistance
+from agents.latent_cost import LatentCost
+from agents.planners.base import ActionBounds, CostFunction, Plan
+from agents.planners.cem import CEMPlanner
+from jepabench.config import load_preset
+from world_models.base import Context
+from world_models.checkpoint import build_model
+from world_models.history_transformer import AdaLNPredictor
+from world_models.precision import in_precision
+
+ACTION_SIZE = 10  # five actions of two numbers a block
+
+
+def main() -> None:
+    """Prints seconds a plan, the agreement of the costs, and the cost of both plans as the reference sees it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--iterations", type=int, default=30)
+    parser.add_argument("--samples", type=int, default=300)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    model = build_model("jepa", {**load_preset("world_model", "lewm")["model"], "action_size": ACTION_SIZE}).eval()
+    model.requires_grad_(False)
+    for parameter in model.predictor.parameters():  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+        if parameter.ndim > 1:
+            torch.nn.init.normal_(parameter, std=0.05)  # an untrained AdaLN block ignores its actions
+    print(f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.2f} M parameters")
+    context, goal = Context(torch.randn(1, 1, 192), torch.zeros(1, 0, ACTION_SIZE)), torch.randn(1, 192)
+    energy = Energy(terms=[GoalDistance(when="terminal")])
+
+    def published(actions: Tensor) -> Tensor:
+        imagined = reference_rollout(model.predictor, context.latents, actions)  # pyright: ignore[reportArgumentType]
+        return energy(imagined, goal, actions)
+
+    exact = LatentCost(model, context, goal, energy)  # pyright: ignore[reportArgumentType]
+    narrow = LatentCost(in_precision(model, "bfloat16"), context, goal, energy)  # pyright: ignore[reportArgumentType]
+    probes = torch.randn(1, 200, 5, ACTION_SIZE)
+    costs = torch.cat([cost(probes) for cost in (published, exact, narrow)])
+    ranks = costs.argsort(1).argsort(1).float()
+    print(f"costs: spread {costs[0].std():.3g}, float32 differs by {(costs[1] - costs[0]).abs().max():.2g}, ", end="")
+    print(f"bfloat16 by {(costs[2] - costs[0]).abs().max():.2g}, rank correlation {torch.corrcoef(ranks)[0, 2]:.4f}")
+    planner = CEMPlanner(
+        num_samples=arguments.samples, num_elites=max(1, arguments.samples // 10), num_iterations=arguments.iterations
+    )
+    for name, cost in {"published": published, "float32": exact, "bfloat16": narrow}.items():
+        seconds, plan = timed(planner, cost)
+        true = published(plan.actions[:, None]).item()
+        print(f"{name:10s} {seconds:7.2f} CPU s a plan, cost of the plan {true:.5f} (unplanned: {costs[0].mean():.5f})")
+
+
+def timed(planner: CEMPlanner, cost: CostFunction) -> tuple[float, Plan]:
+    """Returns the processor seconds of one plan, and the plan."""
+    bounds = ActionBounds(torch.full((ACTION_SIZE,), -2.0), torch.full((ACTION_SIZE,), 2.0))
+    began = time.process_time()
+    plan = planner.plan(cost, bounds=bounds, generators=[torch.Generator().manual_seed(1)])
+    return time.process_time() - began, plan
+
+
+def reference_rollout(predictor: AdaLNPredictor, start: Tensor, actions: Tensor) -> Tensor:
+    """Returns the latents [1, S, H, D] that follow ``start`` [1, 1, D] under actions [1, S, H, A], everything recomputed."""
+    latents = start.expand(actions.shape[1], -1, -1)
+    for step in range(1, actions.shape[2] + 1):
+        first = max(0, step - predictor.history)
+        window = latents[:, first:step]
+        tokens = predictor.embed(window) + predictor.positions[:, : window.shape[1]]
+        condition = predictor.embed_action(actions[0, :, first:step])
+        for block in predictor.blocks:
+            tokens = block(tokens, condition)
+        predicted = window + predictor.out(tokens)  # of all frames, as published
+        latents = torch.cat([latents, predicted[:, -1:]], dim=1)
+    return latents[None, :, 1:]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Rolling out with what is kept from step to step gives what recomputing everything gives."""
+
+import pytest
+import torch
+
+from world_models.base import Context, rollout, rollout_with
+from world_models.checkpoint import build_model
+from world_models.history_transformer import AdaLNPredictor
+from world_models.precision import in_precision
+
+
+def state_model(predictor="adaln", history=3, **options):
+    """A model of the state whose predictor, unlike a new one, listens to the actions."""
+    config = {
+        "encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4, "action_size": 2,
+        "observation_key": "observation", "predictor": predictor, "history": history, "predictor_options": options,
+    }  # fmt: skip
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_model("jepa", config).eval().requires_grad_(False)
+        for parameter in model.predictor.parameters():
+            if parameter.ndim > 1:
+                torch.nn.init.normal_(parameter, std=0.15)
+    return model
+
+
+@pytest.mark.parametrize("known", [1, 2, 3])
+@pytest.mark.parametrize(
+    "options", [{}, {"width": 24, "num_heads": 2, "head_size": 16, "mlp_width": 40, "out_width": 20}]
+)
+def test_unrolling_gives_what_predicting_step_by_step_gives(known, options):
+    model = state_model(**options)
+    generator = torch.Generator().manual_seed(1)
+    context = Context(torch.randn(2, known, 4, generator=generator), torch.randn(2, known - 1, 2, generator=generator))
+    actions = torch.randn(2, 5, 6, 2, generator=generator, requires_grad=True)
+    quick, slow = rollout(model, context, actions), rollout_with(model.predict, model.history, context, actions)
+    torch.testing.assert_close(quick, slow, atol=1e-5, rtol=1e-4)
+    gradients = [torch.autograd.grad(out[:, :, -1].square().sum(), actions)[0] for out in (quick, slow)]
+    assert float(gradients[0].abs().amax()) > 1e-3
+    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-3)
+
+
+def test_unrolling_is_for_planning_not_for_training():
+    model = state_model()
+    latents, actions = torch.zeros(3, 2, 4), torch.zeros(3, 4, 2)
+    assert model.unroll(latents, actions) is not None
+    assert model.train().unroll(latents, actions) is None
+    assert state_model("mlp").unroll(latents, actions) is None
+
+
+@pytest.mark.parametrize("predictor", ["adaln", "mlp"])
+def test_bfloat16_ranks_plans_as_float32_does(predictor):
+    model = state_model(predictor)
+    narrow = in_precision(model, "bfloat16")
+    context = Context(torch.zeros(1, 3, 4), torch.zeros(1, 2, 2))
+    actions = torch.randn(1, 200, 5, 2, generator=torch.Generator().manual_seed(0))
+    wide, rounded = (rollout(m, context, actions)[0, :, -1] for m in (model, narrow))
+    assert rounded.dtype == torch.float32
+    torch.testing.assert_close(rounded, wide, atol=0.05 * float(wide.std()), rtol=0.05)
+    costs = torch.stack([(latents - 0.5).square().mean(1) for latents in (wide, rounded)])
+    ranks = costs.argsort(1).argsort(1).float()
+    assert float(torch.corrcoef(ranks)[0, 1]) > 0.99
+    assert model.predictor.state_dict().keys() == narrow.predictor.state_dict().keys()
+    assert next(model.predictor.parameters()).dtype == torch.float32
+
+
+def test_precision_is_refused_where_it_can_not_be_had():
+    with pytest.raises(KeyError, match="Did you mean 'bfloat16'"):
+        in_precision(state_model(), "bfloat15")
+    with pytest.raises(ValueError, match="AdaLNPredictor and MLPPredictor"):
+        model = state_model()
+        model.predictor = torch.nn.Linear(1, 1)
+        in_precision(model, "bfloat16")
+
+
+def test_lewm_has_its_published_size():
+    """Predictor 10.79 M, its output projection .79 M (arXiv 2603.19312; counted in the released code)."""
+    predictor = AdaLNPredictor(
+        latent_dim=192, action_size=10, width=192, depth=6, num_heads=16, head_size=64, mlp_width=2048, out_width=2048
+    )
+    count = sum(parameter.numel() for parameter in predictor.parameters()) / 1e6
+    assert count == pytest.approx(10.79 + 0.79, abs=0.2)
