@@ -14,15 +14,23 @@ import numpy as np
 import torch
 
 from agents.energy import Energy
+from agents.latent_cost import LatentCost
 from agents.mpc import MPCAgent
 from agents.oracle import OracleMPCAgent
+from agents.planners.base import ActionBounds, Planner
 from agents.planners.cem import CEMPlanner
 from agents.planners.gradient import GradientPlanner
+from agents.planners.icem import ICEMPlanner
 from agents.planners.random_shooting import RandomShootingPlanner
 from envs import episode_specs, make, reset_to
+from world_models.base import Context, WorldModel
 from world_models.jepa import JEPA, JEPAConfig
+from world_models.precision import in_precision
 
+BIG = CEMPlanner(num_samples=300, num_elites=30, num_iterations=30)
 PLANNERS = {
+    "CEM 300 x 30": BIG,
+    "iCEM 64 x 4": ICEMPlanner(),
     "random shooting 768": RandomShootingPlanner(),
     "CEM 128 x 6": CEMPlanner(),
     "gradient 16 x 30": GradientPlanner(),
@@ -47,7 +55,25 @@ def main() -> None:
             action_std=np.full(2, 0.5),
         )
         report(name, agent, arguments.task, arguments.plans)
+    for precision in ("float32", "bfloat16"):
+        for name in ("CEM 300 x 30", "CEM 128 x 6", "iCEM 64 x 4"):
+            side_by_side(f"{name} {precision}", PLANNERS[name], in_precision(model.eval(), precision))
     report("oracle CEM 128 x 6", OracleMPCAgent(task_id=arguments.task), arguments.task, max(2, arguments.plans // 5))
+
+
+def side_by_side(name: str, planner: Planner, model: WorldModel) -> None:
+    """Prints milliseconds a plan, encoding apart, of 1, 8 and 64 problems in one batch."""
+    bounds = ActionBounds(torch.full((2,), -2.0), torch.full((2,), 2.0))
+    times = []
+    for number in (1, 8, 64):
+        context = Context(torch.randn(number, 2, 32), torch.zeros(number, 1, 2))
+        cost = LatentCost(model, context, torch.randn(number, 32), Energy())
+        streams = [torch.Generator().manual_seed(seed) for seed in range(number)]
+        planner.plan(cost, bounds=bounds, generators=streams)
+        began = time.perf_counter()
+        planner.plan(cost, bounds=bounds, generators=streams)
+        times.append(1000 * (time.perf_counter() - began) / number)
+    print(f"{name:22s} 1, 8, 64 side by side: {times[0]:6.1f} {times[1]:6.1f} {times[2]:6.1f} ms a plan")
 
 
 def report(name: str, agent: MPCAgent | OracleMPCAgent, task_id: str, num_plans: int) -> None:

@@ -175,4 +175,4 @@ class AdaLNPredictor(nn.Module):
 
     def _modulations(self, actions: Tensor) -> list[Tensor]:
         condition = functional.silu(self.embed_action(actions))
-        return [block.modulation[1](condition) for block in self.blocks]  # pyright: ignore[reportIndexIssue]
+        return [block.modulation[1](condition) for block in self.blocks]  # pyright: ignore[reportIndexIssue, reportCallIssue]
