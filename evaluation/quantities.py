@@ -38,6 +38,12 @@ def _point_maze(size: int) -> tuple[str, ...]:
     return (*_BALL, *_each("ball velocity", ("x", "y")), *(f"passage {number}" for number in range(size - 4)))
 
 
+def _ant_maze(size: int) -> tuple[str, ...]:
+    pose = (*_each("torso"), *_each("torso quaternion", ("w", *_XYZ)))
+    joints = tuple(f"{joint} {leg}" for leg in range(1, 5) for joint in ("hip", "ankle"))
+    return (*pose, *joints, *_turning("torso"), *(f"{joint} velocity" for joint in joints))
+
+
 def _push_t(size: int) -> tuple[str, ...]:
     known = ("block x", "block y", "block angle sin", "block angle cos", "pusher x", "pusher y")
     return (
@@ -79,6 +85,7 @@ _WORLDS: dict[str, Callable[[int], tuple[str, ...]]] = {
     "AntMaze": _ant,
     "TwoRoom": _two_room,
     "PointMaze": _point_maze,
+    "AntMaze": _ant_maze,
     "PushT": _push_t,
     "Reach": lambda size: _ARM,
     "Push": _push,

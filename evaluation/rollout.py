@@ -75,6 +75,7 @@ def evaluate_episodes(
     training_seed: int = 0,
     batch_size: int = 1,
     pixels: int = 64,
+    variation: Any = None,
     progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
     """Lets an agent act in episodes of one task and records what comes of it.
@@ -89,6 +90,7 @@ def evaluate_episodes(
         training_seed: seed that the agent was trained with.
         batch_size: episodes side by side.
         pixels: side of the frames, if the agent looks at frames.
+        variation: change of the world in all episodes (``envs.variations``); start and goal stay the same.
         progress: called with 1 after every episode, for instance ``tqdm.update``.
 
     Raises:
@@ -106,7 +108,10 @@ def evaluate_episodes(
                 raise unknown_name(f"observation key of {agent_name}", key, envs[0].observation_space.spaces)
         episodes: list[_Episode] = []
         for start in range(0, len(specs), batch_size):
-            batch = [_Episode(env, spec) for env, spec in zip(envs, specs[start : start + batch_size], strict=False)]
+            batch = [
+                _Episode(env, spec, variation)
+                for env, spec in zip(envs, specs[start : start + batch_size], strict=False)
+            ]
             _run(agent, agent_name, batch, keys, progress)
             episodes += batch
     finally:
@@ -161,6 +166,7 @@ class _Episode:
 
     env: GoalEnv
     spec: EpisodeSpec
+    variation: Any = None
     observation: Observation = field(default_factory=dict)
     reference_steps: int = 0
     distances: list[float] = field(default_factory=list)
@@ -180,7 +186,7 @@ class _Episode:
         return episode_name(self.spec.stratum, self.spec.index)
 
     def begin(self) -> None:
-        self.observation, info = reset_to(self.env, self.spec)
+        self.observation, info = reset_to(self.env, self.spec, variation=self.variation)
         self.reference_steps = int(info["reference_steps"])
         self.distances.append(float(info["distance"]))
 

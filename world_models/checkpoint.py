@@ -128,6 +128,22 @@ def load_world_model(directory: Path, *, task_id: str | None = None) -> LoadedWo
     return LoadedWorldModel(model, scale, decoder, content["task_id"], content["metadata"])
 
 
+def untrained_world_model(directory: Path, *, seed: int) -> LoadedWorldModel:
+    """Returns a model of the same make as a checkpoint's, with fresh weights: what its architecture alone can do.
+
+    Raises:
+        CheckpointError: see there.
+    """
+    content, trained = _read_description(directory), load_world_model(directory)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # weight initialisation has no generator argument
+        model = build_model(content["kind"], content["config"])
+    model.eval().requires_grad_(False)
+    if not isinstance(model, WorldModel):
+        raise CheckpointError(f"{content['kind']!r} does not implement WorldModel.")
+    return LoadedWorldModel(model, trained.scale, None, trained.task_id, {})
+
+
 def _read_description(directory: Path) -> dict[str, Any]:
     path = directory / "model.json"
     if not path.exists():
