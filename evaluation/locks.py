@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -41,13 +41,21 @@ class StageLostError(StageError):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who holds a directory: process id, host name, the kernel's boot id, a token of this one acquisition, and since when."""
+    """Who holds a directory.
+
+    Attributes:
+        pid, host, boot: process id, host name, the kernel's boot id.
+        token: of this one acquisition.
+        since: when it began.
+        deaths: how many processes before this one, in a row, died while they held it.
+    """
 
     pid: int
     host: str
     boot: str
     token: str
     since: str
+    deaths: int = 0
 
 
 class StageLock:
@@ -122,6 +130,8 @@ class StageLock:
             if owner and owner.boot != self.owner.boot and self._heartbeat_age() < self.stale_after:
                 self._kernel.release()
                 return False
+            if owner:  # whoever leaves alive takes the file along
+                self.owner = replace(self.owner, deaths=owner.deaths + 1)
             self._write_owner()
         except BaseException:
             self._kernel.release()
@@ -155,6 +165,20 @@ class StageLock:
         while not self._ended.wait(self.stale_after / 4) and self._is_ours():
             with suppress(OSError):  # a hiccup of a network file system; confirm() has the last word
                 os.utime(self._path)
+
+
+def worked_on_by(directory: Path, *, stale_after: float = 60.0) -> Owner | None:
+    """Returns who is at work in a directory, as far as one can tell without getting in the way; None for nobody."""
+    path = directory / ".owner.json"
+    owner = _read_owner(path)
+    if owner is None:
+        return None
+    if owner.boot == _boot_id():
+        return owner if _is_alive(owner.pid) else None
+    try:
+        return owner if time.time() - path.stat().st_mtime < stale_after else None
+    except OSError:
+        return None
 
 
 def _read_owner(path: Path) -> Owner | None:

@@ -5,8 +5,9 @@ A stage is one directory and one resolved configuration. What is in it:
     stage.json      the configuration and its hash, written first: no other configuration may use the directory
     .partial/       where the work is done; kept across crashes, so that a trainer resumes from its checkpoints
     .commit.json    what is about to be moved out of .partial; a crash while moving is repaired from it
-    done.json       written last, by one rename: configuration, versions, files and their sizes
+    done.json       written last, by one rename: configuration, versions, files with their sizes and checksums
     failed.json     why the last attempt failed
+    stage.log       what its processes said, if a sweep did it
     .lock, .owner.json    who is at work (``evaluation.locks``)
 """
 
@@ -22,50 +23,95 @@ import shutil
 import socket
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from evaluation.locks import StageBusyError, StageError, StageLock, StageLostError
+from evaluation.locks import StageBusyError, StageError, StageLock, StageLostError, worked_on_by
+from evaluation.stage_config import differences, plain, stage_id
 
-__all__ = ["StageBusyError", "StageError", "StageLostError", "is_done", "run_stage", "stage_id", "written_whole"]
+__all__ = [
+    "StageBusyError",
+    "StageError",
+    "StageLostError",
+    "StageState",
+    "is_done",
+    "run_stage",
+    "stage_id",
+    "stage_state",
+    "written_whole",
+]
 
-COSMETIC_KEYS = frozenset({"progress", "num_workers", "verbose", "log_level"})
 PACKAGES = ("jepabench", "gymnasium", "mujoco", "numpy", "pymunk", "stable-baselines3", "torch")
-_RESERVED = frozenset({"stage.json", "done.json", "failed.json", ".partial", ".commit.json", ".lock", ".owner.json"})
+_RESERVED = frozenset(
+    {"stage.json", "stage.log", "done.json", "failed.json", ".partial", ".commit.json", ".lock", ".owner.json"}
+)
+_FIELDS = {
+    "stage.json": {"hash", "config"},
+    "done.json": {"hash", "config", "files", "seconds"},
+    ".commit.json": {"hash", "config", "files"},
+    "failed.json": {"error", "failed", "pid"},
+}
 _TRACEBACK_LINES = 30
 _log = logging.getLogger(__name__)
 
 
-def stage_id(config: Mapping[str, Any]) -> str:
-    """Returns 16 hexadecimal digits that stand for a resolved configuration.
+def is_done(directory: Path, config: Mapping[str, Any], *, thorough: bool = False) -> bool:
+    """Returns whether a stage is finished with this configuration and its files are there, as they were made.
 
-    Order of keys, tuples or lists, and cosmetic keys (``COSMETIC_KEYS``, at any depth) make no difference.
-
-    Raises:
-        StageError: a value that JSON can not hold, such as NaN or an object; the message names its key.
-    """
-    plain = _plain(config, "")
-    return hashlib.sha256(_canonical(_without_cosmetics(plain)).encode()).hexdigest()[:16]
-
-
-def is_done(directory: Path, config: Mapping[str, Any]) -> bool:
-    """Returns whether a stage is finished with this configuration and all its files are there with their sizes.
+    Sizes are compared, and the checksum of whatever was changed since; with ``thorough``, every checksum.
 
     Raises:
         StageError: the directory belongs to another configuration.
     """
-    _check_config(directory, config)
     done = _read_json(directory / "done.json")
+    _check_config(directory, config, done)
     if done is None:
         return False
-    damaged = _damaged(directory, done)
+    damaged = _damaged(directory, done, thorough)
     if damaged:
         _log.warning("%s was done, but is damaged (%s); it is done again.", directory, damaged)
     return not damaged
+
+
+@dataclass(frozen=True, slots=True)
+class StageState:
+    """How far a stage is.
+
+    Attributes:
+        name: ``done``, ``running``, ``failed``, ``stopped`` (begun, and nobody is at work on it) or ``missing``.
+        detail: who is at work on it, or why it failed.
+        seconds: what it took, if it is done.
+        stamp: tells one failure from the next; empty if it did not fail.
+    """
+
+    name: str
+    detail: str = ""
+    seconds: float = math.nan
+    stamp: str = ""
+
+
+def stage_state(directory: Path, config: Mapping[str, Any]) -> StageState:
+    """Returns how far a stage is, without touching it.
+
+    Raises:
+        StageError: the directory belongs to another configuration.
+    """
+    done = _read_json(directory / "done.json")
+    _check_config(directory, config, done)
+    if done is not None and not _damaged(directory, done, thorough=False):
+        return StageState("done", seconds=done["seconds"])
+    owner = worked_on_by(directory)
+    if owner is not None:
+        return StageState("running", f"process {owner.pid} on {owner.host} since {owner.since}")
+    failed = _read_json(directory / "failed.json")
+    if failed is not None:
+        return StageState("failed", failed["error"], stamp=failed["failed"] + str(failed["pid"]))
+    return StageState("stopped" if (directory / "stage.json").exists() else "missing")
 
 
 def run_stage(
@@ -75,6 +121,7 @@ def run_stage(
     *,
     stale_after: float = 60.0,
     wait: float = math.inf,
+    max_deaths: float = math.inf,
 ) -> bool:
     """Does a stage unless it is done already.
 
@@ -84,12 +131,13 @@ def run_stage(
         work: fills the directory that it is given. After a crash it finds there what it left, and may go on from it.
         stale_after: seconds without a heartbeat after which another machine's lock counts as abandoned.
         wait: seconds to wait for another process that is at work on the stage; 0 gives up at once.
+        max_deaths: of how many processes in a row that were killed at this stage it counts as failed.
 
     Returns:
         True if ``work`` was done now, False if there was nothing to do.
 
     Raises:
-        StageError: another configuration's directory, a value that JSON can not hold, or nothing was made.
+        StageError: another configuration's directory, a value that JSON can not hold, nothing was made, or too many died at it.
         StageBusyError: another process is still at work after ``wait`` seconds.
         Exception: whatever ``work`` raised; its traceback is in ``failed.json`` and the next call tries again.
     """
@@ -102,6 +150,11 @@ def run_stage(
             return False
         _claim(directory, config)
         try:
+            if lock.owner.deaths > max_deaths:
+                raise StageError(
+                    f"{lock.owner.deaths} processes in a row were killed at it, without an error of its own. Often the memory "
+                    f"is too small. {directory / 'stage.log'} has the last that was heard."
+                )
             done = _do(directory, config, work)
             lock.confirm()
             _commit(directory, done)
@@ -130,11 +183,11 @@ def written_whole(path: Path) -> Iterator[Path]:
 # -- the steps of a stage ------------------------------------------------------------------------------------------
 
 
-def _check_config(directory: Path, config: Mapping[str, Any]) -> None:
-    for name in ("done.json", "stage.json"):
-        known = _read_json(directory / name)
-        if known is not None and known["hash"] != stage_id(config):
-            changes = "; ".join(_differences(known["config"], _plain(config, ""))) or "its hash differs"
+def _check_config(directory: Path, config: Mapping[str, Any], done: Mapping[str, Any] | None) -> None:
+    asked = stage_id(config)
+    for known in (done, _read_json(directory / "stage.json")):
+        if known is not None and known["hash"] != asked:
+            changes = "; ".join(differences(known["config"], plain(config))) or "its hash differs"
             raise StageError(
                 f"{directory} holds a stage with another configuration: {changes}. Nothing was touched. "
                 "Choose another directory, or remove this one to lose its result."
@@ -151,7 +204,7 @@ def _claim(directory: Path, config: Mapping[str, Any]) -> None:
                 raise StageError(
                     f"{directory} is not empty ({', '.join(foreign[:5])}) and no stage. Choose another directory."
                 )
-        _write_json(marker, {"hash": stage_id(config), "config": _plain(config, "")})
+        _write_json(marker, {"hash": stage_id(config), "config": plain(config)})
     # What was done is damaged: from here on nobody may take it for the result.
     for name in ("done.json", ".commit.json"):
         (directory / name).unlink(missing_ok=True)
@@ -169,12 +222,13 @@ def _do(directory: Path, config: Mapping[str, Any], work: Callable[[Path], None]
         raise StageError(f"The work of {directory} wrote {', '.join(taken)}; these names are the stage's own.")
     return {
         "hash": stage_id(config),
-        "config": _plain(config, ""),
+        "config": plain(config),
         "versions": _versions(),
         "host": socket.gethostname(),
         "seconds": round(time.perf_counter() - start, 3),
         "finished": datetime.now(timezone.utc).isoformat(),
         "files": files,
+        "sha256": {name: _checksum(partial / name) for name in files},
     }
 
 
@@ -243,13 +297,27 @@ def _size(path: Path) -> int | None:
     return path.stat().st_size if path.is_file() else None
 
 
-def _damaged(directory: Path, done: Mapping[str, Any]) -> str:
+def _damaged(directory: Path, done: Mapping[str, Any], thorough: bool) -> str:
     """Returns what is wrong with the files that ``done`` lists, or an empty string."""
+    published = (directory / "done.json").stat().st_mtime_ns
     for name, size in done["files"].items():
-        found = _size(directory / name)
+        path = directory / name
+        found = _size(path)
         if found != size:
             return f"{name} is missing" if found is None else f"{name} has {found} bytes, not {size}"
+        changed = path.stat().st_mtime_ns > published
+        made = done.get("sha256", {}).get(name)  # not in what an older version made
+        if (thorough or changed) and made and _checksum(path) != made:
+            return f"{name} is not what was written"
     return ""
+
+
+def _checksum(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
@@ -260,8 +328,8 @@ def _read_json(path: Path) -> dict[str, Any] | None:
         return None
     except ValueError:
         content = None
-    expected = {"done.json": "files", ".commit.json": "files"}.get(path.name, "config")
-    if isinstance(content, dict) and {"hash", "config", expected} <= content.keys():
+    expected = _FIELDS.get(path.name, _FIELDS["stage.json"])
+    if isinstance(content, dict) and expected <= content.keys():
         return content
     _log.warning("%s is corrupt and is ignored.", path)
     return None
@@ -278,46 +346,3 @@ def _versions() -> dict[str, str]:
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
     return found
-
-
-def _canonical(plain: Any) -> str:
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _plain(value: Any, key: str) -> Any:
-    """Returns a configuration as JSON types; ``key`` names the value in errors."""
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    if isinstance(value, Path):
-        return value.as_posix()
-    if isinstance(value, Mapping):
-        for name in value:
-            if not isinstance(name, str):
-                raise StageError(f"Keys of a configuration are strings, got {name!r} in {key or 'the top level'}.")
-        return {name: _plain(item, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
-        return [_plain(item, f"{key}[{index}]") for index, item in enumerate(value)]
-    raise StageError(
-        f"Configuration {key or '(top level)'} is {value!r} ({type(value).__name__}); "
-        "a stage needs strings, finite numbers, booleans, None, lists and mappings."
-    )
-
-
-def _without_cosmetics(plain: Any) -> Any:
-    if isinstance(plain, dict):
-        return {key: _without_cosmetics(item) for key, item in plain.items() if key not in COSMETIC_KEYS}
-    return [_without_cosmetics(item) for item in plain] if isinstance(plain, list) else plain
-
-
-def _differences(known: Any, asked: Any, key: str = "") -> list[str]:
-    """Returns what differs between two plain configurations, at most five lines."""
-    if isinstance(known, dict) and isinstance(asked, dict):
-        found = []
-        for name in sorted(known.keys() | asked.keys()):
-            if name not in COSMETIC_KEYS:
-                path = f"{key}.{name}".lstrip(".")
-                found += _differences(known.get(name, "(absent)"), asked.get(name, "(absent)"), path)
-        return found[:5]
-    return [] if known == asked else [f"{key} is {known!r} there, {asked!r} asked for"]

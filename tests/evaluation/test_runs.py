@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stage_processes import ROOT, WORKER, never, start, write_result
 
-from evaluation.runs import StageError, is_done, run_stage, stage_id, written_whole
+from evaluation.runs import StageError, is_done, run_stage, stage_id, stage_state, written_whole
 
 CONFIG = {"agent": {"name": "cem", "horizon": 5}, "seed": 0, "progress": True}
 
@@ -312,3 +313,61 @@ def test_a_file_is_whole_or_not_there(tmp_path):
         _ = 1 / 0
     assert path.read_text() == "first"
     assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_file_that_was_changed_keeping_its_size_is_noticed(tmp_path):
+    run_stage(tmp_path, CONFIG, write_result)
+    weights = tmp_path / "model" / "weights.bin"
+    before = weights.stat()
+    weights.write_bytes(b"4321")
+    assert not is_done(tmp_path, CONFIG)
+    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))  # rotten, not written: only a thorough look tells
+    assert is_done(tmp_path, CONFIG) and not is_done(tmp_path, CONFIG, thorough=True)
+    assert run_stage(tmp_path, CONFIG, write_result) is False
+    weights.write_bytes(b"4321")
+    assert run_stage(tmp_path, CONFIG, write_result)
+    assert is_done(tmp_path, CONFIG, thorough=True)
+
+
+def test_a_file_that_was_only_touched_or_copied_still_counts(tmp_path):
+    run_stage(tmp_path / "a", CONFIG, write_result)
+    shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)
+    assert is_done(tmp_path / "b", CONFIG, thorough=True)
+
+
+def test_a_stage_that_kills_its_processes_counts_as_failed_in_the_end(tmp_path):
+    script = """
+        import os
+
+        run_stage(Path(sys.argv[1]), {"seed": 0}, lambda directory: os.kill(os.getpid(), 9), max_deaths=2)
+    """
+    codes = []
+    for _ in range(4):
+        worker = start(script, tmp_path)
+        _, errors = worker.communicate()
+        codes.append(worker.returncode)
+    assert codes == [-signal.SIGKILL] * 3 + [1] and "3 processes in a row were killed" in errors
+    state = stage_state(tmp_path, {"seed": 0})
+    assert state.name == "failed" and "killed" in state.detail
+    assert run_stage(tmp_path, {"seed": 0}, write_result, max_deaths=2)  # and then it begins anew
+
+
+def test_the_state_of_a_stage_is_told_without_touching_it(tmp_path):
+    assert stage_state(tmp_path / "none", CONFIG).name == "missing"
+    assert not (tmp_path / "none").exists()
+    worker = start(WORKER, tmp_path / "a")
+    assert worker.stdout.readline() == "working\n"
+    state = stage_state(tmp_path / "a", {"seed": 0})
+    assert state.name == "running" and f"process {worker.pid} on" in state.detail
+    worker.kill()
+    worker.communicate()
+    assert stage_state(tmp_path / "a", {"seed": 0}).name == "stopped"
+    with pytest.raises(ZeroDivisionError):
+        run_stage(tmp_path / "a", {"seed": 0}, lambda directory: 1 / 0)
+    failed = stage_state(tmp_path / "a", {"seed": 0})
+    assert failed.name == "failed" and failed.detail.startswith("ZeroDivisionError") and failed.stamp
+    run_stage(tmp_path / "a", {"seed": 0}, write_result)
+    done = stage_state(tmp_path / "a", {"seed": 0})
+    assert done.name == "done" and done.seconds >= 0
+    with pytest.raises(StageError, match="another configuration"):
+        stage_state(tmp_path / "a", {"seed": 1})
