@@ -36,8 +36,8 @@ def compose_root(overrides: Sequence[str]) -> dict[str, Any]:
         key, separator, value = override.partition("=")
         if not separator:
             raise ConfigError(f"An override is written key=value, got {override!r}.")
-        if key == "suite" and value not in options("suite"):
-            raise unknown_name("suite", value, options("suite"))
+        if key in ("suite", "launcher") and value not in options(key):
+            raise unknown_name(key, value, options(key))
     return _compose("root", overrides)
 
 

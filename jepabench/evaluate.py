@@ -11,10 +11,9 @@ from rich.console import Console
 from envs.registry import unknown_name
 from jepabench.checkpoints import find_checkpoint, rich_table, write_table
 from jepabench.config import ConfigError
-from jepabench.executor import run_stages
 from jepabench.planned import agent_preset, evaluate_checkpoint
 from jepabench.report import score_suite
-from jepabench.run import suite_root
+from jepabench.run import do_stages, suite_root
 from jepabench.stages import SuitePlan
 
 
@@ -34,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
     console = Console()
     root = suite_root(options.overrides)
     plan = SuitePlan(root)
-    run_stages(plan, num_workers=root["num_workers"], console=console)
+    do_stages(root, console)
     from results.tables import terminal_table
 
     console.print(terminal_table(score_suite(plan)))

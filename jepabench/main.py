@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 VERBS = {
     "run": "do everything a suite needs: data, models, policies, evaluation, report",
+    "sweep": "the same on many workers, here or on a cluster; goes on where it was killed",
+    "status": "what of a suite is done, running, failed or missing",
     "collect": "make a dataset of a task",
     "train": "train a world model on a dataset",
     "evaluate": "evaluate one agent of a suite",

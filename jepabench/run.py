@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
+from pathlib import Path
 
 import yaml
+from hydra.utils import instantiate
 from rich.console import Console
 
-from jepabench.config import compose_root, load_preset
+from jepabench.config import ConfigError, compose_root, load_preset
 from jepabench.executor import run_stages
 from jepabench.report import build_report
 from jepabench.stages import SuitePlan
@@ -18,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument(
         "overrides", nargs="*",
-        help="suite=quick, agent=a,b (only these), output=folder, suite.KEY=VALUE, AGENT.KEY=VALUE",
+        help="suite=quick, agent=a,b and seed=0,1 (only these), output=folder, num_workers=4, suite.KEY=VALUE",
     )  # fmt: skip
     parser.add_argument("--show", action="store_true", help="print the composed configuration and stop")
 
@@ -34,18 +37,36 @@ def run(options: argparse.Namespace) -> int:
     suite = root["suite"]
     console.print(f"[bold]{suite['name']}[/] v{suite['version']}: {suite['description']}")
     plan = SuitePlan(root)
-    run_stages(plan, num_workers=root["num_workers"], console=console)
+    do_stages(root, console)
     page = build_report(plan, console)
     console.print(f"Report: {page}   ({time.monotonic() - began:.0f} s in all)")
     return 0
 
 
+def do_stages(root: dict, console: Console) -> None:
+    """Does what is missing of a suite, on the launcher of the root configuration."""
+    # Workers may be started in another folder.
+    elsewhere = {**root, "output": str(Path(root["output"]).resolve())}
+    run_stages(partial(SuitePlan, elsewhere), launcher=instantiate(elsewhere["launcher"]), console=console)
+
+
 def suite_root(overrides: list[str]) -> dict:
-    """Composes the root configuration; ``agent=a,b`` narrows the suite's agents."""
-    chosen = [item.partition("=")[2] for item in overrides if item.startswith("agent=")]
-    root = compose_root([item for item in overrides if not item.startswith("agent=")])
-    if chosen:
-        root["suite"]["agents"] = [name for item in chosen for name in item.split(",") if name]
-        for name in root["suite"]["agents"]:
+    """Composes the root configuration; ``agent=a,b`` and ``seed=0,1`` replace the suite's agents and training seeds."""
+    chosen: dict[str, list[str]] = {"agent": [], "seed": []}
+    rest = []
+    for item in overrides:
+        key, _, value = item.partition("=")
+        if key in chosen:
+            chosen[key] += [name for name in value.split(",") if name]
+        else:
+            rest.append(item)
+    root = compose_root(rest)
+    if chosen["agent"]:
+        root["suite"]["agents"] = chosen["agent"]
+        for name in chosen["agent"]:
             load_preset("agent", name)
+    if chosen["seed"]:
+        if not all(seed.isdecimal() for seed in chosen["seed"]):
+            raise ConfigError(f"Training seeds are whole numbers from 0, got seed={','.join(chosen['seed'])}.")
+        root["suite"]["training_seeds"] = [int(seed) for seed in chosen["seed"]]
     return root

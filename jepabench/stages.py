@@ -71,6 +71,11 @@ class SuitePlan:
         """Folder of the suite's evaluations and report."""
         return self.output / self.suite["name"]
 
+    @property
+    def evaluations(self) -> list[Stage]:
+        """The stages that make rows of the table."""
+        return [stage for key, stage in self.stages.items() if key.startswith("evaluation/")]
+
     def _agent(self, name: str) -> dict[str, Any]:
         agent = load_preset("agent", name, self._overrides("agent", name))
         unknown = set(agent) - {"name", "track", "learns", "world_model", "inputs", "train", "agent"}

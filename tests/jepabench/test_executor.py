@@ -1,0 +1,204 @@
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from toy_stages import ToyPlan
+
+from evaluation.runs import StageError, is_done, stage_state
+from jepabench.config import ConfigError
+from jepabench.executor import StagesFailedError, last_lines, run_stages
+from jepabench.launchers import JoblibLauncher, RayLauncher, SubmititLauncher
+
+HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
+
+
+def run(make_plan, launcher=None, **options):
+    """Runs a plan and returns what was printed."""
+    said = io.StringIO()
+    run_stages(make_plan, launcher=launcher or JoblibLauncher(2), console=Console(file=said, width=200), **options)
+    return said.getvalue()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """Results of the 200-stage plan, done in this process one by one."""
+    plan = ToyPlan(tmp_path_factory.mktemp("undisturbed"), num_models=18, num_evaluations=10)
+    for stage in plan.stages.values():
+        stage.directory.mkdir(parents=True)
+        stage.work(stage.directory)
+    assert len(plan.stages) == 200
+    return plan.results()
+
+
+def test_everything_is_done_once_and_then_nothing(tmp_path):
+    make = partial(ToyPlan, tmp_path)
+    assert "8 stages, 0 done already." in run(make)
+    plan = make()
+    assert all(is_done(stage.directory, stage.config) for stage in plan.stages.values())
+    assert set(plan.begun().values()) == {1} and len(plan.begun()) == 8
+    assert "8 stages, 8 done already." in run(make)
+    assert set(plan.begun().values()) == {1}
+
+
+def test_only_what_is_wanted_is_done_with_all_it_needs(tmp_path):
+    make = partial(ToyPlan, tmp_path)
+    run(make, only=["evaluation/toy/a1/0"])
+    assert list(make().begun()) == ["data/toy/train", "data/toy/validation", "model/toy/m/0", "evaluation/toy/a1/0"]
+
+
+def test_what_fails_is_named_with_all_that_needs_it_and_the_rest_is_done(tmp_path):
+    make = partial(ToyPlan, tmp_path, failing=("model/toy/m/0",))
+    (tmp_path / "broken").touch()
+    with pytest.raises(StagesFailedError) as raised:
+        run(make)
+    message = str(raised.value)
+    assert "3 stages failed" in message and "model/toy/m/0: ValueError: model/toy/m/0 is broken" in message
+    assert "evaluation/toy/a1/0: needs model/toy/m/0, which failed" in message
+    stages = make().stages
+    failed = stages["model/toy/m/0"]
+    assert stage_state(failed.directory, failed.config).name == "failed"
+    assert last_lines(failed, 1) == ["working on model/toy/m/0"]
+    assert is_done(stages["evaluation/toy/a1/1"].directory, stages["evaluation/toy/a1/1"].config)
+    assert make().begun()["model/toy/m/0"] == 1
+    (tmp_path / "broken").unlink()
+    assert "3 stages" not in run(make)
+    assert make().begun()["model/toy/m/0"] == 2
+
+
+def test_a_worker_that_dies_is_replaced_and_its_stage_done_again(tmp_path):
+    make = partial(ToyPlan, tmp_path, lethal=("model/toy/m/1", "evaluation/toy/a0/1"))
+    assert run(make).count("a worker died") == 2
+    begun = make().begun()
+    assert begun.pop("model/toy/m/1") == begun.pop("evaluation/toy/a0/1") == 2
+    assert set(begun.values()) == {1}
+
+
+@pytest.mark.parametrize("damage", [b"", b"x" * 64])
+def test_a_corrupt_result_is_made_again_and_what_was_made_of_it_stays(tmp_path, damage):
+    make = partial(ToyPlan, tmp_path)
+    run(make)
+    before = make().results()
+    (make().stages["data/toy/train"].directory / "result.txt").write_bytes(damage)
+    run(make)
+    assert make().results() == before
+    assert make().begun() == {key: 1 + (key == "data/toy/train") for key in before}
+
+
+def test_a_folder_of_another_configuration_is_refused_before_any_work(tmp_path):
+    run(partial(ToyPlan, tmp_path, num_models=1))
+    stage = tmp_path / "data/toy/train/stage.json"
+    stage.write_text(json.dumps({"hash": "0" * 16, "config": {"key": "another"}}))
+    (stage.parent / "done.json").unlink()
+    with pytest.raises(StageError, match="another configuration"):
+        run(partial(ToyPlan, tmp_path, num_models=2))
+    assert not (tmp_path / "model/toy/m/1").exists()
+
+
+def test_no_workers_are_refused():
+    with pytest.raises(ConfigError, match="1 or more"):
+        JoblibLauncher(0)
+
+
+SWEEP = """
+import sys
+from functools import partial
+from rich.console import Console
+from toy_stages import ToyPlan
+from jepabench.executor import run_stages
+from jepabench.launchers import JoblibLauncher
+
+make = partial(ToyPlan, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+if __name__ == "__main__":
+    run_stages(make, launcher=JoblibLauncher(2), console=Console(width=200))
+"""
+
+
+def sweep(folder, num_models, num_evaluations, seconds):
+    """Starts a sweep in a process of its own."""
+    script = folder.parent / "sweep_of_toys.py"
+    script.write_text(SWEEP)
+    return subprocess.Popen(
+        [sys.executable, str(script), str(folder), str(num_models), str(num_evaluations), str(seconds)],
+        env={**os.environ, "PYTHONPATH": f"{HERE}:{ROOT}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_two_sweeps_at_once_share_the_work(tmp_path):
+    sweeps = [sweep(tmp_path / "toys", 6, 3, 0.05) for _ in range(2)]
+    for one in sweeps:
+        output, _ = one.communicate(timeout=120)
+        assert one.returncode == 0, output
+    plan = ToyPlan(tmp_path / "toys", 6, 3)
+    assert set(plan.begun().values()) == {1} and len(plan.begun()) == len(plan.stages)
+
+
+def test_submitit_does_the_same_on_its_local_executor(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"{HERE}:{ROOT}")
+    make = partial(ToyPlan, tmp_path / "toys", lethal=("model/toy/m/1",))
+    launcher = SubmititLauncher(num_workers=2, folder=str(tmp_path / "jobs"), cluster="local", timeout_min=5)
+    assert run(make, launcher).count("a worker died") == 1
+    assert make().begun() == {key: 1 + (key == "model/toy/m/1") for key in make().stages}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
+def test_ray_does_the_same_on_a_cluster_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", f"{HERE}:{ROOT}")
+    make = partial(ToyPlan, tmp_path / "toys", lethal=("model/toy/m/1",))
+    assert run(make, RayLauncher(num_workers=2)).count("a worker died") == 1
+    assert make().begun() == {key: 1 + (key == "model/toy/m/1") for key in make().stages}
+
+
+@pytest.mark.slow
+def test_200_jobs_with_workers_killed_at_random_end_as_if_undisturbed(tmp_path, undisturbed):
+    folder, dice = tmp_path / "toys", random.Random(0)
+    plan = ToyPlan(folder, 18, 10)
+    kills = 0
+    while True:
+        process = sweep(folder, 18, 10, 0.1)
+        rounds = dice.randint(4, 8)
+        while process.poll() is None and rounds:
+            rounds -= 1
+            time.sleep(dice.uniform(0.5, 2.0))  # what is tested is what happens meanwhile, in other processes
+            if victims := workers_of(plan):
+                os.kill(dice.choice(victims), signal.SIGKILL)
+                kills += 1
+        if process.poll() is None:  # and now the sweep itself, the parent alone
+            process.kill()
+            kills += 1
+        output, _ = process.communicate(timeout=60)
+        if process.returncode == 0:
+            break
+        assert process.returncode == -signal.SIGKILL, output
+    assert kills >= 5
+    assert plan.results() == undisturbed
+    assert sum(1 for _ in folder.rglob("done.json")) == 200
+    assert not list(folder.rglob("failed.json"))
+    # Never twice, unless the first attempt was killed: an attempt that came to its end was the last.
+    lines = [line.split()[:2] for line in (folder / "journal.txt").read_text().splitlines()]
+    for key in plan.stages:
+        words = [word for word, name in lines if name == key]
+        assert words.count("begin") - 1 <= kills
+
+
+def workers_of(plan):
+    """Processes that are at work on a stage now."""
+    found = []
+    for stage in plan.stages.values():
+        detail = stage_state(stage.directory, stage.config).detail
+        if detail.startswith("process "):
+            found.append(int(detail.split()[1]))
+    return found
