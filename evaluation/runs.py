@@ -40,6 +40,7 @@ __all__ = [
     "StageLostError",
     "StageState",
     "is_done",
+    "read_stage",
     "run_stage",
     "stage_id",
     "stage_state",
@@ -103,6 +104,17 @@ def stage_state(directory: Path, config: Mapping[str, Any]) -> StageState:
     """
     done = _read_json(directory / "done.json")
     _check_config(directory, config, done)
+    return _state(directory, done)
+
+
+def read_stage(directory: Path) -> tuple[dict[str, Any], StageState, dict[str, Any]] | None:
+    """Returns configuration, state and, if it is done, ``done.json`` of whatever stage is in a directory; None if there is none."""
+    done, begun = _read_json(directory / "done.json"), _read_json(directory / "stage.json")
+    known = done or begun
+    return None if known is None else (known["config"], _state(directory, done), done or {})
+
+
+def _state(directory: Path, done: Mapping[str, Any] | None) -> StageState:
     if done is not None and not _damaged(directory, done, thorough=False):
         return StageState("done", seconds=done["seconds"])
     owner = worked_on_by(directory)

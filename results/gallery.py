@@ -122,11 +122,16 @@ def show_run(run: Run, media: Path, *, num_films: int) -> Iterator[Shown]:
     if agent_kind(run.agent) != "learned":
         num_films = min(num_films, 1)
     for record in choose_episodes(run.records, strata=get_task(run.task_id).strata, num_episodes=num_films):
-        try:
-            yield _show(run.directory, record, media)
-        except _BROKEN as error:
-            _LOGGER.warning("No film of %s, %s/%d: %s", run.directory, record.stratum, record.index, error)
-            yield Shown(record, problem=f"{type(error).__name__}: {error}")
+        yield show_episode(run.directory, record, media)
+
+
+def show_episode(directory: Path, record: EpisodeRecord, media: Path) -> Shown:
+    """Returns one episode of the run in ``directory``, with its film made in ``media`` unless it is there already."""
+    try:
+        return _show(directory, record, media)
+    except _BROKEN as error:
+        _LOGGER.warning("No film of %s, %s/%d: %s", directory, record.stratum, record.index, error)
+        return Shown(record, problem=f"{type(error).__name__}: {error}")
 
 
 def _show(directory: Path, record: EpisodeRecord, media: Path) -> Shown:

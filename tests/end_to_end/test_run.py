@@ -104,7 +104,7 @@ def test_another_configuration_is_not_written_over_a_finished_one(finished):
     ("arguments", "message"),
     [
         (["run", "suite=quik"], "Did you mean 'quick'"),
-        (["run", "suite=smoke", "agent=jepa-cemm"], "Did you mean 'jepa-cem'"),
+        (["run", "suite=smoke", "agent=hold-stil"], "Did you mean 'hold-still'"),
         (["run", "suite=smoke", "suite.training_seedz=[1]"], "Did you mean 'suite.training_seeds'"),
         (["run", "suite=smoke", "nonsense"], "key=value"),
         (["check-env", "jepabench/TwoRom-v1"], "Did you mean 'jepabench/TwoRoom-v1'"),

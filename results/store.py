@@ -1,0 +1,139 @@
+"""Everything that was measured below an output folder, as two tables. The files of the runs are the store; a copy of their rows
+in one file makes it fast to read thousands of them, and is renewed whenever one of them is.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import parquet
+
+from evaluation.records import SCHEMA, RecordError, read_records
+from evaluation.runs import read_stage
+from evaluation.runs import written_whole as _written_whole
+
+_log = logging.getLogger(__name__)
+_PLACE = pa.schema([pa.field("suite", pa.string()), pa.field("directory", pa.string())])
+_SCHEMA = pa.schema([*_PLACE, *SCHEMA])
+_FILES = b"jepabench.files"
+RUN_COLUMNS = (
+    "kind",
+    "state",
+    "suite",
+    "task",
+    "agent",
+    "seed",
+    "seconds",
+    "finished",
+    "host",
+    "detail",
+    "directory",
+    "config",
+)
+
+
+def episodes_file(output: Path) -> Path:
+    """Returns a Parquet file with a row for each episode of each finished evaluation below ``output``.
+
+    Columns: ``suite``, ``directory`` (relative to ``output``) and those of ``EpisodeRecord``. An evaluation that is not
+    finished is not in it, and one that is damaged is left out with a warning.
+
+    Raises:
+        RecordError: nothing is evaluated yet.
+    """
+    found = dict(_evaluations(output))
+    if not found:
+        raise RecordError(f"Nothing is evaluated yet below {output}. `jepabench run suite=quick` does a small suite.")
+    path = output / "store" / "episodes.parquet"
+    known = _known(path)
+    if known == found:
+        return path
+    kept = [name for name, stamp in found.items() if known.get(name) == stamp]
+    tables = [_rows_of(path, kept)] if kept else []
+    for name in found.keys() - set(kept):
+        try:
+            tables.append(_read(output, name))
+        except RecordError as error:
+            _log.warning("%s is left out: %s. `jepabench run` or `sweep` makes it again.", name, error)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.concat_tables(tables).sort_by([(name, "ascending") for name in ("directory", "stratum", "index")])
+    with _written_whole(path) as partial:
+        parquet.write_table(table.replace_schema_metadata({_FILES: json.dumps(found).encode()}), partial)
+    return path
+
+
+def load_results(output: str | Path = "outputs") -> pd.DataFrame:
+    """Returns a row for each episode of each finished evaluation below ``output``; columns as ``episodes_file``."""
+    return parquet.ParquetFile(episodes_file(Path(output))).read().to_pandas()
+
+
+def run_table(output: Path) -> pd.DataFrame:
+    """Returns a row for each stage below ``output`` that was ever begun, with ``RUN_COLUMNS``.
+
+    ``kind`` is data, model, policy or evaluation; ``state`` as ``StageState.name``; ``config`` is JSON.
+    """
+    rows = [_run(output, path.parent) for path in sorted(output.rglob("stage.json")) if ".partial" not in path.parts]
+    return pd.DataFrame([row for row in rows if row], columns=pd.Index(RUN_COLUMNS))
+
+
+def _evaluations(output: Path) -> Iterator[tuple[str, list[int]]]:
+    for path in sorted(output.glob("*/evaluations/*/*/*/episodes.parquet")):
+        if (path.parent / "done.json").exists():
+            found = path.stat()
+            yield path.parent.relative_to(output).as_posix(), [found.st_mtime_ns, found.st_size]
+
+
+def _known(path: Path) -> dict[str, list[int]]:
+    """What the copy was made of; empty if there is none, or it can not be read."""
+    try:
+        schema = parquet.read_schema(path)
+    except (OSError, pa.ArrowException):
+        return {}
+    if schema.names != _SCHEMA.names or not schema.metadata or _FILES not in schema.metadata:
+        return {}
+    return json.loads(schema.metadata[_FILES])
+
+
+def _rows_of(path: Path, names: list[str]) -> pa.Table:
+    table = parquet.ParquetFile(path).read().replace_schema_metadata(None)
+    return table.filter(pc.is_in(table["directory"], pa.array(names)))
+
+
+def _read(output: Path, name: str) -> pa.Table:
+    frame = read_records(output / name / "episodes.parquet")
+    frame.insert(0, "suite", name.partition("/")[0])
+    frame.insert(1, "directory", name)
+    return pa.Table.from_pandas(frame, schema=_SCHEMA, preserve_index=False)
+
+
+def _run(output: Path, directory: Path) -> dict[str, Any] | None:
+    read = read_stage(directory)
+    if read is None:
+        return None
+    config, state, done = read
+    parts = directory.relative_to(output).parts
+    suite = parts[0] if "evaluations" in parts else ""
+    kind = "evaluation" if suite else {"models": "model", "policies": "policy"}.get(parts[0], parts[0])
+    return {
+        "kind": kind, "state": state.name, "suite": suite, "task": _task(config), "agent": _agent(config, directory),
+        "seed": config.get("seed"), "seconds": state.seconds, "finished": done.get("finished"), "host": done.get("host"),
+        "detail": state.detail, "directory": "/".join(parts), "config": json.dumps(config),
+    }  # fmt: skip
+
+
+def _task(config: Mapping[str, Any]) -> str | None:
+    return config.get("task_id") or config.get("data", {}).get("task_id")
+
+
+def _agent(config: Mapping[str, Any], directory: Path) -> str | None:
+    agent = config.get("agent")
+    if isinstance(agent, Mapping):
+        return agent.get("name")
+    return None if "seed" not in config else directory.name.partition("-seed")[0]

@@ -1,0 +1,9 @@
+"""A row for tests of what is made of rows."""
+
+import dataclasses
+
+from evaluation.records import EpisodeRecord
+
+RECORD = EpisodeRecord(**{
+    item.name: {"str": "x", "int": 1, "float": 1.0, "bool": True}[str(item.type)] for item in dataclasses.fields(EpisodeRecord)
+})  # fmt: skip

@@ -1,0 +1,85 @@
+import dataclasses
+
+import pandas as pd
+import pytest
+from result_rows import RECORD
+
+import jepabench
+from evaluation.records import RecordError, write_records
+from evaluation.runs import run_stage
+from jepabench.main import main
+from jepabench.query import query
+
+
+def evaluation(output, agent, held, *, seed=0):
+    """Writes a finished evaluation of one agent, as a run leaves it."""
+    records = [
+        dataclasses.replace(RECORD, agent=agent, training_seed=seed, index=index, success_held=bool(flag))
+        for index, flag in enumerate(held)
+    ]
+    directory = output / "quick" / "evaluations" / "Task-v1" / agent / f"seed{seed}"
+    config = {"task_id": "jepabench/Task-v1", "agent": {"name": agent}, "seed": seed}
+    run_stage(directory, config, lambda folder: write_records(folder / "episodes.parquet", records))
+    return directory
+
+
+def test_questions_about_episodes_and_runs_are_answered(tmp_path):
+    evaluation(tmp_path, "good", [1, 1, 1, 0])
+    evaluation(tmp_path, "bad", [1, 0, 0, 0])
+    held = query("SELECT agent, avg(success_held::INT) AS held FROM episodes GROUP BY agent ORDER BY agent", tmp_path)
+    assert held.to_dict("list") == {"agent": ["bad", "good"], "held": [0.25, 0.75]}
+    runs = query("SELECT kind, state, suite, task, agent, seed FROM runs ORDER BY agent", tmp_path)
+    assert runs.iloc[0].to_dict() == {
+        "kind": "evaluation", "state": "done", "suite": "quick", "task": "jepabench/Task-v1", "agent": "bad", "seed": 0,
+    }  # fmt: skip
+    both = query("SELECT count(*) AS n FROM episodes JOIN runs USING (directory)", tmp_path)
+    assert both["n"].item() == 8
+
+
+def test_new_and_changed_results_are_seen_and_those_that_are_gone_are_not(tmp_path):
+    gone = evaluation(tmp_path, "first", [1, 0])
+    assert len(jepabench.load_results(tmp_path)) == 2
+    evaluation(tmp_path, "second", [1, 1, 1])
+    assert jepabench.load_results(tmp_path).groupby("agent")["success_held"].sum().to_dict() == {
+        "first": 1,
+        "second": 3,
+    }
+    (gone / "done.json").unlink()
+    assert set(jepabench.load_results(tmp_path)["agent"]) == {"second"}
+
+
+def test_what_is_read_is_what_was_written(tmp_path):
+    directory = evaluation(tmp_path, "good", [1, 0, 1])
+    loaded = jepabench.load_results(tmp_path)
+    assert list(loaded.columns[:2]) == ["suite", "directory"] and set(loaded["suite"]) == {"quick"}
+    pd.testing.assert_frame_equal(loaded.iloc[:, 2:], pd.read_parquet(directory / "episodes.parquet"))
+
+
+def test_a_damaged_result_is_left_out_and_a_damaged_copy_is_made_anew(tmp_path, caplog):
+    evaluation(tmp_path, "good", [1, 1])
+    (evaluation(tmp_path, "bad", [0, 0]) / "episodes.parquet").write_bytes(b"not parquet")
+    assert set(jepabench.load_results(tmp_path)["agent"]) == {"good"}
+    assert "bad/seed0 is left out" in caplog.text
+    (tmp_path / "store" / "episodes.parquet").write_bytes(b"PAR1")
+    assert set(jepabench.load_results(tmp_path)["agent"]) == {"good"}
+
+
+@pytest.mark.parametrize("sql", ["SELEC 1", "SELECT * FROM episode", "SELECT nothing FROM episodes"])
+def test_a_question_that_makes_no_sense_gets_a_sentence(tmp_path, sql, capsys):
+    evaluation(tmp_path, "good", [1])
+    assert main(["query", sql, "--output", str(tmp_path)]) == 2
+    assert "Tables are episodes and runs" in capsys.readouterr().err
+
+
+def test_nothing_to_ask_about_is_said(tmp_path):
+    with pytest.raises(RecordError, match="Nothing is evaluated yet"):
+        query("SELECT * FROM episodes", tmp_path)
+
+
+def test_answers_come_as_a_table_or_as_csv(tmp_path, capsys):
+    evaluation(tmp_path, "good", [1, 1])
+    arguments = ["query", "SELECT agent, count(*) AS n FROM episodes GROUP BY agent", "--output", str(tmp_path)]
+    assert main([*arguments, "--csv"]) == 0
+    assert capsys.readouterr().out == "agent,n\ngood,2\n"
+    assert main(arguments) == 0
+    assert "good" in capsys.readouterr().out
