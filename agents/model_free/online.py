@@ -8,6 +8,7 @@ was not.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import shutil
@@ -32,13 +33,33 @@ from tqdm import tqdm
 
 from agents.base import ActionQueue, check_specs
 from agents.model_free.run_folder import close_run, open_run, read_run
+from agents.model_free.views import View, make_view
 from envs.core import ActionBlock, Observation, reset_to
-from envs.registry import TaskSpec, get_task, make
+from envs.registry import TaskSpec, get_task, load_entry_point, make, unknown_name
 from envs.splits import EpisodeSpec
 
-KEYS = ("observation", "achieved_goal", "desired_goal")
 POLICY = "MultiInputPolicy"
+BUDGETS = (1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)  # transitions at which policies are saved
+ALGORITHMS = {
+    "sac": "stable_baselines3:SAC", "td3": "stable_baselines3:TD3", "ppo": "stable_baselines3:PPO", "tqc": "sb3_contrib:TQC",
+}  # fmt: skip
 _MOMENTS = ("mean", "var", "count")
+
+
+def algorithm_class(name: str) -> type[BaseAlgorithm]:
+    """Returns a Stable-Baselines3 algorithm.
+
+    Raises:
+        UnknownNameError: no such algorithm.
+        ModuleNotFoundError: it is in sb3-contrib, which is not installed.
+    """
+    if name not in ALGORITHMS:
+        raise unknown_name("algorithm", name, ALGORITHMS)
+    try:
+        return load_entry_point(ALGORITHMS[name])
+    except ModuleNotFoundError as error:
+        message = f"{name!r} is in sb3-contrib, which is not installed. Run: pip install 'jepabench[contrib]'"
+        raise ModuleNotFoundError(message) from error
 
 
 class TrainingEpisodes(gymnasium.Wrapper[Observation, NDArray[Any], Observation, NDArray[Any]]):
@@ -47,9 +68,11 @@ class TrainingEpisodes(gymnasium.Wrapper[Observation, NDArray[Any], Observation,
     ``reset(seed=s)`` starts a new sequence of episodes; ``reset()`` goes on with it. All are of the ``train`` split.
     """
 
-    def __init__(self, task: TaskSpec, *, reward: str) -> None:
-        self.block = ActionBlock(make(task.id, reward=reward))
+    def __init__(self, task: TaskSpec, *, reward: str, view: View | None = None) -> None:
+        self.view = view or View(task)
+        self.block = ActionBlock(make(task.id, reward=reward, pixels=self.view.pixels))
         super().__init__(self.block)
+        self.observation_space = self.view.space  # pyright: ignore[reportAttributeAccessIssue]
         self.task, self._num_episodes = task, 0
         self._rng = np.random.default_rng(0)
 
@@ -63,11 +86,18 @@ class TrainingEpisodes(gymnasium.Wrapper[Observation, NDArray[Any], Observation,
         stratum = self.task.strata[self._num_episodes % len(self.task.strata)]
         self._num_episodes += 1
         spec = EpisodeSpec(self.task.id, "train", stratum, int(self._rng.integers(2**62)))
-        return reset_to(self.block.goal_env, spec)
+        seen, info = reset_to(self.block.goal_env, spec)
+        return self.view(seen), info
+
+    def step(self, action: NDArray[Any]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Takes one block."""
+        seen, reward, terminated, truncated, info = self.block.step(action)
+        return self.view(seen), reward, terminated, truncated, info
 
     def compute_reward(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any], info: Any) -> NDArray[np.float64]:
         """Returns the reward; hindsight replay asks the outermost wrapper for it."""
-        return self.block.compute_reward(achieved_goal, desired_goal, info)
+        own = slice(self.view.num_coordinates)
+        return self.block.compute_reward(achieved_goal[..., own], desired_goal[..., own], info)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +112,8 @@ class OnlineRun:
         checkpoint_every: model steps of a segment.
         num_envs: environments side by side in this process.
         reward: ``sparse`` or ``dense``.
+        inputs, image_size: what the policy sees (``views``).
+        budgets: transitions at which the policy is saved.
         settings: the algorithm's own, recorded with the result.
     """
 
@@ -92,44 +124,72 @@ class OnlineRun:
     checkpoint_every: int
     num_envs: int
     reward: str
+    inputs: str
+    image_size: int
+    budgets: tuple[int, ...]
     settings: Mapping[str, Any]
 
 
 def train_online(
-    run: OnlineRun, build: Callable[[VecNormalize], BaseAlgorithm], *, directory: Path, progress: bool
+    run: OnlineRun, build: Callable[[VecNormalize], BaseAlgorithm], view: View, *, directory: Path, progress: bool
 ) -> None:
-    """Trains, or goes on training, and leaves ``policy.safetensors``, ``normalisation.npz`` and ``training.json`` in ``directory``."""
+    """Trains, or goes on training, and leaves a policy in ``directory`` and one a budget in ``directory/budgets``.
+
+    A policy is ``policy.safetensors``, ``normalisation.npz`` and ``training.json``.
+
+    Raises:
+        ValueError: the folder holds another run, or the task gives no rewards.
+        UnknownNameError: no such reward.
+    """
     task = get_task(run.task_id)
+    check_rewards(task, run.reward)
     if open_run(directory, asdict(run)):
         return
     env = VecNormalize(
-        DummyVecEnv([lambda: TrainingEpisodes(task, reward=run.reward)] * run.num_envs),
+        DummyVecEnv([lambda: TrainingEpisodes(task, reward=run.reward, view=copy.copy(view))] * run.num_envs),
+        norm_obs=bool(view.normalised),
         norm_reward=run.reward == "dense",
+        norm_obs_keys=view.normalised,
         gamma=run.settings["gamma"],
     )
     model, seconds = _resume(build(env), env, directory)
     model.set_logger(configure(str(directory / "tensorboard"), ["tensorboard"]))
-    began = time.monotonic()
+    began = time.monotonic() - seconds
+    saver = _Saver(run, env, directory, began)
     with tqdm(total=run.num_steps, initial=model.num_timesteps, desc="train", unit="step", disable=not progress) as bar:
         while model.num_timesteps < run.num_steps:
             model.set_random_seed(_segment_seed(run.seed, model.num_timesteps))
             model._last_obs = None  # a segment starts with new episodes, drawn from its own seed
             steps = min(run.checkpoint_every, run.num_steps - model.num_timesteps)
-            model.learn(steps, callback=_Progress(bar), reset_num_timesteps=False)
+            model.learn(steps, callback=[_Progress(bar), saver], reset_num_timesteps=False)
             _close_episodes(model)
             if model.num_timesteps < run.num_steps:
-                _save_checkpoint(model, env, directory, seconds + time.monotonic() - began)
-    save_file(model.policy.state_dict(), directory / "policy.safetensors")
-    _save_statistics(env, directory / "normalisation.npz")
-    cost = {
-        "model_steps": model.num_timesteps, "transitions": model.num_timesteps * task.action_block,
-        "train_seconds": seconds + time.monotonic() - began,
-        "parameters": sum(parameter.numel() for parameter in model.policy.parameters()),
-    }  # fmt: skip
-    close_run(directory, asdict(run), cost)
+                _save_checkpoint(model, env, directory, time.monotonic() - began)
+    _save_policy(model, env, directory, run, time.monotonic() - began)
     for checkpoint in directory.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     env.close()
+
+
+def check_rewards(task: TaskSpec, reward: str) -> None:
+    """Makes sure that a task can be learned from.
+
+    Raises:
+        UnknownNameError: no such reward.
+        ValueError: the task has none, or gives it for one goal at a time only.
+    """
+    world = make(task.id, reward=reward)
+    goals = np.stack([world.reset(seed=0)[0]["achieved_goal"]] * 2)
+    try:
+        found = np.asarray(world.compute_reward(goals, goals, {}))
+    except NotImplementedError:
+        found = np.array(None)
+    world.close()
+    if found.shape != (2,) or not np.isfinite(found.astype(np.float64)).all():
+        raise ValueError(
+            f"{task.id} gives no {reward} reward that can be computed for a batch of goals [N, G], so nothing can be "
+            "learned from it online. Implement distance() and is_success() for batches, or use an offline method."
+        )
 
 
 def _segment_seed(seed: int, num_steps: int) -> int:
@@ -147,6 +207,44 @@ class _Progress(BaseCallback):
         return True
 
 
+class _Saver(BaseCallback):
+    """Saves the policy when a budget of transitions is reached."""
+
+    def __init__(self, run: OnlineRun, env: VecNormalize, directory: Path, began: float) -> None:
+        super().__init__()
+        self._run, self._env, self._directory, self._began = run, env, directory, began
+        self._block = get_task(run.task_id).action_block
+
+    def _on_step(self) -> bool:
+        after = self.model.num_timesteps
+        before = after - self._env.num_envs
+        for budget in self._run.budgets:
+            if before * self._block < budget <= after * self._block:
+                folder = budget_folder(self._directory, budget)
+                partial = folder.with_name("partial")
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(parents=True)
+                _save_policy(self.model, self._env, partial, self._run, time.monotonic() - self._began)
+                shutil.rmtree(folder, ignore_errors=True)  # a killed run that is resumed makes it again
+                partial.replace(folder)
+        return True
+
+
+def budget_folder(directory: Path, budget: int) -> Path:
+    """Returns where a run keeps the policy that it had after ``budget`` transitions."""
+    return directory / "budgets" / f"{budget:09d}"
+
+
+def _save_policy(model: BaseAlgorithm, env: VecNormalize, directory: Path, run: OnlineRun, seconds: float) -> None:
+    save_file(model.policy.state_dict(), directory / "policy.safetensors")
+    _save_statistics(env, directory / "normalisation.npz")
+    cost = {
+        "model_steps": model.num_timesteps, "transitions": model.num_timesteps * get_task(run.task_id).action_block,
+        "train_seconds": seconds, "parameters": sum(parameter.numel() for parameter in model.policy.parameters()),
+    }  # fmt: skip
+    close_run(directory, asdict(run), cost)
+
+
 def _close_episodes(model: BaseAlgorithm) -> None:
     """Marks unfinished episodes in a hindsight buffer as cut off, since the next segment starts new ones."""
     buffer = getattr(model, "replay_buffer", None)
@@ -158,7 +256,8 @@ def _close_episodes(model: BaseAlgorithm) -> None:
 
 def _statistics(env: VecNormalize) -> dict[str, Any]:
     """Returns the running moments that inputs and returns are normalised with, by name."""
-    return {key: env.obs_rms[key] for key in KEYS} | {"return": env.ret_rms}  # pyright: ignore[reportIndexIssue]
+    seen = env.obs_rms if env.norm_obs else {}
+    return {**seen, "return": env.ret_rms}  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def _save_statistics(env: VecNormalize, path: Path) -> None:
@@ -205,31 +304,33 @@ class OnlineAgent:
     Args:
         task_id: the task.
         policy: the folder.
-        algorithm: the Stable-Baselines3 class.
-        name: of the algorithm, checked.
+        world_model: folder of the frozen model, if the policy was trained on latents.
 
     Raises:
-        ValueError: the folder holds another algorithm or task.
+        ValueError: the folder holds a policy of another task, on other inputs, or none.
     """
 
-    observation_keys: tuple[str, ...] = KEYS
-
-    def __init__(self, *, task_id: str, policy: Path, algorithm: type[BaseAlgorithm], name: str) -> None:
+    def __init__(self, *, task_id: str, policy: Path, world_model: Path | None = None) -> None:
         self.task, policy = get_task(task_id), Path(policy)
-        content = read_run(policy, algorithm=name, task_id=self.task.id)
+        content = read_run(policy, task_id=self.task.id)
+        on_pixels = content["inputs"] == "pixels" and world_model is None
+        self._view = make_view(self.task, world_model=world_model, pixels=on_pixels, size=content["image_size"])
+        read_run(policy, inputs=self._view.inputs)
+        self.observation_keys: tuple[str, ...] = self._view.world_keys
         env = ActionBlock(make(self.task.id))
         # Made from its class and plain weights: Stable-Baselines3's own files are pickles, which can run code.
-        self.policy = algorithm.policy_aliases[POLICY](
-            env.observation_space,
+        self.policy = algorithm_class(content["algorithm"]).policy_aliases[POLICY](
+            self._view.space,
             env.action_space,
             lambda _: 0.0,  # pyright: ignore[reportArgumentType]
-            net_arch=list(content["settings"]["net_arch"]),  # pyright: ignore[reportCallIssue]
+            **content["settings"]["policy"],
+            **self._view.policy,
         )
         env.close()
         self.policy.load_state_dict(load_file(policy / "policy.safetensors"))
         self.policy.set_training_mode(False)
         with np.load(policy / "normalisation.npz") as moments:
-            self._moments = {key: (moments[f"{key}_mean"], moments[f"{key}_var"]) for key in KEYS}
+            self._moments = {key: (moments[f"{key}_mean"], moments[f"{key}_var"]) for key in self._view.normalised}
         self._queue = ActionQueue(task=self.task)
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
@@ -241,7 +342,8 @@ class OnlineAgent:
         """Returns control actions [B, A]."""
         # One row at a time: a matrix product rounds differently in another batch size.
         for episode in self._queue.empty(active):
-            seen = {key: self._normalised(key, observations[key][episode]) for key in KEYS}
+            seen = self._view({key: observations[key][episode] for key in self.observation_keys})
+            seen |= {key: self._normalised(key, seen[key]) for key in self._moments}
             action, _ = self.policy.predict(seen, deterministic=True)  # pyright: ignore[reportArgumentType]
             self._queue.put(episode, np.asarray(action)[None])
         return self._queue.take(active)

@@ -1,43 +1,47 @@
 """Stable-Baselines3 on our tasks: training episodes, exact resumption, and what is left behind."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from stable_baselines3 import SAC
 from stable_baselines3.common.env_checker import check_env
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.her import HerReplayBuffer
 
-from agents.model_free import online, ppo, sac
-from agents.model_free.online import TrainingEpisodes
+from agents.model_free import off_policy, online, ppo
+from agents.model_free.online import OnlineAgent, TrainingEpisodes, budget_folder
+from agents.model_free.views import shifted
 from envs import EpisodeSpec, get_task
+from envs.maze.two_room import TwoRoom
+from world_models.batches import ActionScale
+from world_models.checkpoint import build_model, save_world_model
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
+SMALL = {"num_steps": 192, "checkpoint_every": 96, "learning_starts": 64, "batch_size": 16, "net_arch": (16,)}
+ON_POLICY = {
+    "num_steps": 128,
+    "checkpoint_every": 64,
+    "num_envs": 2,
+    "rollout_steps": 16,
+    "batch_size": 16,
+    "num_epochs": 2,
+}
 RUNS = {
-    "sac": (
-        sac.train,
-        sac.SACAgent,
-        {"num_steps": 192, "checkpoint_every": 96, "learning_starts": 64, "batch_size": 16, "net_arch": (16,)},
-    ),
-    "ppo": (
-        ppo.train,
-        ppo.PPOAgent,
-        {
-            "num_steps": 128,
-            "checkpoint_every": 64,
-            "num_envs": 2,
-            "rollout_steps": 16,
-            "batch_size": 16,
-            "num_epochs": 2,
-        },
-    ),
+    "sac": (off_policy.train, SMALL | {"budgets": (200, 400)}),
+    "td3": (off_policy.train, SMALL | {"algorithm": "td3", "num_goals": 0, "reward": "dense"}),
+    "tqc": (off_policy.train, SMALL | {"algorithm": "tqc"}),
+    "ppo": (ppo.train, ON_POLICY | {"budgets": (200, 600)}),
 }
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("policies")
-    for name, (train, _, settings) in RUNS.items():
+    for name, (train, settings) in RUNS.items():
         train(task_id=TWO_ROOM, directory=folder / name, seed=0, progress=False, **settings)
     return folder
 
@@ -69,7 +73,7 @@ def test_training_world_passes_the_check_of_stable_baselines():
 @pytest.mark.parametrize("name", RUNS)
 def test_reports_what_it_cost(name, trained):
     content = json.loads((trained / name / "training.json").read_text())
-    steps = RUNS[name][2]["num_steps"]
+    steps = RUNS[name][1]["num_steps"]
     assert content["model_steps"] == steps and content["transitions"] == 5 * steps
     assert content["algorithm"] == name and content["task_id"] == TWO_ROOM
     assert content["train_seconds"] > 0 and content["parameters"] > 100
@@ -78,7 +82,7 @@ def test_reports_what_it_cost(name, trained):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_same_seed_gives_the_same_policy(name, trained, tmp_path):
-    train, _, settings = RUNS[name]
+    train, settings = RUNS[name]
     train(task_id=TWO_ROOM, directory=tmp_path, seed=0, progress=False, **settings)
     first, again = parameters(trained / name), parameters(tmp_path)
     assert all(torch.equal(first[key], again[key]) for key in first)
@@ -86,7 +90,7 @@ def test_the_same_seed_gives_the_same_policy(name, trained, tmp_path):
 
 @pytest.mark.parametrize("name", RUNS)
 def test_a_killed_run_ends_with_the_same_policy(name, trained, tmp_path, monkeypatch):
-    train, _, settings = RUNS[name]
+    train, settings = RUNS[name]
 
     class KilledError(Exception):
         pass
@@ -114,7 +118,7 @@ def test_a_killed_run_ends_with_the_same_policy(name, trained, tmp_path, monkeyp
 
 @pytest.mark.parametrize("name", RUNS)
 def test_acts_with_the_mean_of_its_policy(name, trained, play, specs):
-    agent = RUNS[name][1](task_id=TWO_ROOM, policy=trained / name)
+    agent = OnlineAgent(task_id=TWO_ROOM, policy=trained / name)
     together, _ = play(agent, specs, num_steps=10)
     alone, _ = play(agent, specs[3:4], num_steps=10)
     assert np.array_equal(together[3], alone[0])
@@ -122,20 +126,110 @@ def test_acts_with_the_mean_of_its_policy(name, trained, play, specs):
     assert len(np.unique(together[:, 0], axis=0)) == len(specs)
 
 
-def test_refuses_the_policy_of_another_algorithm_or_task(trained):
-    with pytest.raises(ValueError, match="'algorithm': 'ppo'"):
-        sac.SACAgent(task_id=TWO_ROOM, policy=trained / "ppo")
+def test_refuses_the_policy_of_another_task_or_view(trained):
     with pytest.raises(ValueError, match="PointMaze-UMaze"):
-        sac.SACAgent(task_id="jepabench/PointMaze-UMaze-v1", policy=trained / "sac")
+        OnlineAgent(task_id="jepabench/PointMaze-UMaze-v1", policy=trained / "sac")
+    with pytest.raises(ValueError, match="training did not finish"):
+        OnlineAgent(task_id=TWO_ROOM, policy=trained / "nothing")
+
+
+@pytest.mark.parametrize("name", ["sac", "ppo"])
+def test_one_run_leaves_a_policy_a_budget(name, trained):
+    """Each is a policy like any other, says what it had cost, and comes from another time."""
+    costs = [json.loads((trained / name / "training.json").read_text())]
+    for budget in RUNS[name][1]["budgets"]:
+        folder = budget_folder(trained / name, budget)
+        costs.insert(-1, json.loads((folder / "training.json").read_text()))
+        OnlineAgent(task_id=TWO_ROOM, policy=folder)
+        assert budget <= costs[-2]["transitions"] < budget + 5 * RUNS[name][1].get("num_envs", 1)
+    assert [cost["train_seconds"] for cost in costs] == sorted(cost["train_seconds"] for cost in costs)
+    first, last = (parameters(budget_folder(trained / name, budget)) for budget in RUNS[name][1]["budgets"])
+    assert any(not torch.equal(first[key], last[key]) for key in first)
+
+
+def test_our_adapter_costs_stable_baselines_nothing(tmp_path):
+    """A run of one segment takes exactly the actions of plain Stable-Baselines3 with the same seed, and ends with its weights."""
+    settings = SMALL | {"checkpoint_every": 192}
+    off_policy.train(task_id=TWO_ROOM, directory=tmp_path, seed=3, progress=False, **settings)
+    env = VecNormalize(
+        DummyVecEnv([lambda: TrainingEpisodes(get_task(TWO_ROOM), reward="sparse")]), norm_reward=False, gamma=0.95
+    )
+    plain = SAC(
+        "MultiInputPolicy", env, learning_starts=64, batch_size=16, train_freq=4, gradient_steps=2, learning_rate=1e-3,
+        gamma=0.95, buffer_size=192, replay_buffer_class=HerReplayBuffer, replay_buffer_kwargs={"n_sampled_goal": 4},
+        policy_kwargs={"net_arch": [16]}, seed=3,
+    )  # fmt: skip
+    plain.set_random_seed(online._segment_seed(3, 0))
+    plain.learn(192)
+    ours, theirs = parameters(tmp_path), plain.policy.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours) and ours.keys() == theirs.keys()
+
+
+def test_policy_on_latents_does_not_see_coordinates(tmp_path, pixel_model):
+    """Hindsight rewards are the task's own; the policy's features do not change with the coordinates that they need."""
+    off_policy.train(
+        task_id=TWO_ROOM, directory=tmp_path, seed=0, world_model=pixel_model, image_size=32, progress=False,
+        **SMALL | {"num_steps": 80},
+    )  # fmt: skip
+    agent = OnlineAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=pixel_model)
+    assert agent.observation_keys == ("pixels", "goal_pixels")
+    env = TrainingEpisodes(get_task(TWO_ROOM), reward="sparse", view=agent._view)
+    seen, _ = env.reset(seed=0)
+    assert seen["desired_goal"].shape == (2 + 8,) and seen["observation"].shape == (8,)
+    assert env.compute_reward(seen["achieved_goal"], seen["achieved_goal"], {}) == 0
+    moved = seen | {"desired_goal": np.concatenate([[9, 9], seen["desired_goal"][2:]])}
+    assert env.compute_reward(seen["achieved_goal"], moved["desired_goal"], {}) == -1
+    first, _ = agent.policy.predict(seen, deterministic=True)
+    assert np.array_equal(first, agent.policy.predict(moved, deterministic=True)[0])
+    with pytest.raises(ValueError, match="'inputs': 'latents'"):
+        OnlineAgent(task_id=TWO_ROOM, policy=tmp_path)
+
+
+@pytest.fixture(scope="module")
+def pixel_model(tmp_path_factory):
+    path = tmp_path_factory.mktemp("model")
+    model = build_model("jepa", {"latent_dim": 8, "action_size": 2})
+    save_world_model(
+        path, kind="jepa", model=model, scale=ActionScale(torch.zeros(2), torch.ones(2)), task_id=TWO_ROOM, metadata={}
+    )
+    return path
+
+
+def test_shifts_move_whole_frames_and_repeat_edges():
+    torch.manual_seed(0)
+    images = torch.arange(2 * 3 * 8 * 8, dtype=torch.uint8).reshape(2, 3, 8, 8)
+    padded = torch.nn.functional.pad(images.float(), (2,) * 4, mode="replicate").to(torch.uint8)
+    for image, source in zip(shifted(images.repeat(20, 1, 1, 1), 2), padded.repeat(20, 1, 1, 1), strict=True):
+        windows = [source[:, y : y + 8, x : x + 8] for y in range(5) for x in range(5)]
+        assert sum(torch.equal(image, window) for window in windows) == 1
+
+
+def test_refuses_what_can_not_be_learned_from(tmp_path, monkeypatch):
+    common = {"task_id": TWO_ROOM, "directory": tmp_path, "seed": 0, "progress": False}
+    with pytest.raises(KeyError, match="Unknown reward 'sparce'"):
+        off_policy.train(**common, reward="sparce")
+    with pytest.raises(KeyError, match="Unknown off-policy algorithm 'sacc'"):
+        off_policy.train(**common, algorithm="sacc")
+    with pytest.raises(ValueError, match="Hindsight goals are vectors"):
+        off_policy.train(**common, pixels=True)
+    with pytest.raises(ValueError, match="not both"):
+        ppo.train(**common, pixels=True, world_model=tmp_path)
+    monkeypatch.setitem(sys.modules, "sb3_contrib", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'jepabench\[contrib\]'"):
+        off_policy.train(**common, algorithm="tqc")
+    monkeypatch.setattr(TwoRoom, "compute_reward", lambda self, achieved, desired, info: -1.0)  # not for batches
+    with pytest.raises(ValueError, match="gives no sparse reward"):
+        off_policy.train(**common)
+    assert not list(tmp_path.iterdir())
 
 
 def test_hindsight_needs_a_whole_episode_before_it_learns(tmp_path):
     with pytest.raises(ValueError, match="learning_starts is at least 60, got 10"):
-        sac.train(task_id=TWO_ROOM, directory=tmp_path, seed=0, learning_starts=10, progress=False)
+        off_policy.train(task_id=TWO_ROOM, directory=tmp_path, seed=0, learning_starts=10, progress=False)
 
 
 @pytest.mark.slow
 def test_sac_learns_near_goals(tmp_path, play, specs):
-    sac.train(task_id=TWO_ROOM, directory=tmp_path, seed=0, num_steps=4000, progress=False)
-    _, distances = play(sac.SACAgent(task_id=TWO_ROOM, policy=tmp_path), specs, num_steps=40)
+    off_policy.train(task_id=TWO_ROOM, directory=tmp_path, seed=0, num_steps=4000, progress=False)
+    _, distances = play(OnlineAgent(task_id=TWO_ROOM, policy=tmp_path), specs, num_steps=40)
     assert (distances.min(1) < 0.1).mean() > 0.6

@@ -6,7 +6,8 @@ import torch
 
 from agents.base import Agent, HoldStillAgent, RandomAgent
 from agents.energy import Energy, GoalDistance
-from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, ppo, sac, td3bc
+from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, off_policy, ppo, td3bc
+from agents.model_free.online import OnlineAgent
 from agents.mpc import build_mpc
 from agents.oracle import OracleMPCAgent
 from agents.planners.adaptive import AdaptivePlanner
@@ -39,7 +40,8 @@ PLANNERS = {
 AGENTS = [
     "random", "hold_still", "expert", "oracle", "cem", "gradient", "random_shooting", "state_cem",
     "icem", "adaptive", "cma_es", "hybrid", "state_space", "proposal",
-    "gcbc", "gcbc_latent", "gcbc_pixels", "inverse", "gciql", "gcivl", "hiql", "crl", "td3bc", "sac", "ppo",
+    "gcbc", "gcbc_latent", "gcbc_pixels", "inverse", "gciql", "gcivl", "hiql", "crl", "td3bc",
+    "sac", "td3", "tqc", "sac_latent", "sac_pixels", "ppo", "ppo_latent", "ppo_pixels",
 ]  # fmt: skip
 METHODS = {
     "gcbc": (gcbc.train, gcbc.GCBCAgent),
@@ -97,14 +99,18 @@ class Workshop:
             if not policy.exists():
                 method[0](**training, dataset=self.data, **inputs, **OFFLINE)
             return method[1](**common, policy=policy, **inputs)
-        if not policy.exists():
-            {
-                "sac": lambda: sac.train(**training, num_steps=130, learning_starts=120, net_arch=(8,), progress=False),
-                "ppo": lambda: ppo.train(
-                    **training, num_steps=32, num_envs=1, rollout_steps=32, batch_size=16, net_arch=(8,), progress=False
-                ),
-            }[name]()
-        return {"sac": sac.SACAgent, "ppo": ppo.PPOAgent}[name](**common, policy=policy)
+        algorithm, _, inputs = name.partition("_")
+        latents = {"world_model": self.pixel_model} if inputs == "latent" else {}
+        seen = latents | {"pixels": inputs == "pixels", "net_arch": (8,), "image_size": PIXELS, "progress": False}
+        if policy.exists():
+            pass
+        elif algorithm == "ppo":
+            ppo.train(**training, **seen, num_steps=32, num_envs=1, rollout_steps=32, batch_size=16)
+        else:
+            starts, goals = (20, 0) if inputs == "pixels" else (120, 4)
+            seen |= {"num_steps": starts + 10, "learning_starts": starts, "num_goals": goals, "batch_size": 16}
+            off_policy.train(**training, **seen, algorithm=algorithm)
+        return OnlineAgent(**common, policy=policy, **latents)
 
 
 @pytest.fixture(scope="module", params=TASKS)
