@@ -43,11 +43,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def do_stages(root: dict, console: Console) -> None:
-    """Does what is missing of a suite, on the launcher of the root configuration."""
+def do_stages(root: dict, console: Console, *, kind: type[SuitePlan] = SuitePlan) -> None:
+    """Does what is missing of a suite (or of another ``kind`` of plan), on the launcher of the root configuration."""
     # Workers may be started in another folder.
     elsewhere = {**root, "output": str(Path(root["output"]).resolve())}
-    run_stages(partial(SuitePlan, elsewhere), launcher=instantiate(elsewhere["launcher"]), console=console)
+    run_stages(partial(kind, elsewhere), launcher=instantiate(elsewhere["launcher"]), console=console)
 
 
 def suite_root(overrides: list[str]) -> dict:

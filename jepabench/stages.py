@@ -56,7 +56,11 @@ class SuitePlan:
         self.suite = root["suite"]
         Suite.from_config({key: value for key, value in self.suite.items() if key not in ("data", "overrides")})
         # A task of someone's own package is imported by now; from here on it has its plain id, as in the records.
-        named = [{**task, "task_id": get_task(task["task_id"]).id} for task in self.suite["tasks"]]
+        specs = [get_task(task["task_id"]) for task in self.suite["tasks"]]
+        named = [
+            {"strata": list(spec.strata), **task, "task_id": spec.id}
+            for spec, task in zip(specs, self.suite["tasks"], strict=True)
+        ]
         self.suite = {**self.suite, "tasks": named}
         self.output = Path(root["output"])
         self.stages: dict[str, Stage] = {}
@@ -155,6 +159,8 @@ class SuitePlan:
             **{key: stage.config for key, stage in needs.items()},
         }  # fmt: skip
         paths = {key: stage.directory for key, stage in needs.items()}
+        if "policy" in needs:
+            paths["policy"] = self._policy_directory(needs["policy"])
         task_name = short_name(task["task_id"])
         return self._add(
             f"evaluation/{task_name}/{agent['name']}/{seed}",
@@ -164,6 +170,10 @@ class SuitePlan:
             tuple(stage.key for stage in needs.values()),
             partial(_evaluate, config, paths),
         )
+
+    def _policy_directory(self, policy: Stage) -> Path:
+        """Returns the folder of the policy that is evaluated: by default what training ended with."""
+        return policy.directory
 
     def _add(
         self, key: str, title: str, directory: Path, config: Mapping[str, Any], needs: tuple[str, ...],
@@ -218,7 +228,10 @@ def _training_cost(paths: Mapping[str, Path]) -> dict[str, float]:
         description = path / ("model.json" if kind == "world_model" else "training.json")
         content = json.loads(description.read_text())
         content = content["metadata"] if kind == "world_model" else content
-        cost["transitions"] = max(cost["transitions"], content["transitions"])
+        if content.get("dataset_fingerprint"):
+            cost["transitions"] = max(cost["transitions"], content["transitions"])
+        else:  # online: its transitions come on top
+            cost["transitions"] += content["transitions"]
         cost["train_seconds"] += content["train_seconds"]
         cost["parameters"] += content["parameters"]
     return cost

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import matplotlib
 import pandas as pd
@@ -40,6 +40,7 @@ _STYLE = {
 }
 # What is really drawn with. The layout is made with DejaVu Sans, which is wider than any of these, so nothing is cut.
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+_TITLES = {"transitions": "data", "train_seconds": "training", "ms_per_step": "deciding, largest budget"}
 _PANEL_WIDTH, _ROW_HEIGHT, _PLOT_HEIGHT = 3.4, 0.28, 2.2  # inches
 _MARGIN = 2.5  # factor between the outermost costs and the ends of their axis
 
@@ -155,6 +156,59 @@ def curves_figure(curves: pd.DataFrame, *, colours: Mapping[str, str], columns: 
     figure = _panels(items, draw, columns=columns, height=_PLOT_HEIGHT, share_y=False)
     agents = dict.fromkeys(agent for lines in items.values() for agent, _ in lines)
     _add_legend(figure, [Line2D([], [], color=colours[agent], label=_name(agent)) for agent in agents])
+    return _svg(figure)
+
+
+def scaling_figure(table: pd.DataFrame, *, columns: int = 3) -> bytes:
+    """Draws success of one task against transitions, training seconds and milliseconds a control step, with 95 % intervals.
+
+    Args:
+        table: from ``evaluation.scaling``; the rows of all strata together are drawn.
+        columns: panels side by side.
+
+    Returns:
+        SVG. Agents that do not learn are dashed lines in the first two panels; the last shows the largest budget.
+    """
+    rows = table.query("stratum == 'all'").to_dict("records")
+    agents = agent_order(str(row["agent"]) for row in rows)
+    colours, markers = agent_colours(agents), dict(zip(agents, _MARKERS * 9, strict=False))
+    largest = max(int(row["budget"]) for row in rows)
+    panels = {
+        "transitions": [row for row in rows if row["transitions"] > 0],
+        "train_seconds": [row for row in rows if row["transitions"] > 0],
+        "ms_per_step": [row for row in rows if row["budget"] == largest],
+    }
+    labels = {
+        "transitions": "transitions (control steps)",
+        "train_seconds": "training time [s]",
+        "ms_per_step": "ms a control step",
+    }
+
+    def draw(axes: Axes, panel: Sequence[tuple[str, list[dict[str, Any]]]]) -> None:
+        column, points = panel[0]
+        for agent in agents:
+            line = [row for row in points if row["agent"] == agent]
+            costs, held = [row[column] for row in line], [100 * row["success_held"] for row in line]
+            axes.plot(costs, held, color=colours[agent], marker=markers[agent], markersize=4.5, linewidth=1.3)
+            axes.vlines(
+                costs, [100 * row["held_low"] for row in line], [100 * row["held_high"] for row in line],
+                color=colours[agent], linewidth=1.0, alpha=0.45,
+            )  # fmt: skip
+        paid = [row[column] for row in points if row[column] > 0]
+        _cost_axes(axes, min(paid, default=1.0), max(paid, default=10.0), labels[column])
+
+    items = {_TITLES[column]: [(column, points)] for column, points in panels.items()}
+    figure = _panels(items, draw, columns=columns, height=_PLOT_HEIGHT + 0.4)
+    figure.axes[0].set_ylabel("held success")
+    for axes in figure.axes[:2]:
+        for row in rows:
+            if row["transitions"] == 0:
+                axes.axhline(100 * row["success_held"], color=_GREY, linewidth=1.0, linestyle=(0, (4, 3)))
+    handles = [
+        Line2D([], [], color=colours[agent], marker=markers[agent], markersize=4.5, label=_name(agent))
+        for agent in agents
+    ]
+    _add_legend(figure, handles)
     return _svg(figure)
 
 

@@ -1,0 +1,63 @@
+"""The scaling plan: nested data, one online run for all budgets, and what is shared is there once."""
+
+import pytest
+from rich.console import Console
+
+from jepabench.config import ConfigError
+from jepabench.executor import run_stages
+from jepabench.scaling import ScalingPlan, collect_table, scaling_root
+from results.figures import scaling_figure
+
+TINY = [
+    "task=tworoom", "budgets=300,600", "model_transitions=300", "suite.data={num_episodes: 9, num_validation: 2, num_steps: 10}",
+]  # fmt: skip
+
+
+def plan(tmp_path, *overrides):
+    return ScalingPlan(scaling_root([f"output={tmp_path}", *TINY, *overrides]))
+
+
+def test_planners_learn_from_nested_data_and_online_agents_once(tmp_path):
+    made = plan(tmp_path, "agents=jepa-cem,gcbc,sac-her,sac-latent,random")
+    kinds = {kind: [stage for key, stage in made.stages.items() if key.startswith(kind)] for kind in ("data", "model")}
+    train = [stage.config["num_episodes"] for stage in kinds["data"] if stage.config["split"] == "train"]
+    assert sorted(train) == [6, 12]  # 50 transitions an episode; the 300 of the latents are those of the first budget
+    assert len(kinds["model"]) == 2
+    online = [stage for key, stage in made.stages.items() if "sac-her" in key and key.startswith("policy")]
+    assert len(online) == 1 and online[0].config["train"]["num_steps"] == 120
+    evaluated = [stage for key, stage in made.stages.items() if key.startswith("evaluation")]
+    names = [(stage.config["agent"]["name"], stage.config["budget"]) for stage in evaluated]
+    assert names.count(("sac-her", 300)) == names.count(("sac-her", 600)) == 1
+    assert [name for name in names if name[0] == "random"] == [("random", 600)]
+    assert len({stage.directory for stage in made.stages.values()}) == len(made.stages)
+    assert all(need in made.stages for stage in made.stages.values() for need in stage.needs)
+
+
+@pytest.mark.parametrize("text", ["", "many", "0", "3000,1000"])
+def test_refuses_budgets_that_are_not_ascending_numbers(text):
+    with pytest.raises(ConfigError, match="budgets are whole numbers"):
+        scaling_root([f"budgets={text}"])
+
+
+def test_refuses_unknown_tasks_and_agents():
+    with pytest.raises(KeyError, match="TwoRoom"):
+        scaling_root(["task=jepabench/TwoRom-v1"])
+    with pytest.raises(KeyError, match="sac-her"):
+        scaling_root(["agents=sac-hre"])
+
+
+@pytest.mark.slow
+def test_one_command_draws_the_curve(tmp_path):
+    made = plan(
+        tmp_path, "agents=gcbc,sac-her,random", "suite.tasks.0.num_episodes=2",
+        "+suite.overrides.agent.gcbc={train: {num_steps: 20}}",
+        "+suite.overrides.agent.sac-her={train: {learning_starts: 60}}",
+    )  # fmt: skip
+    run_stages(made, num_workers=2, console=Console(quiet=True))
+    table = collect_table(made).query("stratum == 'all'")
+    assert table["episodes"].tolist() == [6] * 5
+    spent = {(row.agent, row.budget): row.transitions for row in table.itertuples()}
+    assert spent["gcbc", 300] == spent["sac-her", 300] == 300 and spent["gcbc", 600] == spent["sac-her", 600] == 600
+    assert spent["random", 600] == 0
+    figure = scaling_figure(collect_table(made)).decode()
+    assert figure.count("transitions (control steps)") == 1 and "gcbc" in figure
