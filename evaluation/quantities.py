@@ -66,23 +66,11 @@ def _rooms(size: int) -> tuple[str, ...]:
     return ("robot x", "robot y", "robot heading cos", "robot heading sin")
 
 
-def _ant(size: int) -> tuple[str, ...]:
-    angles = tuple(f"{joint} {leg}" for leg in range(1, 5) for joint in ("hip", "ankle"))
-    torso = (*_each("torso"), *_each("torso quaternion", ("w", "x", "y", "z")))
-    return (
-        *torso,
-        *(f"{angle} angle" for angle in angles),
-        *_turning("torso"),
-        *(f"{angle} velocity" for angle in angles),
-    )
-
-
 def _particles(name: str) -> Callable[[int], tuple[str, ...]]:
     return lambda size: tuple(f"{name} {index // 2} {'xy'[index % 2]}" for index in range(size))
 
 
 _WORLDS: dict[str, Callable[[int], tuple[str, ...]]] = {
-    "AntMaze": _ant,
     "TwoRoom": _two_room,
     "PointMaze": _point_maze,
     "AntMaze": _ant_maze,

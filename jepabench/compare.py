@@ -108,11 +108,14 @@ def difference_table(records: pd.DataFrame, first: str, second: str) -> pd.DataF
 def flipped(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     """Returns the episodes that the two hold differently often: ``task, stratum, index`` and the share of training seeds of each."""
     keys = ["task_id", "stratum", "index"]
-    held = records.groupby([*keys, "agent"])["success_held"].mean().unstack("agent")
-    held = held[[first, second]].set_axis(["first", "second"], axis=1).reset_index().rename(columns={"task_id": "task"})
-    held = held[held["first"] != held["second"]]
-    order = (held["first"] - held["second"]).abs().sort_values(ascending=False, kind="stable").index
-    return held.loc[order].reset_index(drop=True)
+    held = records.pivot_table(values="success_held", index=keys, columns="agent", aggfunc="mean").reset_index()
+    held = held.rename(columns={"task_id": "task", first: "first", second: "second"})
+    held = held[["task", "stratum", "index", "first", "second"]]
+    held.columns.name = None
+    apart = (held["first"] - held["second"]).abs().to_numpy()
+    return held.iloc[np.argsort(-apart, kind="stable")][lambda rows: rows["first"] != rows["second"]].reset_index(
+        drop=True
+    )
 
 
 def _print_table(table: pd.DataFrame, first: str, second: str, console: Console) -> None:
@@ -143,7 +146,8 @@ def _filmed(records: pd.DataFrame, flips: pd.DataFrame, names: tuple[str, str], 
     lines = []
     for row in tqdm(pd.concat(chosen).to_dict("records") if chosen else [], desc="films", unit="episode", leave=False):
         episode = f"{row['task']}|{row['stratum']}|{row['index']}"
-        links = [_film(records[(records["episode"] == episode) & (records["agent"] == name)], folder) for name in names]
+        both = records[records["episode"] == episode]
+        links = [_film(both.loc[both["agent"] == name], folder) for name in names]
         lines.append(f"| {row['task']}, {row['stratum']} {row['index']} | {' | '.join(links)} |")
     return lines
 
@@ -155,5 +159,5 @@ def _film(rows: pd.DataFrame, folder: Path) -> str:
 
     (record,) = frame_records(rows.head(1).drop(columns=["directory", "episode"]))
     shown = show_episode(Path(rows["directory"].iloc[0]), record, folder)
-    held = f"held by {int(rows['success_held'].sum())} of {len(rows)} seeds"
+    held = f"held by {np.count_nonzero(rows['success_held'])} of {len(rows)} seeds"
     return f"[{held}]({shown.film.path})" if shown.film else f"{held}, no film: {shown.problem}"

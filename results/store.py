@@ -103,7 +103,7 @@ def _known(path: Path) -> dict[str, list[int]]:
 
 def _rows_of(path: Path, names: list[str]) -> pa.Table:
     table = parquet.ParquetFile(path).read().replace_schema_metadata(None)
-    return table.filter(pc.is_in(table["directory"], pa.array(names)))
+    return table.filter(pc.is_in(table["directory"], pa.array(names)))  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _read(output: Path, name: str) -> pa.Table:

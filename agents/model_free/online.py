@@ -236,7 +236,9 @@ def budget_folder(directory: Path, budget: int) -> Path:
 
 
 def _save_policy(model: BaseAlgorithm, env: VecNormalize, directory: Path, run: OnlineRun, seconds: float) -> None:
-    save_file(model.policy.state_dict(), directory / "policy.safetensors")
+    # Actor and critic may share an encoder; the file has no references, so each gets a copy.
+    weights = {name: value.clone() for name, value in model.policy.state_dict().items()}
+    save_file(weights, directory / "policy.safetensors")
     _save_statistics(env, directory / "normalisation.npz")
     cost = {
         "model_steps": model.num_timesteps, "transitions": model.num_timesteps * get_task(run.task_id).action_block,

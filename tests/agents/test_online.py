@@ -206,8 +206,8 @@ def test_shifts_move_whole_frames_and_repeat_edges():
 
 def test_refuses_what_can_not_be_learned_from(tmp_path, monkeypatch):
     common = {"task_id": TWO_ROOM, "directory": tmp_path, "seed": 0, "progress": False}
-    with pytest.raises(KeyError, match="Unknown reward 'sparce'"):
-        off_policy.train(**common, reward="sparce")
+    with pytest.raises(KeyError, match="Unknown reward 'spars'"):
+        off_policy.train(**common, reward="spars")
     with pytest.raises(KeyError, match="Unknown off-policy algorithm 'sacc'"):
         off_policy.train(**common, algorithm="sacc")
     with pytest.raises(ValueError, match="Hindsight goals are vectors"):
