@@ -112,7 +112,7 @@ def flipped(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     held = held.rename(columns={"task_id": "task", first: "first", second: "second"})
     held = held[["task", "stratum", "index", "first", "second"]]
     held.columns.name = None
-    apart = (held["first"] - held["second"]).abs().to_numpy()
+    apart = np.abs(held["first"].to_numpy() - held["second"].to_numpy())
     return held.iloc[np.argsort(-apart, kind="stable")][lambda rows: rows["first"] != rows["second"]].reset_index(
         drop=True
     )
