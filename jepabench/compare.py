@@ -108,14 +108,12 @@ def difference_table(records: pd.DataFrame, first: str, second: str) -> pd.DataF
 def flipped(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     """Returns the episodes that the two hold differently often: ``task, stratum, index`` and the share of training seeds of each."""
     keys = ["task_id", "stratum", "index"]
-    held = records.pivot_table(values="success_held", index=keys, columns="agent", aggfunc="mean").reset_index()
-    held = held.rename(columns={"task_id": "task", first: "first", second: "second"})
-    held = held[["task", "stratum", "index", "first", "second"]]
-    held.columns.name = None
-    apart = np.abs(held["first"].to_numpy() - held["second"].to_numpy())
-    return held.iloc[np.argsort(-apart, kind="stable")][lambda rows: rows["first"] != rows["second"]].reset_index(
-        drop=True
-    )
+    means = pd.DataFrame(records.groupby([*keys, "agent"], as_index=False)["success_held"].mean())
+    ours, theirs = (means.loc[means["agent"] == name, [*keys, "success_held"]] for name in (first, second))
+    flips = pd.merge(ours, theirs, on=keys, suffixes=("_first", "_second"), validate="one_to_one")
+    flips = flips.set_axis(["task", "stratum", "index", "first", "second"], axis="columns")
+    flips = flips.iloc[np.argsort(-np.abs(np.subtract(flips["first"], flips["second"])), kind="stable")]
+    return flips.query("first != second").reset_index(drop=True)
 
 
 def _print_table(table: pd.DataFrame, first: str, second: str, console: Console) -> None:
