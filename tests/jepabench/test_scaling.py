@@ -4,7 +4,7 @@ import pytest
 from rich.console import Console
 
 from jepabench.config import ConfigError
-from jepabench.executor import run_stages
+from jepabench.run import do_stages
 from jepabench.scaling import ScalingPlan, collect_table, scaling_root
 from results.figures import scaling_figure
 
@@ -53,7 +53,7 @@ def test_one_command_draws_the_curve(tmp_path):
         "+suite.overrides.agent.gcbc={train: {num_steps: 20}}",
         "+suite.overrides.agent.sac-her={train: {learning_starts: 60}}",
     )  # fmt: skip
-    run_stages(made, num_workers=2, console=Console(quiet=True))
+    do_stages(dict(made.root), Console(quiet=True), kind=ScalingPlan)
     table = collect_table(made).query("stratum == 'all'")
     assert table["episodes"].tolist() == [6] * 5
     spent = {(row.agent, row.budget): row.transitions for row in table.itertuples()}
