@@ -52,6 +52,8 @@ def assert_same_bytes(first, second):
 def collect_elsewhere(path, *, trap, num_workers):
     """Collects in a process of its own, in which one episode springs a trap. Returns when all its processes are gone."""
     code = (
+        # A gate that runs in the background may have been started with SIGINT ignored, which children inherit.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from envs.collect import collect\n"
         f"collect('tiny_world:{NAME}', {str(path)!r}, num_workers={num_workers}, **{SIZES!r})"
     )
