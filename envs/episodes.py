@@ -7,6 +7,7 @@ step that leaves frame r, and is zero for an episode's last frame.
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -141,6 +142,16 @@ class EpisodeDataset:
         if name not in self._fields:
             raise unknown_name("field", name, self._fields)
         return self._fields[name]
+
+    def with_field(self, name: str, values: NDArray[Any]) -> EpisodeDataset:
+        """Returns the same episodes with one more field in memory, [num_frames, ...]: what an encoder made of each frame, say."""
+        if len(values) != self.manifest.num_frames or name in self._fields:
+            raise ValueError(
+                f"A new field has {self.manifest.num_frames} rows and a name that is free, got {len(values)} rows of {name!r}."
+            )
+        wider = copy.copy(self)
+        wider._fields, wider._rows = self._fields | {name: values}, self._rows | {name: values}  # pyright: ignore
+        return wider
 
     def __len__(self) -> int:
         """E, the number of episodes."""

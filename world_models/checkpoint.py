@@ -18,13 +18,17 @@ from envs.registry import get_task, unknown_name
 from world_models.base import WorldModel
 from world_models.batches import ActionScale
 from world_models.ensemble import EnsembleConfig, EnsembleJEPA
+from world_models.frozen import FrozenConfig, FrozenFeatureModel
 from world_models.heads import Decoder
 from world_models.jepa import JEPA, JEPAConfig
 from world_models.latent_variable import LatentVariableConfig, LatentVariableJEPA
+from world_models.reconstruction import Autoencoder, AutoencoderConfig
 from world_models.recurrent import RecurrentConfig, RecurrentJEPA
 
 SCHEMA = 1
 MODELS: dict[str, tuple[type[nn.Module], type]] = {
+    "autoencoder": (Autoencoder, AutoencoderConfig),
+    "dino-wm": (FrozenFeatureModel, FrozenConfig),
     "ensemble": (EnsembleJEPA, EnsembleConfig),
     "jepa": (JEPA, JEPAConfig),
     "latent-variable": (LatentVariableJEPA, LatentVariableConfig),

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -214,6 +215,17 @@ def train_decoder(
     return decoder.eval()
 
 
+@runtime_checkable
+class Prepares(Protocol):
+    """A model with work to do before its training: statistics of the data, a pretext task, features of a frozen encoder."""
+
+    def prepare(
+        self, dataset: EpisodeDataset, *, directory: Path, train: Callable[..., float], progress: bool = True
+    ) -> EpisodeDataset:
+        """Returns the dataset to train on; ``train(module, settings, folder)`` runs the loop on a part. Done again on resuming."""
+        ...
+
+
 def fit(
     *, dataset: Path, validation: Path, directory: Path, seed: int, kind: str, model: Mapping[str, Any],
     training: Mapping[str, Any], progress: bool = True,
@@ -240,19 +252,27 @@ def fit(
     scale = ActionScale.of(data)
     if not isinstance(network, WorldModel):
         raise TypeError(f"{kind!r} does not implement WorldModel.")
-    sampler = WindowSampler(
-        data, observation_key=network.observation_key, num_frames=network.window, history=network.history, scale=scale
-    )
 
-    def look() -> Diagnosis:
-        return diagnose(network, held_out, scale=scale)
+    def run(module: Any, settings: Mapping[str, Any], folder: Path, source: EpisodeDataset = data) -> float:
+        folder.mkdir(parents=True, exist_ok=True)
+        key = getattr(module, "training_key", module.observation_key)
+        sampler = WindowSampler(
+            source, observation_key=key, num_frames=module.window, history=module.history, scale=scale
+        )
+        look = partial(diagnose, module, held_out, scale=scale)
+        return train(
+            module, sampler, config=TrainConfig.of(settings), seed=seed, directory=folder, look=look, progress=progress
+        )
 
-    seconds = train(network, sampler, config=config, seed=seed, directory=directory, look=look, progress=progress)
+    began, source = time.monotonic(), data
+    if isinstance(network, Prepares):
+        source = network.prepare(data, directory=directory, train=run, progress=progress)
+    seconds = time.monotonic() - began + run(network, training, directory, source)
     network.eval().requires_grad_(False)
     decoder = None
     if config.decoder_steps and network.observation_key == "pixels":
         decoder = train_decoder(network, data, num_steps=config.decoder_steps, seed=seed, progress=progress)
-    diagnosis = look()
+    diagnosis = diagnose(network, held_out, scale=scale)
     control_steps = int(data.lengths.sum()) * data.manifest.action_block
     metadata = {
         "seed": seed, "train_seconds": seconds, "transitions": control_steps, "training": dict(training),

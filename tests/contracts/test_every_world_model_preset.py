@@ -4,14 +4,23 @@ import pytest
 import torch
 
 from jepabench.config import load_preset, options
+from world_models.backbones import BackboneError
 from world_models.base import TrajectoryBatch, WorldModel
 from world_models.checkpoint import build_model
 from world_models.train import TrainConfig
 
+NEEDS_A_FILE = {"dino-wm-dinov2", "dino-wm-dinov3"}
 OF_STATE = {"encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4, "observation_key": "observation"}
 
 
-@pytest.mark.parametrize("name", options("world_model"))
+@pytest.mark.parametrize("name", sorted(NEEDS_A_FILE))
+def test_a_preset_that_needs_weights_says_how_to_give_them(name: str):
+    preset = load_preset("world_model", name)
+    with pytest.raises(BackboneError, match=r"No weights at .* model\.backbone_options\.weights="):
+        build_model(preset["kind"], {**preset["model"], "action_size": 2})
+
+
+@pytest.mark.parametrize("name", sorted(set(options("world_model")) - NEEDS_A_FILE))
 def test_a_preset_takes_a_training_step(name: str):
     preset = load_preset("world_model", name)
     assert preset["description"]
