@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,13 +36,14 @@ _WEIGHTS = "distance.safetensors"
 
 
 def train(
-    *, task_id: str, dataset: Path, world_model: Path, directory: Path, seed: int, num_nodes: int = 0,
-    also: Callable[[Path, Tensor], None] | None = None, progress: bool = True, **config: Any,
+    *, task_id: str, dataset: Path, world_model: Path, directory: Path, seed: int,
+    extra: Mapping[str, Any] | None = None, also: Callable[[Path, Tensor], None] | None = None, progress: bool = True, **config: Any,
 ) -> None:  # fmt: skip
     """Trains a head on the latents of ``world_model`` over a dataset; ``config`` is that of ``DistanceConfig``.
 
     Batches are a function of (seed, step). Training takes a minute, so a killed one begins anew. What is trained on top
-    (the ``num_nodes`` of a graph) is saved by ``also``, which gets the folder and the latents of the data [N, D].
+    (the nodes of a graph, the levels of a hierarchy) is saved by ``also``, which gets the folder and the latents of the data
+    [N, D]; ``extra`` is what decides it.
 
     Raises:
         ValueError: the dataset is of another task, or ``directory`` holds another run.
@@ -51,7 +52,7 @@ def train(
     settings = DistanceConfig.of(config)
     data, directory = open_dataset(dataset, task_id), Path(directory)
     run = {
-        "algorithm": ALGORITHM, "task_id": get_task(task_id).id, "seed": seed, "config": asdict(settings), "num_nodes": num_nodes,
+        "algorithm": ALGORITHM, "task_id": get_task(task_id).id, "seed": seed, "config": asdict(settings), **(extra or {}),
         "world_model": fingerprint(world_model), "dataset_fingerprint": data.manifest.fingerprint,
     }  # fmt: skip
     if open_run(directory, run):

@@ -135,7 +135,7 @@ def train(
 
     learned_distance.train(
         task_id=task_id, dataset=dataset, world_model=world_model, directory=directory, seed=seed, progress=progress,
-        num_nodes=num_nodes, also=keep_nodes, **config,
+        extra={"num_nodes": num_nodes}, also=keep_nodes, **config,
     )  # fmt: skip
 
 
