@@ -32,6 +32,7 @@ from world_models.hierarchy import HierarchyConfig, MacroLevel, make_levels
 
 _WEIGHTS = "levels.safetensors"
 MACRO_BOUND = 2.0  # of macro-actions, whose prior has standard deviation 1
+THERE = 0.05  # share of the cost from here, below which a place counts as the target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +56,8 @@ class LevelPlan:
 class MacroSubgoals:
     """Heads for the first place of the best plan of the level above. Implements ``agents.mpc.Subgoals``.
 
-    When nothing in a level's plan comes nearer to its target than the end of the first stride, the target itself is handed
-    down: it is within a stride, and an imagined place near it would only add an error.
+    When the first stride of a level's plan ends at its target, or nothing after comes nearer, the target itself is handed down:
+    it is within a stride, and an imagined place near it would only add an error.
 
     Args:
         levels: trained levels, the lowest first.
@@ -100,8 +101,8 @@ class MacroSubgoals:
         here, there = latent.flatten()[None], target.flatten()[None]
         context = Context(here[:, None], here.new_zeros(1, 0, level.action_size))
 
-        def cost(macros: Tensor) -> Tensor:
-            return plan.energy(rollout(level, context, macros), there, macros)
+        def cost(actions: Tensor) -> Tensor:
+            return plan.energy(rollout(level, context, actions), there, actions)
 
         bound = here.new_full((level.action_size,), MACRO_BOUND)
         found = plan.planner.plan(
@@ -109,10 +110,10 @@ class MacroSubgoals:
         )
         self._model_steps[episode] += found.num_evaluations * plan.planner.horizon
         places = rollout(level, context, found.actions[:, None])[0, 0]  # [H, D]
-        rest = torch.stack(
-            [plan.energy(place[None, None, None], there, found.actions[:, None, :1]) for place in places]
-        )
-        return target if int(rest.argmin()) == 0 else places[0].view_as(target)
+        first = found.actions[:, None, :1]
+        rest = torch.cat([plan.energy(place[None, None, None], there, first)[0] for place in (here[0], *places)])
+        arrived = rest[1] <= THERE * rest[0] or int(rest[1:].argmin()) == 0
+        return target if arrived else places[0].view_as(target)
 
 
 def _stream(spec: EpisodeSpec, number: int) -> torch.Generator:

@@ -16,9 +16,8 @@ import torch
 from rich.console import Console
 
 from envs.episodes import EpisodeDataset
-from jepabench.executor import run_stages
 from jepabench.report import score_suite
-from jepabench.run import suite_root
+from jepabench.run import do_stages, suite_root
 from jepabench.stages import SuitePlan
 from world_models.base import Context, rollout
 from world_models.batches import WindowSampler, step_generators
@@ -27,10 +26,10 @@ from world_models.checkpoint import LoadedWorldModel, load_world_model
 sys.path.append(str(Path(__file__).parent))
 TABLE = Path(__file__).parents[1] / "results" / "tables" / "latent_variable.csv"
 NUM_WINDOWS, NUM_FUTURES, HORIZON = 2000, 16, 5
-WINDY = [
-    "suite.name=chance-windy", "suite.overrides={}", "suite.data={num_episodes: 600, num_validation: 60, num_steps: 30}",
-    "suite.tasks=[{task_id: 'windy_room:TwoRoom-Windy-v0', strata: [near, medium], num_episodes: 50}]",
-]  # fmt: skip
+WINDY = {
+    "name": "chance-windy", "overrides": {}, "data": {"num_episodes": 600, "num_validation": 60, "num_steps": 30},
+    "tasks": [{"task_id": "windy_room:TwoRoom-Windy-v0", "strata": ["near", "medium"], "num_episodes": 50}],
+}  # fmt: skip
 
 
 def main() -> None:
@@ -40,10 +39,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     rows, console = [], Console()
-    for overrides in ([], WINDY):
-        root = suite_root(["suite=chance", "pixels=null", f"output={options.output}", *overrides])
+    for changes in ({}, WINDY):
+        root = suite_root(["suite=chance", "pixels=null", f"output={options.output}", f"num_workers={options.workers}"])
+        root["suite"] |= changes
         plan = SuitePlan(root)
-        run_stages(plan, num_workers=options.workers, console=console)
+        do_stages(root, console)
         table = score_suite(plan)
         for _, row in table.iterrows():
             for rule in ("held", "ever"):
