@@ -106,10 +106,13 @@ class SubmititLauncher:
         return _Submitit(self._jobs[-1])
 
     def close(self) -> None:
-        """Cancels what is left."""
+        """Cancels what is left, and waits a moment for it to go: on this machine a job is a child to be reaped."""
         for job in self._jobs:
             if not job.done():
                 job.cancel()
+        give_up = time.monotonic() + 5
+        while time.monotonic() < give_up and not all(job.done() for job in self._jobs):
+            time.sleep(0.05)
 
 
 class RayLauncher:
