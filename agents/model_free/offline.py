@@ -40,13 +40,11 @@ class GoalPolicy(nn.Module):
         name: of the algorithm.
         config_type: its settings.
         value_goals: what a value function is asked about.
-        model_steps: world-model steps of a decision.
     """
 
     name: ClassVar[str]
     config_type: ClassVar[type[OfflineConfig]] = OfflineConfig
     value_goals: ClassVar[GoalMixture] = GoalMixture()
-    model_steps: int = 0
     action_low: Tensor
     action_high: Tensor
 
@@ -251,14 +249,13 @@ class OfflineAgent:
         self.policy = load_policy(policy, [self.policy_type], task_id=self.task.id, inputs=self._features.inputs)
         self.observation_keys: tuple[str, ...] = self._features.observation_keys
         self._queue = ActionQueue(task=self.task)
-        self.reset(())
+        OfflineAgent.reset(self, ())  # not that of an heir, which is not made yet
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
         """Starts B new episodes."""
         check_specs(self.task, specs)
         self._queue.reset(len(specs))
         self._goals: dict[int, Tensor] = {}
-        self._model_steps = np.zeros(len(specs), dtype=np.int64)
 
     @torch.no_grad()
     def act(self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -267,14 +264,15 @@ class OfflineAgent:
         for episode in self._queue.empty(active):
             if episode not in self._goals:
                 self._goals[episode] = self._features.goal(observations, episode)
-            now = self._features.now(observations, episode)
-            action = self.policy.decide(now, self._goals[episode])
-            scale = self.policy.action_scale
-            self._queue.put(episode, (action * scale.std + scale.mean).numpy())
-            self._model_steps[episode] += self.policy.model_steps
+            self._choose(episode, self._features.now(observations, episode), self._goals[episode])
         return self._queue.take(active)
+
+    def _choose(self, episode: int, now: Tensor, goal: Tensor) -> None:
+        """Queues the next block of an episode."""
+        scale = self.policy.action_scale
+        self._queue.put(episode, (self.policy.decide(now, goal) * scale.std + scale.mean).numpy())
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """World-model steps so far [B]; zero for a policy that imagines nothing."""
-        return self._model_steps.copy()
+        """Zero [B]: nothing is imagined."""
+        return np.zeros(len(self._queue.steps), dtype=np.int64)

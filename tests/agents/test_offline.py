@@ -8,9 +8,11 @@ import torch
 from safetensors.torch import load_file
 
 from agents.base import HoldStillAgent
-from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, td3bc
+from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, td3bc, tdmpc
 from agents.model_free.hindsight import GoalBatch, GoalMixture, HindsightPairs, Tables
 from agents.model_free.networks import OfflineConfig, Sizes, Standardise
+from agents.planners.mppi import MPPIPlanner
+from envs import make, reset_to
 from envs.collect import collect
 from envs.episodes import Episode, write_dataset
 from world_models.batches import ActionScale
@@ -23,6 +25,7 @@ METHODS = {
     "hiql": (hiql.train, hiql.HIQLAgent),
     "crl": (crl.train, crl.CRLAgent),
     "td3bc": (td3bc.train, td3bc.TD3BCAgent),
+    "tdmpc": (tdmpc.train, tdmpc.TDMPCAgent),
 }
 QUICK = {"num_steps": 400, "batch_size": 128, "hidden_size": 64, "num_layers": 2, "progress": False}
 
@@ -143,6 +146,40 @@ def test_implicit_values_count_the_steps_to_a_goal(tmp_path):
     torch.testing.assert_close(found, truth, atol=0.6, rtol=0)
 
 
+def test_a_search_in_the_learned_model_is_paid_for_and_decides(dataset, tmp_path, specs):
+    """Its plan is worth at least what the policy alone would get in the model, and every imagined step is counted."""
+    tdmpc.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **QUICK | {"num_steps": 20})
+    agent = tdmpc.TDMPCAgent(
+        task_id=TWO_ROOM, policy=tmp_path, planner=MPPIPlanner(horizon=3, num_samples=16, num_iterations=2)
+    )
+    env = make(TWO_ROOM)
+    seen, _ = reset_to(env, specs[0])
+    agent.reset(specs[:1])
+    chosen = agent.act({key: seen[key][None] for key in agent.observation_keys}, np.array([True]))
+    assert agent.model_steps.tolist() == [3 * (2 * 16 + 1 + 1)]  # samples, the final mean, the policy's proposal
+    policy, now, goal = agent.policy, *(torch.from_numpy(seen[key][None]).float() for key in agent.observation_keys)
+    with torch.no_grad():
+        cost = tdmpc.ValueCost(policy, policy.encode(now), policy.eyes.goal(goal))
+        alone = cost.proposal(3)
+        torch.testing.assert_close(alone[0, 0, :1], policy.decide(now, goal))
+        plan = agent._control.planner.plan(
+            cost, bounds=agent._control.bounds, initial=alone, generators=[torch.Generator().manual_seed(0)]
+        )
+        assert plan.cost <= cost(alone)
+    assert chosen.shape == (1, 2)
+
+
+def test_imagined_latents_stay_what_latents_are(dataset, tmp_path):
+    tdmpc.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **QUICK | {"num_steps": 5})
+    policy = tdmpc.TDMPCAgent(task_id=TWO_ROOM, policy=tmp_path).policy
+    latent = policy.encode(torch.randn(4, 4))
+    for _ in range(50):
+        latent = policy.imagine(latent, 3 * torch.randn(4, 2))
+    torch.testing.assert_close(latent.unflatten(1, (-1, tdmpc.GROUP)).sum(2), torch.ones(4, 8))
+    with pytest.raises(ValueError, match="latent_size is a multiple of 8, got 20"):
+        tdmpc.TDMPCConfig(latent_size=20)
+
+
 def test_pixels_train_their_own_encoder(tmp_path, play):
     data = tmp_path / "data"
     collect(TWO_ROOM, data, num_episodes=3, num_steps=4, pixels=32, num_workers=1, progress=False)
@@ -213,9 +250,9 @@ def test_reports_what_it_cost(dataset, tmp_path):
     assert content["train_seconds"] > 0 and content["seed"] == 3
 
 
-@pytest.mark.parametrize("algorithm", ["gcbc", "inverse", "td3bc"])
+@pytest.mark.parametrize("algorithm", ["gcbc", "inverse", "td3bc", "tdmpc"])
 def test_a_killed_run_ends_with_the_same_weights(algorithm, dataset, state_model, tmp_path, monkeypatch):
-    train = {"gcbc": gcbc.train, "inverse": inverse.train, "td3bc": td3bc.train}[algorithm]
+    train = {"gcbc": gcbc.train, "inverse": inverse.train, "td3bc": td3bc.train, "tdmpc": tdmpc.train}[algorithm]
     common = {"task_id": TWO_ROOM, "dataset": dataset, "world_model": state_model, "seed": 1, **QUICK}
     common |= {"num_steps": 30, "checkpoint_every": 10}
     train(directory=tmp_path / "whole", **common)

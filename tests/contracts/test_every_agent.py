@@ -6,7 +6,7 @@ import torch
 
 from agents.base import Agent, HoldStillAgent, RandomAgent
 from agents.energy import Energy, GoalDistance
-from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, off_policy, ppo, td3bc
+from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, off_policy, ppo, td3bc, tdmpc
 from agents.model_free.online import OnlineAgent
 from agents.mpc import build_mpc
 from agents.oracle import OracleMPCAgent
@@ -41,6 +41,7 @@ AGENTS = [
     "random", "hold_still", "expert", "oracle", "cem", "gradient", "random_shooting", "state_cem",
     "icem", "adaptive", "cma_es", "hybrid", "state_space", "proposal",
     "gcbc", "gcbc_latent", "gcbc_pixels", "inverse", "gciql", "gcivl", "hiql", "crl", "td3bc",
+    "tdmpc", "tdmpc_latent", "tdmpc_pixels",
     "sac", "td3", "tqc", "sac_latent", "sac_pixels", "ppo", "ppo_latent", "ppo_pixels",
 ]  # fmt: skip
 METHODS = {
@@ -51,6 +52,7 @@ METHODS = {
     "hiql": (hiql.train, hiql.HIQLAgent),
     "crl": (crl.train, crl.CRLAgent),
     "td3bc": (td3bc.train, td3bc.TD3BCAgent),
+    "tdmpc": (tdmpc.train, tdmpc.TDMPCAgent),
 }
 OFFLINE = {"num_steps": 3, "batch_size": 16, "hidden_size": 16, "progress": False}
 
@@ -94,7 +96,7 @@ class Workshop:
             return build_mpc(**common, world_model=self.pixel_model, planner=CEM, energy=Energy(), policy=policy)
         method = METHODS.get(name.partition("_")[0])
         if method is not None:
-            inputs = {"world_model": self.pixel_model} if name in ("gcbc_latent", "inverse") else {}
+            inputs = {"world_model": self.pixel_model} if name == "inverse" or name.endswith("latent") else {}
             inputs |= {"pixels": True} if name.endswith("pixels") else {}
             if not policy.exists():
                 method[0](**training, dataset=self.data, **inputs, **OFFLINE)
