@@ -26,6 +26,7 @@ __all__ = [
     "ReplayError",
     "evaluate_episodes",
     "load_evaluation",
+    "outcome_of",
     "replay",
     "save_evaluation",
 ]
@@ -125,7 +126,11 @@ def evaluate_episodes(
 
 
 def replay(
-    spec: EpisodeSpec, actions: NDArray[np.float32], *, visit: Callable[[GoalEnv], object] | None = None
+    spec: EpisodeSpec,
+    actions: NDArray[np.float32],
+    *,
+    visit: Callable[[GoalEnv], object] | None = None,
+    env: GoalEnv | None = None,
 ) -> Outcome:
     """Returns the outcome of an action trace [steps, A]: the episode is run again in the simulator, without any agent.
 
@@ -133,11 +138,12 @@ def replay(
         spec: the episode.
         actions: one row a control step, for the whole budget.
         visit: called with the world at the start and after every step, for instance to draw it.
+        env: a world of the task to do it in; by default one is made.
 
     Raises:
         ReplayError: a trace of another length than the budget, or an action that the world refuses.
     """
-    env = make(spec.task_id)
+    lent, env = env, env or make(spec.task_id)
     try:
         episode = _Episode(env, spec)
         episode.begin()
@@ -154,7 +160,8 @@ def replay(
                 visit(env)
         return episode.outcome()
     finally:
-        env.close()
+        if lent is None:
+            env.close()
 
 
 # -- one batch -----------------------------------------------------------------------------------------------------
@@ -204,22 +211,11 @@ class _Episode:
         self.active = not truncated
 
     def outcome(self) -> Outcome:
-        flags, needed = np.array(self.successes), self.env.task.held_steps
-        return Outcome(
-            success_ever=bool(flags.any()),
-            success_final=bool(flags[-1]),
-            success_held=_is_held(flags, needed),
-            joint_ever=any(self.joint),
-            strict_held=_is_held(np.array(self.strict), needed),
-            distance_start=self.distances[0],
-            distance_final=self.distances[-1],
-            distance_min=min(self.distances),
-            steps=len(flags),
-            reference_steps=self.reference_steps,
-            first_success_step=int(flags.argmax()) + 1 if flags.any() else -1,
-            violations=self.violations,
-            return_=self.return_,
-        )
+        return outcome_of(
+            np.array(self.successes), np.array(self.joint), np.array(self.strict), np.array(self.distances),
+            held_steps=self.env.task.held_steps, reference_steps=self.reference_steps,
+            violations=self.violations, return_=self.return_,
+        )  # fmt: skip
 
     def record(self, agent_name: str, training_seed: int) -> EpisodeRecord:
         milliseconds = 1000 * np.array(self.seconds)
@@ -236,6 +232,28 @@ class _Episode:
             planning_ms_p95=float(np.quantile(milliseconds, 0.95)),
             model_steps=self.model_steps,
         )
+
+
+def outcome_of(
+    successes: NDArray[np.bool_], joint: NDArray[np.bool_], strict: NDArray[np.bool_], distances: NDArray[np.float64], *,
+    held_steps: int, reference_steps: int, violations: int, return_: float,
+) -> Outcome:  # fmt: skip
+    """Returns the outcome of T control steps: what each of the three rules says of each [T], and distances [T + 1] from the start on."""
+    return Outcome(
+        success_ever=bool(successes.any()),
+        success_final=bool(successes[-1]),
+        success_held=_is_held(successes, held_steps),
+        joint_ever=bool(joint.any()),
+        strict_held=_is_held(strict, held_steps),
+        distance_start=float(distances[0]),
+        distance_final=float(distances[-1]),
+        distance_min=float(distances.min()),
+        steps=len(successes),
+        reference_steps=reference_steps,
+        first_success_step=int(successes.argmax()) + 1 if successes.any() else -1,
+        violations=violations,
+        return_=return_,
+    )
 
 
 def _is_held(flags: NDArray[np.bool_], num_steps: int) -> bool:

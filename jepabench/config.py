@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from envs.registry import unknown_name
+from jepabench.plugins import preset_of_plugin
 
 CONF = Path(__file__).parent / "conf"
 
@@ -44,10 +45,16 @@ def compose_root(overrides: Sequence[str]) -> dict[str, Any]:
 def load_preset(group: str, name: str, overrides: Mapping[str, Any] | Sequence[str] = ()) -> dict[str, Any]:
     """Reads one preset of a group and applies overrides, as dotted ``key=value`` strings or as a nested mapping.
 
+    The preset of an agent may also be another package's (``jepabench.plugins``).
+
     Raises:
         UnknownNameError: no such preset.
         ConfigError: an override names a key that the preset does not have.
     """
+    if group == "agent" and name not in options(group):
+        plugged_in = preset_of_plugin(name)
+        if plugged_in is not None:
+            return _plain(OmegaConf.merge(OmegaConf.create(plugged_in), _as_config(overrides)))
     if name not in options(group):
         raise unknown_name(group.replace("_", " "), name, options(group))
     if isinstance(overrides, Mapping):
@@ -59,6 +66,12 @@ def load_preset(group: str, name: str, overrides: Mapping[str, Any] | Sequence[s
         if section not in known:
             raise unknown_name(f"key of {group.replace('_', ' ')} {name!r}", section, known)
     return _compose(f"{group}/{name}", overrides)
+
+
+def _as_config(overrides: Mapping[str, Any] | Sequence[str]) -> Any:
+    if isinstance(overrides, Mapping):
+        return OmegaConf.create(dict(overrides))
+    return OmegaConf.from_dotlist(list(overrides))
 
 
 def _compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:

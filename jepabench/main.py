@@ -19,6 +19,8 @@ VERBS = {
     "power": "how many episodes a difference needs",
     "query": "ask all results in SQL",
     "scaling": "success against transitions, planners and policies on one axis",
+    "submit": "pack an agent's results on a suite, so that a stranger can check them",
+    "verify": "check a submission: whole, true in the simulator, and re-run; runs none of its code unless asked to",
     "report": "build the report of a suite from what is done",
     "probe": "say which physical quantities can be read out of a world model's latents",
     "diagnose": "say whether a world model can be planned with: foresight, controllability, rank, plan against outcome",

@@ -1,0 +1,182 @@
+"""The manifest of a submission: its schema, and reading one that anybody may have written."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+
+from evaluation.submission_files import MANIFEST, SubmissionError
+
+SCHEMA = 1
+NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
+_DEEPEST = 24
+_MOST = 2**53  # beyond it JSON numbers are not exact everywhere
+
+_Line = Annotated[str, StringConstraints(max_length=300, pattern=r"^[^\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$")]
+_Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+_Count = Annotated[int, Field(ge=0, le=_MOST)]
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class SuiteName(_Strict):
+    """A suite and its version."""
+
+    name: _Line
+    version: int
+
+
+class Track(_Strict):
+    """What an agent may use (PROTOCOL 3)."""
+
+    observation: _Line
+    data: _Line
+    privilege: Literal["none", "simulator"]
+
+
+class AgentDescription(_Strict):
+    """Who acts. ``config`` is never instantiated by a check, but on a maintainer's word (level 3)."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    learns: bool
+    track: Track
+    package: _Line
+    config: dict[str, JsonValue]
+
+
+class Code(_Strict):
+    """The working copy that it was made with."""
+
+    commit: _Line
+    dirty: bool | None
+
+
+class Cost(_Strict):
+    """What was spent on one task and training seed before the first test episode."""
+
+    task_id: _Line
+    training_seed: _Count
+    transitions: _Count
+    train_seconds: Annotated[float, Field(ge=0)]
+    parameters: _Count
+    data_fingerprint: _Line
+
+
+class SpecsDigest(_Strict):
+    """Stands for the episodes of a suite."""
+
+    num_episodes: _Count
+    sha256: _Hash
+
+
+class Aggregate(_Strict):
+    """Means of one task and stratum over seeds and episodes."""
+
+    task_id: _Line
+    stratum: _Line
+    seeds: _Count
+    episodes: _Count
+    success_held: _Share
+    success_ever: _Share
+    success_final: _Share
+    joint_ever: _Share
+    strict_held: _Share
+    violation_rate: _Share
+
+
+class Manifest(_Strict):
+    """What ``submission.json`` holds; ``results/submissions/README.md`` says it in words."""
+
+    schema_version: Literal[1]
+    protocol_version: int
+    name: Annotated[str, StringConstraints(pattern=NAME)]
+    suite: SuiteName
+    pixels: Annotated[int, Field(ge=16, le=1024)]
+    agent: AgentDescription
+    training_seeds: Annotated[tuple[_Count, ...], Field(strict=False, min_length=1, max_length=100)]
+    authors: Annotated[list[_Line], Field(max_length=50)]
+    description: Annotated[
+        str, StringConstraints(max_length=4000, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$")
+    ]
+    link: Annotated[str, StringConstraints(max_length=500, pattern=r"^(https?://[^\s\"'<>\x00-\x1f]+)?$")]
+    created: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$")]
+    command: _Line
+    code: Code
+    versions: Annotated[dict[_Line, _Line], Field(max_length=100)]
+    machine: Annotated[dict[_Line, _Line], Field(max_length=50)]
+    costs: Annotated[list[Cost], Field(max_length=10_000)]
+    specs: SpecsDigest
+    aggregates: Annotated[list[Aggregate], Field(max_length=1000)]
+    files: Annotated[dict[_Line, _Hash], Field(max_length=1000)]
+
+
+def read_manifest(content: bytes, folder_name: str) -> Manifest:
+    """Reads a manifest strictly: each key once, finite numbers, bounded depth, nothing unknown.
+
+    Raises:
+        SubmissionError: names the key and what is wrong with it.
+    """
+    tree = parse_json(content, MANIFEST)
+    try:
+        manifest = Manifest.model_validate(tree)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(str(part)[:60] for part in problem['loc']) or 'the top level'}: {problem['msg'][:200]}"
+            for problem in error.errors(include_input=False, include_url=False, include_context=False)[:5]
+        ]
+        raise SubmissionError("manifest", f"{MANIFEST}: {'; '.join(problems)}.") from None
+    if manifest.name != folder_name:
+        raise SubmissionError("manifest", f"{MANIFEST}: name is {manifest.name!r}, the folder is {folder_name!r}.")
+    return manifest
+
+
+def parse_json(content: bytes, name: str) -> Any:
+    """Returns what JSON of unknown origin says, within limits that a manifest has no reason to reach.
+
+    Raises:
+        SubmissionError: no UTF-8, no JSON, a key twice, a number that is not finite, or too deep.
+    """
+    try:
+        tree = json.loads(
+            content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite
+        )
+    except RecursionError:
+        raise SubmissionError("manifest", f"{name} is nested deeper than {_DEEPEST} levels.") from None
+    except (UnicodeDecodeError, ValueError) as error:
+        raise SubmissionError("manifest", f"{name} is no JSON that can be read: {str(error)[:300]}") from None
+    level = [tree]
+    for _ in range(_DEEPEST):
+        level = [
+            item
+            for node in level
+            if isinstance(node, (dict, list))
+            for item in (node.values() if isinstance(node, dict) else node)
+        ]
+    if level:
+        raise SubmissionError("manifest", f"{name} is nested deeper than {_DEEPEST} levels.")
+    return tree
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"key {key[:60]!r} is there twice")
+        found[key] = value
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"the number {text[:30]} is too large")
+    return float(text)
