@@ -1,0 +1,61 @@
+"""Scores any agent on a task told by a cost: it acts in the suite's own episodes, and its real way is judged afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from agents.base import Agent
+from agents.cost_tasks import CostTask, assigned
+from envs.core import GoalEnv
+from envs.registry import make
+from envs.splits import EpisodeSpec
+from evaluation.rollout import evaluate_episodes
+from evaluation.traces import episode_name
+
+
+def evaluate_cost_task(
+    agent: Agent,
+    task: CostTask,
+    specs: Sequence[EpisodeSpec],
+    *,
+    agent_name: str,
+    training_seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+) -> pd.DataFrame:
+    """Lets an agent act and scores the way it went.
+
+    An agent that plans by ``task`` knows what it asks (``agents.cost_planning``). One that was not made for it, such as a
+    policy, knows the episode's goal alone: what it scores is what it is worth when the task changes and it is not trained again.
+
+    Args:
+        agent: anything that acts.
+        task: what is asked.
+        specs: episodes of one world.
+        agent_name, training_seed, progress: as in ``evaluate_episodes``.
+
+    Returns:
+        A row an episode: ``task, stratum, index, agent, training_seed, success`` (0 or 1), what else the task scores,
+        ``model_steps``, ``planning_seconds`` and ``steps``.
+    """
+    evaluation = evaluate_episodes(agent, specs, agent_name=agent_name, training_seed=training_seed, progress=progress)
+    env, rows = make(specs[0].task_id), []
+    for spec, record in zip(specs, evaluation.records, strict=True):
+        assignment = assigned(task, env, spec)
+        places = way(env, evaluation.actions[episode_name(spec.stratum, spec.index)])
+        rows.append({
+            "task": spec.task_id, "stratum": spec.stratum, "index": spec.index, "agent": agent_name,
+            "training_seed": training_seed, **task.score(assignment, places, env),
+            "model_steps": record.model_steps, "planning_seconds": record.planning_seconds, "steps": record.steps,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def way(env: GoalEnv, actions: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Returns the places [T+1, 2] that actions [T, A] lead through, from where ``env`` is; they are steps of the world."""
+    places = [env.restore(env.snapshot())["achieved_goal"][:2]]
+    places += [env.step(action)[0]["achieved_goal"][:2] for action in actions]
+    return np.array(places, np.float64)

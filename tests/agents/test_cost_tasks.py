@@ -1,0 +1,158 @@
+"""Tasks told by a cost, on a walk whose dynamics are known exactly, in the true world."""
+
+import numpy as np
+import pytest
+import torch
+
+from agents import cost_planning
+from agents.cost_planning import Directions, PlaceCost, build_mpc_by_cost, load_places
+from agents.cost_tasks import AvoidChaser, FollowPath, GoTo, along, assigned
+from agents.energy import Energy
+from agents.mpc import MPCAgent
+from agents.planners.cem import CEMPlanner
+from agents.scripted import ScriptedAgent
+from envs import episode_specs, make
+from envs.collect import collect
+from evaluation.cost_tasks import evaluate_cost_task, way
+from world_models.batches import ActionScale
+from world_models.checkpoint import build_model, save_world_model
+from world_models.probes import fit_linear
+
+TWO_ROOM = "jepabench/TwoRoom-v1"
+CEM = CEMPlanner(horizon=4, num_samples=48, num_elites=8, num_iterations=4)
+
+
+@pytest.fixture(scope="module")
+def probe():
+    places = torch.rand(200, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    return fit_linear(places, places[:, :2], regularisation=1e-9)
+
+
+def knowing(walk_model, probe, task):
+    return MPCAgent(
+        task_id=TWO_ROOM, model=walk_model(), planner=CEM, energy=Energy(terms=[PlaceCost(probe=probe, task=task)]),
+        action_mean=np.zeros(2), action_std=np.ones(2),
+        subgoals=Directions(task_id=TWO_ROOM, task=task, probe=probe, horizon=CEM.horizon),
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def medium():
+    """Four episodes whose straight way is free: the walk knows no walls."""
+    env, found = make(TWO_ROOM), []
+    for spec in episode_specs(TWO_ROOM, "test", 20, strata=("medium",)):
+        goal = assigned(GoTo(), env, spec).path[-1]
+        if env.free_space.visible(env.restore(env.snapshot())["achieved_goal"], goal):
+            found.append(spec)
+    return found[:4]
+
+
+@pytest.mark.parametrize(
+    ("task", "unaware"), [(GoTo(), 1.0), (FollowPath(), 0.25), (AvoidChaser(), 0.5)], ids=["goto", "path", "chaser"]
+)
+def test_who_knows_the_task_does_it_and_the_expert_of_another_does_not(walk_model, probe, medium, task, unaware):
+    rows = evaluate_cost_task(knowing(walk_model, probe, task), task, medium, agent_name="knows")
+    assert rows["success"].mean() >= 0.75
+    assert (rows["model_steps"] > 0).all() and list(rows["index"]) == [spec.index for spec in medium]
+    direct = evaluate_cost_task(ScriptedAgent(task_id=TWO_ROOM), task, medium, agent_name="expert")
+    assert direct["success"].mean() <= unaware
+
+
+def test_an_assignment_is_the_same_for_whoever_asks_and_fits_the_world(medium):
+    first, second = make(TWO_ROOM), make(TWO_ROOM)
+    for spec in medium:
+        path, again = (assigned(FollowPath(), env, spec).path for env in (first, second))
+        assert np.array_equal(path, again)
+        assert first.free_space.contains(path).all()
+        start = first.restore(first.snapshot())["achieved_goal"]
+        shortest = first.free_space.lengths(start, path[-1:])[0]
+        walked = np.linalg.norm(np.diff(np.vstack([start, path]), axis=0), axis=1).sum()
+        assert walked > 1.05 * shortest and np.allclose(path[-1], first.restore(first.snapshot())["desired_goal"])
+        task = AvoidChaser()
+        chaser = assigned(task, first, spec).chaser
+        assert np.linalg.norm(chaser - start) > task.radius and np.linalg.norm(chaser - path[-1]) > task.radius
+
+
+def test_the_planned_chase_is_the_one_that_is_scored():
+    task = AvoidChaser(speed=0.1, radius=0.15, margin=0.1)
+    ball = torch.tensor([[0.5, 0.0]]).expand(5, 2)
+    chasers = task.chase(np.zeros(2), ball.double().numpy(), 0.1)
+    assert np.allclose(chasers[:, 0], np.linspace(0, 0.5, 6))
+    # At its heels from the fourth step on: what the cost charges is what the geometry says.
+    directions = torch.tensor([[*[0.5, 0.0] * 5, 0.5, 0.0, 0.0, 0.0]])
+    cost = float(task.cost(ball[None, None], directions))
+    behind = 0.5 - 0.1 * np.arange(1, 21) / 4
+    # within a quarter step: the chaser is looked at before it moves
+    expected = 100 * np.square(np.clip(0.25 - (behind + 0.025), 0, None)).sum() / 4
+    assert cost == pytest.approx(expected, rel=1e-3)
+
+
+def test_places_along_a_way():
+    bends = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
+    assert along(bends, np.array([0.5, 1.5, 9.0])).tolist() == [[0.5, 0.0], [1.0, 0.5], [1.0, 2.0]]
+
+
+def test_a_path_is_passed_in_order_only():
+    env, task = make(TWO_ROOM), FollowPath()
+    assignment = assigned(task, env, episode_specs(TWO_ROOM, "test", 1)[0])
+    assert task.score(assignment, assignment.path, env)["success"] == 1
+    assert task.score(assignment, assignment.path[::-1], env)["passed"] < 1
+
+
+def test_a_chaser_that_has_one_before_the_goal_is_a_failure_and_after_it_is_none():
+    env, task = make(TWO_ROOM), AvoidChaser(speed=1.0, gap=0.5)
+    assignment = assigned(task, env, episode_specs(TWO_ROOM, "test", 1)[0])
+    start, goal = env.restore(env.snapshot())["achieved_goal"], assignment.path[-1]
+    waiting = np.tile(start, (30, 1))
+    assert task.score(assignment, np.vstack([waiting, goal]), env) == {"success": 0, "caught": 1, "arrived": 1}
+    assert task.score(assignment, np.vstack([start, goal, waiting]), env) == {"success": 1, "caught": 0, "arrived": 1}
+    assert task.score(assignment, waiting, env)["arrived"] == 0
+
+
+def test_the_way_of_actions_is_that_of_the_world(medium):
+    env = make(TWO_ROOM)
+    assigned(GoTo(), env, medium[0])
+    places = way(env, np.tile(np.float32([[0.0, 1.0]]), (5, 1)))
+    assert places.shape == (6, 2) and np.allclose(places[1] - places[0], [0.0, 0.05], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong", [lambda: FollowPath(pace=0), lambda: FollowPath(detour=(2, 1)), lambda: AvoidChaser(gap=0.1)]
+)
+def test_settings_are_checked(wrong):
+    with pytest.raises(ValueError, match=r"got|not above"):
+        wrong()
+
+
+def test_a_world_without_a_map_is_refused():
+    with pytest.raises(ValueError, match="needs a maze or a table"):
+        assigned(FollowPath(), make("jepabench/PushT-v1"), episode_specs("jepabench/PushT-v1", "test", 1)[0])
+
+
+def test_a_trained_probe_is_kept_checked_and_planned_with(tmp_path, play):
+    data = tmp_path / "data"
+    collect(TWO_ROOM, data, num_episodes=12, num_steps=8, pixels=None, num_workers=1, progress=False)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_model("jepa", {
+            "encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4,
+            "observation_key": "observation", "action_size": 2,
+        })  # fmt: skip
+    scale = ActionScale(torch.zeros(2), torch.ones(2))
+    for name in ("model", "other"):
+        save_world_model(tmp_path / name, kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={})
+        with torch.no_grad():
+            next(model.parameters()).add_(1.0)
+    paths = {"task_id": TWO_ROOM, "world_model": tmp_path / "model"}
+    cost_planning.train(**paths, dataset=data, directory=tmp_path / "places", seed=0)
+    read = load_places(tmp_path / "places", **paths)
+    place = torch.tensor([[0.3, -0.2, 0.0, 0.3]])
+    assert read(place)[0].tolist() == pytest.approx([0.3, -0.2], abs=1e-2)  # the latent is the state itself
+    agent = build_mpc_by_cost(**paths, policy=tmp_path / "places", task=GoTo(), planner=CEM)
+    actions, _ = play(agent, episode_specs(TWO_ROOM, "test", 1, strata=("near",)), num_steps=6)
+    assert np.isfinite(actions).all()
+    with pytest.raises(ValueError, match="wanted was"):
+        load_places(tmp_path / "places", task_id=TWO_ROOM, world_model=tmp_path / "other")
+    (tmp_path / "places" / "places.safetensors").write_bytes(b"no")
+    with pytest.raises(ValueError, match="Delete it and train again"):
+        load_places(tmp_path / "places", **paths)
