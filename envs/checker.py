@@ -18,6 +18,7 @@ import numpy as np
 from gymnasium.utils import env_checker
 
 from envs.core import InvalidActionError, reset_to
+from envs.playing import HOLD_STILL, play, policies, rates_text
 from envs.registry import TaskSpec, get_task, make
 from envs.splits import SPLITS, EpisodeSpec, episode_specs
 from envs.traces import TRACE_PIXELS, TRACE_STEPS, digest, digests_elsewhere, fingerprint, fixed_actions, fixed_trace
@@ -43,14 +44,18 @@ class EnvCard:
     Attributes:
         task_id: versioned id.
         checks: all that were made, in order.
-        measured: rates 0 to 1 by ``<policy>/<stratum>`` (success held for three steps), and speeds [1/s].
+        rates: share of test episodes in which success was held, 0 to 1, by policy and stratum.
+        num_episodes: that each rate is of.
+        speeds: by what is done [1/s].
         fingerprint: hash of a fixed trace and its frames; another one means other physics or pictures. Empty if the
             world does not run.
     """
 
     task_id: str
     checks: tuple[Check, ...]
-    measured: Mapping[str, float]
+    rates: Mapping[str, Mapping[str, float]]
+    num_episodes: int
+    speeds: Mapping[str, float]
     fingerprint: str
 
     @property
@@ -66,7 +71,10 @@ class EnvCard:
             lines.append(f"  {'ok  ' if check.passed else 'FAIL'}  {check.name:<{width}}  {check.message}")
             if not check.passed:
                 lines.append(f"        {'':<{width}}  -> {check.mend}")
-        lines += [f"  {name:<{width + 6}}  {value:.4g}" for name, value in self.measured.items()]
+        lines += [f"  {name:<{width + 6}}  {value:,.0f}" for name, value in self.speeds.items()]
+        if self.rates:
+            title = f"success held in {self.num_episodes} test episodes"
+            lines += ["", *(f"  {line}" for line in rates_text(self.rates, title=title))]
         return "\n".join(lines)
 
 
@@ -78,7 +86,8 @@ class CheckFailed(Exception):  # noqa: N818  (read as a sentence where it is rai
 class _Subject:
     task: TaskSpec
     num_episodes: int
-    measured: dict[str, float] = field(default_factory=dict)
+    rates: dict[str, dict[str, float]] = field(default_factory=dict)
+    speeds: dict[str, float] = field(default_factory=dict)
 
     def specs(self, stratum: str, *, split: str = "test") -> list[EpisodeSpec]:
         salt = _SALT if split == "private" else b""
@@ -105,7 +114,10 @@ def check_env(task_id: str, *, num_episodes: int = 20) -> EnvCard:
             trace = fingerprint(subject.task.id)
         except Exception:  # the check that it fails has said why
             trace = ""
-    return EnvCard(task_id=subject.task.id, checks=tuple(checks), measured=subject.measured, fingerprint=trace)
+    return EnvCard(
+        task_id=subject.task.id, checks=tuple(checks), rates=subject.rates, num_episodes=num_episodes,
+        speeds=subject.speeds, fingerprint=trace,
+    )  # fmt: skip
 
 
 def _outcome(name: str, function: Callable[[_Subject], str], mend: str, subject: _Subject) -> Check:
@@ -259,12 +271,12 @@ def _check_splits(subject: _Subject) -> str:
 def _check_difficulty(subject: _Subject) -> str:
     task = subject.task
     _require("expert" in task.behaviours, f"there is no behaviour 'expert', only {sorted(task.behaviours)}.")
-    policies = ("hold-still", task.default_behaviour, "expert")
+    for policy in policies(task):
+        subject.rates[policy] = {stratum: _success_rate(subject, stratum, policy) for stratum in task.strata}
     for stratum in task.strata:
-        for policy in policies:
-            subject.measured[f"{policy}/{stratum}"] = _success_rate(subject, stratum, policy)
-    for stratum in task.strata:
-        still, chance, expert = (subject.measured[f"{policy}/{stratum}"] for policy in policies)
+        still, chance, expert = (
+            subject.rates[policy][stratum] for policy in (HOLD_STILL, task.default_behaviour, "expert")
+        )
         _require(still == 0.0, f"{stratum}: doing nothing solves {still:.0%}.")
         _require(expert >= EXPERT_RATE, f"{stratum}: the expert solves only {expert:.0%} within the budget.")
         _require(chance < expert, f"{stratum}: {task.default_behaviour!r} does as well as the expert.")
@@ -278,7 +290,7 @@ def _check_speed(subject: _Subject) -> str:
         start = time.perf_counter()
         for action in fixed_actions(env):
             env.step(action)
-        subject.measured[name] = (num_steps - 1) / (time.perf_counter() - start)
+        subject.speeds[name] = (num_steps - 1) / (time.perf_counter() - start)
     return "measured, without a limit"
 
 
@@ -322,19 +334,4 @@ def _require(condition: bool, message: str) -> None:
 def _success_rate(subject: _Subject, stratum: str, policy: str) -> float:
     """Returns the share of test episodes in which success is held within the budget."""
     env = make(subject.task.id)
-    still = np.zeros(env.action_space.shape).clip(env.action_space.low, env.action_space.high)
-    solved = 0
-    for spec in subject.specs(stratum):
-        observation, info = reset_to(env, spec)
-        behaviour = None if policy == "hold-still" else subject.task.behaviour(policy)
-        if behaviour is not None:
-            behaviour.reset(env, np.random.default_rng(spec.planner_seed))
-        held = 0
-        for _ in range(info["budget"]):
-            action = still if behaviour is None else behaviour.act(observation)
-            observation, _, _, _, info = env.step(action)
-            held = held + 1 if info["is_success"] else 0
-            if held == subject.task.held_steps:
-                solved += 1
-                break
-    return solved / subject.num_episodes
+    return sum(play(env, spec, policy).held for spec in subject.specs(stratum)) / subject.num_episodes

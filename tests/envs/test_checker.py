@@ -27,8 +27,11 @@ def failed(card):
 def test_a_sound_world_passes():
     card = check_env("bad/TinyWorld-v0", num_episodes=3)
     assert card.passed, card.text()
-    assert card.measured["expert/far"] == 1.0 and card.measured["hold-still/near"] == 0.0
-    assert card.measured["steps/s"] > 0
+    assert card.rates["expert"]["far"] == 1.0 and card.rates["hold-still"]["near"] == 0.0
+    assert card.speeds["steps/s"] > 0
+    lines = card.text().splitlines()
+    assert lines[-len(card.rates) - 1].split() == "success held in 3 test episodes near far".split()
+    assert lines[-1].split() == ["expert", "100", "%", "100", "%"]
 
 
 @pytest.mark.parametrize("name", FAULTS)

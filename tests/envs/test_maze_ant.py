@@ -1,5 +1,6 @@
 """AntMaze: the published ant and maze, a gait that gets everywhere, and pictures that tell one leg from the others."""
 
+import tempfile
 import warnings
 
 import numpy as np
@@ -13,7 +14,15 @@ TASK = "jepabench/AntMaze-UMaze-v1"
 
 
 @pytest.fixture(scope="module")
-def published():
+def scratch(tmp_path_factory):
+    """Where the package's mazes leave the file of their model."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("mazes")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def published(scratch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the package's import, about other worlds of it
         maze = pytest.importorskip("gymnasium_robotics.envs.maze.ant_maze_v5").AntMazeEnv()

@@ -1,3 +1,4 @@
+import tempfile
 import warnings
 
 import numpy as np
@@ -11,7 +12,15 @@ TASKS = {"umaze": "PointMaze-UMaze-v1", "medium": "PointMaze-Medium-v1", "large"
 
 
 @pytest.fixture(scope="module")
-def published():
+def scratch(tmp_path_factory):
+    """Where the package's mazes leave the file of their model."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("mazes")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def published(scratch):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the package's import, about other worlds of it
         maze = pytest.importorskip("gymnasium_robotics.envs.maze.point_maze")
