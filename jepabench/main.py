@@ -19,6 +19,7 @@ VERBS = {
     "power": "how many episodes a difference needs",
     "query": "ask all results in SQL",
     "scaling": "success against transitions, planners and policies on one axis",
+    "tune": "search an agent's settings on one task, within a fixed number of recorded trials",
     "submit": "pack an agent's results on a suite, so that a stranger can check them",
     "verify": "check a submission: whole, true in the simulator, and re-run; runs none of its code unless asked to",
     "report": "build the report of a suite from what is done",

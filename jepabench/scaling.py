@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -164,18 +164,22 @@ class ScalingPlan(SuitePlan):
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self.root, self.suite, self.output = root, root["suite"], Path(root["output"])
-        self.stages = {}
-        for budget in root["budgets"]:
-            for online in (False, True):
-                part = BudgetPlan(root, budget, online=online)
-                names = {stage.key: self._name(stage) for stage in part.stages.values()}
-                for stage in part.stages.values():
-                    needs = tuple(names[need] for need in stage.needs)
-                    self.stages.setdefault(names[stage.key], replace(stage, key=names[stage.key], needs=needs))
+        parts = [BudgetPlan(root, budget, online=online) for budget in root["budgets"] for online in (False, True)]
+        self.stages = merged_stages(parts, self.output)
 
-    def _name(self, stage: Stage) -> str:
-        """A key that two budgets share if the folder is the same."""
-        return f"{stage.key.partition('/')[0]}/{stage.directory.relative_to(self.output)}"
+
+def merged_stages(parts: Sequence[SuitePlan], output: Path) -> dict[str, Stage]:
+    """Returns the stages of several plans by keys of kind and folder below ``output``; what has one folder is there once."""
+    merged: dict[str, Stage] = {}
+    for part in parts:
+        names = {
+            stage.key: f"{stage.key.partition('/')[0]}/{stage.directory.relative_to(output)}"
+            for stage in part.stages.values()
+        }
+        for stage in part.stages.values():
+            needs = tuple(names[need] for need in stage.needs)
+            merged.setdefault(names[stage.key], replace(stage, key=names[stage.key], needs=needs))
+    return merged
 
 
 def collect_table(plan: ScalingPlan) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tempfile
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from stable_baselines3 import SAC
 from stable_baselines3.common.env_checker import check_env
+from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stable_baselines3.her import HerReplayBuffer
 
@@ -110,8 +112,10 @@ def test_a_killed_run_ends_with_the_same_policy(name, trained, tmp_path, monkeyp
     assert not (tmp_path / "training.json").exists()
     train(task_id=TWO_ROOM, directory=tmp_path, seed=0, progress=False, **settings)
     assert taken == settings["checkpoint_every"] + 20 + settings["num_steps"] - settings["checkpoint_every"]
-    whole, resumed = parameters(trained / name), parameters(tmp_path)
-    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    curve = [".", *(f"budgets/{budget:09d}" for budget in settings.get("budgets", ()))]
+    for point in curve:
+        whole, resumed = parameters(trained / name / point), parameters(tmp_path / point)
+        assert all(torch.equal(whole[key], resumed[key]) for key in whole)
     for key, values in np.load(trained / name / "normalisation.npz").items():
         np.testing.assert_array_equal(values, np.load(tmp_path / "normalisation.npz")[key])
 
@@ -147,6 +151,14 @@ def test_one_run_leaves_a_policy_a_budget(name, trained):
     assert any(not torch.equal(first[key], last[key]) for key in first)
 
 
+def test_leaves_nothing_outside_its_folder(tmp_path, monkeypatch):
+    (tmp_path / "system").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "system"))
+    settings = {"num_steps": 80, "learning_starts": 64, "batch_size": 16, "net_arch": (8,), "checkpoint_every": 70}
+    off_policy.train(task_id=TWO_ROOM, directory=tmp_path / "run", seed=0, progress=False, **settings)
+    assert not list((tmp_path / "system").iterdir())
+
+
 def test_our_adapter_costs_stable_baselines_nothing(tmp_path):
     """A run of one segment takes exactly the actions of plain Stable-Baselines3 with the same seed, and ends with its weights."""
     settings = SMALL | {"checkpoint_every": 192}
@@ -159,6 +171,7 @@ def test_our_adapter_costs_stable_baselines_nothing(tmp_path):
         gamma=0.95, buffer_size=192, replay_buffer_class=HerReplayBuffer, replay_buffer_kwargs={"n_sampled_goal": 4},
         policy_kwargs={"net_arch": [16]}, seed=3,
     )  # fmt: skip
+    plain.set_logger(configure(str(tmp_path / "plain"), []))  # else it leaves a folder in the system's
     plain.set_random_seed(online._segment_seed(3, 0))
     plain.learn(192)
     ours, theirs = parameters(tmp_path), plain.policy.state_dict()

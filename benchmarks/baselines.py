@@ -1,0 +1,296 @@
+"""What our use of Stable-Baselines3 costs, and that it learns what others report.
+
+    python -m benchmarks.baselines overhead        our training against plain Stable-Baselines3 on the bare world, CPU seconds
+    python -m benchmarks.baselines side-by-side    two seeds in two processes against one (needs an idle machine)
+    python -m benchmarks.baselines identical       gymnasium-robotics' PointMaze: the weights of plain Stable-Baselines3, to the bit
+    python -m benchmarks.baselines published       Pendulum-v1 with RL Baselines3 Zoo's settings against its published returns
+
+Each prints a table. ``identical`` needs the extra ``robotics``.
+"""
+
+import argparse
+import multiprocessing
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from rich.console import Console
+from rich.table import Table
+from safetensors.torch import load_file
+from stable_baselines3 import SAC
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
+from stable_baselines3.her import HerReplayBuffer
+
+from agents.model_free import off_policy, online, ppo
+from envs.core import ActionBlock
+from envs.registry import TaskSpec, get_task, make, register
+from envs.splits import EpisodeSpec
+
+SETTINGS = {
+    "learning_starts": 1000, "train_freq": 4, "gradient_steps": 2, "batch_size": 256, "learning_rate": 1e-3, "gamma": 0.95,
+    "tau": 0.005,
+}  # fmt: skip
+# RL Baselines3 Zoo's hyperparameters for Pendulum-v1 (but for state-dependent exploration in PPO, which we do not offer), and the
+# returns of its benchmark.md, mean and standard deviation over 750 episodes of one run.
+ZOO = {
+    "sac": (
+        partial(off_policy.train, algorithm="sac", num_steps=20_000, learning_starts=100, gamma=0.99, net_arch=(256, 256)),
+        (-157.0, 88.7),
+    ),
+    "td3": (
+        partial(
+            off_policy.train, algorithm="td3", num_steps=20_000, learning_starts=10_000, gamma=0.98, net_arch=(400, 300)
+        ),
+        (-151.9, 90.2),
+    ),
+    "ppo": (
+        partial(ppo.train, num_steps=100_000, num_envs=4, rollout_steps=1024, batch_size=64, gamma=0.9),
+        (-172.2, 104.2),
+    ),
+}  # fmt: skip
+PENDULUM, POINT_MAZE = "benchmark/Pendulum-v0", "benchmark/PointMaze-UMaze-v0"
+
+
+class Foreign(gymnasium.Env):
+    """A Gymnasium environment as training sees a world of ours: goals (of nothing, if it has none), one seed an episode.
+
+    Args:
+        task: the spec it was registered with.
+        name: Gymnasium's id.
+        reward, pixels: as every world takes them; the reward is the environment's own.
+    """
+
+    def __init__(self, task: TaskSpec, *, name: str, reward: str = "sparse", pixels: int | None = None) -> None:
+        del pixels
+        if name.startswith("PointMaze"):
+            import gymnasium_robotics
+
+            gymnasium.register_envs(gymnasium_robotics)
+        self.task, self.reward = task, reward
+        self.env = gymnasium.make(name, max_episode_steps=task.max_steps)
+        self.action_space, space = self.env.action_space, self.env.observation_space
+        if not isinstance(space, spaces.Dict):
+            nothing = spaces.Box(-1, 1, (1,))
+            space = spaces.Dict({"observation": space, "achieved_goal": nothing, "desired_goal": nothing})
+        self.observation_space = space
+
+    def reset(self, *, seed=None, options=None):
+        """Starts an episode; ``options`` are not used."""
+        del options
+        seen, info = self.env.reset(seed=None if seed is None else seed % 2**32)
+        return self._seen(seen), info
+
+    def step(self, action):
+        """Takes a step."""
+        seen, reward, terminated, truncated, info = self.env.step(action)
+        return self._seen(seen), float(reward), terminated, truncated, info
+
+    def advance(self, actions):
+        """Takes a block of one step."""
+        return self.step(actions[0])
+
+    def compute_reward(self, achieved_goal, desired_goal, info):
+        """Returns the environment's own reward for goals; for one without goals there is none to compute, and none is asked for."""
+        if self.observation_space["achieved_goal"].shape == (1,):
+            return np.zeros(len(achieved_goal))
+        return np.asarray(self.env.unwrapped.compute_reward(achieved_goal, desired_goal, info))
+
+    def _seen(self, seen):
+        return (
+            seen
+            if isinstance(seen, dict)
+            else {"observation": seen, **dict.fromkeys(("achieved_goal", "desired_goal"), np.zeros(1, np.float32))}
+        )
+
+
+def _register(task_id: str, name: str, max_steps: int) -> None:
+    register(
+        TaskSpec(
+            id=task_id,
+            family="benchmark",
+            entry_point=f"{__name__}:Foreign",
+            kwargs={"name": name},
+            control_dt=0.1,
+            max_steps=max_steps,
+            strata=("all",),
+            success="the environment's own",
+            physics="gymnasium",
+            behaviours={"random": ""},
+        )
+    )
+
+
+_register(PENDULUM, "Pendulum-v1", 200)
+_register(POINT_MAZE, "PointMaze_UMaze-v3", 200)
+
+
+def main() -> None:
+    """Does one of them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("overhead", "side-by-side", "identical", "published"))
+    parser.add_argument("--task", default="jepabench/TwoRoom-v1")
+    parser.add_argument("--steps", type=int, default=4000, help="model steps of a run")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--algorithms", nargs="*", default=list(ZOO), choices=list(ZOO))
+    parser.add_argument("--episodes", type=int, default=50)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        table = globals()[options.what.replace("-", "_")](options, Path(folder))
+    Console(width=140).print(table)
+
+
+def overhead(options: argparse.Namespace, folder: Path) -> Table:
+    """Times SAC with hindsight, ours and plain in turns, in CPU seconds, which another process does not change much."""
+    ours, plain = [], []
+    for repeat in range(options.repeats + 1):  # the first warms up
+        steps = options.steps if repeat else 1100
+        ours.append(_seconds(partial(_train, options.task, folder / f"ours-{repeat}", repeat, steps)) / steps)
+        plain.append(_seconds(partial(_plain, _Bare(options.task), steps, repeat, folder / "plain")) / steps)
+    table = Table(
+        "training",
+        "CPU ms a model step",
+        "model steps a CPU second",
+        title=f"SAC+HER on {options.task}, {options.steps} steps",
+    )
+    for name, times in (("plain Stable-Baselines3", plain), ("jepabench", ours)):
+        median = statistics.median(times[1:])
+        table.add_row(name, f"{1000 * median:.2f}", f"{1 / median:.0f}")
+    ratios = [mine / theirs for mine, theirs in zip(ours[1:], plain[1:], strict=True)]
+    table.caption = (
+        f"overhead {statistics.median(ratios) - 1:+.1%} (each: {', '.join(f'{ratio - 1:+.1%}' for ratio in ratios)})"
+    )
+    return table
+
+
+def side_by_side(options: argparse.Namespace, folder: Path) -> Table:
+    """Times one seed alone and two in two processes, in seconds on the clock."""
+    spawn, times = multiprocessing.get_context("spawn"), []
+    for number in (1, 2):
+        runs = [
+            spawn.Process(target=_train, args=(options.task, folder / f"{number}-{seed}", seed, options.steps))
+            for seed in range(number)
+        ]
+        began = time.perf_counter()
+        for run in runs:
+            run.start()
+        for run in runs:
+            run.join()
+        times.append(time.perf_counter() - began)
+    table = Table(
+        "seeds at once",
+        "seconds",
+        "model steps a second",
+        title=f"SAC+HER on {options.task}, {options.steps} steps a seed",
+    )
+    for number, seconds in zip((1, 2), times, strict=True):
+        table.add_row(str(number), f"{seconds:.1f}", f"{number * options.steps / seconds:.0f}")
+    table.caption = f"two seeds give {2 * times[0] / times[1]:.2f} times one"
+    return table
+
+
+def identical(options: argparse.Namespace, folder: Path) -> Table:
+    """Trains SAC with hindsight on PointMaze through our adapter and plainly on the same episodes, and compares the weights."""
+    steps = min(options.steps, 5000)  # one segment: the second would begin with new episodes
+    off_policy.train(
+        task_id=POINT_MAZE, directory=folder, seed=0, num_steps=steps, checkpoint_every=steps, progress=False
+    )
+    ours = load_file(folder / "policy.safetensors")
+    plain = _plain(SameEpisodes(), steps, online._segment_seed(0, 0), folder / "plain").policy.state_dict()
+    equal = [name for name in ours if torch.equal(ours[name], plain[name])]
+    table = Table("weights", "equal to the bit", title=f"SAC+HER on PointMaze_UMaze-v3, {steps} steps")
+    table.add_row(str(len(ours)), str(len(equal)))
+    return table
+
+
+def published(options: argparse.Namespace, folder: Path) -> Table:
+    """Trains on Pendulum-v1 and compares returns with the zoo's."""
+    table = Table("algorithm", "return here", "published", "within its spread", title="Pendulum-v1")
+    common = {"task_id": PENDULUM, "seed": 0, "reward": "sparse", "learning_rate": 1e-3, "budgets": ()}
+    for name in options.algorithms:
+        train, (mean, std) = ZOO[name]
+        extra = {} if name == "ppo" else {"num_goals": 0, "train_freq": 1, "gradient_steps": 1}
+        train(**common, **extra, directory=folder / name, progress=sys.stderr.isatty())
+        found = returns(online.OnlineAgent(task_id=PENDULUM, policy=folder / name), options.episodes)
+        here = f"{np.mean(found):.1f} ± {np.std(found):.1f}"
+        table.add_row(name, here, f"{mean} ± {std}", "yes" if np.mean(found) > mean - std else "no")
+        print(name, here, flush=True)
+    return table
+
+
+def returns(agent: online.OnlineAgent, num_episodes: int) -> list[float]:
+    """Plays validation episodes and returns what each earned."""
+    world, found = make(agent.task.id), []
+    for index in range(num_episodes):
+        spec = EpisodeSpec(agent.task.id, "validation", "all", index)
+        agent.reset([spec])
+        seen, _ = world.reset(seed=spec.seed)
+        total, over = 0.0, False
+        while not over:
+            action = agent.act({key: np.asarray(value)[None] for key, value in seen.items()}, np.array([True]))[0]
+            seen, reward, terminated, truncated, _ = world.step(action)
+            total, over = total + float(reward), terminated or truncated
+        found.append(total)
+    return found
+
+
+def _train(task_id: str, directory: Path, seed: int, steps: int) -> None:
+    torch.set_num_threads(1)
+    off_policy.train(task_id=task_id, directory=directory, seed=seed, num_steps=steps, progress=False)
+
+
+def _plain(env: gymnasium.Env, steps: int, seed: int, folder: Path) -> SAC:
+    """Trains as anyone would who has read Stable-Baselines3's documentation, with our preset's settings."""
+    world = VecNormalize(DummyVecEnv([lambda: env]), norm_reward=False, gamma=SETTINGS["gamma"])
+    model = SAC(
+        "MultiInputPolicy", world, **SETTINGS, buffer_size=steps, replay_buffer_class=HerReplayBuffer,
+        replay_buffer_kwargs={"n_sampled_goal": 4}, policy_kwargs={"net_arch": [64, 64]}, seed=0, device="cpu",
+    )  # fmt: skip
+    model.set_random_seed(seed)
+    model.set_logger(configure(str(folder), []))  # else it leaves a folder in the system's
+    return model.learn(steps)
+
+
+class _Bare(ActionBlock):
+    """A world at the rate of model steps, with its own resets."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(make(get_task(task_id).id))
+
+
+class SameEpisodes(gymnasium.Wrapper):
+    """PointMaze as gymnasium-robotics makes it, begun with the seeds of our training episodes."""
+
+    def __init__(self) -> None:
+        super().__init__(make(POINT_MAZE).env)
+        self._rng = np.random.default_rng(0)
+
+    def reset(self, *, seed=None, options=None):
+        """Starts the next episode."""
+        if seed is not None:
+            self._rng = np.random.default_rng(seed)
+        spec = EpisodeSpec(POINT_MAZE, "train", "all", int(self._rng.integers(2**62)))
+        return self.env.reset(seed=spec.seed % 2**32, options=options)
+
+    def compute_reward(self, achieved_goal, desired_goal, info):
+        """Returns the environment's own reward."""
+        return self.env.unwrapped.compute_reward(achieved_goal, desired_goal, info)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+if __name__ == "__main__":
+    main()

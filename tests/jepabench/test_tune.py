@@ -1,0 +1,117 @@
+"""The search: what it tries exists, is not tried twice, and does not depend on when it was killed."""
+
+import inspect
+import itertools
+import json
+import sys
+
+import pandas as pd
+import pytest
+from hydra.utils import get_method
+from rich.console import Console
+
+from jepabench.config import ConfigError, load_preset, options
+from jepabench.tune import nested, search, search_space, suggest, tuning_root
+from world_models.train import TrainConfig
+
+LEARNERS = [
+    name for name in options("agent") if {"train", "world_model"} & load_preset("agent", name).keys()
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_what_is_tried_are_settings_of_the_preset(name):
+    preset, space = load_preset("agent", name), search_space(name)
+    for path, values in space.items():
+        group, section, *_, key = path.split(".")
+        if group == "world_model":
+            assert key in TrainConfig.__dataclass_fields__
+        elif section == "train":
+            assert key in _settings(preset["train"]["_target_"])
+        else:
+            assert key in preset["agent"]["planner"]
+        assert len(values) > 1 and len({json.dumps(value) for value in values}) == len(values)
+
+
+def _settings(target):
+    function = get_method(target)
+    known = set(inspect.signature(function).parameters)
+    policy = getattr(function, "args", ())  # the offline methods are one loop with a policy class put in
+    return known | (set(policy[0].config_type.__dataclass_fields__) if policy else set())
+
+
+def test_the_first_trial_is_the_preset_itself():
+    space = search_space("sac-her")
+    first = suggest(space, [], [], seed=0, number=0)
+    train = load_preset("agent", "sac-her")["train"]
+    defaults = inspect.signature(get_method(train["_target_"])).parameters
+    for path, value in first.items():
+        key = path.rpartition(".")[2]
+        assert value == pytest.approx(train.get(key, defaults[key].default))
+
+
+def test_no_settings_are_tried_twice_until_all_were():
+    space = {"agent.train.gamma": [0.95, 0.9], "agent.train.net_arch": [[64, 64], [8]]}
+    rows, tried = [], []
+    for number in range(4):
+        changes = suggest(space, rows, tried, seed=3, number=number)
+        tried.append(json.dumps(changes))
+        rows.append({"changes": tried[-1], "score": float(number)})
+    every = {json.dumps(dict(zip(space, values, strict=True))) for values in itertools.product(*space.values())}
+    assert set(tried) == every
+    assert suggest(space, rows, tried, seed=3, number=4) is None
+
+
+def test_a_search_learns_from_its_trials():
+    """A value that is always better is tried more often than by chance, which would be a third of the time."""
+    space, better = {"a.b": [0, 1, 2], "a.c": list(range(8)), "a.d": list(range(8))}, 0
+    for seed in (1, 2, 3):
+        rows, tried = [], []
+        for number in range(24):
+            changes = suggest(space, rows, tried, seed=seed, number=number)
+            assert changes == suggest(space, rows, tried, seed=seed, number=number)
+            tried.append(json.dumps(changes))
+            rows.append({"changes": tried[-1], "score": float(changes["a.b"] == 2)})
+            better += number >= 4 and changes["a.b"] == 2
+    assert better > 26  # of 60
+
+
+def test_nests_what_it_changes():
+    assert nested({"agent.train.x": 1, "agent.train.y": 2, "z": 3}) == {"agent": {"train": {"x": 1, "y": 2}}, "z": 3}
+
+
+def test_refuses_what_can_not_be_searched():
+    with pytest.raises(ConfigError, match="one agent on one task"):
+        tuning_root(["task=tworoom", "agent=gcbc,sac-her"])
+    with pytest.raises(ConfigError, match="trials is a whole number, got 'many'"):
+        tuning_root(["task=tworoom", "agent=gcbc", "trials=many"])
+    with pytest.raises(ConfigError, match="trials is at least 1"):
+        tuning_root(["task=tworoom", "agent=gcbc", "trials=0"])
+    with pytest.raises(ConfigError, match="'random' learns nothing"):
+        search_space("random")
+
+
+def test_says_which_extra_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'jepabench\[tune\]'"):
+        suggest({"agent.train.gamma": [0.9, 0.95]}, [], [], seed=0, number=0)
+
+
+@pytest.mark.slow
+def test_a_search_goes_on_where_it_was_stopped(tmp_path):
+    words = [
+        f"output={tmp_path}", "task=tworoom", "agent=gcbc", "num_steps=5", "suite.tasks.0.num_episodes=1",
+        "suite.data={num_episodes: 4, num_validation: 2, num_steps: 5}", "num_workers=1",
+    ]  # fmt: skip
+    quiet = Console(quiet=True)
+    root, own = tuning_root([*words, "trials=2"])
+    two = search(root, own, quiet)
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("done.json")}
+    root, own = tuning_root([*words, "trials=3"])
+    three = search(root, own, quiet)
+    pd.testing.assert_frame_equal(three.head(2), two)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
+    assert three["changes"].nunique() == 3 and (three["transitions"] == 4 * 5 * 5).all()
+    policies = [json.loads(path.read_text()) for path in tmp_path.rglob("policies/**/training.json")]
+    assert {content["config"]["num_steps"] for content in policies} == {5}
+    assert {content["seed"] for content in policies} == {100}
