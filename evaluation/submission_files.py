@@ -79,6 +79,17 @@ def read_files(folder: Path, *, complete: bool = True) -> dict[str, bytes]:
     return files
 
 
+def read_manifest_file(folder: Path) -> bytes:
+    """Returns the content of the manifest alone.
+
+    Raises:
+        SubmissionError: as ``read_files``.
+    """
+    if folder.is_symlink() or not folder.is_dir():
+        raise SubmissionError("files", f"{folder} is no folder.")
+    return _read_bounded(folder, MANIFEST, MOST_BYTES[MANIFEST])
+
+
 def folder_digest(folder: Path) -> str:
     """Returns a hash of the names and contents of a submission's files.
 
@@ -125,7 +136,8 @@ def _read_bounded(folder: Path, name: str, most: int) -> bytes:
     try:
         descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
-        raise SubmissionError("files", f"{name} can not be opened: {error.strerror}.") from error
+        why = f"{folder} lacks {name}" if isinstance(error, FileNotFoundError) else f"{name} can not be opened"
+        raise SubmissionError("files", f"{why}: {error.strerror}.") from error
     with os.fdopen(descriptor, "rb") as file:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):

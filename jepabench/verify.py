@@ -15,6 +15,7 @@ from rich.markup import escape
 
 if TYPE_CHECKING:
     from evaluation.verification import Verification
+    from evaluation.verification_rerun import Rerun
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,10 +23,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folders", nargs="+", type=Path, help="submissions")
     parser.add_argument(
         "--level", type=int, choices=(1, 2, 3), default=2,
-        help="1 whole and consistent, 2 (default) replayed in the simulator",
+        help="1 whole and consistent; 2 (default) replayed in the simulator; 3 re-run on private episodes: runs the agent's code, "
+        "which has to be installed, or in --code",
     )  # fmt: skip
     parser.add_argument(
         "--record", type=Path, help="write what was found into this folder, for instance results/verified"
+    )
+    parser.add_argument("--memory", type=float, default=2.0, help="GiB that the check, or the agent, may use (2)")
+    parser.add_argument("--seconds", type=int, default=1800, help="processor seconds of the same (1800)")
+    parser.add_argument("--code", type=Path, action="append", default=[], help="level 3: folder with the agent's code")
+    parser.add_argument("--episodes", type=int, help="level 3: private episodes of each task and stratum (the suite's)")
+    parser.add_argument(
+        "--allow-exposed", action="store_true", help="level 3: run it even where the system can not cut off its network"
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object for each submission, and nothing else")
 
@@ -40,11 +49,19 @@ def run(options: argparse.Namespace) -> int:
 def _verified(folder: Path, options: argparse.Namespace, console: Console) -> Verification:
     from tqdm import tqdm
 
-    from evaluation.verification import verify, write_record
+    from evaluation.confinement import Limits
+    from evaluation.verification import write_record
+    from evaluation.verification_confined import verify_confined
+    from evaluation.verification_rerun import verify_rerun
     from jepabench.suites import find_suite
 
+    again = _rerun_settings(options)  # a secret that is missing is said at once
     with tqdm(desc=f"verify {folder.name}", unit="episode", leave=False, disable=not sys.stderr.isatty()) as bar:
-        verification = verify(folder, find_suite, level=options.level, progress=bar.update)
+        limits = Limits(memory=int(options.memory * 2**30), seconds=options.seconds)
+        level = min(2, options.level)
+        verification = verify_confined(folder, find_suite, level=level, progress=bar.update, limits=limits)
+        if again:
+            verification = verify_rerun(verification, folder, find_suite, again, progress=bar.update)
     if options.json:
         print(json.dumps(asdict(verification)))
     else:
@@ -55,6 +72,21 @@ def _verified(folder: Path, options: argparse.Namespace, console: Console) -> Ve
         )
         console.print(f"Record: {path}", soft_wrap=True)
     return verification
+
+
+def _rerun_settings(options: argparse.Namespace) -> Rerun | None:
+    if options.level < 3:
+        return None
+    from evaluation.confinement import Limits
+    from evaluation.verification_rerun import Rerun, private_salt
+
+    if options.episodes is not None and options.episodes < 2:
+        raise ValueError(f"--episodes is 2 or more, got {options.episodes}.")
+    limits = Limits(memory=int(options.memory * 2**30), seconds=options.seconds, file_bytes=16 << 20)
+    return Rerun(
+        salt=private_salt(), limits=limits, python_path=tuple(path.resolve() for path in options.code),
+        num_episodes=options.episodes, allow_exposed=options.allow_exposed,
+    )  # fmt: skip
 
 
 def _show(verification: Verification, console: Console) -> None:

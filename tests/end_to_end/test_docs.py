@@ -13,9 +13,13 @@ PAGES = [HOME / "README.md", *sorted((HOME / "docs").rglob("*.md"))]
 
 
 def commands(page: Path) -> list[list[str]]:
-    """What a page tells its reader to run, from top to bottom."""
+    """What a page tells its reader to run, from top to bottom; a code block with a name is a file to save."""
     found = []
-    for language, code in re.findall(r"```(bash|python)\n(.*?)```", page.read_text(), re.DOTALL):
+    for language, name, code in re.findall(r"```(bash|python)(?: (\S+))?\n(.*?)```", page.read_text(), re.DOTALL):
+        if name:
+            save = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
+            found.append([sys.executable, "-c", save, name, code])
+            continue
         if language == "python":
             found.append([sys.executable, "-c", code])
             continue
