@@ -1,0 +1,69 @@
+"""How fast a submission is replayed on this machine: ``python benchmarks/verification.py [task ...] [--episodes 100]``.
+
+One core, in processor time, so that other work beside it does not count. Traces are uniform actions held for a block, of every stratum.
+The last line is the replay of a submission of 100 episodes a stratum and 3 training seeds on all of these tasks.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+
+import envs
+from envs.core import GoalEnv, reset_to
+from envs.splits import EpisodeSpec, episode_specs
+from evaluation.rollout import replay
+from evaluation.verification import quick_outcome
+
+CORE = ("TwoRoom", "PointMaze-UMaze", "PointMaze-Medium", "PointMaze-Large", "PushT", "Reach", "Push", "PickPlace")
+_EPISODES, _SEEDS = 100, 3
+
+
+def traces(env: GoalEnv, num_episodes: int) -> list[tuple[EpisodeSpec, np.ndarray]]:
+    """Returns specs of all strata with actions of the right lengths."""
+    rng, found = np.random.default_rng(0), []
+    for spec in episode_specs(env.task.id, "test", -(-num_episodes // len(env.task.strata))):
+        reset_to(env, spec)
+        blocks = -(-env.budget // env.task.action_block)
+        actions = rng.uniform(env.action_space.low, env.action_space.high, (blocks, *env.action_space.shape))
+        found.append((spec, actions.repeat(env.task.action_block, axis=0)[: env.budget].astype(np.float32)))
+    return found
+
+
+def measure(task_id: str, num_episodes: int) -> tuple[float, float, float]:
+    """Returns control steps an episode, and episodes a second of processor time: as verified, and step by step."""
+    env = envs.make(task_id)
+    episodes = traces(env, num_episodes)
+    began = time.process_time()
+    quick = [quick_outcome(env, spec, actions) for spec, actions in episodes]
+    seconds = time.process_time() - began
+    few = episodes[:: max(1, len(episodes) // 12)]
+    began = time.process_time()
+    slow = [replay(spec, actions, env=env) for spec, actions in few]
+    slow_seconds = time.process_time() - began
+    for one, other in zip(quick[:: max(1, len(episodes) // 12)], slow, strict=True):
+        assert (one.success_held, one.steps, one.violations) == (other.success_held, other.steps, other.violations)
+    steps = sum(len(actions) for _, actions in episodes) / len(episodes)
+    return steps, len(episodes) / seconds, len(few) / slow_seconds
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tasks", nargs="*", default=[f"jepabench/{name}-v1" for name in CORE], help="task ids")
+    parser.add_argument("--episodes", type=int, default=100, help="of each task")
+    arguments = parser.parse_args()
+    print(f"{'':<32}{'steps/episode':>14}{'episodes/s':>12}{'step by step':>14}{'100 x 3 [s]':>13}")
+    total = 0.0
+    for task_id in arguments.tasks:
+        steps, rate, slow = measure(task_id, arguments.episodes)
+        seconds = _EPISODES * _SEEDS * len(envs.make(task_id).task.strata) / rate
+        total += seconds
+        print(f"{task_id:<32}{steps:>14.0f}{rate:>12.0f}{slow:>14.0f}{seconds:>13.1f}")
+    print(f"all of them: {total:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
