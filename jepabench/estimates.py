@@ -7,17 +7,20 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from evaluation.runs import stage_state
+from jepabench.costs import Speeds, stage_seconds
 from jepabench.stages import Stage
 
 
 class StageTimes:
-    """Expects of a stage what its like took.
+    """Expects of a stage what its like took, and before any of them is done what the speeds of the machine say.
 
     Args:
         stages: those that are done teach it from the start.
+        speeds: from ``jepabench doctor``, if they are known.
     """
 
-    def __init__(self, stages: Mapping[str, Stage]) -> None:
+    def __init__(self, stages: Mapping[str, Stage], speeds: Speeds | None = None) -> None:
+        self._stages, self._speeds = stages, speeds
         self._times: dict[str, list[float]] = defaultdict(list)
         for key, stage in stages.items():
             if (stage.directory / "done.json").exists():
@@ -37,7 +40,7 @@ class StageTimes:
         for like in _likes(key):
             if times := self._times.get(like):
                 return sum(times) / len(times)
-        return math.nan
+        return math.nan if self._speeds is None else stage_seconds(self._stages[key], self._speeds)
 
 
 def duration(seconds: float) -> str:

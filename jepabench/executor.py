@@ -17,6 +17,7 @@ from rich.text import Text
 
 from evaluation.runs import is_done, stage_state
 from jepabench import launchers
+from jepabench.costs import Speeds
 from jepabench.estimates import StageTimes, duration
 from jepabench.stages import KINDS, Stage
 from jepabench.workers import Plan, Worker, drop_failed
@@ -36,6 +37,7 @@ def run_stages(
     launcher: launchers.Launcher,
     console: Console,
     only: Sequence[str] | None = None,
+    speeds: Speeds | None = None,
 ) -> None:
     """Does what is missing of a plan.
 
@@ -44,6 +46,7 @@ def run_stages(
         launcher: where workers run, and how many; it is closed in the end.
         console: where the line of each stage goes.
         only: keys of the stages that are wanted, with all they need; all by default.
+        speeds: of this machine, for an estimate before anything is done.
 
     Raises:
         StagesFailedError: names each failed stage and why; rerunning retries them.
@@ -55,7 +58,7 @@ def run_stages(
         missing = {key: stages[key] for key in wanted if not is_done(stages[key].directory, stages[key].config)}
         console.print(f"{len(wanted)} stages, {len(wanted) - len(missing)} done already.")
         if missing:
-            _Run(make_plan, stages, by_urgency(missing), launcher, console).to_the_end()
+            _Run(make_plan, stages, by_urgency(missing), launcher, console, speeds).to_the_end()
     finally:
         launcher.close()
 
@@ -89,13 +92,14 @@ class _Run:
     waiting: dict[str, Stage]
     launcher: launchers.Launcher
     console: Console
+    speeds: Speeds | None
     failures: dict[str, str] = field(default_factory=dict)
     deaths: int = 0
 
     def to_the_end(self) -> None:
         past = {key: stage_state(stage.directory, stage.config).stamp for key, stage in self.waiting.items()}
         past = {key: stamp for key, stamp in past.items() if stamp}
-        self.past, self.total, self.times = past, len(self.waiting), StageTimes(self.stages)
+        self.past, self.total, self.times = past, len(self.waiting), StageTimes(self.stages, self.speeds)
         worker = Worker(self.make_plan, tuple(self.waiting), past)
         count = min(self.launcher.num_workers, len(self.waiting))
         active = [self.launcher.start(worker) for _ in range(count)]

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from envs.registry import list_tasks, make
 from envs.variations import range_text
-from jepabench.config import load_preset, options
+from jepabench.config import compose_root, load_preset, options
 
-KINDS = ("tasks", "suites", "agents", "world-models")
+CHOICES = ("tasks", "suites", "agents", "world-models")
 KINDS_OF_A_TASK = ("variations", "events")
+_ABOUT_COSTS = (
+    "CPU time: all stages on one thread, by the speeds that `jepabench doctor` measured here, or by what stages like it took; "
+    "good to a factor of two. Stages run side by side: divide by the cores."
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
-    parser.add_argument("kind", nargs="?", default="tasks", choices=KINDS + KINDS_OF_A_TASK)
-    parser.add_argument("task", nargs="?", help="whose variations or events")
+    parser.add_argument("kind", nargs="?", default="tasks", choices=CHOICES + KINDS_OF_A_TASK)
+    parser.add_argument("task", nargs="?", help="whose variations or events; or the suite of which to say more")
+    parser.add_argument(
+        "--output", type=Path, default=Path("outputs"), help="folder in which `jepabench doctor` keeps speeds"
+    )
 
 
 def run(options_: argparse.Namespace) -> int:
     """Runs the verb."""
     kind, task = options_.kind, options_.task
+    if kind == "suites":
+        import envs  # noqa: F401  (registers the tasks)
+
+        Console().print(_suites(options_.output) if task is None else _suite(task, options_.output))
+        return 0
     if (kind in KINDS_OF_A_TASK) != (task is not None):
         raise ValueError(
             f"`jepabench list {kind}` takes the id of a task, as in `jepabench list {kind} jepabench/TwoRoom-v1`."
@@ -32,7 +46,7 @@ def run(options_: argparse.Namespace) -> int:
             else f"`jepabench list {kind}` takes nothing more, got {task!r}."
         )
     if task is None:
-        table = {"tasks": _tasks, "suites": _suites, "agents": _agents, "world-models": _world_models}[kind]()
+        table = {"tasks": _tasks, "agents": _agents, "world-models": _world_models}[kind]()
     else:
         table = {"variations": _variations, "events": _events}[kind](task)
     Console().print(table)
@@ -71,15 +85,46 @@ def _events(task_id: str) -> Table:
     return table
 
 
-def _suites() -> Table:
-    table = Table("suite", "tasks", "agents", "episodes", "seeds", "description", box=None)
+def _suites(output: Path) -> Group:
+    """The suites, with what each will cost by the speeds that ``jepabench doctor`` measured here."""
+    from jepabench.doctor import speeds_of
+    from jepabench.estimates import StageTimes, duration
+    from jepabench.stages import SuitePlan
+
+    speeds = speeds_of(output)
+    lines = [Text(_ABOUT_COSTS, style="dim")]
     for name in options("suite"):
-        suite = load_preset("suite", name)
-        table.add_row(
-            name, str(len(suite["tasks"])), str(len(suite["agents"])),
-            str(sum(task["num_episodes"] * len(task["strata"]) for task in suite["tasks"])),
-            str(len(suite["training_seeds"])), suite["description"],
-        )  # fmt: skip
+        plan = SuitePlan(compose_root([f"suite={name}", f"output={output}"]))
+        suite = plan.suite
+        episodes = sum(task["num_episodes"] * len(task["strata"]) for task in suite["tasks"])
+        cost = StageTimes(plan.stages, speeds).remaining(list(plan.stages))
+        sizes = ((suite["tasks"], "task"), (suite["agents"], "agent"), (suite["training_seeds"], "seed"))
+        counts = ", ".join(f"{len(items)} {noun}{'s' * (len(items) > 1)}" for items, noun in sizes)
+        size = f"{duration(cost).rjust(9)}   {counts}, {episodes:,} episodes"
+        lines.append(Text.assemble((f"{name} v{suite['version']}".ljust(20), "bold"), size))
+        lines.append(Text(f"  {suite['description']}", style="dim"))
+    return Group(*lines)
+
+
+def _suite(name: str, output: Path) -> Table:
+    from jepabench.doctor import speeds_of
+    from jepabench.estimates import StageTimes, duration
+    from jepabench.stages import KINDS, SuitePlan, short_name
+
+    plan = SuitePlan(compose_root([f"suite={name}", f"output={output}"]))
+    times = StageTimes(plan.stages, speeds_of(output))
+    suite = plan.suite
+    kinds = [kind for kind in KINDS if any(key.startswith(f"{kind}/") for key in plan.stages)]
+    table = Table("task", "strata", "episodes", *kinds, "CPU time", box=None)
+    for task in suite["tasks"]:
+        own = [key for key in plan.stages if key.split("/")[1] == short_name(task["task_id"])]
+        counts = [str(sum(key.startswith(f"{kind}/") for key in own) or "-") for kind in kinds]
+        cost = duration(times.remaining(own))
+        table.add_row(short_name(task["task_id"]), " ".join(task["strata"]), str(task["num_episodes"]), *counts, cost)
+    seeds = ", ".join(map(str, suite["training_seeds"]))
+    table.title, table.title_justify = f"{name} v{suite['version']}: {suite['description']}", "left"
+    table.caption = f"agents {', '.join(suite['agents'])}; training seeds {seeds}. {_ABOUT_COSTS}"
+    table.caption_justify = "left"
     return table
 
 

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from evaluation.metrics import score_table
 from evaluation.records import read_records
-from jepabench.stages import SuitePlan
+from jepabench.stages import SuitePlan, short_name
 from results.report import write_report
 from results.tables import terminal_table, write_table
 
@@ -35,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
 
 def build_report(plan: SuitePlan, console: Console) -> Path:
     """Writes ``table.csv`` and the page of a plan's finished evaluations, prints the table, and returns the page."""
+    if plan.measure != "success":
+        return _beyond(plan, console)
     table = score_suite(plan)
     write_table(plan.suite_directory / "table.csv", table)
     console.print(terminal_table(table))
@@ -68,6 +70,38 @@ def score_suite(plan: SuitePlan) -> pd.DataFrame:
     for column in ("transitions", "train_seconds", "parameters"):
         table[column] = [costs[key][column] for key in zip(table["task"], table["agent"], strict=True)]
     return table
+
+
+def _beyond(plan: SuitePlan, console: Console) -> Path:
+    """Prints and writes the table of a suite that measures something else than success."""
+    from jepabench.checkpoints import rich_table
+    from results import beyond
+    from results.files import write_whole
+
+    done = [stage for stage in plan.stages.values() if (stage.directory / "done.json").exists()]
+    if plan.measure == "surprise":
+        tables = {
+            (short_name(stage.config["task_id"]), stage.config["agent"]["name"], stage.config["seed"]): pd.read_csv(
+                stage.directory / "surprise.csv"
+            )
+            for stage in done
+            if stage.key.startswith("surprise/")
+        }
+        table = beyond.surprises_table(tables) if tables else None
+    else:
+        records = [
+            read_records(stage.directory / "episodes.parquet").assign(**stage.config["change"])
+            for stage in done
+            if stage.key.startswith("change/")
+        ]
+        table = beyond.changes_table(pd.concat(records, ignore_index=True)) if records else None
+    if table is None:
+        raise ValueError(
+            f"Nothing is measured yet in {plan.suite_directory}. Run `jepabench run suite={plan.suite['name']}`."
+        )
+    console.print(rich_table(table, f"{plan.suite['name']}: {plan.suite['description']}"))
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return write_whole(plan.suite_directory / f"{plan.measure}.csv", text.encode())
 
 
 def _track(track: dict[str, str]) -> str:

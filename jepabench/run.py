@@ -12,6 +12,8 @@ from hydra.utils import instantiate
 from rich.console import Console
 
 from jepabench.config import ConfigError, compose_root, load_preset
+from jepabench.costs import load_speeds
+from jepabench.doctor import SPEEDS
 from jepabench.executor import run_stages
 from jepabench.report import build_report
 from jepabench.stages import SuitePlan
@@ -47,7 +49,8 @@ def do_stages(root: dict, console: Console, *, kind: type[SuitePlan] = SuitePlan
     """Does what is missing of a suite (or of another ``kind`` of plan), on the launcher of the root configuration."""
     # Workers may be started in another folder.
     elsewhere = {**root, "output": str(Path(root["output"]).resolve())}
-    run_stages(partial(kind, elsewhere), launcher=instantiate(elsewhere["launcher"]), console=console)
+    speeds = load_speeds(Path(root["output"]) / SPEEDS)
+    run_stages(partial(kind, elsewhere), launcher=instantiate(elsewhere["launcher"]), console=console, speeds=speeds)
 
 
 def suite_root(overrides: list[str]) -> dict:

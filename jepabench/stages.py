@@ -10,16 +10,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
 
-from envs.registry import get_task
+from envs.registry import get_task, unknown_name
 from evaluation.protocol import Suite
 from evaluation.runs import stage_id
 from jepabench.config import ConfigError, load_preset
 
-KINDS = ("data", "model", "policy", "evaluation")  # first word of a stage's key
+if TYPE_CHECKING:
+    from evaluation.generalization import Change
+
+KINDS = ("data", "model", "policy", "evaluation", "change", "surprise")  # first word of a stage's key
+MEASURES = ("success", "generalization", "surprise")  # what a suite asks of its agents
+_UNTRAINED = 3  # networks that learned nothing, which surprise is compared with
+_OF_THE_PLAN = ("data", "overrides", "measure")  # keys of a suite that say how, not what
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,15 @@ class Stage:
     work: Callable[[Path], None]
 
 
+def merged(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns two nested mappings as one; what ``first`` says about the same key counts."""
+    both = {**then, **first}
+    for key in first.keys() & then.keys():
+        if isinstance(first[key], Mapping) and isinstance(then[key], Mapping):
+            both[key] = merged(first[key], then[key])
+    return both
+
+
 def short_name(task_id: str) -> str:
     """Returns the task's name without its namespace, as used in folder names."""
     return task_id.split("/")[-1]
@@ -54,7 +69,10 @@ class SuitePlan:
     def __init__(self, root: Mapping[str, Any]) -> None:
         self.root = root
         self.suite = root["suite"]
-        Suite.from_config({key: value for key, value in self.suite.items() if key not in ("data", "overrides")})
+        Suite.from_config({key: value for key, value in self.suite.items() if key not in _OF_THE_PLAN})
+        self.measure = self.suite.get("measure", "success")
+        if self.measure not in MEASURES:
+            raise unknown_name(f"measure of suite {self.suite['name']}", self.measure, MEASURES)
         # A task of someone's own package is imported by now; from here on it has its plain id, as in the records.
         specs = [get_task(task["task_id"]) for task in self.suite["tasks"]]
         named = [
@@ -68,7 +86,7 @@ class SuitePlan:
         for task in self.suite["tasks"]:
             for name in self.suite["agents"]:
                 for seed in self.suite["training_seeds"] if self.agents[name].get("learns", True) else [0]:
-                    self._add_evaluation(task, name, seed)
+                    self._add_measured(task, name, seed)
 
     @property
     def suite_directory(self) -> Path:
@@ -80,16 +98,18 @@ class SuitePlan:
         """The stages that make rows of the table."""
         return [stage for key, stage in self.stages.items() if key.startswith("evaluation/")]
 
-    def _agent(self, name: str) -> dict[str, Any]:
-        agent = load_preset("agent", name, self._overrides("agent", name))
+    def _agent(self, name: str, task: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        agent = load_preset("agent", name, self._overrides("agent", name, task))
         unknown = set(agent) - {"name", "track", "learns", "world_model", "inputs", "train", "agent"}
         if unknown:
             raise ConfigError(f"Agent preset {name!r} has unknown keys {sorted(unknown)}.")
         return agent
 
-    def _overrides(self, group: str, name: str) -> dict[str, Any]:
-        """What the suite changes in a preset (or, for ``data``, for a task)."""
-        return self.suite.get("overrides", {}).get(group, {}).get(name, {})
+    def _overrides(self, group: str, name: str, task: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """What the suite changes in a preset (or, for ``data``, for a task), everywhere and on one task."""
+        overrides = self.suite.get("overrides", {})
+        here = overrides.get("task", {}).get(short_name(task["task_id"]), {}) if task else {}
+        return merged(here.get(group, {}).get(name, {}), overrides.get(group, {}).get(name, {}))
 
     # -- stages ------------------------------------------------------------------------------------------------
 
@@ -110,7 +130,9 @@ class SuitePlan:
         )
 
     def _add_world_model(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
-        preset = load_preset("world_model", name, self._overrides("world_model", name))
+        overrides = self.suite.get("overrides", {})
+        name = overrides.get("instead", {}).get(short_name(task["task_id"]), {}).get(name, name)
+        preset = load_preset("world_model", name, self._overrides("world_model", name, task))
         data, held_out = self._add_dataset(task, "train"), self._add_dataset(task, "validation")
         config = {**preset, "seed": seed, "data": data.config, "validation": held_out.config}
         task_name = short_name(task["task_id"])
@@ -124,7 +146,7 @@ class SuitePlan:
         )
 
     def _add_policy(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
-        agent = self.agents[name]
+        agent = self._agent(name, task)
         task_name = short_name(task["task_id"])
         needs: dict[str, Stage] = {}
         for key, split in (("dataset", "train"), ("validation", "validation")):
@@ -146,8 +168,20 @@ class SuitePlan:
             partial(_train_policy, agent["train"], {"task_id": task["task_id"], "seed": seed, **paths}),
         )
 
-    def _add_evaluation(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
-        agent = self.agents[name]
+    def _add_measured(self, task: Mapping[str, Any], name: str, seed: int) -> None:
+        """Adds what the suite asks of an agent on a task."""
+        if self.measure == "success":
+            self._add_evaluation(task, name, seed)
+        elif self.measure == "surprise":
+            self._add_surprise(task, name, seed)
+        else:
+            from evaluation.generalization import list_changes
+
+            for change in list_changes(task["task_id"]):
+                self._add_evaluation(task, name, seed, change)
+
+    def _add_evaluation(self, task: Mapping[str, Any], name: str, seed: int, change: Change | None = None) -> Stage:
+        agent = self._agent(name, task)
         needs: dict[str, Stage] = {}
         if agent.get("world_model"):
             needs["world_model"] = self._add_world_model(task, agent["world_model"], seed)
@@ -161,14 +195,38 @@ class SuitePlan:
         paths = {key: stage.directory for key, stage in needs.items()}
         if "policy" in needs:
             paths["policy"] = self._policy_directory(needs["policy"])
-        task_name = short_name(task["task_id"])
-        return self._add(
-            f"evaluation/{task_name}/{agent['name']}/{seed}",
-            f"evaluate {agent['name']} on {task_name} (seed {seed})",
-            self.suite_directory / "evaluations" / task_name / agent["name"] / f"seed{seed}",
+        place = f"{short_name(task['task_id'])}/{agent['name']}/"
+        title = f"evaluate {agent['name']} on {short_name(task['task_id'])} (seed {seed})"
+        if change is None:
+            key, directory = f"evaluation/{place}{seed}", self.suite_directory / "evaluations" / place / f"seed{seed}"
+        else:
+            config["change"] = {"factor": change.factor, "level": change.level}
+            key, title = (
+                f"change/{place}{change.factor}-{change.level}/{seed}",
+                f"{title} with {change.factor} {change.level}",
+            )
+            directory = self.suite_directory / "changes" / place / f"{change.factor}-{change.level}" / f"seed{seed}"
+        needed = tuple(stage.key for stage in needs.values())
+        return self._add(key, title, directory, config, needed, partial(_evaluate, config, paths))
+
+    def _add_surprise(self, task: Mapping[str, Any], name: str, seed: int) -> None:
+        """Asks the world model of an agent; agents without one have nothing to be surprised with."""
+        agent = self._agent(name, task)
+        if not agent.get("world_model"):
+            raise ConfigError(f"Suite {self.suite['name']} measures surprise; agent {name!r} has no world model.")
+        model = self._add_world_model(task, agent["world_model"], seed)
+        config = {
+            "task_id": task["task_id"], "num_episodes": task["num_episodes"], "split": self.suite["split"],
+            "pixels": self.root["pixels"], "seed": seed, "world_model": model.config, "agent": {"name": agent["name"]},
+        }  # fmt: skip
+        place = f"{short_name(task['task_id'])}/{agent['name']}"
+        self._add(
+            f"surprise/{place}/{seed}",
+            f"surprise of {agent['name']} on {short_name(task['task_id'])} (seed {seed})",
+            self.suite_directory / "surprise" / place / f"seed{seed}",
             config,
-            tuple(stage.key for stage in needs.values()),
-            partial(_evaluate, config, paths),
+            (model.key,),
+            partial(_surprise, config, model.directory),
         )
 
     def _policy_directory(self, policy: Stage) -> Path:
@@ -207,18 +265,37 @@ def _evaluate(config: Mapping[str, Any], paths: Mapping[str, Path], directory: P
     from tqdm import tqdm
 
     from envs.splits import episode_specs
+    from evaluation.generalization import Change
     from evaluation.rollout import evaluate_episodes
     from evaluation.traces import save_evaluation
 
     agent = instantiate(config["agent"]["agent"], task_id=config["task_id"], **paths, _convert_="all")
     specs = episode_specs(config["task_id"], config["split"], config["num_episodes"], strata=tuple(config["strata"]))
     name = config["agent"]["name"]
+    change = Change(**config["change"]) if "change" in config else None
     with tqdm(total=len(specs), desc=f"evaluate {name}", unit="episode", leave=False) as bar:
         evaluation = evaluate_episodes(
-            agent, specs, agent_name=name, training_seed=config["seed"], pixels=config["pixels"], progress=bar.update
-        )
+            agent, specs, agent_name=name, training_seed=config["seed"], pixels=config["pixels"], progress=bar.update,
+            variation=change.variation if change else None,
+        )  # fmt: skip
     save_evaluation(directory, evaluation)
     (directory / "cost.json").write_text(json.dumps(_training_cost(paths), indent=2))
+
+
+def _surprise(config: Mapping[str, Any], model: Path, directory: Path) -> None:
+    import numpy as np
+
+    from evaluation.surprise import record_clips, surprise_table
+    from world_models.checkpoint import load_world_model, untrained_world_model
+
+    loaded = load_world_model(model)
+    clips = record_clips(
+        config["task_id"], observation_key=loaded.model.observation_key, known=loaded.model.history,
+        num_episodes=config["num_episodes"], split=config["split"], pixels=config["pixels"],
+    )  # fmt: skip
+    untrained = [untrained_world_model(model, seed=seed) for seed in range(_UNTRAINED)]
+    table = surprise_table(loaded, clips, untrained=untrained, rng=np.random.default_rng(0))
+    table.to_csv(directory / "surprise.csv", index=False, float_format="%.6g")
 
 
 def _training_cost(paths: Mapping[str, Path]) -> dict[str, float]:

@@ -1,0 +1,141 @@
+import pytest
+
+import envs
+from jepabench.config import compose_root, load_preset, options
+from jepabench.costs import Speeds, load_speeds, stage_seconds
+from jepabench.estimates import StageTimes
+from jepabench.main import main
+from jepabench.stages import MEASURES, SuitePlan
+
+SPEEDS = Speeds(step=2e-5, frame=1e-4, model_step=3e-6, training_step=0.2)
+SUITES = options("suite")
+
+
+@pytest.fixture(scope="module")
+def plans(tmp_path_factory):
+    made = {}
+
+    def plan(name):
+        if name not in made:
+            made[name] = SuitePlan(compose_root([f"suite={name}", f"output={tmp_path_factory.getbasetemp()}"]))
+        return made[name]
+
+    return plan
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_a_suite_plans_its_stages_and_knows_what_they_cost(name, plans):
+    plan = plans(name)
+    seen: set[str] = set()
+    for key, stage in plan.stages.items():
+        assert set(stage.needs) <= seen
+        seen.add(key)
+        assert 0 < stage_seconds(stage, SPEEDS) < 1e6, key
+    assert len({stage.directory for stage in plan.stages.values()}) == len(plan.stages)
+    asked = {"success": "evaluation", "generalization": "change", "surprise": "surprise"}[plan.measure]
+    for task in plan.suite["tasks"]:
+        for agent in plan.agents.values():
+            assert any(
+                key.startswith(f"{asked}/{task['task_id'].split('/')[1]}/{agent['name']}/") for key in plan.stages
+            )
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_a_suite_says_its_version_and_what_it_is_for(name):
+    suite = load_preset("suite", name)
+    assert suite["name"] == name and suite["version"] >= 1 and len(suite["description"]) > 20
+    assert suite.get("measure", "success") in MEASURES
+
+
+def test_the_suites_that_count_keep_the_protocol():
+    for name, seeds in (("core", 3), ("full", 5), ("long-horizon", 3), ("guardrails", 3)):
+        suite = load_preset("suite", name)
+        assert len(suite["training_seeds"]) >= seeds
+        assert all(task["num_episodes"] >= 100 for task in suite["tasks"])
+        assert {"random", "hold-still", "expert"} <= set(suite["agents"])
+    assert {spec.id for spec in envs.list_tasks()} >= {
+        task["task_id"] for task in load_preset("suite", "full")["tasks"]
+    }
+
+
+def test_the_full_suite_has_every_world_of_the_project():
+    ours = {spec.id for spec in envs.list_tasks() if spec.id.startswith("jepabench/")}
+    assert {task["task_id"] for task in load_preset("suite", "full")["tasks"]} == ours
+
+
+def test_the_literature_suite_is_the_published_protocol(plans):
+    plan = plans("literature")
+    world = envs.make("jepabench/PushT-v1")
+    for index in range(3):
+        (spec,) = envs.episode_specs("jepabench/PushT-v1", "test", 3, strata=("steps25",))[index : index + 1]
+        world.reset(seed=spec.seed, options=spec.options)
+        assert world.budget == 50
+    config = plan.stages["evaluation/PushT-v1/jepa-cem/0"].config
+    planner, agent = config["agent"]["agent"]["planner"], config["agent"]["agent"]
+    assert (planner["num_samples"], planner["num_elites"], planner["num_iterations"], planner["horizon"]) == (
+        300,
+        30,
+        30,
+        5,
+    )
+    assert agent["execute_steps"] == 5 and agent["energy"]["terms"][0]["when"] == "terminal"
+    assert (config["num_episodes"], config["strata"]) == (50, ["steps25"])
+
+
+def test_what_is_said_of_one_task_changes_that_task_only(plans):
+    plan = plans("core")
+    assert plan.stages["model/PushT-v1/jepa-precise/0"].config["model"]["latent_dim"] == 48
+    assert plan.stages["model/TwoRoom-v1/jepa/0"].config["model"]["latent_dim"] == 32
+    dims = {
+        task: plan.stages[f"evaluation/{task}-v1/state-cem/0"]
+        .config["agent"]["agent"]["energy"]["terms"][0]
+        .get("dims")
+        for task in ("TwoRoom", "Reach", "PushT")
+    }
+    assert dims == {"TwoRoom": [0, 2], "Reach": [0, 3], "PushT": [0, 6]}
+
+
+def test_a_state_twin_compares_all_of_the_goal_and_nothing_else(plans):
+    plan = plans("full")
+    for task in plan.suite["tasks"]:
+        name = task["task_id"].split("/")[1]
+        terms = plan.stages[f"evaluation/{name}/state-cem/0"].config["agent"]["agent"]["energy"]["terms"]
+        space = envs.make(task["task_id"]).observation_space
+        first, last = terms[0].get("dims") or (0, space["observation"].shape[0])
+        assert (first, last) == (0, space["desired_goal"].shape[0]), name
+
+
+def test_estimates_come_from_what_was_done_and_before_that_from_the_machine(plans):
+    plan = plans("quick")
+    times = StageTimes(plan.stages, SPEEDS)
+    key = "evaluation/TwoRoom-v1/jepa-cem/0"
+    assert times.remaining([key]) == pytest.approx(stage_seconds(plan.stages[key], SPEEDS))
+    times.add(key, 7.0)
+    assert times.remaining([key]) == 7.0
+
+
+def test_speeds_are_kept_and_damaged_ones_are_measured_again(tmp_path):
+    SPEEDS.save(tmp_path / "doctor.json")
+    assert load_speeds(tmp_path / "doctor.json") == SPEEDS
+    (tmp_path / "doctor.json").write_text('{"step": 1}')
+    assert load_speeds(tmp_path / "doctor.json") is None
+    assert load_speeds(tmp_path / "none.json") is None
+
+
+def test_suites_are_listed_with_their_cost(tmp_path, capsys):
+    SPEEDS.save(tmp_path / "doctor.json")
+    assert main(["list", "suites", "quick", "--output", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "quick v1" in text and "TwoRoom-v1" in text and "near medium" in text and "min" in text
+    assert main(["list", "suites", "quickk", "--output", str(tmp_path)]) == 2
+    assert "Did you mean 'quick'" in capsys.readouterr().err
+
+
+def test_an_unknown_measure_is_refused(tmp_path):
+    with pytest.raises(KeyError, match="Did you mean 'surprise'"):
+        SuitePlan(compose_root(["suite=surprise", "suite.measure=surprises", f"output={tmp_path}"]))
+
+
+def test_a_surprise_suite_refuses_agents_without_a_world_model(tmp_path):
+    with pytest.raises(ValueError, match="'random' has no world model"):
+        SuitePlan(compose_root(["suite=surprise", "suite.agents=[random]", f"output={tmp_path}"]))
