@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -124,6 +125,10 @@ def _flush() -> None:
 
 
 def _prepare_process() -> None:
+    from tqdm import tqdm
+
+    # By default progress bars share a lock of processes, a semaphore that a worker leaves behind when it is killed.
+    tqdm.set_lock(threading.RLock())
     os.environ.setdefault("TQDM_MININTERVAL", "1")
     os.environ["OMP_NUM_THREADS"] = "1"
     if "torch" in sys.modules:

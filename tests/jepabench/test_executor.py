@@ -84,6 +84,36 @@ def test_a_worker_that_dies_is_replaced_and_its_stage_done_again(tmp_path):
     assert set(begun.values()) == {1}
 
 
+KILL = """
+import sys, time
+from functools import partial
+from pathlib import Path
+from jepabench.launchers import JoblibLauncher
+from jepabench.workers import Worker
+from toy_stages import ToyPlan
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    launcher = JoblibLauncher(1)
+    launcher.start(Worker(partial(ToyPlan, folder, seconds=60), ("data/toy/train",)))
+    while not list(folder.rglob("stage.log")) or "it" not in list(folder.rglob("stage.log"))[0].read_text():
+        time.sleep(0.05)
+    launcher.close()
+"""
+
+
+def test_a_worker_that_is_killed_at_a_progress_bar_leaves_no_semaphore_behind(tmp_path):
+    script = tmp_path / "kill.py"
+    script.write_text(KILL)
+    paths = {"PYTHONPATH": os.pathsep.join(map(str, (HERE, ROOT)))}
+    done = subprocess.run(
+        [sys.executable, script, tmp_path], env={**os.environ, **paths}, capture_output=True, text=True, timeout=120
+    )
+    logs = [path.read_text() for path in tmp_path.rglob("stage.log")]
+    assert done.returncode == 0 and len(logs) == 1, done.stderr
+    assert not [text for text in (done.stderr, *logs) if "leaked" in text or "resource_tracker" in text]
+
+
 @pytest.mark.parametrize("damage", [b"", b"x" * 64])
 def test_a_corrupt_result_is_made_again_and_what_was_made_of_it_stays(tmp_path, damage):
     make = partial(ToyPlan, tmp_path)

@@ -7,6 +7,8 @@ import time
 from functools import partial
 from pathlib import Path
 
+from tqdm import tqdm
+
 from jepabench.stages import Stage
 
 
@@ -42,8 +44,10 @@ class ToyPlan:
         self._journal(f"begin {key}")
         sys.stderr.write(f"working on {key}\n")
         end = time.monotonic() + self.seconds
-        while time.monotonic() < end:
-            time.sleep(0.01)
+        with tqdm(desc=key) as bar:
+            while time.monotonic() < end:
+                bar.update()
+                time.sleep(0.01)
         if key in self.failing and (self.folder / "broken").exists():
             raise ValueError(f"{key} is broken")
         if key in self.lethal and not (self.folder / f"died-{key.replace('/', '-')}").exists():
