@@ -75,8 +75,8 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
     ) -> None:
         if reward not in REWARDS:
             raise unknown_name("reward", reward, REWARDS)
-        if pixels is not None and not 16 <= pixels <= 1024:
-            raise ValueError(f"pixels is the side of a frame, 16 to 1024 or None, got {pixels}.")
+        if pixels is not None and not (isinstance(pixels, (int, np.integer)) and 16 <= pixels <= 1024):
+            raise ValueError(f"pixels is the side of a frame, a whole number from 16 to 1024, or None; got {pixels!r}.")
         if render_mode not in (None, "rgb_array"):
             raise unknown_name("render_mode", str(render_mode), ("rgb_array",))
         self.task, self.pixels, self.reward = task, pixels, reward
@@ -294,6 +294,8 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
         space = self.action_space
         if actions.shape[1:] != space.shape:
             raise InvalidActionError(f"{self.task.id}: an action has shape {space.shape}, got {actions.shape[1:]}.")
+        if actions.dtype.kind not in "fiub":
+            raise InvalidActionError(f"{self.task.id}: an action has real numbers, got {actions.dtype}.")
         values = actions.astype(np.float64)
         clipped = np.minimum(np.maximum(values, space.low), space.high)
         # Float32 policies overshoot a bound by rounding; anything beyond that, or NaN, is a mistake worth hearing about.

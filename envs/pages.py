@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from envs.core import GoalEnv
@@ -14,12 +14,20 @@ from envs.variations import range_text
 _LAST_SECTION = "## Versions"
 
 
-def page(task_id: str, *, picture: str | None = None) -> str:
+def page(
+    task_id: str,
+    *,
+    picture: str | None = None,
+    rates: Mapping[str, Mapping[str, float]] | None = None,
+    num_episodes: int = 0,
+) -> str:
     """Returns the page as Markdown, in the order of Gymnasium's pages.
 
     Args:
         task_id: registered task, also ``module:Name-v0``.
         picture: address of a picture to show, as seen from the page.
+        rates: success rates, 0 to 1, by policy and stratum, if they were measured.
+        num_episodes: that each rate is of.
     """
     task = get_task(task_id)
     env = make(task_id)
@@ -34,6 +42,7 @@ def page(task_id: str, *, picture: str | None = None) -> str:
         summary.strip(),
         _spec_table(task, env),
         f"## {sections}".strip(),
+        _floors_and_ceiling(task, rates, num_episodes) if rates else "",
         _variations(env),
         _events(task.id),
         rule + last,
@@ -91,6 +100,21 @@ def _spec_table(task: TaskSpec, env: GoalEnv) -> str:
         "physics": task.physics,
     }
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
+def _floors_and_ceiling(task: TaskSpec, rates: Mapping[str, Mapping[str, float]], num_episodes: int) -> str:
+    lines = [
+        "## Floors and ceiling",
+        "",
+        f"Share of {num_episodes} `test` episodes a stratum in which success was held.",
+        "",
+        "| policy | " + " | ".join(task.strata) + " |",
+        "|---|" + "---|" * len(task.strata),
+    ]
+    rows = [
+        " | ".join([policy, *(f"{of[name]:.0%}"[:-1] + " %" for name in task.strata)]) for policy, of in rates.items()
+    ]
+    return "\n".join([*lines, *(f"| {row} |" for row in rows)])
 
 
 def _variations(env: GoalEnv) -> str:

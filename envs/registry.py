@@ -30,12 +30,14 @@ class UnknownNameError(KeyError):
         return str(self.args[0])
 
 
-def unknown_name(kind: str, name: str, allowed: Iterable[str]) -> UnknownNameError:
-    """Returns the error for a name that is not among ``allowed``, with the nearest one as a suggestion."""
+def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> UnknownNameError:
+    """Returns the error for a name (or what was given for one) that is not among ``allowed``; the nearest one is suggested."""
     names = sorted(allowed)
-    short = {candidate.split("/")[-1]: candidate for candidate in names}
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) or [
-        short[match] for match in difflib.get_close_matches(name.split("/")[-1], list(short), n=1, cutoff=0.4)
+    word = str(name).casefold()
+    full = {candidate.casefold(): candidate for candidate in names}
+    short = {folded.split("/")[-1]: candidate for folded, candidate in full.items()}
+    near = [full[match] for match in difflib.get_close_matches(word, list(full), n=1, cutoff=0.5)] or [
+        short[match] for match in difflib.get_close_matches(word.split("/")[-1], list(short), n=1, cutoff=0.4)
     ]
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")
@@ -136,10 +138,21 @@ def get_task(task_id: str) -> TaskSpec:
     """
     module, _, name = task_id.rpartition(":")
     if module:
-        importlib.import_module(module)
+        _import(module)
     if name not in _TASKS:
         raise unknown_name("task", name, _TASKS)
     return _TASKS[name]
+
+
+def _import(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there, something that it needs is not
+        raise UnknownNameError(
+            f"There is no module {module!r} here. Go to the folder that holds it, or name that folder in PYTHONPATH."
+        ) from error
 
 
 def list_tasks(*, family: str | None = None, tag: str | None = None) -> list[TaskSpec]:

@@ -72,6 +72,7 @@ def _particles(name: str) -> Callable[[int], tuple[str, ...]]:
 
 _WORLDS: dict[str, Callable[[int], tuple[str, ...]]] = {
     "TwoRoom": _two_room,
+    "HiddenDoor": lambda size: (*_BALL, "wall x", "doors y"),
     "PointMaze": _point_maze,
     "AntMaze": _ant_maze,
     "PushT": _push_t,

@@ -15,7 +15,13 @@ def run(options: argparse.Namespace) -> int:
     """Runs the verb; exit code 1 if a check failed."""
     import envs  # noqa: F401  (registers the tasks)
     from envs.checker import check_env
+    from envs.playing import rates_text
+    from results.worlds import recorded_rates
 
     card = check_env(options.task, num_episodes=options.episodes)
     print(card.text())
+    rates, num_episodes = recorded_rates(card.task_id)
+    if rates:
+        lines = rates_text(rates, title=f"on record, {num_episodes} test episodes")
+        print("\n".join(["", *(f"  {line}" for line in lines)]))
     return 0 if card.passed else 1

@@ -15,6 +15,8 @@ def recorded_rates(task_id: str, *, tables: Path = TABLES) -> tuple[dict[str, di
     """
     rates: dict[str, dict[str, float]] = {}
     num_episodes = 0
+    if not (tables / "expert.csv").exists():
+        return rates, num_episodes
     with (tables / "expert.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if row["task"] == task_id:

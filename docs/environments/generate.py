@@ -6,6 +6,7 @@ from pathlib import Path
 
 from envs import list_tasks
 from envs.pages import index, page, page_name, picture
+from results.worlds import recorded_rates
 
 FOLDER = Path(__file__).parent
 
@@ -16,7 +17,9 @@ def main(task_ids: Sequence[str]) -> None:
     for task_id in task_ids or known.values():
         name = page_name(task_id)
         picture(task_id, FOLDER / f"{name}.png")
-        (FOLDER / f"{name}.md").write_text(page(task_id, picture=f"{name}.png"), encoding="utf-8")
+        rates, num_episodes = recorded_rates(task_id)
+        text = page(task_id, picture=f"{name}.png", rates=rates, num_episodes=num_episodes)
+        (FOLDER / f"{name}.md").write_text(text, encoding="utf-8")
     listed = [known[path.stem] for path in FOLDER.glob("*.md") if path.stem in known]
     (FOLDER / "README.md").write_text(index(listed), encoding="utf-8")
 

@@ -12,6 +12,7 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from envs.events import MovingObject
 from envs.simulation import Simulation
 
 # A pose of the gripper is [x, y, z, yaw, opening]: of the point between the fingertips [m], about the vertical [rad], and
@@ -27,6 +28,7 @@ _FINGERS = ("left_finger", "right_finger")
 _NUM_JOINTS = len(_JOINTS)
 _HOME = np.array([-0.30, -1.60, 2.11, -2.08, -1.57, -1.87])  # gripper over the middle of the table, pointing down
 _DAMPING = 0.005
+_SAMPLES = 16
 _ITERATIONS = 2  # within a control step; the command moves little from one to the next
 _ITERATIONS_FROM_HOME = 40
 _CONVERGED = 1e-9
@@ -98,6 +100,26 @@ class Arm:
         self._data.userdata[:] = pose
         self._data.act[:_NUM_JOINTS], self._data.act[_NUM_JOINTS:] = angles, pose[4] / 2.0
         return self.simulation.get_state()
+
+    def as_moving_object(self) -> MovingObject:
+        """Returns an arm that has nothing in its hand as events see it: x and y of the gripper, and how the arm moves."""
+        low, high = WORKSPACE_LOW[:2], WORKSPACE_HIGH[:2]
+
+        def get() -> NDArray[np.float64]:
+            return np.concatenate([self.pose[:2], self.simulation.get_state()])
+
+        def put(motion: NDArray[np.float64]) -> None:
+            self.simulation.set_state(motion[2:])
+            if (motion[:2] != self.pose[:2]).any():
+                self.rest_state(np.concatenate([motion[:2], self.pose[2:]]), {})
+
+        return MovingObject(
+            name="fingers",
+            get_motion=get,
+            set_motion=put,
+            sample=lambda rng: rng.uniform(low, high, (_SAMPLES, 2)),
+            extent=float((high - low).max()),
+        )
 
     def _solve(self, pose: NDArray[np.float64], angles: NDArray[np.float64], iterations: int) -> NDArray[np.float64]:
         """Returns joint angles [6] that bring the gripper to ``pose`` [5], searched for from ``angles`` [6]."""

@@ -9,6 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.core import EpisodeDraw, GoalEnv
+from envs.events import MovingObject
 from envs.manipulation.arm import POSE_SIZE, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
 from envs.manipulation.tabletop import Tabletop
 from envs.registry import TaskSpec
@@ -146,6 +147,9 @@ class Reach(GoalEnv):
 
     def _factors(self) -> tuple[Factor, ...]:
         return self.table.factors()
+
+    def _moving_objects(self) -> tuple[MovingObject, ...]:
+        return (self.table.arm.as_moving_object(),)
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
         del split  # the table is the same in all of them

@@ -31,20 +31,24 @@ for _layout, _name, _max_steps in (
         )
     )
 
-for _name, _random_layout in (("TwoRoom", False), ("TwoRoom-Random", True)):
+for _name, _class, _kwargs, _tags in (
+    ("TwoRoom", "two_room:TwoRoom", {"random_layout": False}, {"navigation"}),
+    ("TwoRoom-Random", "two_room:TwoRoom", {"random_layout": True}, {"navigation"}),
+    ("TwoRoom-HiddenDoor", "hidden_door:HiddenDoor", {}, {"navigation", "stochastic"}),
+):
     register(
         TaskSpec(
             id=f"jepabench/{_name}-v1",
             family="maze",
-            entry_point="envs.maze.two_room:TwoRoom",
-            kwargs={"random_layout": _random_layout},
+            entry_point=f"envs.maze.{_class}",
+            kwargs=_kwargs,
             control_dt=0.1,
             action_block=5,
             max_steps=300,
             success="The ball is within 0.1 m of the goal.",
             behaviours={"random": "envs.maze.behaviours:RandomHeading", **_BEHAVIOURS},
             physics=_PHYSICS,
-            tags=frozenset({"navigation"}),
+            tags=frozenset(_tags),
         )
     )
 

@@ -1,5 +1,8 @@
 """TwoRoom: a ball that moves by small displacements through the door between two rooms."""
 
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo is a binary module without type stubs.)
+
 from __future__ import annotations
 
 import functools
@@ -7,6 +10,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import mujoco
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
@@ -106,9 +110,12 @@ class TwoRoom(GoalEnv):
             **kwargs,
         )
         self.random_layout, self.step_length = random_layout, STEP_LENGTH
-        self.arena = Arena(load("two_room.xml"), zones=zones, extent=_VIEW, checker=0.25)
+        self.arena = Arena(self._description(), zones=zones, extent=_VIEW, checker=0.25)
         self.simulation = self.arena.simulation
         self._place_wall(np.array(FIXED_LAYOUT))
+
+    def _description(self) -> mujoco.MjSpec:
+        return load("two_room.xml")
 
     def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
         """Returns the straight distance between ball and goal [m], [..., 2] and [..., 2] to [...]."""

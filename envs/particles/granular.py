@@ -9,6 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from envs.core import EpisodeDraw, GoalEnv
+from envs.events import MovingObject
 from envs.particles.clouds import as_points, chamfer_distance
 from envs.particles.shapes import HELD_OUT_AREAS, SHAPES, TRAINING_AREAS, fill, hexagonal_lattice, placed, turned
 from envs.particles.table import REACH, Particles, Table
@@ -102,6 +103,9 @@ class Granular(GoalEnv):
 
     def _factors(self) -> tuple[Factor, ...]:
         return self.table.factors()
+
+    def _moving_objects(self) -> tuple[MovingObject, ...]:
+        return (self.table.as_moving_object(extent=REACH),)  # the heaps leave no more room than that
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
         shortest, longest = STRATA[stratum]

@@ -12,7 +12,7 @@ from envs.core import EpisodeDraw, GoalEnv
 from envs.events import MovingObject
 from envs.particles.clouds import as_points, chamfer_distance, paired_distance
 from envs.particles.shapes import CURVES, HELD_OUT_CURVES, SHAPES, TRAINING_CURVES, placed, trace, turned
-from envs.particles.table import EDGE, REACH, Particles, Table
+from envs.particles.table import REACH, Particles, Table
 from envs.registry import TaskSpec
 from envs.variations import Factor
 
@@ -26,7 +26,6 @@ BEADS = Particles(
 _LIMIT = REACH - 0.02
 _REFERENCE_STEPS = 7  # the expert's median, in all strata
 _NUM_WAVES = 3
-_SAMPLES = 16
 _LEAST_GAP = 2.5 * BEADS.radius
 
 
@@ -114,7 +113,7 @@ class Rope(GoalEnv):
         return self.table.factors()
 
     def _moving_objects(self) -> tuple[MovingObject, ...]:
-        return (_whole(self.table),)
+        return (self.table.as_moving_object(extent=2.0 * REACH),)
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
         shortest, longest = STRATA[stratum]
@@ -179,21 +178,3 @@ def _least_gap(points: NDArray[np.float64]) -> float:
     first, second = np.triu_indices(len(points), 2)
     offsets = points[first] - points[second]
     return float(np.sqrt((offsets * offsets).sum(axis=-1)).min())
-
-
-def _whole(table: Table) -> MovingObject:
-    """Returns the rope as events see it: its middle, and where its beads are as seen from there."""
-
-    def get() -> NDArray[np.float64]:
-        places = table.places
-        middle = places.mean(axis=0)
-        return np.concatenate([middle, (places - middle).ravel()])
-
-    def put(motion: NDArray[np.float64]) -> None:
-        table.state_at(motion[:2] + as_points(motion[2:]))
-
-    def sample(rng: np.random.Generator) -> NDArray[np.float64]:
-        offsets = as_points(get()[2:])
-        return rng.uniform(-EDGE - offsets.min(axis=0), EDGE - offsets.max(axis=0), (_SAMPLES, 2))
-
-    return MovingObject(name="rope", get_motion=get, set_motion=put, sample=sample, extent=2.0 * REACH)

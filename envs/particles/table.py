@@ -12,11 +12,13 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from envs.events import MovingObject
 from envs.rendering import Camera, RayCamera
 from envs.scenery import Thing, add_distractors, distractors, view
 from envs.simulation import Simulation
 from envs.variations import Factor, Value
 
+_SAMPLES = 16
 REACH = 0.3  # the pusher's middle stays in a square of twice this side [m]
 EDGE = 0.355  # the middles of particles stay in a square of twice this side [m]
 SHORTEST_PUSH = 0.02  # what is shorter is not made [m]
@@ -107,6 +109,23 @@ class Table:
     def frame(self, size: int) -> NDArray[np.uint8]:
         """Returns the present frame, uint8 [size, size, 3]."""
         return self.camera.frame(self.simulation.data, size)
+
+    def as_moving_object(self, *, extent: float) -> MovingObject:
+        """Returns all particles together as events see them: their middle, and where they are as seen from there."""
+
+        def get() -> NDArray[np.float64]:
+            places = self.places
+            middle = places.mean(axis=0)
+            return np.concatenate([middle, (places - middle).ravel()])
+
+        def put(motion: NDArray[np.float64]) -> None:
+            self.state_at(motion[:2] + motion[2:].reshape(-1, 2))
+
+        def sample(rng: np.random.Generator) -> NDArray[np.float64]:
+            offsets = get()[2:].reshape(-1, 2)
+            return rng.uniform(-EDGE - offsets.min(axis=0), EDGE - offsets.max(axis=0), (_SAMPLES, 2))
+
+        return MovingObject(name=self.particles.name, get_motion=get, set_motion=put, sample=sample, extent=extent)
 
     def factors(self) -> tuple[Factor, ...]:
         """Returns the factors of variation."""

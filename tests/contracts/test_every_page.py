@@ -7,6 +7,7 @@ import pytest
 
 import envs
 from envs.pages import index, page, page_name, picture
+from results.worlds import recorded_rates
 
 FOLDER = Path(__file__).parents[2] / "docs" / "environments"
 TASKS = {page_name(task.id): task for task in envs.list_tasks() if task.id.startswith("jepabench/")}
@@ -21,18 +22,34 @@ SECTIONS = [
     "Arguments",
     "Versions",
 ]
+RECORD = "Run `python benchmarks/environments.py expert TASK`."
+TO_RECORD = {"Granular-v1", "Rope-v1"}
 MEND = "Run `python docs/environments/generate.py`."
 
 
-def test_every_maze_has_a_page():
-    assert {name for name, task in TASKS.items() if task.family == "maze"} <= set(PAGES), MEND
+def test_every_world_has_a_page():
+    assert set(TASKS) == set(PAGES), MEND
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_tells_floors_and_ceiling_of_every_stratum(name):
+    task = TASKS[name]
+    rates, num_episodes = recorded_rates(task.id)
+    if name in TO_RECORD:
+        assert not rates
+        return
+    assert num_episodes >= 100 and {"hold-still", "random", "expert"} <= set(rates), RECORD
+    assert all(tuple(of) == task.strata for of in rates.values()), RECORD
+    assert set(rates["hold-still"].values()) == {0.0}
+    assert all(rates["random"][stratum] < rates["expert"][stratum] for stratum in task.strata)
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_is_up_to_date(name):
     assert name in TASKS, f"There is no task {name} any more. Delete its page."
     written = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
-    assert written == page(TASKS[name].id, picture=f"{name}.png"), MEND
+    rates, num_episodes = recorded_rates(TASKS[name].id)
+    assert written == page(TASKS[name].id, picture=f"{name}.png", rates=rates, num_episodes=num_episodes), MEND
     assert cv2.imread(str(FOLDER / f"{name}.png")).shape[0] == 160
 
 

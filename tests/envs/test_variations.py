@@ -1,7 +1,6 @@
 import mujoco
 import numpy as np
 import pytest
-import tiny_world
 
 import envs
 from envs.registry import UnknownNameError
@@ -288,7 +287,7 @@ def test_a_mistake_is_refused_and_the_episode_goes_on(two_room, variation, error
 
 
 def test_a_world_without_factors_refuses_levels_and_names():
-    env = envs.make(tiny_world.TASK_ID)
+    env = envs.make("tiny_world:tiny/Point-v0")
     reset(env, "none")
     reset(env, {})
     with pytest.raises(VariationError, match="has no factors"):

@@ -1,0 +1,129 @@
+"""TwoRoom with two doors of which a hidden coin has shut one: a world that cannot be foreseen, only found out."""
+
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo is a binary module without type stubs.)
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+from envs.core import EpisodeDraw
+from envs.maze.arena import WALL_COLOUR, add_box
+from envs.maze.free_space import FreeSpace
+from envs.maze.two_room import STEP_LENGTH, STRATA, TwoRoom
+
+DOORS = (-0.5, 0.5)  # y of their middles [m]
+_HALF_WALL, _HALF_DOOR, _HALF_LENGTH = 0.05, 0.2, 1.0  # as in the XML of TwoRoom
+_HEIGHT = 0.1
+_SETTLING_STEPS = 5
+_DETOUR = DOORS[1] - DOORS[0]  # from one door to the other [m]
+_NOT_DRAWN = (0.0, 0.0, 0.0, 0.0)
+
+
+class HiddenDoor(TwoRoom):
+    """The room of ``TwoRoom``, whose wall has two doors; one of them is shut, and neither sensors nor pictures tell which.
+
+    Before the ball has tried a door, no prediction of what happens there can be right: the outcome is one of two, and their mean is
+    neither. A model with a latent variable can hold both. The door stays as it is for the whole episode.
+
+    ## Action
+
+    | index | action | low | high | unit |
+    |---|---|---|---|---|
+    | 0 | displacement along x | -1 | 1 | 0.05 m |
+    | 1 | displacement along y | -1 | 1 | 0.05 m |
+
+    A vector longer than 1 is shortened to 1. A control step takes 0.1 s.
+
+    ## Observation
+
+    | index | ``observation`` | name in the XML | unit |
+    |---|---|---|---|
+    | 0 | position x | joint ``ball_x`` | m |
+    | 1 | position y | joint ``ball_y`` | m |
+    | 2 | x of the wall's middle, always 0 | body ``wall_between`` | m |
+    | 3 | y of the middle between the doors, always 0 | body ``wall_between`` | m |
+
+    ``achieved_goal`` and ``desired_goal`` are positions ``[x, y]`` of the ball [m]. Frames show the room from above, +y
+    upwards. Both doors, at y of -0.5 and 0.5 m, look open.
+
+    ## Reward
+
+    ``sparse``: 0 within the success distance, else -1. ``dense``: minus the straight distance to the goal [m].
+
+    ## Start
+
+    As in ``TwoRoom``; the way from start to goal leads through the open door. A fair coin decides which one that is. The
+    budget has room for a detour by the other.
+
+    ## Success
+
+    The ball's centre is within 0.1 m of the goal.
+
+    ## Termination and truncation
+
+    Never terminated. Truncated when the budget of the episode is used up.
+
+    ## Arguments
+
+    Those of ``GoalEnv`` and ``zones``, as in ``TwoRoom``.
+
+    ## Versions
+
+    * v1: first version. MuJoCo 3.17.0.
+    """
+
+    def _description(self) -> mujoco.MjSpec:
+        spec = super()._description()
+        heights = (-_HEIGHT, _HEIGHT)
+        between = np.array([-_HALF_WALL, DOORS[0] + _HALF_DOOR, _HALF_WALL, DOORS[1] - _HALF_DOOR])
+        add_box(spec.worldbody.add_body(name="wall_between"), between, heights, WALL_COLOUR)
+        shutter = np.array([-_HALF_WALL, -_HALF_DOOR, _HALF_WALL, _HALF_DOOR])
+        add_box(spec.worldbody.add_body(name="shutter"), shutter, heights, _NOT_DRAWN)
+        return spec
+
+    def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
+        del split  # there is one layout
+        coin = rng.random()  # the number, not its side, so that no two episodes have the same world
+        shortest, longest = STRATA[stratum]
+        start, goal, length = free_space(_shut_door(coin)).sample_pair(
+            rng, shortest=shortest, longest=longest, avoid=self.arena.zones
+        )
+        reference_steps = _SETTLING_STEPS + math.ceil((length + _DETOUR) / STEP_LENGTH)
+        world = {"coin": np.array([coin])}
+        return EpisodeDraw(self.arena.state_at(start), self.arena.state_at(goal), reference_steps, world)
+
+    def _set_world(self, world: Mapping[str, NDArray[Any]]) -> None:
+        self._shut(_shut_door(float(world["coin"][0])))
+
+    def _place_wall(self, layout: NDArray[np.float64]) -> None:
+        self._layout = np.zeros_like(layout)
+        body = self.simulation.model.body
+        body("wall_below").pos[:] = 0.0, DOORS[0] - _HALF_DOOR - _HALF_LENGTH, 0.0
+        body("wall_above").pos[:] = 0.0, DOORS[1] + _HALF_DOOR + _HALF_LENGTH, 0.0
+        self._shut(0)
+        self.arena.camera.invalidate()
+
+    def _shut(self, door: int) -> None:
+        self.free_space = free_space(door)
+        self.simulation.model.body("shutter").pos[:] = 0.0, DOORS[door], 0.0
+
+
+def _shut_door(coin: float) -> int:
+    return int(coin < 0.5)
+
+
+@functools.cache
+def free_space(shut: int) -> FreeSpace:
+    """Returns where the ball fits when the door number ``shut``, 0 below or 1 above, is shut."""
+    opening = DOORS[1 - shut]
+    x = _HALF_WALL
+    walls = [[-x, -2.0, x, opening - _HALF_DOOR], [-x, opening + _HALF_DOOR, x, 2.0]]
+    return FreeSpace(bounds=np.array([-1.0, -1.0, 1.0, 1.0]), boxes=np.array(walls), clearance=0.08)
