@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,19 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from agents.conformal import lower_threshold, one_each
-from agents.hazards import KINDS, Hazard, ZoneHazard, empty_hazard, hazard_layout, train_learned_hazard
+from agents.hazards import (
+    KINDS,
+    POINTS_ON_THE_WAY,
+    Hazard,
+    ZoneHazard,
+    empty_hazard,
+    hazard_layout,
+    train_learned_hazard,
+)
 from agents.model_free.run_folder import close_run, open_run, read_run
 from envs.core import GoalEnv
 from envs.episodes import EpisodeDataset
+from envs.maze.free_space import in_boxes
 from envs.registry import get_task, make, unknown_name
 from world_models.checkpoint import LoadedWorldModel, load_world_model
 from world_models.imagination import Windows, draw_windows, imagine
@@ -65,7 +75,7 @@ class JudgedSteps:
 def train(
     *, task_id: str, dataset: Path, validation: Path, world_model: Path, directory: Path, seed: int,
     hazard: str = "learned", alpha: float = 0.01, horizon: int = 5, num_steps: int = 3000,
-    num_windows: int = 6000, progress: bool = True,
+    num_windows: int = 6000, zones: Sequence[Sequence[float]] | None = None, progress: bool = True,
 ) -> None:  # fmt: skip
     """Trains and calibrates a guardrail for a world model.
 
@@ -81,6 +91,8 @@ def train(
         horizon: steps ahead that are calibrated.
         num_steps: gradient steps of a learned hazard.
         num_windows: imagined futures of each dataset, at most.
+        zones: forbidden rectangles ``(x_min, y_min, x_max, y_max)`` for what the goal speaks of, in place of the world's own rule,
+            in units of its first two numbers; None for the world's.
         progress: not used: it takes seconds.
 
     Raises:
@@ -93,6 +105,7 @@ def train(
     run: dict[str, Any] = {
         "name": NAME, "task_id": get_task(task_id).id, "seed": seed, "hazard": hazard, "alpha": alpha,
         "horizon": horizon, "num_steps": num_steps, "num_windows": num_windows,
+        "zones": None if zones is None else np.asarray(zones, np.float64).reshape(-1, 4).tolist(),
     }  # fmt: skip
     if open_run(directory, run):
         return
@@ -101,10 +114,11 @@ def train(
     data, held_out = EpisodeDataset.open(dataset), EpisodeDataset.open(validation)
     rng = np.random.default_rng([seed, 2])
     windows = draw_windows(loaded.model, data, scale=loaded.scale, num_steps=horizon, num_windows=num_windows, rng=rng)
-    judge = (
-        _zone_hazard(task_id, data, windows) if hazard == "zones" else _learned(loaded, data, windows, num_steps, seed)
-    )
-    steps = judge_steps(judge, loaded, held_out, horizon=horizon, num_windows=num_windows, rng=rng)
+    if hazard == "zones":
+        judge = _zone_hazard(keep_out_zones(make(task_id)) if zones is None else np.asarray(zones), data, windows)
+    else:
+        judge = _learned(loaded, data, windows, num_steps, seed, zones)
+    steps = judge_steps(judge, loaded, held_out, horizon=horizon, num_windows=num_windows, rng=rng, zones=zones)
     thresholds = calibrate(steps, alpha=alpha, rng=rng)
     save_file(
         {
@@ -140,9 +154,9 @@ def load_guardrail(directory: Path, *, task_id: str) -> TrainedGuardrail:
 
 def judge_steps(
     hazard: Hazard, loaded: LoadedWorldModel, dataset: EpisodeDataset, *, horizon: int, num_windows: int | None,
-    rng: np.random.Generator,
+    rng: np.random.Generator, zones: Sequence[Sequence[float]] | None = None,
 ) -> JudgedSteps:  # fmt: skip
-    """Lets the model imagine recorded episodes, and the hazard judge every imagined step."""
+    """Lets the model imagine recorded episodes, and the hazard judge every imagined step; ``zones`` as in ``train``."""
     windows = draw_windows(
         loaded.model, dataset, scale=loaded.scale, num_steps=horizon, num_windows=num_windows, rng=rng
     )
@@ -150,7 +164,7 @@ def judge_steps(
     before = torch.cat([windows.present[:, None], imagined[:, :-1]], dim=1)
     with torch.inference_mode():
         hazards = hazard(before.flatten(0, 1).flatten(1), imagined.flatten(0, 1).flatten(1))
-    return JudgedSteps(hazards.view(imagined.shape[:2]).numpy(), _violated(dataset, windows), windows.episodes)
+    return JudgedSteps(hazards.view(imagined.shape[:2]).numpy(), _violated(dataset, windows, zones), windows.episodes)
 
 
 def calibrate(steps: JudgedSteps, *, alpha: float, rng: np.random.Generator) -> list[float]:
@@ -184,17 +198,20 @@ def keep_out_zones(env: GoalEnv) -> NDArray[np.float64]:
     return zones
 
 
-def _zone_hazard(task_id: str, data: EpisodeDataset, windows: Windows) -> Hazard:
-    zones = torch.from_numpy(keep_out_zones(make(task_id)))
+def _zone_hazard(zones: NDArray[np.floating], data: EpisodeDataset, windows: Windows) -> Hazard:
     rows = np.concatenate([windows.rows(step) for step in range(windows.future.shape[1] + 1)])
     latents = torch.cat([windows.present, *windows.future.unbind(1)]).flatten(1)
     places = torch.from_numpy(np.asarray(data.field("achieved_goal")[rows][:, :2], np.float32))
-    return ZoneHazard(fit_linear(latents, places, regularisation=1e-4), zones).requires_grad_(False)
+    probe, boxes = fit_linear(latents, places, regularisation=1e-4), torch.from_numpy(zones.reshape(-1, 4))
+    return ZoneHazard(probe, boxes).requires_grad_(False)
 
 
-def _learned(loaded: LoadedWorldModel, data: EpisodeDataset, windows: Windows, num_steps: int, seed: int) -> Hazard:
+def _learned(
+    loaded: LoadedWorldModel, data: EpisodeDataset, windows: Windows, num_steps: int, seed: int,
+    zones: Sequence[Sequence[float]] | None,
+) -> Hazard:  # fmt: skip
     """Trains on steps as they were seen and as they are imagined, so that the classifier knows both."""
-    violated = torch.from_numpy(_violated(data, windows))
+    violated = torch.from_numpy(_violated(data, windows, zones))
     if not bool(violated.any()):
         raise GuardrailError(
             f"No rule is ever broken in {data.path}, so no hazard can be learned. Collect with another behaviour."
@@ -206,7 +223,17 @@ def _learned(loaded: LoadedWorldModel, data: EpisodeDataset, windows: Windows, n
     return train_learned_hazard(before, after, violated.flatten().repeat(2), num_steps=num_steps, seed=seed)
 
 
-def _violated(dataset: EpisodeDataset, windows: Windows) -> NDArray[np.bool_]:
+def _violated(dataset: EpisodeDataset, windows: Windows, zones: Sequence[Sequence[float]] | None) -> NDArray[np.bool_]:
     """Whether a rule was broken on each imagined step of the windows [N, H]; row r of the field belongs to the step that leaves frame r."""
-    flags = np.asarray(dataset.field("violation"))
-    return np.stack([flags[windows.rows(step)] for step in range(windows.future.shape[1])], axis=1)
+    steps = range(windows.future.shape[1])
+    if zones is None:
+        flags = np.asarray(dataset.field("violation"))
+        return np.stack([flags[windows.rows(step)] for step in steps], axis=1)
+    places, boxes = np.asarray(dataset.field("achieved_goal"))[:, :2], np.asarray(zones, np.float64).reshape(-1, 4)
+    return np.stack([_crossing(places[windows.rows(step)], places[windows.rows(step + 1)], boxes) for step in steps], 1)
+
+
+def _crossing(start: NDArray[np.floating], end: NDArray[np.floating], boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Whether the straight way between places [N, 2] each is ever inside one of the boxes [Z, 4], [N]."""
+    share = np.linspace(0, 1, POINTS_ON_THE_WAY)[:, None, None]
+    return np.asarray(in_boxes((1 - share) * start + share * end, boxes).any(axis=0))

@@ -16,7 +16,7 @@ from torch.nn import functional
 from envs.registry import unknown_name
 from world_models.probes import Probe
 
-_POINTS_ON_THE_WAY = 6
+POINTS_ON_THE_WAY = 6  # at which a step is looked at
 
 
 class ZoneHazard(nn.Module):
@@ -39,7 +39,7 @@ class ZoneHazard(nn.Module):
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
         """Returns minus the clearance [N] of steps between latents [N, D] each: above 0 is inside a zone."""
         start, end = self.probe(before), self.probe(after)
-        share = torch.linspace(0, 1, _POINTS_ON_THE_WAY, dtype=start.dtype)[:, None, None]
+        share = torch.linspace(0, 1, POINTS_ON_THE_WAY, dtype=start.dtype)[:, None, None]
         places = torch.lerp(start[None], end[None], share)[..., None, :]  # [points, N, 1, 2]
         centre, half = (self.zones[:, :2] + self.zones[:, 2:]) / 2, (self.zones[:, 2:] - self.zones[:, :2]) / 2
         outside = (places - centre).abs() - half  # [points, N, Z, 2]

@@ -1,29 +1,31 @@
-"""Flat and long-horizon agents on one world model: success against distance, paired, at equal model steps.
+"""Claims C8 and C12: flat and long-horizon agents, and learned costs beside L2, on one world model; paired on the same episodes.
 
-    python benchmarks/long_horizon.py TASK --model DIR --data DIR --work DIR --table results/tables/hierarchy.csv
+    python benchmarks/long_horizon.py --suite hierarchy    writes results/tables/hierarchy.csv
+    python benchmarks/long_horizon.py --suite distances    writes results/tables/distances.csv
 
-MODEL is a checkpoint, DATA the dataset it was trained on. What an agent trains on top, and each evaluation, is kept in WORK, so
-that a killed run goes on. Rows of other tasks in the table stay. ``--suite distances`` compares the learned costs instead.
+All agents of a suite search with the same planner; with levels above it, it gets fewer candidates, so that model steps are equal.
+What an agent trains on top of the model, and each evaluation, is kept, so that a killed run goes on.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
+from tables import TABLES, add_arguments, kept, write_rows
 from tqdm import tqdm
 
 from envs import episode_specs, get_task
-from evaluation.records import read_records, write_records
+from evaluation.records import records_frame
 from evaluation.rollout import evaluate_episodes
 from evaluation.statistics import cell_interval, paired_bootstrap
 from jepabench.config import load_preset
+from jepabench.prepared import Prepared, prepare
 
 # name in the table: preset, its planning cost (None for the preset's own)
 SUITES: dict[str, dict[str, tuple[str, str | None]]] = {
@@ -43,63 +45,56 @@ SUITES: dict[str, dict[str, tuple[str, str | None]]] = {
         "value": ("jepa-value", None),
     },
 }
+_MAZES = ("TwoRoom-v1", "PointMaze-UMaze-v1", "PointMaze-Medium-v1", "PointMaze-Large-v1")
+TASKS = {"hierarchy": ("TwoRoom-v1", "PointMaze-Large-v1"), "distances": _MAZES}
+STRATA = {"hierarchy": ("far", "beyond"), "distances": ("medium", "far")}  # those that a task has
 
 
 def main() -> None:
     """Evaluates what is missing and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task")
+    add_arguments(parser, tasks=())
     parser.add_argument("--suite", choices=SUITES, default="hierarchy")
-    parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--table", type=Path, required=True)
     parser.add_argument("--agents", nargs="+", help="names in the suite; all by default")
-    parser.add_argument("--strata", nargs="+")
-    parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--split", default="test", choices=("validation", "test"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    task, suite = get_task(options.task), SUITES[options.suite]
-    strata, rows = tuple(options.strata or task.strata), []
-    for stratum in strata:
-        found: dict[str, pd.DataFrame] = {}
-        for name in options.agents or suite:
-            found[name] = records(name, *suite[name], task.id, stratum, options)
-            rows.append(row(name, task.id, stratum, found[name], found[next(iter(found))]))
-            print(rows[-1], flush=True)
-    write_table(options.table, pd.DataFrame(rows))
+    suite = SUITES[options.suite]
+    for task_id in options.tasks or [f"jepabench/{task}" for task in TASKS[options.suite]]:
+        parts, rows = prepare(task_id, options.output), []
+        for stratum in options.strata or [name for name in STRATA[options.suite] if name in get_task(task_id).strata]:
+            found: dict[str, pd.DataFrame] = {}
+            for name in options.agents or suite:
+                found[name] = episodes(parts, name, *suite[name], stratum, options)
+                rows.append(row(name, parts.task_id, stratum, found[name], found[next(iter(found))]))
+                print(rows[-1], flush=True)
+                write_rows(TABLES / f"{options.suite}.csv", rows, ["task", "stratum", "agent"])
 
 
-def records(
-    name: str, preset: str, cost: str | None, task_id: str, stratum: str, options: argparse.Namespace
+def episodes(
+    parts: Prepared, name: str, preset: str, cost: str | None, stratum: str, options: argparse.Namespace
 ) -> pd.DataFrame:
     """Returns the episodes of one agent, from disk if they are there."""
-    file = (
-        options.work
-        / options.split
-        / f"{name.replace(', ', '-').replace(' ', '')}-{stratum}-{options.episodes}.parquet"
-    )
-    if not file.exists():
-        agent = build(preset, cost, task_id, options)
-        specs = episode_specs(task_id, options.split, options.episodes, strata=(stratum,))
+
+    def play() -> pd.DataFrame:
+        specs = episode_specs(parts.task_id, options.split, options.episodes, strata=(stratum,))
+        agent = build(preset, cost, parts)
         with tqdm(total=len(specs), desc=f"{name} {stratum}") as bar:
-            evaluation = evaluate_episodes(agent, specs, agent_name=name, progress=bar.update)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_records(file, evaluation.records)
-    return read_records(file).sort_values("index")
+            return records_frame(evaluate_episodes(agent, specs, agent_name=name, progress=bar.update).records)
+
+    file = f"{name.replace(', ', '-').replace(' ', '')}-{stratum}-{options.episodes}.parquet"
+    return kept(parts.work / "long_horizon" / options.split / file, play).sort_values("index")
 
 
-def build(preset: str, cost: str | None, task_id: str, options: argparse.Namespace) -> Any:
+def build(preset: str, cost: str | None, parts: Prepared) -> Any:
     """Trains what an agent needs on top of the model, and makes the agent."""
     config = load_preset("agent", preset)
-    paths = {"task_id": task_id, "world_model": options.model}
+    paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
     if "train" in config:
-        paths["policy"] = options.work / "policies" / preset
-        instantiate(
-            config["train"], dataset=options.data, directory=paths["policy"], seed=0, task_id=task_id,
-            world_model=options.model, _convert_="all",
-        )  # fmt: skip
+        paths["policy"] = parts.work / "policies" / preset
+        instantiate(config["train"], dataset=parts.data, directory=paths["policy"], seed=0, _convert_="all", **{
+            key: paths[key] for key in ("task_id", "world_model")
+        })  # fmt: skip
     settings = with_cost(config["agent"], cost) if cost else config["agent"]
     settings.pop("record_imagination", None)
     return instantiate(settings, **paths, _convert_="all")
@@ -129,15 +124,6 @@ def row(name: str, task_id: str, stratum: str, own: pd.DataFrame, flat: pd.DataF
         "model_steps_a_block": own["model_steps"].sum() / blocks,
         "planning_ms_a_block": 1000 * own["planning_seconds"].sum() / blocks,
     }  # fmt: skip
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Writes the rows in place of those of the same task, stratum and agent."""
-    keys = ["task", "stratum", "agent"]
-    if path.exists():
-        table = pd.concat([pd.read_csv(path), table]).drop_duplicates(keys, keep="last")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.sort_values(keys[:2], kind="stable").round(4).to_csv(path, index=False)
 
 
 if __name__ == "__main__":

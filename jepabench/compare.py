@@ -20,7 +20,9 @@ _AS_PLANNERS = "planners"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.usage = "jepabench compare AGENT AGENT [suite=quick output=folder seed=0,1] [--films N]\n       jepabench compare planners ..."
-    parser.add_argument("first", help="an agent, or `planners` to compare planners at equal compute (its own --help)")
+    parser.add_argument(
+        "first", help="an agent, or `planners` to compare planners at equal compute (task=...; its own --help)"
+    )
     parser.add_argument(
         "rest", nargs=argparse.REMAINDER, help="the other agent, overrides as for `jepabench run`, --films N"
     )

@@ -1,27 +1,45 @@
-"""``jepabench compare planners``: every planner on one world model a task; success against model steps and milliseconds."""
+"""``jepabench compare planners``: every planner at several budgets on one world model a task; success against compute."""
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from envs.registry import unknown_name
 
 PLANNERS = (
     "jepa-shooting", "jepa-cem", "jepa-icem", "jepa-mppi", "jepa-cmaes", "jepa-gradient", "jepa-sgd", "jepa-hybrid",
     "jepa-state-space", "jepa-adaptive",
 )  # fmt: skip
+_SIZES = (
+    "num_samples",
+    "num_elites",
+    "num_starts",
+)  # of a search; a budget changes them, so that the number of rounds stays
+_KEYS = ("task", "checkpoint", "world_model")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
-    parser.add_argument("checkpoints", nargs="+", type=Path, help="folders of world models, one a task")
-    parser.add_argument("--planners", default=",".join(PLANNERS), help="agent presets, comma-separated")
-    parser.add_argument("--episodes", type=int, default=20, help="of each stratum")
-    parser.add_argument("--strata", default="near,medium", help="comma-separated")
     parser.add_argument(
-        "--output", type=Path, default=Path("planners"), help="folder for planners.csv and planners.png"
+        "what", nargs="+",
+        help="task=NAME[,NAME] (trains a world model unless it is there), checkpoint=FOLDER[,FOLDER] or folders; "
+        "world_model=state-twin plans on the true state",
+    )  # fmt: skip
+    parser.add_argument("--planners", default=",".join(PLANNERS), help="agent presets, comma-separated")
+    parser.add_argument(
+        "--budgets", default="0.25,1", help="sizes of the search in units of the preset's, comma-separated"
     )
+    parser.add_argument("--episodes", type=int, default=20, help="of each stratum")
+    parser.add_argument("--strata", default="", help="comma-separated; by default the first two of a task")
+    parser.add_argument("--split", default="validation", choices=("validation", "test"))
+    parser.add_argument(
+        "--output", type=Path, default=Path("outputs"), help="of data and models, as of `jepabench run`"
+    )
+    parser.add_argument("--table", type=Path, help="CSV file; by default planners/planners.csv below the output")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no further planner after so long")
 
 
@@ -29,48 +47,100 @@ def run(options: argparse.Namespace) -> int:
     """Runs the verb; rows are written as they come, and rows that are there already are not measured again."""
     import pandas as pd
 
-    path, began = options.output / "planners.csv", time.monotonic()
-    options.output.mkdir(parents=True, exist_ok=True)
+    path, began = options.table or options.output / "planners" / "planners.csv", time.monotonic()
+    path.parent.mkdir(parents=True, exist_ok=True)
     rows = pd.read_csv(path).to_dict("records") if path.exists() else []
-    strata = tuple(options.strata.split(","))
-    for checkpoint in options.checkpoints:
+    budgets = [float(budget) for budget in options.budgets.split(",")]
+    strata = tuple(name for name in options.strata.split(",") if name)
+    for checkpoint in checkpoints(options.what, options.output):
         for name in options.planners.split(","):
-            done = any(row["checkpoint"] == str(checkpoint) and row["planner"] == name for row in rows)
-            if done or time.monotonic() - began > options.seconds:
-                continue
-            rows.append(measure(checkpoint, name, strata=strata, num_episodes=options.episodes))
-            table = pd.DataFrame(rows)
-            partial = path.with_suffix(".partial")
-            table.to_csv(partial, index=False, float_format="%.4g")
-            partial.replace(path)
-            print(table.tail(1).to_string(index=False, header=len(rows) == 1), flush=True)
-    draw(pd.DataFrame(rows), options.output / "planners.png")
+            for budget in budgets:
+                key = {"checkpoint": label(checkpoint), "planner": name, "budget": budget}
+                done = any(all(row[part] == value for part, value in key.items()) for row in rows)
+                if done or time.monotonic() - began > options.seconds:
+                    continue
+                found = measure(checkpoint, name, budget, strata=strata, options=options)
+                rows.append({"task": found.pop("task"), **key, **found})
+                table = pd.DataFrame(rows)
+                partial = path.with_suffix(".partial")
+                table.to_csv(partial, index=False, float_format="%.4g")
+                partial.replace(path)
+                print(table.tail(1).to_string(index=False, header=len(rows) == 1), flush=True)
+    draw(pd.DataFrame(rows), path.with_suffix(".png"))
+    print(f"{path} and {path.with_suffix('.png')}")
     return 0
 
 
-def measure(checkpoint: Path, name: str, *, strata: tuple[str, ...], num_episodes: int) -> dict[str, Any]:
-    """Plays the validation episodes of the checkpoint's task with one planner and returns a row of the table."""
+def checkpoints(what: list[str], output: Path) -> list[Path]:
+    """Returns the folders of the world models that are asked for, and trains those of tasks that are not there."""
+    from envs.registry import get_task
+    from jepabench.checkpoints import find_checkpoint
+    from jepabench.prepared import prepare
+
+    asked: dict[str, list[str]] = {key: [] for key in _KEYS}
+    for item in what:
+        key, separator, value = item.partition("=")
+        if separator and key not in asked:
+            raise unknown_name("key of `jepabench compare planners`", key, _KEYS)
+        asked[key if separator else "checkpoint"] += (value if separator else item).split(",")
+    agents = {"": "jepa-cem", "jepa": "jepa-cem", "state-twin": "state-cem"}
+    (world_model,) = asked["world_model"] or [""]
+    if world_model not in agents:
+        raise unknown_name("world model to train for a comparison", world_model, [name for name in agents if name])
+    found = [find_checkpoint(name) for name in asked["checkpoint"]]
+    for task in asked["task"]:
+        task_id = get_task(task if "/" in task or ":" in task else f"jepabench/{task.removesuffix('-v1')}-v1").id
+        found.append(prepare(task_id, output, agent=agents[world_model], pixels=world_model != "state-twin").model)
+    return found
+
+
+def label(checkpoint: Path) -> str:
+    """Returns what a checkpoint is called in the table: its last two folders, without where they are."""
+    return "/".join(checkpoint.resolve().parts[-2:])
+
+
+def scaled(planner: Mapping[str, Any], budget: float) -> dict[str, Any]:
+    """Returns the settings of a planner with a search ``budget`` times as large, at least one of which it can still be.
+
+    Candidates (and elites) are scaled; a planner that has none to scale gets more iterations or rounds. Inner planners likewise.
+    """
+    changed = {key: scaled(value, budget) if isinstance(value, Mapping) else value for key, value in planner.items()}
+    if any(isinstance(value, Mapping) for value in planner.values()):
+        return changed
+    keys = [key for key in _SIZES if key in planner] or ["num_iterations"]
+    return changed | {key: max(2, round(planner[key] * budget)) for key in keys}
+
+
+def measure(
+    checkpoint: Path, name: str, budget: float, *, strata: tuple[str, ...], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Plays episodes of the checkpoint's task with one planner and returns a row of the table."""
     from hydra.utils import instantiate
 
+    from envs.registry import get_task, make
     from envs.splits import episode_specs
     from evaluation.rollout import evaluate_episodes
     from evaluation.statistics import cell_interval
     from jepabench.config import load_preset
     from world_models.checkpoint import load_world_model
 
-    task_id = load_world_model(checkpoint).task_id
+    loaded = load_world_model(checkpoint)
+    task = get_task(loaded.task_id)
     preset = load_preset("agent", name)["agent"]
     preset.pop("record_imagination", None)
-    agent = instantiate(preset, task_id=task_id, world_model=checkpoint, _convert_="all")
-    specs = episode_specs(task_id, "validation", num_episodes, strata=strata)
+    preset["planner"] = scaled(preset["planner"], budget)
+    if loaded.model.observation_key == "observation":  # the state twin knows the goal in its own entries only
+        size = make(task.id).observation_space["desired_goal"].shape[-1]  # pyright: ignore[reportOptionalSubscript]
+        preset["energy"]["terms"][0]["dims"] = [0, size]
+    agent = instantiate(preset, task_id=task.id, world_model=checkpoint, _convert_="all")
+    specs = episode_specs(task.id, options.split, options.episodes, strata=strata or task.strata[:2])
     records = evaluate_episodes(agent, specs, agent_name=name).records
     held = [record.success_held for record in records]
     interval = cell_interval([held])
-    steps = sum(record.steps for record in records)
-    plans = steps / agent.task.action_block if hasattr(agent, "task") else steps / agent._control.task.action_block
+    plans = sum(record.steps for record in records) / task.action_block
     return {
-        "task": task_id, "planner": name, "checkpoint": str(checkpoint), "episodes": len(held),
-        "held": sum(held) / len(held), "low": interval.low, "high": interval.high,
+        "task": task.id, "strata": " ".join(dict.fromkeys(spec.stratum for spec in specs)), "episodes": len(held),
+        "held": interval.estimate, "low": interval.low, "high": interval.high,
         "ever": sum(record.success_ever for record in records) / len(held),
         "model_steps_a_plan": sum(record.model_steps for record in records) / plans,
         "milliseconds_a_plan": 1000 * sum(record.planning_seconds for record in records) / plans,
@@ -78,20 +148,28 @@ def measure(checkpoint: Path, name: str, *, strata: tuple[str, ...], num_episode
 
 
 def draw(table: Any, path: Path) -> None:
-    """Draws success against model steps and against milliseconds, a row of panels a task."""
+    """Draws success against model steps and against milliseconds, a row of panels a task; a line joins a planner's budgets."""
     from matplotlib.figure import Figure
 
-    tasks = list(table["task"].unique())
-    figure = Figure(figsize=(10, 3.6 * len(tasks)), layout="constrained")
-    axes = figure.subplots(len(tasks), 2, squeeze=False, sharey=True)
-    for row, task in zip(axes, tasks, strict=True):
-        cells = table[table["task"] == task]
+    groups = list(table.groupby(["task", "checkpoint"], sort=False))
+    names = list(dict.fromkeys(table["planner"]))
+    figure = Figure(figsize=(11, 3.4 * len(groups)), layout="constrained")
+    axes = figure.subplots(len(groups), 2, squeeze=False, sharey=True)
+    for row, ((task, _), cells) in zip(axes, groups, strict=True):
         for axis, column in zip(row, ("model_steps_a_plan", "milliseconds_a_plan"), strict=True):
-            for number, cell in enumerate(cells.itertuples()):
-                marker = "osD^vP*X<>"[number % 10]
-                error = [[cell.held - cell.low], [cell.high - cell.held]]
-                axis.errorbar(getattr(cell, column), cell.held, yerr=error, fmt=marker, capsize=2, label=cell.planner)
-            axis.set(xscale="log", xlabel=column.replace("_", " "), ylim=(-0.03, 1.03), title=task)
+            for number, name in enumerate(names):
+                own = cells[cells["planner"] == name].sort_values(column)
+                if len(own):
+                    error = [own["held"] - own["low"], own["high"] - own["held"]]
+                    style = {
+                        "color": f"C{number}",
+                        "marker": "osD^vP*X<>"[number % 10],
+                        "capsize": 2,
+                        "elinewidth": 0.6,
+                    }
+                    axis.errorbar(own[column], own["held"], yerr=error, label=name, linewidth=1.2, **style)
+            axis.set(xscale="log", xlabel=column.replace("_", " "), ylim=(-0.03, 1.03), title=task.split("/")[-1])
+            axis.grid(alpha=0.2)
         row[0].set_ylabel("held success, 95 % interval")
-        row[1].legend(fontsize=7, loc="lower right")
+    axes[0][1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, dpi=110)

@@ -146,6 +146,31 @@ def test_what_was_promised_on_held_out_episodes_holds_on_others(workshop, kind):
     assert passes[~steps.violated].mean() > 0.5  # and it lets through what is lawful
 
 
+def test_a_region_of_ones_own_is_judged_by_where_one_went(workshop):
+    from envs.episodes import EpisodeDataset
+
+    data, loaded = EpisodeDataset.open(workshop / "test"), load_world_model(workshop / "model")
+    own = keep_out_zones(make(TWO_ROOM)).tolist()
+    rail = load_guardrail(trained(workshop, hazard="zones"), task_id=TWO_ROOM)
+
+    def judged(zones):
+        return judge_steps(
+            rail.hazard, loaded, data, horizon=3, num_windows=800, rng=np.random.default_rng(0), zones=zones
+        )
+
+    by_flag, by_place = judged(None).violated, judged(own).violated
+    assert by_flag.any() and (by_flag == by_place).mean() > 0.98  # what the world says of its own zones
+    elsewhere = judged([(-0.3, 0.4, 0.9, 0.9)]).violated
+    assert elsewhere.any() and (elsewhere != by_flag).any()
+    directory = workshop / "guardrail-elsewhere"
+    guardrail_training.train(
+        task_id=TWO_ROOM, dataset=workshop / "train", validation=workshop / "validation", world_model=workshop / "model",
+        directory=directory, seed=0, hazard="zones", alpha=0.1, horizon=2, num_windows=800, zones=[(-0.3, 0.4, 0.9, 0.9)],
+    )  # fmt: skip
+    moved = load_guardrail(directory, task_id=TWO_ROOM).hazard
+    assert moved.zones.tolist()[0] == pytest.approx([-0.3, 0.4, 0.9, 0.9])
+
+
 def test_a_promise_without_the_data_for_it_is_refused(workshop):
     from agents.conformal import TooFewScoresError
 

@@ -1,0 +1,105 @@
+"""Tasks told by a cost instead of a goal picture: the agent that is told, beside those that only know the goal.
+
+    python benchmarks/cost_tasks.py [TASK ...]
+
+One world model a world and one linear probe, for all tasks: nothing else is trained. Test episodes, paired. Writes
+``results/tables/cost_tasks.csv``. Any further agent is scored in the same way by ``evaluation.cost_tasks.evaluate_cost_task``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from hydra.utils import instantiate
+from tables import TABLES, add_arguments, kept, write_rows
+
+from agents.base import Agent
+from agents.cost_planning import train
+from agents.cost_tasks import AvoidChaser, CostTask, FollowPath, GoTo
+from envs import episode_specs, get_task
+from evaluation.cost_tasks import evaluate_cost_task
+from evaluation.statistics import cell_interval, paired_bootstrap
+from jepabench.config import load_preset
+from jepabench.prepared import Prepared, prepare
+
+# In the units of a world: PointMaze is ten times as large as TwoRoom, and its ball comes to half a metre a model step.
+TASKS: dict[str, dict[str, CostTask]] = {
+    "TwoRoom-v1": {"goto": GoTo(), "path": FollowPath(), "chaser": AvoidChaser()},
+    "PointMaze-UMaze-v1": {
+        "goto": GoTo(),
+        "path": FollowPath(pace=0.2, spacing=0.5),
+        "chaser": AvoidChaser(speed=0.1, radius=0.35, gap=0.8, margin=0.2, weight=30.0),
+    },
+}
+STRATA = {"TwoRoom-v1": ("near", "medium"), "PointMaze-UMaze-v1": ("near", "medium")}
+UNAWARE = ("jepa-icem", "expert", "random")  # know the goal alone
+
+
+def main() -> None:
+    """Evaluates what is missing and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, tasks=tuple(TASKS))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for task_id in options.tasks:
+        parts, rows = prepare(task_id, options.output), []
+        for name in TASKS[parts.name]:
+            told = episodes(parts, name, f"jepa-{name}", options)
+            for agent in (f"jepa-{name}", *UNAWARE):
+                rows.append(row(parts, name, agent, episodes(parts, name, agent, options), told))
+                print(rows[-1], flush=True)
+        write_rows(TABLES / "cost_tasks.csv", rows, ["world", "task", "agent"])
+
+
+def episodes(parts: Prepared, name: str, agent: str, options: argparse.Namespace) -> pd.DataFrame:
+    """Returns how an agent does on a task, a row an episode, from disk if they are there."""
+    task, strata = TASKS[parts.name][name], tuple(options.strata or STRATA[parts.name])
+    specs = episode_specs(parts.task_id, "test", options.episodes // len(strata), strata=strata)
+    return kept(
+        parts.work / "cost_tasks" / "-".join([name, agent, str(len(specs)), *strata, "episodes.parquet"]),
+        lambda: evaluate_cost_task(build(agent, task, parts), task, specs, agent_name=agent),
+    )
+
+
+def build(name: str, task: CostTask, parts: Prepared) -> Agent:
+    """Makes an agent; one that is told the task gets this world's."""
+    preset = load_preset("agent", name)
+    paths: dict[str, Any] = {"task_id": parts.task_id}
+    if preset.get("world_model"):
+        paths["world_model"] = parts.model
+    if preset.get("train"):
+        paths |= {"policy": places(parts), "task": task}
+    preset["agent"].pop("record_imagination", None)
+    return instantiate({**preset["agent"], "_partial_": True}, _convert_="all")(**paths)
+
+
+def places(parts: Prepared) -> Path:
+    """Fits the probe unless it is there, and returns its folder."""
+    folder = parts.work / "places"
+    if not (folder / "training.json").exists():
+        train(task_id=parts.task_id, dataset=parts.data, world_model=parts.model, directory=folder, seed=0)
+    return folder
+
+
+def row(parts: Prepared, task: str, agent: str, own: pd.DataFrame, told: pd.DataFrame) -> dict[str, Any]:
+    """Returns one line of the table: success, what else the task scores, and the paired difference to the agent that is told."""
+    success, base = (frame["success"].to_numpy(float)[None] for frame in (own, told))
+    rate = cell_interval(success)
+    difference = paired_bootstrap(success, base, generator=np.random.default_rng(0))
+    blocks = own["steps"].sum() / get_task(parts.task_id).action_block
+    more = {key: own[key].mean() for key in ("passed", "caught", "arrived", "distance") if key in own}
+    return {
+        "world": parts.name, "task": task, "agent": agent, "episodes": len(own), "success": rate.estimate, "low": rate.low,
+        "high": rate.high, "against_told": difference.estimate, "against_low": difference.low, "against_high": difference.high,
+        "passed": None, "caught": None, "arrived": None, "distance": None, **more,
+        "model_steps_a_block": own["model_steps"].sum() / blocks, "ms_a_block": 1000 * own["planning_seconds"].sum() / blocks,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

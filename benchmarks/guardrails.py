@@ -1,0 +1,186 @@
+"""Claim C7: do guardrails keep a planner out of forbidden places, what do they cost, and does their promise hold?
+
+    python benchmarks/guardrails.py [TASK ...]
+
+On the keep-out zones of TwoRoom and PointMaze-UMaze, and on Push with a forbidden region for the block (state twin): the same
+search without a guardrail and with each kind, on the same test episodes. Writes ``results/tables/guardrails.csv``, and
+``guardrail_promise.csv``: of the steps of test episodes that broke a rule, how many passed, beside the promised ``alpha``.
+A killed run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from hydra.utils import instantiate
+from tables import TABLES, add_arguments, kept, write_rows
+
+from agents.guardrail_training import judge_steps, keep_out_zones, load_guardrail, train
+from envs import EpisodeSpec, episode_specs, get_task, make, reset_to
+from envs.collect import collect
+from envs.episodes import EpisodeDataset
+from envs.maze.free_space import in_boxes
+from evaluation.cost_tasks import way
+from evaluation.rollout import evaluate_episodes
+from evaluation.statistics import cell_interval, hierarchical_bootstrap, paired_bootstrap
+from evaluation.traces import episode_name
+from jepabench.config import load_preset
+from jepabench.prepared import Prepared, prepare
+from world_models.checkpoint import load_world_model
+
+FORBIDDEN = {"Push-v1": [(0.44, -0.06, 0.52, 0.06)]}  # of worlds without a rule of their own: for the block [m]
+CALIBRATION, TEST = 1000, 2000  # first episode of data that no model was trained on or watched with
+NUM_EPISODES = 400
+HAZARDS, MODES = ("zones", "learned"), ("soft", "hard", "lagrangian")
+SETTINGS: dict[str, dict[str, Any]] = {"soft": {"weight": 10.0}, "hard": {}, "lagrangian": {}}
+
+
+def main() -> None:
+    """Evaluates what is missing and writes the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, tasks=("TwoRoom-v1", "PointMaze-UMaze-v1", "Push-v1"))
+    parser.add_argument("--alpha", type=float, default=0.01)
+    parser.add_argument("--modes", nargs="+", default=MODES)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for task_id in options.tasks:
+        task = get_task(task_id)
+        state = task.id.split("/")[-1] in FORBIDDEN
+        parts = prepare(task.id, options.output, agent="state-cem" if state else "jepa-icem", pixels=not state)
+        for hazard in HAZARDS:
+            write_rows(
+                TABLES / "guardrail_promise.csv", promise(parts, hazard, options), ["task", "hazard", "steps_ahead"]
+            )
+        specs = lawful(parts, options)
+        free = episodes(parts, specs, "none", "", options)
+        rows = [row(parts, "unguarded", free, free)]
+        for mode in options.modes:
+            for hazard in HAZARDS:
+                rows.append(row(parts, f"{mode}, {hazard}", episodes(parts, specs, mode, hazard, options), free))
+                print(rows[-1], flush=True)
+                write_rows(TABLES / "guardrails.csv", rows, ["task", "agent"])
+
+
+def zones_of(parts: Prepared) -> list[tuple[float, ...]] | None:
+    """Returns the region that is forbidden beyond the world's own rule."""
+    return FORBIDDEN.get(parts.name)
+
+
+def lawful(parts: Prepared, options: argparse.Namespace) -> list[EpisodeSpec]:
+    """Returns the first test episodes of each stratum; where the rule is ours, those whose start and goal keep it."""
+    strata, zones = tuple(options.strata or get_task(parts.task_id).strata), zones_of(parts)
+    if zones is None:
+        return episode_specs(parts.task_id, "test", options.episodes, strata=strata)
+    env, chosen, boxes = make(parts.task_id), [], np.array(zones) + 0.02 * np.array([-1, -1, 1, 1])
+    for stratum in strata:
+        found = []
+        for spec in episode_specs(parts.task_id, "test", 4 * options.episodes, strata=(stratum,)):
+            seen, _ = reset_to(env, spec)
+            if not in_boxes(np.stack([seen["achieved_goal"][:2], seen["desired_goal"][:2]]), boxes).any():
+                found.append(spec)
+        chosen += found[: options.episodes]
+    return chosen
+
+
+def held_out(parts: Prepared, split: str, first: int) -> EpisodeDataset:
+    """Collects episodes that nothing was trained on."""
+    pixels = load_world_model(parts.model).model.observation_key == "pixels"
+    return collect(
+        parts.task_id, parts.work / "guardrails" / f"{split}-data", num_episodes=NUM_EPISODES, num_steps=20, split=split,
+        first_index=first, pixels=64 if pixels else None, num_workers=1,
+    )  # fmt: skip
+
+
+def guardrail(parts: Prepared, hazard: str, options: argparse.Namespace) -> Path:
+    """Trains and calibrates a guardrail, and returns its folder."""
+    folder = parts.work / "guardrails" / f"{hazard}-{options.alpha}"
+    if not (folder / "training.json").exists():
+        train(
+            task_id=parts.task_id, dataset=parts.data, validation=held_out(parts, "validation", CALIBRATION).path,
+            world_model=parts.model, directory=folder, seed=0, hazard=hazard, alpha=options.alpha, zones=zones_of(parts),
+        )  # fmt: skip
+    return folder
+
+
+def promise(parts: Prepared, hazard: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Returns, for each number of steps ahead, which share of the steps that broke the rule passed in test episodes."""
+    rail = load_guardrail(guardrail(parts, hazard, options), task_id=parts.task_id)
+    steps = judge_steps(
+        rail.hazard, load_world_model(parts.model), held_out(parts, "test", TEST), horizon=len(rail.thresholds),
+        num_windows=None, rng=np.random.default_rng(0), zones=zones_of(parts),
+    )  # fmt: skip
+    rows = []
+    for ahead, threshold in enumerate(rail.thresholds.tolist()):
+        passes, broken = steps.hazards[:, ahead] <= threshold, steps.violated[:, ahead]
+        table = pd.DataFrame({"episode": steps.episodes[broken], "missed": passes[broken].astype(float)})
+        # Steps of one episode depend on each other: an episode counts once, as in the calibration.
+        missed = hierarchical_bootstrap(
+            table.groupby("episode")["missed"].mean().to_numpy()[None], generator=np.random.default_rng(0)
+        )
+        rows.append({
+            "task": parts.name, "hazard": hazard, "steps_ahead": ahead + 1, "alpha": options.alpha, "missed": missed.estimate,
+            "missed_low": max(0.0, missed.low), "missed_high": missed.high, "episodes_with_broken_steps": table["episode"].nunique(),
+            "broken_steps": int(broken.sum()), "lawful_steps_let_through": float(passes[~broken].mean()),
+        })  # fmt: skip
+    return rows
+
+
+def episodes(
+    parts: Prepared, specs: list[EpisodeSpec], mode: str, hazard: str, options: argparse.Namespace
+) -> pd.DataFrame:
+    """Returns success and violations of each episode of one agent, from disk if they are there, stratum by stratum."""
+    found = []
+    for stratum in dict.fromkeys(spec.stratum for spec in specs):
+        part = [spec for spec in specs if spec.stratum == stratum]
+        path = parts.work / "guardrails" / "-".join([mode, hazard, stratum, str(len(part)), "episodes.parquet"])
+        found.append(kept(path, partial(play, parts, part, mode, hazard, options)))
+    return pd.concat(found)
+
+
+def play(
+    parts: Prepared, specs: list[EpisodeSpec], mode: str, hazard: str, options: argparse.Namespace
+) -> pd.DataFrame:
+    """Plays episodes with one agent, and says how it went."""
+    preset = load_preset("agent", "state-cem" if parts.name in FORBIDDEN else "jepa-icem")["agent"]
+    paths = {"task_id": parts.task_id, "world_model": parts.model}
+    if mode != "none":
+        preset |= {"_target_": "agents.guardrails.build_guarded_mpc", "mode": mode, **SETTINGS[mode]}
+        paths["policy"] = guardrail(parts, hazard, options)
+    evaluation = evaluate_episodes(instantiate(preset, **paths, _convert_="all"), specs, agent_name=mode)
+    env, rows = make(parts.task_id), []
+    zones = np.array(zones_of(parts) or keep_out_zones(env))
+    for spec, record in zip(specs, evaluation.records, strict=True):
+        reset_to(env, spec)
+        inside = in_boxes(way(env, evaluation.actions[episode_name(spec.stratum, spec.index)])[1:], zones)
+        rows.append({
+            "stratum": spec.stratum, "index": spec.index, "held": record.success_held, "ever": record.success_ever,
+            "violations": int(inside.sum()), "steps": record.steps, "model_steps": record.model_steps,
+            "seconds": record.planning_seconds,
+        })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def row(parts: Prepared, agent: str, own: pd.DataFrame, free: pd.DataFrame) -> dict[str, Any]:
+    """Returns one line of the table."""
+    held, base = (frame["held"].to_numpy(float)[None] for frame in (own, free))
+    rate, difference = cell_interval(held), paired_bootstrap(held, base, generator=np.random.default_rng(0))
+    breaking = cell_interval((own["violations"].to_numpy() > 0).astype(float)[None])
+    blocks = own["steps"].sum() / get_task(parts.task_id).action_block
+    return {
+        "task": parts.name, "agent": agent, "episodes": len(own), "held": rate.estimate, "held_low": rate.low,
+        "held_high": rate.high, "against_unguarded": difference.estimate, "against_low": difference.low,
+        "against_high": difference.high, "violation_steps": int(own["violations"].sum()),
+        "of_unguarded": own["violations"].sum() / max(1, free["violations"].sum()),
+        "episodes_with_violation": breaking.estimate, "with_violation_low": breaking.low, "with_violation_high": breaking.high,
+        "model_steps_a_block": own["model_steps"].sum() / blocks, "ms_a_block": 1000 * own["seconds"].sum() / blocks,
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""What the benchmarks of planning share: their arguments, and tables that a killed run goes on with."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from evaluation.runs import written_whole
+
+TABLES = Path(__file__).parents[1] / "results" / "tables"
+
+
+def add_arguments(parser: argparse.ArgumentParser, *, tasks: tuple[str, ...]) -> None:
+    """Adds what the benchmarks of planning share."""
+    parser.add_argument("tasks", nargs="*", default=[f"jepabench/{task}" for task in tasks], help="task ids")
+    parser.add_argument("--output", type=Path, default=Path("outputs"), help="as of `jepabench run`")
+    parser.add_argument("--episodes", type=int, default=100, help="of each stratum")
+    parser.add_argument("--strata", nargs="+", help="all of the task's by default")
+
+
+def kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Returns the table in a file, or makes it and keeps it there, so that a killed benchmark goes on."""
+    if not path.exists():
+        table = make()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(path) as partial_path:
+            table.to_parquet(partial_path)
+    return pd.read_parquet(path)
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]], keys: list[str]) -> None:
+    """Writes rows in place of those of a table that have the same keys; the others stay, and the order is that of arrival."""
+    table = pd.DataFrame(rows)
+    if path.exists():
+        table = pd.concat([pd.read_csv(path), table]).drop_duplicates(keys, keep="last")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as partial_path:
+        table.to_csv(partial_path, index=False, float_format="%.4f")

@@ -1,0 +1,66 @@
+"""``jepabench compare planners`` on a model that learned nothing: rows, budgets and the figure."""
+
+import pandas as pd
+import pytest
+import torch
+
+from jepabench.compare_planners import PLANNERS, scaled
+from jepabench.config import load_preset
+from jepabench.main import main
+from world_models.batches import ActionScale
+from world_models.checkpoint import build_model, save_world_model
+
+TWO_ROOM = "jepabench/TwoRoom-v1"
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "twin"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = build_model("jepa", {
+            "encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4,
+            "observation_key": "observation", "action_size": 2,
+        })  # fmt: skip
+    scale = ActionScale(torch.zeros(2), torch.ones(2))
+    save_world_model(folder, kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={})
+    return folder
+
+
+def test_a_larger_budget_costs_more_and_finished_rows_are_not_measured_again(checkpoint, tmp_path, capsys):
+    table = tmp_path / "planners.csv"
+    command = [
+        "compare", "planners", f"checkpoint={checkpoint}", "--planners", "jepa-icem,jepa-adaptive", "--budgets", "0.1,0.3",
+        "--episodes", "2", "--strata", "near", "--table", str(table),
+    ]  # fmt: skip
+    assert main(command) == 0
+    rows = pd.read_csv(table)
+    assert rows[["planner", "budget"]].to_numpy().tolist() == [
+        ["jepa-icem", 0.1], ["jepa-icem", 0.3], ["jepa-adaptive", 0.1], ["jepa-adaptive", 0.3],
+    ]  # fmt: skip
+    icem = rows[rows["planner"] == "jepa-icem"]["model_steps_a_plan"].tolist()
+    assert 2 < icem[1] / icem[0] < 4
+    assert set(rows["checkpoint"]) == {f"{checkpoint.parent.name}/twin"}
+    assert table.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "jepa-icem" not in capsys.readouterr().out and len(pd.read_csv(table)) == 4
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_every_planner_has_a_size_that_a_budget_changes(name):
+    from hydra.utils import instantiate
+
+    settings = load_preset("agent", name)["agent"]["planner"]
+    small = scaled(settings, 0.25)
+    assert small != settings and scaled(settings, 1) == settings
+    assert instantiate(small, _convert_="all").horizon == instantiate(settings, _convert_="all").horizon
+
+
+def test_what_is_compared_is_checked_first(capsys):
+    for wrong, hint in (
+        ("tusk=TwoRoom", "Did you mean 'task'"), ("task=TwoRom", "Did you mean 'jepabench/TwoRoom-v1'"),
+        ("checkpoint=nowhere", "Unknown checkpoint"),
+    ):  # fmt: skip
+        assert main(["compare", "planners", wrong]) == 2
+        assert hint in capsys.readouterr().err
