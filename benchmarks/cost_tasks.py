@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
-from tables import TABLES, add_arguments, kept, write_rows
+from tables import add_arguments, kept, write_rows
 
 from agents.base import Agent
 from agents.cost_planning import train
@@ -53,7 +53,7 @@ def main() -> None:
             for agent in (f"jepa-{name}", *UNAWARE):
                 rows.append(row(parts, name, agent, episodes(parts, name, agent, options), told))
                 print(rows[-1], flush=True)
-        write_rows(TABLES / "cost_tasks.csv", rows, ["world", "task", "agent"])
+        write_rows(options.tables / "cost_tasks.csv", rows, ["world", "task", "agent"])
 
 
 def episodes(parts: Prepared, name: str, agent: str, options: argparse.Namespace) -> pd.DataFrame:

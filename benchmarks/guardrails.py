@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
-from tables import TABLES, add_arguments, kept, write_rows
+from tables import add_arguments, kept, write_rows
 
 from agents.guardrail_training import judge_steps, keep_out_zones, load_guardrail, train
 from envs import EpisodeSpec, episode_specs, get_task, make, reset_to
@@ -55,7 +55,9 @@ def main() -> None:
         parts = prepare(task.id, options.output, agent="state-cem" if state else "jepa-icem", pixels=not state)
         for hazard in HAZARDS:
             write_rows(
-                TABLES / "guardrail_promise.csv", promise(parts, hazard, options), ["task", "hazard", "steps_ahead"]
+                options.tables / "guardrail_promise.csv",
+                promise(parts, hazard, options),
+                ["task", "hazard", "steps_ahead"],
             )
         specs = lawful(parts, options)
         free = episodes(parts, specs, "none", "", options)
@@ -64,7 +66,7 @@ def main() -> None:
             for hazard in HAZARDS:
                 rows.append(row(parts, f"{mode}, {hazard}", episodes(parts, specs, mode, hazard, options), free))
                 print(rows[-1], flush=True)
-                write_rows(TABLES / "guardrails.csv", rows, ["task", "agent"])
+                write_rows(options.tables / "guardrails.csv", rows, ["task", "agent"])
 
 
 def zones_of(parts: Prepared) -> list[tuple[float, ...]] | None:

@@ -4,7 +4,8 @@
     python benchmarks/long_horizon.py --suite distances    writes results/tables/distances.csv
 
 All agents of a suite search with the same planner; with levels above it, it gets fewer candidates, so that model steps are equal.
-What an agent trains on top of the model, and each evaluation, is kept, so that a killed run goes on.
+``--state`` runs either on the state twin. What an agent trains on top of the model, and each evaluation, is kept: a killed run
+goes on.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
-from tables import TABLES, add_arguments, kept, write_rows
+from tables import add_arguments, kept, write_rows
 from tqdm import tqdm
 
-from envs import episode_specs, get_task
+from envs import episode_specs, get_task, make
 from evaluation.records import records_frame
 from evaluation.rollout import evaluate_episodes
 from evaluation.statistics import cell_interval, paired_bootstrap
 from jepabench.config import load_preset
 from jepabench.prepared import Prepared, prepare
+from world_models.checkpoint import load_world_model
 
 # name in the table: preset, its planning cost (None for the preset's own)
 SUITES: dict[str, dict[str, tuple[str, str | None]]] = {
@@ -57,18 +59,22 @@ def main() -> None:
     parser.add_argument("--suite", choices=SUITES, default="hierarchy")
     parser.add_argument("--agents", nargs="+", help="names in the suite; all by default")
     parser.add_argument("--split", default="test", choices=("validation", "test"))
+    parser.add_argument(
+        "--state", action="store_true", help="on the state twin, a model of the true state, which trains in seconds"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     suite = SUITES[options.suite]
     for task_id in options.tasks or [f"jepabench/{task}" for task in TASKS[options.suite]]:
-        parts, rows = prepare(task_id, options.output), []
+        agent = "state-cem" if options.state else "jepa-cem"
+        parts, rows = prepare(task_id, options.output, agent=agent, pixels=not options.state), []
         for stratum in options.strata or [name for name in STRATA[options.suite] if name in get_task(task_id).strata]:
             found: dict[str, pd.DataFrame] = {}
             for name in options.agents or suite:
                 found[name] = episodes(parts, name, *suite[name], stratum, options)
-                rows.append(row(name, parts.task_id, stratum, found[name], found[next(iter(found))]))
+                rows.append(row(name, parts, stratum, found[name], found[next(iter(found))]))
                 print(rows[-1], flush=True)
-                write_rows(TABLES / f"{options.suite}.csv", rows, ["task", "stratum", "agent"])
+                write_rows(options.tables / f"{options.suite}.csv", rows, ["task", "model", "stratum", "agent"])
 
 
 def episodes(
@@ -96,6 +102,8 @@ def build(preset: str, cost: str | None, parts: Prepared) -> Any:
             key: paths[key] for key in ("task_id", "world_model")
         })  # fmt: skip
     settings = with_cost(config["agent"], cost) if cost else config["agent"]
+    if load_world_model(parts.model).model.observation_key == "observation":
+        settings = with_goal_size(settings, int(np.prod(make(parts.task_id).observation_space["desired_goal"].shape)))
     settings.pop("record_imagination", None)
     return instantiate(settings, **paths, _convert_="all")
 
@@ -110,14 +118,23 @@ def with_cost(settings: Any, cost: str) -> Any:
     return [with_cost(value, cost) for value in changed] if isinstance(changed, list) else changed
 
 
-def row(name: str, task_id: str, stratum: str, own: pd.DataFrame, flat: pd.DataFrame) -> dict[str, Any]:
+def with_goal_size(settings: Any, size: int) -> Any:
+    """Returns settings in which each distance to the goal compares only the first ``size`` entries: all that the state twin knows of it."""
+    if isinstance(settings, dict):
+        changed = {key: with_goal_size(value, size) for key, value in settings.items()}
+        return changed | {"dims": [0, size]} if str(settings.get("_target_", "")).endswith("GoalDistance") else changed
+    return [with_goal_size(value, size) for value in settings] if isinstance(settings, list) else settings
+
+
+def row(name: str, parts: Prepared, stratum: str, own: pd.DataFrame, flat: pd.DataFrame) -> dict[str, Any]:
     """Returns one line of the table: success of three kinds, what it cost, and the paired difference to the first agent."""
     held, base = (np.asarray(frame["success_held"], float)[None] for frame in (own, flat))
     rate = cell_interval(held)
     difference = paired_bootstrap(held, base, generator=np.random.default_rng(0))
-    blocks = own["steps"].sum() / get_task(task_id).action_block
+    blocks = own["steps"].sum() / get_task(parts.task_id).action_block
     return {
-        "task": task_id.split("/")[-1], "stratum": stratum, "agent": name, "episodes": len(own),
+        "task": parts.name,
+        "model": parts.model.name.split("-seed")[0], "stratum": stratum, "agent": name, "episodes": len(own),
         "held": rate.estimate, "held_low": rate.low, "held_high": rate.high,
         "ever": own["success_ever"].mean(), "final": own["success_final"].mean(),
         "against_first": difference.estimate, "against_low": difference.low, "against_high": difference.high,

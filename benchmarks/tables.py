@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser, *, tasks: tuple[str, ...]) ->
     """Adds what the benchmarks of planning share."""
     parser.add_argument("tasks", nargs="*", default=[f"jepabench/{task}" for task in tasks], help="task ids")
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="as of `jepabench run`")
+    parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV files")
     parser.add_argument("--episodes", type=int, default=100, help="of each stratum")
     parser.add_argument("--strata", nargs="+", help="all of the task's by default")
 
