@@ -97,7 +97,7 @@ def row(parts: Prepared, task: str, agent: str, own: pd.DataFrame, told: pd.Data
         "world": parts.name, "task": task, "agent": agent, "episodes": len(own), "success": rate.estimate, "low": rate.low,
         "high": rate.high, "against_told": difference.estimate, "against_low": difference.low, "against_high": difference.high,
         "passed": None, "caught": None, "arrived": None, "distance": None, **more,
-        "model_steps_a_block": own["model_steps"].sum() / blocks, "ms_a_block": 1000 * own["planning_seconds"].sum() / blocks,
+        "model_steps_a_block": own["model_steps"].sum() / blocks,
     }  # fmt: skip
 
 

@@ -180,7 +180,7 @@ def row(parts: Prepared, agent: str, own: pd.DataFrame, free: pd.DataFrame) -> d
         "against_high": difference.high, "violation_steps": int(own["violations"].sum()),
         "of_unguarded": own["violations"].sum() / max(1, free["violations"].sum()),
         "episodes_with_violation": breaking.estimate, "with_violation_low": breaking.low, "with_violation_high": breaking.high,
-        "model_steps_a_block": own["model_steps"].sum() / blocks, "ms_a_block": 1000 * own["seconds"].sum() / blocks,
+        "model_steps_a_block": own["model_steps"].sum() / blocks,
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from hydra.utils import instantiate
 from tables import add_arguments, kept, write_rows
 from tqdm import tqdm
 
-from envs import episode_specs, get_task, make
+from envs import EpisodeSpec, episode_specs, get_task, make
 from evaluation.records import records_frame
 from evaluation.rollout import evaluate_episodes
 from evaluation.statistics import cell_interval, paired_bootstrap
@@ -47,6 +48,7 @@ SUITES: dict[str, dict[str, tuple[str, str | None]]] = {
         "value": ("jepa-value", None),
     },
 }
+CHUNK = 10  # episodes that are kept at once
 _MAZES = ("TwoRoom-v1", "PointMaze-UMaze-v1", "PointMaze-Medium-v1", "PointMaze-Large-v1")
 TASKS = {"hierarchy": ("TwoRoom-v1", "PointMaze-Large-v1"), "distances": _MAZES}
 STRATA = {"hierarchy": ("far", "beyond"), "distances": ("medium", "far")}  # those that a task has
@@ -80,16 +82,21 @@ def main() -> None:
 def episodes(
     parts: Prepared, name: str, preset: str, cost: str | None, stratum: str, options: argparse.Namespace
 ) -> pd.DataFrame:
-    """Returns the episodes of one agent, from disk if they are there."""
+    """Returns the episodes of one agent, from disk if they are there, ten by ten."""
+    specs = episode_specs(parts.task_id, options.split, options.episodes, strata=(stratum,))
+    folder, found = parts.work / "long_horizon" / options.split / name.replace(", ", "-").replace(" ", ""), []
+    for first in range(0, len(specs), CHUNK):
+        part = specs[first : first + CHUNK]
+        path = folder / f"{stratum}-{first}-{len(part)}.parquet"
+        found.append(kept(path, partial(play, parts, name, preset, cost, part)))
+    return pd.concat(found)
 
-    def play() -> pd.DataFrame:
-        specs = episode_specs(parts.task_id, options.split, options.episodes, strata=(stratum,))
-        agent = build(preset, cost, parts)
-        with tqdm(total=len(specs), desc=f"{name} {stratum}") as bar:
-            return records_frame(evaluate_episodes(agent, specs, agent_name=name, progress=bar.update).records)
 
-    file = f"{name.replace(', ', '-').replace(' ', '')}-{stratum}-{options.episodes}.parquet"
-    return kept(parts.work / "long_horizon" / options.split / file, play).sort_values("index")
+def play(parts: Prepared, name: str, preset: str, cost: str | None, specs: list[EpisodeSpec]) -> pd.DataFrame:
+    """Plays episodes with one agent."""
+    agent = build(preset, cost, parts)
+    with tqdm(total=len(specs), desc=f"{name} {specs[0].stratum}") as bar:
+        return records_frame(evaluate_episodes(agent, specs, agent_name=name, progress=bar.update).records)
 
 
 def build(preset: str, cost: str | None, parts: Prepared) -> Any:
