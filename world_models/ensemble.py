@@ -72,9 +72,10 @@ class EnsembleJEPA(JEPA):
         """Returns the variance over the members' rollouts, averaged over the latent's entries [B, S, H]; 0 is agreement."""
         return self.member_rollouts(context, actions).var(0, correction=0).flatten(3).mean(3)
 
-    def _prediction_terms(
+    def prediction_terms(
         self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:
+        """Returns the prediction terms of latents [B, T, *latent]; see ``JEPA.prediction_terms``."""
         known, config = self.config.history, self.config
         context = Context(latents[:, :known], batch.actions[:, : known - 1])
         imagined = self.member_rollouts(context, batch.actions[:, None, known - 1 :])[:, :, 0]  # [M, B, H, *latent]

@@ -122,7 +122,7 @@ class JEPA(nn.Module):
             frames = augment_shift(frames, padding=self.config.shift, generator=generator)
             batch = dataclasses.replace(batch, observations={self.observation_key: frames})
         latents = self.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])  # [B, T, *latent]
-        terms = self._prediction_terms(latents, batch, generator)
+        terms = self.prediction_terms(latents, batch, generator)
         latents = latents.flatten(2)  # the terms see all positions as one long latent, as eb_jepa does
         for name, options in self.config.terms.items():
             if name not in objectives.PAIR_TERMS:
@@ -156,7 +156,7 @@ class JEPA(nn.Module):
             positions=self.num_positions,
         )
 
-    def _prediction_terms(
+    def prediction_terms(
         self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Returns the terms that say how well the latents [B, T, *latent] of a batch are predicted; weights included."""

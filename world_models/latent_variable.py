@@ -221,7 +221,7 @@ class LatentVariableJEPA(JEPA):
             actions = functional.pad(actions, (0, 0, missing, 0))
         return torch.cat([latents.flatten(1), actions.flatten(1)], dim=1)
 
-    def _prediction_terms(
+    def prediction_terms(
         self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Rolls out with variables inferred from the true latents: ``prediction``, and ``information``, what they cost."""

@@ -46,6 +46,48 @@ class MLPPredictor(nn.Module):
         return latents[:, -1] + self.body(inputs).to(latents.dtype)
 
 
+class SubstepPredictor(nn.Module):
+    """Goes through the control steps of an action block one by one, with the same small residual MLP for each.
+
+    What a push does depends on where the pusher is when it is made; an MLP on the whole block has to learn the composition of
+    its steps, this one is built that way. Nothing but the latent after the last step is seen in training.
+
+    Args:
+        latent_dim: D.
+        action_size: A of a model step, a multiple of ``substeps``.
+        history: K; a shorter one is padded by repeating its first frame with the zero action.
+        substeps: control steps in an action block.
+        memory: entries of state beside the latent, such as velocities, read from the history.
+        width: of each hidden layer.
+        depth: number of hidden layers of the step.
+    """
+
+    def __init__(
+        self, *, latent_dim: int, action_size: int, history: int = 2, substeps: int = 5, memory: int = 32, width: int = 256,
+        depth: int = 2,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if action_size % substeps:
+            raise ValueError(f"Actions of {action_size} entries are not {substeps} control steps side by side.")
+        self.history, self.substeps, self.latent_dim = history, substeps, latent_dim
+        known = history * latent_dim + (history - 1) * action_size
+        self.recall = nn.Sequential(nn.Linear(known, width), nn.LayerNorm(width), nn.GELU(), nn.Linear(width, memory))
+        sizes = [latent_dim + memory + action_size // substeps] + [width] * depth
+        layers: list[nn.Module] = []
+        for inputs, outputs in itertools.pairwise(sizes):
+            layers += [nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.GELU()]
+        self.step = nn.Sequential(*layers, nn.Linear(width, latent_dim + memory))
+
+    def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Predicts [N, D] from latents [N, k, D] and actions [N, k, A] with k <= K."""
+        latents, actions = _whole_history(latents, actions, self.history)
+        memory = self.recall(torch.cat([latents.flatten(1), actions[:, :-1].flatten(1)], dim=1))
+        state = torch.cat([latents[:, -1], memory], dim=1)
+        for action in actions[:, -1].chunk(self.substeps, dim=1):
+            state = state + self.step(torch.cat([state, action], dim=1))
+        return state[:, : self.latent_dim]
+
+
 def _whole_history(latents: Tensor, actions: Tensor, history: int) -> tuple[Tensor, Tensor]:
     """Pads a history of k < K by repeating its first latent, with the zero action."""
     missing = history - latents.shape[1]
@@ -127,7 +169,11 @@ class GridPredictor(nn.Module):
         return latents[:, -1] + change
 
 
-PREDICTORS: dict[str, type[nn.Module]] = {"adaln": AdaLNPredictor, "mlp": MLPPredictor}
+PREDICTORS: dict[str, type[nn.Module]] = {
+    "adaln": AdaLNPredictor,
+    "mlp": MLPPredictor,
+    "substep": SubstepPredictor,
+}
 PATCH_PREDICTORS: dict[str, type[nn.Module]] = {"grid": GridPredictor, "patch": PatchPredictor}
 
 

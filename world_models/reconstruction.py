@@ -61,9 +61,10 @@ class Autoencoder(JEPA):
         self.decoder.mean_frame.copy_(torch.from_numpy(frames[rows].mean(0)))
         return dataset
 
-    def _prediction_terms(
+    def prediction_terms(
         self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:
+        """Returns the prediction terms of latents [B, T, *latent]; see ``JEPA.prediction_terms``."""
         known = self.config.history
         frames = batch.observations[self.observation_key]
         context = Context(latents[:, :known], batch.actions[:, : known - 1])

@@ -109,7 +109,7 @@ class RecurrentJEPA(JEPA):
         imagined = self.predictor.roll(memory, latents, actions.flatten(0, 1))
         return imagined.view(problems, samples, *imagined.shape[1:])
 
-    def _prediction_terms(
+    def prediction_terms(
         self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Rolls out from every frame of the window, each with the memory of those before it."""

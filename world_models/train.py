@@ -24,6 +24,8 @@ from world_models.batches import ActionScale, WindowSampler, step_generators
 from world_models.checkpoint import build_model, save_training_state, save_world_model
 from world_models.diagnostics import CollapseError, Diagnosis, diagnose, encode_frames
 from world_models.heads import Decoder
+from world_models.jepa import JEPA
+from world_models.refit import PredictorAlone, with_latents
 
 logger = logging.getLogger(__name__)
 _GRACE_STEPS = 50
@@ -42,6 +44,8 @@ class TrainConfig:
         diagnose_every: steps between looks at held-out episodes.
         checkpoint_seconds: at most this much work is lost by a kill [s].
         on_collapse: "raise" stops a collapsed run, "warn" goes on (for controls that are expected to collapse).
+        predictor_steps, predictor_batch_size, predictor_learning_rate: gradient steps that a JEPA's predictor takes alone
+            afterwards, on latents of the finished encoder (``refit``); 0 for none.
         decoder_steps: gradient steps of the decoder that is trained afterwards on frozen latents; 0 for none.
     """
 
@@ -55,6 +59,9 @@ class TrainConfig:
     diagnose_every: int = 200
     checkpoint_seconds: float = 20.0
     on_collapse: str = "raise"
+    predictor_steps: int = 0
+    predictor_batch_size: int = 512
+    predictor_learning_rate: float = 1e-3
     decoder_steps: int = 0
 
     def __post_init__(self) -> None:
@@ -268,6 +275,16 @@ def fit(
     if isinstance(network, Prepares):
         source = network.prepare(data, directory=directory, train=run, progress=progress)
     seconds = time.monotonic() - began + run(network, training, directory, source)
+    if config.predictor_steps:
+        if not isinstance(network, JEPA):
+            raise ValueError(f"predictor_steps is for JEPAs whose encoder learns, not for {kind!r}; leave it at 0.")
+        began = time.monotonic()
+        alone = {
+            "num_steps": config.predictor_steps, "batch_size": config.predictor_batch_size,
+            "learning_rate": config.predictor_learning_rate, "diagnose_every": config.predictor_steps,
+        }  # fmt: skip
+        latents = with_latents(network, data, progress=progress)
+        seconds += time.monotonic() - began + run(PredictorAlone(network), alone, directory / "predictor", latents)
     network.eval().requires_grad_(False)
     decoder = None
     if config.decoder_steps and network.observation_key == "pixels":

@@ -33,7 +33,7 @@ def test_predictions_do_not_pull_what_they_should_meet():
     frames = torch.randint(0, 256, (4, 2, 64, 64, 3), generator=generator, dtype=torch.uint8)
     latents = model.encode(frames.flatten(0, 1)).unflatten(0, (4, 2)).detach().requires_grad_()
     batch = TrajectoryBatch({"pixels": frames}, torch.zeros(4, 1, 2), torch.zeros(4, 2, 1))
-    sum(model._prediction_terms(latents, batch, generator).values()).backward()
+    sum(model.prediction_terms(latents, batch, generator).values()).backward()
     assert float(latents.grad[:, 0].abs().sum()) > 0 and float(latents.grad[:, 1].abs().sum()) == 0
 
 

@@ -58,6 +58,22 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(two_room,
     assert any(not torch.equal(a[key], c[key]) for key in a)
 
 
+@pytest.mark.parametrize("kind", ["jepa", "ensemble"])
+def test_the_predictor_learns_on_alone(two_room, tmp_path, kind):
+    before = fit_small(two_room, tmp_path / "before", kind=kind)
+    after = fit_small(
+        two_room, tmp_path / "after", kind=kind, training={"predictor_steps": 100, "predictor_batch_size": 64}
+    )
+    assert after.probe_r2[:2] == before.probe_r2[:2]  # the encoder is as it was
+    assert after.error_ratio[0] < 0.9 * before.error_ratio[0]
+    changed = {
+        name
+        for name, value in weights(tmp_path / "after").items()
+        if not torch.equal(value, weights(tmp_path / "before")[name])
+    }
+    assert changed and all(name.startswith("predictor.") for name in changed)
+
+
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(two_room, tmp_path, monkeypatch):
     fit_small(two_room, tmp_path / "whole", training={"num_steps": 12})
     step = train_module._train_step
