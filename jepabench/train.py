@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 
 from jepabench.config import load_preset
@@ -22,6 +23,7 @@ def run(options: argparse.Namespace) -> int:
     """Runs the verb."""
     preset = load_preset("world_model", options.world_model, options.overrides)
     from evaluation.runs import run_stage
+    from world_models.devices import rank
     from world_models.train import fit
 
     config = {**preset, "seed": options.seed, "dataset": str(options.dataset), "validation": str(options.validation)}
@@ -31,9 +33,13 @@ def run(options: argparse.Namespace) -> int:
             dataset=options.dataset, validation=options.validation, directory=directory, seed=options.seed,
             kind=preset["kind"], model=preset["model"], training=preset["training"],
         )  # fmt: skip
-        for name, value in diagnosis.scalars().items():
-            print(f"{name:>20}  {value:.3f}")
+        if not rank():
+            for name, value in diagnosis.scalars().items():
+                print(f"{name:>20}  {value:.3f}")
 
-    if not run_stage(options.directory, config, work):
+    if rank():  # one of several processes: the first keeps the folder, the others help
+        with tempfile.TemporaryDirectory() as folder:
+            work(Path(folder))
+    elif not run_stage(options.directory, config, work):
         print(f"{options.directory} is done already.")
     return 0

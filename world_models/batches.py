@@ -70,9 +70,12 @@ class WindowSampler:
     def __len__(self) -> int:
         return len(self._starts)
 
-    def sample(self, batch_size: int, rng: np.random.Generator) -> TrajectoryBatch:
-        """Returns ``batch_size`` windows drawn with replacement. Pixels live in a buffer that the next call overwrites."""
-        return self.batch(rng.integers(len(self), size=batch_size))
+    def sample(self, batch_size: int, rng: np.random.Generator, *, rank: int = 0, count: int = 1) -> TrajectoryBatch:
+        """Returns ``batch_size`` windows drawn with replacement. Pixels live in a buffer that the next call overwrites.
+
+        Of ``count`` processes that draw the same, each takes its share: every ``count``-th window from its ``rank`` on.
+        """
+        return self.batch(rng.integers(len(self), size=batch_size)[rank::count])
 
     def batch(self, indices: NDArray[np.integer]) -> TrajectoryBatch:
         """Returns the windows with these numbers [B], 0 to ``len(self) - 1``."""

@@ -15,6 +15,7 @@ from torch.nn import functional
 from envs.registry import unknown_name
 from world_models import objectives
 from world_models.base import Context, TrajectoryBatch, rollout
+from world_models.devices import gathered
 from world_models.encoders import augment_shift, make_encoder
 from world_models.predictors import make_predictor
 
@@ -165,11 +166,11 @@ class JEPA(nn.Module):
         context = Context(latents[:, :known], batch.actions[:, : known - 1])
         imagined = rollout(self, context, batch.actions[:, None, known - 1 :])[:, 0]
         target = self._targets(latents, batch)[:, known:]
-        whole = imagined.flatten(2), target.flatten(2)
         terms = {"prediction": objectives.prediction_error(imagined, target)}
         for name in self.config.terms.keys() & objectives.PAIR_TERMS.keys():
             options = dict(self.config.terms[name])
             weight = options.pop("weight")
+            whole = gathered(imagined.flatten(2)), gathered(target.flatten(2))
             terms[name] = weight * objectives.PAIR_TERMS[name](*whole, **options)
         return terms
 
@@ -192,6 +193,7 @@ class JEPA(nn.Module):
         if self.inverse is not None and name == "inverse_dynamics":
             decoded = self.inverse(torch.cat([latents[:, :-1], latents[:, 1:]], dim=-1))
             return objectives.inverse_dynamics(decoded, batch.actions)
+        whole = gathered(latents)
         if name == "sigreg":
-            return objectives.sigreg(latents, generator, **options)
-        return objectives.LATENT_TERMS[name](latents, **options)
+            return objectives.sigreg(whole, generator, **options)
+        return objectives.LATENT_TERMS[name](whole, **options)

@@ -13,15 +13,16 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from envs.episodes import EpisodeDataset
 from envs.registry import unknown_name
-from world_models.base import WorldModel
+from world_models.base import TrajectoryBatch, WorldModel
 from world_models.batches import ActionScale, WindowSampler, step_generators
 from world_models.checkpoint import build_model, save_training_state, save_world_model
+from world_models.devices import Here, rank, where
 from world_models.diagnostics import CollapseError, Diagnosis, diagnose, encode_frames
 from world_models.heads import Decoder
 from world_models.jepa import JEPA
@@ -40,6 +41,7 @@ class TrainConfig:
         batch_size: windows a step.
         learning_rate: peak of a cosine schedule with a linear warm-up over ``warmup`` of the steps.
         clip_norm: largest gradient norm.
+        device: "cpu" or "cuda"; several processes by the launcher of Accelerate or PyTorch (``devices``).
         precision: "float32", or "bfloat16" for autocast on processors that gain from it.
         diagnose_every: steps between looks at held-out episodes.
         checkpoint_seconds: at most this much work is lost by a kill [s].
@@ -55,6 +57,7 @@ class TrainConfig:
     weight_decay: float = 1e-4
     warmup: float = 0.05
     clip_norm: float = 1.0
+    device: str = "cpu"
     precision: str = "float32"
     diagnose_every: int = 200
     checkpoint_seconds: float = 20.0
@@ -66,6 +69,7 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
+            ("device", self.device, ("cpu", "cuda")),
             ("precision", self.precision, ("float32", "bfloat16")),
             ("on_collapse", self.on_collapse, ("raise", "warn")),
         ):
@@ -118,13 +122,18 @@ def train(
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
     state_path = directory / "training.pt"
-    step, seconds = _resume(state_path, model, optimizer)
+    place = where(config.device)
+    step, seconds = _resume(place.agreed(_saved(state_path)), model, optimizer)
+    losses, optimizer = place.prepare(_Losses(model), optimizer)
+    progress = progress and not place.rank
     writer = SummaryWriter(str(directory / "tensorboard"), purge_step=step)
     began = saved = time.monotonic()
     model.train()
     bar = tqdm(total=config.num_steps, initial=step, desc="train", unit="step", disable=not progress, leave=False)
     while step < config.num_steps:
-        terms = _train_step(model, sampler, optimizer, config, seed, step)
+        terms = _train_step(losses, sampler, optimizer, place, config, seed, step)
+        if isinstance(model, AfterStep):
+            model.after_step((step + 1) / config.num_steps)
         step += 1
         bar.update()
         if step % 20 == 0 or step == config.num_steps:
@@ -132,40 +141,53 @@ def train(
                 writer.add_scalar(f"loss/{name}", value, step)
             bar.set_postfix_str(" ".join(f"{name} {value:.3f}" for name, value in terms.items()))
         if step % config.diagnose_every == 0 or step == config.num_steps:
-            _report(look(), step, config, writer)
-        if time.monotonic() - saved > config.checkpoint_seconds:
+            with place.on_cpu(model):
+                _report(look(), step, config, writer)
+        if not place.rank and time.monotonic() - saved > config.checkpoint_seconds:
             saved = time.monotonic()
             _save(state_path, model, optimizer, step, seconds + saved - began)
     bar.close()
     writer.close()
     seconds += time.monotonic() - began
-    _save(state_path, model, optimizer, step, seconds)
+    model.cpu()
+    if not place.rank:
+        _save(state_path, model, optimizer, step, seconds)
     return seconds
 
 
+class _Losses(nn.Module):
+    """A model whose call is its losses: what processes that train together have to see of it."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        return self.model.losses(batch, generator)  # pyright: ignore[reportCallIssue]
+
+
 def _train_step(
-    model: nn.Module,
+    losses: nn.Module,
     sampler: WindowSampler,
     optimizer: torch.optim.Optimizer,
+    place: Here,
     config: TrainConfig,
     seed: int,
     step: int,
 ) -> dict[str, float]:
     rng, generator = step_generators(seed, step)
-    batch = sampler.sample(config.batch_size, rng)
-    with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
-        terms = model.losses(batch, generator)  # pyright: ignore[reportCallIssue]
+    batch = place.place(sampler.sample(config.batch_size, rng, rank=place.rank, count=place.count))
+    with torch.autocast(place.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        terms = losses(batch, generator)
     total = torch.stack(list(terms.values())).sum()
     if not torch.isfinite(total):
         raise FloatingPointError(f"The loss is not finite at step {step}: lower the learning rate or the weights.")
     for group in optimizer.param_groups:
         group["lr"] = config.learning_rate_at(step)
     optimizer.zero_grad(set_to_none=True)
-    total.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    place.backward(total)
+    nn.utils.clip_grad_norm_(losses.parameters(), config.clip_norm)
     optimizer.step()
-    if isinstance(model, AfterStep):
-        model.after_step((step + 1) / config.num_steps)
     return {name: float(value.detach()) for name, value in terms.items()}
 
 
@@ -183,10 +205,13 @@ def _report(diagnosis: Diagnosis, step: int, config: TrainConfig, writer: Summar
         logger.warning(message)
 
 
-def _resume(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
-    if not path.exists():
+def _saved(path: Path) -> dict[str, Any] | None:
+    return torch.load(path, weights_only=True) if path.exists() else None
+
+
+def _resume(state: Mapping[str, Any] | None, model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[int, float]:
+    if state is None:
         return 0, 0.0
-    state = torch.load(path, weights_only=True)
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     return state["step"], state["seconds"]
@@ -296,6 +321,8 @@ def fit(
         "parameters": sum(p.numel() for p in network.parameters()), "dataset_fingerprint": data.manifest.fingerprint,
         "diagnosis": dict(diagnosis.scalars()), "torch": torch.__version__,
     }  # fmt: skip
+    if rank():
+        return diagnosis
     save_world_model(
         directory,
         kind=kind,
