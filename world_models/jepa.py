@@ -170,8 +170,8 @@ class JEPA(nn.Module):
         for name in self.config.terms.keys() & objectives.PAIR_TERMS.keys():
             options = dict(self.config.terms[name])
             weight = options.pop("weight")
-            whole = gathered(imagined.flatten(2)), gathered(target.flatten(2))
-            terms[name] = weight * objectives.PAIR_TERMS[name](*whole, **options)
+            pairs = gathered(torch.stack([imagined.flatten(2), target.flatten(2)], dim=1))
+            terms[name] = weight * objectives.PAIR_TERMS[name](pairs[:, 0], pairs[:, 1], **options)
         return terms
 
     def _targets(self, latents: Tensor, batch: TrajectoryBatch) -> Tensor:

@@ -33,7 +33,7 @@ fit(
 )
 """
 SIGREG = '{"sigreg": {"weight": 0.1, "num_directions": 32}, "inverse_dynamics": {"weight": 1.0}}'
-VICREG = '{"variance": {"weight": 1.0}, "covariance": {"weight": 0.04}, "infonce": {"weight": 0.1}}'
+VICREG = '{"variance": {"weight": 1.0}, "covariance": {"weight": 0.04}, "infonce": {"weight": 0.1}, "barlow": {"weight": 0.01}}'
 
 
 def start(data, folder, terms, **variables):
