@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from envs.registry import UnknownNameError
 from world_models.checkpoint import load_world_model
 from world_models.devices import gathered, where
 from world_models.train import TrainConfig
@@ -76,7 +77,7 @@ def test_alone_a_share_is_the_batch():
 
 
 def test_a_device_that_is_not_there_is_refused():
-    with pytest.raises(ValueError, match="Did you mean"):
+    with pytest.raises(UnknownNameError, match="Did you mean"):
         TrainConfig(device="cuda0")
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no GPU"):
