@@ -51,7 +51,8 @@ class SubmissionError(ValueError):
     """
 
     def __init__(self, check: str, reason: str) -> None:
-        super().__init__(reason)
+        # It is shown in terminals and logs, and parts of it are the stranger's.
+        super().__init__("".join(letter if letter.isprintable() or letter == "\n" else "?" for letter in reason))
         self.check = check
 
 
@@ -164,7 +165,7 @@ def read_rows(content: bytes, num_rows: int) -> pd.DataFrame:
     except (pa.ArrowException, OSError, ValueError, MemoryError, OverflowError) as error:
         if isinstance(error, SubmissionError):
             raise
-        raise SubmissionError("rows", f"{ROWS} can not be read: {str(error)[:300]}") from None
+        raise SubmissionError("rows", f"{ROWS} can not be read: {' '.join(str(error)[:300].split())}") from None
 
 
 def _rows(content: bytes, num_rows: int) -> pd.DataFrame:
@@ -260,7 +261,7 @@ def read_actions(content: bytes, rows: pd.DataFrame) -> dict[tuple[str, int], ND
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, MemoryError, ValueError) as error:
         if isinstance(error, SubmissionError):
             raise
-        raise SubmissionError("actions", f"{ACTIONS} can not be read: {str(error)[:300]}") from None
+        raise SubmissionError("actions", f"{ACTIONS} can not be read: {' '.join(str(error)[:300].split())}") from None
     actions = {}
     for name, (task, seed, _) in wanted.items():
         low, high = bounds[task]
