@@ -6,6 +6,8 @@ What is read here may come from anybody. Reading runs no code of it, and takes n
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,6 @@ from numpy.typing import NDArray
 from envs.splits import EpisodeSpec
 from evaluation.protocol import PROTOCOL_VERSION, Suite
 from evaluation.records import EpisodeRecord, write_records
-from evaluation.runs import written_whole
 from evaluation.submission_checks import (
     aggregates,
     check_aggregates,
@@ -42,7 +43,7 @@ from evaluation.submission_files import (
     read_files,
     read_rows,
 )
-from evaluation.submission_manifest import SCHEMA, Manifest, read_manifest
+from evaluation.submission_manifest import SCHEMA, Manifest, read_manifest, validated
 
 __all__ = ["Submission", "SubmissionError", "Trace", "folder_digest", "read_submission", "write_submission"]
 
@@ -117,10 +118,10 @@ def write_submission(
     actions: Mapping[tuple[str, int], NDArray[np.float32]],
     extra: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Writes the folder of a submission.
+    """Writes the folder of a submission, which is whole or not there.
 
     Args:
-        folder: must not exist, or be empty.
+        folder: must not exist.
         manifest: keys of ``Manifest`` but those that follow from the rest: versions of schema and protocol, suite, specs,
             aggregates and files.
         suite: that the records are of.
@@ -129,16 +130,33 @@ def write_submission(
         extra: more files, by name.
 
     Raises:
-        SubmissionError: the folder is taken, or a key is not what it must be.
+        SubmissionError: the folder is taken, or a key of the manifest is not what it must be.
     """
-    if folder.exists() and any(folder.iterdir()):
-        raise SubmissionError("files", f"{folder} is not empty. Choose another name, or remove it first.")
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.exists():
+        raise SubmissionError("files", f"{folder} is there already. Choose another name, or remove it first.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        partial.mkdir()
+        _write(partial, manifest, suite, records, actions, extra or {})
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    suite: Suite,
+    records: Sequence[EpisodeRecord],
+    actions: Mapping[tuple[str, int], NDArray[np.float32]],
+    extra: Mapping[str, bytes],
+) -> None:
     write_records(folder / ROWS, records)
     arrays = {f"{task}/{seed}": array for (task, seed), array in actions.items()}
-    with written_whole(folder / ACTIONS) as partial, partial.open("wb") as file:
+    with (folder / ACTIONS).open("wb") as file:
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]  (its stub mixes up allow_pickle)
-    for name, content in (extra or {}).items():
+    for name, content in extra.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     files = read_files(folder, complete=False)
@@ -152,5 +170,4 @@ def write_submission(
         "aggregates": [item.model_dump() for item in aggregates(rows)],
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())},
     }
-    with written_whole(folder / MANIFEST) as partial:
-        partial.write_text(Manifest.model_validate(whole).model_dump_json(indent=1) + "\n")
+    (folder / MANIFEST).write_text(validated(Manifest, whole).model_dump_json(indent=1) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
 
@@ -90,21 +90,26 @@ class Aggregate(_Strict):
     violation_rate: _Share
 
 
-class Manifest(_Strict):
-    """What ``submission.json`` holds; ``results/submissions/README.md`` says it in words."""
+class Words(_Strict):
+    """What its makers say of a submission."""
 
-    schema_version: Literal[1]
-    protocol_version: int
     name: Annotated[str, StringConstraints(pattern=NAME)]
-    suite: SuiteName
-    pixels: Annotated[int, Field(ge=16, le=1024)]
-    agent: AgentDescription
-    training_seeds: Annotated[tuple[_Count, ...], Field(strict=False, min_length=1, max_length=100)]
     authors: Annotated[list[_Line], Field(max_length=50)]
     description: Annotated[
         str, StringConstraints(max_length=4000, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$")
     ]
     link: Annotated[str, StringConstraints(max_length=500, pattern=r"^(https?://[^\s\"'<>\x00-\x1f]+)?$")]
+
+
+class Manifest(Words):
+    """What ``submission.json`` holds; ``results/submissions/README.md`` says it in words."""
+
+    schema_version: Literal[1]
+    protocol_version: int
+    suite: SuiteName
+    pixels: Annotated[int, Field(ge=16, le=1024)]
+    agent: AgentDescription
+    training_seeds: Annotated[tuple[_Count, ...], Field(strict=False, min_length=1, max_length=100)]
     created: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$")]
     command: _Line
     code: Code
@@ -122,18 +127,38 @@ def read_manifest(content: bytes, folder_name: str) -> Manifest:
     Raises:
         SubmissionError: names the key and what is wrong with it.
     """
-    tree = parse_json(content, MANIFEST)
+    manifest = validated(Manifest, parse_json(content, MANIFEST))
+    if manifest.name != folder_name:
+        raise SubmissionError("manifest", f"{MANIFEST}: name is {manifest.name!r}, the folder is {folder_name!r}.")
+    return manifest
+
+
+def check_words(**words: Any) -> None:
+    """Refuses what a manifest could not hold of ``Words``, before any work is done for it.
+
+    Raises:
+        SubmissionError: names the key and what is wrong with it.
+    """
+    validated(Words, words)
+
+
+_Model = TypeVar("_Model", bound=_Strict)
+
+
+def validated(kind: type[_Model], tree: Any) -> _Model:
+    """Returns a part of a manifest from what JSON says.
+
+    Raises:
+        SubmissionError: names the key and what is wrong with it.
+    """
     try:
-        manifest = Manifest.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
         problems = [
             f"{'.'.join(str(part)[:60] for part in problem['loc']) or 'the top level'}: {problem['msg'][:200]}"
             for problem in error.errors(include_input=False, include_url=False, include_context=False)[:5]
         ]
         raise SubmissionError("manifest", f"{MANIFEST}: {'; '.join(problems)}.") from None
-    if manifest.name != folder_name:
-        raise SubmissionError("manifest", f"{MANIFEST}: name is {manifest.name!r}, the folder is {folder_name!r}.")
-    return manifest
 
 
 def parse_json(content: bytes, name: str) -> Any:

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from envs.registry import unknown_name
-from jepabench.plugins import preset_of_plugin
+from jepabench.plugins import plugin_names, preset_of_plugin
 
 CONF = Path(__file__).parent / "conf"
 
@@ -58,7 +58,8 @@ def load_preset(group: str, name: str, overrides: Mapping[str, Any] | Sequence[s
         if plugged_in is not None:
             return _plain(OmegaConf.merge(OmegaConf.create(plugged_in), _as_config(overrides)))
     if name not in options(group):
-        raise unknown_name(group.replace("_", " "), name, options(group))
+        names = options(group) + (plugin_names() if group == "agent" else [])
+        raise unknown_name(group.replace("_", " "), name, names)
     known = deepcopy(_preset(group, name))
     if isinstance(overrides, Mapping):
         return (

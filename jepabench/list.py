@@ -13,6 +13,7 @@ from rich.text import Text
 from envs.registry import list_tasks, make
 from envs.variations import range_text
 from jepabench.config import compose_root, load_preset, options
+from jepabench.plugins import plugin_names
 
 CHOICES = ("tasks", "suites", "agents", "world-models")
 KINDS_OF_A_TASK = ("variations", "events")
@@ -130,7 +131,7 @@ def _suite(name: str, output: Path) -> Table:
 
 def _agents() -> Table:
     table = Table("agent", "observes", "data", "privilege", "needs", box=None)
-    for name in options("agent"):
+    for name in [*options("agent"), *plugin_names()]:
         agent = load_preset("agent", name)
         track = agent["track"]
         needs = agent.get("world_model") or ("training" if agent.get("train") else "nothing")

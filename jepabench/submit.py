@@ -58,6 +58,7 @@ def submit(
     """Does what is missing of an agent's runs on a suite, writes the submission and returns its folder."""
     from evaluation.protocol import Suite
     from evaluation.submission import read_submission, write_submission
+    from evaluation.submission_manifest import check_words
     from jepabench.run import do_stages, suite_root
     from jepabench.stages import SuitePlan
     from jepabench.suites import find_suite
@@ -75,6 +76,7 @@ def submit(
     folder = Path(settings["to"]) / name
     if folder.exists():
         raise ConfigError(f"{folder} is there already. Choose another name=, or remove it first.")
+    check_words(name=name, authors=_authors(settings), description=settings["description"], link=settings["link"])
     do_stages(root, console)
     records, actions = _gathered(plan, suite)
     manifest = _manifest(
@@ -108,6 +110,10 @@ def _settings(items: list[str]) -> tuple[dict[str, str], list[str], dict[str, An
     if settings["checkpoints"] not in ("yes", "no"):
         raise ConfigError(f"checkpoints=yes or checkpoints=no, got {settings['checkpoints']!r}.")
     return settings, passed_on, changes
+
+
+def _authors(settings: Mapping[str, str]) -> list[str]:
+    return [item.strip() for item in settings["authors"].split(";") if item.strip()]
 
 
 def _gathered(plan: SuitePlan, suite: Any) -> tuple[list[Any], dict[tuple[str, int], Any]]:
@@ -150,7 +156,7 @@ def _manifest(plan: SuitePlan, agent: str, settings: Mapping[str, str], argument
             "package": package_of(str(preset["agent"]["_target_"])), "config": preset,
         },
         "training_seeds": plan.suite["training_seeds"] if preset.get("learns", True) else [0],
-        "authors": [item.strip() for item in settings["authors"].split(";") if item.strip()],
+        "authors": _authors(settings),
         "description": settings["description"],
         "link": settings["link"],
         "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),

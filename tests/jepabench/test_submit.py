@@ -1,0 +1,76 @@
+"""What can go wrong with `submit` and `verify` gets a sentence, before any work is begun."""
+
+import sys
+
+import pytest
+
+from jepabench.config import load_preset
+from jepabench.main import main
+from jepabench.plugins import package_of, preset_of_plugin
+
+AGENT = """
+class {kind}:
+    observation_keys = {keys}
+    track = {track}
+    reset = act = model_steps = None
+"""
+
+
+@pytest.fixture
+def module(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def write(name: str, **values) -> str:
+        (tmp_path / f"{name}.py").write_text(AGENT.format(**values))
+        return name
+
+    yield write
+    for name in [name for name in sys.modules if name.startswith("agents_of_a_test")]:
+        del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["submit", "hold-stil", "suite=smoke"], "Did you mean 'hold-still'"),
+        (["submit", "random", "suite=smok"], "Did you mean 'smoke'"),
+        (["submit", "random", "nme=x"], "Did you mean 'name'"),
+        (["submit", "random", "seed=3"], "with all of its tasks, episodes and seeds"),
+        (["submit", "random", "suite.training_seeds=[3]"], "with all of its tasks, episodes and seeds"),
+        (["submit", "random", "checkpoints=maybe"], "checkpoints=yes or checkpoints=no"),
+        (["submit", "random", "suite=smoke", "name=taken", "to=."], "is there already"),
+        (["submit", "random", "suite=smoke", "name=A/b", "to=."], "name: String should match"),
+        (["submit", "random", "suite=smoke", "link=javascript:alert(1)"], "link: String should match"),
+        (["verify", "taken", "--level", "3"], "JEPABENCH_PRIVATE_SALT"),
+    ],
+)
+def test_a_mistake_is_told_at_once(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("JEPABENCH_PRIVATE_SALT", raising=False)
+    (tmp_path / "taken").mkdir()
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+@pytest.mark.parametrize("name", ["no-such-folder", "empty"])
+def test_what_is_no_submission_is_refused(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert main(["verify", name]) == 1
+    assert "refused" in capsys.readouterr().out
+
+
+def test_the_track_of_another_packages_agent_follows_from_what_it_looks_at(module):
+    pixels = module("agents_of_a_test_1", kind="PixelAgent", keys=("pixels", "goal_pixels"), track={"data": "online"})
+    preset = load_preset("agent", f"{pixels}:PixelAgent", ["agent.gain=3"])
+    assert preset == {
+        "name": "pixel",
+        "track": {"observation": "pixels", "data": "online", "privilege": "none"},
+        "learns": False,
+        "agent": {"_target_": f"{pixels}.PixelAgent", "gain": 3},
+    }
+    blind = module("agents_of_a_test_2", kind="Blind", keys=(), track={})
+    assert (preset_of_plugin(f"{blind}:Blind") or {})["track"]["observation"] == "none"
+    assert preset_of_plugin("no-package-has-this-agent") is None
+    assert package_of(f"{blind}.Blind") == "" and package_of("numpy.ndarray").startswith("numpy 2")
