@@ -41,13 +41,14 @@ class Track(_Strict):
 
 
 class AgentDescription(_Strict):
-    """Who acts. ``config`` is never instantiated by a check, but on a maintainer's word (level 3)."""
+    """Who acts. ``config`` (or that of ``per_task``) is never instantiated by a check, but on a maintainer's word (level 3)."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     learns: bool
     track: Track
     package: _Line
     config: dict[str, JsonValue]
+    per_task: dict[_Line, dict[str, JsonValue]]
 
 
 class Code(_Strict):

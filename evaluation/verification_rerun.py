@@ -136,7 +136,7 @@ def rerun(
         for seed in submission.manifest.training_seeds:
             paths = _checkpoints(submission, folder, task.task_id, seed)
             with RemoteAgent(
-                _agent_config(submission), task.task_id, paths=paths,
+                _agent_config(submission, task.task_id), task.task_id, paths=paths,
                 salt=hmac.new(salt, b"agent", hashlib.sha256).digest(), limits=settings.limits,
                 isolated=can_isolate(), python_path=settings.python_path,
             ) as remote:  # fmt: skip
@@ -182,20 +182,23 @@ def _outcomes(rows: Any) -> NDArray[np.float64]:
     return rows.pivot(index="training_seed", columns="index", values="success_held").to_numpy(dtype=np.float64)
 
 
-def _agent_config(submission: Submission) -> Mapping[str, Any]:
-    config = submission.manifest.agent.config.get("agent")
+def _preset(submission: Submission, task_id: str) -> Mapping[str, Any]:
+    agent = submission.manifest.agent
+    return agent.per_task.get(task_id, agent.config)
+
+
+def _agent_config(submission: Submission, task_id: str) -> Mapping[str, Any]:
+    config = _preset(submission, task_id).get("agent")
     if not isinstance(config, dict) or not isinstance(config.get("_target_"), str):
-        raise SubmissionError("re-run", "agent.config.agent has no _target_, so there is nothing to run.")
+        raise SubmissionError("re-run", "The agent's configuration has no _target_, so there is nothing to run.")
     return config
 
 
 def _checkpoints(submission: Submission, folder: Path, task_id: str, seed: int) -> dict[str, Path]:
     """Returns the folders that an agent is made from, those that it needs and no others."""
-    config, home = (
-        submission.manifest.agent.config,
-        folder.absolute() / CHECKPOINTS / task_id.split("/")[-1] / f"seed{seed}",
-    )
-    needed = [name for key, name in (("world_model", "world_model"), ("train", "policy")) if config.get(key)]
+    preset = _preset(submission, task_id)
+    home = folder.absolute() / CHECKPOINTS / task_id.split("/")[-1] / f"seed{seed}"
+    needed = [name for key, name in (("world_model", "world_model"), ("train", "policy")) if preset.get(key)]
     for name in needed:
         if not (home / name).is_dir():
             raise SubmissionError(

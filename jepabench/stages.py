@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 KINDS = ("data", "model", "policy", "evaluation", "change", "surprise")  # first word of a stage's key
 MEASURES = ("success", "generalization", "surprise")  # what a suite asks of its agents
 _UNTRAINED = 3  # networks that learned nothing, which surprise is compared with
-_OF_THE_PLAN = ("data", "overrides", "measure")  # keys of a suite that say how, not what
+OF_THE_PLAN = ("data", "overrides", "measure")  # keys of a suite that say how, not what
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class SuitePlan:
     def __init__(self, root: Mapping[str, Any]) -> None:
         self.root = root
         self.suite = root["suite"]
-        Suite.from_config({key: value for key, value in self.suite.items() if key not in _OF_THE_PLAN})
+        Suite.from_config({key: value for key, value in self.suite.items() if key not in OF_THE_PLAN})
         self.measure = self.suite.get("measure", "success")
         if self.measure not in MEASURES:
             raise unknown_name(f"measure of suite {self.suite['name']}", self.measure, MEASURES)

@@ -136,10 +136,9 @@ def _gathered(plan: SuitePlan, suite: Any) -> tuple[list[Any], dict[tuple[str, i
 def _manifest(plan: SuitePlan, agent: str, settings: Mapping[str, str], arguments: list[str]) -> dict[str, Any]:
     from jepabench.report import machine
 
-    preset, done = (
-        plan.agents[agent],
-        [json.loads((stage.directory / "done.json").read_text()) for stage in plan.evaluations],
-    )
+    preset = plan.agents[agent]
+    per_task = {stage.config["task_id"]: stage.config["agent"] for stage in plan.evaluations}
+    done = [json.loads((stage.directory / "done.json").read_text()) for stage in plan.evaluations]
     versions = done[0]["versions"]
     for other in done:
         if other["versions"] != versions:
@@ -154,6 +153,7 @@ def _manifest(plan: SuitePlan, agent: str, settings: Mapping[str, str], argument
         "agent": {
             "name": preset["name"], "learns": preset.get("learns", True), "track": preset["track"],
             "package": package_of(str(preset["agent"]["_target_"])), "config": preset,
+            "per_task": {task: config for task, config in per_task.items() if config != preset},
         },
         "training_seeds": plan.suite["training_seeds"] if preset.get("learns", True) else [0],
         "authors": _authors(settings),

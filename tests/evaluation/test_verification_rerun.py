@@ -42,7 +42,7 @@ def submitted(folder: Path, kind: str, privilege: str = "none") -> Path:
         "name": folder.name, "training_seeds": [0], "costs": ABOUT["costs"][:1],
         "agent": {
             "name": "a", "learns": False, "package": "", "track": ABOUT["agent"]["track"] | {"privilege": privilege},
-            "config": {"agent": {"_target_": f"untrusted_agents.{kind}"}},
+            "config": {"agent": {"_target_": f"untrusted_agents.{kind}"}}, "per_task": {},
         },
     }  # fmt: skip
     actions = {(ROOM, 0): np.concatenate(list(found.actions.values()))}

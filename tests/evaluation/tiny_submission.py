@@ -33,6 +33,7 @@ ABOUT = {
         "name": "seeker", "learns": True, "package": "",
         "track": {"observation": "state", "data": "none", "privilege": "none"},
         "config": {"agent": {"_target_": "tiny_submission.Seeker"}},
+        "per_task": {},
     },
     "training_seeds": [0, 1],
     "authors": ["A. Nobody"],
