@@ -200,10 +200,17 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
     def snapshot(self) -> State:
         """Returns the episode as it is now."""
         rng = self.np_random.bit_generator.state
-        return State(self.draw, self._get_physics().copy(), self._num_steps, rng, self._present_world)
+        return State(self.task.id, self.draw, self._get_physics().copy(), self._num_steps, rng, self._present_world)
 
     def restore(self, state: State) -> Observation:
-        """Puts the world into a state that ``snapshot`` of any instance of this task gave, and returns its observation."""
+        """Puts the world into a state that ``snapshot`` of any instance of this task gave, and returns its observation.
+
+        Raises:
+            ValueError: it is of another task; the world is unchanged.
+        """
+        if not isinstance(state, State) or state.task_id != self.task.id:
+            found = f"a snapshot of {state.task_id}" if isinstance(state, State) else f"a {type(state).__name__}"
+            raise ValueError(f"{self.task.id}: restore takes what snapshot() of this task gave, got {found}.")
         if self._draw is not state.draw:
             self._begin(state.draw)
         self._change_world(state.world)

@@ -35,6 +35,7 @@ class State:
     """An episode at one moment, complete: restoring it and taking the same actions gives the same bytes.
 
     Attributes:
+        task_id: of the task whose episode it is.
         draw: what the seed decided.
         physics: full physics state.
         num_steps: control steps since the start.
@@ -42,6 +43,7 @@ class State:
         world: ``draw.world``, or what an event (``envs.events``) has made of it since.
     """
 
+    task_id: str
     draw: EpisodeDraw
     physics: NDArray[np.float64]
     num_steps: int

@@ -90,6 +90,17 @@ def test_a_restored_world_looks_the_same_and_goes_on_the_same(task_id, worlds):
 
 
 @every_task
+def test_a_snapshot_of_another_task_is_refused_and_changes_nothing(task_id, worlds):
+    env, other = worlds[task_id], worlds[TASKS[TASKS.index(task_id) - 1]]
+    before = envs.reset_to(env, one_spec_a_stratum(task_id)[0])[0]
+    envs.reset_to(other, one_spec_a_stratum(other.task.id)[0])
+    for state in (other.snapshot(), "yesterday"):
+        with pytest.raises(ValueError, match=r"restore takes what snapshot\(\) of this task gave"):
+            env.restore(state)
+        assert data_equivalence(env.advance(np.empty((0, *env.action_space.shape)))[0], before)
+
+
+@every_task
 def test_imagining_goals_agrees_with_taking_the_steps_and_changes_nothing(task_id, worlds):
     env = worlds[task_id]
     envs.reset_to(env, one_spec_a_stratum(task_id)[0])
