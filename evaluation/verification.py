@@ -25,6 +25,7 @@ from envs.retrace import retrace
 from envs.splits import EpisodeSpec
 from evaluation.protocol import PROTOCOL_VERSION, Suite
 from evaluation.rollout import Outcome, ReplayError, outcome_of, replay
+from evaluation.runs import written_whole
 from evaluation.submission import Submission, SubmissionError, Trace, folder_digest, read_submission
 
 BADGES = ("valid", "replayed", "re-run")
@@ -197,11 +198,16 @@ def _compare(outcome: Outcome, row: Mapping[str, Any]) -> list[str]:
 
 
 def write_record(folder: Path, verification: Verification, about: Mapping[str, Any]) -> Path:
-    """Writes what a maintainer found into ``folder/NAME.json``; ``about`` is added: date, versions, machine."""
-    from evaluation.runs import written_whole
+    """Writes what a maintainer found into ``folder/NAME.json``; ``about`` is added: date, versions, machine.
 
+    What was found of the same content at a higher level stays.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{verification.name}.json"
+    if path.exists():
+        before = json.loads(path.read_text())
+        if before["digest"] == verification.digest and len(before["badges"]) > len(verification.badges):
+            return path
     content = {
         "schema_version": RECORD_SCHEMA,
         "name": verification.name,

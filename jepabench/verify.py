@@ -8,7 +8,7 @@ import sys
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -67,11 +67,18 @@ def _verified(folder: Path, options: argparse.Namespace, console: Console) -> Ve
     else:
         _show(verification, console)
     if options.record and verification.passed:
-        path = write_record(
-            options.record, verification, {"date": datetime.now(timezone.utc).isoformat(timespec="seconds")}
-        )
+        path = write_record(options.record, verification, _about())
         console.print(f"Record: {path}", soft_wrap=True)
     return verification
+
+
+def _about() -> dict[str, Any]:
+    """Returns when, and with and on what, a record is made."""
+    from jepabench.report import machine
+
+    here = {key: str(value) for key, value in machine().items()}
+    on = {key: here.pop(key) for key in ("processor", "cores", "system")}
+    return {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "versions": here, "machine": on}
 
 
 def _rerun_settings(options: argparse.Namespace) -> Rerun | None:

@@ -65,6 +65,10 @@ def test_an_honest_agent_does_as_well_on_private_episodes(tmp_path):
 
     write_record(tmp_path / "verified", found, {"date": "today"})
     assert badges_of(folder, tmp_path / "verified") == ("valid", "replayed", "re-run")
+    write_record(
+        tmp_path / "verified", verify(folder, rooms), {"date": "tomorrow"}
+    )  # of a lower level: nothing is lost
+    assert badges_of(folder, tmp_path / "verified") == ("valid", "replayed", "re-run")
     (folder / "README.md").write_text("changed afterwards")
     sign(folder)
     assert badges_of(folder, tmp_path / "verified") == ()
