@@ -100,7 +100,10 @@ def _show(verification: Verification, console: Console) -> None:
     rate = f", {verification.episodes / verification.seconds:.0f} a second" if verification.seconds else ""
     counted = f"{verification.episodes} episodes in {verification.seconds:.1f} s{rate}"
     if verification.passed:
-        console.print(f"[green]{' and '.join(verification.badges)}[/]: {escape(verification.name)}  [dim]{counted}[/]")
+        console.print(
+            f"[green]{' and '.join(verification.badges)}[/]: {escape(verification.name)}  [dim]{counted}[/]",
+            soft_wrap=True,
+        )
         return
     console.print(f"[red]refused[/]: {escape(verification.name)}  [dim]{verification.check}[/]", soft_wrap=True)
     console.print(verification.reason, markup=False, highlight=False, soft_wrap=True)
