@@ -186,7 +186,7 @@ def aggregate_table(
 ) -> pd.DataFrame:
     """Returns a row an agent: IQM, mean, median and optimality gap over tasks and strata, with ``_low`` and ``_high`` of each.
 
-    Intervals are over training seeds (stratified bootstrap); NaN for an agent with one seed.
+    Intervals are over training seeds (``statistics.aggregate_interval``, strata of a task together); NaN for an agent with one seed.
 
     Args:
         records: as for ``score_table``.
@@ -197,6 +197,10 @@ def aggregate_table(
     """
     if agents is None:
         agents = [name for name in dict.fromkeys(records["agent"]) if name not in (random, *oracles)]
+    # Strata of a task are of the same trained agents.
+    tasks = [task for task, _ in _cells(records)]
+    numbers = {task: number for number, task in enumerate(dict.fromkeys(tasks))}
+    tasks = [numbers[task] for task in tasks]
     rows = []
     for agent in agents:
         scores = score_matrix(records, agent, random=random, oracles=oracles, normalise=normalise)
@@ -204,8 +208,8 @@ def aggregate_table(
         for name, statistic in _AGGREGATES.items():
             low = high = np.nan
             if len(scores) > 1:
-                interval = statistics.stratified_bootstrap(
-                    statistic, scores, generator=generator, num_resamples=num_resamples
+                interval = statistics.aggregate_interval(
+                    statistic, scores, generator=generator, num_resamples=num_resamples, groups=tasks
                 )
                 low, high = interval.low, interval.high
             row |= {name: float(statistic(scores)), f"{name}_low": low, f"{name}_high": high}

@@ -22,6 +22,7 @@ VERBS = {
     "tune": "search an agent's settings on one task, within a fixed number of recorded trials",
     "submit": "pack an agent's results on a suite, so that a stranger can check them",
     "verify": "check a submission: whole, true in the simulator, and re-run; runs none of its code unless asked to",
+    "board": "build the static site of submissions, tasks and claims",
     "report": "build the report of a suite from what is done",
     "probe": "say which physical quantities can be read out of a world model's latents",
     "diagnose": "say whether a world model can be planned with: foresight, controllability, rank, plan against outcome",

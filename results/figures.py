@@ -29,7 +29,7 @@ _BRIGHT = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#E
 _MARKERS = "oDsv^PX<>dph"
 _GREY = "#8B929C"
 # Drawn as this colour, then replaced: SVG knows the reader's theme, matplotlib does not.
-_INK = "#010203"
+INK = "#010203"
 _THEME = "<style>:root{color:#24292f}@media(prefers-color-scheme:dark){:root{color:#d5dae1}}</style>"
 _STYLE = {
     "svg.fonttype": "none",
@@ -76,12 +76,12 @@ def success_figure(cells: Sequence[Cell], *, colours: Mapping[str, str], columns
         axes.set_ylim(-0.6, len(agents) - 0.4)
         axes.set_xlim(0, 112)
         axes.set_xticks(*_percent_ticks())
-        axes.grid(axis="x", alpha=0.15, color=_INK)
+        axes.grid(axis="x", alpha=0.15, color=INK)
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
 
     height = _ROW_HEIGHT * len(agents) + 0.55
-    return _svg(_panels(_by_stratum(cells), draw, columns=columns, height=height))
+    return as_svg(panel_figure(_by_stratum(cells), draw, columns=columns, height=height))
 
 
 def cost_figure(
@@ -121,13 +121,13 @@ def cost_figure(
                 shift = 10 ** (spread * (place - (len(peers) - 1) / 2))
                 _draw_point(axes, value * shift, cell, colour=colours[cell.agent], marker=markers[cell.agent])
 
-    figure = _panels(_by_stratum(cells), draw, columns=columns, height=_PLOT_HEIGHT)
+    figure = panel_figure(_by_stratum(cells), draw, columns=columns, height=_PLOT_HEIGHT)
     handles = [
         Line2D([], [], linestyle="", marker=markers[agent], color=colours[agent], label=_name(agent))
         for agent in paying
     ]
     _add_legend(figure, handles)
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def curves_figure(curves: pd.DataFrame, *, colours: Mapping[str, str], columns: int = 3) -> bytes:
@@ -149,14 +149,14 @@ def curves_figure(curves: pd.DataFrame, *, colours: Mapping[str, str], columns: 
     def draw(axes: Axes, panel: Sequence[tuple[str, list[tuple[float, float]]]]) -> None:
         for agent, points in panel:
             axes.plot(*zip(*points, strict=True), color=colours[agent], linewidth=1.2)
-        axes.grid(alpha=0.15, color=_INK)
+        axes.grid(alpha=0.15, color=INK)
         axes.set_xlabel("training time [s]")
 
     items = {title: [(agent, points) for (agent, _), points in lines.items()] for title, lines in panels.items()}
-    figure = _panels(items, draw, columns=columns, height=_PLOT_HEIGHT, share_y=False)
+    figure = panel_figure(items, draw, columns=columns, height=_PLOT_HEIGHT, share_y=False)
     agents = dict.fromkeys(agent for lines in items.values() for agent, _ in lines)
     _add_legend(figure, [Line2D([], [], color=colours[agent], label=_name(agent)) for agent in agents])
-    return _svg(figure)
+    return as_svg(figure)
 
 
 def scaling_figure(table: pd.DataFrame, *, columns: int = 3) -> bytes:
@@ -198,7 +198,7 @@ def scaling_figure(table: pd.DataFrame, *, columns: int = 3) -> bytes:
         _cost_axes(axes, min(paid, default=1.0), max(paid, default=10.0), labels[column])
 
     items = {_TITLES[column]: [(column, points)] for column, points in panels.items()}
-    figure = _panels(items, draw, columns=columns, height=_PLOT_HEIGHT + 0.4)
+    figure = panel_figure(items, draw, columns=columns, height=_PLOT_HEIGHT + 0.4)
     figure.axes[0].set_ylabel("held success")
     for axes in figure.axes[:2]:
         for row in rows:
@@ -209,10 +209,10 @@ def scaling_figure(table: pd.DataFrame, *, columns: int = 3) -> bytes:
         for agent in agents
     ]
     _add_legend(figure, handles)
-    return _svg(figure)
+    return as_svg(figure)
 
 
-def _panels(
+def panel_figure(
     panels: Mapping[str, Sequence[Item]],
     draw: Callable[[Axes, Sequence[Item]], None],
     *,
@@ -220,7 +220,7 @@ def _panels(
     height: float,
     share_y: bool = True,
 ) -> Figure:
-    """A figure with a titled panel for each entry, drawn by ``draw``."""
+    """Returns a figure with a titled panel for each entry, drawn by ``draw``."""
     columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
     with matplotlib.rc_context(_STYLE):  # pyright: ignore[reportArgumentType]  (its stub wants literal keys)
@@ -253,7 +253,7 @@ def _draw_bar(axes: Axes, place: int, cell: Cell, colour: str) -> None:
     )
     axes.barh(place, held, height=0.62, color=colour)
     axes.barh(place, ever, height=0.62, fill=False, edgecolor=colour, linewidth=1.0)
-    axes.plot([low, high], [place, place], color=_INK, linewidth=1.3, solid_capstyle="butt")
+    axes.plot([low, high], [place, place], color=INK, linewidth=1.3, solid_capstyle="butt")
     end = max(value for value in (held, ever, high) if math.isfinite(value))
     axes.text(end + 1.5, place, f"{held:.0f}", va="center")
 
@@ -290,7 +290,7 @@ def _cost_axes(axes: Axes, low: float, high: float, label: str) -> None:
     axes.set_xlabel(label)
     axes.set_ylim(-4, 104)
     axes.set_yticks(*_percent_ticks())
-    axes.grid(axis="y", alpha=0.15, color=_INK)
+    axes.grid(axis="y", alpha=0.15, color=INK)
 
 
 def _percent_ticks() -> tuple[list[int], list[str]]:
@@ -310,19 +310,20 @@ def _add_legend(figure: Figure, handles: list[Line2D]) -> None:
         text.set_parse_math(False)
 
 
-def _svg(figure: Figure) -> bytes:
+def as_svg(figure: Figure) -> bytes:
+    """Returns a figure as SVG in which whatever is drawn with ``INK`` has the colour of the reader's text."""
     figure.patch.set_visible(False)
     for text in figure.findobj(Text):
         if isinstance(text, Text):
-            text.set_color(_INK)
+            text.set_color(INK)
     for axes in figure.axes:
-        axes.tick_params(which="both", color=_INK)
+        axes.tick_params(which="both", color=INK)
         for spine in axes.spines.values():
-            spine.set_color(_INK)
+            spine.set_color(INK)
     buffer = io.StringIO()
     with matplotlib.rc_context(_STYLE):  # pyright: ignore[reportArgumentType]  (as above)
         FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    text = buffer.getvalue().replace(_INK, "currentColor").replace("'DejaVu Sans', sans-serif", _FONTS)
+    text = buffer.getvalue().replace(INK, "currentColor").replace("'DejaVu Sans', sans-serif", _FONTS)
     # No document type: it names an address, and nothing here may.
     text = re.sub(r"<!DOCTYPE[^>]*>\s*", "", text)
     head, tag, body = text.partition("<defs>")

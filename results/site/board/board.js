@@ -1,0 +1,183 @@
+"use strict";
+// Two things: tables whose columns sort by buttons, and the board, which is drawn from the data in the page.
+
+function makeSortable(table, first) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = head.querySelector("button");
+    if (!button) return;
+    button.addEventListener("click", () => {
+      const preferred = head.dataset.first || "descending";
+      const other = preferred === "descending" ? "ascending" : "descending";
+      sortBy(table, column, head.getAttribute("aria-sort") === preferred ? other : preferred);
+    });
+  });
+  if (first !== undefined) sortBy(table, first, heads[first].dataset.first || "descending");
+}
+
+// Unknown values stay at the end, whatever the order.
+function sortBy(table, column, order) {
+  [...table.tHead.rows[0].cells].forEach((head, place) => {
+    if (place === column) head.setAttribute("aria-sort", order);
+    else head.removeAttribute("aria-sort");
+  });
+  const sign = order === "ascending" ? 1 : -1;
+  const value = (row) => (row.cells[column].dataset.value ?? row.cells[column].textContent.trim());
+  const unknown = (text) => text === "" || text === "-";
+  const rows = [...table.tBodies[0].rows].map((row) => [value(row), row]);
+  rows.sort(([a], [b]) => {
+    if (unknown(a) || unknown(b)) return unknown(a) - unknown(b);
+    return sign * (isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b);
+  });
+  table.tBodies[0].append(...rows.map(([, row]) => row));
+}
+
+function board() {
+  const data = JSON.parse(document.getElementById("data").textContent);
+  const table = document.getElementById("board"), form = document.getElementById("filters");
+  const at = Object.fromEntries(data.numbers.map((name, place) => [name, place]));
+  const field = (name) => form.elements.namedItem(name);
+
+  const percent = (x) => (x === null ? "-" : (100 * x).toFixed(0));
+  const count = (x) => {
+    if (!x) return "-";
+    for (const [limit, unit] of [[1, ""], [1e3, "k"], [1e6, "M"], [1e9, "G"]])
+      if (Number(x.toPrecision(3)) < 1000 * limit) return Number((x / limit).toPrecision(3)) + unit;
+    return x.toPrecision(3);
+  };
+  const duration = (s) => (!s ? "-" : s < 99.5 ? `${Number(s.toPrecision(2))} s` : s < 5970 ? `${Number((s / 60).toPrecision(2))} min` : `${Number((s / 3600).toPrecision(3))} h`);
+  const milliseconds = (x) => (x === null ? "-" : x < 0.095 ? "<0.1" : x < 9.95 ? x.toFixed(1) : x.toFixed(0));
+
+  // label, hint, value of an entry in a view, text, what order comes first, whether a narrow screen does without it
+  const columns = [
+    ["submission", "", (e) => e.name, null, "ascending"],
+    ["held, %", "reached and kept for three action blocks; 95 % interval", (e, v) => v[at.held], null, "descending"],
+    ["norm.", "0 is random, 1 is the oracle", (e, v) => v[at.norm], (x) => (x === null ? "-" : x.toFixed(2)), "descending", 1],
+    ["ever, %", "reached at any step", (e, v) => v[at.ever], percent, "descending"],
+    ["final, %", "reached at the end", (e, v) => v[at.final], percent, "descending", 1],
+    ["joint, %", "the published rule, at any step", (e, v) => v[at.joint], percent, "descending", 1],
+    ["strict, %", "the strict rule, held", (e, v) => v[at.strict], percent, "descending", 1],
+    ["viol., %", "control steps in which a keep-out rule was broken", (e, v) => v[at.violations], (x) => (100 * x).toFixed(1), "ascending", 1],
+    ["ms", "median planning time a control step", (e, v) => v[at.ms], milliseconds, "ascending"],
+    ["model steps", "a control step", (e, v) => v[at.model_steps], count, "ascending", 1],
+    ["transitions", "trained with", (e) => e.transitions, count, "ascending", 1],
+    ["training", "", (e) => e.train_seconds, duration, "ascending", 1],
+    ["parameters", "", (e) => e.parameters, count, "ascending", 1],
+    ["seeds × episodes", "", (e) => e.seeds * e.episodes, null, "descending", 1],
+    ["date", "", (e) => e.date, (x) => x, "descending", 1],
+  ];
+
+  const element = (tag, attributes = {}, ...children) => {
+    const made = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+    made.append(...children);
+    return made;
+  };
+  const badgeNames = [...field("badge").options].slice(1).map((option) => option.textContent);
+
+  const classes = (label, wide) => [label.split(/[ ,.]/)[0], ...(wide ? ["wide"] : [])];
+
+  function name(entry) {
+    const cell = element("td", { class: "agent", "data-value": entry.name });
+    cell.append(element("a", { href: `submissions/${entry.name}.html` }, entry.name));
+    if (entry.kind !== "learned") cell.append(element("span", { class: "tag" }, entry.kind));
+    for (const badge of entry.badges) cell.append(element("span", { class: `badge b${badge}` }, badgeNames[badge]));
+    cell.append(element("span", { class: "track" }, entry.track));
+    return cell;
+  }
+  function held(view) {
+    const [rate, low, high] = [view[at.held], view[at.low], view[at.high]].map((x) => 100 * x);
+    const line = element("span", { class: "interval", "aria-hidden": "true" });
+    const range = element("i"), point = element("i", { class: "point" });
+    range.style.left = `${low}%`;
+    range.style.width = `${high - low}%`;
+    point.style.left = `${rate}%`;
+    line.append(range, point);
+    return element("td", { class: "held", "data-value": view[at.held] }, element("span", { class: "rate" }, rate.toFixed(0)), line,
+      element("span", { class: "ends" }, `${low.toFixed(0)}–${high.toFixed(0)}`));
+  }
+  function row(entry, view) {
+    const made = element("tr", { class: entry.kind + (view[at.tied] ? " tied" : "") });
+    for (const [place, [label, , value, text, , wide]] of columns.entries()) {
+      if (place === 0) { made.append(name(entry)); continue; }
+      if (place === 1) { made.append(held(view)); continue; }
+      const number = value(entry, view);
+      const shown = text ? text(number) : `${entry.seeds} × ${entry.episodes}`;
+      const cell = element("td", number === null || shown === "-" ? {} : { "data-value": number }, shown);
+      cell.classList.add(...classes(label, wide));
+      if (label.startsWith("seeds") && entry.seeds < 3 && entry.transitions) cell.classList.add("few");
+      made.append(cell);
+    }
+    return made;
+  }
+
+  function options(select, values, chosen) {
+    select.replaceChildren(...values.map(([value, label]) => element("option", { value }, label)));
+    select.value = values.some(([value]) => value === chosen) ? chosen : values[0][0];
+  }
+  const suite = () => data.suites.find((one) => one.name === field("suite").value);
+  function fillTasks(task, stratum) {
+    options(field("task"), [["", "all"], ...suite().tasks.map((one) => [one.short, one.short])], task);
+    const found = suite().tasks.find((one) => one.short === field("task").value);
+    options(field("stratum"), [["", "all"], ...(found ? found.strata : []).map((one) => [one, one])], stratum);
+    field("stratum").disabled = !found;
+  }
+
+  function draw() {
+    const one = suite(), task = field("task").value, stratum = field("stratum").value;
+    const strata = task ? one.tasks.find((item) => item.short === task).strata : [];
+    const view = one.views.indexOf(stratum && strata.length > 1 ? `${task}/${stratum}` : task);
+    const wanted = field("search").value.trim().toLowerCase();
+    const keep = (entry) => entry.kind !== "learned" ||
+      ((!field("observation").value || entry.observation === field("observation").value) &&
+       (!field("data").value || entry.data === field("data").value) &&
+       (field("badge").value === "" || entry.badges.includes(Number(field("badge").value))) &&
+       (!wanted || `${entry.name} ${entry.agent}`.toLowerCase().includes(wanted)));
+    const own = data.entries.filter((entry) => entry.suite === one.name && entry.views[view]);
+    const shown = own.filter(keep);
+    const sorted = table.tHead.querySelector("[aria-sort]");
+    // A rule that no task of the view has says nothing new.
+    const says = (rule, other) => own.some((entry) => entry.views[view][at[rule]] !== entry.views[view][at[other]]);
+    table.classList.toggle("no-joint", !says("joint", "ever"));
+    table.classList.toggle("no-strict", !says("strict", "held"));
+    table.tBodies[0].replaceChildren(...shown.map((entry) => row(entry, entry.views[view])));
+    sortBy(table, sorted.cellIndex, sorted.getAttribute("aria-sort"));
+    document.getElementById("about").textContent = `${one.name} v${one.version}: ${one.description}.`;
+    const tested = (entries) => entries.filter((entry) => entry.kind === "learned").length;
+    document.getElementById("count").textContent = `${tested(shown)} of ${tested(own)} submissions shown, beside ${shown.length - tested(shown)} floors and ceilings.`;
+  }
+
+  function remember() {
+    const parts = [...new FormData(form)].filter(([, value]) => value).map(([key, value]) => `${key}=${encodeURIComponent(value)}`);
+    history.replaceState(null, "", `#${parts.join("&")}`);
+  }
+  function recall() {
+    const asked = new URLSearchParams(location.hash.slice(1));
+    options(field("suite"), data.suites.map((one) => [one.name, `${one.name} v${one.version}`]), asked.get("suite"));
+    for (const key of ["observation", "data", "badge", "search"]) if (asked.get(key)) field(key).value = asked.get(key);
+    fillTasks(asked.get("task"), asked.get("stratum"));
+    draw();
+  }
+
+  if (!data.suites.length) { form.hidden = true; return; }
+  for (const key of ["observation", "data"]) {
+    const values = [...new Set(data.entries.filter((entry) => entry.kind === "learned").map((entry) => entry[key]))].sort();
+    field(key).append(...values.map((value) => element("option", { value }, value)));
+  }
+  table.tHead.rows[0].append(...columns.map(([label, hint, , , first, wide], place) => {
+    const button = element("button", { type: "button", ...(hint && { title: hint }) }, label);
+    return element("th", { scope: "col", "data-first": first, class: place < 2 ? "left" : classes(label, wide).join(" ") }, button);
+  }));
+  makeSortable(table, 1);
+  form.addEventListener("input", (event) => {
+    if (["suite", "task"].includes(event.target.name)) fillTasks(event.target.name === "task" ? field("task").value : "", "");
+    draw();
+    remember();
+  });
+  form.addEventListener("submit", (event) => event.preventDefault());
+  addEventListener("hashchange", recall);
+  recall();
+}
+
+document.querySelectorAll("table.sortable").forEach((table) => makeSortable(table));
+if (document.getElementById("board")) board();

@@ -1,0 +1,186 @@
+"""The board as a reader meets it: in a real browser, from disk, with no network."""
+
+import os
+import shutil
+
+import pytest
+from made_up_submissions import suite_of, write
+from playwright.sync_api import sync_playwright
+
+import envs
+from results.board import Sources, build_board
+
+ROOM, PUSH = "jepabench/TwoRoom-v1", "jepabench/PushT-v1"
+SUITES = {"small": suite_of((ROOM, ("near", "far")), (PUSH, ("steps25",))), "other": suite_of((ROOM, ("near",)))}
+# Without these it looks for its makers' servers.
+QUIET = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser():
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        missing = "The board is tested in Chromium, and there is none: `apt-get install chromium`."
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=list(QUIET))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    root = tmp_path_factory.mktemp("made-up")
+    for number, agent in enumerate(("expert", "oracle-cem", "random", "hold-still", "jepa-cem", "gcbc", "sac-her")):
+        write(root, agent, "small", SUITES["small"], agent=agent, number=number, badges=number % 4)
+    write(root, "elsewhere", "other", SUITES["other"], agent="jepa-cem", number=9)
+    build_board(
+        root / "site",
+        Sources(
+            submissions=root / "submissions", verified=root / "verified", suites=SUITES,
+            tasks=[envs.get_task(ROOM), envs.get_task(PUSH)],
+        ),
+        progress=False,
+    )  # fmt: skip
+    return root / "site"
+
+
+@pytest.fixture
+def opened(browser, site):
+    """Opens a page; whatever it complains of or asks others for makes the test fail."""
+    contexts, problems = [], []
+
+    def open_page(name="index.html", **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on(
+            "request",
+            lambda request: None if request.url.startswith(("file:", "data:")) else problems.append(request.url),
+        )
+        page.on("requestfailed", lambda request: problems.append(f"failed: {request.url}"))
+        page.goto(f"{site.as_uri()}/{name}")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def column(page, number):
+    return page.locator(f"#board tbody tr td:nth-child({number})").evaluate_all(
+        "cells => cells.map(cell => cell.dataset.value)"
+    )
+
+
+def names(page):
+    return column(page, 1)
+
+
+def test_the_table_is_sorted_by_what_was_held_and_by_any_other_column(opened):
+    page = opened()
+    held = [float(value) for value in column(page, 2)]
+    assert len(held) == 7 and held == sorted(held, reverse=True)
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+    page.get_by_role("button", name="ms", exact=True).click()
+    times = [float(value) for value in column(page, names_of_columns(page).index("ms") + 1)]
+    assert times == sorted(times)
+    page.get_by_role("button", name="ms", exact=True).click()
+    assert page.locator("th[aria-sort]").get_attribute("aria-sort") == "descending"
+    page.get_by_role("button", name="submission").click()
+    assert names(page) == sorted(names(page))
+    assert page.locator("th[aria-sort]").count() == 1
+
+
+def names_of_columns(page):
+    return page.locator("#board thead button").all_inner_texts()
+
+
+def test_the_keyboard_reaches_and_sorts_and_shows_where_it_is(opened):
+    page = opened()
+    button = page.get_by_role("button", name="submission")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if button.evaluate("button => button === document.activeElement"):
+            break
+    assert button.evaluate("button => getComputedStyle(button).outlineStyle") == "solid"
+    page.keyboard.press("Enter")
+    assert names(page) == sorted(names(page))
+
+
+def test_filters_keep_floors_and_ceilings_and_are_in_the_address(opened):
+    page = opened()
+    page.get_by_label("observes").select_option("pixels")
+    assert set(names(page)) == {"jepa-cem", "expert", "oracle-cem", "random", "hold-still"}
+    assert "1 of 3 submissions" in page.get_by_role("status").inner_text()
+    page.get_by_label("observes").select_option("")
+    page.get_by_label("name").fill("sac")
+    assert "sac-her" in names(page) and "gcbc" not in names(page)
+    page.get_by_label("name").fill("")
+    page.get_by_label("badge").select_option("replayed")
+    assert "sac-her" in names(page) and "jepa-cem" not in names(page)
+    page.get_by_label("badge").select_option("")
+    page.get_by_label("task").select_option("TwoRoom-v1")
+    page.get_by_label("stratum").select_option("far")
+    far = column(page, 2)
+    assert "#suite=small&task=TwoRoom-v1&stratum=far" in page.url
+    again = opened("index.html#suite=small&task=TwoRoom-v1&stratum=far")
+    assert column(again, 2) == far
+    again.get_by_label("suite").select_option("other")
+    assert names(again) == ["elsewhere"]
+
+
+def test_every_page_opens_without_complaint_on_a_phone_in_the_dark(opened, site):
+    for path in sorted(site.rglob("*.html")):
+        page = opened(
+            path.relative_to(site).as_posix(),
+            viewport={"width": 390, "height": 844},
+            color_scheme="dark",
+            is_mobile=True,
+            has_touch=True,
+        )
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+        page.context.close()
+
+
+def test_names_lead_to_pages_and_tables_of_claims_sort(opened):
+    page = opened()
+    page.get_by_role("link", name="jepa-cem").click()
+    assert (
+        page.get_by_role("heading", level=1).inner_text() == "jepa-cem"
+        and page.locator("svg.profile .own").count() == 2
+    )
+    page.get_by_role("link", name="TwoRoom-v1").click()
+    assert page.get_by_role("heading", level=1).inner_text() == "TwoRoom-v1"
+    assert page.locator("img").first.evaluate("image => image.naturalWidth") > 100
+    page.get_by_role("link", name="All of them, by stratum").first.click()
+    assert page.get_by_label("task").input_value() == "TwoRoom-v1"
+    claim = opened("claims/C5.html")
+    claim.get_by_role("button", name="held").click()
+    values = claim.locator("td:nth-child(5)").evaluate_all("cells => cells.map(cell => +cell.dataset.value)")
+    assert values == sorted(values, reverse=True)
+
+
+@pytest.mark.slow
+def test_two_hundred_submissions_open_in_a_second(browser, tmp_path):
+    suite = suite_of(*[(task.id, task.strata[:3]) for task in envs.list_tasks(tag=None)[:8]], episodes=20)
+    for number in range(200):
+        agent = ("expert", "random")[number] if number < 2 else f"agent-{number}"
+        write(tmp_path, agent, "core", suite, agent=agent, number=number, skill=number / 200)
+    build_board(
+        tmp_path / "site",
+        Sources(submissions=tmp_path / "submissions", suites={"core": suite}, tables=tmp_path),
+        progress=False,
+    )
+    page = browser.new_page()
+    page.goto((tmp_path / "site" / "index.html").as_uri())
+    assert page.locator("#board tbody tr").count() == 200
+    timing = page.evaluate("performance.getEntriesByType('navigation')[0].loadEventEnd")
+    assert 0 < timing < 1000, timing
+    page.close()
