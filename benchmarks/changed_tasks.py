@@ -1,0 +1,157 @@
+"""What an agent is worth when the task changes after its training, and nothing is trained again.
+
+    python -m benchmarks.changed_tasks jepabench/TwoRoom-v1
+
+Planners change their cost: a chaser to avoid, a zone that nobody may enter, a path to follow instead of the goal. Policies have
+no place to put that, and do what they were trained for; the episodes, starts and goals are the same. What is missing of data,
+models and policies is made first, as ``suite=quick`` makes it. Rows go to ``results/tables/changed-tasks.csv``.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+from rich.console import Console
+from torch import Tensor
+
+from agents.base import Agent
+from agents.cost_planning import build_mpc_by_cost
+from agents.cost_tasks import Assignment, AvoidChaser, CostTask, FollowPath, GoTo, along, length
+from agents.planners.cem import CEMPlanner
+from benchmarks.prepared import TABLES, add_arguments, write_rows
+from envs import episode_specs, get_task
+from envs.core import GoalEnv
+from evaluation.cost_tasks import evaluate_cost_task
+from evaluation.statistics import cell_interval
+from jepabench.executor import run_stages
+from jepabench.run import suite_root
+from jepabench.stages import Stage, SuitePlan
+
+POLICIES = ("sac-her", "gciql", "tdmpc", "gciql-latent")
+PLANNER = CEMPlanner(horizon=5, num_samples=128, num_elites=16, num_iterations=6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AvoidZone:
+    """Get to the goal, and never into a disc that lies over the shortest way, where there is most room to go around it.
+
+    Success: the goal is reached and no control step before was in the zone.
+
+    Attributes:
+        radius: of the disc [m].
+        offset: of its centre from the way, in units of the radius.
+        margin: that plans keep beyond the radius [m].
+        weight: of a breach of radius and margin, beside squared metres.
+    """
+
+    radius: float = 0.12
+    offset: float = 0.5
+    margin: float = 0.05
+    weight: float = 100.0
+
+    def assign(self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int) -> Assignment:
+        """Returns the goal, and the centre of the zone, a chaser that never moves."""
+        space, rng = env.free_space, np.random.default_rng([seed, 3])  # pyright: ignore[reportAttributeAccessIssue]
+        bends = np.vstack([start, space.path(start, goal)])
+        places = along(bends, length(bends) * np.linspace(0.25, 0.75, 11))
+        spots = np.vstack([space.sample(rng) for _ in range(4)])
+        apart = np.linalg.norm(spots - places[:, None], axis=2)
+        widest = int((apart < 3 * self.radius).sum(1).argmax())
+        ahead = places[min(widest + 1, 10)] - places[min(widest, 9)]
+        aside = np.array([-ahead[1], ahead[0]]) / max(float(np.linalg.norm(ahead)), 1e-9)
+        return Assignment(goal[None], places[widest] + self.offset * self.radius * aside)
+
+    def directions(
+        self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
+    ) -> NDArray[np.float64]:
+        """Returns the goal for each step, and the zone's centre [2 * H + 2]."""
+        del places
+        assert assignment.chaser is not None
+        return np.concatenate([np.tile(assignment.path[-1], horizon), assignment.chaser])
+
+    def cost(self, places: Tensor, directions: Tensor) -> Tensor:
+        """Returns squared distances to the goal [m2], and what being in the zone costs."""
+        apart = (places - directions[:, None, None, -2:]).norm(dim=-1)
+        breach = (self.radius + self.margin - apart).clamp_min(0).square().sum(2)
+        return GoTo().cost(places, directions[:, :-2]) + self.weight * breach
+
+    def score(self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv) -> dict[str, float]:
+        """Returns ``success``, whether the zone was ``entered`` before, and whether one ever ``arrived``."""
+        assert assignment.chaser is not None
+        there = np.append(np.flatnonzero(env.is_success(places, assignment.path[-1])), len(places))[0]
+        apart = np.linalg.norm(places[: there + 1] - assignment.chaser, axis=1)
+        entered, arrived = bool((apart < self.radius).any()), bool(there < len(places))
+        return {"success": float(arrived and not entered), "entered": float(entered), "arrived": float(arrived)}
+
+
+TASKS: dict[str, CostTask] = {
+    "goal": GoTo(), "chaser": AvoidChaser(), "zone": AvoidZone(), "path": FollowPath(),
+}  # fmt: skip
+
+
+def main() -> None:
+    """Fills in the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, tasks=("TwoRoom-v1",))
+    parser.add_argument("--policies", nargs="*", default=list(POLICIES))
+    parser.add_argument("--changes", nargs="*", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--no-planner", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for task_id in options.tasks:
+        agents = () if options.no_planner else ("jepa-goto",)
+        for name, stages in made(task_id, (*agents, *options.policies), options.output).items():
+            for change in options.changes:
+                row = measure(task_id, name, change, stages, options)
+                write_rows(TABLES / "changed-tasks.csv", [row], ["world", "agent", "change"])
+                print(row, flush=True)
+
+
+def made(task_id: str, agents: Sequence[str], output: Path) -> dict[str, dict[str, Path]]:
+    """Makes what is missing of the agents and returns the folders of each, by kind."""
+    found = {}
+    for name in agents:
+        root = suite_root(["suite=quick", f"agent={name}", f"output={output.resolve()}", "num_workers=1"])
+        root["suite"]["tasks"] = [{"task_id": get_task(task_id).id, "num_episodes": 1}]
+        make_plan = partial(SuitePlan, root)
+        plan = make_plan()
+        (evaluation,) = plan.evaluations
+        run_stages(make_plan, launcher=instantiate(root["launcher"]), console=Console(), only=list(evaluation.needs))
+        needs: list[Stage] = [plan.stages[key] for key in evaluation.needs]
+        kinds = {"model": "world_model", "policy": "policy"}
+        found[name] = {kinds[stage.key.partition("/")[0]]: stage.directory for stage in needs}
+        found[name]["agent"] = evaluation.config["agent"]
+    return found
+
+
+def measure(task_id: str, name: str, change: str, parts: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Returns a row of the table."""
+    task, folders = TASKS[change], {key: path for key, path in parts.items() if key != "agent"}
+    agent: Agent
+    if name == "jepa-goto":
+        agent = build_mpc_by_cost(task_id=task_id, task=task, planner=PLANNER, **folders)
+    else:
+        agent = instantiate(parts["agent"]["agent"], task_id=task_id, **folders, _convert_="all")
+    strata = tuple(options.strata or get_task(task_id).strata)
+    specs = episode_specs(task_id, "test", options.episodes, strata=strata)
+    table: pd.DataFrame = evaluate_cost_task(agent, task, specs, agent_name=name)
+    interval = cell_interval([table["success"].tolist()])
+    broken = next((column for column in ("caught", "entered") if column in table), None)
+    return {
+        "world": task_id, "agent": "jepa planner" if name == "jepa-goto" else name, "change": change, "episodes": len(table),
+        "success": float(table["success"].mean()), "low": interval.low, "high": interval.high,
+        "broken": float(table[broken].mean()) if broken else float("nan"),
+        "ms_per_step": float(1000 * table["planning_seconds"].sum() / table["steps"].sum()),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
