@@ -1,9 +1,9 @@
 """What our use of Stable-Baselines3 costs, and that it learns what others report.
 
-    python -m benchmarks.baselines overhead        our training against plain Stable-Baselines3 on the bare world, CPU seconds
-    python -m benchmarks.baselines side-by-side    two seeds in two processes against one (needs an idle machine)
-    python -m benchmarks.baselines identical       gymnasium-robotics' PointMaze: the weights of plain Stable-Baselines3, to the bit
-    python -m benchmarks.baselines published       Pendulum-v1 with RL Baselines3 Zoo's settings against its published returns
+    python benchmarks/baselines.py overhead        our training against plain Stable-Baselines3 on the bare world, CPU seconds
+    python benchmarks/baselines.py side-by-side    two seeds in two processes against one (needs an idle machine)
+    python benchmarks/baselines.py identical       gymnasium-robotics' PointMaze: the weights of plain Stable-Baselines3, to the bit
+    python benchmarks/baselines.py published       Pendulum-v1 with RL Baselines3 Zoo's settings against its published returns
 
 Each prints a table. ``identical`` needs the extra ``robotics``.
 """

@@ -1,10 +1,10 @@
 """What an agent is worth when the task changes after its training, and nothing is trained again.
 
-    python -m benchmarks.changed_tasks jepabench/TwoRoom-v1
+    python benchmarks/changed_tasks.py jepabench/TwoRoom-v1
 
 Planners change their cost: a chaser to avoid, a zone that nobody may enter, a path to follow instead of the goal. Policies have
 no place to put that, and do what they were trained for; the episodes, starts and goals are the same. What is missing of data,
-models and policies is made first, as ``suite=quick`` makes it. Rows go to ``results/tables/changed-tasks.csv``.
+models and policies is made first, as ``suite=quick`` makes it. Rows go to ``results/tables/changed_tasks.csv``.
 """
 
 import argparse
@@ -20,13 +20,13 @@ import torch
 from hydra.utils import instantiate
 from numpy.typing import NDArray
 from rich.console import Console
+from tables import add_arguments, write_rows
 from torch import Tensor
 
 from agents.base import Agent
 from agents.cost_planning import build_mpc_by_cost
 from agents.cost_tasks import Assignment, AvoidChaser, CostTask, FollowPath, GoTo, along, length
-from agents.planners.cem import CEMPlanner
-from benchmarks.prepared import TABLES, add_arguments, write_rows
+from agents.planners.icem import ICEMPlanner
 from envs import episode_specs, get_task
 from envs.core import GoalEnv
 from evaluation.cost_tasks import evaluate_cost_task
@@ -36,7 +36,7 @@ from jepabench.run import suite_root
 from jepabench.stages import Stage, SuitePlan
 
 POLICIES = ("sac-her", "gciql", "tdmpc", "gciql-latent")
-PLANNER = CEMPlanner(horizon=5, num_samples=128, num_elites=16, num_iterations=6)
+PLANNER = ICEMPlanner(horizon=5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ def main() -> None:
         for name, stages in made(task_id, (*agents, *options.policies), options.output).items():
             for change in options.changes:
                 row = measure(task_id, name, change, stages, options)
-                write_rows(TABLES / "changed-tasks.csv", [row], ["world", "agent", "change"])
+                write_rows(options.tables / "changed_tasks.csv", [row], ["world", "agent", "change"])
                 print(row, flush=True)
 
 
