@@ -212,7 +212,8 @@ class GuardedEnergy(Energy):
 
 def build_guarded_mpc(
     *, task_id: str, world_model: Path, policy: Path, planner: Planner, energy: Energy, mode: str = "hard",
-    weight: float = 1.0, margin: float = 0.0, penalty: float = 10.0, num_rounds: int = 3, **settings: Any,
+    weight: float = 1.0, margin: float = 0.0, penalty: float = 10.0, num_rounds: int = 3, ahead: int | None = None,
+    **settings: Any,
 ) -> MPCAgent:  # fmt: skip
     """Returns an ``MPCAgent`` that plans under the guardrail saved in the folder ``policy``.
 
@@ -223,14 +224,18 @@ def build_guarded_mpc(
         planner, energy: see ``MPCAgent``.
         mode, weight, margin, penalty: see ``Guardrail``; the weight is that of ``soft``.
         num_rounds: see ``GuardedPlanner``.
+        ahead: steps that keep their own threshold; the later ones keep that of the last of them. Every step is judged again, from
+            nearer, before it is taken, so thresholds that are wide because the model looks far are not needed to keep the promise.
+            None for all.
         settings: other arguments of ``MPCAgent``.
 
     Raises:
         CheckpointError, ValueError: no such model or guardrail, or one of another task.
     """
+    require_at_least(1, ahead=1 if ahead is None else ahead)
     trained = load_guardrail(Path(policy), task_id=task_id)
     rule = Guardrail(
-        hazard=trained.hazard, thresholds=trained.thresholds, spread=trained.spread, mode=mode, weight=weight,
+        hazard=trained.hazard, thresholds=trained.thresholds[:ahead], spread=trained.spread, mode=mode, weight=weight,
         margin=margin, penalty=penalty,
     )  # fmt: skip
     guarded = GuardedEnergy(energy, rule)

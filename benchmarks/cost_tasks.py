@@ -53,7 +53,7 @@ def main() -> None:
             for agent in (f"jepa-{name}", *UNAWARE):
                 rows.append(row(parts, name, agent, episodes(parts, name, agent, options), told))
                 print(rows[-1], flush=True)
-        write_rows(options.tables / "cost_tasks.csv", rows, ["world", "task", "agent"])
+                write_rows(options.tables / "cost_tasks.csv", rows, ["world", "task", "agent"])
 
 
 def episodes(parts: Prepared, name: str, agent: str, options: argparse.Namespace) -> pd.DataFrame:

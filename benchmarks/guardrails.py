@@ -37,8 +37,12 @@ from world_models.checkpoint import load_world_model
 FORBIDDEN = {"Push-v1": [(0.44, -0.06, 0.52, 0.06)]}  # of worlds without a rule of their own: for the block [m]
 CALIBRATION, TEST = 1000, 2000  # first episode of data that no model was trained on or watched with
 NUM_EPISODES = 400
-HAZARDS, MODES = ("zones", "learned"), ("soft", "hard", "lagrangian")
-SETTINGS: dict[str, dict[str, Any]] = {"soft": {"weight": 10.0}, "hard": {}, "lagrangian": {}}
+HAZARDS = ("zones", "learned")
+# "near" judges all steps of a plan by the threshold of the first: each is the first, before it is taken.
+SETTINGS: dict[str, dict[str, Any]] = {
+    "soft": {"mode": "soft", "weight": 10.0}, "hard": {"mode": "hard"}, "lagrangian": {"mode": "lagrangian"},
+    "hard near": {"mode": "hard", "ahead": 1}, "soft near": {"mode": "soft", "weight": 10.0, "ahead": 1},
+}  # fmt: skip
 
 
 def main() -> None:
@@ -46,7 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, tasks=("TwoRoom-v1", "PointMaze-UMaze-v1", "Push-v1"))
     parser.add_argument("--alpha", type=float, default=0.01)
-    parser.add_argument("--modes", nargs="+", default=MODES)
+    parser.add_argument("--modes", nargs="+", default=list(SETTINGS))
     options = parser.parse_args()
     torch.set_num_threads(1)
     for task_id in options.tasks:
@@ -140,7 +144,11 @@ def episodes(
     found = []
     for stratum in dict.fromkeys(spec.stratum for spec in specs):
         part = [spec for spec in specs if spec.stratum == stratum]
-        path = parts.work / "guardrails" / "-".join([mode, hazard, stratum, str(len(part)), "episodes.parquet"])
+        path = (
+            parts.work
+            / "guardrails"
+            / "-".join([mode.replace(" ", ""), hazard, stratum, str(len(part)), "episodes.parquet"])
+        )
         found.append(kept(path, partial(play, parts, part, mode, hazard, options)))
     return pd.concat(found)
 
@@ -152,7 +160,7 @@ def play(
     preset = load_preset("agent", "state-cem" if parts.name in FORBIDDEN else "jepa-icem")["agent"]
     paths = {"task_id": parts.task_id, "world_model": parts.model}
     if mode != "none":
-        preset |= {"_target_": "agents.guardrails.build_guarded_mpc", "mode": mode, **SETTINGS[mode]}
+        preset |= {"_target_": "agents.guardrails.build_guarded_mpc", **SETTINGS[mode]}
         paths["policy"] = guardrail(parts, hazard, options)
     evaluation = evaluate_episodes(instantiate(preset, **paths, _convert_="all"), specs, agent_name=mode)
     env, rows = make(parts.task_id), []

@@ -200,3 +200,18 @@ def test_a_guarded_agent_plays_in_the_world(workshop, play, mode):
     together, _ = play(agent, specs, num_steps=6)
     assert np.array_equal(alone[0], together[0])
     assert (agent.model_steps > 0).all()
+
+
+def test_later_steps_may_be_judged_by_the_threshold_of_a_nearer_one(workshop):
+    def rule(**settings):
+        agent = build_guarded_mpc(
+            task_id=TWO_ROOM, world_model=workshop / "model", policy=trained(workshop), planner=CEMPlanner(horizon=3),
+            energy=Energy(terms=[GoalDistance(dims=(0, 2))]), **settings,
+        )  # fmt: skip
+        assert isinstance(agent.energy, GuardedEnergy)
+        return agent.energy.guardrail
+
+    whole, near = rule(), rule(ahead=1)
+    assert len(whole.thresholds) == 3 and near.thresholds.tolist() == whole.thresholds[:1].tolist()
+    with pytest.raises(ValueError, match="ahead"):
+        rule(ahead=0)
