@@ -1,0 +1,43 @@
+"""A learned agent, from its training to the third badge, through the commands that people type."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from evaluation.confinement import can_isolate
+
+
+def jepabench(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "jepabench", *arguments], cwd=cwd, env={**os.environ, **environment},
+        capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not can_isolate(), reason="this system can not isolate a process")
+def test_a_learned_agent_is_re_run_from_its_checkpoints_alone(tmp_path):
+    done = jepabench("submit", "gcbc", "suite=smoke", "name=cloned", "checkpoints=yes", "num_workers=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    shutil.rmtree(tmp_path / "outputs")
+    folder = tmp_path / "submissions" / "cloned"
+    manifest = json.loads((folder / "submission.json").read_text())
+    (cost,) = manifest["costs"]
+    assert cost["transitions"] > 0 and cost["train_seconds"] > 0 and cost["parameters"] > 0 and cost["data_fingerprint"]
+    assert "checkpoints/TwoRoom-v1/seed0/policy/policy.safetensors" in manifest["files"]
+
+    again = ["verify", "submissions/cloned", "--level", "3", "--json", "--record", "verified"]
+    done = jepabench(*again, cwd=tmp_path, JEPABENCH_PRIVATE_SALT="a secret of this test")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["badges"] == ["valid", "replayed", "re-run"]
+    assert "a secret" not in (tmp_path / "verified" / "cloned.json").read_text()
+
+    for path in folder.glob("checkpoints/*/*/*/policy.safetensors"):
+        path.write_bytes(b"")
+    done = jepabench(*again, cwd=tmp_path, JEPABENCH_PRIVATE_SALT="a secret of this test")
+    assert done.returncode == 1 and json.loads(done.stdout)["check"] == "files"
