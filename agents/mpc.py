@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -57,7 +58,8 @@ class MPCAgent:
         energy: the cost of an imagined trajectory.
         action_mean, action_std: what the model's actions were normalised with [n * A], environment units.
         execute_steps: blocks executed before the next plan.
-        warm_start: begin a search at what is left of the last plan.
+        warm_start, shrinking: begin a search at what is left of the last plan; and have each plan end when the first one did.
+            See ``RecedingHorizon``.
         problems_at_once: episodes that are encoded and planned for in one batch. With 1, an episode's result is the same
             to the last bit whichever run beside it; more is faster on a GPU and equal up to rounding.
         precision: that candidates are imagined in, "float32" or "bfloat16"; see ``world_models.precision``.
@@ -81,6 +83,7 @@ class MPCAgent:
         action_std: NDArray[np.floating],
         execute_steps: int = 1,
         warm_start: bool = True,
+        shrinking: bool = False,
         problems_at_once: int = 1,
         precision: str = "float32",
         proposal: PolicyProposal | None = None,
@@ -106,6 +109,7 @@ class MPCAgent:
             action_std=action_std,
             execute_steps=execute_steps,
             warm_start=warm_start,
+            shrinking=shrinking,
         )
         if model.action_size != len(self._control.bounds.low):
             raise ValueError(
@@ -129,8 +133,9 @@ class MPCAgent:
         queue = self._control.queue
         for episodes in self._batches(queue.at_boundary(active)):
             self._look(episodes, observations)
-        for episodes in self._batches(queue.empty(active)):
-            self._plan(episodes)
+        for _, alike in groupby(sorted(queue.empty(active), key=self._control.horizon), key=self._control.horizon):
+            for episodes in self._batches(list(alike)):
+                self._plan(episodes)
         return queue.take(active)
 
     @property
@@ -144,7 +149,8 @@ class MPCAgent:
         if not self._imagined[episode] or self.decoder is None:
             return None
         steps, futures = zip(*self._imagined[episode], strict=True)
-        latents = torch.stack(futures)
+        longest = max(len(future) for future in futures)  # shorter ones stay where they end
+        latents = torch.stack([torch.cat([f, f[-1:].expand(longest - len(f), *f.shape[1:])]) for f in futures])
         frames = self.decoder(latents.flatten(0, 1))
         return np.array(steps), frames.reshape(*latents.shape[:2], *frames.shape[1:])
 
@@ -175,7 +181,7 @@ class MPCAgent:
         cost = LatentCost(self._imagines, context, goal, self.energy.bind(self.model, context))
         proposals = None
         if self.proposal is not None:
-            proposals = self.proposal(self.model, context, goal, horizon=self._control.planner.horizon)
+            proposals = self.proposal(self.model, context, goal, horizon=self._control.horizon(episodes[0]))
         plan = self._control.plan(episodes, cost, proposals=proposals)
         if any(self._recorded[episode] for episode in episodes):
             with torch.no_grad():

@@ -6,6 +6,7 @@ same code with the same noise.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -31,6 +32,8 @@ class RecedingHorizon:
         execute_steps: blocks of a plan that are executed before the next one, 1 up to the horizon.
         warm_start: begin a search at what is left of the last plan, its last action repeated; else at the action 0. A
             planner that says so (``num_kept``) gets as many of its runners-up back, too.
+        shrinking: each plan ends when the first one did, until that time has come and a whole horizon begins anew. A plan
+            that always ends a horizon from now may put off the goal for ever, and one that pays on the way dares no detour.
     """
 
     def __init__(
@@ -42,8 +45,11 @@ class RecedingHorizon:
         action_std: NDArray[np.floating],
         execute_steps: int = 1,
         warm_start: bool = True,
+        shrinking: bool = False,
     ) -> None:
-        self.task, self.planner, self.warm_start = task, planner, warm_start
+        self.task, self.planner, self.warm_start, self.shrinking = task, planner, warm_start, shrinking
+        if shrinking:
+            with_horizon(planner, planner.horizon)  # refuses a planner that can not
         self.queue = ActionQueue(task=task)
         self._mean, self._std = (np.asarray(values, dtype=np.float64) for values in (action_mean, action_std))
         size = self.queue.low.shape
@@ -71,25 +77,32 @@ class RecedingHorizon:
         """Starts B new episodes."""
         check_specs(self.task, specs)
         self.queue.reset(len(specs))
-        self.plan_evaluations: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
+        self.model_steps: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
+        self._executed: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
         self._generators = [torch.Generator().manual_seed(spec.planner_seed) for spec in specs]
         self._num_kept = getattr(self.planner, "num_kept", 0)
         self._initial = torch.zeros(len(specs), 1 + self._num_kept, self.planner.horizon, len(self.bounds.low))
+
+    def horizon(self, episode: int) -> int:
+        """Returns the model steps of an episode's next plan."""
+        whole = self.planner.horizon
+        return whole - int(self._executed[episode]) % whole if self.shrinking else whole
 
     def plan(self, episodes: Sequence[int], cost: CostFunction, *, proposals: Tensor | None = None) -> Plan:
         """Plans for ``episodes`` at once and queues the blocks to execute.
 
         Args:
-            episodes: which.
+            episodes: which; their next plans have the same horizon.
             cost: scores their candidates, in this order.
             proposals: further plans to start from [B, P, H, A], or None.
         """
-        rows = list(episodes)
-        initial = self._initial[rows]
+        rows, horizon = list(episodes), self.horizon(episodes[0])
+        planner = with_horizon(self.planner, horizon) if self.shrinking else self.planner
+        initial = self._initial[rows][:, :, :horizon]
         if proposals is not None:
             initial = torch.cat([initial, proposals], dim=1)
-            self.plan_evaluations[rows] += proposals.shape[1]  # each was imagined once to come about
-        plan = self.planner.plan(
+            self.model_steps[rows] += proposals.shape[1] * horizon  # each was imagined once to come about
+        plan = planner.plan(
             cost,
             bounds=self.bounds,
             initial=initial[:, 0] if initial.shape[1] == 1 else initial,
@@ -100,18 +113,26 @@ class RecedingHorizon:
             if self._num_kept and plan.others is not None:
                 starts = torch.cat([starts, plan.others], dim=1)
             self._initial[rows] = self._shifted(starts)
-        self.plan_evaluations[rows] += plan.num_evaluations
+        self.model_steps[rows] += plan.num_evaluations * horizon
+        self._executed[rows] += min(self.execute_steps, horizon)
         blocks = plan.actions[:, : self.execute_steps].numpy() * self._std + self._mean
         for row, executed in zip(rows, blocks, strict=True):
             self.queue.put(row, executed)
         return plan
 
     def _shifted(self, actions: Tensor) -> Tensor:
-        """Returns what is left of plans [B, P, H, A] after the executed steps, filled up with their last action."""
+        """Returns what is left of plans [B, P, h, A] after the executed steps, filled up to H with their last action."""
         rest = actions[:, :, self.execute_steps :]
-        return torch.cat([rest, actions[:, :, -1:].expand(-1, -1, self.execute_steps, -1)], dim=2)
+        missing = self.planner.horizon - rest.shape[2]
+        return torch.cat([rest, actions[:, :, -1:].expand(-1, -1, missing, -1)], dim=2)
 
-    @property
-    def model_steps(self) -> NDArray[np.int64]:
-        """Predictions of one model step so far [B]: candidate plans times horizon."""
-        return self.plan_evaluations * self.planner.horizon
+
+def with_horizon(planner: Planner, horizon: int) -> Planner:
+    """Returns the same search over plans of another length.
+
+    Raises:
+        TypeError: the planner takes its horizon from elsewhere.
+    """
+    if not dataclasses.is_dataclass(planner) or "horizon" not in {field.name for field in dataclasses.fields(planner)}:
+        raise TypeError(f"A shrinking horizon needs a planner with one of its own, {type(planner).__name__} has none.")
+    return dataclasses.replace(planner, horizon=horizon)

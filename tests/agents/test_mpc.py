@@ -115,6 +115,37 @@ def test_counts_its_model_steps(execute_steps, num_plans, walk_model, specs, pla
     assert agent.model_steps[5] == (48 * 3 + 1) * 3
 
 
+def test_a_shrinking_horizon_ends_when_the_first_plan_did_and_then_begins_anew(walk_model, specs, play):
+    agent = agent_with(walk_model(), shrinking=True)
+    play(agent, specs, num_steps=20)
+    assert agent.model_steps.tolist() == [(48 * 3 + 1) * (3 + 2 + 1 + 3)] * len(specs)
+    by_twos = agent_with(walk_model(), shrinking=True, execute_steps=2)
+    play(by_twos, specs, num_steps=20)  # two blocks of three, then the last one, then two of three
+    assert by_twos.model_steps.tolist() == [(48 * 3 + 1) * (3 + 1 + 3)] * len(specs)
+
+
+def test_a_shrinking_horizon_comes_when_the_goal_is_at_its_end(walk_model, specs, play):
+    """The cost is that of the end alone: without an end that stays where it is, arriving can be put off for ever."""
+    end = Energy(terms=[GoalDistance(dims=(0, 2), when="terminal")])
+    actions, distances = play(agent_with(walk_model(), energy=end, shrinking=True), specs, num_steps=15)
+    assert (distances[:, -1] < 0.1).all()
+    alone, _ = play(agent_with(walk_model(), energy=end, shrinking=True), specs[2:3], num_steps=15)
+    assert np.array_equal(alone[0], actions[2])
+
+
+def test_a_shrinking_horizon_shows_what_it_imagined(walk_model, specs, play):
+    agent = agent_with(
+        walk_model(), decoder=lambda latents: latents[:, :2].numpy(), record_imagination=1, shrinking=True
+    )
+    play(agent, specs[:1], num_steps=15)
+    imagined = agent.imagined(0)
+    assert imagined is not None
+    steps, places = imagined
+    assert steps.tolist() == [0, 5, 10] and places.shape == (3, 3, 2)
+    assert (places[1, 1] == places[1, 2]).all() and (places[2, 0] == places[2, 2]).all()
+    assert (places[0, 1] != places[0, 2]).any()
+
+
 def test_a_warm_start_begins_at_what_was_left(walk_model, specs, play):
     """A planner that only returns its warm start shows what it was given."""
 
