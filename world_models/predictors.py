@@ -63,7 +63,7 @@ class SubstepPredictor(nn.Module):
     """
 
     def __init__(
-        self, *, latent_dim: int, action_size: int, history: int = 2, substeps: int = 5, memory: int = 32, width: int = 256,
+        self, *, latent_dim: int, action_size: int, history: int = 2, substeps: int = 1, memory: int = 32, width: int = 256,
         depth: int = 2,
     ) -> None:  # fmt: skip
         super().__init__()
