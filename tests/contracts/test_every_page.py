@@ -23,7 +23,7 @@ SECTIONS = [
     "Versions",
 ]
 RECORD = "Run `python benchmarks/environments.py expert TASK`."
-TO_RECORD = {"Granular-v1", "Rope-v1"}
+TO_RECORD = {"Granular-v1"}
 MEND = "Run `python docs/environments/generate.py`."
 
 
