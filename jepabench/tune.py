@@ -51,8 +51,8 @@ def run(options: argparse.Namespace) -> int:
         table.to_csv(partial, index=False, float_format="%.4g")
     with written_whole(folder / "best.yaml") as partial:
         partial.write_text(yaml.safe_dump(nested(json.loads(best["changes"])), sort_keys=False))
-    console.print(table.drop(columns="changes").to_string(index=False))
-    console.print(f"Best: trial {best['trial']}, held {best['held']:.0%}: {best['changes']}")
+    console.print(table.drop(columns="changes").to_string(index=False), soft_wrap=True)
+    console.print(f"Best: trial {best['trial']}, held {best['held']:.0%}: {best['changes']}", soft_wrap=True)
     console.print(f"All trials: {folder / 'trials.csv'}; the best as overrides of a suite: {folder / 'best.yaml'}")
     return 0
 
