@@ -9,14 +9,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from tqdm import tqdm
 
 from envs import TaskSpec, UnknownNameError, get_task
+from evaluation.records import records_frame
 from results import views
+from results.aggregates import Aggregates, aggregate, profiles_figure
 from results.figures import agent_colours, cost_figure, curves_figure, success_figure
 from results.files import write_whole
+from results.formats import aggregate_rows, latex_report, markdown_report
 from results.gallery import Run, Shown, find_runs, show_run
 from results.summary import summarise
 from results.tables import Cell, agent_kind, agent_order, read_cells, read_table, short_name
@@ -56,7 +60,9 @@ def write_report(
     num_films: int = 2,
     curves: pd.DataFrame | None = None,
 ) -> Path:
-    """Writes ``suite_dir/report/index.html`` with its media; the page opens from disk and asks the network for nothing.
+    """Writes ``suite_dir/report/index.html`` with its media, and its tables as CSV, Markdown and LaTeX.
+
+    The page opens from disk and asks the network for nothing.
 
     Reads ``suite_dir/table.csv`` and whatever is in ``suite_dir/evaluations``. The same inputs give the same bytes, films
     that exist are kept, and the page is replaced last, so a crash leaves the old report whole.
@@ -91,7 +97,15 @@ def write_report(
         colours=agent_colours(cell.agent for cell in cells),
         tracks=suite.get("tracks", {}),
     )
-    html = _render(page, machine=machine, curves=curves)
+    records = [records_frame(run.records) for run in runs]
+    across = aggregate(pd.concat(records, ignore_index=True), generator=np.random.default_rng(0)) if records else None
+    html = _render(page, machine=machine, curves=curves, across=across)
+    title = f"{suite['name']}, version {suite['version']}"
+    write_whole(directory / "table.md", markdown_report(title, cells, across).encode())
+    write_whole(directory / "table.tex", latex_report(title, cells, across).encode())
+    if across is not None:
+        for name, table in (("aggregates", across.table), ("profiles", across.profiles)):
+            write_whole(directory / f"{name}.csv", table.to_csv(index=False, float_format="%.6g").encode())
     write_whole(directory / "table.csv", (suite_dir / "table.csv").read_bytes())
     index = write_whole(directory / "index.html", html.encode())
     for path in page.media.glob("*"):
@@ -113,7 +127,7 @@ def _cells(table: pd.DataFrame, suite: Mapping[str, Any], runs: Sequence[Run], f
     ]
 
 
-def _render(page: _Page, *, machine: Mapping[str, Any], curves: pd.DataFrame | None) -> str:
+def _render(page: _Page, *, machine: Mapping[str, Any], curves: pd.DataFrame | None, across: Aggregates | None) -> str:
     environment = Environment(
         loader=PackageLoader("results", "site"),
         autoescape=True,
@@ -134,6 +148,7 @@ def _render(page: _Page, *, machine: Mapping[str, Any], curves: pd.DataFrame | N
         notices=views.notices(page.cells, page.failures),
         facts=views.facts(page.cells, num_episodes=sum(len(run.records) for run in page.runs)),
         tasks=tasks,
+        across=None if across is None else _across(page, across),
         curves=None if curves is None or curves.empty else _curves(page, curves),
         protocol=views.protocol(page.cells, [spec for spec in map(_spec, names) if spec], suite=page.suite),
         machine=[(name, views.words(value)) for name, value in machine.items()],
@@ -186,6 +201,19 @@ def _cost_charts(page: _Page, cells: Sequence[Cell]) -> list[dict[str, str]]:
         if wide and narrow:
             charts.append(_chart(page.add(wide), page.add(narrow), caption=caption))
     return charts
+
+
+def _across(page: _Page, across: Aggregates) -> dict[str, Any]:
+    wide, narrow = (profiles_figure(across, colours=page.colours, columns=columns) for columns in (3, 1))
+    caption = (
+        f"Performance profiles of {across.scale} scores: share of runs (training seed, task, stratum) above a score"
+    )
+    strata = list(dict.fromkeys(map(str, across.table["stratum"])))
+    return {
+        "scale": across.scale,
+        "chart": _chart(page.add(wide), page.add(narrow), caption=caption),
+        "strata": {stratum: aggregate_rows(across, stratum) for stratum in strata},
+    }
 
 
 def _curves(page: _Page, curves: pd.DataFrame) -> dict[str, str]:

@@ -1,0 +1,141 @@
+"""What the sweep layer costs: a job's overhead, `status` on thousands of runs, `query` over a million episodes.
+
+``python benchmarks/sweep.py``. Nothing is trained: jobs do nothing, runs and episodes are made up in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyarrow import parquet
+from rich.console import Console
+
+from evaluation.records import SCHEMA
+from evaluation.runs import run_stage
+from jepabench.executor import run_stages
+from jepabench.launchers import JoblibLauncher
+from jepabench.query import query
+from jepabench.stages import Stage
+from jepabench.status import print_status
+from jepabench.workers import Worker
+
+
+class IdlePlan:
+    """Jobs that do nothing, in groups of ten behind one that they need.
+
+    Args:
+        folder: of the jobs.
+        count: how many.
+    """
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.stages: dict[str, Stage] = {}
+        self.output, self.suite = folder, {"name": "idle", "version": 1, "training_seeds": [0]}
+        for number in range(count):
+            needs = (f"model/toy/m/{number // 10}",) if number % 10 else ()
+            key = f"evaluation/toy/a/{number}" if needs else f"model/toy/m/{number // 10}"
+            directory = folder / key
+            self.stages[key] = Stage(key, key, directory, {"number": number}, needs, _do_nothing)
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--jobs", type=int, default=200)
+    parser.add_argument("--runs", type=int, default=5000)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    options = parser.parse_args()
+    print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores; wall (processor) seconds")
+    with tempfile.TemporaryDirectory() as folder:
+        for line in (_overhead(Path(folder) / "jobs", options.jobs), _status(Path(folder) / "runs", options.runs)):
+            print(line)
+        for line in _query(Path(folder) / "rows", options.rows):
+            print(line)
+
+
+def _overhead(folder: Path, count: int) -> str:
+    """One worker in this process, so that its processor time can be told; then two processes, with their start."""
+    began = _now()
+    Worker(partial(IdlePlan, folder / "one", count), tuple(IdlePlan(folder / "one", count).stages))()
+    wall, own = _since(began)
+    began = _now()
+    plan = partial(IdlePlan, folder / "two", count)
+    run_stages(plan, launcher=JoblibLauncher(num_workers=2), console=Console(quiet=True))
+    together, _ = _since(began)
+    return (
+        f"overhead of a job: {1000 * wall / count:.1f} ({1000 * own / count:.1f}) ms; {count} jobs on two workers, "
+        f"with their start: {together:.1f} s"
+    )
+
+
+def _status(folder: Path, count: int) -> str:
+    plan = IdlePlan(folder, count)
+    for number, stage in enumerate(plan.stages.values()):
+        if number % 50:  # some are missing
+            run_stage(stage.directory, stage.config, _do_nothing)
+    began = _now()
+    with Path(os.devnull).open("w") as nowhere:
+        print_status(plan, Console(file=nowhere))  # pyright: ignore[reportArgumentType]  (it asks for no more than this)
+    wall, own = _since(began)
+    return f"status of {count:,} runs: {wall:.2f} ({own:.2f}) s"
+
+
+def _query(folder: Path, count: int) -> list[str]:
+    evaluations, rng = max(1, count // 1000), np.random.default_rng(0)
+    for number in range(evaluations):
+        directory = folder / "quick" / "evaluations" / "Task-v1" / f"agent{number % 100}" / f"seed{number // 100}"
+        table = _rows(count // evaluations, f"agent{number % 100}", number // 100, rng)
+        run_stage(directory, {"number": number}, partial(_write, table))
+    lines = []
+    for words in ("first query (the copy of all rows is made)", "query"):
+        began = _now()
+        answer = query(
+            "SELECT agent, avg(success_held::INT) AS held FROM episodes GROUP BY agent ORDER BY held", folder
+        )
+        wall, own = _since(began)
+        lines.append(
+            f"{words} over {count:,} rows in {evaluations:,} files: {wall:.2f} ({own:.2f}) s, {len(answer)} rows"
+        )
+    return lines
+
+
+def _rows(count: int, agent: str, seed: int, rng: np.random.Generator) -> pa.Table:
+    held = rng.random(count) < 0.7
+    made = {
+        pa.string(): lambda name: (
+            [{"agent": agent, "task_id": "jepabench/Task-v1", "split": "test"}.get(name, "near")] * count
+        ),
+        pa.int64(): lambda name: {"index": np.arange(count), "training_seed": np.full(count, seed)}.get(
+            name, np.ones(count, int)
+        ),
+        pa.float64(): lambda name: rng.random(count),
+        pa.bool_(): lambda name: held,
+    }
+    return pa.table({field.name: made[field.type](field.name) for field in SCHEMA}, schema=SCHEMA)
+
+
+def _write(table: pa.Table, directory: Path) -> None:
+    parquet.write_table(table, directory / "episodes.parquet")
+
+
+def _do_nothing(directory: Path) -> None:
+    (directory / "result.txt").write_text("nothing")
+
+
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()
+
+
+def _since(began: tuple[float, float]) -> tuple[float, float]:
+    return time.perf_counter() - began[0], time.process_time() - began[1]
+
+
+if __name__ == "__main__":
+    main()
