@@ -12,13 +12,14 @@ from torch import Tensor
 
 from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, td3bc
 from agents.model_free.offline import GoalPolicy, load_policy
+from agents.model_free.timed import TimedPolicy
 from envs.registry import get_task
 from world_models.base import Context, WorldModel, rollout
 from world_models.batches import ActionScale
 
 POLICIES: tuple[type[GoalPolicy], ...] = (
     inverse.InversePolicy, gcbc.CloningPolicy, gciql.GCIQLPolicy, gcivl.GCIVLPolicy, hiql.HIQLPolicy, crl.CRLPolicy,
-    td3bc.TD3BCPolicy,
+    td3bc.TD3BCPolicy, TimedPolicy,
 )  # fmt: skip
 
 
@@ -35,22 +36,34 @@ class PolicyProposal:
 
     @torch.no_grad()
     def __call__(self, model: WorldModel, context: Context, goal: Tensor, *, horizon: int) -> Tensor:
-        """Returns plans [B, 1, H, A], in the model's units, from B contexts towards goals [B, *latent]."""
-        now, actions = context.latents[:, -1], []
-        for _ in range(horizon):
-            decided = self.policy.decide(now.flatten(1), goal.flatten(1))
-            action = self.scale.normalise(decided * self.policy.action_scale.std + self.policy.action_scale.mean)
+        """Returns plans [B, P, H, A], in the model's units, from B contexts towards goals [B, *latent].
+
+        P is 1, or the number of times of arrival for a policy that is told one.
+        """
+        times = torch.arange(1, self.policy.config.max_goal_steps + 1) if isinstance(self.policy, TimedPolicy) else None
+        num_plans = 1 if times is None else len(times)
+        context = Context(*(part.repeat_interleave(num_plans, 0) for part in (context.latents, context.actions)))
+        goal, actions = goal.repeat_interleave(num_plans, 0), []
+        for step in range(horizon):
+            left = None if times is None else (times - step).clamp(min=1).repeat(len(goal) // num_plans)
+            action = self._decided(context.latents[:, -1], goal, left)
             actions.append(action)
+            after = rollout(model, context, action[:, None, None])[:, 0]
+            known = max(0, context.actions.shape[1] + 2 - model.history)
             context = Context(
-                torch.cat([context.latents, rollout(model, context, action[:, None, None])[:, 0]], dim=1)[
-                    :, -model.history :
-                ],
-                torch.cat([context.actions, action[:, None]], dim=1)[
-                    :, max(0, context.actions.shape[1] + 2 - model.history) :
-                ],
+                torch.cat([context.latents, after], dim=1)[:, -model.history :],
+                torch.cat([context.actions, action[:, None]], dim=1)[:, known:],
             )
-            now = context.latents[:, -1]
-        return torch.stack(actions, dim=1)[:, None]
+        return torch.stack(actions, dim=1).unflatten(0, (-1, num_plans))
+
+    def _decided(self, now: Tensor, goal: Tensor, left: Tensor | None) -> Tensor:
+        pair = now.flatten(1), goal.flatten(1)
+        own = self.policy.action_scale
+        if left is not None and isinstance(self.policy, TimedPolicy):
+            decided = self.policy.decide_in(*pair, left)
+        else:
+            decided = self.policy.decide(*pair)
+        return self.scale.normalise(decided * own.std + own.mean)
 
 
 def load_proposal(directory: Path, *, task_id: str, scale: ActionScale) -> PolicyProposal:

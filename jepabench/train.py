@@ -15,6 +15,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("validation", type=Path, help="held-out dataset of the same task")
     parser.add_argument("directory", type=Path, help="where the checkpoint goes; continued if half done")
     parser.add_argument("--world-model", default="jepa", help="preset, see `jepabench list world-models`")
+    parser.add_argument(
+        "--encoder-from", type=Path, help="a model whose encoder is taken as it is: only the predictor learns"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("overrides", nargs="*", help="e.g. training.num_steps=2000 model.latent_dim=48")
 
@@ -27,11 +30,14 @@ def run(options: argparse.Namespace) -> int:
     from world_models.train import fit
 
     config = {**preset, "seed": options.seed, "dataset": str(options.dataset), "validation": str(options.validation)}
+    if options.encoder_from:
+        config["encoder_from"] = str(options.encoder_from)
 
     def work(directory: Path) -> None:
         diagnosis = fit(
             dataset=options.dataset, validation=options.validation, directory=directory, seed=options.seed,
             kind=preset["kind"], model=preset["model"], training=preset["training"],
+            encoder_from=options.encoder_from,
         )  # fmt: skip
         if not rank():
             for name, value in diagnosis.scalars().items():

@@ -21,7 +21,7 @@ from envs.episodes import EpisodeDataset
 from envs.registry import unknown_name
 from world_models.base import TrajectoryBatch, WorldModel
 from world_models.batches import ActionScale, WindowSampler, step_generators
-from world_models.checkpoint import build_model, save_training_state, save_world_model
+from world_models.checkpoint import build_model, load_world_model, save_training_state, save_world_model
 from world_models.devices import Here, rank, where
 from world_models.diagnostics import CollapseError, Diagnosis, diagnose, encode_frames
 from world_models.heads import Decoder
@@ -260,7 +260,7 @@ class Prepares(Protocol):
 
 def fit(
     *, dataset: Path, validation: Path, directory: Path, seed: int, kind: str, model: Mapping[str, Any],
-    training: Mapping[str, Any], progress: bool = True,
+    training: Mapping[str, Any], encoder_from: Path | None = None, progress: bool = True,
 ) -> Diagnosis:  # fmt: skip
     """Trains a world model on a dataset and writes its checkpoint into ``directory``.
 
@@ -271,6 +271,8 @@ def fit(
         kind: registered model kind.
         model: its configuration; ``action_size`` and the state twin's statistics are filled in from the data.
         training: keyword arguments of ``TrainConfig``.
+        encoder_from: folder of a model with the same encoder, trained on the same data: its encoder is taken as it is, and only the
+            predictor learns, for ``predictor_steps``. So several predictors share one encoder.
 
     Returns:
         The last look at the held-out episodes.
@@ -299,7 +301,10 @@ def fit(
     began, source = time.monotonic(), data
     if isinstance(network, Prepares):
         source = network.prepare(data, directory=directory, train=run, progress=progress)
-    seconds = time.monotonic() - began + run(network, training, directory, source)
+    if encoder_from is not None:
+        seconds = _take_encoder(network, encoder_from, data, config)
+    else:
+        seconds = time.monotonic() - began + run(network, training, directory, source)
     if config.predictor_steps:
         if not isinstance(network, JEPA):
             raise ValueError(f"predictor_steps is for JEPAs whose encoder learns, not for {kind!r}; leave it at 0.")
@@ -333,6 +338,21 @@ def fit(
         decoder=decoder,
     )
     return diagnosis
+
+
+def _take_encoder(network: nn.Module, folder: Path, data: EpisodeDataset, config: TrainConfig) -> float:
+    """Gives ``network`` the encoder of a saved model; returns the seconds that the model took to train."""
+    saved = load_world_model(folder, task_id=data.manifest.task_id)
+    if saved.metadata["dataset_fingerprint"] != data.manifest.fingerprint:
+        raise ValueError(f"The model in {folder} was trained on another dataset; take the one that it was trained on.")
+    if not config.predictor_steps:
+        raise ValueError("With an encoder from elsewhere only the predictor learns: set training.predictor_steps.")
+    encoder, mine = getattr(saved.model, "encoder", None), getattr(network, "encoder", None)
+    try:
+        mine.load_state_dict(encoder.state_dict())  # pyright: ignore[reportOptionalMemberAccess]
+    except (AttributeError, RuntimeError) as error:
+        raise ValueError(f"The encoder of the model in {folder} is of another make: {error}") from error
+    return float(saved.metadata["train_seconds"])
 
 
 def _with_data(model: Mapping[str, Any], data: EpisodeDataset) -> dict[str, Any]:

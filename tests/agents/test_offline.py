@@ -8,15 +8,17 @@ import torch
 from safetensors.torch import load_file
 
 from agents.base import HoldStillAgent
-from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, td3bc, tdmpc
+from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, td3bc, tdmpc, timed
 from agents.model_free.hindsight import GoalBatch, GoalMixture, HindsightPairs, Tables
 from agents.model_free.networks import OfflineConfig, Sizes, Standardise
 from agents.planners.mppi import MPPIPlanner
+from agents.proposals import load_proposal
 from envs import make, reset_to
 from envs.collect import collect
 from envs.episodes import Episode, write_dataset
+from world_models.base import Context
 from world_models.batches import ActionScale
-from world_models.checkpoint import build_model, save_world_model
+from world_models.checkpoint import build_model, load_world_model, save_world_model
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 METHODS = {
@@ -313,3 +315,17 @@ def test_an_unfinished_run_is_no_policy(tmp_path):
 def test_refuses_settings_that_can_not_work():
     with pytest.raises(ValueError, match="batch_size is at least 1, got 0"):
         OfflineConfig(batch_size=0)
+
+
+def test_a_timed_policy_proposes_a_plan_for_each_time_of_arrival(dataset, state_model, tmp_path):
+    settings = QUICK | {"max_goal_steps": 6}
+    timed.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, world_model=state_model, **settings)
+    loaded = load_world_model(state_model)
+    proposal = load_proposal(tmp_path, task_id=TWO_ROOM, scale=loaded.scale)
+    start, goal = torch.tensor([[-1.0, 0.0, 0.0, 0.0]]), torch.tensor([[0.6, 0.0, 0.0, 0.0]])
+    known = loaded.model.history
+    context = Context(start[:, None].expand(-1, known, -1), torch.zeros(1, known - 1, 2))
+    plans = proposal(loaded.model, context, goal, horizon=3)
+    assert plans.shape == (1, 6, 3, 2)
+    first = plans[0, :, 0, 0]  # towards the goal, and the faster the sooner it is to be there
+    assert first[0] > first[-1] > 0

@@ -74,6 +74,26 @@ def test_the_predictor_learns_on_alone(two_room, tmp_path, kind):
     assert changed and all(name.startswith("predictor.") for name in changed)
 
 
+def test_several_predictors_share_one_encoder(two_room, tmp_path):
+    whole = fit_small(two_room, tmp_path / "whole")
+    data, held_out = two_room
+    model = {**MODEL, "predictor": "substep", "predictor_options": {"width": 32, "memory": 4}}
+
+    def refit(folder="other", *, dataset=data.path, **changes):
+        return fit(
+            dataset=dataset, validation=held_out.path, directory=tmp_path / folder, seed=0, kind="jepa", progress=False,
+            model=model | changes, training={**TRAINING, "predictor_steps": 60}, encoder_from=tmp_path / "whole",
+        )  # fmt: skip
+
+    assert refit().probe_r2[:2] == whole.probe_r2[:2]
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "other")
+    assert all(torch.equal(value, other[name]) for name, value in one.items() if name.startswith("encoder."))
+    with pytest.raises(ValueError, match="another make"):
+        refit("narrow", encoder_options={"width": 4, "num_keypoints": 8, "hidden": 32})
+    with pytest.raises(ValueError, match="another dataset"):
+        refit("elsewhere", dataset=held_out.path)
+
+
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(two_room, tmp_path, monkeypatch):
     fit_small(two_room, tmp_path / "whole", training={"num_steps": 12})
     step = train_module._train_step
