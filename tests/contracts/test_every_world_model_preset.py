@@ -17,7 +17,7 @@ OF_STATE = {"encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_di
 def test_a_preset_that_needs_weights_says_how_to_give_them(name: str):
     preset = load_preset("world_model", name)
     with pytest.raises(BackboneError, match=r"No weights at .* model\.backbone_options\.weights="):
-        build_model(preset["kind"], {**preset["model"], "action_size": 2})
+        build_model(preset["kind"], {**preset["model"], "action_size": 10})
 
 
 @pytest.mark.parametrize("name", sorted(set(options("world_model")) - NEEDS_A_FILE))
@@ -25,7 +25,7 @@ def test_a_preset_takes_a_training_step(name: str):
     preset = load_preset("world_model", name)
     assert preset["description"]
     TrainConfig.of(preset["training"])
-    model_options = {**preset["model"], "action_size": 2}
+    model_options = {**preset["model"], "action_size": 10}
     if model_options.get("encoder") == "state":
         model_options |= OF_STATE
     torch.manual_seed(0)
@@ -37,7 +37,7 @@ def test_a_preset_takes_a_training_step(name: str):
         "pixels": torch.randint(0, 256, (*size, 64, 64, 3), generator=generator, dtype=torch.uint8),
         "observation": torch.randn(*size, 4, generator=generator),
     }[model.observation_key]
-    actions = torch.randn(4, model.window - 1, 2, generator=generator)
+    actions = torch.randn(4, model.window - 1, 10, generator=generator)
     batch = TrajectoryBatch({model.observation_key: frames}, actions, torch.zeros(*size, 4))
     terms = model.losses(batch, generator)
     assert all(torch.isfinite(term) and term.ndim == 0 for term in terms.values())
