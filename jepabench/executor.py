@@ -192,5 +192,5 @@ def last_lines(stage: Stage, count: int) -> list[str]:
     except OSError:
         return []
     # A progress bar rewrites its line.
-    lines = (line.rstrip().rpartition("\r")[2] for line in text.replace("\x1b[A", "").splitlines())
+    lines = (line.rstrip().rpartition("\r")[2] for line in text.replace("\x1b[A", "").split("\n"))
     return list(deque((line for line in lines if line.strip()), maxlen=count))

@@ -105,7 +105,7 @@ def test_a_free_gripper_goes_where_its_actions_add_up_to(env, action):
         env._step_physics(np.array(action))
     for _ in range(8):
         env._step_physics(np.zeros(5))
-    # Forward and down at full speed the arm falls behind by more than LEAD and the command waits for it: 3.3 mm of 75, the most of all corners.
+    # Forward and down at full speed the arm falls behind by more than LEAD and the command waits: 3.3 mm of 75, the most of all.
     assert env.table.arm.pose == pytest.approx(start + 3 * STEP * action, abs=4e-3)
 
 
