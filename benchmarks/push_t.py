@@ -14,7 +14,6 @@ import torch
 from hydra.utils import instantiate
 
 from agents.model_free import timed
-from agents.mpc import build_mpc
 from envs.splits import episode_specs
 from evaluation.rollout import evaluate_episodes
 from evaluation.statistics import wilson_interval
@@ -38,11 +37,15 @@ def main() -> None:
     policy = options.model / "timed-policy"
     training = {name: value for name, value in preset["train"].items() if name != "_target_"}
     timed.train(task_id=TASK, dataset=options.data, directory=policy, seed=0, world_model=options.model, **training)
-    settings = {name: value for name, value in preset["agent"].items() if name != "_target_"}
     rows = []
     for stratum in options.strata:
-        agent = build_mpc(
-            task_id=TASK, world_model=options.model, policy=policy, problems_at_once=64, **instantiate(settings)
+        agent = instantiate(
+            preset["agent"],
+            task_id=TASK,
+            world_model=options.model,
+            policy=policy,
+            problems_at_once=64,
+            _convert_="all",
         )
         specs = episode_specs(TASK, options.split, options.episodes, strata=(stratum,))
         began = time.process_time()
