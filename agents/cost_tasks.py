@@ -1,4 +1,4 @@
-"""Tasks told by a cost instead of a goal picture: go to a position, follow a path, avoid a chaser. Nothing is trained for them.
+"""Tasks told by a cost instead of a goal picture: go to a position, follow a path, avoid a chaser or a zone. Nothing is trained for them.
 
 A task speaks of places: what a probe reads from imagined latents (``agents.cost_planning``), metres in the plane. It says
 what an episode asks (``assign``), what that means now (``directions``), what an imagined way costs (``cost``), and how
@@ -32,11 +32,11 @@ class Assignment:
 
     Attributes:
         path: places to pass in this order, the last is where to end up [K, 2].
-        chaser: where the chaser starts [2]; None without one.
+        hazard: where what is to be avoided is at the start [2]; None without it.
     """
 
     path: NDArray[np.float64]
-    chaser: NDArray[np.float64] | None = None
+    hazard: NDArray[np.float64] | None = None
 
 
 class CostTask(Protocol):
@@ -195,8 +195,8 @@ class AvoidChaser:
         self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
     ) -> NDArray[np.float64]:
         """Returns the goal for each step, where one is, and where the chaser is by now [2 * H + 4]."""
-        assert assignment.chaser is not None
-        chaser = self.chase(assignment.chaser, np.asarray(places)[1:], self.speed)[-1]
+        assert assignment.hazard is not None
+        chaser = self.chase(assignment.hazard, np.asarray(places)[1:], self.speed)[-1]
         return np.concatenate([np.tile(assignment.path[-1], horizon), places[-1], chaser])
 
     def cost(self, places: Tensor, directions: Tensor) -> Tensor:
@@ -215,13 +215,10 @@ class AvoidChaser:
 
     def score(self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv) -> dict[str, float]:
         """Returns ``success``, whether one was ``caught`` before, and whether one ever ``arrived``."""
-        assert assignment.chaser is not None
-        chasers = self.chase(assignment.chaser, places[1:], self.speed / env.task.action_block)
+        assert assignment.hazard is not None
+        chasers = self.chase(assignment.hazard, places[1:], self.speed / env.task.action_block)
         apart = np.linalg.norm(chasers - places, axis=1)
-        there = np.append(np.flatnonzero(env.is_success(places, assignment.path[-1])), len(places))[0]
-        caught = bool((apart[: there + 1] < self.radius).any())
-        arrived = bool(there < len(places))
-        return {"success": float(arrived and not caught), "caught": float(caught), "arrived": float(arrived)}
+        return _arrival(assignment, places, env, apart < self.radius, "caught")
 
     @staticmethod
     def chase(chaser: NDArray[np.float64], places: NDArray[np.float64], speed: float) -> NDArray[np.float64]:
@@ -231,6 +228,57 @@ class AvoidChaser:
             towards = place - way[-1]
             way.append(way[-1] + towards * min(1.0, speed / max(float(np.linalg.norm(towards)), 1e-9)))
         return np.stack(way)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AvoidZone:
+    """Get to the goal, and never into a disc that lies over the shortest way, where there is most room to go around it.
+
+    Success: the goal is reached and no control step before was in the zone.
+
+    Attributes:
+        radius: of the disc [m].
+        offset: of its centre from the way, in units of the radius.
+        margin: that plans keep beyond the radius [m].
+        weight: of a breach of radius and margin, beside squared metres.
+    """
+
+    radius: float = 0.12
+    offset: float = 0.5
+    margin: float = 0.05
+    weight: float = 100.0
+
+    def assign(self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int) -> Assignment:
+        """Returns the goal, and the centre of the zone."""
+        space, rng = _free_space(env), np.random.default_rng([seed, 3])
+        bends = np.vstack([start, space.path(start, goal)])
+        places = along(bends, length(bends) * np.linspace(0.25, 0.75, 11))
+        spots = np.vstack([space.sample(rng) for _ in range(4)])
+        apart = np.linalg.norm(spots - places[:, None], axis=2)
+        widest = int((apart < 3 * self.radius).sum(1).argmax())
+        ahead = places[min(widest + 1, 10)] - places[min(widest, 9)]
+        aside = np.array([-ahead[1], ahead[0]]) / max(float(np.linalg.norm(ahead)), 1e-9)
+        return Assignment(goal[None], places[widest] + self.offset * self.radius * aside)
+
+    def directions(
+        self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
+    ) -> NDArray[np.float64]:
+        """Returns the goal for each step, and the zone's centre [2 * H + 2]."""
+        del places
+        assert assignment.hazard is not None
+        return np.concatenate([np.tile(assignment.path[-1], horizon), assignment.hazard])
+
+    def cost(self, places: Tensor, directions: Tensor) -> Tensor:
+        """Returns squared distances to the goal [m2], and what being in the zone costs."""
+        apart = (places - directions[:, None, None, -2:]).norm(dim=-1)
+        breach = (self.radius + self.margin - apart).clamp_min(0).square().sum(2)
+        return _apart(places, directions[:, :-2], _RUNNING_WEIGHT) + self.weight * breach
+
+    def score(self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv) -> dict[str, float]:
+        """Returns ``success``, whether the zone was ``entered`` before, and whether one ever ``arrived``."""
+        assert assignment.hazard is not None
+        apart = np.linalg.norm(places - assignment.hazard, axis=1)
+        return _arrival(assignment, places, env, apart < self.radius, "entered")
 
 
 def length(bends: NDArray[np.float64]) -> float:
@@ -250,6 +298,15 @@ def _apart(places: Tensor, directions: Tensor, running_weight: float) -> Tensor:
     wanted = directions.view(len(directions), 1, horizon, 2)
     weights = step_weights(horizon, when="running", running_weight=running_weight, k=1).to(places)
     return ((places - wanted).square().sum(-1) * weights).sum(2)
+
+
+def _arrival(
+    assignment: Assignment, places: NDArray[np.float64], env: GoalEnv, broken: NDArray[np.bool_], what: str
+) -> dict[str, float]:
+    """Returns whether the real way [T+1, 2] ``arrived``, whether it was ``what`` (``broken`` [T+1]) until then, and ``success``."""
+    there = np.append(np.flatnonzero(env.is_success(places, assignment.path[-1])), len(places))[0]
+    arrived, spoilt = bool(there < len(places)), bool(broken[: there + 1].any())
+    return {"success": float(arrived and not spoilt), what: float(spoilt), "arrived": float(arrived)}
 
 
 def assigned(task: CostTask, env: GoalEnv, spec: EpisodeSpec) -> Assignment:

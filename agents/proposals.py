@@ -10,16 +10,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, td3bc
+from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, td3bc, timed
 from agents.model_free.offline import GoalPolicy, load_policy
-from agents.model_free.timed import TimedPolicy
 from envs.registry import get_task
 from world_models.base import Context, WorldModel, rollout
 from world_models.batches import ActionScale
 
 POLICIES: tuple[type[GoalPolicy], ...] = (
     inverse.InversePolicy, gcbc.CloningPolicy, gciql.GCIQLPolicy, gcivl.GCIVLPolicy, hiql.HIQLPolicy, crl.CRLPolicy,
-    td3bc.TD3BCPolicy, TimedPolicy,
+    td3bc.TD3BCPolicy, timed.TimedPolicy,
 )  # fmt: skip
 
 
@@ -38,15 +37,16 @@ class PolicyProposal:
     def __call__(self, model: WorldModel, context: Context, goal: Tensor, *, horizon: int) -> Tensor:
         """Returns plans [B, P, H, A], in the model's units, from B contexts towards goals [B, *latent].
 
-        P is 1, or the number of times of arrival for a policy that is told one.
+        P is the number of times of arrival that the policy can be told; each plan arrives at its own, or when it can.
         """
-        times = torch.arange(1, self.policy.config.max_goal_steps + 1) if isinstance(self.policy, TimedPolicy) else None
-        num_plans = 1 if times is None else len(times)
+        num_plans, own = self.policy.num_arrivals, self.policy.action_scale
         context = Context(*(part.repeat_interleave(num_plans, 0) for part in (context.latents, context.actions)))
-        goal, actions = goal.repeat_interleave(num_plans, 0), []
+        arrivals, goal = torch.arange(1, num_plans + 1).repeat(len(goal)), goal.repeat_interleave(num_plans, 0)
+        actions = []
         for step in range(horizon):
-            left = None if times is None else (times - step).clamp(min=1).repeat(len(goal) // num_plans)
-            action = self._decided(context.latents[:, -1], goal, left)
+            left = (arrivals - step).clamp(min=1)
+            decided = self.policy.decide_in(context.latents[:, -1].flatten(1), goal.flatten(1), left)
+            action = self.scale.normalise(decided * own.std + own.mean)
             actions.append(action)
             after = rollout(model, context, action[:, None, None])[:, 0]
             known = max(0, context.actions.shape[1] + 2 - model.history)
@@ -55,15 +55,6 @@ class PolicyProposal:
                 torch.cat([context.actions, action[:, None]], dim=1)[:, known:],
             )
         return torch.stack(actions, dim=1).unflatten(0, (-1, num_plans))
-
-    def _decided(self, now: Tensor, goal: Tensor, left: Tensor | None) -> Tensor:
-        pair = now.flatten(1), goal.flatten(1)
-        own = self.policy.action_scale
-        if left is not None and isinstance(self.policy, TimedPolicy):
-            decided = self.policy.decide_in(*pair, left)
-        else:
-            decided = self.policy.decide(*pair)
-        return self.scale.normalise(decided * own.std + own.mean)
 
 
 def load_proposal(directory: Path, *, task_id: str, scale: ActionScale) -> PolicyProposal:

@@ -9,26 +9,21 @@ models and policies is made first, as ``suite=quick`` makes it. Rows go to ``res
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
-from numpy.typing import NDArray
 from rich.console import Console
 from tables import add_arguments, write_rows
-from torch import Tensor
 
 from agents.base import Agent
 from agents.cost_planning import build_mpc_by_cost
-from agents.cost_tasks import Assignment, AvoidChaser, CostTask, FollowPath, GoTo, along, length
+from agents.cost_tasks import AvoidChaser, AvoidZone, CostTask, FollowPath, GoTo
 from agents.planners.icem import ICEMPlanner
 from envs import episode_specs, get_task
-from envs.core import GoalEnv
 from evaluation.cost_tasks import evaluate_cost_task
 from evaluation.statistics import cell_interval
 from jepabench.executor import run_stages
@@ -37,59 +32,6 @@ from jepabench.stages import Stage, SuitePlan
 
 POLICIES = ("sac-her", "gciql", "tdmpc", "gciql-latent")
 PLANNER = ICEMPlanner(horizon=5)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AvoidZone:
-    """Get to the goal, and never into a disc that lies over the shortest way, where there is most room to go around it.
-
-    Success: the goal is reached and no control step before was in the zone.
-
-    Attributes:
-        radius: of the disc [m].
-        offset: of its centre from the way, in units of the radius.
-        margin: that plans keep beyond the radius [m].
-        weight: of a breach of radius and margin, beside squared metres.
-    """
-
-    radius: float = 0.12
-    offset: float = 0.5
-    margin: float = 0.05
-    weight: float = 100.0
-
-    def assign(self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int) -> Assignment:
-        """Returns the goal, and the centre of the zone, a chaser that never moves."""
-        space, rng = env.free_space, np.random.default_rng([seed, 3])  # pyright: ignore[reportAttributeAccessIssue]
-        bends = np.vstack([start, space.path(start, goal)])
-        places = along(bends, length(bends) * np.linspace(0.25, 0.75, 11))
-        spots = np.vstack([space.sample(rng) for _ in range(4)])
-        apart = np.linalg.norm(spots - places[:, None], axis=2)
-        widest = int((apart < 3 * self.radius).sum(1).argmax())
-        ahead = places[min(widest + 1, 10)] - places[min(widest, 9)]
-        aside = np.array([-ahead[1], ahead[0]]) / max(float(np.linalg.norm(ahead)), 1e-9)
-        return Assignment(goal[None], places[widest] + self.offset * self.radius * aside)
-
-    def directions(
-        self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
-    ) -> NDArray[np.float64]:
-        """Returns the goal for each step, and the zone's centre [2 * H + 2]."""
-        del places
-        assert assignment.chaser is not None
-        return np.concatenate([np.tile(assignment.path[-1], horizon), assignment.chaser])
-
-    def cost(self, places: Tensor, directions: Tensor) -> Tensor:
-        """Returns squared distances to the goal [m2], and what being in the zone costs."""
-        apart = (places - directions[:, None, None, -2:]).norm(dim=-1)
-        breach = (self.radius + self.margin - apart).clamp_min(0).square().sum(2)
-        return GoTo().cost(places, directions[:, :-2]) + self.weight * breach
-
-    def score(self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv) -> dict[str, float]:
-        """Returns ``success``, whether the zone was ``entered`` before, and whether one ever ``arrived``."""
-        assert assignment.chaser is not None
-        there = np.append(np.flatnonzero(env.is_success(places, assignment.path[-1])), len(places))[0]
-        apart = np.linalg.norm(places[: there + 1] - assignment.chaser, axis=1)
-        entered, arrived = bool((apart < self.radius).any()), bool(there < len(places))
-        return {"success": float(arrived and not entered), "entered": float(entered), "arrived": float(arrived)}
 
 
 TASKS: dict[str, CostTask] = {

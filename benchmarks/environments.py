@@ -31,7 +31,7 @@ from results.worlds import TABLES
 PIXELS = 64
 NUM_WORLDS = 64
 ROUNDS = 5
-# What issue 3 asks for at least: frames a second, and the expert's success by stratum ("" is any).
+# What is asked for at least: frames a second, and the expert's success by stratum ("" is any).
 FRAMES = {
     "PushT": 4000, "Reach": 1000, "Push": 1000, "PickPlace": 1000, "Granular": 150, "Rope": 400, "Navigation": 1000,
 }  # fmt: skip

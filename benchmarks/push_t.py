@@ -9,9 +9,9 @@ import argparse
 import time
 from pathlib import Path
 
-import pandas as pd
 import torch
 from hydra.utils import instantiate
+from tables import TABLES, write_rows
 
 from agents.model_free import timed
 from envs.splits import episode_specs
@@ -20,7 +20,6 @@ from evaluation.statistics import wilson_interval
 from jepabench.config import load_preset
 
 TASK = "jepabench/PushT-v1"
-TABLE = Path(__file__).parents[1] / "results" / "tables" / "push-t.csv"
 
 
 def main() -> None:
@@ -59,8 +58,7 @@ def main() -> None:
                 "episodes": len(hits), "cpu_seconds": round(seconds),
             })  # fmt: skip
             print(rows[-1], flush=True)
-    TABLE.parent.mkdir(exist_ok=True)
-    pd.DataFrame(rows).to_csv(TABLE, index=False, float_format="%.3f")
+        write_rows(TABLES / "push-t.csv", rows, ["stratum", "rule"])
 
 
 if __name__ == "__main__":

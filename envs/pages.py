@@ -8,7 +8,7 @@ from pathlib import Path
 
 from envs.core import GoalEnv
 from envs.events import list_events
-from envs.registry import TaskSpec, get_task, load_entry_point, make
+from envs.registry import TaskSpec, get_task, load_entry_point, make, short_name
 from envs.variations import range_text
 
 _LAST_SECTION = "## Versions"
@@ -37,7 +37,7 @@ def page(
         raise ValueError(f"{task.entry_point}: the docstring has no section {_LAST_SECTION!r}.")
     summary, _, sections = description.partition("\n## ")
     parts = [
-        f"# {page_name(task.id)}",
+        f"# {short_name(task.id)}",
         f"![Start and goal of an episode]({picture})" if picture else "",
         summary.strip(),
         _spec_table(task, env),
@@ -50,15 +50,10 @@ def page(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def page_name(task_id: str) -> str:
-    """Returns the name of a task without namespace or module, as in file names."""
-    return task_id.split("/")[-1].split(":")[-1]
-
-
 def index(task_ids: Sequence[str]) -> str:
     """Returns a page that lists the pages of tasks."""
     rows = [
-        f"| [{page_name(task.id)}]({page_name(task.id)}.md) | {task.family} | {', '.join(task.strata)} | {task.success} |"
+        f"| [{short_name(task.id)}]({short_name(task.id)}.md) | {task.family} | {', '.join(task.strata)} | {task.success} |"
         for task in map(get_task, sorted(task_ids))
     ]
     intro = (

@@ -15,7 +15,7 @@ HOLD_STILL = "hold-still"
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Played:
     """How an episode went: whether success was ever there, whether it was held (``TaskSpec.held_steps``), and the steps until then."""
 
     ever: bool
@@ -29,7 +29,7 @@ def policies(task: TaskSpec) -> tuple[str, ...]:
     return (HOLD_STILL, *named)
 
 
-def play(env: GoalEnv, spec: EpisodeSpec, policy: str) -> Outcome:
+def play(env: GoalEnv, spec: EpisodeSpec, policy: str) -> Played:
     """Plays an episode until success is held or the budget is used up.
 
     Args:
@@ -49,8 +49,8 @@ def play(env: GoalEnv, spec: EpisodeSpec, policy: str) -> Outcome:
         in_a_row = in_a_row + 1 if info["is_success"] else 0
         ever |= info["is_success"]
         if in_a_row == env.task.held_steps:
-            return Outcome(True, True, num_steps)
-    return Outcome(ever, False, budget)
+            return Played(True, True, num_steps)
+    return Played(ever, False, budget)
 
 
 def rates_text(rates: Mapping[str, Mapping[str, float]], *, title: str) -> list[str]:

@@ -109,6 +109,11 @@ class TaskSpec:
 _TASKS: dict[str, TaskSpec] = {}
 
 
+def short_name(task_id: str) -> str:
+    """Returns the name of a task without namespace or module, as in file names and tables."""
+    return task_id.split("/")[-1].split(":")[-1]
+
+
 def register(spec: TaskSpec) -> None:
     """Registers a task with this suite and with Gymnasium. Registering the same spec twice does nothing.
 

@@ -14,17 +14,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from evaluation import statistics
+from evaluation import run_statistics, statistics
 from evaluation.records import RecordError
 
 RANDOM = "random"
 FLOORS = ("random", "hold-still")
 ORACLES = ("oracle-cem", "oracle", "expert")
 _AGGREGATES = {
-    "iqm": statistics.iqm,
-    "mean": statistics.mean,
-    "median": statistics.median,
-    "optimality_gap": statistics.optimality_gap,
+    "iqm": run_statistics.iqm,
+    "mean": run_statistics.mean,
+    "median": run_statistics.median,
+    "optimality_gap": run_statistics.optimality_gap,
 }
 
 
@@ -125,7 +125,7 @@ def comparison_table(
                     "difference": gap.estimate,
                     "low": gap.low,
                     "high": gap.high,
-                    "probability_of_improvement": float(statistics.probability_of_improvement(*seeds)),
+                    "probability_of_improvement": float(run_statistics.probability_of_improvement(*seeds)),
                     "discordant": float((ours.mean(axis=0) != theirs.mean(axis=0)).mean()),
                     "distinguishable": not gap.low <= 0 <= gap.high,
                 }
@@ -186,7 +186,7 @@ def aggregate_table(
 ) -> pd.DataFrame:
     """Returns a row an agent: IQM, mean, median and optimality gap over tasks and strata, with ``_low`` and ``_high`` of each.
 
-    Intervals are over training seeds (``statistics.aggregate_interval``, strata of a task together); NaN for an agent with one seed.
+    Intervals are over training seeds (``run_statistics.aggregate_interval``, strata of a task together); NaN for an agent with one seed.
 
     Args:
         records: as for ``score_table``.
@@ -208,7 +208,7 @@ def aggregate_table(
         for name, statistic in _AGGREGATES.items():
             low = high = np.nan
             if len(scores) > 1:
-                interval = statistics.aggregate_interval(
+                interval = run_statistics.aggregate_interval(
                     statistic, scores, generator=generator, num_resamples=num_resamples, groups=tasks
                 )
                 low, high = interval.low, interval.high

@@ -1,15 +1,14 @@
 """Statistics of a benchmark: pure functions on arrays, every random draw from a generator that is passed in.
 
-Two kinds of data. *Scores* are [R, T]: one number a run (training seed) and task; their aggregates (IQM, optimality gap,
-performance profile, probability of improvement) follow Agarwal et al. 2021, "Deep RL at the Edge of the Statistical
-Precipice". *Outcomes* are [S, E]: one number a training seed and episode of one cell, every seed meeting the same
-episodes. Percentile bootstraps of 3 to 5 seeds are too narrow (73 to 90 % coverage where 95 % is claimed), so intervals
-of a cell take their width from the variance components of seeds and episodes, and a t quantile.
+*Outcomes* are [S, E]: one number a training seed and episode of one cell, every seed meeting the same episodes. Percentile
+bootstraps of 3 to 5 seeds are too narrow (73 to 90 % coverage where 95 % is claimed), so intervals of a cell take their
+width from the variance components of seeds and episodes, and a t quantile. Numbers of whole runs over tasks are in
+``evaluation.run_statistics``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,6 @@ from scipy import special
 
 Array = NDArray[np.float64]
 FEWEST_SEEDS = 3
-_CHUNK = 4_000_000
 
 
 class StatisticsError(ValueError):
@@ -42,132 +40,12 @@ class Interval:
     over: str
 
 
-# -- aggregates of scores [..., R, T]; leading dimensions are kept ---------------------------------------------------
-
-
-def mean(scores: ArrayLike) -> Array:
-    """Returns the mean over runs and tasks of scores [..., R, T]."""
-    return _scores(scores).mean(axis=(-2, -1))
-
-
-def median(scores: ArrayLike) -> Array:
-    """Returns the median over tasks of the mean over runs of scores [..., R, T]."""
-    return np.median(_scores(scores).mean(axis=-2), axis=-1)
-
-
-def iqm(scores: ArrayLike) -> Array:
-    """Returns the interquartile mean of scores [..., R, T]: the mean without the lowest and the highest quarter of runs."""
-    scores = _scores(scores)
-    flat = scores.reshape(*scores.shape[:-2], -1)
-    cut = flat.shape[-1] // 4
-    if cut:
-        flat = np.partition(flat, (cut, flat.shape[-1] - cut - 1), axis=-1)[..., cut:-cut]
-    return flat.mean(axis=-1)
-
-
-def optimality_gap(scores: ArrayLike, target: float = 1.0) -> Array:
-    """Returns by how much scores [..., R, T] miss ``target`` on average; what is above it counts as reached. Lower is better."""
-    return target - np.minimum(_scores(scores), target).mean(axis=(-2, -1))
-
-
-def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> Array:
-    """Returns the share of runs whose score is above each of K ``thresholds``: [..., R, T] to [..., K]. Higher is better."""
-    return (_scores(scores)[..., None] > np.asarray(thresholds)).mean(axis=(-3, -2))
-
-
-def probability_of_improvement(first: ArrayLike, second: ArrayLike) -> Array:
-    """Returns how likely a run of ``first`` [..., R1, T] beats one of ``second`` [..., R2, T] on a random task; a tie is half a win."""
-    ours, theirs = _scores(first)[..., :, None, :], _scores(second)[..., None, :, :]
-    if ours.shape[-1] != theirs.shape[-1]:
-        raise StatisticsError(f"Both need the same tasks, got {ours.shape[-1]} and {theirs.shape[-1]}.")
-    return ((ours > theirs) + 0.5 * (ours == theirs)).mean(axis=(-3, -2, -1))
-
-
-def stratified_replicates(
-    statistic: Callable[..., Array],
-    *scores: ArrayLike,
-    generator: np.random.Generator,
-    num_resamples: int = 50_000,
-    groups: ArrayLike | None = None,
-) -> Array:
-    """Returns ``statistic`` of resampled scores, [num_resamples, ...]. Runs are drawn again within each task.
-
-    Args:
-        statistic: takes as many arrays [..., R, T] as ``scores`` has and keeps the leading dimension.
-        scores: [R, T] each, resampled independently.
-        generator: the only source of randomness.
-        num_resamples: bootstrap resamples.
-        groups: number of each column's group [T]; columns of a group (strata of one task) are of the same trained agents, so
-            their runs are drawn together. Each column is its own by default.
-
-    Raises:
-        StatisticsError: NaN, or fewer than 2 runs.
-    """
-    checked = [_scores(array) for array in scores]
-    for array in checked:
-        if array.ndim != 2 or array.shape[0] < 2:
-            raise StatisticsError(f"An interval needs scores [runs, tasks] with 2 runs or more, got {array.shape}.")
-    chunk = max(1, _CHUNK // max(array.size for array in checked))
-    replicates = []
-    for start in range(0, num_resamples, chunk):
-        size = min(chunk, num_resamples - start)
-        replicates.append(statistic(*[_redrawn(array, size, generator, groups) for array in checked]))
-    return np.concatenate(replicates)
-
-
-def stratified_bootstrap(
-    statistic: Callable[..., Array],
-    *scores: ArrayLike,
-    generator: np.random.Generator,
-    num_resamples: int = 50_000,
-    confidence: float = 0.95,
-) -> Interval:
-    """Returns a statistic of scores with its percentile interval over runs (arguments: ``stratified_replicates``).
-
-    With 3 to 5 runs and few tasks it is too narrow: 85 to 90 % coverage for 95 % at 4 tasks.
-    """
-    replicates = stratified_replicates(statistic, *scores, generator=generator, num_resamples=num_resamples)
-    low, high = np.quantile(replicates, _tails(confidence))
-    return Interval(float(statistic(*scores)), float(low), float(high), "runs")
-
-
-def aggregate_interval(
-    statistic: Callable[..., Array],
-    scores: ArrayLike,
-    *,
-    generator: np.random.Generator,
-    groups: ArrayLike | None = None,
-    num_resamples: int = 20_000,
-    confidence: float = 0.95,
-) -> Interval:
-    """Returns a statistic of scores [R, T] with an interval over runs that covers what it claims with 3 to 5 of them.
-
-    Replicates as in ``stratified_replicates`` give its shape; their spread, which for few runs is too small by
-    (R - 1) / R, is scaled up and takes the t quantile for R - 1 degrees of freedom in each second group: IQM rests on half of
-    the runs. Arguments as there.
-    """
-    replicates = stratified_replicates(
-        statistic, scores, generator=generator, num_resamples=num_resamples, groups=groups
-    )
-    runs, columns = np.shape(scores)
-    count = columns if groups is None else len(np.unique(np.asarray(groups)))
-    tails = _tails(confidence)
-    freedom = max(1.0, count / 2) * (runs - 1)
-    scale = (runs / (runs - 1)) ** 0.5 * _t_quantile(freedom, confidence) / special.ndtri(tails[1])
-    estimate = float(statistic(scores))
-    low, high = estimate + scale * (np.quantile(replicates, tails) - estimate)
-    return Interval(estimate, float(low), float(high), "runs")
-
-
-# -- intervals of one cell: outcomes [S, E] --------------------------------------------------------------------------
-
-
 def wilson_interval(successes: int, trials: int, *, confidence: float = 0.95) -> Interval:
     """Returns a success rate with its Wilson score interval, for episodes that are independent (one seed)."""
     if trials < 1 or not 0 <= successes <= trials:
         raise StatisticsError(f"Needs 0 <= successes <= trials and trials >= 1, got {successes} of {trials}.")
     rate = successes / trials
-    return Interval(rate, *_wilson(rate, trials, float(special.ndtri(_tails(confidence)[1]))), "episodes")
+    return Interval(rate, *_wilson(rate, trials, float(special.ndtri(tails_of(confidence)[1]))), "episodes")
 
 
 def cell_interval(outcomes: ArrayLike, *, confidence: float = 0.95) -> Interval:
@@ -187,7 +65,7 @@ def cell_interval(outcomes: ArrayLike, *, confidence: float = 0.95) -> Interval:
     variance, freedom = _variance_of_mean([shared], unbiased=num_seeds >= FEWEST_SEEDS)
     center = shared.mean()
     effective = center * (1 - center) / variance * num_episodes / (num_episodes + 2)
-    low, high = _wilson(rate, min(effective, outcomes.size), _t_quantile(freedom, confidence))
+    low, high = _wilson(rate, min(effective, outcomes.size), t_quantile(freedom, confidence))
     return Interval(rate, low, high, _counted([outcomes]))
 
 
@@ -250,7 +128,7 @@ def mean_over_cells(
         scatter += (variance * share) ** 2 / freedom
         trained = trained or any(len(one[0]) >= FEWEST_SEEDS for one in matrices)
     variance = float(np.sum(variances))
-    half = variance**0.5 * _t_quantile(variance**2 / scatter if scatter > 0 else np.inf, confidence)
+    half = variance**0.5 * t_quantile(variance**2 / scatter if scatter > 0 else np.inf, confidence)
     limits = (-1.0, 1.0) if others is not None else (0.0, 1.0)
     low, high = np.clip([estimate - half, estimate + half], *limits)
     return Interval(float(estimate), float(low), float(high), "seeds and episodes" if trained else "episodes")
@@ -286,10 +164,12 @@ def episodes_needed(
     return max(1, round(float((level * null**0.5 + reach * alternative**0.5) ** 2 / gap**2)))
 
 
-# -- private ---------------------------------------------------------------------------------------------------------
+def checked_scores(scores: ArrayLike) -> Array:
+    """Returns scores [..., R, T] as float64.
 
-
-def _scores(scores: ArrayLike) -> Array:
+    Raises:
+        StatisticsError: another shape, nothing in it, or NaN.
+    """
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim < 2 or array.size == 0:
         raise StatisticsError(f"Scores are [runs, tasks], got an array of shape {array.shape}.")
@@ -301,29 +181,22 @@ def _scores(scores: ArrayLike) -> Array:
 
 
 def _outcomes(outcomes: ArrayLike) -> Array:
-    array = _scores(outcomes)
+    array = checked_scores(outcomes)
     if array.ndim != 2 or array.shape[1] < 2:
         raise StatisticsError(f"Outcomes are [seeds, episodes] with 2 episodes or more, got {array.shape}.")
     return array
 
 
-def _redrawn(scores: Array, size: int, generator: np.random.Generator, groups: ArrayLike | None) -> Array:
-    """Returns ``size`` copies of scores [R, T] with the runs of each task drawn again."""
-    runs, tasks = scores.shape
-    group = np.arange(tasks) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    kind = np.uint16 if runs < 2**16 else np.int64
-    picked = generator.integers(0, runs, (size, runs, int(group.max()) + 1), dtype=kind)[..., group]
-    return np.take(scores, picked.astype(np.int64) * tasks + np.arange(tasks))
-
-
-def _tails(confidence: float) -> tuple[float, float]:
+def tails_of(confidence: float) -> tuple[float, float]:
+    """Returns the probabilities at the two ends of an interval."""
     if not 0 < confidence < 1:
         raise StatisticsError(f"confidence is within 0 and 1, got {confidence}.")
     return (1 - confidence) / 2, (1 + confidence) / 2
 
 
-def _t_quantile(freedom: float, confidence: float) -> float:
-    upper = _tails(confidence)[1]
+def t_quantile(freedom: float, confidence: float) -> float:
+    """Returns by how many standard errors an interval reaches to each side; infinite ``freedom`` is the normal distribution."""
+    upper = tails_of(confidence)[1]
     return float(special.stdtrit(freedom, upper) if np.isfinite(freedom) else special.ndtri(upper))
 
 
@@ -407,8 +280,8 @@ def _crossed_bootstrap(
     if spread == 0:
         return Interval(estimate, estimate, estimate, _counted(matrices))
     variance, freedom = _variance_of_mean(matrices)
-    tails = _tails(confidence)
-    scale = variance**0.5 / spread * _t_quantile(freedom, confidence) / special.ndtri(tails[1])
+    tails = tails_of(confidence)
+    scale = variance**0.5 / spread * t_quantile(freedom, confidence) / special.ndtri(tails[1])
     low, high = estimate + scale * (np.quantile(replicates, tails) - estimate)
     return Interval(estimate, float(low), float(high), _counted(matrices))
 

@@ -143,7 +143,7 @@ def _check_physics(submission: Submission) -> None:
         get_task(task.task_id).physics.partition(" ")[0].partition("=")[0] for task in submission.suite.tasks
     }:
         made = submission.manifest.versions.get(physics)
-        if physics in ("mujoco", "pymunk") and made != version(physics):
+        if physics in SIMULATORS and made != version(physics):
             raise SubmissionError(
                 "suite",
                 f"It was made with {physics} {made or '(not said)'}, this release replays with {version(physics)}. Run it again.",

@@ -5,11 +5,8 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
-
-from jepabench.config import load_preset, options
 
 RESULTS = Path(__file__).parent.parent / "results"
 
@@ -26,6 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options_: argparse.Namespace) -> int:
     """Runs the verb."""
     import envs
+    from jepabench.suites import known_suites
     from results.board import Sources, build_board
 
     console, began = Console(), time.monotonic()
@@ -46,19 +44,3 @@ def run(options_: argparse.Namespace) -> int:
         soft_wrap=True,
     )
     return 0
-
-
-def known_suites() -> dict[str, dict[str, Any]]:
-    """Returns the suites by name, with all strata of each task spelled out."""
-    from evaluation.protocol import Suite
-
-    suites = {}
-    for name in options("suite"):
-        preset = load_preset("suite", name)
-        suite = Suite.from_config({key: preset[key] for key in Suite.__dataclass_fields__ if key in preset})
-        suites[name] = {
-            "version": suite.version,
-            "description": suite.description,
-            "tasks": [{"task_id": task.task_id, "strata": task.strata} for task in suite.tasks],
-        }
-    return suites

@@ -119,7 +119,7 @@ def flipped(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
 
 
 def _print_table(table: pd.DataFrame, first: str, second: str, console: Console) -> None:
-    from results.tables import short_name
+    from envs.registry import short_name
 
     shown = Table("", "difference", "95 % interval", "P(better)", "flipped", "", box=None)
     shown.title, shown.title_justify = f"{first} minus {second}, held goals in points on the same episodes", "left"

@@ -62,9 +62,7 @@ def load_preset(group: str, name: str, overrides: Mapping[str, Any] | Sequence[s
         raise unknown_name(group.replace("_", " "), name, names)
     known = deepcopy(_preset(group, name))
     if isinstance(overrides, Mapping):
-        return (
-            _plain(OmegaConf.merge(OmegaConf.create(known), OmegaConf.create(dict(overrides)))) if overrides else known
-        )
+        return _plain(OmegaConf.merge(OmegaConf.create(known), _as_config(overrides))) if overrides else known
     for override in overrides:
         section = override.partition("=")[0].partition(".")[0]
         if section not in known:

@@ -108,9 +108,10 @@ def _suites(output: Path) -> Group:
 
 
 def _suite(name: str, output: Path) -> Table:
+    from envs.registry import short_name
     from jepabench.doctor import speeds_of
     from jepabench.estimates import StageTimes, duration
-    from jepabench.stages import KINDS, SuitePlan, short_name
+    from jepabench.stages import KINDS, SuitePlan
 
     plan = SuitePlan(compose_root([f"suite={name}", f"output={output}"]))
     times = StageTimes(plan.stages, speeds_of(output))

@@ -13,9 +13,10 @@ from hydra.utils import instantiate
 from rich.console import Console
 
 from envs import get_task
+from envs.registry import short_name
 from jepabench.executor import run_stages
 from jepabench.run import suite_root
-from jepabench.stages import SuitePlan, short_name
+from jepabench.stages import SuitePlan
 
 # What a harder task gets beyond the quick suite's 600 episodes of 30 model steps and 400 gradient steps.
 _DATA: dict[str, dict[str, int]] = {

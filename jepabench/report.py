@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
+from envs.registry import short_name
 from evaluation.metrics import score_table
 from evaluation.records import read_records
-from jepabench.stages import SuitePlan, short_name
+from jepabench.stages import SuitePlan
 from results.report import write_report
 from results.tables import terminal_table, write_table
 

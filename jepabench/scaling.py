@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from rich.console import Console
 
-from envs.registry import get_task, list_tasks
+from envs.registry import get_task, list_tasks, short_name
 from evaluation.runs import stage_id
 from jepabench.config import ConfigError
 from jepabench.run import do_stages, suite_root
-from jepabench.stages import Stage, SuitePlan, short_name
+from jepabench.stages import Stage, SuitePlan
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra.utils import instantiate
 
-from envs.registry import get_task, unknown_name
+from envs.registry import get_task, short_name, unknown_name
 from evaluation.protocol import Suite
 from evaluation.runs import stage_id
 from jepabench.config import ConfigError, load_preset
@@ -56,11 +56,6 @@ def merged(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(first[key], Mapping) and isinstance(then[key], Mapping):
             both[key] = merged(first[key], then[key])
     return both
-
-
-def short_name(task_id: str) -> str:
-    """Returns the task's name without its namespace, as used in folder names."""
-    return task_id.split("/")[-1]
 
 
 class SuitePlan:

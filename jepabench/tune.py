@@ -17,11 +17,12 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
+from envs.registry import short_name
 from evaluation.runs import written_whole
 from jepabench.config import CONF, ConfigError, load_preset
 from jepabench.run import do_stages
 from jepabench.scaling import merged_stages, scaling_root
-from jepabench.stages import SuitePlan, short_name
+from jepabench.stages import SuitePlan, merged
 
 if TYPE_CHECKING:
     import optuna
@@ -195,21 +196,13 @@ class TrialPlan(SuitePlan):
         for group, key in (("agent", name), ("world_model", model)):
             if group in tree:
                 before = overrides.setdefault(group, {}).get(key, {})
-                overrides[group][key] = _merged(before, tree[group])
+                overrides[group][key] = merged(tree[group], before)
         super().__init__({**root, "suite": {**suite, "overrides": overrides}})
 
     @property
     def suite_directory(self) -> Path:
         """Folder of the trial."""
         return self._folder
-
-
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    both = {**below, **above}
-    for key in below.keys() & above.keys():
-        if isinstance(below[key], Mapping) and isinstance(above[key], Mapping):
-            both[key] = _merged(below[key], above[key])
-    return both
 
 
 class TuningRound(SuitePlan):

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from evaluation import statistics
+from evaluation import run_statistics
 from evaluation.metrics import ORACLES, RANDOM, aggregate_table, score_matrix
 from evaluation.records import RecordError
 from results.figures import INK, as_svg, panel_figure
@@ -100,5 +100,5 @@ def _can_be_normalised(parts: Mapping[str, pd.DataFrame], agents: Sequence[str])
 
 
 def _profile(records: pd.DataFrame, stratum: str, agent: str, normalise: bool) -> pd.DataFrame:
-    share = statistics.performance_profile(score_matrix(records, agent, normalise=normalise), THRESHOLDS)
+    share = run_statistics.performance_profile(score_matrix(records, agent, normalise=normalise), THRESHOLDS)
     return pd.DataFrame({"stratum": stratum, "agent": agent, "threshold": THRESHOLDS, "share": share})

@@ -15,8 +15,8 @@ from markdown import markdown
 from markupsafe import Markup
 from tqdm import tqdm
 
-from envs.pages import page, page_name, picture
-from envs.registry import TaskSpec
+from envs.pages import page, picture
+from envs.registry import TaskSpec, short_name
 from evaluation.verification import BADGES
 from results import board_views as views
 from results.board_charts import profile_chart
@@ -25,10 +25,9 @@ from results.board_films import film_entry
 from results.claim_figures import claim_figure
 from results.claims import Claim, ClaimTable, read_claims
 from results.files import write_whole
-from results.tables import short_name
 
 HOME = Path(__file__).parent
-_ASSETS = ("board.css", "board.js")
+_ASSETS = {"board.css": ("palette.css", "board/board.css"), "board.js": ("board/board.js",)}
 _PICTURES = HOME.parent / "docs" / "environments"
 _MOST_ROWS = 300  # of a claim's table on its page; the file has them all
 
@@ -70,8 +69,8 @@ def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Ent
         "index.html", "index.html.j2", root="", entries=entries, claims=claims, tasks=sources.tasks,
         data=Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")), badges=BADGES,
     )  # fmt: skip
-    for name in _ASSETS:
-        write_whole(output / name, (HOME / "site" / "board" / name).read_bytes())
+    for name, parts in _ASSETS.items():
+        write_whole(output / name, b"".join((HOME / "site" / part).read_bytes() for part in parts))
     for entry in site.each([*entries.current, *entries.old], "submissions"):
         _submission(site, entry, entries.current, sources.num_films)
     for task in site.each(sources.tasks, "tasks"):
@@ -140,7 +139,7 @@ def _submission(site: _Site, entry: Entry, entries: Sequence[Entry], num_films: 
 
 
 def _task(site: _Site, task: TaskSpec, entries: Sequence[Entry]) -> None:
-    name = page_name(task.id)
+    name = short_name(task.id)
     ready = _PICTURES / f"{name}.png"
     image = site.output / "tasks" / f"{name}.png"
     if ready.is_file():

@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from envs.registry import short_name
+from evaluation.statistics import Interval
 from evaluation.verification import BADGES
 from results.board_entries import Entry, difference, normalised, overall
-from results.tables import count, duration, milliseconds, percent, short_name
+from results.tables import count, duration, milliseconds, percent
 
 Keys = list[tuple[str, str]]
 Number = float | None
@@ -82,7 +84,7 @@ def submission_rows(entry: Entry, entries: Sequence[Entry]) -> list[dict[str, An
         share = normalised(entry, entries, [key])
         tasks.setdefault(scores.task, []).append(
             {
-                "stratum": scores.stratum, **bar(rate.estimate, rate.low, rate.high),
+                "stratum": scores.stratum, **bar(rate),
                 "seeds": " ".join(percent(float(rate)) for rate in scores.outcomes.mean(axis=1)),
                 "norm": f"{share:.2f}" if math.isfinite(share) else "-",
                 "size": f"{scores.outcomes.shape[0]} \N{MULTIPLICATION SIGN} {scores.outcomes.shape[1]}",
@@ -109,7 +111,7 @@ def task_places(task: str, entries: Sequence[Entry], *, most: int = 12) -> list[
         order = sorted(whole, key=lambda entry: -rates[entry.name].estimate)
         learned = [entry for entry in order if entry.kind == "learned"][:most]
         rows = [
-            {"entry": entry, **bar(*_ends(rates[entry.name])), "track": track(entry)}
+            {"entry": entry, **bar(rates[entry.name]), "track": track(entry)}
             for entry in order
             if entry.kind != "learned" or entry in learned
         ]
@@ -117,10 +119,11 @@ def task_places(task: str, entries: Sequence[Entry], *, most: int = 12) -> list[
     return found
 
 
-def bar(middle: float, low: float, high: float) -> dict[str, str]:
+def bar(rate: Interval) -> dict[str, str]:
     """Returns a rate and its interval as the templates' ``interval`` macro takes it."""
+    low, high = rate.low, rate.high
     return {
-        "held": percent(middle), "ends": f"{percent(low)}\N{EN DASH}{percent(high)}", "point": f"{100 * middle:.1f}",
+        "held": percent(rate.estimate), "ends": f"{percent(low)}\N{EN DASH}{percent(high)}", "point": f"{100 * rate.estimate:.1f}",
         "low": f"{100 * low:.1f}", "width": f"{100 * (high - low):.1f}",
     }  # fmt: skip
 
@@ -154,10 +157,6 @@ def _entry(entry: Entry, rows: list[list[Number] | None]) -> dict[str, Any]:
         **{name: _known(entry.cost(name)) for name in ("transitions", "train_seconds", "parameters")},
         "views": rows,
     }  # fmt: skip
-
-
-def _ends(interval: Any) -> tuple[float, float, float]:
-    return interval.estimate, interval.low, interval.high
 
 
 def _known(number: float) -> Number:

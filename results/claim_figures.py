@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from envs.registry import short_name
 from results.figures import INK, agent_colours, as_svg, panel_figure
-from results.tables import short_name
 
 Rows = Sequence[Mapping[str, Any]]
 

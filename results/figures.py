@@ -23,7 +23,8 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from results.tables import Cell, agent_kind, agent_order, count, short_name
+from envs.registry import short_name
+from results.tables import Cell, agent_kind, agent_order, count
 
 _BRIGHT = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#E69F00", "#9988DD")
 _MARKERS = "oDsv^PX<>dph"

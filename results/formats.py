@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from envs.registry import short_name
 from results.aggregates import Aggregates
-from results.tables import Cell, count, duration, milliseconds, percent, short_name
+from results.tables import Cell, count, duration, milliseconds, percent
 
 _HEADS = ("agent", "held, %", "95 % interval", "ever, %", "ms a step", "transitions", "training")
 _AGGREGATE_HEADS = ("agent", "IQM", "mean", "optimality gap", "seeds")

@@ -15,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tqdm import tqdm
 
 from envs import TaskSpec, UnknownNameError, get_task
+from envs.registry import short_name
 from evaluation.records import records_frame
 from results import views
 from results.aggregates import Aggregates, aggregate, profiles_figure
@@ -23,7 +24,7 @@ from results.files import write_whole
 from results.formats import aggregate_rows, latex_report, markdown_report
 from results.gallery import Run, Shown, find_runs, show_run
 from results.summary import summarise
-from results.tables import Cell, agent_kind, agent_order, read_cells, read_table, short_name
+from results.tables import Cell, agent_kind, agent_order, read_cells, read_table
 
 _SUITE_KEYS = ("name", "version", "description")
 _REFERENCES = "floors and ceilings"

@@ -12,6 +12,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from envs.registry import short_name
 from results.files import write_whole
 
 COLUMNS = (
@@ -170,11 +171,6 @@ def terminal_table(table: pd.DataFrame) -> Table:
         shown.add_row(*values, style=None if cell.kind == "learned" else "dim")
         before = place
     return shown
-
-
-def short_name(task: str) -> str:
-    """Returns a task id without its namespace."""
-    return task.rsplit("/", maxsplit=1)[-1]
 
 
 def percent(rate: float) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from envs import TaskSpec
-from envs.registry import HELD_BLOCKS
+from envs.registry import HELD_BLOCKS, short_name
 from evaluation.protocol import PROTOCOL_VERSION, QUICK_EPISODES, ROW_SEEDS
-from results.tables import Cell, count, duration, milliseconds, percent, short_name
+from results.tables import Cell, count, duration, milliseconds, percent
 
 Failures = Mapping[tuple[str, str], str]
 

@@ -147,6 +147,11 @@ class JEPA(nn.Module):
 
     # -- what relatives with another kind of prediction replace ------------------------------------------------
 
+    @property
+    def needs_frames(self) -> bool:
+        """Whether the prediction terms look at the frames themselves; a predictor cannot learn alone then."""
+        return self.target_encoder is not None
+
     def _make_predictor(self) -> nn.Module:
         config = self.config
         return make_predictor(

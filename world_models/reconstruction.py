@@ -61,6 +61,11 @@ class Autoencoder(JEPA):
         self.decoder.mean_frame.copy_(torch.from_numpy(frames[rows].mean(0)))
         return dataset
 
+    @property
+    def needs_frames(self) -> bool:
+        """True: what is imagined is painted and compared with the frame."""
+        return True
+
     def prediction_terms(
         self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:

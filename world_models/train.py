@@ -286,6 +286,11 @@ def fit(
     scale = ActionScale.of(data)
     if not isinstance(network, WorldModel):
         raise TypeError(f"{kind!r} does not implement WorldModel.")
+    if config.predictor_steps and (not isinstance(network, JEPA) or network.needs_frames):
+        raise ValueError(
+            "predictor_steps is for JEPAs whose predictor meets the latents of their own encoder (no momentum, no pixels), "
+            f"not for this {kind!r}; leave it at 0."
+        )
 
     def run(module: Any, settings: Mapping[str, Any], folder: Path, source: EpisodeDataset = data) -> float:
         folder.mkdir(parents=True, exist_ok=True)
@@ -306,8 +311,7 @@ def fit(
     else:
         seconds = time.monotonic() - began + run(network, training, directory, source)
     if config.predictor_steps:
-        if not isinstance(network, JEPA):
-            raise ValueError(f"predictor_steps is for JEPAs whose encoder learns, not for {kind!r}; leave it at 0.")
+        assert isinstance(network, JEPA)
         began = time.monotonic()
         alone = {
             "num_steps": config.predictor_steps, "batch_size": config.predictor_batch_size,

@@ -15,38 +15,32 @@ from torch.nn import functional
 
 from agents.model_free.hindsight import GoalBatch
 from agents.model_free.networks import OfflineConfig, Sizes, mlp
-from agents.model_free.offline import GoalPolicy, OfflineAgent, train_policy
+from agents.model_free.offline import OfflineAgent, train_policy
+from agents.model_free.timed import TimedPolicy
 
 FAST_QUANTILE = 0.1
 
 
-class InversePolicy(GoalPolicy):
+class InversePolicy(TimedPolicy):
     """The action, given the pair and the steps between; and the steps, given the pair."""
 
-    name = "inverse"
+    name, config_type = "inverse", OfflineConfig
 
     def __init__(self, sizes: Sizes, config: OfflineConfig) -> None:
         super().__init__(sizes, config)
-        self.max_steps = config.max_goal_steps
-        self.network = mlp(sizes.now + sizes.goal + self.max_steps, sizes.action, config)
+        self.num_arrivals = 1  # it knows how long it takes
         self.distance = mlp(sizes.now + sizes.goal, self.max_steps, config)
 
     def loss(self, batch: GoalBatch, generator: torch.Generator) -> Tensor:
         """Returns the mean squared error of the action given the steps, plus the cross-entropy of the steps."""
-        del generator
-        pair = self.pair(batch.now, batch.goal)
-        error = (self._action(pair, batch.steps) - batch.action).square().mean()
-        return error + functional.cross_entropy(self.distance(pair), batch.steps - 1)
+        steps = functional.cross_entropy(self.distance(self.pair(batch.now, batch.goal)), batch.steps - 1)
+        return super().loss(batch, generator) + steps
 
     def decide(self, now: Tensor, goal: Tensor) -> Tensor:
         """Returns the actions [N, A] that lead to the goal in as many steps as the fast share of the data took."""
-        pair = self.pair(now, goal)
-        reached = self.distance(pair).softmax(1).cumsum(1)
+        reached = self.distance(self.pair(now, goal)).softmax(1).cumsum(1)
         steps = 1 + (reached < FAST_QUANTILE).sum(1).clamp(max=self.max_steps - 1)
-        return self._action(pair, steps)
-
-    def _action(self, pair: Tensor, steps: Tensor) -> Tensor:
-        return self.network(torch.cat([pair, functional.one_hot(steps - 1, self.max_steps).to(pair)], dim=1))
+        return self.decide_in(now, goal, steps)
 
 
 train = partial(train_policy, InversePolicy)

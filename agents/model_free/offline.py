@@ -40,11 +40,13 @@ class GoalPolicy(nn.Module):
         name: of the algorithm.
         config_type: its settings.
         value_goals: what a value function is asked about.
+        num_arrivals: times of arrival that it can be told, 1 for a policy that is told none.
     """
 
     name: ClassVar[str]
     config_type: ClassVar[type[OfflineConfig]] = OfflineConfig
     value_goals: ClassVar[GoalMixture] = GoalMixture()
+    num_arrivals: int = 1
     action_low: Tensor
     action_high: Tensor
 
@@ -63,6 +65,11 @@ class GoalPolicy(nn.Module):
     def decide(self, now: Tensor, goal: Tensor) -> Tensor:
         """Returns normalised actions [N, A] for what is seen now and as a goal."""
         raise NotImplementedError
+
+    def decide_in(self, now: Tensor, goal: Tensor, steps: Tensor) -> Tensor:
+        """Returns normalised actions [N, A] that arrive after so many model steps, int64 [N], where a policy can be told."""
+        del steps
+        return self.decide(now, goal)
 
     def after_step(self) -> None:
         """Called after each gradient step, to move target networks. Does nothing by itself."""

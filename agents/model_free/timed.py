@@ -30,9 +30,10 @@ class TimedPolicy(GoalPolicy):
 
     name, config_type = "timed", TimedConfig
 
-    def __init__(self, sizes: Sizes, config: TimedConfig) -> None:
+    def __init__(self, sizes: Sizes, config: OfflineConfig) -> None:
         super().__init__(sizes, config)
-        self.network = mlp(sizes.now + sizes.goal + config.max_goal_steps, sizes.action, config)
+        self.max_steps = self.num_arrivals = config.max_goal_steps
+        self.network = mlp(sizes.now + sizes.goal + self.max_steps, sizes.action, config)
 
     def loss(self, batch: GoalBatch, generator: torch.Generator) -> Tensor:
         """Returns the mean squared error of the action."""
@@ -41,8 +42,8 @@ class TimedPolicy(GoalPolicy):
 
     def decide_in(self, now: Tensor, goal: Tensor, steps: Tensor) -> Tensor:
         """Returns the mean action [N, A] of those that arrived after so many model steps, int64 [N], 1 to ``max_goal_steps``."""
-        time = functional.one_hot(steps - 1, self.config.max_goal_steps).to(now.dtype)
-        return self.network(torch.cat([self.pair(now, goal), time], dim=1))
+        pair = self.pair(now, goal)
+        return self.network(torch.cat([pair, functional.one_hot(steps - 1, self.max_steps).to(pair)], dim=1))
 
     def decide(self, now: Tensor, goal: Tensor) -> Tensor:
         """Returns the mean action [N, A] of those that arrived after one model step."""

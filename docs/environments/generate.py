@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from envs import list_tasks
-from envs.pages import index, page, page_name, picture
+from envs.pages import index, page, picture
+from envs.registry import short_name
 from results.worlds import recorded_rates
 
 FOLDER = Path(__file__).parent
@@ -13,9 +14,9 @@ FOLDER = Path(__file__).parent
 
 def main(task_ids: Sequence[str]) -> None:
     """Writes the pages of these tasks, or of all, and the list of the pages that there are then."""
-    known = {page_name(task.id): task.id for task in list_tasks() if task.id.startswith("jepabench/")}
+    known = {short_name(task.id): task.id for task in list_tasks() if task.id.startswith("jepabench/")}
     for task_id in task_ids or known.values():
-        name = page_name(task_id)
+        name = short_name(task_id)
         picture(task_id, FOLDER / f"{name}.png")
         rates, num_episodes = recorded_rates(task_id)
         text = page(task_id, picture=f"{name}.png", rates=rates, num_episodes=num_episodes)

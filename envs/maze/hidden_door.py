@@ -17,12 +17,20 @@ from numpy.typing import NDArray
 from envs.core import EpisodeDraw
 from envs.maze.arena import WALL_COLOUR, add_box
 from envs.maze.free_space import FreeSpace
-from envs.maze.two_room import STEP_LENGTH, STRATA, TwoRoom
+from envs.maze.two_room import (
+    CLEARANCE,
+    HALF_DOOR,
+    HALF_LENGTH,
+    HALF_WALL,
+    ROOM,
+    SETTLING_STEPS,
+    STEP_LENGTH,
+    STRATA,
+    TwoRoom,
+)
 
 DOORS = (-0.5, 0.5)  # y of their middles [m]
-_HALF_WALL, _HALF_DOOR, _HALF_LENGTH = 0.05, 0.2, 1.0  # as in the XML of TwoRoom
 _HEIGHT = 0.1
-_SETTLING_STEPS = 5
 _DETOUR = DOORS[1] - DOORS[0]  # from one door to the other [m]
 _NOT_DRAWN = (0.0, 0.0, 0.0, 0.0)
 
@@ -83,9 +91,9 @@ class HiddenDoor(TwoRoom):
     def _description(self) -> mujoco.MjSpec:
         spec = super()._description()
         heights = (-_HEIGHT, _HEIGHT)
-        between = np.array([-_HALF_WALL, DOORS[0] + _HALF_DOOR, _HALF_WALL, DOORS[1] - _HALF_DOOR])
+        between = np.array([-HALF_WALL, DOORS[0] + HALF_DOOR, HALF_WALL, DOORS[1] - HALF_DOOR])
         add_box(spec.worldbody.add_body(name="wall_between"), between, heights, WALL_COLOUR)
-        shutter = np.array([-_HALF_WALL, -_HALF_DOOR, _HALF_WALL, _HALF_DOOR])
+        shutter = np.array([-HALF_WALL, -HALF_DOOR, HALF_WALL, HALF_DOOR])
         add_box(spec.worldbody.add_body(name="shutter"), shutter, heights, _NOT_DRAWN)
         return spec
 
@@ -96,7 +104,7 @@ class HiddenDoor(TwoRoom):
         start, goal, length = free_space(_shut_door(coin)).sample_pair(
             rng, shortest=shortest, longest=longest, avoid=self.arena.zones
         )
-        reference_steps = _SETTLING_STEPS + math.ceil((length + _DETOUR) / STEP_LENGTH)
+        reference_steps = SETTLING_STEPS + math.ceil((length + _DETOUR) / STEP_LENGTH)
         world = {"coin": np.array([coin])}
         return EpisodeDraw(self.arena.state_at(start), self.arena.state_at(goal), reference_steps, world)
 
@@ -106,8 +114,8 @@ class HiddenDoor(TwoRoom):
     def _place_wall(self, layout: NDArray[np.float64]) -> None:
         self._layout = np.zeros_like(layout)
         body = self.simulation.model.body
-        body("wall_below").pos[:] = 0.0, DOORS[0] - _HALF_DOOR - _HALF_LENGTH, 0.0
-        body("wall_above").pos[:] = 0.0, DOORS[1] + _HALF_DOOR + _HALF_LENGTH, 0.0
+        body("wall_below").pos[:] = 0.0, DOORS[0] - HALF_DOOR - HALF_LENGTH, 0.0
+        body("wall_above").pos[:] = 0.0, DOORS[1] + HALF_DOOR + HALF_LENGTH, 0.0
         self._shut(0)
         self.arena.camera.invalidate()
 
@@ -124,6 +132,6 @@ def _shut_door(coin: float) -> int:
 def free_space(shut: int) -> FreeSpace:
     """Returns where the ball fits when the door number ``shut``, 0 below or 1 above, is shut."""
     opening = DOORS[1 - shut]
-    x = _HALF_WALL
-    walls = [[-x, -2.0, x, opening - _HALF_DOOR], [-x, opening + _HALF_DOOR, x, 2.0]]
-    return FreeSpace(bounds=np.array([-1.0, -1.0, 1.0, 1.0]), boxes=np.array(walls), clearance=0.08)
+    x = HALF_WALL
+    walls = [[-x, -2.0, x, opening - HALF_DOOR], [-x, opening + HALF_DOOR, x, 2.0]]
+    return FreeSpace(bounds=ROOM, boxes=np.array(walls), clearance=CLEARANCE)

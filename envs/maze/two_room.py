@@ -31,12 +31,12 @@ FIXED_LAYOUT = (0.0, 0.3)
 WALL_RANGE, DOOR_RANGE = (-0.3, 0.3), (-0.65, 0.65)
 _CELLS = 10  # of the layout grid, along each side
 _HELD_OUT_SHARE = 4  # one cell in so many is kept from training
-_ROOM = np.array([-1.0, -1.0, 1.0, 1.0])
+ROOM = np.array([-1.0, -1.0, 1.0, 1.0])
 _VIEW = 2.2
-_HALF_WALL, _HALF_DOOR, _HALF_LENGTH = 0.05, 0.2, 1.0  # as in the XML
-_CLEARANCE = 0.08
+HALF_WALL, HALF_DOOR, HALF_LENGTH = 0.05, 0.2, 1.0  # as in the XML
+CLEARANCE = 0.08
 _SUBSTEPS = 10
-_SETTLING_STEPS = 5  # that the expert needs beyond the length of the way
+SETTLING_STEPS = 5  # that the expert needs beyond the length of the way
 
 
 class TwoRoom(GoalEnv):
@@ -159,7 +159,7 @@ class TwoRoom(GoalEnv):
         start, goal, length = free_space(layout).sample_pair(
             rng, shortest=shortest, longest=longest, avoid=self.arena.zones
         )
-        reference_steps = _SETTLING_STEPS + int(np.ceil(length / STEP_LENGTH))
+        reference_steps = SETTLING_STEPS + int(np.ceil(length / STEP_LENGTH))
         return EpisodeDraw(self.arena.state_at(start), self.arena.state_at(goal), reference_steps, {"layout": layout})
 
     def _set_world(self, world: Mapping[str, NDArray[Any]]) -> None:
@@ -170,7 +170,7 @@ class TwoRoom(GoalEnv):
         self._layout = layout
         self.free_space = free_space(layout)
         wall_x, door_y = layout
-        offset = _HALF_DOOR + _HALF_LENGTH
+        offset = HALF_DOOR + HALF_LENGTH
         self.simulation.model.body("wall_below").pos[:] = wall_x, door_y - offset, 0.0
         self.simulation.model.body("wall_above").pos[:] = wall_x, door_y + offset, 0.0
         self.arena.camera.invalidate()
@@ -221,12 +221,10 @@ def is_held_out(layout: NDArray[np.float64]) -> bool:
 def free_space(layout: NDArray[np.float64]) -> FreeSpace:
     """Returns where the ball fits with the wall and the door at ``[wall_x, door_y]``."""
     wall_x, door_y = layout
-    left, right = wall_x - _HALF_WALL, wall_x + _HALF_WALL
-    below, above = door_y - _HALF_DOOR, door_y + _HALF_DOOR
-    walls = np.array(
-        [[left, below - 2.0 * _HALF_LENGTH, right, below], [left, above, right, above + 2.0 * _HALF_LENGTH]]
-    )
-    return FreeSpace(bounds=_ROOM, boxes=walls, clearance=_CLEARANCE)
+    left, right = wall_x - HALF_WALL, wall_x + HALF_WALL
+    below, above = door_y - HALF_DOOR, door_y + HALF_DOOR
+    walls = np.array([[left, below - 2.0 * HALF_LENGTH, right, below], [left, above, right, above + 2.0 * HALF_LENGTH]])
+    return FreeSpace(bounds=ROOM, boxes=walls, clearance=CLEARANCE)
 
 
 @functools.cache

@@ -14,8 +14,6 @@ from agents.scripted import ScriptedAgent
 from envs import episode_specs, make
 from envs.collect import collect
 from evaluation.cost_tasks import evaluate_cost_task, way
-from world_models.batches import ActionScale
-from world_models.checkpoint import build_model, save_world_model
 from world_models.probes import fit_linear
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
@@ -69,7 +67,7 @@ def test_an_assignment_is_the_same_for_whoever_asks_and_fits_the_world(medium):
         walked = np.linalg.norm(np.diff(np.vstack([start, path]), axis=0), axis=1).sum()
         assert walked > 1.05 * shortest and np.allclose(path[-1], first.restore(first.snapshot())["desired_goal"])
         task = AvoidChaser()
-        chaser = assigned(task, first, spec).chaser
+        chaser = assigned(task, first, spec).hazard
         assert np.linalg.norm(chaser - start) > task.radius and np.linalg.norm(chaser - path[-1]) > task.radius
 
 
@@ -129,20 +127,10 @@ def test_a_world_without_a_map_is_refused():
         assigned(FollowPath(), make("jepabench/PushT-v1"), episode_specs("jepabench/PushT-v1", "test", 1)[0])
 
 
-def test_a_trained_probe_is_kept_checked_and_planned_with(tmp_path, play):
+def test_a_trained_probe_is_kept_checked_and_planned_with(save_twin, tmp_path, play):
     data = tmp_path / "data"
     collect(TWO_ROOM, data, num_episodes=12, num_steps=8, pixels=None, num_workers=1, progress=False)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = build_model("jepa", {
-            "encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4,
-            "observation_key": "observation", "action_size": 2,
-        })  # fmt: skip
-    scale = ActionScale(torch.zeros(2), torch.ones(2))
-    for name in ("model", "other"):
-        save_world_model(tmp_path / name, kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={})
-        with torch.no_grad():
-            next(model.parameters()).add_(1.0)
+    save_twin(tmp_path / "model", tmp_path / "other")
     paths = {"task_id": TWO_ROOM, "world_model": tmp_path / "model"}
     cost_planning.train(**paths, dataset=data, directory=tmp_path / "places", seed=0)
     read = load_places(tmp_path / "places", **paths)

@@ -17,8 +17,7 @@ from envs import make, reset_to
 from envs.collect import collect
 from envs.episodes import Episode, write_dataset
 from world_models.base import Context
-from world_models.batches import ActionScale
-from world_models.checkpoint import build_model, load_world_model, save_world_model
+from world_models.checkpoint import load_world_model
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 METHODS = {
@@ -40,14 +39,9 @@ def dataset(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def state_model(tmp_path_factory):
+def state_model(save_twin, tmp_path_factory):
     """A model whose latent is the standardised state: a representation without flaw."""
-    path = tmp_path_factory.mktemp("model")
-    options = {"encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [0.5, 0.5, 1.0, 1.0]}, "latent_dim": 4}
-    model = build_model("jepa", options | {"action_size": 2, "observation_key": "observation"})
-    scale = ActionScale(torch.zeros(2), torch.ones(2))
-    save_world_model(path, kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={})
-    return path
+    return save_twin(tmp_path_factory.mktemp("model"), std=(0.5, 0.5, 1.0, 1.0))
 
 
 def counting_episode(num_steps, first):

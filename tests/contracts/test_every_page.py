@@ -6,11 +6,12 @@ import cv2
 import pytest
 
 import envs
-from envs.pages import index, page, page_name, picture
+from envs.pages import index, page, picture
+from envs.registry import short_name
 from results.worlds import recorded_rates
 
 FOLDER = Path(__file__).parents[2] / "docs" / "environments"
-TASKS = {page_name(task.id): task for task in envs.list_tasks() if task.id.startswith("jepabench/")}
+TASKS = {short_name(task.id): task for task in envs.list_tasks() if task.id.startswith("jepabench/")}
 PAGES = sorted(path.stem for path in FOLDER.glob("*.md") if path.stem != "README")
 SECTIONS = [
     "Action",

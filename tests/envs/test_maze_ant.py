@@ -1,6 +1,5 @@
 """AntMaze: the published ant and maze, a gait that gets everywhere, and pictures that tell one leg from the others."""
 
-import tempfile
 import warnings
 
 import numpy as np
@@ -11,14 +10,6 @@ from envs.maze.ant import STANDING_HEIGHT
 from envs.splits import episode_specs
 
 TASK = "jepabench/AntMaze-UMaze-v1"
-
-
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory):
-    """Where the package's mazes leave the file of their model."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("mazes")))
-        yield
 
 
 @pytest.fixture(scope="module")

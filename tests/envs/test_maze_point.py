@@ -1,4 +1,3 @@
-import tempfile
 import warnings
 
 import numpy as np
@@ -9,14 +8,6 @@ from envs.maze.layouts import LAYOUTS
 from envs.splits import episode_specs
 
 TASKS = {"umaze": "PointMaze-UMaze-v1", "medium": "PointMaze-Medium-v1", "large": "PointMaze-Large-v1"}
-
-
-@pytest.fixture(scope="module")
-def scratch(tmp_path_factory):
-    """Where the package's mazes leave the file of their model."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("mazes")))
-        yield
 
 
 @pytest.fixture(scope="module")

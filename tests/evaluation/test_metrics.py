@@ -6,7 +6,7 @@ import pytest
 from point_world import POINT, Greedy, RandomStreams
 
 from envs import episode_specs
-from evaluation import statistics
+from evaluation import run_statistics, statistics
 from evaluation.metrics import aggregate_table, comparison_table, score_matrix, score_table
 from evaluation.records import EpisodeRecord, RecordError, records_frame
 from evaluation.rollout import evaluate_episodes
@@ -204,7 +204,7 @@ def test_aggregate_table_is_rliables_statistics_of_the_score_matrix(suite, gener
     assert list(table.index) == ["good", "alike", "bad"]
     scores = score_matrix(suite, "bad")
     for name in ("iqm", "mean", "median", "optimality_gap"):
-        assert table.loc["bad", name] == getattr(statistics, name)(scores)
+        assert table.loc["bad", name] == getattr(run_statistics, name)(scores)
         assert table.loc["bad", f"{name}_low"] <= table.loc["bad", name] <= table.loc["bad", f"{name}_high"]
     one_seed = aggregate_table(suite, generator=generator, agents=["random"], normalise=False)
     assert one_seed["iqm"].item() == pytest.approx(0.1) and np.isnan(one_seed["iqm_low"].item())

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from evaluation import statistics
+from evaluation import run_statistics, statistics
 from evaluation.statistics import StatisticsError
 
 # Made once with rliable 1.2.0 (arch 7.2.0, pandas 2.3.3, numpy 2.4.6) on these two matrices [runs, tasks]: metrics.aggregate_*,
@@ -36,31 +36,31 @@ def generator():
 
 @pytest.mark.parametrize("name", RLIABLE)
 def test_aggregates_agree_with_rliable(name):
-    statistic = getattr(statistics, name)
+    statistic = getattr(run_statistics, name)
     assert (statistic(OURS), statistic(THEIRS)) == pytest.approx(RLIABLE[name], abs=1e-12)
 
 
 def test_performance_profile_agrees_with_rliable():
-    profile = statistics.performance_profile(OURS, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
+    profile = run_statistics.performance_profile(OURS, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
     assert profile == pytest.approx(RLIABLE_PROFILE, abs=1e-12)
 
 
 def test_probability_of_improvement_agrees_with_rliable():
-    assert statistics.probability_of_improvement(OURS, THEIRS) == pytest.approx(0.6583333333333333, abs=1e-12)
-    assert statistics.probability_of_improvement(THEIRS, OURS) == pytest.approx(0.3416666666666666, abs=1e-12)
+    assert run_statistics.probability_of_improvement(OURS, THEIRS) == pytest.approx(0.6583333333333333, abs=1e-12)
+    assert run_statistics.probability_of_improvement(THEIRS, OURS) == pytest.approx(0.3416666666666666, abs=1e-12)
 
 
 @pytest.mark.parametrize(("matrix", "ends"), [(OURS, (0.38, 0.75)), (THEIRS, (0.22, 0.62))])
 def test_bootstrap_interval_agrees_with_rliable(matrix, ends, generator):
-    interval = statistics.stratified_bootstrap(statistics.iqm, matrix, generator=generator)
+    interval = run_statistics.stratified_bootstrap(run_statistics.iqm, matrix, generator=generator)
     assert (interval.low, interval.high) == pytest.approx(ends, abs=0.012)
-    assert interval.estimate == statistics.iqm(matrix)
+    assert interval.estimate == run_statistics.iqm(matrix)
     assert interval.over == "runs"
 
 
 @given(scores)
 def test_iqm_is_scipys_trimmed_mean(matrix):
-    assert statistics.iqm(matrix) == pytest.approx(scipy.stats.trim_mean(matrix, 0.25, axis=None), abs=1e-9)
+    assert run_statistics.iqm(matrix) == pytest.approx(scipy.stats.trim_mean(matrix, 0.25, axis=None), abs=1e-9)
 
 
 @given(
@@ -79,20 +79,20 @@ def test_probability_of_improvement_is_scipys_mann_whitney_statistic(pair):
             for task in range(first.shape[1])
         ]
     )
-    assert statistics.probability_of_improvement(first, second) == pytest.approx(expected, abs=1e-9)
+    assert run_statistics.probability_of_improvement(first, second) == pytest.approx(expected, abs=1e-9)
 
 
 @given(scores)
 def test_leading_dimensions_are_kept(matrix):
     stacked = np.stack([matrix, matrix + 0.25])
-    for statistic in (statistics.mean, statistics.median, statistics.iqm, statistics.optimality_gap):
+    for statistic in (run_statistics.mean, run_statistics.median, run_statistics.iqm, run_statistics.optimality_gap):
         assert statistic(stacked) == pytest.approx([statistic(matrix), statistic(matrix + 0.25)], abs=1e-9)
-    profile = statistics.performance_profile(stacked, [0.1, 0.7])
-    np.testing.assert_array_equal(profile[1], statistics.performance_profile(matrix + 0.25, [0.1, 0.7]))
+    profile = run_statistics.performance_profile(stacked, [0.1, 0.7])
+    np.testing.assert_array_equal(profile[1], run_statistics.performance_profile(matrix + 0.25, [0.1, 0.7]))
 
 
 def test_all_ties_improve_on_half():
-    assert statistics.probability_of_improvement(np.ones((3, 2)), np.ones((5, 2))) == 0.5
+    assert run_statistics.probability_of_improvement(np.ones((3, 2)), np.ones((5, 2))) == 0.5
 
 
 @pytest.mark.parametrize("successes", [0, 1, 37, 49, 50])
@@ -156,7 +156,7 @@ def test_cell_interval_covers_what_it_claims(generator, seeds, shared):
     assert lowest <= coverage <= highest
 
 
-@pytest.mark.parametrize("statistic", [statistics.iqm, statistics.optimality_gap])
+@pytest.mark.parametrize("statistic", [run_statistics.iqm, run_statistics.optimality_gap])
 def test_intervals_of_aggregates_cover_what_they_claim_at_five_seeds_and_percentile_bootstraps_do_not(
     generator, statistic
 ):
@@ -170,11 +170,11 @@ def test_intervals_of_aggregates_cover_what_they_claim_at_five_seeds_and_percent
     truth, ours, theirs = float(statistic(scores(40_000))), 0, 0
     for _ in range(1000):
         drawn = scores(5)
-        interval = statistics.aggregate_interval(
+        interval = run_statistics.aggregate_interval(
             statistic, drawn, generator=generator, groups=groups, num_resamples=500
         )
         ours += interval.low <= truth <= interval.high
-        usual = statistics.stratified_bootstrap(statistic, drawn, generator=generator, num_resamples=500)
+        usual = run_statistics.stratified_bootstrap(statistic, drawn, generator=generator, num_resamples=500)
         theirs += usual.low <= truth <= usual.high
     assert 0.93 <= ours / 1000 <= 0.97
     assert theirs / 1000 < 0.85
@@ -185,7 +185,9 @@ def test_percentile_bootstrap_of_five_seed_means_would_cover_less(generator):
     hits = 0
     for _ in range(300):
         means = draws(generator, seeds=3, seed_sd=0.05, shared=False).mean(axis=1, keepdims=True)
-        interval = statistics.stratified_bootstrap(statistics.mean, means, generator=generator, num_resamples=500)
+        interval = run_statistics.stratified_bootstrap(
+            run_statistics.mean, means, generator=generator, num_resamples=500
+        )
         hits += interval.low <= 0.7 <= interval.high
     assert hits / 300 < 0.85
 
@@ -285,20 +287,20 @@ def test_episodes_needed_refuses_what_can_not_be(arguments):
 
 def test_intervals_need_two_runs(generator):
     with pytest.raises(StatisticsError, match="2 runs or more"):
-        statistics.stratified_bootstrap(statistics.iqm, np.ones((1, 5)), generator=generator)
+        run_statistics.stratified_bootstrap(run_statistics.iqm, np.ones((1, 5)), generator=generator)
 
 
 def test_nan_is_refused_everywhere(generator):
     broken = np.array([[0.5, np.nan], [0.2, 0.3], [0.1, 0.1]])
     calls = (
-        lambda: statistics.mean(broken),
-        lambda: statistics.median(broken),
-        lambda: statistics.iqm(broken),
-        lambda: statistics.optimality_gap(broken),
-        lambda: statistics.performance_profile(broken, [0.5]),
-        lambda: statistics.probability_of_improvement(broken, np.ones((2, 2))),
-        lambda: statistics.probability_of_improvement(np.ones((2, 2)), broken),
-        lambda: statistics.stratified_bootstrap(statistics.mean, broken, generator=generator),
+        lambda: run_statistics.mean(broken),
+        lambda: run_statistics.median(broken),
+        lambda: run_statistics.iqm(broken),
+        lambda: run_statistics.optimality_gap(broken),
+        lambda: run_statistics.performance_profile(broken, [0.5]),
+        lambda: run_statistics.probability_of_improvement(broken, np.ones((2, 2))),
+        lambda: run_statistics.probability_of_improvement(np.ones((2, 2)), broken),
+        lambda: run_statistics.stratified_bootstrap(run_statistics.mean, broken, generator=generator),
         lambda: statistics.cell_interval(broken),
         lambda: statistics.hierarchical_bootstrap(broken, generator=generator),
         lambda: statistics.paired_bootstrap(broken, np.ones((2, 2)), generator=generator),
@@ -310,13 +312,13 @@ def test_nan_is_refused_everywhere(generator):
 
 def test_shapes_that_do_not_fit_are_refused(generator):
     with pytest.raises(StatisticsError, match="same tasks"):
-        statistics.probability_of_improvement(np.ones((2, 2)), np.ones((2, 3)))
+        run_statistics.probability_of_improvement(np.ones((2, 2)), np.ones((2, 3)))
     with pytest.raises(StatisticsError, match="shares its episodes"):
         statistics.paired_bootstrap(np.ones((2, 4)), np.ones((2, 3)), generator=generator)
     with pytest.raises(StatisticsError, match="runs, tasks"):
-        statistics.iqm([0.1, 0.2])
+        run_statistics.iqm([0.1, 0.2])
     with pytest.raises(StatisticsError, match="shape"):
-        statistics.iqm(np.zeros((0, 3)))
+        run_statistics.iqm(np.zeros((0, 3)))
     with pytest.raises(StatisticsError, match="2 episodes or more"):
         statistics.cell_interval(np.ones((3, 1)))
     with pytest.raises(StatisticsError, match="within 0 and 1"):
@@ -329,23 +331,28 @@ def test_shapes_that_do_not_fit_are_refused(generator):
 
 def test_same_generator_gives_the_same_interval():
     first, second = (
-        statistics.stratified_bootstrap(statistics.iqm, OURS, generator=np.random.default_rng(3), num_resamples=1000)
+        run_statistics.stratified_bootstrap(
+            run_statistics.iqm, OURS, generator=np.random.default_rng(3), num_resamples=1000
+        )
         for _ in range(2)
     )
     assert first == second
 
 
 def test_two_sample_bootstrap_of_the_probability_of_improvement(generator):
-    interval = statistics.stratified_bootstrap(
-        statistics.probability_of_improvement, OURS, THEIRS, generator=generator, num_resamples=5000
+    interval = run_statistics.stratified_bootstrap(
+        run_statistics.probability_of_improvement, OURS, THEIRS, generator=generator, num_resamples=5000
     )
     assert interval.low < interval.estimate < interval.high
     assert 0 <= interval.low and interval.high <= 1
 
 
 def test_replicates_of_a_profile_keep_its_thresholds(generator):
-    replicates = statistics.stratified_replicates(
-        lambda drawn: statistics.performance_profile(drawn, [0.2, 0.8]), OURS, generator=generator, num_resamples=700
+    replicates = run_statistics.stratified_replicates(
+        lambda drawn: run_statistics.performance_profile(drawn, [0.2, 0.8]),
+        OURS,
+        generator=generator,
+        num_resamples=700,
     )
     assert replicates.shape == (700, 2)
 
@@ -353,5 +360,5 @@ def test_replicates_of_a_profile_keep_its_thresholds(generator):
 def test_fifty_thousand_resamples_take_no_time(generator):
     matrix = generator.random((10, 8))
     began = time.process_time()
-    statistics.stratified_bootstrap(statistics.iqm, matrix, generator=generator, num_resamples=50_000)
+    run_statistics.stratified_bootstrap(run_statistics.iqm, matrix, generator=generator, num_resamples=50_000)
     assert time.process_time() - began < 1.5  # about 0.1 s on a quiet core; rliable takes 10 s

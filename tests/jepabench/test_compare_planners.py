@@ -2,29 +2,15 @@
 
 import pandas as pd
 import pytest
-import torch
 
 from jepabench.compare_planners import PLANNERS, scaled
 from jepabench.config import load_preset
 from jepabench.main import main
-from world_models.batches import ActionScale
-from world_models.checkpoint import build_model, save_world_model
-
-TWO_ROOM = "jepabench/TwoRoom-v1"
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models") / "twin"
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = build_model("jepa", {
-            "encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4,
-            "observation_key": "observation", "action_size": 2,
-        })  # fmt: skip
-    scale = ActionScale(torch.zeros(2), torch.ones(2))
-    save_world_model(folder, kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={})
-    return folder
+def checkpoint(save_twin, tmp_path_factory):
+    return save_twin(tmp_path_factory.mktemp("models") / "twin")
 
 
 def test_a_larger_budget_costs_more_and_finished_rows_are_not_measured_again(checkpoint, tmp_path, capsys):

@@ -10,8 +10,8 @@ from made_up_submissions import suite_of, write
 
 import envs
 from evaluation import statistics
-from jepabench.board import known_suites
 from jepabench.main import main
+from jepabench.suites import known_suites
 from results.board import Sources, build_board
 from results.board_entries import difference, overall, read_entries
 from results.board_views import NUMBERS, suite_views, view_numbers

@@ -74,6 +74,16 @@ def test_the_predictor_learns_on_alone(two_room, tmp_path, kind):
     assert changed and all(name.startswith("predictor.") for name in changed)
 
 
+@pytest.mark.parametrize(("kind", "changes"), [("autoencoder", {}), ("jepa", {"momentum": 0.9})])
+def test_a_predictor_that_needs_more_than_latents_does_not_learn_alone(two_room, tmp_path, kind, changes):
+    data, held_out = two_room
+    with pytest.raises(ValueError, match="leave it at 0"):
+        fit(
+            dataset=data.path, validation=held_out.path, directory=tmp_path / "m", seed=0, kind=kind, progress=False,
+            model=MODEL | changes, training={**TRAINING, "predictor_steps": 60},
+        )  # fmt: skip
+
+
 def test_several_predictors_share_one_encoder(two_room, tmp_path):
     whole = fit_small(two_room, tmp_path / "whole")
     data, held_out = two_room
