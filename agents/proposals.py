@@ -39,13 +39,18 @@ class PolicyProposal:
 
         P is the number of times of arrival that the policy can be told; each plan arrives at its own, or when it can.
         """
+        if self.policy.history > model.history:
+            raise ValueError(
+                f"The policy looks at {self.policy.history} frames, the world model remembers {model.history}. "
+                f"Train the policy with history={model.history}."
+            )
         num_plans, own = self.policy.num_arrivals, self.policy.action_scale
         context = Context(*(part.repeat_interleave(num_plans, 0) for part in (context.latents, context.actions)))
         arrivals, goal = torch.arange(1, num_plans + 1).repeat(len(goal)), goal.repeat_interleave(num_plans, 0)
         actions = []
         for step in range(horizon):
             left = (arrivals - step).clamp(min=1)
-            decided = self.policy.decide_in(context.latents[:, -1].flatten(1), goal.flatten(1), left)
+            decided = self.policy.decide_in(context.latents.flatten(2), goal.flatten(1), left)
             action = self.scale.normalise(decided * own.std + own.mean)
             actions.append(action)
             after = rollout(model, context, action[:, None, None])[:, 0]

@@ -1,9 +1,10 @@
-"""Every anti-collapse term under one encoder, predictor, data and amount of training: a search of its weight, then the table.
+"""Every way to train a world model under one amount of training and one planner: terms against collapse, targets, encoders.
 
 ``python benchmarks/anti_collapse.py search TRAIN VALIDATION`` tries four weights of each term and appends a row each to
-``results/tuning/anti-collapse.csv``; ``... table TRAIN VALIDATION`` trains each preset with the best one, longer, and
-appends to ``results/tables/anti-collapse.csv``. Rows that are there are not made again, so both can be interrupted; models
-go to ``outputs/anti-collapse``. TRAIN and VALIDATION are folders that ``jepabench collect`` made, of one task.
+``results/tuning/anti-collapse.csv``; ``... table TRAIN VALIDATION`` trains each term and target with the best one, longer, on one
+encoder and predictor, and appends to ``results/tables/anti-collapse.csv``; ``... encoders TRAIN VALIDATION`` trains with other encoders,
+pretrained, frozen or learned, and appends to ``results/tables/encoders.csv``. Rows that are there are not made again, so all can be
+interrupted; models go to ``outputs/anti-collapse``. TRAIN and VALIDATION are folders that ``jepabench collect`` made, of one task.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from agents.planners.cem import CEMPlanner
 from envs.episodes import EpisodeDataset
 from envs.splits import episode_specs
 from evaluation.rollout import evaluate_episodes
+from evaluation.statistics import wilson_interval
 from jepabench.config import load_preset
 from world_models.diagnostics import Diagnosis
 from world_models.train import fit
@@ -38,6 +40,11 @@ SEARCH = {
     "jepa-ema": ("momentum", (0.9, 0.97, 0.99, 0.997)),
     "jepa-straight": ("terms.curvature.weight", (0.01, 0.03, 0.1, 0.3)),
 }
+TABLE = [*SEARCH, "jepa-stopgrad", "autoencoder"]
+ENCODERS = [
+    "jepa", "jepa-conv", "jepa-spatial", "jepa-vit", "jepa-slots", "masked-autoencoder", "masked-ijepa", "masked-vjepa",
+    "dino-wm", "dino-wm-own",
+]  # fmt: skip
 POSE = {
     "jepabench/PushT-v1": ("block x", "block y", "sin", "cos", "pusher x", "pusher y"),
     "jepabench/TwoRoom-v1": ("x", "y"),
@@ -48,28 +55,31 @@ STRATUM = {"jepabench/PushT-v1": "steps25", "jepabench/TwoRoom-v1": "medium"}
 def main() -> None:
     """Fills in what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("search", "table"))
+    parser.add_argument("what", choices=("search", "table", "encoders"))
     parser.add_argument("train", type=Path)
     parser.add_argument("validation", type=Path)
     parser.add_argument("--presets", nargs="*", help="all by default")
-    parser.add_argument("--steps", type=int, help="gradient steps; 200 for the search, 600 for the table")
-    parser.add_argument("--episodes", type=int, default=20)
+    parser.add_argument("--steps", type=int, help="gradient steps; 200 for the search, else 600")
+    parser.add_argument("--episodes", type=int, help="20 for the search, else 50")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin nothing new after this")
     options = parser.parse_args()
     torch.set_num_threads(1)
     until = time.monotonic() + 60 * options.minutes
     search = options.what == "search"
-    path = HOME / "results" / ("tuning" if search else "tables") / "anti-collapse.csv"
-    presets = options.presets or [*SEARCH, *([] if search else ["jepa-stopgrad", "jepa"])]
-    steps = options.steps or (200 if search else 600)
+    paths = {
+        "search": "tuning/anti-collapse.csv",
+        "table": "tables/anti-collapse.csv",
+        "encoders": "tables/encoders.csv",
+    }
+    path = HOME / "results" / paths[options.what]
+    presets = options.presets or {"search": list(SEARCH), "table": TABLE, "encoders": ENCODERS}[options.what]
+    steps, episodes = options.steps or (200 if search else 600), options.episodes or (20 if search else 50)
     for preset in presets:
         setting, values = SEARCH.get(preset, ("", ("",)))
         for value in values if search else (best(preset),):
             if time.monotonic() > until:
                 return
-            row = measure(
-                options.train, options.validation, path, preset, setting, value, steps, options.episodes, search
-            )
+            row = measure(options.train, options.validation, path, preset, setting, value, steps, episodes, search)
             if row:
                 print(row, flush=True)
 
@@ -101,7 +111,9 @@ def measure(
     )  # fmt: skip
     seconds = time.process_time() - began
     split = "validation" if search else "test"
-    row = key | judge(task, directory, diagnosis, episodes, split) | {"cpu_seconds": round(seconds)}
+    row = (
+        key | judge(task, directory, diagnosis, episodes, split, shrinking=not search) | {"cpu_seconds": round(seconds)}
+    )
     append(path, row)
     return row
 
@@ -118,22 +130,28 @@ def overrides(preset: str, setting: str, value: str | float) -> list[str]:
     return changed
 
 
-def judge(task: str, directory: Path, diagnosis: Diagnosis, episodes: int, split: str) -> dict[str, object]:
+def judge(
+    task: str, directory: Path, diagnosis: Diagnosis, episodes: int, split: str, *, shrinking: bool
+) -> dict[str, object]:
     """Returns what is known and what is reached: probes of the pose, k-step error, success of planning."""
     pose = POSE[task]
     r2 = diagnosis.probe_r2[: len(pose)]
     planner = CEMPlanner(horizon=5, num_samples=128, num_elites=16, num_iterations=6)
-    agent = build_mpc(task_id=task, world_model=directory, planner=planner, energy=Energy(terms=[GoalDistance()]))
+    energy = Energy(terms=[GoalDistance()])
+    agent = build_mpc(task_id=task, world_model=directory, planner=planner, energy=energy, shrinking=shrinking)
     specs = episode_specs(task, split, episodes, strata=(STRATUM[task],))
     records = evaluate_episodes(agent, specs, agent_name="mpc").records
     ever = float(np.mean([record.success_ever for record in records]))
+    held = [record.success_held for record in records]
+    interval = wilson_interval(sum(held), len(held))
     nearer = 1 - float(np.median([record.distance_final / record.distance_start for record in records]))
     return {
         "collapsed": diagnosis.collapsed, "std": round(diagnosis.std_mean, 3), "rank": round(diagnosis.effective_rank, 1),
         "r2": round(float(np.mean(r2)), 3), **{f"r2 {i}": round(v, 2) for i, v in enumerate(r2)},
         "error_1": round(diagnosis.error_ratio[0], 3), "error_4": round(diagnosis.error_ratio[3], 3),
         "straightness": round(diagnosis.straightness, 2),
-        "ever": round(ever, 3), "held": round(float(np.mean([record.success_held for record in records])), 3),
+        "ever": round(ever, 3), "held": round(float(np.mean(held)), 3),
+        "held_low": round(interval.low, 3), "held_high": round(interval.high, 3),
         "nearer": round(nearer, 3), "episodes": len(records), "score": round(float(np.mean(r2)) + ever, 3),
     }  # fmt: skip
 
@@ -147,15 +165,16 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def append(path: Path, row: dict[str, object]) -> None:
-    """Adds a row; quantities that another task does not have stay empty."""
+    """Adds a row; quantities that another task does not have stay empty. A table keeps the columns that it began with."""
     columns = [
         "task", "preset", "setting", "value", "steps", "collapsed", "std", "rank", "r2", *[f"r2 {i}" for i in range(6)],
-        "error_1", "error_4", "straightness", "ever", "held", "nearer", "episodes", "score", "cpu_seconds",
+        "error_1", "error_4", "straightness", "ever", "held", "held_low", "held_high", "nearer", "episodes", "score", "cpu_seconds",
     ]  # fmt: skip
+    rows = read(path)
+    new = not rows
     path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, columns)
+        writer = csv.DictWriter(file, columns if new else list(rows[0]), extrasaction="ignore")
         if new:
             writer.writeheader()
         writer.writerow(row)

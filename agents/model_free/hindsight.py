@@ -42,7 +42,8 @@ class HindsightPairs:
         episode = np.searchsorted(dataset.starts, self._rows, side="right") - 1
         self._last = dataset.starts[episode] + dataset.lengths[episode]
         self._longest = np.minimum(self._last - self._rows, max_steps)
-        self._last_of = np.repeat(dataset.starts + dataset.lengths, dataset.lengths + 1)  # by row
+        self._first_of = np.repeat(dataset.starts, dataset.lengths + 1)  # by row
+        self._last_of = np.repeat(dataset.starts + dataset.lengths, dataset.lengths + 1)
 
     def sample(self, num_pairs: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
         """Returns the row numbers of ``now`` and of ``later``, and the model steps between, int64 [N] each."""
@@ -66,6 +67,11 @@ class HindsightPairs:
         anywhere = rng.integers(len(self._last_of), size=len(rows))
         kind = rng.choice(3, size=len(rows), p=mixture)
         return torch.from_numpy(np.choose(kind, [rows, future, anywhere]).astype(np.int64))
+
+    def until(self, rows: Tensor, num_frames: int) -> Tensor:
+        """Returns the rows of the last ``num_frames`` of an episode until each row [N, num_frames], its first one repeated."""
+        before = rows.numpy()[:, None] - np.arange(num_frames)[::-1]
+        return torch.from_numpy(np.maximum(before, self._first_of[rows.numpy()][:, None]).astype(np.int64))
 
     def last_row(self, rows: Tensor) -> Tensor:
         """Returns the last row of the episode of each row, int64 [N]."""
@@ -100,6 +106,11 @@ class GoalBatch:
     def now(self) -> Tensor:
         """Inputs [N, D]."""
         return self._tables.now[self.now_rows]
+
+    def recent(self, num_frames: int) -> Tensor:
+        """Returns the last inputs of the episode up to ``now`` [N, num_frames, D], the first of an episode repeated."""
+        rows = self._pairs.until(self.now_rows, num_frames)
+        return self._tables.now[rows.flatten()].unflatten(0, rows.shape)
 
     @cached_property
     def next(self) -> Tensor:

@@ -108,6 +108,18 @@ def test_a_batch_looks_ahead_within_its_episode_only(tmp_path):
     assert torch.equal(within, batch.now[:, 0] + 3 <= last)
 
 
+def test_a_batch_looks_back_within_its_episode_only(tmp_path):
+    data = write_dataset(tmp_path / "data", [counting_episode(3, 100), counting_episode(6, 200)])
+    pairs = HindsightPairs(data, max_steps=6)
+    state = torch.from_numpy(np.array(data.field("observation")))
+    rows = pairs.sample(500, np.random.default_rng(0))
+    batch = GoalBatch(Tables(state, state, state), pairs, rows, rows[0])
+    first = torch.where(batch.now < 200, 100.0, 200.0)
+    expected = torch.stack([torch.maximum(batch.now - back, first) for back in (2, 1, 0)], dim=1)
+    assert torch.equal(batch.recent(3), expected)
+    assert (expected == first[:, None]).all(1).any()  # the first frame of an episode was among them
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_offline_reinforcement_learning_reaches_near_goals(name, dataset, tmp_path, play, specs):
@@ -312,7 +324,7 @@ def test_refuses_settings_that_can_not_work():
 
 
 def test_a_timed_policy_proposes_a_plan_for_each_time_of_arrival(dataset, state_model, tmp_path):
-    settings = QUICK | {"max_goal_steps": 6}
+    settings = QUICK | {"max_goal_steps": 6, "history": 1}
     timed.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, world_model=state_model, **settings)
     loaded = load_world_model(state_model)
     proposal = load_proposal(tmp_path, task_id=TWO_ROOM, scale=loaded.scale)
@@ -323,3 +335,6 @@ def test_a_timed_policy_proposes_a_plan_for_each_time_of_arrival(dataset, state_
     assert plans.shape == (1, 6, 3, 2)
     first = plans[0, :, 0, 0]  # towards the goal, and the faster the sooner it is to be there
     assert first[0] > first[-1] > 0
+    proposal.policy.history = known + 1
+    with pytest.raises(ValueError, match=f"remembers {known}. Train the policy with history={known}"):
+        proposal(loaded.model, context, goal, horizon=3)
