@@ -34,14 +34,14 @@ def run(options: argparse.Namespace) -> int:
         module = importlib.import_module("jepabench.compare_planners")
         parser = argparse.ArgumentParser(prog="jepabench compare planners")
         module.configure(parser)
-        return module.run(parser.parse_args(options.rest))
+        return module.run(parser.parse_intermixed_args(options.rest))
     parser = argparse.ArgumentParser(prog=f"jepabench compare {options.first}")
     parser.add_argument("second", help="the other agent")
-    parser.add_argument("overrides", nargs="*", help="suite=quick output=folder seed=0,1")
+    parser.add_argument("overrides", nargs="*", default=[], help="suite=quick output=folder seed=0,1")
     parser.add_argument(
         "--films", type=int, default=3, help="flipped episodes of each kind that are filmed, for each task"
     )
-    return _compare(options.first, parser.parse_args(options.rest))
+    return _compare(options.first, parser.parse_intermixed_args(options.rest))
 
 
 def _compare(first: str, options: argparse.Namespace) -> int:

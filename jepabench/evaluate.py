@@ -20,7 +20,7 @@ from jepabench.stages import SuitePlan
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument(
-        "overrides", nargs="*",
+        "overrides", nargs="*", default=[],
         help="agent=NAME[,NAME] suite=quick output=folder suite.KEY=VALUE; or checkpoint=NAME [agent=NAME strata=near,far "
         "episodes=20 split=test pixels=64 output=folder agent.KEY=VALUE]",
     )  # fmt: skip

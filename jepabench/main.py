@@ -49,14 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "" not in sys.path:
         sys.path.append("")  # worlds and agents of the folder that one is in, as with `python -m jepabench`
     chosen = next((item for item in argv if item in VERBS), None)
-    for verb, text in VERBS.items():
-        sub = verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
-        if verb == chosen:  # importing one verb keeps --help instant
-            module = importlib.import_module(f"jepabench.{verb.replace('-', '_')}")
-            module.configure(sub)
-    options = parser.parse_args(argv)
+    parsers = {
+        verb: verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
+        for verb, text in VERBS.items()
+    }
+    own = argv.index(chosen) + 1 if chosen else len(argv)
+    options = parser.parse_args(argv[:own])
+    module = importlib.import_module(f"jepabench.{options.verb.replace('-', '_')}")  # one verb: --help stays instant
+    module.configure(parsers[options.verb])
+    # Intermixed: settings may follow options. `compare` hands on what it is given, to parsers that do the same.
+    parse = getattr(parsers[options.verb], "parse_args" if options.verb == "compare" else "parse_intermixed_args")
+    options = parse(argv[own:], options)
     try:
-        return importlib.import_module(f"jepabench.{options.verb.replace('-', '_')}").run(options)
+        return module.run(options)
     except KeyboardInterrupt:
         print("\nInterrupted. The same command goes on where it stopped.", file=sys.stderr)
         return 130

@@ -22,7 +22,9 @@ from results.tables import terminal_table, write_table
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
-    parser.add_argument("overrides", nargs="*", help="suite=quick output=folder, as given to `jepabench run`")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], help="suite=quick output=folder, as given to `jepabench run`"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

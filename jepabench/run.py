@@ -22,7 +22,7 @@ from jepabench.stages import SuitePlan
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument(
-        "overrides", nargs="*",
+        "overrides", nargs="*", default=[],
         help="suite=quick, agent=a,b and seed=0,1 (only these), output=folder, num_workers=4, suite.KEY=VALUE",
     )  # fmt: skip
     parser.add_argument("--show", action="store_true", help="print the composed configuration and stop")

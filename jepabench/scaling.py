@@ -28,7 +28,7 @@ MODEL_TRANSITIONS = 30_000
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument(
-        "overrides", nargs="*",
+        "overrides", nargs="*", default=[],
         help="task=NAME[,NAME] agent=NAME[,NAME] budgets=1000,3000 model_transitions=30000 suite.KEY=VALUE output=folder",
     )  # fmt: skip
 

@@ -22,7 +22,7 @@ _LOG_LINES = 5
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument(
-        "overrides", nargs="*",
+        "overrides", nargs="*", default=[],
         help="as given to `jepabench run` or `sweep`; without suite=, all sweeps that were begun in the output folder",
     )  # fmt: skip
     parser.add_argument("--all", action="store_true", help="also name what is done, stopped and missing")

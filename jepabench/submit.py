@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument("agent", help="name of a preset or of an installed package's agent, or package.module:Class")
     parser.add_argument(
-        "settings", nargs="*",
+        "settings", nargs="*", default=[],
         help="suite=quick output=folder agent.KEY=VALUE name=my-agent authors='A; B' description='...' link=https://... "
         "readme=FILE to=folder checkpoints=yes; what the suite needs is done first, unless it is done already",
     )  # fmt: skip

@@ -18,7 +18,7 @@ from jepabench.stages import SuitePlan
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument(
-        "overrides", nargs="*",
+        "overrides", nargs="*", default=[],
         help="suite=core agent=a,b seed=0,1,2 num_workers=4 launcher=joblib|submitit|ray launcher.KEY=VALUE output=folder",
     )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="print what is missing, and stop")

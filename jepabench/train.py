@@ -19,7 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--encoder-from", type=Path, help="a model whose encoder is taken as it is: only the predictor learns"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("overrides", nargs="*", help="e.g. training.num_steps=2000 model.latent_dim=48")
+    parser.add_argument("overrides", nargs="*", default=[], help="e.g. training.num_steps=2000 model.latent_dim=48")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -36,7 +36,7 @@ OWN_WORDS = {"trials": 8, "search_seed": 0, "num_steps": 0}
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument(
-        "overrides", nargs="*",
+        "overrides", nargs="*", default=[],
         help="task=NAME agent=NAME trials=8 num_steps=N (of training, each) search_seed=0 suite.KEY=VALUE output=folder",
     )  # fmt: skip
 

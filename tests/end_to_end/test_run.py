@@ -111,6 +111,7 @@ def test_another_configuration_is_not_written_over_a_finished_one(finished):
         (["collect", "jepabench/TwoRoom-v1", "data", "--behaviour", "expret"], "Did you mean 'expert'"),
         (["train", "nowhere", "nowhere", "model"], "nowhere"),
         (["train", "a", "b", "c", "--world-model", "japa"], "Did you mean 'jepa'"),
+        (["train", "a", "b", "c", "--world-model", "jepa", "model.latent_dim=8"], "There is no dataset at a"),
         (["report", "suite=smoke"], "Nothing is evaluated yet"),
     ],
 )
