@@ -31,7 +31,7 @@ class ProbingError(ValueError):
 
 def probe_table(
     loaded: LoadedWorldModel, dataset: EpisodeDataset, *, steps: Sequence[int] = (1, 3, 5), num_frames: int = 6000,
-    num_windows: int = 1000, seed: int = 0,
+    num_windows: int = 1000, seed: int = 0, kinds: Sequence[str] = KINDS,
 ) -> pd.DataFrame:  # fmt: skip
     """Returns a row a quantity, probe and step.
 
@@ -45,6 +45,7 @@ def probe_table(
         num_frames: at most so many, half to fit and half to read.
         num_windows: at most so many imagined futures.
         seed: of the choice of frames, and of the MLP's weights.
+        kinds: of probes.
 
     Raises:
         ProbingError: the dataset is of another task, or too small.
@@ -58,7 +59,7 @@ def probe_table(
     fitting, reading = (_rows(dataset, half, num_frames // 2, rng) for half in halves)
     latents = encode_frames(loaded.model, dataset, fitting)
     truth = _states(dataset, fitting)
-    probes = {kind: fit_probe(kind, latents, truth, seed=seed) for kind in KINDS}
+    probes = {kind: fit_probe(kind, latents, truth, seed=seed) for kind in kinds}
     names = observation_names(loaded.task_id)
     parts = [_scored(probes, 0, encode_frames(loaded.model, dataset, reading), _states(dataset, reading), names)]
     if steps:

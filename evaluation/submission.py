@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from envs.splits import EpisodeSpec
 from evaluation.protocol import PROTOCOL_VERSION, Suite
 from evaluation.records import EpisodeRecord, write_records
+from evaluation.submission_arrays import read_actions
 from evaluation.submission_checks import (
     aggregates,
     check_aggregates,
@@ -32,6 +33,7 @@ from evaluation.submission_checks import (
     specs_digest,
     suite_of,
 )
+from evaluation.submission_diagnostics import read_diagnostics, read_imagined
 from evaluation.submission_files import (
     ACTIONS,
     MANIFEST,
@@ -39,7 +41,6 @@ from evaluation.submission_files import (
     SubmissionError,
     digest_of,
     folder_digest,
-    read_actions,
     read_files,
     read_rows,
 )
@@ -106,7 +107,9 @@ def read_submission(folder: Path, find_suite: Callable[[str], Suite]) -> Submiss
     check_rows(rows)
     check_specs(manifest, suite)
     check_aggregates(manifest, rows)
-    return Submission(manifest, suite, rows, read_actions(files[ACTIONS], rows), digest_of(files))
+    actions = read_actions(files[ACTIONS], rows)
+    read_imagined(files, read_diagnostics(files, rows), manifest.pixels)
+    return Submission(manifest, suite, rows, actions, digest_of(files))
 
 
 def write_submission(

@@ -9,27 +9,23 @@ import hashlib
 import os
 import re
 import stat
-import zipfile
-import zlib
 from collections.abc import Mapping
-from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 from pyarrow import parquet
 
-from envs.registry import get_task, make
 from evaluation.records import SCHEMA
 
 MANIFEST, ROWS, ACTIONS, README = "submission.json", "episodes.parquet", "actions.npz", "README.md"
+DIAGNOSTICS, IMAGINED = "diagnostics.json", "imagined.npz"
 CHECKPOINTS = "checkpoints"
 NEEDED = (MANIFEST, ROWS, ACTIONS)
-MOST_BYTES = {MANIFEST: 1 << 18, README: 1 << 18, ROWS: 1 << 25, ACTIONS: 1 << 28}
+MOST_BYTES = {
+    MANIFEST: 1 << 18, README: 1 << 18, ROWS: 1 << 25, ACTIONS: 1 << 28, DIAGNOSTICS: 1 << 18, IMAGINED: 1 << 24,
+}  # fmt: skip
 MOST_CHECKPOINT_BYTES = 1 << 28  # all together
 _CHECKPOINT = re.compile(
     r"checkpoints(/[A-Za-z0-9][A-Za-z0-9_-]{0,63}){1,4}/[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.(safetensors|json|npz)"
@@ -38,16 +34,14 @@ _MOST_FILES, _DEEPEST = 400, 6
 _MOST_TEXT = 200  # characters of a name in a row
 _BYTES_A_ROW = 4096  # uncompressed, of one column; a dictionary of names included
 _MOST_GROUPS = 1000
-_HEADER = 1024  # of an array, at most
-_ARRAY_OF = rb"\x93NUMPY\x01\x00..\{'descr': '<f4', 'fortran_order': False, 'shape': \(%d, %d\), \} *\n"
-_ROUNDING = 1e-5  # beyond the bounds of an action, as in envs.core
 
 
 class SubmissionError(ValueError):
     """A submission that is refused.
 
     Attributes:
-        check: which check: ``files``, ``manifest``, ``suite``, ``rows``, ``aggregates``, ``actions``, ``replay`` or ``re-run``.
+        check: which check: ``files``, ``manifest``, ``suite``, ``rows``, ``aggregates``, ``actions``, ``diagnostics``, ``replay`` or
+            ``re-run``.
     """
 
     def __init__(self, check: str, reason: str) -> None:
@@ -236,90 +230,3 @@ def _check_column(name: str, column: pa.ChunkedArray) -> None:
                 )
         elif pa.types.is_floating(chunk.type) and not pc.all(pc.is_finite(chunk)).as_py():  # pyright: ignore[reportAttributeAccessIssue]
             raise SubmissionError("rows", f"{ROWS}: column {name!r} holds NaN or infinity.")
-
-
-# -- actions -------------------------------------------------------------------------------------------------------
-
-
-def read_actions(content: bytes, rows: pd.DataFrame) -> dict[tuple[str, int], NDArray[np.float32]]:
-    """Returns the actions [control steps, A] of each task and training seed, of the lengths that the rows say.
-
-    Raises:
-        SubmissionError: another list of arrays, another shape or type, or an action that is not finite or out of bounds.
-    """
-    bounds = {str(task): _bounds(str(task)) for task in rows["task_id"].unique()}
-    wanted: dict[str, tuple[str, int, tuple[int, int]]] = {}
-    for (task, seed), group in rows.groupby(["task_id", "training_seed"], sort=False):  # pyright: ignore[reportGeneralTypeIssues]
-        longest, steps = get_task(str(task)).max_steps, group["steps"].to_numpy()
-        if steps.max() > longest or steps.min() < 1:
-            raise SubmissionError(
-                "rows", f"{task}: an episode has 1 to {longest} control steps, got {steps.min()} to {steps.max()}."
-            )
-        wanted[f"{task}/{seed}.npy"] = (str(task), int(seed), (int(steps.sum()), len(bounds[str(task)][0])))
-    try:
-        arrays = _arrays(content, {name: shape for name, (_, _, shape) in wanted.items()})
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, MemoryError, ValueError) as error:
-        if isinstance(error, SubmissionError):
-            raise
-        raise SubmissionError("actions", f"{ACTIONS} can not be read: {' '.join(str(error)[:300].split())}") from None
-    actions = {}
-    for name, (task, seed, _) in wanted.items():
-        low, high = bounds[task]
-        outside = ~((arrays[name] >= low - _ROUNDING) & (arrays[name] <= high + _ROUNDING)).all(
-            axis=1
-        )  # NaN is outside
-        if outside.any():
-            step = int(outside.argmax())
-            raise SubmissionError(
-                "actions",
-                f"{ACTIONS}: {name}, step {step}: {arrays[name][step].tolist()} is not within {low.tolist()} to {high.tolist()}.",
-            )
-        actions[task, seed] = arrays[name]
-    return actions
-
-
-def _bounds(task_id: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    env = make(task_id)
-    try:
-        return env.action_space.low, env.action_space.high
-    finally:
-        env.close()
-
-
-def _arrays(content: bytes, wanted: Mapping[str, tuple[int, int]]) -> dict[str, NDArray[np.float32]]:
-    if content.count(b"PK\x01\x02") > 2 * len(wanted) + 1000:  # the marker of an entry; a few more by chance
-        raise SubmissionError("actions", f"{ACTIONS} has far more than the {len(wanted)} arrays that the rows ask for.")
-    with zipfile.ZipFile(BytesIO(content)) as archive:
-        entries = archive.infolist()
-        names = [entry.filename for entry in entries]
-        if sorted(names) != sorted(wanted):
-            odd = sorted(set(names) ^ set(wanted))[:5] or "an array is there twice"
-            raise SubmissionError(
-                "actions", f"{ACTIONS} does not hold one array for each task and seed: {str(odd)[:300]}."
-            )
-        return {entry.filename: _array(archive, entry, wanted[entry.filename]) for entry in entries}
-
-
-def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, shape: tuple[int, int]) -> NDArray[np.float32]:
-    size = shape[0] * shape[1] * 4
-    if entry.flag_bits & 1 or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise SubmissionError("actions", f"{ACTIONS}: {entry.filename} is encrypted, or packed in an unusual way.")
-    if not size < entry.file_size <= size + _HEADER:
-        raise SubmissionError(
-            "actions",
-            f"{ACTIONS}: {entry.filename} unfolds to {entry.file_size} bytes; the rows ask for {list(shape)}.",
-        )
-    with archive.open(entry) as stream:
-        data = stream.read(size + _HEADER + 1)  # no further, whatever the archive holds
-    start = data.index(b"\n", 0, _HEADER) + 1 if b"\n" in data[:_HEADER] else 0
-    # numpy evaluates a header as Python, with errors of all kinds; here it is this line or none.
-    if not re.fullmatch(_ARRAY_OF % shape, data[:start], re.DOTALL):
-        shown = data[:start].decode("ascii", "replace")[10:200]
-        raise SubmissionError(
-            "actions",
-            f"{ACTIONS}: {entry.filename} is no array of float32 {list(shape)} in C order: {shown.strip()!r}.",
-        )
-    body = data[start:]
-    if len(body) != size:
-        raise SubmissionError("actions", f"{ACTIONS}: {entry.filename} has {len(body)} bytes for {list(shape)}.")
-    return np.frombuffer(body, dtype="<f4").reshape(shape)

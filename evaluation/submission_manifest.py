@@ -15,87 +15,89 @@ NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
 _DEEPEST = 24
 _MOST = 2**53  # beyond it JSON numbers are not exact everywhere
 
-_Line = Annotated[str, StringConstraints(max_length=300, pattern=r"^[^\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$")]
+Line = Annotated[str, StringConstraints(max_length=300, pattern=r"^[^\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$")]
 _Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-_Count = Annotated[int, Field(ge=0, le=_MOST)]
-_Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0, le=_MOST)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """What a stranger wrote: each field known, of its type, and finite."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class SuiteName(_Strict):
+class SuiteName(Strict):
     """A suite and its version."""
 
-    name: _Line
+    name: Line
     version: int
 
 
-class Track(_Strict):
+class Track(Strict):
     """What an agent may use (PROTOCOL 3)."""
 
-    observation: _Line
-    data: _Line
+    observation: Line
+    data: Line
     privilege: Literal["none", "simulator"]
 
 
-class AgentDescription(_Strict):
+class AgentDescription(Strict):
     """Who acts. ``config`` (or that of ``per_task``) is never instantiated by a check, but on a maintainer's word (level 3)."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     learns: bool
     track: Track
-    package: _Line
+    package: Line
     config: dict[str, JsonValue]
-    per_task: dict[_Line, dict[str, JsonValue]]
+    per_task: dict[Line, dict[str, JsonValue]]
 
 
-class Code(_Strict):
+class Code(Strict):
     """The working copy that it was made with."""
 
-    commit: _Line
+    commit: Line
     dirty: bool | None
 
 
-class Cost(_Strict):
+class Cost(Strict):
     """What was spent on one task and training seed before the first test episode."""
 
-    task_id: _Line
-    training_seed: _Count
-    transitions: _Count
+    task_id: Line
+    training_seed: Count
+    transitions: Count
     train_seconds: Annotated[float, Field(ge=0)]
-    parameters: _Count
-    data_fingerprint: _Line
+    parameters: Count
+    data_fingerprint: Line
 
 
-class SpecsDigest(_Strict):
+class SpecsDigest(Strict):
     """Stands for the episodes of a suite."""
 
-    num_episodes: _Count
+    num_episodes: Count
     sha256: _Hash
 
 
-class Aggregate(_Strict):
+class Aggregate(Strict):
     """Means of one task and stratum over seeds and episodes."""
 
-    task_id: _Line
-    stratum: _Line
-    seeds: _Count
-    episodes: _Count
-    success_held: _Share
-    success_ever: _Share
-    success_final: _Share
-    joint_ever: _Share
-    strict_held: _Share
-    violation_rate: _Share
+    task_id: Line
+    stratum: Line
+    seeds: Count
+    episodes: Count
+    success_held: Share
+    success_ever: Share
+    success_final: Share
+    joint_ever: Share
+    strict_held: Share
+    violation_rate: Share
 
 
-class Words(_Strict):
+class Words(Strict):
     """What its makers say of a submission."""
 
     name: Annotated[str, StringConstraints(pattern=NAME)]
-    authors: Annotated[list[_Line], Field(max_length=50)]
+    authors: Annotated[list[Line], Field(max_length=50)]
     description: Annotated[
         str, StringConstraints(max_length=4000, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$")
     ]
@@ -110,16 +112,16 @@ class Manifest(Words):
     suite: SuiteName
     pixels: Annotated[int, Field(ge=16, le=1024)]
     agent: AgentDescription
-    training_seeds: Annotated[tuple[_Count, ...], Field(strict=False, min_length=1, max_length=100)]
+    training_seeds: Annotated[tuple[Count, ...], Field(strict=False, min_length=1, max_length=100)]
     created: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$")]
-    command: _Line
+    command: Line
     code: Code
-    versions: Annotated[dict[_Line, _Line], Field(max_length=100)]
-    machine: Annotated[dict[_Line, _Line], Field(max_length=50)]
+    versions: Annotated[dict[Line, Line], Field(max_length=100)]
+    machine: Annotated[dict[Line, Line], Field(max_length=50)]
     costs: Annotated[list[Cost], Field(max_length=10_000)]
     specs: SpecsDigest
     aggregates: Annotated[list[Aggregate], Field(max_length=1000)]
-    files: Annotated[dict[_Line, _Hash], Field(max_length=1000)]
+    files: Annotated[dict[Line, _Hash], Field(max_length=1000)]
 
 
 def read_manifest(content: bytes, folder_name: str) -> Manifest:
@@ -143,11 +145,17 @@ def check_words(**words: Any) -> None:
     validated(Words, words)
 
 
-_Model = TypeVar("_Model", bound=_Strict)
+_Model = TypeVar("_Model", bound=Strict)
 
 
-def validated(kind: type[_Model], tree: Any) -> _Model:
-    """Returns a part of a manifest from what JSON says.
+def validated(kind: type[_Model], tree: Any, *, name: str = MANIFEST, check: str = "manifest") -> _Model:
+    """Returns a file, or a part of it, from what JSON says.
+
+    Args:
+        kind: its schema.
+        tree: from ``parse_json``.
+        name: of the file.
+        check: that refuses it.
 
     Raises:
         SubmissionError: names the key and what is wrong with it.
@@ -159,10 +167,10 @@ def validated(kind: type[_Model], tree: Any) -> _Model:
             f"{'.'.join(str(part)[:60] for part in problem['loc']) or 'the top level'}: {problem['msg'][:200]}"
             for problem in error.errors(include_input=False, include_url=False, include_context=False)[:5]
         ]
-        raise SubmissionError("manifest", f"{MANIFEST}: {'; '.join(problems)}.") from None
+        raise SubmissionError(check, f"{name}: {'; '.join(problems)}.") from None
 
 
-def parse_json(content: bytes, name: str) -> Any:
+def parse_json(content: bytes, name: str, *, check: str = "manifest") -> Any:
     """Returns what JSON of unknown origin says, within limits that a manifest has no reason to reach.
 
     Raises:
@@ -173,9 +181,9 @@ def parse_json(content: bytes, name: str) -> Any:
             content.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant, parse_float=_finite
         )
     except RecursionError:
-        raise SubmissionError("manifest", f"{name} is nested deeper than {_DEEPEST} levels.") from None
+        raise SubmissionError(check, f"{name} is nested deeper than {_DEEPEST} levels.") from None
     except (UnicodeDecodeError, ValueError) as error:
-        raise SubmissionError("manifest", f"{name} is no JSON that can be read: {str(error)[:300]}") from None
+        raise SubmissionError(check, f"{name} is no JSON that can be read: {str(error)[:300]}") from None
     level = [tree]
     for _ in range(_DEEPEST):
         level = [
@@ -185,7 +193,7 @@ def parse_json(content: bytes, name: str) -> Any:
             for item in (node.values() if isinstance(node, dict) else node)
         ]
     if level:
-        raise SubmissionError("manifest", f"{name} is nested deeper than {_DEEPEST} levels.")
+        raise SubmissionError(check, f"{name} is nested deeper than {_DEEPEST} levels.")
     return tree
 
 

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from envs.registry import unknown_name
+from envs.registry import short_name, unknown_name
 from jepabench.config import ConfigError
 from jepabench.plugins import package_of
 
 if TYPE_CHECKING:
+    from evaluation.protocol import Suite
     from jepabench.stages import Stage, SuitePlan
 
 SETTINGS = {
@@ -56,7 +57,6 @@ def submit(
     agent: str, settings: Mapping[str, str], passed_on: list[str], changes: Mapping[str, Any], console: Console
 ) -> Path:
     """Does what is missing of an agent's runs on a suite, writes the submission and returns its folder."""
-    from evaluation.protocol import Suite
     from evaluation.submission import read_submission, write_submission
     from evaluation.submission_manifest import check_words
     from jepabench.run import do_stages, suite_root
@@ -70,7 +70,7 @@ def submit(
             **overrides.get(agent, {}),
             "agent": {**overrides.get(agent, {}).get("agent", {}), **changes},
         }
-    suite: Suite = find_suite(root["suite"]["name"])
+    suite = find_suite(root["suite"]["name"])
     plan = SuitePlan(root)
     name = settings["name"] or f"{plan.agents[agent]['name']}-{suite.name}-v{suite.version}".lower().replace("_", "-")
     folder = Path(settings["to"]) / name
@@ -82,9 +82,8 @@ def submit(
     manifest = _manifest(
         plan, agent, settings, [*passed_on, *(f"agent.{key}={value}" for key, value in changes.items())]
     )
-    write_submission(
-        folder, {**manifest, "name": name}, suite=suite, records=records, actions=actions, extra=_extra(plan, settings)
-    )
+    extra = _extra(plan, suite, settings, console)
+    write_submission(folder, {**manifest, "name": name}, suite=suite, records=records, actions=actions, extra=extra)
     read_submission(folder, find_suite)
     return folder
 
@@ -116,7 +115,7 @@ def _authors(settings: Mapping[str, str]) -> list[str]:
     return [item.strip() for item in settings["authors"].split(";") if item.strip()]
 
 
-def _gathered(plan: SuitePlan, suite: Any) -> tuple[list[Any], dict[tuple[str, int], Any]]:
+def _gathered(plan: SuitePlan, suite: Suite) -> tuple[list[Any], dict[tuple[str, int], Any]]:
     """Returns the records of all evaluations in the order of a submission, and their actions in one piece a task and seed."""
     import numpy as np
 
@@ -200,7 +199,7 @@ def _code() -> dict[str, Any]:
     return {"commit": commit or "", "dirty": None if commit is None or changed is None else bool(changed)}
 
 
-def _extra(plan: SuitePlan, settings: Mapping[str, str]) -> dict[str, bytes]:
+def _extra(plan: SuitePlan, suite: Suite, settings: Mapping[str, str], console: Console) -> dict[str, bytes]:
     """Returns the files that are there to be read, or for a re-run."""
     files = {"README.md": Path(settings["readme"]).read_bytes()} if settings["readme"] else {}
     if settings["checkpoints"] == "yes":
@@ -211,4 +210,31 @@ def _extra(plan: SuitePlan, settings: Mapping[str, str]) -> dict[str, bytes]:
                 for path in sorted(plan.stages[key].directory.iterdir()):
                     if path.suffix in _CHECKPOINT_FILES and path.name not in _NOT_OF_A_CHECKPOINT:
                         files[f"{folder}/{path.name}"] = path.read_bytes()
+        files |= _diagnostics(plan, suite, console)
     return files
+
+
+def _diagnostics(plan: SuitePlan, suite: Suite, console: Console) -> dict[str, bytes]:
+    """Returns what the world models of the first training seed know, and the first episode of each stratum as they imagine it."""
+    from envs.episodes import EpisodeDataset
+    from evaluation.model_report import world_report
+    from evaluation.submission_diagnostics import diagnostics_files
+    from evaluation.traces import episode_name, load_evaluation
+
+    reports, frames = [], {}
+    for stage in plan.evaluations:
+        models = [plan.stages[key] for key in stage.needs if key.startswith("model/")]
+        if not models or stage.config["seed"] != plan.evaluations[0].config["seed"]:
+            continue
+        (model,) = models
+        console.print(f"ask what the world model of {short_name(stage.config['task_id'])} knows")
+        found = load_evaluation(stage.directory)
+        first = [spec for spec in suite.specs(stage.config["task_id"]) if spec.index == 0]
+        report, imagined = world_report(
+            model.directory, EpisodeDataset.open(plan.stages[model.needs[1]].directory / "dataset"),
+            [(spec, found.actions[episode_name(spec.stratum, 0)]) for spec in first],
+            pixels=plan.root["pixels"], training_seed=stage.config["seed"],
+        )  # fmt: skip
+        reports.append(report)
+        frames |= imagined
+    return diagnostics_files(reports, frames)

@@ -22,6 +22,7 @@ from results import board_views as views
 from results.board_charts import profile_chart
 from results.board_entries import Entries, Entry, read_entries
 from results.board_films import film_entry
+from results.board_knowledge import draw_strips, knowledge
 from results.claim_figures import claim_figure
 from results.claims import Claim, ClaimTable, read_claims
 from results.files import write_whole
@@ -126,14 +127,17 @@ _ABOUT_BADGES = {
 
 
 def _submission(site: _Site, entry: Entry, entries: Sequence[Entry], num_films: int) -> None:
-    films = []
+    films, strips, media = [], {}, site.output / "media"
     if num_films:
-        films = film_entry(entry, site.output / "media", num_films=num_films)
-        site.used.update(site.output / "media" / name for shown in films for name in shown.files)
+        films = film_entry(entry, media, num_films=num_films)
+        site.used.update(media / name for shown in films for name in shown.files)
+        strips = draw_strips(entry, media)
+        site.used.update(media / one.path for strip in strips.values() for one in (strip.strip, strip.film))
     peers = [one for one in entries if one.suite == entry.suite and one.kind != "learned" and one.name != entry.name]
     site.write(
         f"submissions/{entry.name}.html", "submission.html.j2", entry=entry, track=views.track(entry),
         costs=views.costs(entry), tasks=views.submission_rows(entry, entries), films=films, badges=BADGES,
+        worlds=knowledge(entry, strips), strips=strips,
         profile=Markup(profile_chart(entry, peers)), config=json.dumps(entry.manifest.agent.config, indent=1),
     )  # fmt: skip
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from evaluation import statistics
 from evaluation.metrics import ORACLES, RANDOM
 from evaluation.protocol import PROTOCOL_VERSION
+from evaluation.submission_diagnostics import WorldReport, read_diagnostics
 from evaluation.submission_files import MANIFEST, README, ROWS, SubmissionError, read_files, read_rows
 from evaluation.submission_manifest import Manifest, read_manifest
 from evaluation.verification import badges_of
@@ -48,6 +49,7 @@ class Entry:
         old: why it is not compared with others any more; empty if it is.
         readme: what its authors say, Markdown; empty if nothing.
         folder: where it is.
+        reports: what it says of its world models, by task; nobody has checked it.
     """
 
     manifest: Manifest
@@ -56,6 +58,7 @@ class Entry:
     old: str = ""
     readme: str = ""
     folder: Path = field(default=Path())
+    reports: Sequence[WorldReport] = ()
 
     @property
     def name(self) -> str:
@@ -123,13 +126,15 @@ def read_entry(folder: Path, verified: Path, versions: Mapping[str, int]) -> Ent
     manifest = read_manifest(files[MANIFEST], folder.resolve().name)
     num_rows = manifest.specs.num_episodes * len(manifest.training_seeds)
     rows = read_rows(files[ROWS], num_rows)
+    old = _old(manifest, versions)
     return Entry(
         manifest=manifest,
         badges=tuple(badges_of(folder, verified)),
         scores={(one.task, one.stratum): one for one in scores_of(rows)},
-        old=_old(manifest, versions),
+        old=old,
         readme=files.get(README, b"").decode("utf-8", errors="replace"),
         folder=folder,
+        reports=() if old else read_diagnostics(files, rows),
     )
 
 
@@ -137,7 +142,7 @@ def scores_of(rows: pd.DataFrame) -> list[Scores]:
     """Returns the scores of each task and stratum from episode records.
 
     Raises:
-        SubmissionError: a training seed that did not meet the same episodes as the others.
+        SubmissionError: a training seed that did not meet the same episodes as the others, or only one.
     """
     rows = rows.sort_values(["training_seed", "index"], kind="stable")
     found = []
@@ -147,6 +152,8 @@ def scores_of(rows: pd.DataFrame) -> list[Scores]:
         index = group["index"].to_numpy()
         if len(group) % seeds or (index.reshape(seeds, -1) != index[: len(group) // seeds]).any():
             raise SubmissionError("rows", f"{task}, {stratum}: training seeds have not met the same episodes.")
+        if len(group) < 2 * seeds:
+            raise SubmissionError("rows", f"{task}, {stratum}: one episode has no interval.")
         found.append(
             Scores(
                 task=task,

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from envs import EpisodeSpec, get_task
 from evaluation.records import EpisodeRecord, frame_records
-from evaluation.submission_files import ACTIONS, ROWS, read_actions, read_files, read_rows
+from evaluation.submission_arrays import read_actions
+from evaluation.submission_files import ACTIONS, ROWS, read_files, read_rows
 from results import films
 from results.board_entries import Entry
 from results.gallery import Media, Shown, choose_episodes, media_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from hostile_submissions import KINDS
-from tiny_submission import find_suite, write_true
+from tiny_submission import add_diagnostics, find_suite, write_true
 
 from evaluation.verification import verify
 
@@ -33,6 +33,13 @@ def test_the_true_one_is_valid_and_replayed(true):
     found = verify(true, find_suite)
     assert (found.reason, found.badges) == ("", ("valid", "replayed"))
     assert found.episodes == 10
+
+
+def test_what_its_makers_say_of_its_world_models_may_be_there(true, tmp_path):
+    folder = shutil.copytree(true, tmp_path / "seeker")
+    add_diagnostics(folder)
+    found = verify(folder, find_suite)
+    assert (found.reason, found.badges) == ("", ("valid", "replayed"))
 
 
 def test_there_are_many_kinds():

@@ -12,10 +12,12 @@ from pyarrow import parquet
 import envs  # noqa: F401  (registers the tasks)
 from envs.registry import unknown_name
 from evaluation.protocol import Suite, SuiteTask
+from evaluation.quantities import observation_names
 from evaluation.records import SCHEMA
 from evaluation.rollout import evaluate_episodes
 from evaluation.submission import write_submission
 from evaluation.submission_checks import aggregates
+from evaluation.submission_diagnostics import diagnostics_files, frames_name
 from evaluation.submission_files import read_rows
 
 ROOM, MAZE = "jepabench/TwoRoom-v1", "jepabench/PointMaze-UMaze-v1"
@@ -88,6 +90,25 @@ def write_true(folder: Path) -> None:
             records += found.records
             actions[task.task_id, seed] = np.concatenate([found.actions[name] for name in found.actions])
     write_submission(folder, ABOUT, suite=SUITE, records=records, actions=actions)
+
+
+def add_diagnostics(folder: Path) -> None:
+    """Lets its makers say what the world model of the first task knows; nobody looks into the checkpoint for that."""
+    home = folder / "checkpoints/TwoRoom-v1/seed0/world_model"
+    home.mkdir(parents=True)
+    (home / "model.json").write_text("{}")
+    quantities = [{"quantity": name, "r2": 0.75, "r": 0.9} for name in observation_names(ROOM)]
+    quantities[2].update(r2=None, r=None)
+    rates = {"auroc": 0.9, "low": 0.8, "high": 1.0, "untrained": 0.5, "pairs": 20}
+    report = {
+        "task_id": ROOM, "training_seed": 0, "frames": 100, "probe": quantities,
+        "surprise": [{"event": "teleport", "kind": "impossible", **rates}, {"event": "recolour", "kind": "harmless", **rates}],
+        "imagined": [{"stratum": "near", "index": 0, "known": 2, "steps": 3}],
+    }  # fmt: skip
+    frames = {frames_name(ROOM, "near", 0): np.full((4, 64, 64, 3), 128, np.uint8)}
+    for name, content in diagnostics_files([report], frames).items():
+        (folder / name).write_bytes(content)
+    sign(folder)
 
 
 # -- forging: each changes one thing, and makes everything else agree with it ---------------------------------------

@@ -49,6 +49,7 @@ def made_up(tmp_path_factory):
     bad = write(root, "hostile", "small", SUITES["small"], agent="jepa-cem", number=11)
     (bad / "submission.json").write_text((bad / "submission.json").read_text().replace("jepa-cem", "<script>", 1))
     (root / "submissions" / "empty").mkdir()
+    write(root, "lonely", "other", suite_of((ROOM, ("near",)), episodes=1), agent="jepa-cem", number=12)
     return root
 
 
@@ -79,7 +80,7 @@ def test_submissions_are_read_archived_or_refused_with_the_reason(made_up):
     assert len(found.current) == 10 and [(one.name, one.old) for one in found.old] == [
         ("aged", "version 7 of suite small, now 1")
     ]
-    assert [name for name, _ in found.refused] == ["empty", "hostile"]
+    assert [name for name, _ in found.refused] == ["empty", "hostile", "lonely"]
     assert "lacks submission.json" in found.refused[0][1] and "agent.name" in found.refused[1][1]
     badges = {one.name: one.badges for one in found.current}
     assert badges["gcbc"] == ("valid", "replayed") and badges["one-seed"][-1] == "re-run" and badges["elsewhere"] == ()
