@@ -84,7 +84,8 @@ def save_world_model(
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     if decoder is not None:
-        tensors |= {f"decoder.{name}": value for name, value in decoder.state_dict().items()}
+        # Most of the file, and only looked at: the eight bits of a pixel do not need more than half precision.
+        tensors |= {f"decoder.{name}": value.half() for name, value in decoder.state_dict().items()}
     tensors |= {"scale.mean": scale.mean, "scale.std": scale.std}
     partial = directory / "weights.partial"
     save_file({name: value.detach().contiguous().clone() for name, value in tensors.items()}, partial)
