@@ -128,11 +128,19 @@ class RecedingHorizon:
 
 
 def with_horizon(planner: Planner, horizon: int) -> Planner:
-    """Returns the same search over plans of another length.
+    """Returns the same search over plans of another length; one that is made of searches gets each of them so.
 
     Raises:
         TypeError: the planner takes its horizon from elsewhere.
     """
-    if not dataclasses.is_dataclass(planner) or "horizon" not in {field.name for field in dataclasses.fields(planner)}:
+    values = (
+        {field.name: getattr(planner, field.name) for field in dataclasses.fields(planner)}
+        if dataclasses.is_dataclass(planner)
+        else {}
+    )
+    if "horizon" in values:
+        return dataclasses.replace(planner, horizon=horizon)
+    inner = {name: with_horizon(value, horizon) for name, value in values.items() if hasattr(value, "plan")}
+    if not inner:
         raise TypeError(f"A shrinking horizon needs a planner with one of its own, {type(planner).__name__} has none.")
-    return dataclasses.replace(planner, horizon=horizon)
+    return dataclasses.replace(planner, **inner)

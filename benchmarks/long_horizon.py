@@ -4,8 +4,9 @@
     python benchmarks/long_horizon.py --suite distances    writes results/tables/distances.csv
 
 All agents of a suite search with the same planner; with levels above it, it gets fewer candidates, so that model steps are equal.
-``--state`` runs either on the state twin. What an agent trains on top of the model, and each evaluation, is kept: a killed run
-goes on.
+``--state`` runs either on the state twin, ``--checkpoint push-t --data DATA`` on a model that is there, and ``--shrinking`` searches
+below every agent as ``jepa-shrinking`` does. What an agent trains on top of the model, and each evaluation, is kept: a killed
+run goes on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,9 +25,11 @@ from tables import add_arguments, kept, write_rows
 from tqdm import tqdm
 
 from envs import EpisodeSpec, episode_specs, get_task, make
+from envs.registry import short_name
 from evaluation.records import records_frame
 from evaluation.rollout import evaluate_episodes
 from evaluation.statistics import cell_interval, paired_bootstrap
+from jepabench.checkpoints import find_checkpoint
 from jepabench.config import load_preset
 from jepabench.prepared import Prepared, prepare
 from world_models.checkpoint import load_world_model
@@ -64,19 +68,39 @@ def main() -> None:
     parser.add_argument(
         "--state", action="store_true", help="on the state twin, a model of the true state, which trains in seconds"
     )
+    parser.add_argument("--checkpoint", help="a reference checkpoint or a folder, in place of training a model")
+    parser.add_argument("--data", type=Path, help="what it was trained on")
+    parser.add_argument("--shrinking", action="store_true", help="each plan ends when the first one did: for contacts")
     options = parser.parse_args()
     torch.set_num_threads(1)
     suite = SUITES[options.suite]
-    for task_id in options.tasks or [f"jepabench/{task}" for task in TASKS[options.suite]]:
-        agent = "state-cem" if options.state else "jepa-cem"
-        parts, rows = prepare(task_id, options.output, agent=agent, pixels=not options.state), []
+    if options.checkpoint and not options.data:
+        parser.error("--checkpoint needs --data: distances and levels are trained on what the model was trained on.")
+    asked = options.tasks or [f"jepabench/{task}" for task in TASKS[options.suite]]
+    for parts in [given(options)] if options.checkpoint else map(partial(prepared, options), asked):
+        task_id, rows = parts.task_id, []
         for stratum in options.strata or [name for name in STRATA[options.suite] if name in get_task(task_id).strata]:
             found: dict[str, pd.DataFrame] = {}
             for name in options.agents or suite:
                 found[name] = episodes(parts, name, *suite[name], stratum, options)
-                rows.append(row(name, parts, stratum, found[name], found[next(iter(found))]))
+                shown = f"{name}, shrinking" if options.shrinking else name
+                rows.append(row(shown, parts, stratum, found[name], found[next(iter(found))]))
                 print(rows[-1], flush=True)
                 write_rows(options.tables / f"{options.suite}.csv", rows, ["task", "model", "stratum", "agent"])
+
+
+def prepared(options: argparse.Namespace, task_id: str) -> Prepared:
+    """Returns data and a world model of a task, made if there is none."""
+    agent = "state-cem" if options.state else "jepa-cem"
+    return prepare(task_id, options.output, agent=agent, pixels=not options.state)
+
+
+def given(options: argparse.Namespace) -> Prepared:
+    """Returns the parts of a model that is there already."""
+    model = find_checkpoint(options.checkpoint)
+    task_id = load_world_model(model).task_id
+    work = options.output / "planning" / short_name(task_id) / model.name
+    return Prepared(task_id, model, options.data, options.data, work)
 
 
 def episodes(
@@ -85,21 +109,24 @@ def episodes(
     """Returns the episodes of one agent, from disk if they are there, ten by ten."""
     specs = episode_specs(parts.task_id, options.split, options.episodes, strata=(stratum,))
     folder, found = parts.work / "long_horizon" / options.split / name.replace(", ", "-").replace(" ", ""), []
+    folder = folder.with_name(f"{folder.name}-shrinking") if options.shrinking else folder
     for first in range(0, len(specs), CHUNK):
         part = specs[first : first + CHUNK]
         path = folder / f"{stratum}-{first}-{len(part)}.parquet"
-        found.append(kept(path, partial(play, parts, name, preset, cost, part)))
+        found.append(kept(path, partial(play, parts, name, preset, cost, part, options.shrinking)))
     return pd.concat(found)
 
 
-def play(parts: Prepared, name: str, preset: str, cost: str | None, specs: list[EpisodeSpec]) -> pd.DataFrame:
+def play(
+    parts: Prepared, name: str, preset: str, cost: str | None, specs: list[EpisodeSpec], shrinking: bool
+) -> pd.DataFrame:
     """Plays episodes with one agent."""
-    agent = build(preset, cost, parts)
+    agent = build(preset, cost, parts, shrinking=shrinking)
     with tqdm(total=len(specs), desc=f"{name} {specs[0].stratum}") as bar:
         return records_frame(evaluate_episodes(agent, specs, agent_name=name, progress=bar.update).records)
 
 
-def build(preset: str, cost: str | None, parts: Prepared) -> Any:
+def build(preset: str, cost: str | None, parts: Prepared, *, shrinking: bool) -> Any:
     """Trains what an agent needs on top of the model, and makes the agent."""
     config = load_preset("agent", preset)
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
@@ -112,6 +139,11 @@ def build(preset: str, cost: str | None, parts: Prepared) -> Any:
     if load_world_model(parts.model).model.observation_key == "observation":
         settings = with_goal_size(settings, int(np.prod(make(parts.task_id).observation_space["desired_goal"].shape)))
     settings.pop("record_imagination", None)
+    if shrinking:
+        like = load_preset("agent", "jepa-shrinking")["agent"]
+        weight = like["energy"]["terms"][0]["running_weight"]
+        settings["shrinking"] = like["shrinking"]
+        settings["energy"]["terms"] = [term | {"running_weight": weight} for term in settings["energy"]["terms"]]
     return instantiate(settings, **paths, _convert_="all")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("--planners", default=",".join(PLANNERS), help="agent presets, comma-separated")
     parser.add_argument(
+        "--agent", help="preset that all but the planner comes from; by default jepa-cem, on the true state state-cem"
+    )
+    parser.add_argument("--horizon", type=int, help="model steps of a plan; by default that of the planner's preset")
+    parser.add_argument(
         "--budgets", default="0.25,1", help="sizes of the search in units of the preset's, comma-separated"
     )
     parser.add_argument("--episodes", type=int, default=20, help="of each stratum")
@@ -56,10 +61,16 @@ def run(options: argparse.Namespace) -> int:
         for name in options.planners.split(","):
             for budget in budgets:
                 key = {"checkpoint": label(checkpoint), "planner": name, "budget": budget}
-                done = any(all(row[part] == value for part, value in key.items()) for row in rows)
+                preset = searching(checkpoint, name, budget, options)
+                key |= {
+                    "agent": preset["name"],
+                    "horizon": horizon_of(preset["agent"]["planner"]),
+                    "split": options.split,
+                }
+                done = any(all(row.get(part) == value for part, value in key.items()) for row in rows)
                 if done or time.monotonic() - began > options.seconds:
                     continue
-                found = measure(checkpoint, name, budget, strata=strata, options=options)
+                found = measure(checkpoint, preset, strata=strata, options=options)
                 rows.append({"task": found.pop("task"), **key, **found})
                 table = pd.DataFrame(rows)
                 partial = path.with_suffix(".partial")
@@ -99,42 +110,60 @@ def label(checkpoint: Path) -> str:
     return "/".join(checkpoint.resolve().parts[-2:])
 
 
-def scaled(planner: Mapping[str, Any], budget: float) -> dict[str, Any]:
+def scaled(planner: Mapping[str, Any], budget: float, horizon: int | None = None) -> dict[str, Any]:
     """Returns the settings of a planner with a search ``budget`` times as large, at least one of which it can still be.
 
-    Candidates (and elites) are scaled; a planner that has none to scale gets more iterations or rounds. Inner planners likewise.
+    Candidates (and elites) are scaled; a planner that has none to scale gets more iterations or rounds. Inner planners
+    likewise, and each gets ``horizon``, if there is one.
     """
-    changed = {key: scaled(value, budget) if isinstance(value, Mapping) else value for key, value in planner.items()}
+    changed = {
+        key: scaled(value, budget, horizon) if isinstance(value, Mapping) else value for key, value in planner.items()
+    }
+    if horizon is not None and "horizon" in planner:
+        changed["horizon"] = horizon
     if any(isinstance(value, Mapping) for value in planner.values()):
         return changed
     keys = [key for key in _SIZES if key in planner] or ["num_iterations"]
     return changed | {key: max(2, round(planner[key] * budget)) for key in keys}
 
 
-def measure(
-    checkpoint: Path, name: str, budget: float, *, strata: tuple[str, ...], options: argparse.Namespace
-) -> dict[str, Any]:
-    """Plays episodes of the checkpoint's task with one planner and returns a row of the table."""
+def horizon_of(planner: Mapping[str, Any]) -> int:
+    """Returns the model steps of the plans of a planner with these settings."""
     from hydra.utils import instantiate
 
-    from envs.registry import get_task, make
+    return instantiate(planner, _convert_="all").horizon
+
+
+def searching(checkpoint: Path, planner: str, budget: float, options: argparse.Namespace) -> dict[str, Any]:
+    """Returns the preset of ``--agent`` with the planner of another, of the size and horizon that are asked for."""
+    from envs.registry import make
+    from jepabench.config import load_preset
+    from jepabench.planned import agent_preset
+    from world_models.checkpoint import load_world_model
+
+    preset, loaded = agent_preset(checkpoint, options.agent), load_world_model(checkpoint)
+    preset["agent"].pop("record_imagination", None)
+    preset["agent"]["planner"] = scaled(load_preset("agent", planner)["agent"]["planner"], budget, options.horizon)
+    if loaded.model.observation_key == "observation":  # the state twin knows the goal in its own entries only
+        size = make(loaded.task_id).observation_space["desired_goal"].shape[-1]  # pyright: ignore[reportOptionalSubscript]
+        preset["agent"]["energy"]["terms"][0]["dims"] = [0, size]
+    return preset
+
+
+def measure(
+    checkpoint: Path, preset: Mapping[str, Any], *, strata: tuple[str, ...], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Plays episodes of the checkpoint's task with the agent of a preset and returns a row of the table."""
+    from envs.registry import get_task
     from envs.splits import episode_specs
     from evaluation.rollout import evaluate_episodes
     from evaluation.statistics import cell_interval
-    from jepabench.config import load_preset
-    from world_models.checkpoint import load_world_model
+    from jepabench.planned import build_agent, task_of
 
-    loaded = load_world_model(checkpoint)
-    task = get_task(loaded.task_id)
-    preset = load_preset("agent", name)["agent"]
-    preset.pop("record_imagination", None)
-    preset["planner"] = scaled(preset["planner"], budget)
-    if loaded.model.observation_key == "observation":  # the state twin knows the goal in its own entries only
-        size = make(task.id).observation_space["desired_goal"].shape[-1]  # pyright: ignore[reportOptionalSubscript]
-        preset["energy"]["terms"][0]["dims"] = [0, size]
-    agent = instantiate(preset, task_id=task.id, world_model=checkpoint, _convert_="all")
+    task = get_task(task_of(checkpoint))
+    agent = build_agent(preset, checkpoint, task.id)
     specs = episode_specs(task.id, options.split, options.episodes, strata=strata or task.strata[:2])
-    records = evaluate_episodes(agent, specs, agent_name=name).records
+    records = evaluate_episodes(agent, specs, agent_name=preset["name"]).records
     held = [record.success_held for record in records]
     interval = cell_interval([held])
     plans = sum(record.steps for record in records) / task.action_block
@@ -143,7 +172,10 @@ def measure(
         "held": interval.estimate, "low": interval.low, "high": interval.high,
         "ever": sum(record.success_ever for record in records) / len(held),
         "model_steps_a_plan": sum(record.model_steps for record in records) / plans,
-        "milliseconds_a_plan": 1000 * sum(record.planning_seconds for record in records) / plans,
+        # That of the median episode: on a machine with other work, some take several times as long.
+        "milliseconds_a_plan": 1000 * statistics.median(
+            record.planning_seconds * task.action_block / record.steps for record in records
+        ),
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from agents.mpc import MPCAgent, build_mpc
 from agents.planners.base import CostError
 from agents.planners.cem import CEMPlanner
 from agents.planners.gradient import GradientPlanner
+from agents.planners.hybrid import HybridPlanner
 from agents.planners.random_shooting import RandomShootingPlanner
 from agents.proposals import PolicyProposal
 from envs import episode_specs
@@ -131,6 +132,14 @@ def test_a_shrinking_horizon_comes_when_the_goal_is_at_its_end(walk_model, specs
     assert (distances[:, -1] < 0.1).all()
     alone, _ = play(agent_with(walk_model(), energy=end, shrinking=True), specs[2:3], num_steps=15)
     assert np.array_equal(alone[0], actions[2])
+
+
+def test_a_search_that_is_made_of_searches_shrinks_as_a_whole(walk_model, specs, play):
+    sampler = CEMPlanner(horizon=3, num_samples=8, num_elites=2, num_iterations=2)
+    hybrid = HybridPlanner(sampler=sampler, refiner=GradientPlanner(horizon=3, num_starts=2, num_iterations=2))
+    agent = agent_with(walk_model(), planner=hybrid, shrinking=True)
+    play(agent, specs[:1], num_steps=15)
+    assert agent.model_steps.tolist() == [(8 * 2 + 1 + 2 * 3) * (3 + 2 + 1)]
 
 
 def test_a_shrinking_horizon_shows_what_it_imagined(walk_model, specs, play):

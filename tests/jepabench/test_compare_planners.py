@@ -1,5 +1,6 @@
 """``jepabench compare planners`` on a model that learned nothing: rows, budgets and the figure."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -31,6 +32,27 @@ def test_a_larger_budget_costs_more_and_finished_rows_are_not_measured_again(che
     capsys.readouterr()
     assert main(command) == 0
     assert "jepa-icem" not in capsys.readouterr().out and len(pd.read_csv(table)) == 4
+
+
+def test_all_but_the_planner_may_come_from_another_preset_and_plans_may_be_longer(checkpoint, tmp_path):
+    table = tmp_path / "planners.csv"
+    command = [
+        "compare", "planners", f"checkpoint={checkpoint}", "--planners", "jepa-hybrid", "--budgets", "0.1", "--episodes", "2",
+        "--strata", "near", "--table", str(table),
+    ]  # fmt: skip
+    assert main(command) == 0
+    assert main([*command, "--agent", "jepa-shrinking"]) == 0
+    assert main([*command, "--agent", "jepa-shrinking", "--horizon", "3"]) == 0
+    rows = pd.read_csv(table)
+    assert rows[["agent", "horizon"]].to_numpy().tolist() == [
+        ["state-cem", 5],
+        ["jepa-shrinking", 5],
+        ["jepa-shrinking", 3],
+    ]
+    evaluations = (10 * 4 + 1) + 2 * (10 + 1)  # of the sampler, and of the refiner
+    mean_horizons = np.array([5, 3, 2.1])  # in ten blocks: always 5; 5 to 1 twice; 3 to 1 three times and a 3
+    assert rows["model_steps_a_plan"].to_numpy() == pytest.approx(evaluations * mean_horizons)
+    assert main([*command, "--agent", "gcbc"]) == 2
 
 
 @pytest.mark.parametrize("name", PLANNERS)
