@@ -19,6 +19,8 @@ from agents.planners.base import ActionBounds, CostFunction, Plan, Planner, requ
 from envs.registry import TaskSpec
 from envs.splits import EpisodeSpec
 
+_NO_HORIZON = "A shrinking horizon needs a planner with one of its own, {} has none."
+
 
 class RecedingHorizon:
     """Plans for B episodes that need not be in step, and feeds their action queues.
@@ -133,14 +135,12 @@ def with_horizon(planner: Planner, horizon: int) -> Planner:
     Raises:
         TypeError: the planner takes its horizon from elsewhere.
     """
-    values = (
-        {field.name: getattr(planner, field.name) for field in dataclasses.fields(planner)}
-        if dataclasses.is_dataclass(planner)
-        else {}
-    )
+    if not dataclasses.is_dataclass(planner):
+        raise TypeError(_NO_HORIZON.format(type(planner).__name__))
+    values = {field.name: getattr(planner, field.name) for field in dataclasses.fields(planner)}
     if "horizon" in values:
         return dataclasses.replace(planner, horizon=horizon)
     inner = {name: with_horizon(value, horizon) for name, value in values.items() if hasattr(value, "plan")}
     if not inner:
-        raise TypeError(f"A shrinking horizon needs a planner with one of its own, {type(planner).__name__} has none.")
+        raise TypeError(_NO_HORIZON.format(type(planner).__name__))
     return dataclasses.replace(planner, **inner)

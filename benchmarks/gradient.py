@@ -1,0 +1,124 @@
+"""Claim C5, gradients: does descent through the model keep up with CEM, is it faster, and does a straightened latent space help?
+
+    python benchmarks/gradient.py [TASK ...]
+
+On the world model of a task as it is, and on one that differs in nothing but the term ``curvature`` (latent velocities that
+follow each other point the same way): CEM, iCEM, gradient and hybrid searches of several sizes, on the same test episodes.
+Writes ``results/tables/gradient.csv``; a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tables import add_arguments, kept, write_rows
+
+from agents.energy import Energy
+from agents.mpc import build_mpc
+from agents.planners.base import Planner
+from agents.planners.cem import CEMPlanner
+from agents.planners.gradient import GradientPlanner
+from agents.planners.hybrid import HybridPlanner
+from agents.planners.icem import ICEMPlanner
+from envs import EpisodeSpec, episode_specs, get_task
+from evaluation.records import records_frame
+from evaluation.rollout import evaluate_episodes
+from evaluation.statistics import cell_interval, paired_bootstrap
+from jepabench.prepared import Prepared, prepare
+from world_models.checkpoint import load_world_model
+from world_models.train import fit
+
+REFERENCE = "CEM 128 x 6"  # what the others are compared with, on the same model
+# Step sizes were chosen on validation episodes: longer ones, for the small searches, hold fewer goals (0.6: 80 %, 1: 57 %, 0.3: 90 %).
+SEARCHES: dict[str, Planner] = {
+    REFERENCE: CEMPlanner(),
+    "CEM 32 x 3": CEMPlanner(num_samples=32, num_elites=4, num_iterations=3),
+    "iCEM 64 x 4": ICEMPlanner(),
+    "gradient 16 x 20": GradientPlanner(num_iterations=20),
+    "gradient 8 x 8": GradientPlanner(num_starts=8, num_iterations=8),
+    "gradient 4 x 4": GradientPlanner(num_starts=4, num_iterations=4),
+    "hybrid": HybridPlanner(
+        refiner=GradientPlanner(num_starts=8, num_iterations=10, learning_rate=0.1, initial_std=0.1)
+    ),
+}  # fmt: skip
+
+
+def main() -> None:
+    """Trains what is missing, evaluates, and writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_arguments(parser, tasks=("TwoRoom-v1", "PointMaze-UMaze-v1"))
+    parser.add_argument("--split", default="test", choices=("validation", "test"))
+    parser.add_argument("--curvature", type=float, default=1.0, help="weight of the term")
+    parser.add_argument("--searches", nargs="+", default=list(SEARCHES), choices=list(SEARCHES))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    for task_id in options.tasks:
+        parts, rows = prepare(task_id, options.output), []
+        specs = episode_specs(
+            parts.task_id, options.split, options.episodes, strata=tuple(options.strata or ("near", "medium"))
+        )
+        models = {"as it is": parts.model, "straightened": straightened(parts, options.curvature)}
+        plain: dict[str, pd.DataFrame] = {}
+        for name, model in models.items():
+            found: dict[str, pd.DataFrame] = {}
+            for search in dict.fromkeys([REFERENCE, *options.searches]):
+                path = parts.work / "gradient" / model.name / options.split / f"{search}-{len(specs)}.parquet"
+                found[search] = kept(path, partial(play, parts.task_id, model, SEARCHES[search], specs))
+                plain.setdefault(search, found[search])
+                compared = {"cem": found[REFERENCE], "as_it_is": plain[search]}
+                rows.append(row(parts, name, model, search, found[search], compared))
+                print(rows[-1], flush=True)
+        write_rows(options.tables / "gradient.csv", rows, ["task", "model", "search"])
+
+
+def straightened(parts: Prepared, weight: float) -> Path:
+    """Trains what the task's model would be with the term ``curvature``, all else equal, and returns its folder."""
+    folder = parts.work / "gradient" / f"curvature-{weight:g}"
+    if not (folder / "model.json").exists():
+        made = json.loads((parts.model / "model.json").read_text())
+        config = made["config"] | {"terms": made["config"]["terms"] | {"curvature": {"weight": weight}}}
+        fit(
+            dataset=parts.data, validation=parts.validation, directory=folder, seed=made["metadata"]["seed"],
+            kind=made["kind"], model=config, training=made["metadata"]["training"] | {"decoder_steps": 0},
+        )  # fmt: skip
+    return folder
+
+
+def play(task_id: str, model: Path, planner: Planner, specs: list[EpisodeSpec]) -> pd.DataFrame:
+    """Plays episodes with one search on one model."""
+    agent = build_mpc(task_id=task_id, world_model=model, planner=planner, energy=Energy())
+    return records_frame(evaluate_episodes(agent, specs, agent_name="search").records)
+
+
+def row(
+    parts: Prepared, name: str, model: Path, search: str, own: pd.DataFrame, others: dict[str, pd.DataFrame]
+) -> dict[str, Any]:
+    """Returns one line of the table: success, paired differences to the other runs, and what a plan costs."""
+    held = own["success_held"].to_numpy(float)[None]
+    rate, block = cell_interval(held), get_task(parts.task_id).action_block
+    line: dict[str, Any] = {
+        "task": parts.name, "model": name,
+        "straightness": load_world_model(model).metadata["diagnosis"]["straightness"], "search": search,
+        "episodes": len(own), "held": rate.estimate, "held_low": rate.low, "held_high": rate.high,
+        "ever": own["success_ever"].mean(),
+    }  # fmt: skip
+    for what, other in others.items():
+        base = other["success_held"].to_numpy(float)[None]
+        found = paired_bootstrap(held, base, generator=np.random.default_rng(0))
+        line |= {f"against_{what}": found.estimate, f"{what}_low": found.low, f"{what}_high": found.high}
+    plans = own["steps"] / block
+    return line | {
+        "model_steps_a_plan": own["model_steps"].sum() / plans.sum(),
+        "milliseconds_a_plan": 1000 * (own["planning_seconds"] / plans).median(),
+    }
+
+
+if __name__ == "__main__":
+    main()
