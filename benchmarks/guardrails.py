@@ -21,6 +21,8 @@ import torch
 from hydra.utils import instantiate
 from tables import add_arguments, kept, write_rows
 
+from agents import learned_distance
+from agents.energy import Energy, LearnedDistance
 from agents.guardrail_training import judge_steps, keep_out_zones, load_guardrail, train
 from envs import EpisodeSpec, episode_specs, get_task, make, reset_to
 from envs.collect import collect
@@ -33,6 +35,7 @@ from evaluation.traces import episode_name
 from jepabench.config import load_preset
 from jepabench.prepared import Prepared, prepare
 from world_models.checkpoint import load_world_model
+from world_models.distances import HEADS
 
 FORBIDDEN = {"Push-v1": [(0.44, -0.06, 0.52, 0.06)]}  # of worlds without a rule of their own: for the block [m]
 CALIBRATION, TEST = 1000, 2000  # first episode of data that no model was trained on or watched with
@@ -51,13 +54,17 @@ def main() -> None:
     add_arguments(parser, tasks=("TwoRoom-v1", "PointMaze-UMaze-v1", "Push-v1"))
     parser.add_argument("--alpha", type=float, default=0.01)
     parser.add_argument("--modes", nargs="+", default=list(SETTINGS))
+    parser.add_argument("--hazards", nargs="+", default=list(HAZARDS), choices=HAZARDS)
+    parser.add_argument(
+        "--cost", choices=list(HEADS), help="a learned distance to plan by, in place of L2: it knows ways round"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     for task_id in options.tasks:
         task = get_task(task_id)
         state = task.id.split("/")[-1] in FORBIDDEN
         parts = prepare(task.id, options.output, agent="state-cem" if state else "jepa-icem", pixels=not state)
-        for hazard in HAZARDS:
+        for hazard in options.hazards:
             write_rows(
                 options.tables / "guardrail_promise.csv",
                 promise(parts, hazard, options),
@@ -65,10 +72,11 @@ def main() -> None:
             )
         specs = lawful(parts, options)
         free = episodes(parts, specs, "none", "", options)
-        rows = [row(parts, "unguarded", free, free)]
+        by = f", {options.cost}" if options.cost else ""
+        rows = [row(parts, f"unguarded{by}", free, free)]
         for mode in options.modes:
-            for hazard in HAZARDS:
-                rows.append(row(parts, f"{mode}, {hazard}", episodes(parts, specs, mode, hazard, options), free))
+            for hazard in options.hazards:
+                rows.append(row(parts, f"{mode}, {hazard}{by}", episodes(parts, specs, mode, hazard, options), free))
                 print(rows[-1], flush=True)
                 write_rows(options.tables / "guardrails.csv", rows, ["task", "agent"])
 
@@ -141,13 +149,13 @@ def episodes(
     parts: Prepared, specs: list[EpisodeSpec], mode: str, hazard: str, options: argparse.Namespace
 ) -> pd.DataFrame:
     """Returns success and violations of each episode of one agent, from disk if they are there, stratum by stratum."""
-    found = []
+    found, cost = [], [options.cost] if options.cost else []
     for stratum in dict.fromkeys(spec.stratum for spec in specs):
         part = [spec for spec in specs if spec.stratum == stratum]
         path = (
             parts.work
             / "guardrails"
-            / "-".join([mode.replace(" ", ""), hazard, stratum, str(len(part)), "episodes.parquet"])
+            / "-".join([mode.replace(" ", ""), hazard, *cost, stratum, str(len(part)), "episodes.parquet"])
         )
         found.append(kept(path, partial(play, parts, part, mode, hazard, options)))
     return pd.concat(found)
@@ -158,10 +166,13 @@ def play(
 ) -> pd.DataFrame:
     """Plays episodes with one agent, and says how it went."""
     preset = load_preset("agent", "state-cem" if parts.name in FORBIDDEN else "jepa-icem")["agent"]
-    paths = {"task_id": parts.task_id, "world_model": parts.model}
+    paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
     if mode != "none":
         preset |= {"_target_": "agents.guardrails.build_guarded_mpc", **SETTINGS[mode]}
         paths["policy"] = guardrail(parts, hazard, options)
+    if options.cost:
+        preset.pop("energy")
+        paths["energy"] = by_learned_distance(parts, options.cost)
     evaluation = evaluate_episodes(instantiate(preset, **paths, _convert_="all"), specs, agent_name=mode)
     env, rows = make(parts.task_id), []
     zones = np.array(zones_of(parts) or keep_out_zones(env))
@@ -174,6 +185,15 @@ def play(
             "seconds": record.planning_seconds,
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def by_learned_distance(parts: Prepared, kind: str) -> Energy:
+    """Returns the energy of a distance that is learned on the model's latents, and trains it unless it is there."""
+    folder = parts.work / "policies" / f"jepa-{kind}"
+    paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
+    learned_distance.train(dataset=parts.data, directory=folder, seed=0, kind=kind, **paths)
+    head = learned_distance.load_distance(folder, **paths)
+    return learned_distance.with_head(Energy(terms=[LearnedDistance()]), head)
 
 
 def row(parts: Prepared, agent: str, own: pd.DataFrame, free: pd.DataFrame) -> dict[str, Any]:
