@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -79,9 +80,15 @@ def fit_head(
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # weight initialisation has no generator argument
         head = make_head(latents.shape[1], config)
-    head.fit_scale(latents)
-    sampler = HindsightPairs(data, max_steps=config.max_steps)
-    optimizer = torch.optim.Adam([p for p in head.parameters() if p.requires_grad], lr=config.learning_rate)
+    starts = torch.from_numpy(data.window_starts(2).astype(np.int64))
+    head.fit_scale(latents, latents[starts + 1] - latents[starts])
+    trained = [parameter for parameter in head.parameters() if parameter.requires_grad]
+    if not trained:
+        return head.eval()
+    sampler, optimizer = (
+        HindsightPairs(data, max_steps=config.max_steps),
+        torch.optim.Adam(trained, lr=config.learning_rate),
+    )
     for step in tqdm(range(config.num_steps), desc=config.kind, unit="step", disable=not progress, leave=False):
         rng, _ = step_generators(seed, step)
         now, later, apart = sampler.sample(config.batch_size, rng)

@@ -1,6 +1,6 @@
 """Push-T from pixels, end to end: the preset ``jepa-contacts`` on 100 test episodes a stratum, by every published rule.
 
-``python benchmarks/push_t.py DATA MODEL`` trains the proposal policy on a model that `jepabench train --world-model
+``python benchmarks/push_t.py DATA MODEL`` trains distance and proposals on a model that `jepabench train --world-model
 jepa-contacts` left in MODEL, evaluates, and writes ``results/tables/push-t.csv``. How DATA and MODEL are made is in
 docs/training.md.
 """
@@ -13,7 +13,7 @@ import torch
 from hydra.utils import instantiate
 from tables import TABLES, write_rows
 
-from agents.model_free import timed
+from agents import contacts
 from envs.splits import episode_specs
 from evaluation.rollout import evaluate_episodes
 from evaluation.statistics import wilson_interval
@@ -33,9 +33,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     preset = load_preset("agent", "jepa-contacts")
-    policy = options.model / "timed-policy"
+    policy = options.model / "contacts"
     training = {name: value for name, value in preset["train"].items() if name != "_target_"}
-    timed.train(task_id=TASK, dataset=options.data, directory=policy, seed=0, world_model=options.model, **training)
+    contacts.train(task_id=TASK, dataset=options.data, directory=policy, seed=0, world_model=options.model, **training)
     rows = []
     for stratum in options.strata:
         agent = instantiate(

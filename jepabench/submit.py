@@ -207,9 +207,10 @@ def _extra(plan: SuitePlan, suite: Suite, settings: Mapping[str, str], console: 
             for key in stage.needs:
                 kind, task, *_ = key.split("/")
                 folder = f"checkpoints/{task}/seed{stage.config['seed']}/{'world_model' if kind == 'model' else kind}"
-                for path in sorted(plan.stages[key].directory.iterdir()):
+                home = plan.stages[key].directory
+                for path in sorted(home.rglob("*")):
                     if path.suffix in _CHECKPOINT_FILES and path.name not in _NOT_OF_A_CHECKPOINT:
-                        files[f"{folder}/{path.name}"] = path.read_bytes()
+                        files[f"{folder}/{path.relative_to(home).as_posix()}"] = path.read_bytes()
         files |= _diagnostics(plan, suite, console)
     return files
 

@@ -104,8 +104,9 @@ class DistanceHead(nn.Module):
         self.register_buffer("mean", torch.zeros(latent_size))
         self.register_buffer("std", torch.ones(latent_size))
 
-    def fit_scale(self, latents: Tensor) -> None:
-        """Takes mean and standard deviation of latents [N, D]."""
+    def fit_scale(self, latents: Tensor, changes: Tensor) -> None:
+        """Takes mean and standard deviation of latents [N, D]; ``changes`` [M, D] are theirs in a model step."""
+        del changes
         self.mean.copy_(latents.mean(0))
         self.std.copy_(latents.std(0).clamp(min=1e-6))
 
@@ -200,6 +201,34 @@ class QuasimetricDistance(DistanceHead):
         return (one_sided + euclidean).mean(-1)
 
 
+class MahalanobisDistance(DistanceHead):
+    """The squared difference in units of what a model step changes (Mahalanobis, 1936): nothing is trained.
+
+    What changes much in every step, such as where the hand is, counts for less than what changes seldom and with effort, such as
+    where an object is. In plain squared differences of latents the hand outweighs the object, and a plan that lets go of the
+    goal for a while is not worth it.
+    """
+
+    ridge = (
+        0.1  # variance added in every direction, in units of the mean: directions in which nothing ever moves are noise
+    )
+    whiten: Tensor
+
+    def __init__(self, latent_size: int, config: DistanceConfig) -> None:
+        super().__init__(latent_size, config)
+        self.register_buffer("whiten", torch.eye(latent_size))
+
+    def fit_scale(self, latents: Tensor, changes: Tensor) -> None:
+        """Takes the covariance of changes [M, D] in a model step."""
+        super().fit_scale(latents, changes)
+        scaled = (changes / self.std).double()
+        variances, directions = torch.linalg.eigh(scaled.T @ scaled / len(scaled))
+        self.whiten.copy_(directions / (variances + self.ridge * variances.mean()).sqrt())
+
+    def _between(self, now: Tensor, goal: Tensor) -> Tensor:
+        return ((now - goal) @ self.whiten).square().mean(-1)
+
+
 class Reachability(DistanceHead):
     """Minus the log probability that the goal comes within ``reach_steps``, against frames of anywhere and of later."""
 
@@ -258,6 +287,7 @@ class ValueDistance(DistanceHead):
 
 
 HEADS: dict[str, type[DistanceHead]] = {
+    "mahalanobis": MahalanobisDistance,
     "quasimetric": QuasimetricDistance,
     "reachability": Reachability,
     "temporal": TemporalDistance,

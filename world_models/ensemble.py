@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,23 +19,33 @@ class EnsembleConfig(JEPAConfig):
     """What an ensemble is made of: a JEPA's parts, of which the predictor is there several times.
 
     Attributes:
-        num_members: predictors, 2 or more. They differ in their first weights and in the windows that they learn from.
+        num_members: predictors of the kind ``predictor``. They differ in their first weights and in the windows that they
+            learn from.
+        others: further members, each with a ``predictor`` of its own and perhaps ``predictor_options``. Members of
+            different kinds err differently.
         share: probability that a member learns from a window of a batch, above 0 to 1.
     """
 
     num_members: int = 5
+    others: tuple[Mapping[str, Any], ...] = ()
     share: float = 0.8
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_members < 2 or not 0 < self.share <= 1:
+        if self.num_members < 1 or self.num_members + len(self.others) < 2 or not 0 < self.share <= 1:
             raise ValueError(
-                f"num_members is 2 or more and share above 0 to 1, got {self.num_members} and {self.share}."
+                f"num_members is 2 or more, 1 or more with others beside them, and share above 0 to 1, got "
+                f"{self.num_members}, {len(self.others)} others and {self.share}."
             )
+        for other in self.others:
+            if not {"predictor"} <= other.keys() <= {"predictor", "predictor_options"}:
+                raise ValueError(
+                    f"A member of others has a predictor and perhaps predictor_options, got {dict(other)}."
+                )
 
 
 class PredictorEnsemble(nn.Module):
-    """Predictors of the same kind side by side; as a predictor it gives their mean."""
+    """Predictors side by side; as a predictor it gives their mean."""
 
     def __init__(self, members: list[nn.Module]) -> None:
         super().__init__()
@@ -56,13 +68,14 @@ class EnsembleJEPA(JEPA):
 
     def _make_predictor(self) -> PredictorEnsemble:
         config = self.config
-        options = {"history": config.history, **config.predictor_options}
-        return PredictorEnsemble(
-            [
-                make_predictor(config.predictor, options, latent_dim=config.latent_dim, action_size=config.action_size)
-                for _ in range(config.num_members)
-            ]
-        )
+        kinds = [(config.predictor, config.predictor_options)] * config.num_members
+        kinds += [(other["predictor"], other.get("predictor_options", {})) for other in config.others]
+        return PredictorEnsemble([
+            make_predictor(
+                kind, {"history": config.history, **options}, latent_dim=config.latent_dim, action_size=config.action_size
+            )
+            for kind, options in kinds
+        ])  # fmt: skip
 
     def member_rollouts(self, context: Context, actions: Tensor) -> Tensor:
         """Imagines what each member by itself says of candidates [B, S, H, A]: latents [M, B, S, H, *latent]."""

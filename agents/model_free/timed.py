@@ -39,24 +39,31 @@ class TimedPolicy(GoalPolicy):
         super().__init__(sizes, config)
         self.max_steps = self.num_arrivals = config.max_goal_steps
         self.history = getattr(config, "history", 1)
-        self.network = mlp(self.history * sizes.now + sizes.goal + self.max_steps, sizes.action, config)
+        self.condition_size = self.history * sizes.now + sizes.goal + self.max_steps
+        self.network = mlp(self.condition_size, sizes.action, config)
 
     def loss(self, batch: GoalBatch, generator: torch.Generator) -> Tensor:
         """Returns the mean squared error of the action."""
         del generator
-        decided = self.decide_in(batch.recent(self.history), batch.goal, batch.steps)
+        decided = self.network(self.condition(batch.recent(self.history), batch.goal, batch.steps))
         return (decided - batch.action).square().mean()
 
-    def decide_in(self, recent: Tensor, goal: Tensor, steps: Tensor) -> Tensor:
-        """Returns the mean action [N, A] of those that arrived after so many model steps, 1 to ``max_goal_steps``."""
+    def condition(self, recent: Tensor, goal: Tensor, steps: Tensor) -> Tensor:
+        """Returns what the network is told [N, ``condition_size``]; steps are 1 to ``max_goal_steps``."""
         seen = [self.eyes.now(frame) for frame in recent[:, -self.history :].unbind(1)]
         goal = self.eyes.goal(goal)
-        return self.network(torch.cat([*seen, goal, functional.one_hot(steps - 1, self.max_steps).to(goal)], dim=1))
+        return torch.cat([*seen, goal, functional.one_hot(steps - 1, self.max_steps).to(goal)], dim=1)
+
+    def decide_in(self, recent: Tensor, goal: Tensor, steps: Tensor, noise: Tensor) -> Tensor:
+        """Returns the mean action [N, A] of those that arrived after so many model steps."""
+        del noise
+        return self.network(self.condition(recent, goal, steps))
 
     def decide(self, now: Tensor, goal: Tensor) -> Tensor:
         """Returns the mean action [N, A] of those that were at rest and arrived after one model step."""
         recent = now[:, None].expand(-1, self.history, *now.shape[1:])
-        return self.decide_in(recent, goal, torch.ones(len(now), dtype=torch.int64, device=now.device))
+        steps = torch.ones(len(now), dtype=torch.int64, device=now.device)
+        return self.decide_in(recent, goal, steps, now.new_zeros(len(now), self.sizes.action))
 
 
 train = partial(train_policy, TimedPolicy)

@@ -8,6 +8,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
+from agents import contacts
 from agents.energy import ActionEffort, Energy, GoalDistance, LearnedDistance
 from agents.learned_distance import build_mpc_by_distance, fit_head, load_distance, train, with_head
 from agents.planners.cem import CEMPlanner
@@ -94,7 +95,11 @@ def test_what_was_trained_comes_back_from_disk(folder, tmp_path, kind, specs, pl
     now, goal = torch.randn(2, 10, 4, generator=torch.Generator().manual_seed(0))
     assert torch.equal(heads[0](now, goal), heads[1](now, goal))
     cost = json.loads((path / "training.json").read_text())
-    assert cost["transitions"] == 6 * 6 * 5 and cost["parameters"] > 0 and cost["train_seconds"] > 0
+    assert (
+        cost["transitions"] == 6 * 6 * 5
+        and (cost["parameters"] > 0) == (kind != "mahalanobis")
+        and cost["train_seconds"] > 0
+    )
     agent = build_mpc_by_distance(
         task_id=TWO_ROOM, world_model=folder / "model", policy=path, planner=PLANNER,
         energy=Energy(terms=[LearnedDistance(), GoalDistance(weight=0.1)]),
@@ -153,3 +158,24 @@ def test_a_term_without_a_head_says_what_to_do():
     with pytest.raises(KeyError, match="value of when"):
         LearnedDistance(when="always")
     assert dataclasses.replace(LearnedDistance(), weight=2.0).weight == 2.0
+
+
+def test_distance_and_proposals_are_trained_kept_and_planned_with_together(folder, tmp_path, specs, play):
+    settings = {"dataset": folder / "data", "world_model": folder / "model", "seed": 0, "progress": False}
+    proposal = {"num_steps": 5, "max_goal_steps": 3, "history": 1}
+    for name in ("policy", "again"):
+        contacts.train(task_id=TWO_ROOM, directory=tmp_path / name, kind="mahalanobis", proposal=proposal, **settings)
+    agents = [
+        contacts.build(
+            task_id=TWO_ROOM, world_model=folder / "model", policy=tmp_path / name, planner=PLANNER, shrinking=True,
+            energy=Energy(terms=[LearnedDistance(running_weight=0.02)]),
+        )
+        for name in ("policy", "again")
+    ]  # fmt: skip
+    one, other = (play(agent, specs[:1], num_steps=6)[0] for agent in agents)
+    assert np.isfinite(one).all() and np.array_equal(one, other)
+    with pytest.raises(ValueError, match="proposal"):
+        contacts.train(
+            task_id=TWO_ROOM, directory=tmp_path / "policy", kind="mahalanobis", proposal={**proposal, "num_steps": 6},
+            **settings,
+        )  # fmt: skip

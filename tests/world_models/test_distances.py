@@ -39,8 +39,9 @@ def test_leading_axes_broadcast_and_gradients_reach_the_latents(kind):
 def test_the_scale_of_the_latents_does_not_matter(kind):
     plain, scaled = head_of(kind), head_of(kind)
     latents, goal = torch.randn(2, 100, 4, generator=GENERATOR)
-    plain.fit_scale(latents)
-    scaled.fit_scale(1000 * latents + 5)
+    changes = torch.randn(100, 4, generator=GENERATOR) * torch.tensor([1.0, 0.5, 0.1, 2.0])
+    plain.fit_scale(latents, changes)
+    scaled.fit_scale(1000 * latents + 5, 1000 * changes)
     torch.testing.assert_close(plain(latents, goal), scaled(1000 * latents + 5, 1000 * goal + 5), rtol=1e-3, atol=1e-3)
 
 
@@ -68,7 +69,22 @@ def test_the_value_target_follows_slowly():
         torch.testing.assert_close(new, old + head.follow)
 
 
-@pytest.mark.parametrize("kind", HEADS)
+def test_mahalanobis_counts_in_steps_and_what_seldom_moves_counts_more():
+    head = head_of("mahalanobis")
+    latents = torch.randn(20_000, 4, generator=GENERATOR)
+    turn = torch.linalg.qr(torch.randn(4, 4, generator=GENERATOR))[0]
+    often, seldom = turn[0], turn[1]  # directions of the latent that no entry is aligned with
+    changes = torch.randn(20_000, 4, generator=GENERATOR) * torch.tensor([1.0, 0.5, 0.5, 0.5]) @ turn
+    head.fit_scale(latents, changes)
+    origin = torch.zeros(4)
+    assert head(origin, 2 * often) == pytest.approx(4 * float(head(origin, often)), rel=1e-4)
+    expected = (1 + 0.1 * 0.4375) / (0.25 + 0.1 * 0.4375)  # variances 1 and 1/4, and a ridge of a tenth of their mean
+    assert head(origin, seldom) / head(origin, often) == pytest.approx(expected, rel=0.1)
+    after = latents + changes
+    assert 0.8 < head(latents, after).mean() < 1  # one step is about 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in HEADS if kind != "mahalanobis"])
 def test_the_loss_is_a_finite_scalar(kind):
     latents = torch.randn(4, 16, 4, generator=GENERATOR)
     pairs = Pairs(latents[0], latents[1], latents[2], torch.arange(16.0) + 1, latents[3])

@@ -50,5 +50,34 @@ def test_the_prediction_is_the_mean_of_the_members(ensemble):
 
 @pytest.mark.parametrize("options", [{"num_members": 1}, {"share": 0.0}, {"share": 1.5}])
 def test_an_ensemble_has_members_that_learn(options: dict):
-    with pytest.raises(ValueError, match="num_members is 2 or more and share above 0"):
+    with pytest.raises(ValueError, match="num_members is 2 or more"):
         build_model("ensemble", {"action_size": 2, **options})
+
+
+def test_members_of_several_kinds_are_averaged():
+    options = {
+        "latent_dim": 4,
+        "action_size": 2,
+        "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4},
+        "encoder": "state",
+    }
+    other = {"predictor": "mlp", "predictor_options": {"width": 8, "depth": 1}}
+    model = build_model("ensemble", {**options, "num_members": 1, "others": [other], "observation_key": "observation"})
+    sizes = [sum(weights.numel() for weights in member.parameters()) for member in model.predictor.members]
+    assert len(sizes) == 2 and sizes[1] < sizes[0]
+    latents, actions = torch.randn(3, model.history, 4), torch.randn(3, model.history, 2)
+    one, two = (member(latents, actions) for member in model.predictor.members)
+    assert torch.allclose(model.predict(latents, actions), (one + two) / 2)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_members": 1}, "1, 0 others"),
+        ({"others": [{"predictr": "mlp"}]}, "predictr"),
+        ({"others": [{"predictor": "mlp", "width": 8}]}, "width"),
+    ],
+)
+def test_refuses_members_that_can_not_be_made(settings, message):
+    with pytest.raises(ValueError, match=message):
+        build_model("ensemble", {"latent_dim": 4, "action_size": 2, **settings})
