@@ -26,12 +26,11 @@ def folders(checkout: Path, changed: str) -> list[Path]:
                 f"{path[:200]!r} is no file of a submission; a pull request adds folders to results/submissions/ and nothing else."
             )
         names.add(found[1])
-    # One that was taken away whole needs no check.
-    return [
-        checkout / "results/submissions" / name
-        for name in sorted(names)
-        if (checkout / "results/submissions" / name).exists()
-    ]
+    found = [checkout / "results/submissions" / name for name in sorted(names)]
+    for folder in found:
+        if not folder.exists():  # nothing to check; whether it may go is for a maintainer to say
+            sys.stderr.write(f"{folder.name} is taken away.\n")
+    return [folder for folder in found if folder.exists()]
 
 
 if __name__ == "__main__":

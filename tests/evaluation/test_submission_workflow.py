@@ -1,5 +1,6 @@
 """The workflow that checks pull requests: what it may do, and which folders it looks at."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,64 @@ def changed(tmp_path: Path, *names: str) -> subprocess.CompletedProcess[str]:
     (tmp_path / "list").write_text("".join(f"{name}\0" for name in names))
     script = [sys.executable, str(HOME / ".github/changed_submissions.py"), str(tmp_path), str(tmp_path / "list")]
     return subprocess.run(script, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+
+def step(name: str) -> dict:
+    return next(step for step in WORKFLOW["jobs"]["verify"]["steps"] if step.get("name") == name)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c", "-c", "init.defaultBranch=main"]
+    return subprocess.run(
+        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def pull_request(tmp_path):
+    """Runs the step that lists changes, as it is written, on what ``change`` does to a repository with one submission."""
+
+    def run(change) -> subprocess.CompletedProcess[str]:
+        head = tmp_path / "head"
+        (head / "results/submissions/mine").mkdir(parents=True)
+        (head / "results/submissions/mine/README.md").write_text("mine")
+        (head / "rules.py").write_text("\n".join(f"rule_{number} = {number}" for number in range(50)))
+        git(head, "init", "--quiet")
+        git(head, "add", "--all")
+        git(head, "commit", "--quiet", "--message", "base")
+        base = git(head, "rev-parse", "HEAD")
+        change(head)
+        git(head, "add", "--all")
+        git(head, "commit", "--quiet", "--message", "pull request")
+        (tmp_path / "base").symlink_to(HOME)
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin/python").symlink_to(sys.executable)
+        paths = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+        return subprocess.run(
+            ["bash", "-e", "-c", step("Which submissions were changed")["run"]], cwd=tmp_path, check=False,
+            env={**os.environ, "PATH": paths, "BASE": base}, capture_output=True, text=True,
+        )  # fmt: skip
+
+    return run
+
+
+def test_the_step_lists_a_new_submission_and_says_which_one_is_gone(pull_request, tmp_path):
+    def change(head):
+        (head / "results/submissions/mine").rename(head / "results/submissions/yours")
+
+    done = pull_request(change)
+    assert done.returncode == 0 and done.stderr == "mine is taken away.\n"
+    listed = (tmp_path / "folders").read_text().split("\0")
+    assert [Path(name).name for name in listed] == ["yours", ""]
+
+
+def test_a_file_of_the_project_that_is_moved_into_a_submission_is_missed(pull_request, tmp_path):
+    def change(head):
+        (head / "rules.py").rename(head / "results/submissions/mine/rules.md")
+
+    done = pull_request(change)
+    assert done.returncode == 1 and "'rules.py' is no file of a submission" in done.stderr
+    assert (tmp_path / "folders").read_text() == ""
 
 
 def test_folders_that_were_changed_are_found_once(tmp_path):
