@@ -5,7 +5,8 @@
     python benchmarks/baselines.py identical       gymnasium-robotics' PointMaze: the weights of plain Stable-Baselines3, to the bit
     python benchmarks/baselines.py published       Pendulum-v1 with RL Baselines3 Zoo's settings against its published returns
 
-Each prints a table. ``identical`` needs the extra ``robotics``.
+Each prints a table; ``published`` also keeps it, an algorithm a row, in ``results/tables/published.csv`` (``--algorithms td3``
+does one of them). ``identical`` needs the extra ``robotics``.
 """
 
 import argparse
@@ -29,6 +30,7 @@ from stable_baselines3 import SAC
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stable_baselines3.her import HerReplayBuffer
+from tables import TABLES, write_rows
 
 from agents.model_free import off_policy, online, ppo
 from envs.core import ActionBlock
@@ -142,6 +144,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--algorithms", nargs="*", default=list(ZOO), choices=list(ZOO))
     parser.add_argument("--episodes", type=int, default=50)
+    parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV file")
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
@@ -215,15 +218,20 @@ def identical(options: argparse.Namespace, folder: Path) -> Table:
 def published(options: argparse.Namespace, folder: Path) -> Table:
     """Trains on Pendulum-v1 and compares returns with the zoo's."""
     table = Table("algorithm", "return here", "published", "within its spread", title="Pendulum-v1")
+    rows = []
     common = {"task_id": PENDULUM, "seed": 0, "reward": "sparse", "learning_rate": 1e-3, "budgets": ()}
     for name in options.algorithms:
         train, (mean, std) = ZOO[name]
         extra = {} if name == "ppo" else {"num_goals": 0, "train_freq": 1, "gradient_steps": 1}
-        train(**common, **extra, directory=folder / name, progress=sys.stderr.isatty())
+        seconds = _seconds(partial(train, **common, **extra, directory=folder / name, progress=sys.stderr.isatty()))
         found = returns(online.OnlineAgent(task_id=PENDULUM, policy=folder / name), options.episodes)
-        here = f"{np.mean(found):.1f} ± {np.std(found):.1f}"
-        table.add_row(name, here, f"{mean} ± {std}", "yes" if np.mean(found) > mean - std else "no")
-        print(name, here, flush=True)
+        here, spread = float(np.mean(found)), float(np.std(found))
+        table.add_row(name, f"{here:.1f} ± {spread:.1f}", f"{mean} ± {std}", "yes" if here > mean - std else "no")
+        rows.append({
+            "task": "Pendulum-v1", "algorithm": name, "steps": train.keywords["num_steps"], "seeds": 1, "episodes": len(found),
+            "mean_return": here, "std_return": spread, "published_mean": mean, "published_std": std, "cpu_seconds": seconds,
+        })  # fmt: skip
+        write_rows(options.tables / "published.csv", rows, ["task", "algorithm"])
     return table
 
 

@@ -31,9 +31,7 @@ def scaling_table(records: pd.DataFrame, costs: pd.DataFrame, *, generator: np.r
     parts = []
     for budget, group in records.groupby("budget"):
         rows = group.drop(columns="budget")
-        table = score_table(
-            pd.concat([rows, _pooled(rows)], ignore_index=True), generator=generator, num_resamples=1000
-        )
+        table = score_table(pd.concat([rows, pooled(rows)], ignore_index=True), generator=generator, num_resamples=1000)
         table.insert(0, "budget", budget)
         keys = list(zip(table["task"], table["agent"], table["budget"], strict=True))
         if missing := [key for key in keys if key not in spent]:
@@ -44,7 +42,7 @@ def scaling_table(records: pd.DataFrame, costs: pd.DataFrame, *, generator: np.r
     return pd.concat(parts, ignore_index=True)
 
 
-def _pooled(records: pd.DataFrame) -> pd.DataFrame:
-    """The same episodes as one stratum, with numbers that stay apart."""
+def pooled(records: pd.DataFrame) -> pd.DataFrame:
+    """Returns the records of the same episodes as one stratum, ``all``, with numbers that stay apart."""
     number = pd.factorize(records["stratum"])[0]
     return records.assign(stratum="all", index=records["index"] + number * (int(records["index"].to_numpy().max()) + 1))

@@ -70,6 +70,8 @@ def _data(config: Mapping[str, Any], speeds: Speeds) -> float:
 
 
 def _model(config: Mapping[str, Any], speeds: Speeds) -> float:
+    if "checkpoint" in config:
+        return 1.0
     training, model = config["training"], config["model"]
     steps = training.get("num_steps", 1000) * training.get("batch_size", 128) / 128
     if model.get("encoder") == "state":

@@ -111,6 +111,8 @@ class BudgetPlan(SuitePlan):
         suite = root["suite"]
         kept = [name for name in suite["agents"] if (self._agent_track(root, name) == "online") == online]
         overrides = {key: dict(value) for key, value in suite.get("overrides", {}).items()}
+        if not online:  # what learns from data is trained anew at each budget
+            overrides.pop("checkpoint", None)
         data, agents = overrides.setdefault("data", {}), overrides.setdefault("agent", {})
         for task in suite["tasks"]:
             spec = get_task(task["task_id"])

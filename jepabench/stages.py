@@ -5,7 +5,9 @@ A stage is idempotent (``evaluation.runs``) and can be rebuilt in any process fr
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +19,7 @@ from hydra.utils import instantiate
 from envs.registry import get_task, short_name, unknown_name
 from evaluation.protocol import Suite
 from evaluation.runs import stage_id
+from jepabench.checkpoints import find_checkpoint
 from jepabench.config import ConfigError, load_preset
 
 if TYPE_CHECKING:
@@ -126,11 +129,13 @@ class SuitePlan:
 
     def _add_world_model(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
         overrides = self.suite.get("overrides", {})
-        name = overrides.get("instead", {}).get(short_name(task["task_id"]), {}).get(name, name)
+        task_name = short_name(task["task_id"])
+        if given := overrides.get("checkpoint", {}).get(task_name, {}).get(name):
+            return self._add_checkpoint(task["task_id"], given)
+        name = overrides.get("instead", {}).get(task_name, {}).get(name, name)
         preset = load_preset("world_model", name, self._overrides("world_model", name, task))
         data, held_out = self._add_dataset(task, "train"), self._add_dataset(task, "validation")
         config = {**preset, "seed": seed, "data": data.config, "validation": held_out.config}
-        task_name = short_name(task["task_id"])
         return self._add(
             f"model/{task_name}/{name}/{seed}",
             f"train world model {name} on {task_name} (seed {seed})",
@@ -138,6 +143,23 @@ class SuitePlan:
             config,
             (data.key, held_out.key),
             partial(_fit, preset, data.directory / "dataset", held_out.directory / "dataset", seed),
+        )
+
+    def _add_checkpoint(self, task_id: str, checkpoint: str) -> Stage:
+        """Adds a world model that is there already: one for all training seeds, and nothing to train."""
+        folder, task_name = find_checkpoint(checkpoint).resolve(), short_name(task_id)
+        description = (folder / "model.json").read_bytes()
+        trained_on = json.loads(description)["task_id"]
+        if trained_on != task_id:
+            raise ConfigError(f"Checkpoint {checkpoint!r} is of {trained_on}, not of {task_id}.")
+        config = {"checkpoint": hashlib.sha256(description).hexdigest()}
+        return self._add(
+            f"model/{task_name}/{folder.name}/given",
+            f"take world model {folder.name} for {task_name}",
+            self.output / "models" / task_name / f"{folder.name}-{stage_id(config)[:8]}",
+            config,
+            (),
+            partial(_take, folder),
         )
 
     def _add_policy(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
@@ -250,6 +272,11 @@ def _fit(preset: Mapping[str, Any], dataset: Path, validation: Path, seed: int, 
         dataset=dataset, validation=validation, directory=directory, seed=seed,
         kind=preset["kind"], model=preset["model"], training=preset["training"],
     )  # fmt: skip
+
+
+def _take(checkpoint: Path, directory: Path) -> None:
+    for name in ("model.json", "weights.safetensors"):
+        shutil.copyfile(checkpoint / name, directory / name)
 
 
 def _train_policy(train: Mapping[str, Any], arguments: Mapping[str, Any], directory: Path) -> None:

@@ -2,6 +2,7 @@ import pytest
 
 from jepabench.config import ConfigError, compose_root, load_preset, options
 from jepabench.stages import SuitePlan
+from world_models.checkpoint import load_world_model
 
 
 def plan(tmp_path, *overrides: str) -> SuitePlan:
@@ -43,6 +44,30 @@ def test_what_changes_a_result_changes_its_folder_and_what_does_not_does_not(tmp
     changed = {key for key in base if base[key] != longer[key]}
     assert "data/TwoRoom-v1/train" in changed and "model/TwoRoom-v1/jepa/0" in changed
     assert "policy/TwoRoom-v1/sac-her/0" not in changed  # it makes its own data
+
+
+def test_a_checkpoint_takes_the_place_of_training(tmp_path):
+    given = "+suite.overrides.checkpoint={TwoRoom-v1: {jepa: two-room}}"
+    stages = plan(
+        tmp_path, "suite=quick", given, "suite.agents=[jepa-cem,inverse]", "suite.training_seeds=[0,1]"
+    ).stages
+    assert [key for key in stages if key.startswith("model/TwoRoom-v1")] == ["model/TwoRoom-v1/two-room/given"]
+    assert "model/PointMaze-UMaze-v1/jepa/0" in stages
+    taken = stages["model/TwoRoom-v1/two-room/given"]
+    assert "model/TwoRoom-v1/two-room/given" in stages["evaluation/TwoRoom-v1/inverse/1"].needs
+    taken.directory.mkdir(parents=True)
+    taken.work(taken.directory)
+    assert load_world_model(taken.directory, task_id="jepabench/TwoRoom-v1").metadata["transitions"] == 90_000
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "why"), [("push-t", "is of jepabench/PushT-v1, not of"), ("tworoom", "Did you mean 'two-room'")]
+)
+def test_a_checkpoint_of_another_task_or_name_is_refused_before_any_work(checkpoint, why, tmp_path):
+    given = f"+suite.overrides.checkpoint={{TwoRoom-v1: {{jepa: {checkpoint}}}}}"
+    with pytest.raises((ValueError, KeyError), match=why):
+        plan(tmp_path, "suite=quick", given)
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("group", ["suite", "agent", "world_model"])

@@ -33,6 +33,14 @@ def test_planners_learn_from_nested_data_and_online_agents_once(tmp_path):
     assert all(need in made.stages for stage in made.stages.values() for need in stage.needs)
 
 
+def test_a_checkpoint_is_for_online_agents_only(tmp_path):
+    made = plan(tmp_path, "agents=jepa-cem,sac-latent", "+suite.overrides.checkpoint={TwoRoom-v1: {jepa: two-room}}")
+    models = {stage.directory.name.partition("-")[0] for key, stage in made.stages.items() if key.startswith("model")}
+    assert models == {"two", "jepa"}
+    policy = next(stage for key, stage in made.stages.items() if key.startswith("policy"))
+    assert list(policy.config["world_model"]) == ["checkpoint"]
+
+
 @pytest.mark.parametrize("text", ["", "many", "0", "3000,1000"])
 def test_refuses_budgets_that_are_not_ascending_numbers(text):
     with pytest.raises(ConfigError, match="budgets are whole numbers"):

@@ -1,0 +1,73 @@
+"""Offline methods on the data of the world models, beside each other: the table of ``suite=offline``.
+
+    python benchmarks/offline.py                                     everything
+    python benchmarks/offline.py --tasks PushT-v1 --agents gciql     a part; what OUTPUT has of others stays in the table
+
+Data, policies and evaluations are stages as of `jepabench run suite=offline`: what is done is not done again. Each row of
+``results/tables/offline.csv`` is of one stratum, or, as ``all``, of all of a task's.
+"""
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from tables import TABLES
+
+from envs.registry import short_name
+from evaluation.metrics import score_table
+from evaluation.records import read_records
+from evaluation.runs import is_done
+from evaluation.scaling import COSTS, pooled
+from jepabench.executor import run_stages
+from jepabench.launchers import JoblibLauncher
+from jepabench.run import suite_root
+from jepabench.stages import SuitePlan
+from results.tables import write_table
+
+
+def main() -> None:
+    """Does what is missing, writes the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="*", help="short names; all of the suite by default")
+    parser.add_argument("--agents", nargs="*", help="presets; all of the suite by default")
+    parser.add_argument("--output", type=Path, default=Path("outputs"), help="as of `jepabench run`")
+    parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV file")
+    options = parser.parse_args()
+    root = suite_root(["suite=offline", f"output={options.output.resolve()}", "num_workers=1"])
+    make_plan = partial(SuitePlan, root)
+    plan = make_plan()
+    only = [
+        stage.key
+        for stage in plan.evaluations
+        if short_name(stage.config["task_id"]) in (options.tasks or [short_name(stage.config["task_id"])])
+        and stage.config["agent"]["name"] in (options.agents or root["suite"]["agents"])
+    ]
+    run_stages(make_plan, launcher=JoblibLauncher(1), console=Console(), only=only)
+    table = offline_table(plan)
+    write_table(options.tables / "offline.csv", table)
+    shown = ["task", "agent", "success_held", "held_low", "held_high", "success_ever"]
+    print(table.query("stratum == 'all'")[shown].to_string(index=False))
+
+
+def offline_table(plan: SuitePlan) -> pd.DataFrame:
+    """Returns the table of the evaluations that are done."""
+    done = [stage for stage in plan.evaluations if is_done(stage.directory, stage.config)]
+    records = pd.concat([read_records(stage.directory / "episodes.parquet") for stage in done], ignore_index=True)
+    table = score_table(
+        pd.concat([records, pooled(records)], ignore_index=True), generator=np.random.default_rng(0), num_resamples=1000
+    )
+    keys = [(stage.config["task_id"], stage.config["agent"]["name"]) for stage in done]
+    costs = {
+        key: json.loads((stage.directory / "cost.json").read_text()) for key, stage in zip(keys, done, strict=True)
+    }
+    for column in COSTS:
+        table[column] = [costs[key][column] for key in zip(table["task"], table["agent"], strict=True)]
+    return table
+
+
+if __name__ == "__main__":
+    main()
