@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from agents.model_free import crl, flow, gcbc, gciql, gcivl, hiql, inverse, td3bc, timed
+from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, td3bc, timed
 from agents.model_free.offline import GoalPolicy, load_policy
 from envs.registry import get_task
 from world_models.base import Context, WorldModel, rollout
@@ -18,7 +18,7 @@ from world_models.batches import ActionScale
 
 POLICIES: tuple[type[GoalPolicy], ...] = (
     inverse.InversePolicy, gcbc.CloningPolicy, gciql.GCIQLPolicy, gcivl.GCIVLPolicy, hiql.HIQLPolicy, crl.CRLPolicy,
-    td3bc.TD3BCPolicy, timed.TimedPolicy, flow.FlowPolicy,
+    td3bc.TD3BCPolicy, timed.TimedPolicy,
 )  # fmt: skip
 
 
@@ -37,25 +37,20 @@ class PolicyProposal:
     def __call__(self, model: WorldModel, context: Context, goal: Tensor, *, horizon: int) -> Tensor:
         """Returns plans [B, P, H, A], in the model's units, from B contexts towards goals [B, *latent].
 
-        P is the number of times of arrival that the policy can be told, times its draws; each plan arrives at its own
-        time, or when it can. The noise of a draw is the same in every search, and none in the first.
+        P is the number of times of arrival that the policy can be told; each plan arrives at its own, or when it can.
         """
         if self.policy.history > model.history:
             raise ValueError(
                 f"The policy looks at {self.policy.history} frames, the world model remembers {model.history}. "
                 f"Train the policy with history={model.history}."
             )
-        own, num_draws = self.policy.action_scale, self.policy.num_draws
-        num_plans = self.policy.num_arrivals * num_draws
-        noise = torch.randn(horizon, num_plans, model.action_size, generator=torch.Generator().manual_seed(0))
-        noise[:, ::num_draws] = 0
+        num_plans, own = self.policy.num_arrivals, self.policy.action_scale
         context = Context(*(part.repeat_interleave(num_plans, 0) for part in (context.latents, context.actions)))
-        arrivals = torch.arange(1, self.policy.num_arrivals + 1).repeat_interleave(num_draws).repeat(len(goal))
-        noise, goal = noise.repeat(1, len(goal), 1), goal.repeat_interleave(num_plans, 0)
+        arrivals, goal = torch.arange(1, num_plans + 1).repeat(len(goal)), goal.repeat_interleave(num_plans, 0)
         actions = []
         for step in range(horizon):
             left = (arrivals - step).clamp(min=1)
-            decided = self.policy.decide_in(context.latents.flatten(2), goal.flatten(1), left, noise[step])
+            decided = self.policy.decide_in(context.latents.flatten(2), goal.flatten(1), left)
             action = self.scale.normalise(decided * own.std + own.mean)
             actions.append(action)
             after = rollout(model, context, action[:, None, None])[:, 0]

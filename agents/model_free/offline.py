@@ -41,7 +41,6 @@ class GoalPolicy(nn.Module):
         config_type: its settings.
         value_goals: what a value function is asked about.
         num_arrivals: times of arrival that it can be told, 1 for a policy that is told none.
-        num_draws: actions that it can draw for each of them, 1 for a policy without chance.
         history: frames that ``decide_in`` looks at.
     """
 
@@ -49,7 +48,6 @@ class GoalPolicy(nn.Module):
     config_type: ClassVar[type[OfflineConfig]] = OfflineConfig
     value_goals: ClassVar[GoalMixture] = GoalMixture()
     num_arrivals: int = 1
-    num_draws: int = 1
     history: int = 1
     action_low: Tensor
     action_high: Tensor
@@ -70,16 +68,15 @@ class GoalPolicy(nn.Module):
         """Returns normalised actions [N, A] for what is seen now and as a goal."""
         raise NotImplementedError
 
-    def decide_in(self, recent: Tensor, goal: Tensor, steps: Tensor, noise: Tensor) -> Tensor:
+    def decide_in(self, recent: Tensor, goal: Tensor, steps: Tensor) -> Tensor:
         """Returns normalised actions [N, A] that arrive after so many model steps, where a policy can be told.
 
         Args:
             recent: what was seen last [N, K, D], at least ``history`` frames, the present one at the end.
             goal: what is seen there [N, D'].
             steps: int64 [N].
-            noise: standard normal [N, A], for policies that draw.
         """
-        del steps, noise
+        del steps
         return self.decide(recent[:, -1], goal)
 
     def after_step(self) -> None:

@@ -54,16 +54,14 @@ class TimedPolicy(GoalPolicy):
         goal = self.eyes.goal(goal)
         return torch.cat([*seen, goal, functional.one_hot(steps - 1, self.max_steps).to(goal)], dim=1)
 
-    def decide_in(self, recent: Tensor, goal: Tensor, steps: Tensor, noise: Tensor) -> Tensor:
+    def decide_in(self, recent: Tensor, goal: Tensor, steps: Tensor) -> Tensor:
         """Returns the mean action [N, A] of those that arrived after so many model steps."""
-        del noise
         return self.network(self.condition(recent, goal, steps))
 
     def decide(self, now: Tensor, goal: Tensor) -> Tensor:
         """Returns the mean action [N, A] of those that were at rest and arrived after one model step."""
         recent = now[:, None].expand(-1, self.history, *now.shape[1:])
-        steps = torch.ones(len(now), dtype=torch.int64, device=now.device)
-        return self.decide_in(recent, goal, steps, now.new_zeros(len(now), self.sizes.action))
+        return self.decide_in(recent, goal, torch.ones(len(now), dtype=torch.int64, device=now.device))
 
 
 train = partial(train_policy, TimedPolicy)

@@ -1,8 +1,6 @@
 """Behaviour cloning and the inverse model: what they learn from, that they learn, and that a kill changes nothing."""
 
 import json
-from dataclasses import replace
-from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from agents.base import HoldStillAgent
-from agents.model_free import crl, flow, gcbc, gciql, gcivl, hiql, inverse, td3bc, tdmpc, timed
+from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, td3bc, tdmpc, timed
 from agents.model_free.hindsight import GoalBatch, GoalMixture, HindsightPairs, Tables
 from agents.model_free.networks import OfflineConfig, Sizes, Standardise
 from agents.planners.mppi import MPPIPlanner
@@ -19,7 +17,6 @@ from envs import make, reset_to
 from envs.collect import collect
 from envs.episodes import Episode, write_dataset
 from world_models.base import Context
-from world_models.batches import step_generators
 from world_models.checkpoint import load_world_model
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
@@ -324,43 +321,6 @@ def test_an_unfinished_run_is_no_policy(tmp_path):
 def test_refuses_settings_that_can_not_work():
     with pytest.raises(ValueError, match="batch_size is at least 1, got 0"):
         OfflineConfig(batch_size=0)
-
-
-def test_a_flow_draws_each_of_two_ways_where_cloning_takes_their_mean(tmp_path):
-    """Half of the episodes go up and half go down from the same place to the same goal."""
-    ways = [np.full((2, 2), way, np.float32) for way in (-1.0, 1.0)]
-    episodes = [replace(counting_episode(2, 0), actions=way) for way in ways for _ in range(8)]
-    data = write_dataset(tmp_path / "data", episodes)
-    state, action = (torch.from_numpy(np.array(data.field(name), np.float32)) for name in ("observation", "action"))
-    config = flow.FlowConfig(hidden_size=64, num_layers=2, max_goal_steps=2, history=1)
-    torch.manual_seed(0)
-    policy = flow.FlowPolicy(Sizes(state.shape[1], state.shape[1], action.shape[1]), config)
-    pairs = HindsightPairs(data, max_steps=2)
-    optimizer = torch.optim.Adam(policy.parameters(), lr=3e-3)
-    for step in range(300):
-        rng, generator = step_generators(0, step)
-        rows = pairs.sample(256, rng)
-        loss = policy.loss(GoalBatch(Tables(state, state, action), pairs, rows, rows[0]), generator)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    now, goal, noise = state[:1].expand(200, -1), state[2:3].expand(200, -1), torch.randn(200, action.shape[1])
-    drawn = policy.decide_in(now[:, None], goal, torch.full((200,), 2), noise)[:, 0]
-    assert ((drawn.abs() - 1).abs() < 0.3).float().mean() > 0.8
-    assert 0.25 < (drawn > 0).float().mean() < 0.75
-
-
-def test_a_flow_proposes_several_plans_for_each_time_of_arrival(dataset, state_model, tmp_path):
-    settings = QUICK | {"max_goal_steps": 3, "history": 1, "num_draws": 4, "num_steps": 5}
-    flow.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, world_model=state_model, **settings)
-    loaded = load_world_model(state_model)
-    proposal = load_proposal(tmp_path, task_id=TWO_ROOM, scale=loaded.scale)
-    known = loaded.model.history
-    context = Context(torch.zeros(2, known, 4), torch.zeros(2, known - 1, 2))
-    plans = proposal(loaded.model, context, torch.ones(2, 4), horizon=5)
-    assert plans.shape == (2, 12, 5, 2)
-    assert torch.equal(plans[0], plans[1])  # the same question has the same answer beside others
-    assert all(not torch.equal(one, other) for one, other in combinations(plans[0, :4], 2))
 
 
 def test_a_timed_policy_proposes_a_plan_for_each_time_of_arrival(dataset, state_model, tmp_path):
