@@ -33,7 +33,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     preset = load_preset("agent", "jepa-contacts")
-    policy = options.model / "contacts"
+    policy = (
+        options.model / preset["name"]
+    )  # where `jepabench evaluate checkpoint=MODEL agent=jepa-contacts` looks for it
     training = {name: value for name, value in preset["train"].items() if name != "_target_"}
     contacts.train(task_id=TASK, dataset=options.data, directory=policy, seed=0, world_model=options.model, **training)
     rows = []

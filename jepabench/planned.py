@@ -17,7 +17,8 @@ def agent_preset(checkpoint: Path, name: str | None, overrides: Sequence[str] = 
     """Returns the preset that plans with a checkpoint: ``name``, or the one for what its model looks at.
 
     Raises:
-        ConfigError: the preset needs training of its own, or no world model.
+        ConfigError: the preset has no world model, or it is trained on top of one and did not leave its policy beside this
+            one, in a folder of the preset's name.
     """
     from world_models.checkpoint import load_world_model
 
@@ -25,7 +26,7 @@ def agent_preset(checkpoint: Path, name: str | None, overrides: Sequence[str] = 
     preset = load_preset(
         "agent", name or ("jepa-cem" if loaded.model.observation_key == "pixels" else "state-cem"), overrides
     )
-    if not preset.get("world_model") or preset.get("train"):
+    if not preset.get("world_model") or (preset.get("train") and not (checkpoint / preset["name"]).is_dir()):
         raise ConfigError(
             f"Agent {preset['name']!r} does not just plan with a world model. "
             "Choose one that does, such as jepa-cem, or run it in a suite: `jepabench run agent=...`."
@@ -34,10 +35,11 @@ def agent_preset(checkpoint: Path, name: str | None, overrides: Sequence[str] = 
 
 
 def build_agent(preset: Mapping[str, Any], checkpoint: Path, task_id: str) -> Agent:
-    """Returns the agent of a preset with the world model of a checkpoint."""
+    """Returns the agent of a preset with the world model of a checkpoint, and the policy beside it if it needs one."""
     from hydra.utils import instantiate
 
-    return instantiate(preset["agent"], task_id=task_id, world_model=checkpoint, _convert_="all")
+    policy = {"policy": checkpoint / preset["name"]} if preset.get("train") else {}
+    return instantiate(preset["agent"], task_id=task_id, world_model=checkpoint, **policy, _convert_="all")
 
 
 def task_of(checkpoint: Path) -> str:
