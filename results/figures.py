@@ -168,16 +168,16 @@ def scaling_figure(table: pd.DataFrame, *, columns: int = 3) -> bytes:
         columns: panels side by side.
 
     Returns:
-        SVG. Agents that do not learn are dashed lines in the first two panels; the last shows the largest budget.
+        SVG. Agents that do not learn are dashed lines in the first two panels; the last shows the largest budget of each.
     """
     rows = table.query("stratum == 'all'").to_dict("records")
     agents = agent_order(str(row["agent"]) for row in rows)
     colours, markers = agent_colours(agents), dict(zip(agents, _MARKERS * 9, strict=False))
-    largest = max(int(row["budget"]) for row in rows)
+    largest = {agent: max(int(row["budget"]) for row in rows if row["agent"] == agent) for agent in agents}
     panels = {
         "transitions": [row for row in rows if row["transitions"] > 0],
         "train_seconds": [row for row in rows if row["transitions"] > 0],
-        "ms_per_step": [row for row in rows if row["budget"] == largest],
+        "ms_per_step": [row for row in rows if row["budget"] == largest[str(row["agent"])]],
     }
     labels = {
         "transitions": "transitions (control steps)",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from agents.base import ActionQueue, check_specs
-from agents.encoding import Features
+from agents.encoding import Features, Table
 from agents.model_free.hindsight import GoalBatch, GoalMixture, HindsightPairs, Tables
 from agents.model_free.networks import Eyes, OfflineConfig, Sizes, Standardise
 from agents.model_free.run_folder import close_run, open_run, read_run
@@ -134,7 +135,12 @@ def train_policy(
     directory = Path(directory)
     if open_run(directory, run):
         return
-    policy, tables = _prepare(policy_type, settings, data, features, seed)
+    if world_model:
+        written = (Path(world_model) / "weights.safetensors").stat().st_mtime_ns
+        seen = _latents(Path(world_model), written, Path(dataset), data.manifest.fingerprint)
+    else:
+        seen = features.tables(data)
+    policy, tables = _prepare(policy_type, settings, data, seen, features.inputs, seed)
     seconds = _descend(
         policy, tables, HindsightPairs(data, max_steps=settings.max_goal_steps), seed, directory, progress
     )
@@ -164,13 +170,24 @@ def _features(task_id: str, world_model: Path | None, pixels: bool) -> Features:
     return Features(load_world_model(Path(world_model), task_id=task_id).model if world_model else None, pixels=pixels)
 
 
+@lru_cache(maxsize=1)  # one policy after the other is trained on the same latents
+def _latents(world_model: Path, written: int, dataset: Path, fingerprint: str) -> tuple[Table, Table]:
+    del written, fingerprint  # they tell apart what was in the same folder
+    return Features(load_world_model(world_model).model).tables(EpisodeDataset.open(dataset))
+
+
 def _prepare(
-    policy_type: type[GoalPolicy], settings: OfflineConfig, data: EpisodeDataset, features: Features, seed: int
+    policy_type: type[GoalPolicy],
+    settings: OfflineConfig,
+    data: EpisodeDataset,
+    seen: tuple[Table, Table],
+    inputs: str,
+    seed: int,
 ) -> tuple[GoalPolicy, Tables]:
     """Returns a new policy that knows the scales of the data, and the data as it sees it."""
-    now, goal = features.tables(data)
+    now, goal = seen
     action = torch.from_numpy(np.array(data.field("action"), np.float32))
-    frame = now.shape[1] if features.inputs == "pixels" else 0
+    frame = now.shape[1] if inputs == "pixels" else 0
     now_size, goal_size = (settings.hidden_size,) * 2 if frame else (now.shape[1], goal.shape[1])
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # weight initialisation has no generator argument

@@ -248,6 +248,17 @@ def test_cloning_on_latents_says_so(dataset, state_model, tmp_path):
         inverse.InverseAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=state_model)
 
 
+def test_latents_are_those_of_the_model_that_is_in_the_folder_now(dataset, save_twin, tmp_path):
+    few = QUICK | {"num_steps": 2}
+    for name, std in (("first", 1.0), ("second", 3.0)):
+        save_twin(tmp_path / "model", std=(std,) * 4)
+        gcbc.train(
+            task_id=TWO_ROOM, dataset=dataset, directory=tmp_path / name, seed=0, world_model=tmp_path / "model", **few
+        )
+    first, second = (load_file(tmp_path / name / "policy.safetensors") for name in ("first", "second"))
+    torch.testing.assert_close(first["eyes.now_scale.std"][:2], 3 * second["eyes.now_scale.std"][:2])
+
+
 def test_reports_what_it_cost(dataset, tmp_path):
     gcbc.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=3, **QUICK | {"num_steps": 5})
     content = json.loads((tmp_path / "training.json").read_text())
