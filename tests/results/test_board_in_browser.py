@@ -4,7 +4,7 @@ import os
 import shutil
 
 import pytest
-from made_up_submissions import suite_of, write
+from made_up_submissions import suite_of, tell_of_world_model, write
 from playwright.sync_api import sync_playwright
 
 import envs
@@ -36,7 +36,7 @@ def site(tmp_path_factory):
     root = tmp_path_factory.mktemp("made-up")
     for number, agent in enumerate(("expert", "oracle-cem", "random", "hold-still", "jepa-cem", "gcbc", "sac-her")):
         write(root, agent, "small", SUITES["small"], agent=agent, number=number, badges=number % 4)
-    write(root, "elsewhere", "other", SUITES["other"], agent="jepa-cem", number=9)
+    tell_of_world_model(write(root, "elsewhere", "other", SUITES["other"], agent="jepa-cem", number=9), ROOM)
     build_board(
         root / "site",
         Sources(
@@ -165,6 +165,20 @@ def test_names_lead_to_pages_and_tables_of_claims_sort(opened):
     claim.get_by_role("button", name="held").click()
     values = claim.locator("td:nth-child(5)").evaluate_all("cells => cells.map(cell => +cell.dataset.value)")
     assert values == sorted(values, reverse=True)
+
+
+def test_what_makers_say_of_a_world_model_is_not_mistaken_for_what_was_checked(opened):
+    page = opened("submissions/elsewhere.html")
+    assert page.get_by_role("heading", name="What its world model knows").is_visible()
+    assert "not verified" in page.locator(".notice").inner_text()
+    probe = page.get_by_role("region", name="Probe, TwoRoom-v1").locator("tbody tr").all_inner_texts()
+    assert probe[0].split() == ["ball", "x", "0.877", "0.940"] and probe[-1].split() == ["door", "y", "-", "-"]
+    surprise = page.get_by_role("region", name="Surprise, TwoRoom-v1").locator("tbody tr")
+    assert surprise.count() == 2
+    point = surprise.first.locator(".point").bounding_box()
+    line = surprise.first.locator(".interval").bounding_box()
+    assert (point["x"] + 1.5 - line["x"]) / line["width"] == pytest.approx(0.9, abs=0.02)
+    assert opened("submissions/jepa-cem.html").get_by_text("not verified: no badge covers").count() == 0
 
 
 @pytest.mark.slow
