@@ -213,7 +213,7 @@ class GuardedEnergy(Energy):
 def build_guarded_mpc(
     *, task_id: str, world_model: Path, policy: Path, planner: Planner, energy: Energy, mode: str = "hard",
     weight: float = 1.0, margin: float = 0.0, penalty: float = 10.0, num_rounds: int = 3, ahead: int | None = None,
-    **settings: Any,
+    proposals: Path | None = None, **settings: Any,
 ) -> MPCAgent:  # fmt: skip
     """Returns an ``MPCAgent`` that plans under the guardrail saved in the folder ``policy``.
 
@@ -227,6 +227,7 @@ def build_guarded_mpc(
         ahead: steps that keep their own threshold; the later ones keep that of the last of them. Every step is judged again, from
             nearer, before it is taken, so thresholds that are wide because the model looks far are not needed to keep the promise.
             None for all.
+        proposals: folder of a policy that proposes plans, or None; the ``policy`` of ``build_mpc``.
         settings: other arguments of ``MPCAgent``.
 
     Raises:
@@ -246,5 +247,6 @@ def build_guarded_mpc(
         world_model=world_model,
         planner=GuardedPlanner(planner=planner, energy=guarded, rest=rest, num_rounds=num_rounds),
         energy=guarded,
+        policy=proposals,
         **settings,
     )

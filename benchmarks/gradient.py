@@ -31,6 +31,7 @@ from envs import EpisodeSpec, episode_specs, get_task
 from evaluation.records import records_frame
 from evaluation.rollout import evaluate_episodes
 from evaluation.statistics import cell_interval, paired_bootstrap
+from jepabench.compare_planners import processor_milliseconds
 from jepabench.prepared import Prepared, prepare
 from world_models.checkpoint import load_world_model
 from world_models.train import fit
@@ -43,6 +44,7 @@ SEARCHES: dict[str, Planner] = {
     "iCEM 64 x 4": ICEMPlanner(),
     "gradient 16 x 20": GradientPlanner(num_iterations=20),
     "gradient 8 x 8": GradientPlanner(num_starts=8, num_iterations=8),
+    "gradient 8 x 5": GradientPlanner(num_starts=8, num_iterations=5),
     "gradient 4 x 4": GradientPlanner(num_starts=4, num_iterations=4),
     "hybrid": HybridPlanner(
         refiner=GradientPlanner(num_starts=8, num_iterations=10, learning_rate=0.1, initial_std=0.1)
@@ -55,7 +57,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, tasks=("TwoRoom-v1", "PointMaze-UMaze-v1"))
     parser.add_argument("--split", default="test", choices=("validation", "test"))
-    parser.add_argument("--curvature", type=float, default=1.0, help="weight of the term")
+    parser.add_argument("--curvature", type=float, default=0.1, help="weight of the term")
     parser.add_argument("--searches", nargs="+", default=list(SEARCHES), choices=list(SEARCHES))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -64,7 +66,7 @@ def main() -> None:
         specs = episode_specs(
             parts.task_id, options.split, options.episodes, strata=tuple(options.strata or ("near", "medium"))
         )
-        models = {"as it is": parts.model, "straightened": straightened(parts, options.curvature)}
+        models = {"as it is": parts.model, f"curvature {options.curvature:g}": straightened(parts, options.curvature)}
         plain: dict[str, pd.DataFrame] = {}
         for name, model in models.items():
             found: dict[str, pd.DataFrame] = {}
@@ -73,7 +75,7 @@ def main() -> None:
                 found[search] = kept(path, partial(play, parts.task_id, model, SEARCHES[search], specs))
                 plain.setdefault(search, found[search])
                 compared = {"cem": found[REFERENCE], "as_it_is": plain[search]}
-                rows.append(row(parts, name, model, search, found[search], compared))
+                rows.append(row(parts, name, model, search, specs[0], found[search], compared))
                 print(rows[-1], flush=True)
         write_rows(options.tables / "gradient.csv", rows, ["task", "model", "search"])
 
@@ -98,7 +100,13 @@ def play(task_id: str, model: Path, planner: Planner, specs: list[EpisodeSpec]) 
 
 
 def row(
-    parts: Prepared, name: str, model: Path, search: str, own: pd.DataFrame, others: dict[str, pd.DataFrame]
+    parts: Prepared,
+    name: str,
+    model: Path,
+    search: str,
+    spec: EpisodeSpec,
+    own: pd.DataFrame,
+    others: dict[str, pd.DataFrame],
 ) -> dict[str, Any]:
     """Returns one line of the table: success, paired differences to the other runs, and what a plan costs."""
     held = own["success_held"].to_numpy(float)[None]
@@ -116,7 +124,7 @@ def row(
     plans = own["steps"] / block
     return line | {
         "model_steps_a_plan": own["model_steps"].sum() / plans.sum(),
-        "milliseconds_a_plan": 1000 * (own["planning_seconds"] / plans).median(),
+        "cpu_milliseconds_a_plan": processor_milliseconds(model, SEARCHES[search], spec, num_plans=15),
     }
 
 

@@ -19,15 +19,17 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
-from tables import add_arguments, kept, write_rows
+from tables import add_arguments, given, kept, write_rows
 
 from agents import learned_distance
 from agents.energy import Energy, LearnedDistance
 from agents.guardrail_training import judge_steps, keep_out_zones, load_guardrail, train
+from agents.model_free import timed
 from envs import EpisodeSpec, episode_specs, get_task, make, reset_to
 from envs.collect import collect
 from envs.episodes import EpisodeDataset
 from envs.maze.free_space import in_boxes
+from envs.registry import short_name
 from evaluation.cost_tasks import way
 from evaluation.rollout import evaluate_episodes
 from evaluation.statistics import cell_interval, hierarchical_bootstrap, paired_bootstrap
@@ -40,6 +42,7 @@ from world_models.distances import HEADS
 FORBIDDEN = {"Push-v1": [(0.44, -0.06, 0.52, 0.06)]}  # of worlds without a rule of their own: for the block [m]
 CALIBRATION, TEST = 1000, 2000  # first episode of data that no model was trained on or watched with
 NUM_EPISODES = 400
+PROPOSALS = {"seed": 0, "num_steps": 4000, "batch_size": 512, "hidden_size": 256, "max_goal_steps": 12}
 HAZARDS = ("zones", "learned")
 # "near" judges all steps of a plan by the threshold of the first: each is the first, before it is taken.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -60,10 +63,7 @@ def main() -> None:
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for task_id in options.tasks:
-        task = get_task(task_id)
-        state = task.id.split("/")[-1] in FORBIDDEN
-        parts = prepare(task.id, options.output, agent="state-cem" if state else "jepa-icem", pixels=not state)
+    for parts in [given(options)] if options.checkpoint else map(partial(prepared, options), options.tasks):
         for hazard in options.hazards:
             write_rows(
                 options.tables / "guardrail_promise.csv",
@@ -79,6 +79,12 @@ def main() -> None:
                 rows.append(row(parts, f"{mode}, {hazard}{by}", episodes(parts, specs, mode, hazard, options), free))
                 print(rows[-1], flush=True)
                 write_rows(options.tables / "guardrails.csv", rows, ["task", "agent"])
+
+
+def prepared(options: argparse.Namespace, task_id: str) -> Prepared:
+    """Returns data and a world model of a task, made if there is none."""
+    state = short_name(task_id) in FORBIDDEN
+    return prepare(task_id, options.output, agent="state-cem" if state else "jepa-icem", pixels=not state)
 
 
 def zones_of(parts: Prepared) -> list[tuple[float, ...]] | None:
@@ -165,15 +171,19 @@ def play(
     parts: Prepared, specs: list[EpisodeSpec], mode: str, hazard: str, options: argparse.Namespace
 ) -> pd.DataFrame:
     """Plays episodes with one agent, and says how it went."""
-    preset = load_preset("agent", "state-cem" if parts.name in FORBIDDEN else "jepa-icem")["agent"]
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
-    if mode != "none":
-        preset |= {"_target_": "agents.guardrails.build_guarded_mpc", **SETTINGS[mode]}
-        paths["policy"] = guardrail(parts, hazard, options)
+    settings = pushing(parts) if parts.name in FORBIDDEN else load_preset("agent", "jepa-icem")["agent"]
     if options.cost:
-        preset.pop("energy")
-        paths["energy"] = by_learned_distance(parts, options.cost)
-    evaluation = evaluate_episodes(instantiate(preset, **paths, _convert_="all"), specs, agent_name=mode)
+        settings["energy"] = by_learned_distance(parts, options.cost)
+    if mode == "none":
+        settings["policy"] = settings.pop("proposals", None)
+    else:
+        settings |= {"_target_": "agents.guardrails.build_guarded_mpc", "policy": guardrail(parts, hazard, options)}
+        settings |= SETTINGS[mode]
+    energy = settings.pop("energy")
+    agent = instantiate(settings, **paths, energy=energy, _convert_="all")
+    together = settings.get("problems_at_once", 1)
+    evaluation = evaluate_episodes(agent, specs, agent_name=mode, batch_size=together)
     env, rows = make(parts.task_id), []
     zones = np.array(zones_of(parts) or keep_out_zones(env))
     for spec, record in zip(specs, evaluation.records, strict=True):
@@ -185,6 +195,18 @@ def play(
             "seconds": record.planning_seconds,
         })  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def pushing(parts: Prepared) -> dict[str, Any]:
+    """Returns what an agent needs to push with the state twin: long plans that end when the first one did, from what a policy
+    proposes that is cloned from the random pushes of the data. Trains it unless it is there.
+    """
+    folder = parts.work / "policies" / "timed"
+    timed.train(task_id=parts.task_id, dataset=parts.data, directory=folder, world_model=parts.model, **PROPOSALS)
+    settings = load_preset("agent", "state-cem")["agent"]
+    settings["planner"] |= {"horizon": 8, "num_iterations": 4}
+    settings["energy"]["terms"][0]["running_weight"] = 0.02
+    return settings | {"shrinking": True, "proposals": folder, "problems_at_once": 50}
 
 
 def by_learned_distance(parts: Prepared, kind: str) -> Energy:

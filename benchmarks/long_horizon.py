@@ -14,22 +14,19 @@ from __future__ import annotations
 import argparse
 import copy
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
-from tables import add_arguments, kept, write_rows
+from tables import add_arguments, given, kept, write_rows
 from tqdm import tqdm
 
 from envs import EpisodeSpec, episode_specs, get_task, make
-from envs.registry import short_name
 from evaluation.records import records_frame
 from evaluation.rollout import evaluate_episodes
 from evaluation.statistics import cell_interval, paired_bootstrap
-from jepabench.checkpoints import find_checkpoint
 from jepabench.config import load_preset
 from jepabench.prepared import Prepared, prepare
 from world_models.checkpoint import load_world_model
@@ -68,14 +65,10 @@ def main() -> None:
     parser.add_argument(
         "--state", action="store_true", help="on the state twin, a model of the true state, which trains in seconds"
     )
-    parser.add_argument("--checkpoint", help="a reference checkpoint or a folder, in place of training a model")
-    parser.add_argument("--data", type=Path, help="what it was trained on")
     parser.add_argument("--shrinking", action="store_true", help="each plan ends when the first one did: for contacts")
     options = parser.parse_args()
     torch.set_num_threads(1)
     suite = SUITES[options.suite]
-    if options.checkpoint and not options.data:
-        parser.error("--checkpoint needs --data: distances and levels are trained on what the model was trained on.")
     asked = options.tasks or [f"jepabench/{task}" for task in TASKS[options.suite]]
     for parts in [given(options)] if options.checkpoint else map(partial(prepared, options), asked):
         task_id, rows = parts.task_id, []
@@ -93,14 +86,6 @@ def prepared(options: argparse.Namespace, task_id: str) -> Prepared:
     """Returns data and a world model of a task, made if there is none."""
     agent = "state-cem" if options.state else "jepa-cem"
     return prepare(task_id, options.output, agent=agent, pixels=not options.state)
-
-
-def given(options: argparse.Namespace) -> Prepared:
-    """Returns the parts of a model that is there already."""
-    model = find_checkpoint(options.checkpoint)
-    task_id = load_world_model(model).task_id
-    work = options.output / "planning" / short_name(task_id) / model.name
-    return Prepared(task_id, model, options.data, options.data, work)
 
 
 def episodes(

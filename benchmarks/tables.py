@@ -9,7 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from envs.registry import short_name
 from evaluation.runs import written_whole
+from jepabench.checkpoints import find_checkpoint
+from jepabench.prepared import Prepared
+from world_models.checkpoint import load_world_model
 
 TABLES = Path(__file__).parents[1] / "results" / "tables"
 
@@ -21,6 +25,22 @@ def add_arguments(parser: argparse.ArgumentParser, *, tasks: tuple[str, ...]) ->
     parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV files")
     parser.add_argument("--episodes", type=int, default=100, help="of each stratum")
     parser.add_argument("--strata", nargs="+", help="all of the task's by default")
+    parser.add_argument("--checkpoint", help="a reference checkpoint or a folder, in place of training a model")
+    parser.add_argument("--data", type=Path, help="what it was trained on")
+
+
+def given(options: argparse.Namespace) -> Prepared:
+    """Returns the parts of the model that ``--checkpoint`` names.
+
+    Raises:
+        ValueError: its data is not named.
+    """
+    if not options.data:
+        raise ValueError("--checkpoint needs --data: what is made on top is trained on what the model was trained on.")
+    model = find_checkpoint(options.checkpoint)
+    task_id = load_world_model(model).task_id
+    work = options.output / "planning" / short_name(task_id) / model.name
+    return Prepared(task_id, model, options.data, options.data, work)
 
 
 def kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:

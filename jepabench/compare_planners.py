@@ -34,6 +34,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--agent", help="preset that all but the planner comes from; by default jepa-cem, on the true state state-cem"
     )
+    parser.add_argument(
+        "--proposals",
+        type=Path,
+        help="folder of a policy on the model's latents; every search starts from its plans, too",
+    )
     parser.add_argument("--horizon", type=int, help="model steps of a plan; by default that of the planner's preset")
     parser.add_argument(
         "--budgets", default="0.25,1", help="sizes of the search in units of the preset's, comma-separated"
@@ -64,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
                 preset = searching(checkpoint, name, budget, options)
                 key |= {
                     "agent": preset["name"],
-                    "horizon": horizon_of(preset["agent"]["planner"]),
+                    "horizon": agent_planner(preset).horizon,
                     "split": options.split,
                 }
                 done = any(all(row.get(part) == value for part, value in key.items()) for row in rows)
@@ -127,13 +132,6 @@ def scaled(planner: Mapping[str, Any], budget: float, horizon: int | None = None
     return changed | {key: max(2, round(planner[key] * budget)) for key in keys}
 
 
-def horizon_of(planner: Mapping[str, Any]) -> int:
-    """Returns the model steps of the plans of a planner with these settings."""
-    from hydra.utils import instantiate
-
-    return instantiate(planner, _convert_="all").horizon
-
-
 def searching(checkpoint: Path, planner: str, budget: float, options: argparse.Namespace) -> dict[str, Any]:
     """Returns the preset of ``--agent`` with the planner of another, of the size and horizon that are asked for."""
     from envs.registry import make
@@ -144,6 +142,9 @@ def searching(checkpoint: Path, planner: str, budget: float, options: argparse.N
     preset, loaded = agent_preset(checkpoint, options.agent), load_world_model(checkpoint)
     preset["agent"].pop("record_imagination", None)
     preset["agent"]["planner"] = scaled(load_preset("agent", planner)["agent"]["planner"], budget, options.horizon)
+    if options.proposals:
+        preset["agent"]["policy"] = options.proposals
+        preset["name"] += ", proposals"
     if loaded.model.observation_key == "observation":  # the state twin knows the goal in its own entries only
         size = make(loaded.task_id).observation_space["desired_goal"].shape[-1]  # pyright: ignore[reportOptionalSubscript]
         preset["agent"]["energy"]["terms"][0]["dims"] = [0, size]
@@ -172,11 +173,47 @@ def measure(
         "held": interval.estimate, "low": interval.low, "high": interval.high,
         "ever": sum(record.success_ever for record in records) / len(held),
         "model_steps_a_plan": sum(record.model_steps for record in records) / plans,
-        # That of the median episode: on a machine with other work, some take several times as long.
-        "milliseconds_a_plan": 1000 * statistics.median(
-            record.planning_seconds * task.action_block / record.steps for record in records
-        ),
+        "cpu_milliseconds_a_plan": processor_milliseconds(checkpoint, agent_planner(preset), specs[0]),
     }  # fmt: skip
+
+
+def agent_planner(preset: Mapping[str, Any]) -> Any:
+    """Returns the planner of a preset."""
+    from hydra.utils import instantiate
+
+    return instantiate(preset["agent"]["planner"], _convert_="all")
+
+
+def processor_milliseconds(checkpoint: Path, planner: Any, spec: Any, *, num_plans: int = 5) -> float:
+    """Returns the processor time of a plan from the start of an episode, the median of several.
+
+    What else the machine does hardly changes it; seconds by the clock, which the records of a run have, are several times as
+    many on a busy one. Policies that propose plans are left out.
+    """
+    import torch
+
+    from agents.encoding import encode_goal_rows, encode_rows
+    from agents.energy import Energy
+    from agents.latent_cost import LatentCost
+    from agents.planners.base import ActionBounds
+    from envs import make, reset_to
+    from world_models.base import Context
+    from world_models.checkpoint import load_world_model
+
+    model = load_world_model(checkpoint).model
+    model.eval().requires_grad_(False)  # pyright: ignore[reportAttributeAccessIssue]
+    seen, _ = reset_to(make(spec.task_id, pixels=64 if model.observation_key == "pixels" else None), spec)
+    rows = {name: value[None] for name, value in seen.items()}
+    latents = torch.stack([encode_rows(model, rows, [0])] * model.history, dim=1)
+    context = Context(latents, torch.zeros(1, model.history - 1, model.action_size))
+    cost = LatentCost(model, context, encode_goal_rows(model, rows, [0]), Energy())
+    bounds = ActionBounds(torch.full((model.action_size,), -2.0), torch.full((model.action_size,), 2.0))
+    times = []
+    for seed in range(num_plans):
+        began = time.process_time()
+        planner.plan(cost, bounds=bounds, initial=None, generators=[torch.Generator().manual_seed(seed)])
+        times.append(1000 * (time.process_time() - began))
+    return statistics.median(times)
 
 
 def draw(table: Any, path: Path) -> None:
@@ -188,7 +225,7 @@ def draw(table: Any, path: Path) -> None:
     figure = Figure(figsize=(11, 3.4 * len(groups)), layout="constrained")
     axes = figure.subplots(len(groups), 2, squeeze=False, sharey=True)
     for row, ((task, _), cells) in zip(axes, groups, strict=True):
-        for axis, column in zip(row, ("model_steps_a_plan", "milliseconds_a_plan"), strict=True):
+        for axis, column in zip(row, ("model_steps_a_plan", "cpu_milliseconds_a_plan"), strict=True):
             for number, name in enumerate(names):
                 own = cells[cells["planner"] == name].sort_values(column)
                 if len(own):

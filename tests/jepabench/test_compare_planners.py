@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from agents.model_free import timed
+from envs.collect import collect
 from jepabench.compare_planners import PLANNERS, scaled
 from jepabench.config import load_preset
 from jepabench.main import main
@@ -53,6 +55,25 @@ def test_all_but_the_planner_may_come_from_another_preset_and_plans_may_be_longe
     mean_horizons = np.array([5, 3, 2.1])  # in ten blocks: always 5; 5 to 1 twice; 3 to 1 three times and a 3
     assert rows["model_steps_a_plan"].to_numpy() == pytest.approx(evaluations * mean_horizons)
     assert main([*command, "--agent", "gcbc"]) == 2
+
+
+def test_a_search_may_start_from_what_a_policy_proposes(checkpoint, tmp_path):
+    walks = collect("jepabench/TwoRoom-v1", tmp_path / "walks", num_episodes=3, num_steps=6, num_workers=1).path
+    policy, table = tmp_path / "policy", tmp_path / "planners.csv"
+    timed.train(
+        task_id="jepabench/TwoRoom-v1", dataset=walks, directory=policy, seed=0, world_model=checkpoint, num_steps=5,
+        max_goal_steps=4, progress=False,
+    )  # fmt: skip
+    command = [
+        "compare", "planners", f"checkpoint={checkpoint}", "--planners", "jepa-icem", "--budgets", "0.1", "--episodes", "2",
+        "--strata", "near", "--table", str(table),
+    ]  # fmt: skip
+    assert main(command) == 0 and main([*command, "--proposals", str(policy)]) == 0
+    alone, proposed = pd.read_csv(table).to_dict("records")
+    assert proposed["agent"] == "state-cem, proposals"
+    assert (
+        proposed["model_steps_a_plan"] >= alone["model_steps_a_plan"] + 4 * 5
+    )  # four plans of five steps were imagined
 
 
 @pytest.mark.parametrize("name", PLANNERS)
