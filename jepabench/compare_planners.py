@@ -173,7 +173,7 @@ def measure(
         "held": interval.estimate, "low": interval.low, "high": interval.high,
         "ever": sum(record.success_ever for record in records) / len(held),
         "model_steps_a_plan": sum(record.model_steps for record in records) / plans,
-        "cpu_milliseconds_a_plan": processor_milliseconds(checkpoint, agent_planner(preset), specs[0]),
+        "milliseconds_a_plan": processor_milliseconds(checkpoint, agent_planner(preset), specs[0]),
     }  # fmt: skip
 
 
@@ -225,9 +225,9 @@ def draw(table: Any, path: Path) -> None:
     figure = Figure(figsize=(11, 3.4 * len(groups)), layout="constrained")
     axes = figure.subplots(len(groups), 2, squeeze=False, sharey=True)
     for row, ((task, _), cells) in zip(axes, groups, strict=True):
-        for axis, column in zip(row, ("model_steps_a_plan", "cpu_milliseconds_a_plan"), strict=True):
+        for axis, column in zip(row, ("model_steps_a_plan", "milliseconds_a_plan"), strict=True):
             for number, name in enumerate(names):
-                own = cells[cells["planner"] == name].sort_values(column)
+                own = cells[cells["planner"] == name].sort_values("budget")
                 if len(own):
                     error = [own["held"] - own["low"], own["high"] - own["held"]]
                     style = {
