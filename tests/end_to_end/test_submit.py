@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from evaluation.confinement import can_isolate
@@ -41,3 +42,24 @@ def test_a_learned_agent_is_re_run_from_its_checkpoints_alone(tmp_path):
         path.write_bytes(b"")
     done = jepabench(*again, cwd=tmp_path, JEPABENCH_PRIVATE_SALT="a secret of this test")
     assert done.returncode == 1 and json.loads(done.stdout)["check"] == "files"
+
+
+@pytest.mark.slow
+def test_what_is_said_of_a_world_model_can_be_measured_again_from_the_submission(tmp_path):
+    arguments = ("submit", "jepa-cem", "suite=smoke", "name=imagining", "checkpoints=yes", "num_workers=1")
+    done = jepabench(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    shutil.rmtree(tmp_path / "outputs")
+    done = jepabench("verify", "submissions/imagining", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["badges"] == ["valid", "replayed"], done.stdout + done.stderr
+    folder = tmp_path / "submissions" / "imagining"
+    (told,) = json.loads((folder / "diagnostics.json").read_text())["worlds"]
+    assert [item["stratum"] for item in told["imagined"]] == ["near"] and (folder / "imagined.npz").is_file()
+
+    model = "submissions/imagining/checkpoints/TwoRoom-v1/seed0/world_model"
+    done = jepabench("surprise", model, "--output", "again", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    again = pd.read_csv(tmp_path / "again" / "surprise.csv").set_index("event")
+    assert {item["event"] for item in told["surprise"]} == set(again.index)
+    for item in told["surprise"]:
+        assert item["auroc"] == pytest.approx(again.loc[item["event"], "auroc"], abs=2e-4), item
