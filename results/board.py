@@ -128,7 +128,7 @@ _ABOUT_BADGES = {
 
 def _submission(site: _Site, entry: Entry, entries: Sequence[Entry], num_films: int) -> None:
     films, strips, media = [], {}, site.output / "media"
-    if num_films:
+    if num_films and not entry.old:  # other worlds, perhaps
         films = film_entry(entry, media, num_films=num_films)
         site.used.update(media / name for shown in films for name in shown.files)
         strips = draw_strips(entry, media)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from envs.registry import list_tasks
 from evaluation import statistics
 from evaluation.metrics import ORACLES, RANDOM
 from evaluation.protocol import PROTOCOL_VERSION
@@ -127,6 +128,8 @@ def read_entry(folder: Path, verified: Path, versions: Mapping[str, int]) -> Ent
     num_rows = manifest.specs.num_episodes * len(manifest.training_seeds)
     rows = read_rows(files[ROWS], num_rows)
     old = _old(manifest, versions)
+    if not old:
+        _check_tasks(rows)
     return Entry(
         manifest=manifest,
         badges=tuple(badges_of(folder, verified)),
@@ -215,6 +218,14 @@ def _others(group: pd.DataFrame) -> dict[str, float]:
         "p95": float(np.median(group["planning_ms_p95"].to_numpy())),
         "model_steps": float(group["model_steps"].to_numpy().sum() / steps.sum()),
     }
+
+
+def _check_tasks(rows: pd.DataFrame) -> None:
+    """A page makes worlds from the names in the rows, and a name may ask for a module of anybody's."""
+    known = {task.id for task in list_tasks()}
+    for task in rows["task_id"].unique():
+        if task not in known:
+            raise SubmissionError("rows", f"{str(task)!r} is no task of this release.")
 
 
 def _old(manifest: Manifest, versions: Mapping[str, int]) -> str:

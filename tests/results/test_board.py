@@ -86,6 +86,19 @@ def test_submissions_are_read_archived_or_refused_with_the_reason(made_up):
     assert badges["gcbc"] == ("valid", "replayed") and badges["one-seed"][-1] == "re-run" and badges["elsewhere"] == ()
 
 
+@pytest.mark.parametrize("version", [1, 7])
+def test_a_task_that_names_a_module_is_not_imported(version, tmp_path, monkeypatch):
+    (tmp_path / "module_of_a_stranger.py").write_text(
+        "import pathlib\npathlib.Path(__file__).with_name('run').touch()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    strange = {**suite_of(("module_of_a_stranger:TwoRoom-v1", ("near",))), "version": version}
+    write(tmp_path, "strange", "other", strange, agent="jepa-cem")
+    found = build_board(tmp_path / "site", sources(tmp_path, num_films=1), progress=False)
+    assert [name for name, _ in found.refused] == (["strange"] if version == 1 else [])
+    assert len(found.old) == (version != 1) and not (tmp_path / "run").exists()
+
+
 def test_a_badge_is_gone_when_the_folder_has_changed(tmp_path):
     folder = write(tmp_path, "mine", "other", SUITES["other"], agent="jepa-cem", badges=3)
     assert entries(tmp_path).current[0].badges
