@@ -22,7 +22,8 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
         table: the rows.
         spec: ``kind``, ``bars`` or ``lines``; ``value``, the column that is drawn, with ``low`` and ``high`` if there are such; ``series``,
             a column with a bar or line each; ``x`` of lines; ``panel``, a column, or "" for one panel; ``label`` of the value;
-            ``log``, whether x is logarithmic; ``only``, columns and the values that rows must have in them.
+            ``most``, where the axis of bars ends, for shares; ``log``, whether x is logarithmic; ``only``, columns and the values
+            that rows must have in them.
         columns: panels side by side.
     """
     rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
@@ -54,6 +55,8 @@ def _bars(axes: Axes, series: Mapping[str, Rows], spec: Mapping[str, Any], colou
         elif len(rows) > 1:
             axes.plot(_column(rows, spec["value"]), [place] * len(rows), "o", color=INK, markersize=3, clip_on=False)
     axes.set_yticks(range(len(series)), list(series)[::-1], parse_math=False)
+    if "most" in spec:
+        axes.set_xlim(0, spec["most"])
     axes.set_xlabel(spec["label"])
     axes.grid(axis="x", alpha=0.15, color=INK)
     axes.tick_params(axis="y", length=0)
