@@ -30,9 +30,10 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--split", default="test")
     parser.add_argument("--strata", nargs="*", default=["steps25", "steps50", "steps75", "steps100"])
+    parser.add_argument("--horizon", type=int, default=5, help="of a plan, in model steps of five control steps")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    preset = load_preset("agent", "jepa-contacts")
+    preset = load_preset("agent", "jepa-contacts", [f"agent.planner.horizon={options.horizon}"])
     policy = (
         options.model / preset["name"]
     )  # where `jepabench evaluate checkpoint=MODEL agent=jepa-contacts` looks for it
@@ -56,11 +57,11 @@ def main() -> None:
             hits = [bool(getattr(record, rule)) for record in records]
             interval = wilson_interval(sum(hits), len(hits))
             rows.append({
-                "stratum": stratum, "rule": rule, "share": sum(hits) / len(hits), "low": interval.low, "high": interval.high,
-                "episodes": len(hits), "cpu_seconds": round(seconds),
+                "stratum": stratum, "horizon": options.horizon, "rule": rule, "share": sum(hits) / len(hits),
+                "low": interval.low, "high": interval.high, "episodes": len(hits), "cpu_seconds": round(seconds),
             })  # fmt: skip
             print(rows[-1], flush=True)
-        write_rows(TABLES / "push-t.csv", rows, ["stratum", "rule"])
+        write_rows(TABLES / "push-t.csv", rows, ["stratum", "horizon", "rule"])
 
 
 if __name__ == "__main__":
