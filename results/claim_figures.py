@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from envs.registry import short_name
 from results.figures import INK, agent_colours, as_svg, panel_figure
@@ -71,6 +72,9 @@ def _lines(axes: Axes, series: Mapping[str, Rows], spec: Mapping[str, Any], colo
             axes.vlines(places, _column(rows, spec["low"]), _column(rows, spec["high"]), color=colours[name], alpha=0.5)
     if spec.get("log"):
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel(str(spec["x"]).replace("_", " "))
     axes.set_ylabel(spec["label"])
     axes.grid(alpha=0.15, color=INK)
