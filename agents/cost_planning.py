@@ -23,13 +23,13 @@ from agents.base import check_specs
 from agents.cost_tasks import Assignment, CostTask, assigned
 from agents.encoding import Features
 from agents.energy import Energy
-from agents.learned_distance import fingerprint, open_dataset
+from agents.learned_distance import open_dataset
 from agents.model_free.run_folder import close_run, open_run, read_run
 from agents.mpc import MPCAgent, build_mpc
 from agents.planners.base import Planner
 from envs.registry import get_task, make
 from envs.splits import EpisodeSpec
-from world_models.checkpoint import load_world_model
+from world_models.checkpoint import fingerprint, load_world_model
 from world_models.probes import Probe, fit_linear, score
 
 NAME = "places"

@@ -28,6 +28,7 @@ from envs.episodes import EpisodeDataset
 from envs.splits import EpisodeSpec
 from world_models.base import Context, TrajectoryBatch, rollout
 from world_models.batches import ActionScale, step_generators
+from world_models.checkpoint import fingerprint
 from world_models.hierarchy import HierarchyConfig, MacroLevel, make_levels
 
 _WEIGHTS = "levels.safetensors"
@@ -192,7 +193,7 @@ def load_levels(directory: Path, *, task_id: str, world_model: Path) -> list[Mac
     """
     content = read_run(
         directory, algorithm=learned_distance.ALGORITHM, task_id=task_id,
-        world_model=learned_distance.fingerprint(world_model),
+        world_model=fingerprint(world_model),
     )  # fmt: skip
     if "levels" not in content:
         raise ValueError(f"{directory} holds a learned distance and no levels. Train with agents.hierarchy.train.")

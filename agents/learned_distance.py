@@ -6,7 +6,6 @@ A trained head is a folder: ``distance.safetensors`` and ``training.json``, whic
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -29,7 +28,7 @@ from agents.planners.base import Planner
 from envs.episodes import EpisodeDataset
 from envs.registry import get_task
 from world_models.batches import step_generators
-from world_models.checkpoint import load_world_model
+from world_models.checkpoint import fingerprint, load_world_model
 from world_models.distances import DistanceConfig, DistanceHead, Pairs, make_head
 
 ALGORITHM = "learned_distance"
@@ -85,10 +84,8 @@ def fit_head(
     trained = [parameter for parameter in head.parameters() if parameter.requires_grad]
     if not trained:
         return head.eval()
-    sampler, optimizer = (
-        HindsightPairs(data, max_steps=config.max_steps),
-        torch.optim.Adam(trained, lr=config.learning_rate),
-    )
+    sampler = HindsightPairs(data, max_steps=config.max_steps)
+    optimizer = torch.optim.Adam(trained, lr=config.learning_rate)
     for step in tqdm(range(config.num_steps), desc=config.kind, unit="step", disable=not progress, leave=False):
         rng, _ = step_generators(seed, step)
         now, later, apart = sampler.sample(config.batch_size, rng)
@@ -153,8 +150,3 @@ def open_dataset(path: Path, task_id: str) -> EpisodeDataset:
     if data.manifest.task_id != get_task(task_id).id:
         raise ValueError(f"The dataset {path} is of {data.manifest.task_id!r}, not of {task_id!r}. Collect one.")
     return data
-
-
-def fingerprint(world_model: Path) -> str:
-    """Returns a hash of the weights of a saved world model: what was learned on its latents fits no others."""
-    return hashlib.sha256((Path(world_model) / "weights.safetensors").read_bytes()).hexdigest()[:16]

@@ -38,6 +38,9 @@ class PolicyProposal:
         """Returns plans [B, P, H, A], in the model's units, from B contexts towards goals [B, *latent].
 
         P is the number of times of arrival that the policy can be told; each plan arrives at its own, or when it can.
+
+        Raises:
+            ValueError: the policy looks further back than the model.
         """
         if self.policy.history > model.history:
             raise ValueError(

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
-from tables import add_arguments, given, kept, write_rows
+from tables import add_arguments, add_given_arguments, given, kept, write_rows
 
 from agents import learned_distance
 from agents.energy import Energy, LearnedDistance
@@ -55,6 +55,7 @@ def main() -> None:
     """Evaluates what is missing and writes the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, tasks=("TwoRoom-v1", "PointMaze-UMaze-v1", "Push-v1"))
+    add_given_arguments(parser)
     parser.add_argument("--alpha", type=float, default=0.01)
     parser.add_argument("--modes", nargs="+", default=list(SETTINGS))
     parser.add_argument("--hazards", nargs="+", default=list(HAZARDS), choices=HAZARDS)

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
-from tables import add_arguments, given, kept, write_rows
+from tables import add_arguments, add_given_arguments, given, kept, write_rows
 from tqdm import tqdm
 
 from envs import EpisodeSpec, episode_specs, get_task, make
@@ -59,6 +59,7 @@ def main() -> None:
     """Evaluates what is missing and writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser, tasks=())
+    add_given_arguments(parser)
     parser.add_argument("--suite", choices=SUITES, default="hierarchy")
     parser.add_argument("--agents", nargs="+", help="names in the suite; all by default")
     parser.add_argument("--split", default="test", choices=("validation", "test"))

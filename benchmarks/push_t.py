@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import torch
-from hydra.utils import instantiate
 from tables import TABLES, write_rows
 
 from agents import contacts
@@ -18,6 +17,7 @@ from envs.splits import episode_specs
 from evaluation.rollout import evaluate_episodes
 from evaluation.statistics import wilson_interval
 from jepabench.config import load_preset
+from jepabench.planned import build_agent
 
 TASK = "jepabench/PushT-v1"
 
@@ -34,21 +34,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     preset = load_preset("agent", "jepa-contacts", [f"agent.planner.horizon={options.horizon}"])
-    policy = (
-        options.model / preset["name"]
-    )  # where `jepabench evaluate checkpoint=MODEL agent=jepa-contacts` looks for it
+    policy = options.model / preset["name"]  # where `jepabench evaluate checkpoint=MODEL` looks for it
+    preset["agent"]["problems_at_once"] = 64
     training = {name: value for name, value in preset["train"].items() if name != "_target_"}
     contacts.train(task_id=TASK, dataset=options.data, directory=policy, seed=0, world_model=options.model, **training)
     rows = []
     for stratum in options.strata:
-        agent = instantiate(
-            preset["agent"],
-            task_id=TASK,
-            world_model=options.model,
-            policy=policy,
-            problems_at_once=64,
-            _convert_="all",
-        )
+        agent = build_agent(preset, options.model, TASK)
         specs = episode_specs(TASK, options.split, options.episodes, strata=(stratum,))
         began = time.process_time()
         records = evaluate_episodes(agent, specs, agent_name="jepa-contacts", batch_size=len(specs)).records

@@ -25,6 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser, *, tasks: tuple[str, ...]) ->
     parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV files")
     parser.add_argument("--episodes", type=int, default=100, help="of each stratum")
     parser.add_argument("--strata", nargs="+", help="all of the task's by default")
+
+
+def add_given_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds what names a model that is there, for benchmarks that take ``given`` parts."""
     parser.add_argument("--checkpoint", help="a reference checkpoint or a folder, in place of training a model")
     parser.add_argument("--data", type=Path, help="what it was trained on")
 

@@ -28,7 +28,7 @@ def agent_preset(checkpoint: Path, name: str | None, overrides: Sequence[str] = 
     )
     if not preset.get("world_model") or (preset.get("train") and not (checkpoint / preset["name"]).is_dir()):
         raise ConfigError(
-            f"Agent {preset['name']!r} does not just plan with a world model. "
+            f"Agent {preset['name']!r} does not just plan with a world model, and there is no policy {checkpoint / preset['name']}. "
             "Choose one that does, such as jepa-cem, or run it in a suite: `jepabench run agent=...`."
         )
     return preset

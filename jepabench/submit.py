@@ -228,6 +228,8 @@ def _diagnostics(plan: SuitePlan, suite: Suite, console: Console) -> dict[str, b
         if not models or stage.config["seed"] != plan.evaluations[0].config["seed"]:
             continue
         (model,) = models
+        if not model.needs:  # it was given, without episodes to ask about
+            continue
         console.print(f"ask what the world model of {short_name(stage.config['task_id'])} knows")
         found = load_evaluation(stage.directory)
         first = [spec for spec in suite.specs(stage.config["task_id"]) if spec.index == 0]

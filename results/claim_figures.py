@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from envs.registry import short_name
-from results.figures import INK, agent_colours, as_svg, panel_figure
+from results.figures import INK, agent_colours, as_svg, log_axis, panel_figure
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -71,10 +70,8 @@ def _lines(axes: Axes, series: Mapping[str, Rows], spec: Mapping[str, Any], colo
         if "low" in spec:
             axes.vlines(places, _column(rows, spec["low"]), _column(rows, spec["high"]), color=colours[name], alpha=0.5)
     if spec.get("log"):
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        low, high = axes.get_xlim()
+        log_axis(axes, fine=high <= 50 * low)
     axes.set_xlabel(str(spec["x"]).replace("_", " "))
     axes.set_ylabel(spec["label"])
     axes.grid(alpha=0.15, color=INK)

@@ -282,12 +282,17 @@ def _draw_lines(axes: Axes, cells: Sequence[Cell]) -> None:
         label.set(transform=axes.get_yaxis_transform(), fontsize=7.5, alpha=0.75)
 
 
-def _cost_axes(axes: Axes, low: float, high: float, label: str) -> None:
+def log_axis(axes: Axes, *, fine: bool) -> None:
+    """Makes the x axis logarithmic, with a tick a decade, or, if ``fine``, three."""
     axes.set_xscale("log")
-    axes.set_xlim(low / _MARGIN, high * _MARGIN)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 5 * low else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if fine else (1.0,)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value < 1000 else count(value)))
+
+
+def _cost_axes(axes: Axes, low: float, high: float, label: str) -> None:
+    log_axis(axes, fine=high <= 5 * low)
+    axes.set_xlim(low / _MARGIN, high * _MARGIN)
     axes.set_xlabel(label)
     axes.set_ylim(-4, 104)
     axes.set_yticks(*_percent_ticks())

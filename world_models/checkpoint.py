@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,6 +75,11 @@ def build_model(kind: str, config: Mapping[str, Any]) -> nn.Module:
         if key not in known:
             raise unknown_name(f"option of world model {kind!r}", key, known)
     return model_type(config_type(**config))
+
+
+def fingerprint(directory: Path) -> str:
+    """Returns a hash of the weights of a saved world model: what was learned on its latents fits no others."""
+    return hashlib.sha256((Path(directory) / "weights.safetensors").read_bytes()).hexdigest()[:16]
 
 
 def save_world_model(

@@ -209,9 +209,7 @@ class MahalanobisDistance(DistanceHead):
     goal for a while is not worth it.
     """
 
-    ridge = (
-        0.1  # variance added in every direction, in units of the mean: directions in which nothing ever moves are noise
-    )
+    ridge = 0.1  # variance added in every direction, in units of the mean: where nothing ever moves is noise
     whiten: Tensor
 
     def __init__(self, latent_size: int, config: DistanceConfig) -> None:

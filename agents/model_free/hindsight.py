@@ -69,7 +69,7 @@ class HindsightPairs:
         return torch.from_numpy(np.choose(kind, [rows, future, anywhere]).astype(np.int64))
 
     def until(self, rows: Tensor, num_frames: int) -> Tensor:
-        """Returns the rows of the last ``num_frames`` of an episode until each row [N, num_frames], its first one repeated."""
+        """Returns the rows of the last ``num_frames`` of an episode until each row, int64 [N, num_frames], its first one repeated."""
         before = rows.numpy()[:, None] - np.arange(num_frames)[::-1]
         return torch.from_numpy(np.maximum(before, self._first_of[rows.numpy()][:, None]).astype(np.int64))
 

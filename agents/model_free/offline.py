@@ -31,7 +31,7 @@ from envs.episodes import EpisodeDataset
 from envs.registry import get_task, unknown_name
 from envs.splits import EpisodeSpec
 from world_models.batches import step_generators
-from world_models.checkpoint import load_world_model, save_training_state
+from world_models.checkpoint import fingerprint, load_world_model, save_training_state
 
 
 class GoalPolicy(nn.Module):
@@ -136,8 +136,7 @@ def train_policy(
     if open_run(directory, run):
         return
     if world_model:
-        written = (Path(world_model) / "weights.safetensors").stat().st_mtime_ns
-        seen = _latents(Path(world_model), written, Path(dataset), data.manifest.fingerprint)
+        seen = _latents(Path(world_model), fingerprint(world_model), Path(dataset), data.manifest.fingerprint)
     else:
         seen = features.tables(data)
     policy, tables = _prepare(policy_type, settings, data, seen, features.inputs, seed)
@@ -171,8 +170,8 @@ def _features(task_id: str, world_model: Path | None, pixels: bool) -> Features:
 
 
 @lru_cache(maxsize=1)  # one policy after the other is trained on the same latents
-def _latents(world_model: Path, written: int, dataset: Path, fingerprint: str) -> tuple[Table, Table]:
-    del written, fingerprint  # they tell apart what was in the same folder
+def _latents(world_model: Path, weights: str, dataset: Path, content: str) -> tuple[Table, Table]:
+    del weights, content  # fingerprints: they tell apart what was in the same folders
     return Features(load_world_model(world_model).model).tables(EpisodeDataset.open(dataset))
 
 
