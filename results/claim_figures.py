@@ -64,6 +64,8 @@ def _bars(axes: Axes, series: Mapping[str, Rows], spec: Mapping[str, Any], colou
 
 def _lines(axes: Axes, series: Mapping[str, Rows], spec: Mapping[str, Any], colours: Mapping[str, str]) -> None:
     for name, rows in series.items():
+        if not rows:
+            continue
         rows = sorted(rows, key=lambda row: row[spec["x"]])
         places = _column(rows, spec["x"])
         axes.plot(places, _column(rows, spec["value"]), marker="o", markersize=4, color=colours[name], label=name)
