@@ -57,9 +57,9 @@ def train(
     }  # fmt: skip
     if open_run(directory, run):
         return
-    latents, _ = Features(load_world_model(Path(world_model), task_id=task_id).model).vectors(data)
+    latents, goals = Features(load_world_model(Path(world_model), task_id=task_id).model).vectors(data)
     began = time.monotonic()
-    head = fit_head(latents.float(), data, settings, seed=seed, progress=progress)
+    head = fit_head(latents.float(), goals.float(), data, settings, seed=seed, progress=progress)
     save_file(head.state_dict(), directory / "distance.partial")
     (directory / "distance.partial").replace(directory / _WEIGHTS)
     if also is not None:
@@ -73,9 +73,9 @@ def train(
 
 
 def fit_head(
-    latents: Tensor, data: EpisodeDataset, config: DistanceConfig, *, seed: int, progress: bool = True
+    latents: Tensor, goals: Tensor, data: EpisodeDataset, config: DistanceConfig, *, seed: int, progress: bool = True
 ) -> DistanceHead:
-    """Returns a head trained on the latents [N, D] of all N frames of a dataset."""
+    """Returns a head trained on the latents [N, D] of all N frames of a dataset, and on those of the goals [N, D] they are at."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # weight initialisation has no generator argument
         head = make_head(latents.shape[1], config)
@@ -90,7 +90,7 @@ def fit_head(
         rng, _ = step_generators(seed, step)
         now, later, apart = sampler.sample(config.batch_size, rng)
         other = torch.from_numpy(rng.integers(len(latents), size=config.batch_size))
-        pairs = Pairs(latents[now], latents[now + 1], latents[later], apart.float(), latents[other])
+        pairs = Pairs(latents[now], latents[now + 1], goals[now + 1], goals[later], apart.float(), goals[other])
         loss = head.loss(pairs)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"The loss of the distance is not finite at step {step}: lower its learning_rate.")

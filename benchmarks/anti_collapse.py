@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("train", type=Path)
     parser.add_argument("validation", type=Path)
     parser.add_argument("--presets", nargs="*", help="all by default")
+    parser.add_argument("--terms", help="of `encoders`: JEPAs weigh their terms as this preset does")
     parser.add_argument("--steps", type=int, help="gradient steps; 200 for the search, else 600")
     parser.add_argument("--episodes", type=int, help="20 for the search, else 50")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin nothing new after this")
@@ -76,7 +77,10 @@ def main() -> None:
     steps, episodes = options.steps or (200 if search else 600), options.episodes or (20 if search else 50)
     for preset in presets:
         setting, values = SEARCH.get(preset, ("", ("",)))
-        for value in values if search else (best(preset),):
+        values = values if search else (best(preset),)
+        if options.terms and load_preset("world_model", preset)["kind"] == "jepa":
+            setting, values = "terms", (options.terms,)
+        for value in values:
             if time.monotonic() > until:
                 return
             row = measure(options.train, options.validation, path, preset, setting, value, steps, episodes, search)
@@ -122,6 +126,11 @@ def overrides(preset: str, setting: str, value: str | float) -> list[str]:
     """Returns the command-line overrides of a setting; terms that belong together keep their published proportions."""
     if value == "":
         return []
+    if setting == "terms":
+        terms = load_preset("world_model", str(value))["model"]["terms"]
+        return [
+            f"model.terms.{name}.{option}={number}" for name, term in terms.items() for option, number in term.items()
+        ]
     changed = [f"model.{setting}={value}"]
     if preset in ("jepa-vicreg", "jepa-pldm"):
         terms = load_preset("world_model", preset)["model"]["terms"]

@@ -75,13 +75,15 @@ class Pairs:
 
     Attributes:
         now, after: latents of a frame and of the next one [N, D].
-        later: latents of the same episode, ``steps`` model steps after ``now`` [N, D].
+        reached: the goal that ``after`` is at [N, D]; with pixels that is ``after`` itself, with a state twin what a goal says of it.
+        later: the goal that the same episode is at, ``steps`` model steps after ``now`` [N, D].
         steps: 1 to ``max_steps``, float [N].
-        other: latents of frames of anywhere [N, D].
+        other: goals that frames of anywhere are at [N, D].
     """
 
     now: Tensor
     after: Tensor
+    reached: Tensor
     later: Tensor
     steps: Tensor
     other: Tensor
@@ -185,6 +187,10 @@ class QuasimetricDistance(DistanceHead):
         """Returns minus the (saturating) distance of frames of anywhere, plus the price of steps longer than 1."""
         far = functional.softplus(self.reach - self(pairs.now, pairs.other), beta=0.1).mean()
         excess = (self(pairs.now, pairs.after) - 1).relu().square().mean() - self.tolerance**2
+        if not torch.equal(
+            pairs.after, pairs.reached
+        ):  # a goal that says less than the state which is at it is no way off
+            excess = excess + self(pairs.after, pairs.reached).square().mean()
         multiplier = (10 * self.log_multiplier).exp()
         # The multiplier climbs while the constraint is broken: its own gradient has the opposite sign.
         return far + multiplier.detach() * excess - multiplier * excess.detach()
@@ -263,7 +269,7 @@ class ValueDistance(DistanceHead):
         """Returns the expectile loss of the temporal difference, in units of the largest distance."""
         count = len(pairs.now)
         goal = torch.cat([pairs.later[: count // 2], pairs.other[count // 2 :]])
-        goal[: count // 8] = pairs.after[: count // 8]
+        goal[: count // 8] = pairs.reached[: count // 8]
         arrived = (pairs.steps == 1) & (torch.arange(count) < count // 2) | (torch.arange(count) < count // 8)
         with torch.no_grad():
             rest = self._steps(self.target(self._scaled(pairs.after), self._scaled(goal)))

@@ -264,3 +264,24 @@ def augment_shift(frames: Tensor, *, padding: int, generator: torch.Generator) -
     offsets = torch.randint(0, 2 * padding + 1, (windows, 2), generator=generator).tolist()
     moved = torch.stack([padded[i, :, y : y + size, x : x + size] for i, (y, x) in enumerate(offsets)])
     return moved.reshape(windows, steps, 3, size, size).permute(0, 1, 3, 4, 2)
+
+
+def augment_colour(frames: Tensor, *, strength: float, generator: torch.Generator) -> Tensor:
+    """Gives each single frame of uint8 windows [B, T, s, s, 3] colours and light of its own.
+
+    A smooth random map of colour space moves things of different colours in different ways, and what keeps its place keeps its
+    shape. Frames of one window differ, so that no colour can be foretold.
+
+    Args:
+        frames: what was seen.
+        strength: how far colours move, in units of their range; also how much brighter or darker it may be.
+        generator: what draws the maps.
+    """
+    if not strength:
+        return frames
+    colours = frames.flatten(0, 1).flatten(1, 2).float() / 255  # [B T, s s, 3]
+    mixing = torch.randn(len(colours), 3, 3, generator=generator)
+    phase = torch.rand(len(colours), 1, 3, generator=generator)
+    gain = 1 + strength * (2 * torch.rand(len(colours), 1, 1, generator=generator) - 1)
+    moved = torch.baddbmm(phase.expand_as(colours), colours, mixing).mul_(2 * torch.pi).sin_().mul_(strength)
+    return moved.addcmul_(colours, gain).clamp_(0, 1).mul_(255).to(torch.uint8).view_as(frames)

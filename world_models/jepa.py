@@ -16,7 +16,7 @@ from envs.registry import unknown_name
 from world_models import objectives
 from world_models.base import Context, TrajectoryBatch, rollout
 from world_models.devices import gathered
-from world_models.encoders import augment_shift, make_encoder
+from world_models.encoders import augment_colour, augment_shift, make_encoder
 from world_models.predictors import make_predictor
 
 TERMS = (*objectives.LATENT_TERMS, *objectives.PAIR_TERMS, "inverse_dynamics")
@@ -40,6 +40,7 @@ class JEPAConfig:
         terms: term name to its options, of which ``weight`` is one.
         observation_key: what is encoded: "pixels" or "observation" (state twin).
         shift: random-shift augmentation in pixels, 0 for none.
+        recolour: strength of random colours and light, other ones in each frame, 0 for none; see ``encoders.augment_colour``.
     """
 
     encoder: str = "keypoint"
@@ -56,6 +57,7 @@ class JEPAConfig:
     terms: dict[str, dict[str, Any]] = field(default_factory=dict)
     observation_key: str = "pixels"
     shift: int = 0
+    recolour: float = 0.0
 
     def __post_init__(self) -> None:
         for name, options in self.terms.items():
@@ -119,8 +121,9 @@ class JEPA(nn.Module):
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Returns the weighted terms: ``prediction`` over ``rollout_steps`` imagined steps, then those of the config."""
         frames = batch.observations[self.observation_key]
-        if self.config.shift:
+        if self.config.shift or self.config.recolour:
             frames = augment_shift(frames, padding=self.config.shift, generator=generator)
+            frames = augment_colour(frames, strength=self.config.recolour, generator=generator)
             batch = dataclasses.replace(batch, observations={self.observation_key: frames})
         latents = self.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])  # [B, T, *latent]
         terms = self.prediction_terms(latents, batch, generator)

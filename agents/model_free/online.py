@@ -320,6 +320,7 @@ class OnlineAgent:
         read_run(policy, inputs=self._view.inputs)
         self.observation_keys: tuple[str, ...] = self._view.world_keys
         env = ActionBlock(make(self.task.id))
+        exploration = {"use_sde": True} if content["settings"].get("use_sde") else {}
         # Made from its class and plain weights: Stable-Baselines3's own files are pickles, which can run code.
         self.policy = algorithm_class(content["algorithm"]).policy_aliases[POLICY](
             self._view.space,
@@ -327,6 +328,7 @@ class OnlineAgent:
             lambda _: 0.0,  # pyright: ignore[reportArgumentType]
             **content["settings"]["policy"],
             **self._view.policy,
+            **exploration,
         )
         env.close()
         self.policy.load_state_dict(load_file(policy / "policy.safetensors"))

@@ -36,6 +36,7 @@ def train(
     gamma: float = 0.95,
     gae_lambda: float = 0.95,
     ent_coef: float = 0.0,
+    sde_sample_freq: int = 0,
     net_arch: Sequence[int] = (64, 64),
     budgets: Sequence[int] = BUDGETS,
     checkpoint_every: int = 20_480,
@@ -53,6 +54,7 @@ def train(
         num_steps: environment interaction in model steps, rounded up to whole rollouts.
         num_envs, rollout_steps: environments side by side, and model steps of each between updates.
         num_epochs, batch_size, learning_rate, gamma, gae_lambda, ent_coef, net_arch: as in Stable-Baselines3.
+        sde_sample_freq: above 0, exploration depends on the state (gSDE), with noise drawn anew every so many model steps.
         budgets: transitions (control steps) at which the policy is saved, for the curve over data.
         checkpoint_every: model steps between checkpoints.
         progress: show a progress bar.
@@ -64,6 +66,8 @@ def train(
         "n_steps": rollout_steps, "n_epochs": num_epochs, "batch_size": batch_size, "learning_rate": learning_rate,
         "gamma": gamma, "gae_lambda": gae_lambda, "ent_coef": ent_coef,
     }  # fmt: skip
+    if sde_sample_freq:
+        settings |= {"use_sde": True, "sde_sample_freq": sde_sample_freq}
 
     def build(env: VecNormalize) -> PPO:
         return PPO(POLICY, env, **settings, policy_kwargs=policy | view.policy, seed=seed, device="cpu")

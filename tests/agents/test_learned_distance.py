@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
+from torch.nn import functional
 
 from agents import contacts
 from agents.energy import ActionEffort, Energy, GoalDistance, LearnedDistance
@@ -50,13 +51,20 @@ def ring(tmp_path_factory):
     return data, torch.from_numpy(np.array(data.field("observation")))
 
 
-@pytest.mark.parametrize("kind", HEADS)
-def test_a_head_knows_the_way_round(ring, kind):
+@pytest.mark.parametrize(
+    ("kind", "goals_say_all"), [*((kind, True) for kind in HEADS), ("quasimetric", False), ("value", False)]
+)
+def test_a_head_knows_the_way_round(ring, kind, goals_say_all):
     data, latents = ring
+    goals, start_end = latents, np.meshgrid(np.arange(PLACES), np.arange(PLACES))
+    now, goal = (torch.from_numpy(on_the_ring(places)).float() for places in start_end)
+    if not goals_say_all:  # as with a state twin: what moves about besides is no part of a goal
+        latents = torch.cat([latents, torch.randn(len(latents), 1, generator=torch.Generator().manual_seed(0))], dim=1)
+        goals, now, goal = (functional.pad(part, (0, 1)) for part in (goals, now, goal))
     settings = {"num_steps": 200, "width": 64, "batch_size": 128, "learning_rate": 3e-3}
-    head = fit_head(latents, data, DistanceConfig(kind=kind, discount=0.9, **settings), seed=0, progress=False)
-    start, end = np.meshgrid(np.arange(PLACES), np.arange(PLACES))
-    now, goal = (torch.from_numpy(on_the_ring(places)).float() for places in (start, end))
+    config = DistanceConfig(kind=kind, discount=0.9, **settings)
+    head = fit_head(latents, goals, data, config, seed=0, progress=False)
+    start, end = start_end
     found, way = head(now, goal).numpy(), np.abs(start - end)
     local = way <= 6
     assert spearmanr(found[local], way[local]).statistic > 0.8

@@ -37,6 +37,7 @@ RUNS = {
     "td3": (off_policy.train, SMALL | {"algorithm": "td3", "num_goals": 0, "reward": "dense"}),
     "tqc": (off_policy.train, SMALL | {"algorithm": "tqc"}),
     "ppo": (ppo.train, ON_POLICY | {"budgets": (200, 600)}),
+    "ppo with gsde": (ppo.train, ON_POLICY | {"sde_sample_freq": 4}),
 }
 
 

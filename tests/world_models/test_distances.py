@@ -87,7 +87,7 @@ def test_mahalanobis_counts_in_steps_and_what_seldom_moves_counts_more():
 @pytest.mark.parametrize("kind", [kind for kind in HEADS if kind != "mahalanobis"])
 def test_the_loss_is_a_finite_scalar(kind):
     latents = torch.randn(4, 16, 4, generator=GENERATOR)
-    pairs = Pairs(latents[0], latents[1], latents[2], torch.arange(16.0) + 1, latents[3])
+    pairs = Pairs(latents[0], latents[1], latents[1], latents[2], torch.arange(16.0) + 1, latents[3])
     loss = head_of(kind).loss(pairs)
     assert loss.shape == () and loss.isfinite()
 

@@ -1,10 +1,11 @@
 """Where the targets of a JEPA come from, and where its latents lie."""
 
+import numpy as np
 import pytest
 import torch
 
 from world_models.base import TrajectoryBatch
-from world_models.encoders import KeypointEncoder
+from world_models.encoders import KeypointEncoder, augment_colour
 from world_models.jepa import JEPA, JEPAConfig
 
 
@@ -74,3 +75,20 @@ def test_keypoints_follow_a_spot_from_the_first_step_on():
         frames[index, 24:32, 4 * index : 4 * index + 4] = 255
     x = encoder.keypoints(frames)[:, :, 0]
     assert x.std(0).max() > 0.3  # of 0.6 if it followed exactly
+
+
+def test_recolouring_changes_colours_of_each_frame_and_no_shape():
+    rng = np.random.default_rng(0)
+    shapes = torch.from_numpy(rng.integers(3, size=(2, 3, 8, 8)))
+    frames = torch.tensor([[255, 255, 255], [119, 136, 153], [65, 105, 225]], dtype=torch.uint8)[shapes]
+    seen = augment_colour(frames, strength=0.3, generator=torch.Generator().manual_seed(0))
+    assert seen.dtype == torch.uint8 and seen.shape == frames.shape
+    palettes = []
+    for window, step in np.ndindex(2, 3):
+        colours = [seen[window, step][shapes[window, step] == shape] for shape in range(3)]
+        assert all((found == found[0]).all() for found in colours)  # one thing, one colour
+        palettes.append(torch.stack([found[0] for found in colours]).int())
+    assert len({tuple(palette.flatten().tolist()) for palette in palettes}) == 6
+    changes = torch.stack([palette[:, None] - palette[None] for palette in palettes])
+    assert changes.float().std(0).max() > 10  # things change apart from each other, not all alike
+    assert augment_colour(frames, strength=0.0, generator=torch.Generator()) is frames
