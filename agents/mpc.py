@@ -228,6 +228,8 @@ def build_mpc(
         action_mean=loaded.scale.mean.numpy(),
         action_std=loaded.scale.std.numpy(),
         decoder=loaded.decoder.paint if loaded.decoder else None,
-        proposal=load_proposal(policy, task_id=task_id, scale=loaded.scale) if policy else None,
+        proposal=load_proposal(policy, task_id=task_id, world_model=world_model, scale=loaded.scale)
+        if policy
+        else None,
         **settings,
     )

@@ -65,11 +65,13 @@ class PolicyProposal:
         return torch.stack(actions, dim=1).unflatten(0, (-1, num_plans))
 
 
-def load_proposal(directory: Path, *, task_id: str, scale: ActionScale) -> PolicyProposal:
+def load_proposal(directory: Path, *, task_id: str, world_model: Path, scale: ActionScale) -> PolicyProposal:
     """Returns the proposal of an offline policy that was trained on latents and left in a folder.
 
     Raises:
-        ValueError: no such policy, another algorithm, or one of another task or on other inputs.
+        ValueError: no such policy, another algorithm, or one of another task, on other inputs or on another model's latents.
     """
-    policy = load_policy(Path(directory), POLICIES, task_id=get_task(task_id).id, inputs="latents")
+    policy = load_policy(
+        Path(directory), POLICIES, task_id=get_task(task_id).id, inputs="latents", world_model=world_model
+    )
     return PolicyProposal(policy, scale)

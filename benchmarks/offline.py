@@ -1,10 +1,12 @@
 """Offline methods on the data of the world models, beside each other: the table of ``suite=offline``.
 
     python benchmarks/offline.py                                     everything
-    python benchmarks/offline.py --tasks PushT-v1 --agents gciql     a part; what OUTPUT has of others stays in the table
+    python benchmarks/offline.py --tasks PushT-v1 --agents gciql     a part
+    python benchmarks/offline.py 'suite.tasks=[{task_id: jepabench/Push-v1, num_episodes: 50}]' pixels=null --agents gcbc
+                                                                     any settings of the suite
 
 Data, policies and evaluations are stages as of `jepabench run suite=offline`: what is done is not done again. Each row of
-``results/tables/offline.csv`` is of one stratum, or, as ``all``, of all of a task's.
+``results/tables/offline.csv`` is of one stratum, or, as ``all``, of all of a task's; rows of what was not asked for stay.
 """
 
 import argparse
@@ -15,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from tables import TABLES
+from tables import TABLES, write_rows
 
 from envs.registry import short_name
 from evaluation.metrics import score_table
@@ -26,18 +28,20 @@ from jepabench.executor import run_stages
 from jepabench.launchers import JoblibLauncher
 from jepabench.run import suite_root
 from jepabench.stages import SuitePlan
-from results.tables import write_table
+
+RELATIVE = ("normalised", "tied_with_best")  # to the other rows of one run
 
 
 def main() -> None:
     """Does what is missing, writes the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("overrides", nargs="*", help="settings as of `jepabench run`")
     parser.add_argument("--tasks", nargs="*", help="short names; all of the suite by default")
     parser.add_argument("--agents", nargs="*", help="presets; all of the suite by default")
     parser.add_argument("--output", type=Path, default=Path("outputs"), help="as of `jepabench run`")
     parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV file")
     options = parser.parse_args()
-    root = suite_root(["suite=offline", f"output={options.output.resolve()}", "num_workers=1"])
+    root = suite_root(["suite=offline", f"output={options.output.resolve()}", "num_workers=1", *options.overrides])
     make_plan = partial(SuitePlan, root)
     plan = make_plan()
     only = [
@@ -48,7 +52,7 @@ def main() -> None:
     ]
     run_stages(make_plan, launcher=JoblibLauncher(1), console=Console(), only=only)
     table = offline_table(plan)
-    write_table(options.tables / "offline.csv", table)
+    write_rows(options.tables / "offline.csv", table.to_dict("records"), ["task", "stratum", "agent"])
     shown = ["task", "agent", "success_held", "held_low", "held_high", "success_ever"]
     print(table.query("stratum == 'all'")[shown].to_string(index=False))
 
@@ -66,7 +70,7 @@ def offline_table(plan: SuitePlan) -> pd.DataFrame:
     }
     for column in COSTS:
         table[column] = [costs[key][column] for key in zip(table["task"], table["agent"], strict=True)]
-    return table
+    return table.drop(columns=list(RELATIVE))
 
 
 if __name__ == "__main__":

@@ -116,6 +116,7 @@ def train(
         num_envs=num_envs,
         reward=reward,
         inputs=view.inputs,
+        world_model=view.world_model,
         image_size=image_size,
         budgets=tuple(budgets),
         settings={**settings, "num_goals": num_goals, "action_noise": action_noise, "policy": policy},

@@ -130,13 +130,14 @@ def train_policy(
     features = _features(task.id, world_model, pixels)
     run = {
         "algorithm": policy_type.name, "task_id": task.id, "seed": seed, "config": asdict(settings),
-        "inputs": features.inputs, "dataset_fingerprint": data.manifest.fingerprint,
+        "inputs": features.inputs, "world_model": fingerprint(world_model) if world_model else None,
+        "dataset_fingerprint": data.manifest.fingerprint,
     }  # fmt: skip
     directory = Path(directory)
     if open_run(directory, run):
         return
     if world_model:
-        seen = _latents(Path(world_model), fingerprint(world_model), Path(dataset), data.manifest.fingerprint)
+        seen = _latents(Path(world_model), run["world_model"], Path(dataset), data.manifest.fingerprint)
     else:
         seen = features.tables(data)
     policy, tables = _prepare(policy_type, settings, data, seen, features.inputs, seed)
@@ -244,16 +245,19 @@ def _discount(config: OfflineConfig) -> float:
     return getattr(config, "discount", 0.95)
 
 
-def load_policy(directory: Path, kinds: Sequence[type[GoalPolicy]], *, task_id: str, inputs: str) -> GoalPolicy:
+def load_policy(
+    directory: Path, kinds: Sequence[type[GoalPolicy]], *, task_id: str, inputs: str, world_model: Path | None = None
+) -> GoalPolicy:
     """Returns the policy in a folder that ``train_policy`` wrote, ready to act, if it is of one of these kinds.
 
     Raises:
-        ValueError: the folder holds another algorithm, task or kind of input.
+        ValueError: the folder holds another algorithm, task or kind of input, or a policy on the latents of another model.
     """
     by_name = {kind.name: kind for kind in kinds}
     found = read_run(Path(directory))["algorithm"]
     name = found if found in by_name else next(iter(by_name))
-    content = read_run(Path(directory), algorithm=name, task_id=task_id, inputs=inputs)
+    latents = fingerprint(world_model) if world_model else None
+    content = read_run(Path(directory), algorithm=name, task_id=task_id, inputs=inputs, world_model=latents)
     policy = by_name[name](Sizes(*content["sizes"]), by_name[name].config_type(**content["config"]))
     policy.load_state_dict(load_file(Path(directory) / "policy.safetensors"))
     return policy.eval().requires_grad_(False)
@@ -269,7 +273,7 @@ class OfflineAgent:
         pixels: whether it was trained on frames.
 
     Raises:
-        ValueError: the folder holds another algorithm, task or kind of input.
+        ValueError: the folder holds another algorithm, task or kind of input, or a policy on the latents of another model.
     """
 
     policy_type: ClassVar[type[GoalPolicy]]
@@ -277,7 +281,9 @@ class OfflineAgent:
     def __init__(self, *, task_id: str, policy: Path, world_model: Path | None = None, pixels: bool = False) -> None:
         self.task = get_task(task_id)
         self._features = _features(self.task.id, world_model, pixels)
-        self.policy = load_policy(policy, [self.policy_type], task_id=self.task.id, inputs=self._features.inputs)
+        self.policy = load_policy(
+            policy, [self.policy_type], task_id=self.task.id, inputs=self._features.inputs, world_model=world_model
+        )
         self.observation_keys: tuple[str, ...] = self._features.observation_keys
         self._queue = ActionQueue(task=self.task)
         OfflineAgent.reset(self, ())  # not that of an heir, which is not made yet

@@ -112,7 +112,7 @@ class OnlineRun:
         checkpoint_every: model steps of a segment.
         num_envs: environments side by side in this process.
         reward: ``sparse`` or ``dense``.
-        inputs, image_size: what the policy sees (``views``).
+        inputs, world_model, image_size: what the policy sees, and of which model (``views``).
         budgets: transitions at which the policy is saved.
         settings: the algorithm's own, recorded with the result.
     """
@@ -125,6 +125,7 @@ class OnlineRun:
     num_envs: int
     reward: str
     inputs: str
+    world_model: str | None
     image_size: int
     budgets: tuple[int, ...]
     settings: Mapping[str, Any]
@@ -309,7 +310,7 @@ class OnlineAgent:
         world_model: folder of the frozen model, if the policy was trained on latents.
 
     Raises:
-        ValueError: the folder holds a policy of another task, on other inputs, or none.
+        ValueError: the folder holds a policy of another task, on other inputs or another model's latents, or none.
     """
 
     def __init__(self, *, task_id: str, policy: Path, world_model: Path | None = None) -> None:
@@ -317,7 +318,7 @@ class OnlineAgent:
         content = read_run(policy, task_id=self.task.id)
         on_pixels = content["inputs"] == "pixels" and world_model is None
         self._view = make_view(self.task, world_model=world_model, pixels=on_pixels, size=content["image_size"])
-        read_run(policy, inputs=self._view.inputs)
+        read_run(policy, inputs=self._view.inputs, world_model=self._view.world_model)
         self.observation_keys: tuple[str, ...] = self._view.world_keys
         env = ActionBlock(make(self.task.id))
         exploration = {"use_sde": True} if content["settings"].get("use_sde") else {}

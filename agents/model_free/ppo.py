@@ -81,6 +81,7 @@ def train(
         num_envs=num_envs,
         reward=reward,
         inputs=view.inputs,
+        world_model=view.world_model,
         image_size=image_size,
         budgets=tuple(budgets),
         settings={**settings, "policy": policy},

@@ -23,7 +23,7 @@ from agents.encoding import GOAL_KEYS, encode_goal_rows, encode_rows, observatio
 from envs.core import Observation
 from envs.registry import TaskSpec, make
 from world_models.base import WorldModel
-from world_models.checkpoint import load_world_model
+from world_models.checkpoint import fingerprint, load_world_model
 
 IMAGE = "image"
 MAX_SHIFT = 4  # pixels, as in DrQ (Yarats et al., 2021)
@@ -34,6 +34,7 @@ class View:
 
     Attributes:
         inputs: "state", "latents" or "pixels".
+        world_model: fingerprint of the model whose latents they are, or None.
         world_keys: what an agent that acts needs of the world's observation.
         pixels: side of the frames that it needs, or None.
         num_coordinates: leading entries of the goals that are the task's own goal.
@@ -42,6 +43,7 @@ class View:
     """
 
     inputs = "state"
+    world_model: str | None = None
 
     def __init__(self, task: TaskSpec, *, pixels: int | None = None) -> None:
         self.pixels = pixels
@@ -68,9 +70,9 @@ class LatentView(View):
 
     inputs = "latents"
 
-    def __init__(self, task: TaskSpec, model: WorldModel, *, pixels: int) -> None:
+    def __init__(self, task: TaskSpec, model: WorldModel, *, weights: str, pixels: int) -> None:
         super().__init__(task, pixels=pixels if model.observation_key == "pixels" else None)
-        self.model = model
+        self.model, self.world_model = model, weights
         self.world_keys = observation_keys(model)
         self._goal_key = GOAL_KEYS[model.observation_key]
         self._goal: tuple[NDArray[Any], NDArray[np.float32]] | None = None
@@ -177,7 +179,8 @@ def make_view(task: TaskSpec, *, world_model: Path | None, pixels: bool, size: i
     if world_model and pixels:
         raise ValueError("A policy sees the latents of a world model or frames, not both: leave out pixels.")
     if world_model:
-        return LatentView(task, load_world_model(Path(world_model), task_id=task.id).model, pixels=size)
+        model = load_world_model(Path(world_model), task_id=task.id).model
+        return LatentView(task, model, weights=fingerprint(world_model), pixels=size)
     return PixelView(task, pixels=size) if pixels else View(task)
 
 

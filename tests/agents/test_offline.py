@@ -17,7 +17,7 @@ from envs import make, reset_to
 from envs.collect import collect
 from envs.episodes import Episode, write_dataset
 from world_models.base import Context
-from world_models.checkpoint import load_world_model
+from world_models.checkpoint import fingerprint, load_world_model
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 METHODS = {
@@ -232,7 +232,7 @@ def test_inverse_model_reaches_near_goals_on_a_flawless_latent(dataset, state_mo
     assert (distances.min(1) < 0.1).mean() > 0.8
 
 
-def test_cloning_on_latents_says_so(dataset, state_model, tmp_path):
+def test_cloning_on_latents_says_so_and_of_which_model(dataset, state_model, save_twin, tmp_path):
     gcbc.train(
         task_id=TWO_ROOM,
         dataset=dataset,
@@ -241,6 +241,12 @@ def test_cloning_on_latents_says_so(dataset, state_model, tmp_path):
         world_model=state_model,
         **QUICK | {"num_steps": 5},
     )
+    other = save_twin(tmp_path / "other", std=(2.0,) * 4)
+    with pytest.raises(ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*wanted was"):
+        gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=other)
+    with pytest.raises(ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*wanted was"):
+        scale = load_world_model(other).scale
+        load_proposal(tmp_path, task_id=TWO_ROOM, world_model=other, scale=scale)
     gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=state_model)
     with pytest.raises(ValueError, match="'inputs': 'latents'"):
         gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path)
@@ -338,7 +344,7 @@ def test_a_timed_policy_proposes_a_plan_for_each_time_of_arrival(dataset, state_
     settings = QUICK | {"max_goal_steps": 6, "history": 1}
     timed.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, world_model=state_model, **settings)
     loaded = load_world_model(state_model)
-    proposal = load_proposal(tmp_path, task_id=TWO_ROOM, scale=loaded.scale)
+    proposal = load_proposal(tmp_path, task_id=TWO_ROOM, world_model=state_model, scale=loaded.scale)
     start, goal = torch.tensor([[-1.0, 0.0, 0.0, 0.0]]), torch.tensor([[0.6, 0.0, 0.0, 0.0]])
     known = loaded.model.history
     context = Context(start[:, None].expand(-1, known, -1), torch.zeros(1, known - 1, 2))

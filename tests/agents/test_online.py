@@ -20,7 +20,7 @@ from agents.model_free.views import shifted
 from envs import EpisodeSpec, get_task
 from envs.maze.two_room import TwoRoom
 from world_models.batches import ActionScale
-from world_models.checkpoint import build_model, save_world_model
+from world_models.checkpoint import build_model, fingerprint, save_world_model
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 SMALL = {"num_steps": 192, "checkpoint_every": 96, "learning_starts": 64, "batch_size": 16, "net_arch": (16,)}
@@ -179,7 +179,7 @@ def test_our_adapter_costs_stable_baselines_nothing(tmp_path):
     assert all(torch.equal(ours[key], theirs[key]) for key in ours) and ours.keys() == theirs.keys()
 
 
-def test_policy_on_latents_does_not_see_coordinates(tmp_path, pixel_model):
+def test_policy_on_latents_does_not_see_coordinates(tmp_path, pixel_model, save_twin):
     """Hindsight rewards are the task's own; the policy's features do not change with the coordinates that they need."""
     off_policy.train(
         task_id=TWO_ROOM, directory=tmp_path, seed=0, world_model=pixel_model, image_size=32, progress=False,
@@ -197,6 +197,8 @@ def test_policy_on_latents_does_not_see_coordinates(tmp_path, pixel_model):
     assert np.array_equal(first, agent.policy.predict(moved, deterministic=True)[0])
     with pytest.raises(ValueError, match="'inputs': 'latents'"):
         OnlineAgent(task_id=TWO_ROOM, policy=tmp_path)
+    with pytest.raises(ValueError, match=f"'world_model': '{fingerprint(pixel_model)}'.*wanted was"):
+        OnlineAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=save_twin(tmp_path / "other"))
 
 
 @pytest.fixture(scope="module")
