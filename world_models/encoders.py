@@ -224,7 +224,7 @@ class StateEncoder(nn.Module):
     """The state twin's encoder: the true state, standardised with the data's statistics. Nothing is learned.
 
     Args:
-        mean, std: of the observation over the training data [O].
+        mean, std: of the observation over the training data [O]; with `units: step`, what a model step changes has spread 1 instead.
     """
 
     def __init__(self, *, mean: list[float], std: list[float]) -> None:

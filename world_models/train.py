@@ -363,8 +363,14 @@ def _with_data(model: Mapping[str, Any], data: EpisodeDataset) -> dict[str, Any]
     """Fills in what only the data knows."""
     options = dict(model) | {"action_size": data.field("action").shape[1]}
     if options.get("encoder") == "state":
-        observation = np.asarray(data.field("observation"), np.float64)
-        std = np.maximum(observation.std(0), 1e-6)
+        asked = dict(options.get("encoder_options", {}))
+        if asked not in ({}, {"units": "spread"}, {"units": "step"}):
+            raise ValueError(
+                f"The state's encoder takes units: spread (of its values) or step (of changes), got {asked}."
+            )
+        observation, starts = np.asarray(data.field("observation"), np.float64), data.window_starts(2)
+        counted = observation[starts + 1] - observation[starts] if asked.get("units") == "step" else observation
+        std = np.maximum(counted.std(0), 1e-6)
         options["encoder_options"] = {"mean": observation.mean(0).tolist(), "std": std.tolist()}
         options["latent_dim"] = observation.shape[1]
         options["observation_key"] = "observation"

@@ -2,6 +2,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -166,6 +167,22 @@ def test_the_state_twin_takes_its_statistics_from_the_data(two_room, tmp_path):
     loaded = load_world_model(tmp_path / "m")
     assert loaded.model.observation_key == "observation" and loaded.decoder is None
     assert diagnosis.probe_r2[0] > 0.999
+    latents = loaded.model.encode(torch.from_numpy(np.array(two_room[0].field("observation"))))
+    torch.testing.assert_close(latents.std(0, correction=0)[:2], torch.ones(2), rtol=1e-3, atol=0)
+
+
+def test_the_state_twin_may_count_in_what_a_step_changes(two_room, tmp_path):
+    fit_small(two_room, tmp_path / "m", model={"encoder": "state", "encoder_options": {"units": "step"}, "terms": {}})
+    data = two_room[0]
+    latents = load_world_model(tmp_path / "m").model.encode(torch.from_numpy(np.array(data.field("observation"))))
+    starts = data.window_starts(2)
+    torch.testing.assert_close(
+        (latents[starts + 1] - latents[starts]).std(0, correction=0)[:2], torch.ones(2), rtol=1e-3, atol=0
+    )
+    with pytest.raises(ValueError, match=r"takes units: spread .* or step"):
+        fit_small(
+            two_room, tmp_path / "n", model={"encoder": "state", "encoder_options": {"unit": "step"}, "terms": {}}
+        )
 
 
 @pytest.fixture(scope="module")
