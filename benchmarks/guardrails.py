@@ -24,7 +24,6 @@ from tables import add_arguments, add_given_arguments, given, kept, write_rows
 from agents import learned_distance
 from agents.energy import Energy, LearnedDistance
 from agents.guardrail_training import judge_steps, keep_out_zones, load_guardrail, train
-from agents.model_free import timed
 from envs import EpisodeSpec, episode_specs, get_task, make, reset_to
 from envs.collect import collect
 from envs.episodes import EpisodeDataset
@@ -42,7 +41,6 @@ from world_models.distances import HEADS
 FORBIDDEN = {"Push-v1": [(0.44, -0.06, 0.52, 0.06)]}  # of worlds without a rule of their own: for the block [m]
 CALIBRATION, TEST = 1000, 2000  # first episode of data that no model was trained on or watched with
 NUM_EPISODES = 400
-PROPOSALS = {"seed": 0, "num_steps": 4000, "batch_size": 512, "hidden_size": 256, "max_goal_steps": 12}
 HAZARDS = ("zones", "learned")
 # "near" judges all steps of a plan by the threshold of the first: each is the first, before it is taken.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -85,7 +83,7 @@ def main() -> None:
 def prepared(options: argparse.Namespace, task_id: str) -> Prepared:
     """Returns data and a world model of a task, made if there is none."""
     state = short_name(task_id) in FORBIDDEN
-    return prepare(task_id, options.output, agent="state-cem" if state else "jepa-icem", pixels=not state)
+    return prepare(task_id, options.output, agent="state-contacts" if state else "jepa-icem", pixels=not state)
 
 
 def zones_of(parts: Prepared) -> list[tuple[float, ...]] | None:
@@ -199,15 +197,12 @@ def play(
 
 
 def pushing(parts: Prepared) -> dict[str, Any]:
-    """Returns what an agent needs to push with the state twin: long plans that end when the first one did, from what a policy
-    proposes that is cloned from the random pushes of the data. Trains it unless it is there.
-    """
-    folder = parts.work / "policies" / "timed"
-    timed.train(task_id=parts.task_id, dataset=parts.data, directory=folder, world_model=parts.model, **PROPOSALS)
-    settings = load_preset("agent", "state-cem")["agent"]
-    settings["planner"] |= {"horizon": 8, "num_iterations": 4}
-    settings["energy"]["terms"][0]["running_weight"] = 0.02
-    return settings | {"shrinking": True, "proposals": folder, "problems_at_once": 50}
+    """Returns the settings of ``state-contacts``, and trains the policy that proposes its plans unless it is there."""
+    preset, folder = load_preset("agent", "state-contacts"), parts.work / "policies" / "gcbc"
+    instantiate(
+        preset["train"], task_id=parts.task_id, dataset=parts.data, directory=folder, world_model=parts.model, seed=0
+    )
+    return preset["agent"] | {"proposals": folder, "problems_at_once": 50}
 
 
 def by_learned_distance(parts: Prepared, kind: str) -> Energy:
