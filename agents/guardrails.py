@@ -39,7 +39,9 @@ class Guardrail:
         thresholds: highest hazard that passes, by steps ahead [H]; a longer plan repeats the last.
         spread: of the hazard, the unit in which excess counts.
         mode: ``soft``: the excess over the threshold, summed over the steps, is a cost. ``hard``: a plan with any excess costs more
-            than any without, the more the higher its mean excess. ``lagrangian``: the excess is priced with multipliers.
+            than any without, the more the higher its mean excess; who is inside already (hazard of standing still above 0) is charged as
+            by ``soft``, since there is nothing left to keep out of and holding still would stay. ``lagrangian``: the excess is priced
+            with multipliers.
         margin: further distance from the threshold, in units of the spread.
         penalty: of the augmented Lagrangian.
         name, weight: see ``EnergyTerm``.
@@ -102,11 +104,18 @@ class BoundGuardrail:
         if self.rule.mode == "soft":
             return excess.clamp_min(0).sum(2)
         if self.rule.mode == "hard":
-            above = excess.clamp(0, _MAX_HAZARD).mean(2)
-            return torch.where(above > 0, FORBIDDEN * (1 + above), 0.0)
+            above = excess.clamp(0, _MAX_HAZARD)
+            filtered = torch.where(above.mean(2) > 0, FORBIDDEN * (1 + above.mean(2)), 0.0)
+            return torch.where(self.inside[:, None], above.sum(2), filtered)
         price = torch.zeros_like(excess[:, 0]) if self.multipliers is None else self.multipliers
         pressed = (price[:, None] + self.rule.penalty * excess).clamp_min(0)
         return (pressed.square() - price[:, None].square()).sum(2) / (2 * max(self.rule.penalty, 1e-9))
+
+    @property
+    def inside(self) -> Tensor:
+        """Whether the rule is broken already, by standing where one is [B]."""
+        here = self.present.flatten(1)
+        return self.rule.hazard(here, here) > 0
 
     def measure(self, latents: Tensor) -> Tensor:
         """Returns how far each imagined step is above what passes, in units of the spread [B, S, H]; NaN counts as far above."""
