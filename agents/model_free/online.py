@@ -87,12 +87,14 @@ class TrainingEpisodes(gymnasium.Wrapper[Observation, NDArray[Any], Observation,
         self._num_episodes += 1
         spec = EpisodeSpec(self.task.id, "train", stratum, int(self._rng.integers(2**62)))
         seen, info = reset_to(self.block.goal_env, spec)
-        return self.view(seen), info
+        self._seen = self.view(seen)
+        return self._seen, info
 
     def step(self, action: NDArray[Any]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Takes one block."""
         seen, reward, terminated, truncated, info = self.block.step(action)
-        return self.view(seen), reward, terminated, truncated, info
+        self._seen = self.view(seen, self._seen)
+        return self._seen, reward, terminated, truncated, info
 
     def compute_reward(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any], info: Any) -> NDArray[np.float64]:
         """Returns the reward; hindsight replay asks the outermost wrapper for it."""
@@ -342,13 +344,15 @@ class OnlineAgent:
         """Starts B new episodes."""
         check_specs(self.task, specs)
         self._queue.reset(len(specs))
+        self._seen: list[Observation | None] = [None] * len(specs)
 
     def act(self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]) -> NDArray[np.float32]:
         """Returns control actions [B, A]."""
         # One row at a time: a matrix product rounds differently in another batch size.
         for episode in self._queue.empty(active):
-            seen = self._view({key: observations[key][episode] for key in self.observation_keys})
-            seen |= {key: self._normalised(key, seen[key]) for key in self._moments}
+            shown = {key: observations[key][episode] for key in self.observation_keys}
+            seen = self._seen[episode] = self._view(shown, self._seen[episode])
+            seen = seen | {key: self._normalised(key, seen[key]) for key in self._moments}
             action, _ = self.policy.predict(seen, deterministic=True)  # pyright: ignore[reportArgumentType]
             self._queue.put(episode, np.asarray(action)[None])
         return self._queue.take(active)

@@ -55,8 +55,9 @@ class View:
         self.policy: dict[str, Any] = {}
         world.close()
 
-    def __call__(self, seen: Mapping[str, NDArray[Any]]) -> Observation:
-        """Returns what the policy sees when the world shows ``seen``."""
+    def __call__(self, seen: Mapping[str, NDArray[Any]], before: Observation | None = None) -> Observation:
+        """Returns what the policy sees when the world shows ``seen``; ``before`` is what it saw a block ago, None at the start."""
+        del before
         return {key: seen[key] for key in self.world_keys}
 
     @property
@@ -66,7 +67,10 @@ class View:
 
 
 class LatentView(View):
-    """The latents of a frozen world model, of now and of the goal."""
+    """The last K latents of a frozen world model, as many as it remembers itself, and that of the goal.
+
+    One frame shows no velocity, and a policy that does not know its own runs past its goals.
+    """
 
     inputs = "latents"
 
@@ -79,18 +83,19 @@ class LatentView(View):
         world = make(task.id, pixels=self.pixels)
         size = self.encoded(world.reset(seed=0)[0]).size
         world.close()
-        coordinates, goal = _box(self.goal_size + size), _box(size)
-        self.space = spaces.Dict({"observation": goal, "achieved_goal": coordinates, "desired_goal": coordinates})
+        coordinates, recent = _box(self.goal_size + size), _box(model.history * size)
+        self.space = spaces.Dict({"observation": recent, "achieved_goal": coordinates, "desired_goal": coordinates})
         self.policy = {
             "features_extractor_class": LatentsOnly,
             "features_extractor_kwargs": {"num_coordinates": self.goal_size},
         }
 
-    def __call__(self, seen: Mapping[str, NDArray[Any]]) -> Observation:
-        """Returns latents; the goals' coordinates are 0 where there are none to see."""
+    def __call__(self, seen: Mapping[str, NDArray[Any]], before: Observation | None = None) -> Observation:
+        """Returns latents, the first of an episode repeated; the goals' coordinates are 0 where there are none to see."""
         now, unseen = self.encoded(seen), np.zeros(self.goal_size, np.float32)
+        recent = before["observation"][len(now) :] if before else np.tile(now, self.model.history - 1)
         return {
-            "observation": now,
+            "observation": np.concatenate([recent, now]),
             "achieved_goal": np.concatenate([seen.get("achieved_goal", unseen), now], dtype=np.float32),
             "desired_goal": np.concatenate(
                 [seen.get("desired_goal", unseen), self._encoded_goal(seen)], dtype=np.float32
@@ -123,8 +128,9 @@ class PixelView(View):
         self.world_keys = ("pixels", "goal_pixels")
         self.space = spaces.Dict({IMAGE: spaces.Box(0, 255, (6, pixels, pixels), np.uint8)})
 
-    def __call__(self, seen: Mapping[str, NDArray[Any]]) -> Observation:
+    def __call__(self, seen: Mapping[str, NDArray[Any]], before: Observation | None = None) -> Observation:
         """Returns both frames as one."""
+        del before
         frames = np.concatenate([seen["pixels"], seen["goal_pixels"]], axis=-1)
         return {IMAGE: np.ascontiguousarray(frames.transpose(2, 0, 1))}
 
@@ -135,15 +141,15 @@ class PixelView(View):
 
 
 class LatentsOnly(BaseFeaturesExtractor):
-    """What a policy on latents is given: the latent now and that of the goal, without the coordinates before the latter."""
+    """What a policy on latents is given: the last latents and that of the goal, without the coordinates before the latter."""
 
     def __init__(self, observation_space: spaces.Dict, *, num_coordinates: int) -> None:
-        size = observation_space["observation"].shape[0]  # pyright: ignore[reportOptionalSubscript]
-        super().__init__(observation_space, 2 * size)
+        recent, goal = (observation_space[key].shape[0] for key in ("observation", "desired_goal"))  # pyright: ignore[reportOptionalSubscript]
+        super().__init__(observation_space, recent + goal - num_coordinates)
         self.num_coordinates = num_coordinates
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        """Returns features [N, 2 D]."""
+        """Returns features [N, (K + 1) D]."""
         goal = observations["desired_goal"][:, self.num_coordinates :]
         return torch.cat([observations["observation"], goal], dim=1).float()
 

@@ -189,7 +189,11 @@ def test_policy_on_latents_does_not_see_coordinates(tmp_path, pixel_model, save_
     assert agent.observation_keys == ("pixels", "goal_pixels")
     env = TrainingEpisodes(get_task(TWO_ROOM), reward="sparse", view=agent._view)
     seen, _ = env.reset(seed=0)
-    assert seen["desired_goal"].shape == (2 + 8,) and seen["observation"].shape == (8,)
+    assert seen["desired_goal"].shape == (2 + 8,) and seen["observation"].shape == (2 * 8,)
+    assert np.array_equal(seen["observation"][:8], seen["observation"][8:])  # the first latent, twice
+    later = env.step(np.ones(2, np.float32))[0]["observation"]
+    assert np.array_equal(later[:8], seen["observation"][8:]) and not np.array_equal(later[8:], later[:8])
+    assert np.array_equal(env.reset(seed=0)[0]["observation"], seen["observation"])  # nothing of the episode before
     assert env.compute_reward(seen["achieved_goal"], seen["achieved_goal"], {}) == 0
     moved = seen | {"desired_goal": np.concatenate([[9, 9], seen["desired_goal"][2:]])}
     assert env.compute_reward(seen["achieved_goal"], moved["desired_goal"], {}) == -1
