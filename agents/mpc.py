@@ -219,7 +219,9 @@ def build_mpc(
         CheckpointError: no such model, or one of another task.
         ValueError: no such policy.
     """
-    loaded = load_world_model(Path(world_model), task_id=task_id)
+    loaded, proposal = load_world_model(Path(world_model), task_id=task_id), None
+    if policy:
+        proposal = load_proposal(policy, task_id=task_id, world_model=world_model, scale=loaded.scale)
     return MPCAgent(
         task_id=task_id,
         model=loaded.model,
@@ -228,8 +230,6 @@ def build_mpc(
         action_mean=loaded.scale.mean.numpy(),
         action_std=loaded.scale.std.numpy(),
         decoder=loaded.decoder.paint if loaded.decoder else None,
-        proposal=load_proposal(policy, task_id=task_id, world_model=world_model, scale=loaded.scale)
-        if policy
-        else None,
+        proposal=proposal,
         **settings,
     )

@@ -59,7 +59,9 @@ def main() -> None:
     parser.add_argument("train", type=Path)
     parser.add_argument("validation", type=Path)
     parser.add_argument("--presets", nargs="*", help="all by default")
-    parser.add_argument("--terms", help="of `encoders`: JEPAs weigh their terms as this preset does")
+    parser.add_argument(
+        "--terms", help="of `encoders`: JEPAs weigh those of their terms that this preset has as it does"
+    )
     parser.add_argument("--steps", type=int, help="gradient steps; 200 for the search, else 600")
     parser.add_argument("--episodes", type=int, help="20 for the search, else 50")
     parser.add_argument("--minutes", type=float, default=1e9, help="begin nothing new after this")

@@ -187,9 +187,8 @@ class QuasimetricDistance(DistanceHead):
         """Returns minus the (saturating) distance of frames of anywhere, plus the price of steps longer than 1."""
         far = functional.softplus(self.reach - self(pairs.now, pairs.other), beta=0.1).mean()
         excess = (self(pairs.now, pairs.after) - 1).relu().square().mean() - self.tolerance**2
-        if not torch.equal(
-            pairs.after, pairs.reached
-        ):  # a goal that says less than the state which is at it is no way off
+        if not torch.equal(pairs.after, pairs.reached):
+            # A goal that says less than the state which is at it is no way off.
             excess = excess + self(pairs.after, pairs.reached).square().mean()
         multiplier = (10 * self.log_multiplier).exp()
         # The multiplier climbs while the constraint is broken: its own gradient has the opposite sign.
