@@ -105,7 +105,8 @@ class BoundGuardrail:
             return excess.clamp_min(0).sum(2)
         if self.rule.mode == "hard":
             above = excess.clamp(0, _MAX_HAZARD)
-            filtered = torch.where(above.mean(2) > 0, FORBIDDEN * (1 + above.mean(2)), 0.0)
+            mean = above.mean(2)
+            filtered = torch.where(mean > 0, FORBIDDEN * (1 + mean), 0.0)
             return torch.where(self.inside[:, None], above.sum(2), filtered)
         price = torch.zeros_like(excess[:, 0]) if self.multipliers is None else self.multipliers
         pressed = (price[:, None] + self.rule.penalty * excess).clamp_min(0)

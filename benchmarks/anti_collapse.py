@@ -109,8 +109,6 @@ def measure(
     training = config["training"] | {
         "num_steps": steps, "batch_size": 64, "on_collapse": "warn", "decoder_steps": 0, "diagnose_every": 10**6,
     }  # fmt: skip
-    if "pretext_training" in config["model"]:
-        config["model"]["pretext_training"]["on_collapse"] = "warn"
     directory = HOME / "outputs/anti-collapse" / "-".join(key.values())
     began = time.process_time()
     diagnosis = fit(

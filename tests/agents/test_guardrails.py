@@ -86,6 +86,14 @@ def test_where_nothing_passes_it_holds_still_and_inside_it_leaves(walk_model, ha
     assert deepest(path[-1:].repeat(2, 1)) < 0
 
 
+def test_who_is_inside_is_charged_and_not_filtered(walk_model, hazard):
+    energy, planner = guarded(hazard, "hard")
+    within, _ = plan_across(walk_model(), energy, planner, (0.0, 0.1), (0.0, -0.1))
+    assert float(within.cost) < FORBIDDEN and bool(energy.bound.inside)
+    plan_across(walk_model(), energy, planner, (0.9, 0.9), (0.9, 0.8))
+    assert not bool(energy.bound.inside)
+
+
 def test_a_hazard_that_is_not_a_number_never_passes(walk_model, hazard):
     with torch.no_grad():
         hazard.probe.body.weight[:] = torch.nan
