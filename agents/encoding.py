@@ -120,9 +120,15 @@ class Features:
         latents = encode_frames(self.model, dataset, np.arange(len(goals))).flatten(1).clone()
         if self._key == "pixels":
             return latents, latents
-        rest = goal_observation(goals, size=dataset.field("observation").shape[1]).astype(np.float32)
+        return latents, self.goal_rows(dataset, np.arange(len(goals))).flatten(1)
+
+    def goal_rows(self, dataset: EpisodeDataset, rows: NDArray[np.int64]) -> Tensor:
+        """Returns the latents [N, *latent] of the goals that were reached in these rows of a dataset, as an agent sees them."""
+        if self._key == "pixels":
+            return encode_frames(self.model, dataset, rows)
+        goals, size = dataset.field("achieved_goal")[rows], dataset.field("observation").shape[1]
         with torch.no_grad():
-            return latents, self.model.encode(torch.from_numpy(rest)).flatten(1)
+            return self.model.encode(_tensor(goal_observation(goals, size=size)))
 
     def now(self, observations: Mapping[str, NDArray[Any]], row: int) -> Tensor:
         """Returns what one episode sees now [1, D]."""

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from agents.conformal import lower_threshold, one_each
+from agents.encoding import Features
 from agents.hazards import (
     KINDS,
     POINTS_ON_THE_WAY,
@@ -34,6 +35,7 @@ from world_models.imagination import Windows, draw_windows, imagine
 from world_models.probes import fit_linear
 
 NAME = "guardrail"
+_NUM_GOALS = 2000
 
 
 class GuardrailError(ValueError):
@@ -49,12 +51,15 @@ class TrainedGuardrail:
         thresholds: highest hazard that passes, by steps ahead [H].
         spread: standard deviation of the hazard on held-out steps.
         alpha: at most this share of the steps that would break a rule passes: the promise.
+        goals, places: latents of goals [N, *latent] in the data, and where they are [N, 2], to go round zones by.
     """
 
     hazard: Hazard
     thresholds: Tensor
     spread: float
     alpha: float
+    goals: Tensor
+    places: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ def train(
             **{f"hazard.{name}": value.contiguous() for name, value in judge.state_dict().items()},
             "thresholds": torch.tensor(thresholds, dtype=torch.float32),
             "spread": torch.tensor(float(steps.hazards.std()), dtype=torch.float32),
+            **_goals(loaded, data, rng),
         },
         directory / "guardrail.safetensors",
     )
@@ -149,7 +155,14 @@ def load_guardrail(directory: Path, *, task_id: str) -> TrainedGuardrail:
     hazard = empty_hazard(run["layout"])
     hazard.load_state_dict({name[7:]: value for name, value in tensors.items() if name.startswith("hazard.")})
     hazard.eval().requires_grad_(False)
-    return TrainedGuardrail(hazard, tensors["thresholds"], float(tensors["spread"]), float(run["alpha"]))
+    return TrainedGuardrail(
+        hazard,
+        tensors["thresholds"],
+        float(tensors["spread"]),
+        float(run["alpha"]),
+        tensors["goals"],
+        tensors["places"],
+    )
 
 
 def judge_steps(
@@ -196,6 +209,14 @@ def keep_out_zones(env: GoalEnv) -> NDArray[np.float64]:
     if not len(zones):
         raise GuardrailError(f"{env.task.id} has no keep-out zones. Use hazard=learned, or a world with zones.")
     return zones
+
+
+def _goals(loaded: LoadedWorldModel, data: EpisodeDataset, rng: np.random.Generator) -> dict[str, Tensor]:
+    """Returns latents of goals that the data came to, and where they are."""
+    picked = np.sort(rng.permutation(len(data.field("achieved_goal")))[:_NUM_GOALS])
+    goals = Features(loaded.model).goal_rows(data, picked)
+    places = np.array(data.field("achieved_goal")[picked][:, :2], np.float32)
+    return {"goals": goals.contiguous(), "places": torch.from_numpy(places)}
 
 
 def _zone_hazard(zones: NDArray[np.floating], data: EpisodeDataset, windows: Windows) -> Hazard:

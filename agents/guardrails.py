@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agents.detours import Detours
 from agents.energy import Energy
 from agents.guardrail_training import load_guardrail
-from agents.hazards import Hazard
+from agents.hazards import Hazard, ZoneHazard
 from agents.mpc import MPCAgent, build_mpc
 from agents.planners.base import ActionBounds, CostFunction, Plan, Planner, require_at_least
 from envs.registry import unknown_name
@@ -223,7 +224,7 @@ class GuardedEnergy(Energy):
 def build_guarded_mpc(
     *, task_id: str, world_model: Path, policy: Path, planner: Planner, energy: Energy, mode: str = "hard",
     weight: float = 1.0, margin: float = 0.0, penalty: float = 10.0, num_rounds: int = 3, ahead: int | None = None,
-    proposals: Path | None = None, **settings: Any,
+    detour: float | None = None, zones: Path | None = None, proposals: Path | None = None, **settings: Any,
 ) -> MPCAgent:  # fmt: skip
     """Returns an ``MPCAgent`` that plans under the guardrail saved in the folder ``policy``.
 
@@ -237,14 +238,21 @@ def build_guarded_mpc(
         ahead: steps that keep their own threshold; the later ones keep that of the last of them. Every step is judged again, from
             nearer, before it is taken, so thresholds that are wide because the model looks far are not needed to keep the promise.
             None for all.
+        detour: clearance of ``agents.detours.Detours`` round the zones, or None for no subgoals.
+        zones: folder of a guardrail with ``hazard=zones`` to go round by; None if that in ``policy`` is one.
         proposals: folder of a policy that proposes plans, or None; the ``policy`` of ``build_mpc``.
         settings: other arguments of ``MPCAgent``.
 
     Raises:
-        CheckpointError, ValueError: no such model or guardrail, or one of another task.
+        CheckpointError, ValueError: no such model or guardrail, or one of another task; a way round what was learned.
     """
     require_at_least(1, ahead=1 if ahead is None else ahead)
     trained = load_guardrail(Path(policy), task_id=task_id)
+    if detour is not None:
+        known = load_guardrail(Path(zones), task_id=task_id) if zones else trained
+        if not isinstance(known.hazard, ZoneHazard):
+            raise ValueError(f"A detour needs a guardrail with hazard=zones, the one in {zones or policy} was learned.")
+        settings["subgoals"] = Detours(known.hazard, known.goals, known.places, clearance=detour)
     rule = Guardrail(
         hazard=trained.hazard, thresholds=trained.thresholds[:ahead], spread=trained.spread, mode=mode, weight=weight,
         margin=margin, penalty=penalty,

@@ -38,7 +38,10 @@ class ZoneHazard(nn.Module):
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
         """Returns minus the clearance [N] of steps between latents [N, D] each: above 0 is inside a zone."""
-        start, end = self.probe(before), self.probe(after)
+        return self.depth(self.probe(before), self.probe(after))
+
+    def depth(self, start: Tensor, end: Tensor) -> Tensor:
+        """Returns how deep the straight way between places [N, 2] each is inside a zone at worst [N]; below 0 it keeps away."""
         share = torch.linspace(0, 1, POINTS_ON_THE_WAY, dtype=start.dtype)[:, None, None]
         places = torch.lerp(start[None], end[None], share)[..., None, :]  # [points, N, 1, 2]
         centre, half = (self.zones[:, :2] + self.zones[:, 2:]) / 2, (self.zones[:, 2:] - self.zones[:, :2]) / 2

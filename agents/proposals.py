@@ -53,7 +53,8 @@ class PolicyProposal:
         actions = []
         for step in range(horizon):
             left = (arrivals - step).clamp(min=1)
-            decided = self.policy.decide_in(context.latents.flatten(2), goal.flatten(1), left)
+            recent = context.latents[:, -self.policy.history :].flatten(1)
+            decided = self.policy.decide_in(recent, goal.flatten(1), left)
             action = self.scale.normalise(decided * own.std + own.mean)
             actions.append(action)
             after = rollout(model, context, action[:, None, None])[:, 0]

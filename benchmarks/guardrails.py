@@ -46,6 +46,7 @@ HAZARDS = ("zones", "learned")
 SETTINGS: dict[str, dict[str, Any]] = {
     "soft": {"mode": "soft", "weight": 10.0}, "hard": {"mode": "hard"}, "lagrangian": {"mode": "lagrangian"},
     "hard near": {"mode": "hard", "ahead": 1}, "soft near": {"mode": "soft", "weight": 10.0, "ahead": 1},
+    "hard near, detour": {"mode": "hard", "ahead": 1, "detour": 0.03},
 }  # fmt: skip
 
 
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--alpha", type=float, default=0.01)
     parser.add_argument("--modes", nargs="+", default=list(SETTINGS))
     parser.add_argument("--hazards", nargs="+", default=list(HAZARDS), choices=HAZARDS)
+    parser.add_argument("--split", default="test", choices=("validation", "test"))
     parser.add_argument(
         "--cost", choices=list(HEADS), help="a learned distance to plan by, in place of L2: it knows ways round"
     )
@@ -95,11 +97,11 @@ def lawful(parts: Prepared, options: argparse.Namespace) -> list[EpisodeSpec]:
     """Returns the first test episodes of each stratum; where the rule is ours, those whose start and goal keep it."""
     strata, zones = tuple(options.strata or get_task(parts.task_id).strata), zones_of(parts)
     if zones is None:
-        return episode_specs(parts.task_id, "test", options.episodes, strata=strata)
+        return episode_specs(parts.task_id, options.split, options.episodes, strata=strata)
     env, chosen, boxes = make(parts.task_id), [], np.array(zones) + 0.02 * np.array([-1, -1, 1, 1])
     for stratum in strata:
         found = []
-        for spec in episode_specs(parts.task_id, "test", 4 * options.episodes, strata=(stratum,)):
+        for spec in episode_specs(parts.task_id, options.split, 4 * options.episodes, strata=(stratum,)):
             seen, _ = reset_to(env, spec)
             if not in_boxes(np.stack([seen["achieved_goal"][:2], seen["desired_goal"][:2]]), boxes).any():
                 found.append(spec)
@@ -160,7 +162,10 @@ def episodes(
         path = (
             parts.work
             / "guardrails"
-            / "-".join([mode.replace(" ", ""), hazard, *cost, stratum, str(len(part)), "episodes.parquet"])
+            / options.split
+            / "-".join(
+                [mode.replace(", ", "-").replace(" ", ""), hazard, *cost, stratum, str(len(part)), "episodes.parquet"]
+            )
         )
         found.append(kept(path, partial(play, parts, part, mode, hazard, options)))
     return pd.concat(found)
@@ -179,6 +184,8 @@ def play(
     else:
         settings |= {"_target_": "agents.guardrails.build_guarded_mpc", "policy": guardrail(parts, hazard, options)}
         settings |= SETTINGS[mode]
+        if "detour" in settings:
+            settings["zones"] = guardrail(parts, "zones", options)
     energy = settings.pop("energy")
     agent = instantiate(settings, **paths, energy=energy, _convert_="all")
     together = settings.get("problems_at_once", 1)

@@ -42,7 +42,6 @@ class HindsightPairs:
         episode = np.searchsorted(dataset.starts, self._rows, side="right") - 1
         self._last = dataset.starts[episode] + dataset.lengths[episode]
         self._longest = np.minimum(self._last - self._rows, max_steps)
-        self._first_of = np.repeat(dataset.starts, dataset.lengths + 1)  # by row
         self._last_of = np.repeat(dataset.starts + dataset.lengths, dataset.lengths + 1)
 
     def sample(self, num_pairs: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
@@ -68,14 +67,29 @@ class HindsightPairs:
         kind = rng.choice(3, size=len(rows), p=mixture)
         return torch.from_numpy(np.choose(kind, [rows, future, anywhere]).astype(np.int64))
 
-    def until(self, rows: Tensor, num_frames: int) -> Tensor:
-        """Returns the rows of the last ``num_frames`` of an episode until each row, int64 [N, num_frames], its first one repeated."""
-        before = rows.numpy()[:, None] - np.arange(num_frames)[::-1]
-        return torch.from_numpy(np.maximum(before, self._first_of[rows.numpy()][:, None]).astype(np.int64))
-
     def last_row(self, rows: Tensor) -> Tensor:
         """Returns the last row of the episode of each row, int64 [N]."""
         return torch.from_numpy(self._last_of[rows.numpy()].astype(np.int64))
+
+
+class Windows:
+    """The last ``history`` frames of an episode up to each row, one after the other as a vector; its first one is repeated.
+
+    Args:
+        frames: all frames of the dataset [num_frames, D].
+        dataset: says where episodes begin.
+        history: frames of a window, K.
+    """
+
+    def __init__(self, frames: Tensor, dataset: EpisodeDataset, history: int) -> None:
+        first = np.repeat(dataset.starts, dataset.lengths + 1)
+        self._frames, self._first = frames, torch.from_numpy(first.astype(np.int64))
+        self._back = torch.arange(history - 1, -1, -1)
+        self.shape: tuple[int, ...] = (len(frames), history * frames.shape[1])
+
+    def __getitem__(self, rows: Tensor, /) -> Tensor:
+        """Returns windows [N, K * D]."""
+        return self._frames[torch.maximum(rows[:, None] - self._back, self._first[rows][:, None])].flatten(1)
 
 
 class Tables(NamedTuple):
@@ -106,11 +120,6 @@ class GoalBatch:
     def now(self) -> Tensor:
         """Inputs [N, D]."""
         return self._tables.now[self.now_rows]
-
-    def recent(self, num_frames: int) -> Tensor:
-        """Returns the last inputs of the episode up to ``now`` [N, num_frames, D], the first of an episode repeated."""
-        rows = self._pairs.until(self.now_rows, num_frames)
-        return self._tables.now[rows.flatten()].unflatten(0, rows.shape)
 
     @cached_property
     def next(self) -> Tensor:

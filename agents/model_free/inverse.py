@@ -40,7 +40,7 @@ class InversePolicy(TimedPolicy):
         """Returns the actions [N, A] that lead to the goal in as many steps as the fast share of the data took."""
         reached = self.distance(self.pair(now, goal)).softmax(1).cumsum(1)
         steps = 1 + (reached < FAST_QUANTILE).sum(1).clamp(max=self.max_steps - 1)
-        return self.decide_in(now[:, None], goal, steps)
+        return self.decide_in(now, goal, steps)
 
 
 train = partial(train_policy, InversePolicy)

@@ -26,6 +26,8 @@ class OfflineConfig:
         hidden_size, num_layers: of the networks.
         max_goal_steps: goals of the policy are the states of 1 to so many model steps later in the same episode.
         encoder: of frames, for policies on pixels; a name of ``world_models.encoders``.
+        history: states or latents that it is shown as one, the present and those before it. By default as many latents as
+            their world model looks at, since one shows no velocity, and one state or frame.
         checkpoint_every: gradient steps between two states that a killed run resumes from.
     """
 
@@ -36,6 +38,7 @@ class OfflineConfig:
     num_layers: int = 3
     max_goal_steps: int = 16
     encoder: str = "keypoint"
+    history: int | None = None
     checkpoint_every: int = 1000
 
     def __post_init__(self) -> None:
@@ -81,16 +84,19 @@ class Eyes(nn.Module):
     Args:
         sizes: of the inputs.
         encoder: name, for frames.
+        history: vectors that make up the present.
     """
 
-    def __init__(self, sizes: Sizes, encoder: str) -> None:
+    def __init__(self, sizes: Sizes, encoder: str, history: int) -> None:
         super().__init__()
         self.encoder = make_encoder(encoder, {"latent_dim": sizes.now}) if sizes.frame else None
-        self.now_scale, self.goal_scale = Standardise(sizes.now), Standardise(sizes.goal)
+        self.now_scale, self.goal_scale = Standardise(sizes.now // history), Standardise(sizes.goal)
 
     def now(self, inputs: Tensor) -> Tensor:
         """Returns vectors [N, D]."""
-        return self.encoder(inputs) if self.encoder else self.now_scale(inputs)
+        if self.encoder:
+            return self.encoder(inputs)
+        return self.now_scale(inputs.unflatten(1, (-1, len(self.now_scale.mean)))).flatten(1)
 
     def goal(self, inputs: Tensor) -> Tensor:
         """Returns vectors [N, D']."""

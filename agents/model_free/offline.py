@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from agents.base import ActionQueue, check_specs
 from agents.encoding import Features, Table
-from agents.model_free.hindsight import GoalBatch, GoalMixture, HindsightPairs, Tables
+from agents.model_free.hindsight import GoalBatch, GoalMixture, HindsightPairs, Tables, Windows
 from agents.model_free.networks import Eyes, OfflineConfig, Sizes, Standardise
 from agents.model_free.run_folder import close_run, open_run, read_run
 from envs.episodes import EpisodeDataset
@@ -42,21 +42,20 @@ class GoalPolicy(nn.Module):
         config_type: its settings.
         value_goals: what a value function is asked about.
         num_arrivals: times of arrival that it can be told, 1 for a policy that is told none.
-        history: frames that ``decide_in`` looks at.
+        history: vectors that make up the present D, the newest at the end; the first of an episode is repeated before it.
     """
 
     name: ClassVar[str]
     config_type: ClassVar[type[OfflineConfig]] = OfflineConfig
     value_goals: ClassVar[GoalMixture] = GoalMixture()
     num_arrivals: int = 1
-    history: int = 1
     action_low: Tensor
     action_high: Tensor
 
     def __init__(self, sizes: Sizes, config: Any) -> None:
         super().__init__()
-        self.sizes, self.config = sizes, config
-        self.eyes = Eyes(sizes, config.encoder)
+        self.sizes, self.config, self.history = sizes, config, config.history or 1
+        self.eyes = Eyes(sizes, config.encoder, self.history)
         self.action_scale = Standardise(sizes.action)
         self.register_buffer("action_low", -torch.ones(sizes.action))
         self.register_buffer("action_high", torch.ones(sizes.action))
@@ -69,16 +68,10 @@ class GoalPolicy(nn.Module):
         """Returns normalised actions [N, A] for what is seen now and as a goal."""
         raise NotImplementedError
 
-    def decide_in(self, recent: Tensor, goal: Tensor, steps: Tensor) -> Tensor:
-        """Returns normalised actions [N, A] that arrive after so many model steps, where a policy can be told.
-
-        Args:
-            recent: what was seen last [N, K, D], at least ``history`` frames, the present one at the end.
-            goal: what is seen there [N, D'].
-            steps: int64 [N].
-        """
+    def decide_in(self, now: Tensor, goal: Tensor, steps: Tensor) -> Tensor:
+        """Returns normalised actions [N, A] that arrive after so many model steps, int64 [N], where a policy can be told."""
         del steps
-        return self.decide(recent[:, -1], goal)
+        return self.decide(now, goal)
 
     def after_step(self) -> None:
         """Called after each gradient step, to move target networks. Does nothing by itself."""
@@ -123,11 +116,11 @@ def train_policy(
         ValueError: the dataset is of another task or without frames that are needed, or a setting can not work.
         UnknownNameError: no such setting.
     """
-    settings = _settings(policy_type, config)
     data, task = EpisodeDataset.open(Path(dataset)), get_task(task_id)
     if data.manifest.task_id != task.id:
         raise ValueError(f"The dataset {dataset} is of {data.manifest.task_id!r}, not of {task.id!r}. Collect one.")
     features = _features(task.id, world_model, pixels)
+    settings = _settings(policy_type, features, config)
     run = {
         "algorithm": policy_type.name, "task_id": task.id, "seed": seed, "config": asdict(settings),
         "inputs": features.inputs, "world_model": fingerprint(world_model) if world_model else None,
@@ -156,12 +149,18 @@ def train_policy(
     (directory / "training.pt").unlink(missing_ok=True)
 
 
-def _settings(policy_type: type[GoalPolicy], config: Mapping[str, Any]) -> OfflineConfig:
+def _settings(policy_type: type[GoalPolicy], features: Features, config: Mapping[str, Any]) -> OfflineConfig:
     known = list(policy_type.config_type.__dataclass_fields__)
     for name in config:
         if name not in known:
             raise unknown_name(f"setting of {policy_type.name}", name, known)
-    return policy_type.config_type(**config)
+    settings = policy_type.config_type(**config)
+    history = settings.history or (features.model.history if features.model else 1)
+    if features.inputs == "pixels" and history > 1:
+        raise ValueError(
+            f"A policy on frames looks at one frame, got history={history}. Train it on latents, or with history=1."
+        )
+    return replace(settings, history=history)
 
 
 def _features(task_id: str, world_model: Path | None, pixels: bool) -> Features:
@@ -185,16 +184,17 @@ def _prepare(
     seed: int,
 ) -> tuple[GoalPolicy, Tables]:
     """Returns a new policy that knows the scales of the data, and the data as it sees it."""
-    now, goal = seen
+    (now, goal), history = seen, settings.history or 1
     action = torch.from_numpy(np.array(data.field("action"), np.float32))
     frame = now.shape[1] if inputs == "pixels" else 0
-    now_size, goal_size = (settings.hidden_size,) * 2 if frame else (now.shape[1], goal.shape[1])
+    now_size, goal_size = (settings.hidden_size,) * 2 if frame else (history * now.shape[1], goal.shape[1])
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # weight initialisation has no generator argument
         policy = policy_type(Sizes(now_size, goal_size, action.shape[1], frame), settings)
     if isinstance(now, Tensor) and isinstance(goal, Tensor):
         policy.eyes.now_scale.fit(now)
         policy.eyes.goal_scale.fit(goal)
+        now = Windows(now, data, history)
     mean, std = (torch.as_tensor(values) for values in data.action_statistics())
     policy.action_scale.mean.copy_(mean)
     policy.action_scale.std.copy_(std)
@@ -293,6 +293,7 @@ class OfflineAgent:
         check_specs(self.task, specs)
         self._queue.reset(len(specs))
         self._goals: dict[int, Tensor] = {}
+        self._seen: dict[int, Tensor] = {}
 
     @torch.no_grad()
     def act(self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -301,8 +302,15 @@ class OfflineAgent:
         for episode in self._queue.empty(active):
             if episode not in self._goals:
                 self._goals[episode] = self._features.goal(observations, episode)
-            self._choose(episode, self._features.now(observations, episode), self._goals[episode])
+            self._choose(episode, self._present(observations, episode), self._goals[episode])
         return self._queue.take(active)
+
+    def _present(self, observations: Mapping[str, NDArray[Any]], episode: int) -> Tensor:
+        """Returns what was seen at the last block boundaries [1, D]."""
+        now = self._features.now(observations, episode)
+        before = self._seen.get(episode, torch.cat([now] * self.policy.history, dim=1))
+        self._seen[episode] = torch.cat([before[:, now.shape[1] :], now], dim=1)
+        return self._seen[episode]
 
     def _choose(self, episode: int, now: Tensor, goal: Tensor) -> None:
         """Queues the next block of an episode."""

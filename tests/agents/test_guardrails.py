@@ -223,3 +223,20 @@ def test_later_steps_may_be_judged_by_the_threshold_of_a_nearer_one(workshop):
     assert len(whole.thresholds) == 3 and near.thresholds.tolist() == whole.thresholds[:1].tolist()
     with pytest.raises(ValueError, match="ahead"):
         rule(ahead=0)
+
+
+def test_a_detour_needs_zones_that_are_known(workshop, play):
+    settings = {
+        "task_id": TWO_ROOM, "world_model": workshop / "model", "energy": Energy(terms=[GoalDistance(dims=(0, 2))]),
+        "planner": CEMPlanner(horizon=3, num_samples=16, num_elites=4, num_iterations=2), "detour": 0.05,
+    }  # fmt: skip
+    with pytest.raises(ValueError, match="A detour needs a guardrail with hazard=zones"):
+        build_guarded_mpc(policy=trained(workshop), **settings)
+    zones = trained(workshop, hazard="zones")
+    assert build_guarded_mpc(policy=trained(workshop), zones=zones, **settings).subgoals is not None
+    agent = build_guarded_mpc(policy=zones, **settings)
+    bank = agent.subgoals
+    assert torch.allclose(
+        bank.hazard.probe(bank.goals.flatten(1)), bank.places, atol=0.05
+    )  # goals are where they are said to be
+    play(agent, episode_specs(TWO_ROOM, "test", 1, strata=("near",)), num_steps=6)

@@ -8,14 +8,15 @@ import torch
 from safetensors.torch import load_file
 
 from agents.base import HoldStillAgent
+from agents.encoding import Features
 from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, td3bc, tdmpc, timed
-from agents.model_free.hindsight import GoalBatch, GoalMixture, HindsightPairs, Tables
+from agents.model_free.hindsight import GoalBatch, GoalMixture, HindsightPairs, Tables, Windows
 from agents.model_free.networks import OfflineConfig, Sizes, Standardise
 from agents.planners.mppi import MPPIPlanner
 from agents.proposals import load_proposal
-from envs import make, reset_to
+from envs import episode_specs, get_task, make, reset_to
 from envs.collect import collect
-from envs.episodes import Episode, write_dataset
+from envs.episodes import Episode, EpisodeDataset, write_dataset
 from world_models.base import Context
 from world_models.checkpoint import fingerprint, load_world_model
 
@@ -113,11 +114,41 @@ def test_a_batch_looks_back_within_its_episode_only(tmp_path):
     pairs = HindsightPairs(data, max_steps=6)
     state = torch.from_numpy(np.array(data.field("observation")))
     rows = pairs.sample(500, np.random.default_rng(0))
-    batch = GoalBatch(Tables(state, state, state), pairs, rows, rows[0])
-    first = torch.where(batch.now < 200, 100.0, 200.0)
-    expected = torch.stack([torch.maximum(batch.now - back, first) for back in (2, 1, 0)], dim=1)
-    assert torch.equal(batch.recent(3), expected)
-    assert (expected == first[:, None]).all(1).any()  # the first frame of an episode was among them
+    batch = GoalBatch(Tables(Windows(state, data, 3), state, state), pairs, rows, rows[0])
+    now = state[batch.now_rows]
+    first = torch.where(now < 200, 100.0, 200.0)
+    expected = torch.cat([torch.maximum(now - back, first) for back in (2, 1, 0)], dim=1)
+    assert torch.equal(batch.now, expected)
+    assert (expected[:, :2] == expected[:, 4:]).any()  # the first frame of an episode was among them
+    assert torch.equal(batch.next, torch.cat([batch.now[:, 2:], now + 1], dim=1))
+
+
+@pytest.mark.parametrize("history", [None, 1, 3])
+def test_an_agent_shows_its_policy_what_training_did(history, dataset, state_model, tmp_path, monkeypatch):
+    """Along an episode of the data, what the agent lets its policy see is what a batch would hold: to the bit."""
+    gcbc.train(
+        task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, world_model=state_model,
+        **QUICK | {"num_steps": 1, "history": history},
+    )  # fmt: skip
+    agent = gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=state_model)
+    model, data = load_world_model(state_model).model, EpisodeDataset.open(dataset)
+    assert agent.policy.history == (history or model.history) and model.history > 1
+    shown = []
+    monkeypatch.setattr(
+        agent.policy, "decide", lambda now, goal: shown.append(now) or torch.zeros(1, agent.policy.sizes.action)
+    )
+    latents = Features(model).vectors(data)[0]
+    first, block = int(data.starts[1]), get_task(TWO_ROOM).action_block
+    specs = episode_specs(TWO_ROOM, "validation", 1, strata=("near",))
+    for _ in range(2):  # a reset forgets what was seen
+        shown.clear()
+        agent.reset(specs)
+        for row in range(first, first + 4):
+            seen = {key: np.array(data.field(key)[[row]]) for key in ("observation", "desired_goal")}
+            for _ in range(block):
+                agent.act(seen, np.array([True]))
+        windows = Windows(latents, data, agent.policy.history)[torch.arange(first, first + 4)]
+        assert torch.equal(torch.cat(shown), windows)
 
 
 @pytest.mark.slow
