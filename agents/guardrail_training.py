@@ -31,7 +31,6 @@ from envs.episodes import EpisodeDataset
 from envs.maze.free_space import in_boxes
 from envs.registry import get_task, make, unknown_name
 from world_models.checkpoint import LoadedWorldModel, load_world_model
-from world_models.ensemble import EnsembleJEPA
 from world_models.imagination import Windows, draw_windows, imagine
 from world_models.probes import fit_linear
 
@@ -170,21 +169,15 @@ def judge_steps(
     hazard: Hazard, loaded: LoadedWorldModel, dataset: EpisodeDataset, *, horizon: int, num_windows: int | None,
     rng: np.random.Generator, zones: Sequence[Sequence[float]] | None = None,
 ) -> JudgedSteps:  # fmt: skip
-    """Lets the model imagine recorded episodes, and the hazard judge every imagined step; ``zones`` as in ``train``.
-
-    Of an ensemble, each member imagines by itself, and the highest hazard counts.
-    """
+    """Lets the model imagine recorded episodes, and the hazard judge every imagined step; ``zones`` as in ``train``."""
     windows = draw_windows(
         loaded.model, dataset, scale=loaded.scale, num_steps=horizon, num_windows=num_windows, rng=rng
     )
+    imagined = imagine(loaded.model, windows)
+    before = torch.cat([windows.present[:, None], imagined[:, :-1]], dim=1)
     with torch.inference_mode():
-        if isinstance(loaded.model, EnsembleJEPA):
-            futures = loaded.model.member_rollouts(windows.context, windows.plans[:, None])[:, :, 0]
-        else:
-            futures = imagine(loaded.model, windows)[None]
-        before = torch.cat([windows.present[:, None].expand_as(futures[:, :, :1]), futures[:, :, :-1]], dim=2)
-        hazards = hazard(before.flatten(0, 2).flatten(1), futures.flatten(0, 2).flatten(1)).view(futures.shape[:3])
-    return JudgedSteps(hazards.amax(0).numpy(), _violated(dataset, windows, zones), windows.episodes)
+        hazards = hazard(before.flatten(0, 1).flatten(1), imagined.flatten(0, 1).flatten(1))
+    return JudgedSteps(hazards.view(imagined.shape[:2]).numpy(), _violated(dataset, windows, zones), windows.episodes)
 
 
 def calibrate(steps: JudgedSteps, *, alpha: float, rng: np.random.Generator) -> list[float]:

@@ -8,9 +8,8 @@ term of a sum can not do: a safe fallback where nothing passes, and the multipli
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ from agents.planners.base import ActionBounds, CostFunction, Plan, Planner, requ
 from envs.registry import unknown_name
 from world_models.base import Context, WorldModel
 from world_models.checkpoint import load_world_model
-from world_models.ensemble import EnsembleJEPA
 
 MODES = ("soft", "hard", "lagrangian")
 FORBIDDEN = 1e4  # cost of a plan that is filtered out, before its hazard: far above any energy, and float32 still tells hazards apart
@@ -65,9 +63,9 @@ class Guardrail:
         require_at_least(0, weight=self.weight, penalty=self.penalty)
 
     def bind(self, model: WorldModel, context: Context) -> BoundGuardrail:
-        """Returns the term for plans that start at the last latent of ``context``; of an ensemble, the most pessimistic member judges."""
-        members = partial(model.member_rollouts, context) if isinstance(model, EnsembleJEPA) else None
-        return BoundGuardrail(rule=self, present=context.latents[:, -1], members=members)
+        """Returns the term for plans that start at the last latent of ``context``."""
+        del model
+        return BoundGuardrail(rule=self, present=context.latents[:, -1])
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
         """Refuses: the first step of a plan begins at the present, which only ``bind`` tells."""
@@ -81,14 +79,12 @@ class BoundGuardrail:
     Attributes:
         rule: the guardrail.
         present: latents of now [B, *latent].
-        members: what each member of an ensemble imagines [M, B, S, H, *latent] of actions, or None.
         multipliers: of the augmented Lagrangian [B, H]; None before the first update.
         excess: of the plans that were judged last [B, S, H].
     """
 
     rule: Guardrail
     present: Tensor
-    members: Callable[[Tensor], Tensor] | None = None
     multipliers: Tensor | None = None
     excess: Tensor = field(default_factory=lambda: torch.zeros(0))
 
@@ -104,9 +100,8 @@ class BoundGuardrail:
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
         """Returns costs [B, S]."""
-        del goal
-        futures = self.members(actions) if self.members else latents[None]
-        excess = self.excess = torch.stack([self.measure(future) for future in futures]).amax(0)
+        del goal, actions
+        excess = self.excess = self.measure(latents)
         if self.rule.mode == "soft":
             return excess.clamp_min(0).sum(2)
         if self.rule.mode == "hard":

@@ -9,22 +9,14 @@ import torch
 from agents import guardrail_training
 from agents.energy import Energy, GoalDistance
 from agents.guardrail_training import GuardrailError, calibrate, judge_steps, keep_out_zones, load_guardrail
-from agents.guardrails import (
-    FORBIDDEN,
-    MODES,
-    BoundGuardrail,
-    GuardedEnergy,
-    GuardedPlanner,
-    Guardrail,
-    build_guarded_mpc,
-)
+from agents.guardrails import FORBIDDEN, MODES, GuardedEnergy, GuardedPlanner, Guardrail, build_guarded_mpc
 from agents.hazards import LearnedHazard, ZoneHazard
 from agents.planners.base import ActionBounds
 from agents.planners.cem import CEMPlanner
 from envs import episode_specs, make
 from envs.collect import collect
 from world_models.base import Context, rollout
-from world_models.checkpoint import build_model, load_world_model
+from world_models.checkpoint import load_world_model
 from world_models.probes import fit_linear
 from world_models.train import fit
 
@@ -117,25 +109,6 @@ def test_settings_are_checked(hazard):
 
 
 # -- trained on data -----------------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def test_of_an_ensemble_the_most_pessimistic_member_judges(hazard):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = build_model("ensemble", {
-            "encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4, "action_size": 2,
-            "history": 1, "num_members": 3, "observation_key": "observation",
-        })  # fmt: skip
-    context, actions = Context(torch.zeros(1, 1, 4), torch.zeros(1, 0, 2)), torch.randn(1, 20, 3, 2)
-    rule = Guardrail(hazard=hazard, thresholds=torch.zeros(3), spread=0.1, mode="soft")
-    bound = rule.bind(model, context)
-    bound(rollout(model, context, actions), torch.zeros(1, 4), actions)
-    each = [
-        BoundGuardrail(rule=rule, present=torch.zeros(1, 4)).measure(f) for f in model.member_rollouts(context, actions)
-    ]
-    assert torch.equal(bound.excess, torch.stack(each).amax(0)) and len({float(one.sum()) for one in each}) == 3
-
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 
