@@ -22,7 +22,7 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
         table: the rows.
         spec: ``kind``, ``bars`` or ``lines``; ``value``, the column that is drawn, with ``low`` and ``high`` if there are such; ``series``,
             a column with a bar or line each; ``x`` of lines; ``panel``, a column, or "" for one panel; ``label`` of the value;
-            ``most``, where the axis of bars ends, for shares; ``log``, whether x is logarithmic; ``only``, columns and the values
+            ``most``, where the axis of the value ends, for shares; ``log``, whether x is logarithmic; ``only``, columns and the values
             that rows must have in them.
         columns: panels side by side.
     """
@@ -74,6 +74,8 @@ def _lines(axes: Axes, series: Mapping[str, Rows], spec: Mapping[str, Any], colo
     if spec.get("log"):
         low, high = axes.get_xlim()
         log_axis(axes, fine=high <= 50 * low)
+    if "most" in spec:
+        axes.set_ylim(-0.02 * spec["most"], 1.02 * spec["most"])  # a marker at either end is seen whole
     axes.set_xlabel(str(spec["x"]).replace("_", " "))
     axes.set_ylabel(spec["label"])
     axes.grid(alpha=0.15, color=INK)
