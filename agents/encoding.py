@@ -114,21 +114,21 @@ class Features:
 
     def vectors(self, dataset: EpisodeDataset) -> tuple[Tensor, Tensor]:
         """Returns ``tables`` of states or latents, float32 [N, D] and [N, D']."""
-        goals = np.array(dataset.field("achieved_goal"), np.float32)
+        rows = np.arange(len(dataset.field("achieved_goal")))
         if self.model is None:
-            return torch.from_numpy(np.array(dataset.field("observation"), np.float32)), torch.from_numpy(goals)
-        latents = encode_frames(self.model, dataset, np.arange(len(goals))).flatten(1).clone()
-        if self._key == "pixels":
-            return latents, latents
-        return latents, self.goal_rows(dataset, np.arange(len(goals))).flatten(1)
+            return torch.from_numpy(np.array(dataset.field("observation"), np.float32)), self.goal_rows(dataset, rows)
+        latents = encode_frames(self.model, dataset, rows).flatten(1).clone()
+        return latents, latents if self._key == "pixels" else self.goal_rows(dataset, rows).flatten(1)
 
     def goal_rows(self, dataset: EpisodeDataset, rows: NDArray[np.int64]) -> Tensor:
-        """Returns the latents [N, *latent] of the goals that were reached in these rows of a dataset, as an agent sees them."""
+        """Returns the goals that were reached in these rows of a dataset, as an agent sees them: states [N, D'] or latents [N, *latent]."""
+        goals = np.array(dataset.field("achieved_goal")[rows], np.float32)
+        if self.model is None:
+            return torch.from_numpy(goals)
         if self._key == "pixels":
             return encode_frames(self.model, dataset, rows)
-        goals, size = dataset.field("achieved_goal")[rows], dataset.field("observation").shape[1]
         with torch.no_grad():
-            return self.model.encode(_tensor(goal_observation(goals, size=size)))
+            return self.model.encode(_tensor(goal_observation(goals, size=dataset.field("observation").shape[1])))
 
     def now(self, observations: Mapping[str, NDArray[Any]], row: int) -> Tensor:
         """Returns what one episode sees now [1, D]."""

@@ -238,7 +238,7 @@ def test_refuses_unknown_settings_and_frames_that_are_not_there(dataset, tmp_pat
         gciql.train(**common, expectil=0.8)
     with pytest.raises(KeyError, match="Unknown field 'pixels'"):
         gciql.train(**common, pixels=True)
-    with pytest.raises(ValueError, match="got history=2. Train it on latents"):
+    with pytest.raises(ValueError, match="looks at one frame, got history=2"):
         gciql.train(**common, pixels=True, history=2)
 
 
