@@ -56,7 +56,7 @@ def main() -> None:
     add_arguments(parser, tasks=("TwoRoom-v1", "PointMaze-UMaze-v1", "Push-v1"))
     add_given_arguments(parser)
     parser.add_argument("--alpha", type=float, default=0.01)
-    parser.add_argument("--modes", nargs="+", default=list(SETTINGS))
+    parser.add_argument("--modes", nargs="+", default=list(SETTINGS), choices=SETTINGS)
     parser.add_argument("--hazards", nargs="+", default=list(HAZARDS), choices=HAZARDS)
     parser.add_argument("--split", default="test", choices=("validation", "test"))
     parser.add_argument(

@@ -33,8 +33,7 @@ class TimedPolicy(GoalPolicy):
     def __init__(self, sizes: Sizes, config: OfflineConfig) -> None:
         super().__init__(sizes, config)
         self.max_steps = self.num_arrivals = config.max_goal_steps
-        self.condition_size = sizes.now + sizes.goal + self.max_steps
-        self.network = mlp(self.condition_size, sizes.action, config)
+        self.network = mlp(sizes.now + sizes.goal + self.max_steps, sizes.action, config)
 
     def loss(self, batch: GoalBatch, generator: torch.Generator) -> Tensor:
         """Returns the mean squared error of the action."""
