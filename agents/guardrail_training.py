@@ -35,7 +35,7 @@ from world_models.imagination import Windows, draw_windows, imagine
 from world_models.probes import fit_linear
 
 NAME = "guardrail"
-_NUM_GOALS = 2000
+_NUM_GOALS = 2000  # of the data: on a table or in a room, they lie about a hundredth of its size apart
 
 
 class GuardrailError(ValueError):
@@ -148,10 +148,12 @@ def load_guardrail(directory: Path, *, task_id: str) -> TrainedGuardrail:
     """Loads what ``train`` made.
 
     Raises:
-        ValueError: it is unfinished, or of another task.
+        ValueError: it is unfinished, of another task, or of a version that kept no goals.
     """
     run = read_run(directory, name=NAME, task_id=get_task(task_id).id)
     tensors = load_file(Path(directory) / "guardrail.safetensors")
+    if not {"goals", "places"} <= tensors.keys():
+        raise GuardrailError(f"The guardrail in {directory} has no goals to go round by. Delete it and train again.")
     hazard = empty_hazard(run["layout"])
     hazard.load_state_dict({name[7:]: value for name, value in tensors.items() if name.startswith("hazard.")})
     hazard.eval().requires_grad_(False)

@@ -1,10 +1,12 @@
 """Guardrails on a walk whose dynamics are known exactly: what passes must not go through the zone."""
 
+import shutil
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from agents import guardrail_training
 from agents.energy import Energy, GoalDistance
@@ -235,6 +237,12 @@ def test_a_detour_needs_zones_that_are_known(workshop, play):
     zones = trained(workshop, hazard="zones")
     assert build_guarded_mpc(policy=trained(workshop), zones=zones, **settings).subgoals is not None
     agent = build_guarded_mpc(policy=zones, **settings)
+    old = workshop / "old"
+    shutil.copytree(zones, old)
+    kept = {name: value for name, value in load_file(zones / "guardrail.safetensors").items() if name != "goals"}
+    save_file(kept, old / "guardrail.safetensors")
+    with pytest.raises(GuardrailError, match="no goals to go round by"):
+        load_guardrail(old, task_id=TWO_ROOM)
     bank = agent.subgoals
     assert torch.allclose(
         bank.hazard.probe(bank.goals.flatten(1)), bank.places, atol=0.05
