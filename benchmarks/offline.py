@@ -50,6 +50,8 @@ def main() -> None:
         if short_name(stage.config["task_id"]) in (options.tasks or [short_name(stage.config["task_id"])])
         and stage.config["agent"]["name"] in (options.agents or root["suite"]["agents"])
     ]
+    if not only:
+        parser.error("the suite evaluates no such agent on no such task; see --tasks and --agents")
     run_stages(make_plan, launcher=JoblibLauncher(1), console=Console(), only=only)
     table = offline_table(plan)
     write_rows(options.tables / "offline.csv", table.to_dict("records"), ["task", "stratum", "agent"])

@@ -54,7 +54,7 @@ def run_stages(
     """
     try:
         stages = make_plan().stages
-        wanted = closure(stages, only or list(stages))
+        wanted = closure(stages, list(stages) if only is None else only)
         missing = {key: stages[key] for key in wanted if not is_done(stages[key].directory, stages[key].config)}
         console.print(f"{len(wanted)} stages, {len(wanted) - len(missing)} done already.")
         if missing:
