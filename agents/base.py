@@ -13,8 +13,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.registry import TaskSpec, get_task, make
-from envs.splits import EpisodeSpec
+from jepabench.envs.registry import TaskSpec, get_task, make
+from jepabench.envs.splits import EpisodeSpec
 
 
 @runtime_checkable
@@ -29,7 +29,9 @@ class Agent(Protocol):
         """Starts B new episodes of one task, in the order in which ``act`` will see them."""
         ...
 
-    def act(self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def act(
+        self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
         """Returns control actions [B, A] within the bounds, for observations [B, ...]; rows that are not active are ignored."""
         ...
 
@@ -47,7 +49,9 @@ def check_specs(task: TaskSpec, specs: Sequence[EpisodeSpec]) -> None:
     """
     for spec in specs:
         if spec.task_id != task.id:
-            raise ValueError(f"This agent was made for {task.id!r}, got an episode of {spec.task_id!r}. Make another.")
+            raise ValueError(
+                f"This agent was made for {task.id!r}, got an episode of {spec.task_id!r}. Make another."
+            )
 
 
 class ActionQueue:
@@ -82,13 +86,18 @@ class ActionQueue:
     def reset(self, num_episodes: int) -> None:
         """Empties the queues of ``num_episodes`` new episodes."""
         still = np.clip(np.zeros_like(self._control_low), self._control_low, self._control_high)
-        self.steps: NDArray[np.int64] = np.zeros(num_episodes, dtype=np.int64)  # control steps taken
+        self.steps: NDArray[np.int64] = np.zeros(
+            num_episodes, dtype=np.int64
+        )  # control steps taken
         self._current = np.tile(still, (num_episodes, self.task.actions_per_block, 1))
         self._waiting: list[deque[NDArray[np.float32]]] = [deque() for _ in range(num_episodes)]
 
     def at_boundary(self, active: NDArray[np.bool_]) -> list[int]:
         """Returns the active episodes whose next control step starts a block."""
-        return [int(episode) for episode in np.flatnonzero(active & (self.steps % self.task.action_block == 0))]
+        return [
+            int(episode)
+            for episode in np.flatnonzero(active & (self.steps % self.task.action_block == 0))
+        ]
 
     def empty(self, active: NDArray[np.bool_]) -> list[int]:
         """Returns the active episodes that have no action left."""
@@ -127,11 +136,15 @@ class RandomAgent:
         self._queue.reset(len(specs))
         self._rngs = [np.random.default_rng(spec.planner_seed) for spec in specs]
 
-    def act(self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def act(
+        self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
         """Returns control actions [B, A]."""
         del observations
         for episode in self._queue.empty(active):
-            self._queue.put(episode, self._rngs[episode].uniform(self._queue.low, self._queue.high)[None])
+            self._queue.put(
+                episode, self._rngs[episode].uniform(self._queue.low, self._queue.high)[None]
+            )
         return self._queue.take(active)
 
     @property
@@ -154,7 +167,9 @@ class HoldStillAgent:
         check_specs(self.task, specs)
         self._queue.reset(len(specs))
 
-    def act(self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def act(
+        self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
         """Returns control actions [B, A]."""
         del observations
         for episode in self._queue.empty(active):

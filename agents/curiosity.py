@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.energy import Energy
-from agents.mpc import MPCAgent, build_mpc
-from agents.planners.base import Planner
-from agents.planners.random_shooting import RandomShootingPlanner
-from agents.uncertainty import Disagreement
-from envs.core import GoalEnv
-from envs.splits import EpisodeSpec
-from world_models.checkpoint import load_world_model
+from jepabench.agents.costs.energy import Energy
+from jepabench.agents.costs.uncertainty import Disagreement
+from jepabench.agents.mpc.agent import MPCAgent, build_mpc
+from jepabench.agents.planners.base import Planner
+from jepabench.agents.planners.random_shooting import RandomShootingPlanner
+from jepabench.envs.core import GoalEnv
+from jepabench.envs.splits import EpisodeSpec
+from jepabench.world_models.checkpoint import load_world_model
 
 _PLANNER = RandomShootingPlanner(horizon=6, num_samples=48, initial_std=1.5, colour=1.0)
 
 
 class CuriousBehaviour:
-    """Plans for what the ensemble disagrees on most. Implements ``envs.behaviour.NamedBehaviour``; the goal is not looked at.
+    """Plans for what the ensemble disagrees on most. Implements ``jepabench.envs.data.behaviour.NamedBehaviour``; the goal is not looked at.
 
     Args:
         world_model: folder of a checkpoint of kind ensemble.
@@ -38,8 +38,14 @@ class CuriousBehaviour:
         TypeError: a model of another kind, at the first decision.
     """
 
-    def __init__(self, world_model: Path, *, planner: Planner = _PLANNER, execute_steps: int = 2) -> None:
-        self.world_model, self.planner, self.execute_steps = Path(world_model), planner, execute_steps
+    def __init__(
+        self, world_model: Path, *, planner: Planner = _PLANNER, execute_steps: int = 2
+    ) -> None:
+        self.world_model, self.planner, self.execute_steps = (
+            Path(world_model),
+            planner,
+            execute_steps,
+        )
         load_world_model(self.world_model)  # refused now, and not in a process that collects
         settings = f"{planner} {execute_steps}".encode()
         weights = (self.world_model / "weights.safetensors").read_bytes()
@@ -58,7 +64,9 @@ class CuriousBehaviour:
             )
         self._hold = env.task.hold_steps
         # A spec stands for a stream of noise here; what it says of the episode is not used.
-        self._agent.reset([EpisodeSpec(env.task.id, "train", env.task.strata[0], int(rng.integers(2**31)))])
+        self._agent.reset(
+            [EpisodeSpec(env.task.id, "train", env.task.strata[0], int(rng.integers(2**31)))]
+        )
 
     def act(self, observation: Mapping[str, Any]) -> NDArray[np.float32]:
         """Returns the action [A] to hold. Observations within a block may lack pixels: they are not looked at."""

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from envs.episodes import EpisodeDataset
-from envs.registry import unknown_name
-from world_models.base import WorldModel
-from world_models.diagnostics import encode_frames
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.registry import unknown_name
+from jepabench.world_models.analysis.diagnostics import encode_frames
+from jepabench.world_models.base import WorldModel
 
 GOAL_KEYS = {"pixels": "goal_pixels", "observation": "desired_goal"}
 
@@ -30,14 +30,18 @@ def observation_keys(model: WorldModel) -> tuple[str, str]:
 
 
 @torch.no_grad()
-def encode_rows(model: WorldModel, observations: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> Tensor:
+def encode_rows(
+    model: WorldModel, observations: Mapping[str, NDArray[Any]], rows: Sequence[int]
+) -> Tensor:
     """Returns the latents [N, *latent] of what N = len(rows) episodes see now."""
     key, _ = observation_keys(model)
     return model.encode(_tensor(observations[key][list(rows)]))
 
 
 @torch.no_grad()
-def encode_goal_rows(model: WorldModel, observations: Mapping[str, NDArray[Any]], rows: Sequence[int]) -> Tensor:
+def encode_goal_rows(
+    model: WorldModel, observations: Mapping[str, NDArray[Any]], rows: Sequence[int]
+) -> Tensor:
     """Returns the latents [N, *latent] of the goals of N = len(rows) episodes.
 
     A model of pixels encodes the goal image. A model of the true state (the state twin) encodes ``goal_observation``;
@@ -116,9 +120,13 @@ class Features:
         """Returns ``tables`` of states or latents, float32 [N, D] and [N, D']."""
         rows = np.arange(len(dataset.field("achieved_goal")))
         if self.model is None:
-            return torch.from_numpy(np.array(dataset.field("observation"), np.float32)), self.goal_rows(dataset, rows)
+            return torch.from_numpy(
+                np.array(dataset.field("observation"), np.float32)
+            ), self.goal_rows(dataset, rows)
         latents = encode_frames(self.model, dataset, rows).flatten(1).clone()
-        return latents, latents if self._key == "pixels" else self.goal_rows(dataset, rows).flatten(1)
+        return latents, latents if self._key == "pixels" else self.goal_rows(dataset, rows).flatten(
+            1
+        )
 
     def goal_rows(self, dataset: EpisodeDataset, rows: NDArray[np.int64]) -> Tensor:
         """Returns the goals that were reached in these rows of a dataset, as an agent sees them: states [N, D'] or latents [N, *latent]."""
@@ -128,7 +136,9 @@ class Features:
         if self._key == "pixels":
             return encode_frames(self.model, dataset, rows)
         with torch.no_grad():
-            return self.model.encode(_tensor(goal_observation(goals, size=dataset.field("observation").shape[1])))
+            return self.model.encode(
+                _tensor(goal_observation(goals, size=dataset.field("observation").shape[1]))
+            )
 
     def now(self, observations: Mapping[str, NDArray[Any]], row: int) -> Tensor:
         """Returns what one episode sees now [1, D]."""
@@ -145,4 +155,6 @@ class Features:
 
 def _tensor(values: NDArray[Any]) -> Tensor:
     """Frames stay uint8; states become float32."""
-    return torch.from_numpy(np.ascontiguousarray(values if values.dtype == np.uint8 else values.astype(np.float32)))
+    return torch.from_numpy(
+        np.ascontiguousarray(values if values.dtype == np.uint8 else values.astype(np.float32))
+    )

@@ -14,15 +14,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.base import ActionQueue, check_specs
-from agents.energy import GoalDistance, step_weights
-from agents.planners.base import Planner
-from agents.planners.cem import CEMPlanner
-from agents.receding_horizon import RecedingHorizon
-from agents.scripted import simulators
-from envs.core import GoalEnv
-from envs.registry import get_task
-from envs.splits import EpisodeSpec
+from jepabench.agents.base import ActionQueue, check_specs
+from jepabench.agents.costs.energy import GoalDistance, step_weights
+from jepabench.agents.planners.base import Planner
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.agents.receding_horizon import RecedingHorizon
+from jepabench.agents.scripted import simulators
+from jepabench.envs.core import GoalEnv
+from jepabench.envs.registry import get_task
+from jepabench.envs.splits import EpisodeSpec
 
 
 class OracleMPCAgent:
@@ -54,8 +54,14 @@ class OracleMPCAgent:
     ) -> None:
         self.task = get_task(task_id)
         planner = planner or CEMPlanner()
-        GoalDistance(when=when, running_weight=running_weight, k=k)  # refuses bad values, in its words
-        self._weights = step_weights(planner.horizon, when=when, running_weight=running_weight, k=k).double().numpy()
+        GoalDistance(
+            when=when, running_weight=running_weight, k=k
+        )  # refuses bad values, in its words
+        self._weights = (
+            step_weights(planner.horizon, when=when, running_weight=running_weight, k=k)
+            .double()
+            .numpy()
+        )
         queue = ActionQueue(task=self.task)
         self._mean, self._std = (queue.low + queue.high) / 2, (queue.high - queue.low) / np.sqrt(12)
         self._control = RecedingHorizon(
@@ -75,11 +81,15 @@ class OracleMPCAgent:
         self._envs, observations = simulators(self.task.id, specs, self._envs)
         self._goals = [observation["desired_goal"] for observation in observations]
 
-    def act(self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def act(
+        self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
         """Returns control actions [B, A], planning where an episode has none left."""
         del observations
         for episode in self._control.queue.empty(active):
-            self._control.plan([episode], partial(self._cost, self._envs[episode], self._goals[episode]))
+            self._control.plan(
+                [episode], partial(self._cost, self._envs[episode], self._goals[episode])
+            )
         actions = self._control.queue.take(active)
         for episode in np.flatnonzero(active):
             self._envs[episode].advance(actions[episode][None])

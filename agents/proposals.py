@@ -10,16 +10,31 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, td3bc, timed
-from agents.model_free.offline import GoalPolicy, load_policy
-from envs.registry import get_task
-from world_models.base import Context, WorldModel, rollout
-from world_models.batches import ActionScale
+from jepabench.agents.model_free.offline import (
+    crl,
+    gcbc,
+    gciql,
+    gcivl,
+    hiql,
+    inverse,
+    td3bc,
+    timed,
+)
+from jepabench.agents.model_free.offline.training import GoalPolicy, load_policy
+from jepabench.envs.registry import get_task
+from jepabench.world_models.base import Context, WorldModel, rollout
+from jepabench.world_models.training.batches import ActionScale
 
 POLICIES: tuple[type[GoalPolicy], ...] = (
-    inverse.InversePolicy, gcbc.CloningPolicy, gciql.GCIQLPolicy, gcivl.GCIVLPolicy, hiql.HIQLPolicy, crl.CRLPolicy,
-    td3bc.TD3BCPolicy, timed.TimedPolicy,
-)  # fmt: skip
+    inverse.InversePolicy,
+    gcbc.CloningPolicy,
+    gciql.GCIQLPolicy,
+    gcivl.GCIVLPolicy,
+    hiql.HIQLPolicy,
+    crl.CRLPolicy,
+    td3bc.TD3BCPolicy,
+    timed.TimedPolicy,
+)
 
 
 class PolicyProposal:
@@ -34,7 +49,9 @@ class PolicyProposal:
         self.policy, self.scale = policy, scale
 
     @torch.no_grad()
-    def __call__(self, model: WorldModel, context: Context, goal: Tensor, *, horizon: int) -> Tensor:
+    def __call__(
+        self, model: WorldModel, context: Context, goal: Tensor, *, horizon: int
+    ) -> Tensor:
         """Returns plans [B, P, H, A], in the model's units, from B contexts towards goals [B, *latent].
 
         P is the number of times of arrival that the policy can be told; each plan arrives at its own, or when it can.
@@ -48,8 +65,13 @@ class PolicyProposal:
                 f"Train the policy with history={model.history}."
             )
         num_plans, own = self.policy.num_arrivals, self.policy.action_scale
-        context = Context(*(part.repeat_interleave(num_plans, 0) for part in (context.latents, context.actions)))
-        arrivals, goal = torch.arange(1, num_plans + 1).repeat(len(goal)), goal.repeat_interleave(num_plans, 0)
+        context = Context(
+            *(part.repeat_interleave(num_plans, 0) for part in (context.latents, context.actions))
+        )
+        arrivals, goal = (
+            torch.arange(1, num_plans + 1).repeat(len(goal)),
+            goal.repeat_interleave(num_plans, 0),
+        )
         actions = []
         for step in range(horizon):
             left = (arrivals - step).clamp(min=1)
@@ -66,13 +88,19 @@ class PolicyProposal:
         return torch.stack(actions, dim=1).unflatten(0, (-1, num_plans))
 
 
-def load_proposal(directory: Path, *, task_id: str, world_model: Path, scale: ActionScale) -> PolicyProposal:
+def load_proposal(
+    directory: Path, *, task_id: str, world_model: Path, scale: ActionScale
+) -> PolicyProposal:
     """Returns the proposal of an offline policy that was trained on latents and left in a folder.
 
     Raises:
         ValueError: no such policy, another algorithm, or one of another task, on other inputs or on another model's latents.
     """
     policy = load_policy(
-        Path(directory), POLICIES, task_id=get_task(task_id).id, inputs="latents", world_model=world_model
+        Path(directory),
+        POLICIES,
+        task_id=get_task(task_id).id,
+        inputs="latents",
+        world_model=world_model,
     )
     return PolicyProposal(policy, scale)

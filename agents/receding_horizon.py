@@ -14,10 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.base import ActionQueue, check_specs
-from agents.planners.base import ActionBounds, CostFunction, Plan, Planner, require_at_least
-from envs.registry import TaskSpec
-from envs.splits import EpisodeSpec
+from jepabench.agents.base import ActionQueue, check_specs
+from jepabench.agents.planners.base import (
+    ActionBounds,
+    CostFunction,
+    Plan,
+    Planner,
+    require_at_least,
+)
+from jepabench.envs.registry import TaskSpec
+from jepabench.envs.splits import EpisodeSpec
 
 _NO_HORIZON = "A shrinking horizon needs a planner with one of its own, {} has none."
 
@@ -49,11 +55,18 @@ class RecedingHorizon:
         warm_start: bool = True,
         shrinking: bool = False,
     ) -> None:
-        self.task, self.planner, self.warm_start, self.shrinking = task, planner, warm_start, shrinking
+        self.task, self.planner, self.warm_start, self.shrinking = (
+            task,
+            planner,
+            warm_start,
+            shrinking,
+        )
         if shrinking:
             with_horizon(planner, planner.horizon)  # refuses a planner that can not
         self.queue = ActionQueue(task=task)
-        self._mean, self._std = (np.asarray(values, dtype=np.float64) for values in (action_mean, action_std))
+        self._mean, self._std = (
+            np.asarray(values, dtype=np.float64) for values in (action_mean, action_std)
+        )
         size = self.queue.low.shape
         if self._mean.shape != size or self._std.shape != size:
             raise ValueError(
@@ -61,13 +74,18 @@ class RecedingHorizon:
                 f"got {self._mean.shape} and {self._std.shape}."
             )
         if not (self._std > 0).all():
-            raise ValueError(f"action_std is above 0, got {self._std.tolist()}. Does the dataset move every actuator?")
+            raise ValueError(
+                f"action_std is above 0, got {self._std.tolist()}. Does the dataset move every actuator?"
+            )
         require_at_least(1, execute_steps=execute_steps)
         if execute_steps > planner.horizon:
-            raise ValueError(f"execute_steps is at most the horizon, {planner.horizon}, got {execute_steps}.")
+            raise ValueError(
+                f"execute_steps is at most the horizon, {planner.horizon}, got {execute_steps}."
+            )
         self.execute_steps = execute_steps
         self.bounds = ActionBounds(
-            torch.from_numpy(self.normalised(self.queue.low)), torch.from_numpy(self.normalised(self.queue.high))
+            torch.from_numpy(self.normalised(self.queue.low)),
+            torch.from_numpy(self.normalised(self.queue.high)),
         )
         self.reset(())
 
@@ -83,14 +101,18 @@ class RecedingHorizon:
         self._executed: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
         self._generators = [torch.Generator().manual_seed(spec.planner_seed) for spec in specs]
         self._num_kept = getattr(self.planner, "num_kept", 0)
-        self._initial = torch.zeros(len(specs), 1 + self._num_kept, self.planner.horizon, len(self.bounds.low))
+        self._initial = torch.zeros(
+            len(specs), 1 + self._num_kept, self.planner.horizon, len(self.bounds.low)
+        )
 
     def horizon(self, episode: int) -> int:
         """Returns the model steps of an episode's next plan."""
         whole = self.planner.horizon
         return whole - int(self._executed[episode]) % whole if self.shrinking else whole
 
-    def plan(self, episodes: Sequence[int], cost: CostFunction, *, proposals: Tensor | None = None) -> Plan:
+    def plan(
+        self, episodes: Sequence[int], cost: CostFunction, *, proposals: Tensor | None = None
+    ) -> Plan:
         """Plans for ``episodes`` at once and queues the blocks to execute.
 
         Args:
@@ -103,7 +125,9 @@ class RecedingHorizon:
         initial = self._initial[rows][:, :, :horizon]
         if proposals is not None:
             initial = torch.cat([initial, proposals], dim=1)
-            self.model_steps[rows] += proposals.shape[1] * horizon  # each was imagined once to come about
+            self.model_steps[rows] += (
+                proposals.shape[1] * horizon
+            )  # each was imagined once to come about
         plan = planner.plan(
             cost,
             bounds=self.bounds,
@@ -140,7 +164,11 @@ def with_horizon(planner: Planner, horizon: int) -> Planner:
     values = {field.name: getattr(planner, field.name) for field in dataclasses.fields(planner)}
     if "horizon" in values:
         return dataclasses.replace(planner, horizon=horizon)
-    inner = {name: with_horizon(value, horizon) for name, value in values.items() if hasattr(value, "plan")}
+    inner = {
+        name: with_horizon(value, horizon)
+        for name, value in values.items()
+        if hasattr(value, "plan")
+    }
     if not inner:
         raise TypeError(_NO_HORIZON.format(type(planner).__name__))
     return dataclasses.replace(planner, **inner)

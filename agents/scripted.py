@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import check_specs
-from envs.core import GoalEnv, Observation, reset_to
-from envs.registry import get_task, make
-from envs.splits import EpisodeSpec
+from jepabench.agents.base import check_specs
+from jepabench.envs.core import GoalEnv, Observation, reset_to
+from jepabench.envs.registry import get_task, make
+from jepabench.envs.splits import EpisodeSpec
 
 
 class ScriptedAgent:
@@ -41,7 +41,9 @@ class ScriptedAgent:
         for behaviour, env, spec in zip(self._behaviours, self._envs, specs, strict=True):
             behaviour.reset(env, np.random.default_rng(spec.planner_seed))
 
-    def act(self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def act(
+        self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
         """Returns control actions [B, A]."""
         del observations
         actions = np.zeros((len(self._envs), *self._envs[0].action_space.shape), dtype=np.float32)

@@ -15,16 +15,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from agents.energy import Energy, GoalDistance
-from agents.mpc import build_mpc
-from agents.planners.cem import CEMPlanner
-from envs.episodes import EpisodeDataset
-from envs.splits import episode_specs
-from evaluation.rollout import evaluate_episodes
-from evaluation.statistics import wilson_interval
-from jepabench.config import load_preset
-from world_models.diagnostics import Diagnosis
-from world_models.train import fit
+from jepabench.agents.costs.energy import Energy, GoalDistance
+from jepabench.agents.mpc.agent import build_mpc
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.splits import episode_specs
+from jepabench.evaluation.rollout import evaluate_episodes
+from jepabench.evaluation.statistics.intervals import wilson_interval
+from jepabench.pipeline.config import load_preset
+from jepabench.world_models.analysis.diagnostics import Diagnosis
+from jepabench.world_models.training.fit import fit
 
 HOME = Path(__file__).parents[1]
 # Four settings of each preset, a factor of about three apart around its default; the default is among them.
@@ -42,9 +42,17 @@ SEARCH = {
 }
 TABLE = [*SEARCH, "jepa-stopgrad", "autoencoder"]
 ENCODERS = [
-    "jepa", "jepa-conv", "jepa-spatial", "jepa-vit", "jepa-slots", "masked-autoencoder", "masked-ijepa", "masked-vjepa",
-    "dino-wm", "dino-wm-own",
-]  # fmt: skip
+    "jepa",
+    "jepa-conv",
+    "jepa-spatial",
+    "jepa-vit",
+    "jepa-slots",
+    "masked-autoencoder",
+    "masked-ijepa",
+    "masked-vjepa",
+    "dino-wm",
+    "dino-wm-own",
+]
 POSE = {
     "jepabench/PushT-v1": ("block x", "block y", "sin", "cos", "pusher x", "pusher y"),
     "jepabench/TwoRoom-v1": ("x", "y"),
@@ -60,7 +68,8 @@ def main() -> None:
     parser.add_argument("validation", type=Path)
     parser.add_argument("--presets", nargs="*", help="all by default")
     parser.add_argument(
-        "--terms", help="of `encoders`: JEPAs weigh those of their terms that this preset has as it does"
+        "--terms",
+        help="of `encoders`: JEPAs weigh those of their terms that this preset has as it does",
     )
     parser.add_argument("--steps", type=int, help="gradient steps; 200 for the search, else 600")
     parser.add_argument("--episodes", type=int, help="20 for the search, else 50")
@@ -75,8 +84,14 @@ def main() -> None:
         "encoders": "tables/encoders.csv",
     }
     path = HOME / "results" / paths[options.what]
-    presets = options.presets or {"search": list(SEARCH), "table": TABLE, "encoders": ENCODERS}[options.what]
-    steps, episodes = options.steps or (200 if search else 600), options.episodes or (20 if search else 50)
+    presets = (
+        options.presets
+        or {"search": list(SEARCH), "table": TABLE, "encoders": ENCODERS}[options.what]
+    )
+    steps, episodes = (
+        options.steps or (200 if search else 600),
+        options.episodes or (20 if search else 50),
+    )
     for preset in presets:
         setting, values = SEARCH.get(preset, ("", ("",)))
         values = values if search else (best(preset),)
@@ -85,40 +100,77 @@ def main() -> None:
         for value in values:
             if time.monotonic() > until:
                 return
-            row = measure(options.train, options.validation, path, preset, setting, value, steps, episodes, search)
+            row = measure(
+                options.train,
+                options.validation,
+                path,
+                preset,
+                setting,
+                value,
+                steps,
+                episodes,
+                search,
+            )
             if row:
                 print(row, flush=True)
 
 
 def best(preset: str) -> str | float:
     """Returns the searched value with the highest score, as the search left it; nothing where nothing was searched."""
-    rows = [row for row in read(HOME / "results/tuning/anti-collapse.csv") if row["preset"] == preset]
+    rows = [
+        row for row in read(HOME / "results/tuning/anti-collapse.csv") if row["preset"] == preset
+    ]
     return float(max(rows, key=lambda row: float(row["score"]))["value"]) if rows else ""
 
 
 def measure(
-    train: Path, validation: Path, path: Path, preset: str, setting: str, value: str | float, steps: int,
-    episodes: int, search: bool,
-) -> dict | None:  # fmt: skip
+    train: Path,
+    validation: Path,
+    path: Path,
+    preset: str,
+    setting: str,
+    value: str | float,
+    steps: int,
+    episodes: int,
+    search: bool,
+) -> dict | None:
     """Trains and judges one setting; returns its row, or None if it was there."""
     task = EpisodeDataset.open(train).manifest.task_id
-    key = {"task": task.split("/")[1], "preset": preset, "setting": setting, "value": str(value), "steps": str(steps)}
+    key = {
+        "task": task.split("/")[1],
+        "preset": preset,
+        "setting": setting,
+        "value": str(value),
+        "steps": str(steps),
+    }
     if any(all(row[name] == part for name, part in key.items()) for row in read(path)):
         return None
     config = load_preset("world_model", preset, overrides(preset, setting, value))
     training = config["training"] | {
-        "num_steps": steps, "batch_size": 64, "on_collapse": "warn", "decoder_steps": 0, "diagnose_every": 10**6,
-    }  # fmt: skip
+        "num_steps": steps,
+        "batch_size": 64,
+        "on_collapse": "warn",
+        "decoder_steps": 0,
+        "diagnose_every": 10**6,
+    }
     directory = HOME / "outputs/anti-collapse" / "-".join(key.values())
     began = time.process_time()
     diagnosis = fit(
-        dataset=train, validation=validation, directory=directory, seed=0, kind=config["kind"], model=config["model"],
-        training=training, progress=False,
-    )  # fmt: skip
+        dataset=train,
+        validation=validation,
+        directory=directory,
+        seed=0,
+        kind=config["kind"],
+        model=config["model"],
+        training=training,
+        progress=False,
+    )
     seconds = time.process_time() - began
     split = "validation" if search else "test"
     row = (
-        key | judge(task, directory, diagnosis, episodes, split, shrinking=not search) | {"cpu_seconds": round(seconds)}
+        key
+        | judge(task, directory, diagnosis, episodes, split, shrinking=not search)
+        | {"cpu_seconds": round(seconds)}
     )
     append(path, row)
     return row
@@ -131,13 +183,19 @@ def overrides(preset: str, setting: str, value: str | float) -> list[str]:
     if setting == "terms":
         terms = load_preset("world_model", str(value))["model"]["terms"]
         return [
-            f"model.terms.{name}.{option}={number}" for name, term in terms.items() for option, number in term.items()
+            f"model.terms.{name}.{option}={number}"
+            for name, term in terms.items()
+            for option, number in term.items()
         ]
     changed = [f"model.{setting}={value}"]
     if preset in ("jepa-vicreg", "jepa-pldm"):
         terms = load_preset("world_model", preset)["model"]["terms"]
         factor = float(value) / terms["variance"]["weight"]
-        changed += [f"model.terms.{n}.weight={factor * o['weight']}" for n, o in terms.items() if n != "variance"]
+        changed += [
+            f"model.terms.{n}.weight={factor * o['weight']}"
+            for n, o in terms.items()
+            if n != "variance"
+        ]
     return changed
 
 
@@ -149,22 +207,34 @@ def judge(
     r2 = diagnosis.probe_r2[: len(pose)]
     planner = CEMPlanner(horizon=5, num_samples=128, num_elites=16, num_iterations=6)
     energy = Energy(terms=[GoalDistance()])
-    agent = build_mpc(task_id=task, world_model=directory, planner=planner, energy=energy, shrinking=shrinking)
+    agent = build_mpc(
+        task_id=task, world_model=directory, planner=planner, energy=energy, shrinking=shrinking
+    )
     specs = episode_specs(task, split, episodes, strata=(STRATUM[task],))
     records = evaluate_episodes(agent, specs, agent_name="mpc").records
     ever = float(np.mean([record.success_ever for record in records]))
     held = [record.success_held for record in records]
     interval = wilson_interval(sum(held), len(held))
-    nearer = 1 - float(np.median([record.distance_final / record.distance_start for record in records]))
+    nearer = 1 - float(
+        np.median([record.distance_final / record.distance_start for record in records])
+    )
     return {
-        "collapsed": diagnosis.collapsed, "std": round(diagnosis.std_mean, 3), "rank": round(diagnosis.effective_rank, 1),
-        "r2": round(float(np.mean(r2)), 3), **{f"r2 {i}": round(v, 2) for i, v in enumerate(r2)},
-        "error_1": round(diagnosis.error_ratio[0], 3), "error_4": round(diagnosis.error_ratio[3], 3),
+        "collapsed": diagnosis.collapsed,
+        "std": round(diagnosis.std_mean, 3),
+        "rank": round(diagnosis.effective_rank, 1),
+        "r2": round(float(np.mean(r2)), 3),
+        **{f"r2 {i}": round(v, 2) for i, v in enumerate(r2)},
+        "error_1": round(diagnosis.error_ratio[0], 3),
+        "error_4": round(diagnosis.error_ratio[3], 3),
         "straightness": round(diagnosis.straightness, 2),
-        "ever": round(ever, 3), "held": round(float(np.mean(held)), 3),
-        "held_low": round(interval.low, 3), "held_high": round(interval.high, 3),
-        "nearer": round(nearer, 3), "episodes": len(records), "score": round(float(np.mean(r2)) + ever, 3),
-    }  # fmt: skip
+        "ever": round(ever, 3),
+        "held": round(float(np.mean(held)), 3),
+        "held_low": round(interval.low, 3),
+        "held_high": round(interval.high, 3),
+        "nearer": round(nearer, 3),
+        "episodes": len(records),
+        "score": round(float(np.mean(r2)) + ever, 3),
+    }
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -178,9 +248,28 @@ def read(path: Path) -> list[dict[str, str]]:
 def append(path: Path, row: dict[str, object]) -> None:
     """Adds a row; quantities that another task does not have stay empty. A table keeps the columns that it began with."""
     columns = [
-        "task", "preset", "setting", "value", "steps", "collapsed", "std", "rank", "r2", *[f"r2 {i}" for i in range(6)],
-        "error_1", "error_4", "straightness", "ever", "held", "held_low", "held_high", "nearer", "episodes", "score", "cpu_seconds",
-    ]  # fmt: skip
+        "task",
+        "preset",
+        "setting",
+        "value",
+        "steps",
+        "collapsed",
+        "std",
+        "rank",
+        "r2",
+        *[f"r2 {i}" for i in range(6)],
+        "error_1",
+        "error_4",
+        "straightness",
+        "ever",
+        "held",
+        "held_low",
+        "held_high",
+        "nearer",
+        "episodes",
+        "score",
+        "cpu_seconds",
+    ]
     rows = read(path)
     new = not rows
     path.parent.mkdir(parents=True, exist_ok=True)

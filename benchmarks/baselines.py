@@ -32,34 +32,60 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stable_baselines3.her import HerReplayBuffer
 from tables import TABLES, write_rows
 
-from agents.model_free import off_policy, online, ppo
-from agents.model_free.run_folder import read_run
-from envs.core import ActionBlock
-from envs.registry import TaskSpec, get_task, make, register
-from envs.splits import EpisodeSpec
+from jepabench.agents.model_free.online import off_policy, ppo
+from jepabench.agents.model_free.online import training as online
+from jepabench.agents.model_free.run_folder import read_run
+from jepabench.envs.core import ActionBlock
+from jepabench.envs.registry import TaskSpec, get_task, make, register
+from jepabench.envs.splits import EpisodeSpec
 
 SETTINGS = {
-    "learning_starts": 1000, "train_freq": 4, "gradient_steps": 2, "batch_size": 256, "learning_rate": 1e-3, "gamma": 0.95,
+    "learning_starts": 1000,
+    "train_freq": 4,
+    "gradient_steps": 2,
+    "batch_size": 256,
+    "learning_rate": 1e-3,
+    "gamma": 0.95,
     "tau": 0.005,
-}  # fmt: skip
+}
 # RL Baselines3 Zoo's hyperparameters for Pendulum-v1, and the returns of its benchmark.md: mean and standard deviation over 750
 # episodes of one run.
 ZOO = {
     "sac": (
-        partial(off_policy.train, algorithm="sac", num_steps=20_000, learning_starts=100, gamma=0.99, net_arch=(256, 256)),
+        partial(
+            off_policy.train,
+            algorithm="sac",
+            num_steps=20_000,
+            learning_starts=100,
+            gamma=0.99,
+            net_arch=(256, 256),
+        ),
         (-157.0, 88.7),
     ),
     "td3": (
         partial(
-            off_policy.train, algorithm="td3", num_steps=20_000, learning_starts=10_000, gamma=0.98, net_arch=(400, 300)
+            off_policy.train,
+            algorithm="td3",
+            num_steps=20_000,
+            learning_starts=10_000,
+            gamma=0.98,
+            net_arch=(400, 300),
         ),
         (-151.9, 90.2),
     ),
     "ppo": (
-        partial(ppo.train, num_steps=100_000, num_envs=4, rollout_steps=1024, batch_size=64, gamma=0.9, sde_sample_freq=4),
+        partial(
+            ppo.train,
+            num_steps=100_000,
+            num_envs=4,
+            rollout_steps=1024,
+            batch_size=64,
+            gamma=0.9,
+            sde_sample_freq=4,
+        ),
         (-172.2, 104.2),
     ),
-}  # fmt: skip
+}
 PENDULUM, POINT_MAZE = "benchmark/Pendulum-v0", "benchmark/PointMaze-UMaze-v0"
 
 
@@ -72,7 +98,9 @@ class Foreign(gymnasium.Env):
         reward, pixels: as every world takes them; the reward is the environment's own.
     """
 
-    def __init__(self, task: TaskSpec, *, name: str, reward: str = "sparse", pixels: int | None = None) -> None:
+    def __init__(
+        self, task: TaskSpec, *, name: str, reward: str = "sparse", pixels: int | None = None
+    ) -> None:
         del pixels
         if name.startswith("PointMaze"):
             import gymnasium_robotics
@@ -83,7 +111,9 @@ class Foreign(gymnasium.Env):
         self.action_space, space = self.env.action_space, self.env.observation_space
         if not isinstance(space, spaces.Dict):
             nothing = spaces.Box(-1, 1, (1,))
-            space = spaces.Dict({"observation": space, "achieved_goal": nothing, "desired_goal": nothing})
+            space = spaces.Dict(
+                {"observation": space, "achieved_goal": nothing, "desired_goal": nothing}
+            )
         self.observation_space = space
 
     def reset(self, *, seed=None, options=None):
@@ -111,7 +141,10 @@ class Foreign(gymnasium.Env):
         return (
             seen
             if isinstance(seen, dict)
-            else {"observation": seen, **dict.fromkeys(("achieved_goal", "desired_goal"), np.zeros(1, np.float32))}
+            else {
+                "observation": seen,
+                **dict.fromkeys(("achieved_goal", "desired_goal"), np.zeros(1, np.float32)),
+            }
         )
 
 
@@ -138,7 +171,9 @@ _register(POINT_MAZE, "PointMaze_UMaze-v3", 200)
 
 def main() -> None:
     """Does one of them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("overhead", "side-by-side", "identical", "published"))
     parser.add_argument("--task", default="jepabench/TwoRoom-v1")
     parser.add_argument("--steps", type=int, default=4000, help="model steps of a run")
@@ -146,7 +181,9 @@ def main() -> None:
     parser.add_argument("--algorithms", nargs="*", default=list(ZOO), choices=list(ZOO))
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument(
-        "--output", type=Path, help="where `published` keeps its policies, so that a killed run goes on"
+        "--output",
+        type=Path,
+        help="where `published` keeps its policies, so that a killed run goes on",
     )
     parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV file")
     options = parser.parse_args()
@@ -161,8 +198,13 @@ def overhead(options: argparse.Namespace, folder: Path) -> Table:
     ours, plain = [], []
     for repeat in range(options.repeats + 1):  # the first warms up
         steps = options.steps if repeat else 1100
-        ours.append(_seconds(partial(_train, options.task, folder / f"ours-{repeat}", repeat, steps)) / steps)
-        plain.append(_seconds(partial(_plain, _Bare(options.task), steps, repeat, folder / "plain")) / steps)
+        ours.append(
+            _seconds(partial(_train, options.task, folder / f"ours-{repeat}", repeat, steps))
+            / steps
+        )
+        plain.append(
+            _seconds(partial(_plain, _Bare(options.task), steps, repeat, folder / "plain")) / steps
+        )
     table = Table(
         "training",
         "CPU ms a model step",
@@ -173,9 +215,7 @@ def overhead(options: argparse.Namespace, folder: Path) -> Table:
         median = statistics.median(times[1:])
         table.add_row(name, f"{1000 * median:.2f}", f"{1 / median:.0f}")
     ratios = [mine / theirs for mine, theirs in zip(ours[1:], plain[1:], strict=True)]
-    table.caption = (
-        f"overhead {statistics.median(ratios) - 1:+.1%} (each: {', '.join(f'{ratio - 1:+.1%}' for ratio in ratios)})"
-    )
+    table.caption = f"overhead {statistics.median(ratios) - 1:+.1%} (each: {', '.join(f'{ratio - 1:+.1%}' for ratio in ratios)})"
     return table
 
 
@@ -184,7 +224,9 @@ def side_by_side(options: argparse.Namespace, folder: Path) -> Table:
     spawn, times = multiprocessing.get_context("spawn"), []
     for number in (1, 2):
         runs = [
-            spawn.Process(target=_train, args=(options.task, folder / f"{number}-{seed}", seed, options.steps))
+            spawn.Process(
+                target=_train, args=(options.task, folder / f"{number}-{seed}", seed, options.steps)
+            )
             for seed in range(number)
         ]
         began = time.perf_counter()
@@ -209,12 +251,21 @@ def identical(options: argparse.Namespace, folder: Path) -> Table:
     """Trains SAC with hindsight on PointMaze through our adapter and plainly on the same episodes, and compares the weights."""
     steps = min(options.steps, 5000)  # one segment: the second would begin with new episodes
     off_policy.train(
-        task_id=POINT_MAZE, directory=folder, seed=0, num_steps=steps, checkpoint_every=steps, progress=False
+        task_id=POINT_MAZE,
+        directory=folder,
+        seed=0,
+        num_steps=steps,
+        checkpoint_every=steps,
+        progress=False,
     )
     ours = load_file(folder / "policy.safetensors")
-    plain = _plain(SameEpisodes(), steps, online._segment_seed(0, 0), folder / "plain").policy.state_dict()
+    plain = _plain(
+        SameEpisodes(), steps, online._segment_seed(0, 0), folder / "plain"
+    ).policy.state_dict()
     equal = [name for name in ours if torch.equal(ours[name], plain[name])]
-    table = Table("weights", "equal to the bit", title=f"SAC+HER on PointMaze_UMaze-v3, {steps} steps")
+    table = Table(
+        "weights", "equal to the bit", title=f"SAC+HER on PointMaze_UMaze-v3, {steps} steps"
+    )
     table.add_row(str(len(ours)), str(len(equal)))
     return table
 
@@ -224,19 +275,41 @@ def published(options: argparse.Namespace, folder: Path) -> Table:
     folder = options.output or folder
     table = Table("algorithm", "return here", "published", "within its spread", title="Pendulum-v1")
     rows = []
-    common = {"task_id": PENDULUM, "seed": 0, "reward": "sparse", "learning_rate": 1e-3, "budgets": ()}
+    common = {
+        "task_id": PENDULUM,
+        "seed": 0,
+        "reward": "sparse",
+        "learning_rate": 1e-3,
+        "budgets": (),
+    }
     for name in options.algorithms:
         train, (mean, std) = ZOO[name]
         extra = {} if name == "ppo" else {"num_goals": 0, "train_freq": 1, "gradient_steps": 1}
         train(**common, **extra, directory=folder / name, progress=sys.stderr.isatty())
-        found = returns(online.OnlineAgent(task_id=PENDULUM, policy=folder / name), options.episodes)
+        found = returns(
+            online.OnlineAgent(task_id=PENDULUM, policy=folder / name), options.episodes
+        )
         here, spread = float(np.mean(found)), float(np.std(found))
-        table.add_row(name, f"{here:.1f} ± {spread:.1f}", f"{mean} ± {std}", "yes" if here > mean - std else "no")
-        rows.append({
-            "task": "Pendulum-v1", "algorithm": name, "steps": train.keywords["num_steps"], "seeds": 1, "episodes": len(found),
-            "mean_return": here, "std_return": spread, "published_mean": mean, "published_std": std,
-            "train_seconds": read_run(folder / name)["train_seconds"],
-        })  # fmt: skip
+        table.add_row(
+            name,
+            f"{here:.1f} ± {spread:.1f}",
+            f"{mean} ± {std}",
+            "yes" if here > mean - std else "no",
+        )
+        rows.append(
+            {
+                "task": "Pendulum-v1",
+                "algorithm": name,
+                "steps": train.keywords["num_steps"],
+                "seeds": 1,
+                "episodes": len(found),
+                "mean_return": here,
+                "std_return": spread,
+                "published_mean": mean,
+                "published_std": std,
+                "train_seconds": read_run(folder / name)["train_seconds"],
+            }
+        )
         write_rows(options.tables / "published.csv", rows, ["task", "algorithm"])
     return table
 
@@ -250,7 +323,9 @@ def returns(agent: online.OnlineAgent, num_episodes: int) -> list[float]:
         seen, _ = world.reset(seed=spec.seed)
         total, over = 0.0, False
         while not over:
-            action = agent.act({key: np.asarray(value)[None] for key, value in seen.items()}, np.array([True]))[0]
+            action = agent.act(
+                {key: np.asarray(value)[None] for key, value in seen.items()}, np.array([True])
+            )[0]
             seen, reward, terminated, truncated, _ = world.step(action)
             total, over = total + float(reward), terminated or truncated
         found.append(total)
@@ -259,16 +334,25 @@ def returns(agent: online.OnlineAgent, num_episodes: int) -> list[float]:
 
 def _train(task_id: str, directory: Path, seed: int, steps: int) -> None:
     torch.set_num_threads(1)
-    off_policy.train(task_id=task_id, directory=directory, seed=seed, num_steps=steps, progress=False)
+    off_policy.train(
+        task_id=task_id, directory=directory, seed=seed, num_steps=steps, progress=False
+    )
 
 
 def _plain(env: gymnasium.Env, steps: int, seed: int, folder: Path) -> SAC:
     """Trains as anyone would who has read Stable-Baselines3's documentation, with our preset's settings."""
     world = VecNormalize(DummyVecEnv([lambda: env]), norm_reward=False, gamma=SETTINGS["gamma"])
     model = SAC(
-        "MultiInputPolicy", world, **SETTINGS, buffer_size=steps, replay_buffer_class=HerReplayBuffer,
-        replay_buffer_kwargs={"n_sampled_goal": 4}, policy_kwargs={"net_arch": [64, 64]}, seed=0, device="cpu",
-    )  # fmt: skip
+        "MultiInputPolicy",
+        world,
+        **SETTINGS,
+        buffer_size=steps,
+        replay_buffer_class=HerReplayBuffer,
+        replay_buffer_kwargs={"n_sampled_goal": 4},
+        policy_kwargs={"net_arch": [64, 64]},
+        seed=0,
+        device="cpu",
+    )
     model.set_random_seed(seed)
     model.set_logger(configure(str(folder), []))  # else it leaves a folder in the system's
     return model.learn(steps)

@@ -19,29 +19,34 @@ from hydra.utils import instantiate
 from rich.console import Console
 from tables import add_arguments, write_rows
 
-from agents.base import Agent
-from agents.cost_planning import build_mpc_by_cost
-from agents.cost_tasks import AvoidChaser, AvoidZone, CostTask, FollowPath, GoTo
-from agents.planners.icem import ICEMPlanner
-from envs import episode_specs, get_task
-from evaluation.cost_tasks import evaluate_cost_task
-from evaluation.statistics import cell_interval
-from jepabench.executor import run_stages
-from jepabench.run import suite_root
-from jepabench.stages import Stage, SuitePlan
+from jepabench.agents.base import Agent
+from jepabench.agents.costs.cost_tasks import AvoidChaser, AvoidZone, CostTask, FollowPath, GoTo
+from jepabench.agents.mpc.cost_agent import build_mpc_by_cost
+from jepabench.agents.planners.icem import ICEMPlanner
+from jepabench.cli.benchmark.run import suite_root
+from jepabench.envs import episode_specs, get_task
+from jepabench.evaluation.cost_tasks import evaluate_cost_task
+from jepabench.evaluation.statistics.intervals import cell_interval
+from jepabench.execution.executor import run_stages
+from jepabench.pipeline.stages import Stage, SuitePlan
 
 POLICIES = ("sac-her", "gciql", "tdmpc", "gciql-latent")
 PLANNER = ICEMPlanner(horizon=5)
 
 
 TASKS: dict[str, CostTask] = {
-    "goal": GoTo(), "chaser": AvoidChaser(), "zone": AvoidZone(), "path": FollowPath(),
-}  # fmt: skip
+    "goal": GoTo(),
+    "chaser": AvoidChaser(),
+    "zone": AvoidZone(),
+    "path": FollowPath(),
+}
 
 
 def main() -> None:
     """Fills in the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_arguments(parser, tasks=("TwoRoom-v1",))
     parser.add_argument("--policies", nargs="*", default=list(POLICIES))
     parser.add_argument("--changes", nargs="*", default=list(TASKS), choices=list(TASKS))
@@ -53,7 +58,9 @@ def main() -> None:
         for name, stages in made(task_id, (*agents, *options.policies), options.output).items():
             for change in options.changes:
                 row = measure(task_id, name, change, stages, options)
-                write_rows(options.tables / "changed_tasks.csv", [row], ["world", "agent", "change"])
+                write_rows(
+                    options.tables / "changed_tasks.csv", [row], ["world", "agent", "change"]
+                )
                 print(row, flush=True)
 
 
@@ -61,12 +68,19 @@ def made(task_id: str, agents: Sequence[str], output: Path) -> dict[str, dict[st
     """Makes what is missing of the agents and returns the folders of each, by kind."""
     found = {}
     for name in agents:
-        root = suite_root(["suite=quick", f"agent={name}", f"output={output.resolve()}", "num_workers=1"])
+        root = suite_root(
+            ["suite=quick", f"agent={name}", f"output={output.resolve()}", "num_workers=1"]
+        )
         root["suite"]["tasks"] = [{"task_id": get_task(task_id).id, "num_episodes": 1}]
         make_plan = partial(SuitePlan, root)
         plan = make_plan()
         (evaluation,) = plan.evaluations
-        run_stages(make_plan, launcher=instantiate(root["launcher"]), console=Console(), only=list(evaluation.needs))
+        run_stages(
+            make_plan,
+            launcher=instantiate(root["launcher"]),
+            console=Console(),
+            only=list(evaluation.needs),
+        )
         needs: list[Stage] = [plan.stages[key] for key in evaluation.needs]
         kinds = {"model": "world_model", "policy": "policy"}
         found[name] = {kinds[stage.key.partition("/")[0]]: stage.directory for stage in needs}
@@ -74,7 +88,9 @@ def made(task_id: str, agents: Sequence[str], output: Path) -> dict[str, dict[st
     return found
 
 
-def measure(task_id: str, name: str, change: str, parts: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+def measure(
+    task_id: str, name: str, change: str, parts: dict[str, Any], options: argparse.Namespace
+) -> dict[str, Any]:
     """Returns a row of the table."""
     task, folders = TASKS[change], {key: path for key, path in parts.items() if key != "agent"}
     agent: Agent
@@ -88,11 +104,16 @@ def measure(task_id: str, name: str, change: str, parts: dict[str, Any], options
     interval = cell_interval([table["success"].tolist()])
     broken = next((column for column in ("caught", "entered") if column in table), None)
     return {
-        "world": task_id, "agent": "jepa planner" if name == "jepa-goto" else name, "change": change, "episodes": len(table),
-        "success": float(table["success"].mean()), "low": interval.low, "high": interval.high,
+        "world": task_id,
+        "agent": "jepa planner" if name == "jepa-goto" else name,
+        "change": change,
+        "episodes": len(table),
+        "success": float(table["success"].mean()),
+        "low": interval.low,
+        "high": interval.high,
         "broken": float(table[broken].mean()) if broken else float("nan"),
         "ms_per_step": float(1000 * table["planning_seconds"].sum() / table["steps"].sum()),
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/cost_tasks.py [TASK ...]
 
 One world model a world and one linear probe, for all tasks: nothing else is trained. Test episodes, paired. Writes
-``results/tables/cost_tasks.csv``. Any further agent is scored in the same way by ``evaluation.cost_tasks.evaluate_cost_task``.
+``results/tables/cost_tasks.csv``. Any further agent is scored in the same way by ``jepabench.evaluation.cost_tasks.evaluate_cost_task``.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ import torch
 from hydra.utils import instantiate
 from tables import add_arguments, kept, write_rows
 
-from agents.base import Agent
-from agents.cost_planning import train
-from agents.cost_tasks import AvoidChaser, CostTask, FollowPath, GoTo
-from envs import episode_specs, get_task
-from evaluation.cost_tasks import evaluate_cost_task
-from evaluation.statistics import cell_interval, paired_bootstrap
-from jepabench.config import load_preset
-from jepabench.prepared import Prepared, prepare
+from jepabench.agents.base import Agent
+from jepabench.agents.costs.cost_tasks import AvoidChaser, CostTask, FollowPath, GoTo
+from jepabench.agents.mpc.cost_agent import train
+from jepabench.envs import episode_specs, get_task
+from jepabench.evaluation.cost_tasks import evaluate_cost_task
+from jepabench.evaluation.statistics.intervals import cell_interval, paired_bootstrap
+from jepabench.pipeline.config import load_preset
+from jepabench.pipeline.shared_model import Prepared, prepare
 
 # In the units of a world: PointMaze is ten times as large as TwoRoom, and its ball comes to half a metre a model step.
 TASKS: dict[str, dict[str, CostTask]] = {
@@ -42,7 +42,9 @@ UNAWARE = ("jepa-icem", "expert", "random")  # know the goal alone
 
 def main() -> None:
     """Evaluates what is missing and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_arguments(parser, tasks=tuple(TASKS))
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -61,7 +63,9 @@ def episodes(parts: Prepared, name: str, agent: str, options: argparse.Namespace
     task, strata = TASKS[parts.name][name], tuple(options.strata or STRATA[parts.name])
     specs = episode_specs(parts.task_id, "test", options.episodes // len(strata), strata=strata)
     return kept(
-        parts.work / "cost_tasks" / "-".join([name, agent, str(len(specs)), *strata, "episodes.parquet"]),
+        parts.work
+        / "cost_tasks"
+        / "-".join([name, agent, str(len(specs)), *strata, "episodes.parquet"]),
         lambda: evaluate_cost_task(build(agent, task, parts), task, specs, agent_name=agent),
     )
 
@@ -82,23 +86,45 @@ def places(parts: Prepared) -> Path:
     """Fits the probe unless it is there, and returns its folder."""
     folder = parts.work / "places"
     if not (folder / "training.json").exists():
-        train(task_id=parts.task_id, dataset=parts.data, world_model=parts.model, directory=folder, seed=0)
+        train(
+            task_id=parts.task_id,
+            dataset=parts.data,
+            world_model=parts.model,
+            directory=folder,
+            seed=0,
+        )
     return folder
 
 
-def row(parts: Prepared, task: str, agent: str, own: pd.DataFrame, told: pd.DataFrame) -> dict[str, Any]:
+def row(
+    parts: Prepared, task: str, agent: str, own: pd.DataFrame, told: pd.DataFrame
+) -> dict[str, Any]:
     """Returns one line of the table: success, what else the task scores, and the paired difference to the agent that is told."""
     success, base = (frame["success"].to_numpy(float)[None] for frame in (own, told))
     rate = cell_interval(success)
     difference = paired_bootstrap(success, base, generator=np.random.default_rng(0))
     blocks = own["steps"].sum() / get_task(parts.task_id).action_block
-    more = {key: own[key].mean() for key in ("passed", "caught", "arrived", "distance") if key in own}
+    more = {
+        key: own[key].mean() for key in ("passed", "caught", "arrived", "distance") if key in own
+    }
     return {
-        "world": parts.name, "task": task, "agent": agent, "episodes": len(own), "success": rate.estimate, "low": rate.low,
-        "high": rate.high, "against_told": difference.estimate, "against_low": difference.low, "against_high": difference.high,
-        "passed": None, "caught": None, "arrived": None, "distance": None, **more,
+        "world": parts.name,
+        "task": task,
+        "agent": agent,
+        "episodes": len(own),
+        "success": rate.estimate,
+        "low": rate.low,
+        "high": rate.high,
+        "against_told": difference.estimate,
+        "against_low": difference.low,
+        "against_high": difference.high,
+        "passed": None,
+        "caught": None,
+        "arrived": None,
+        "distance": None,
+        **more,
         "model_steps_a_block": own["model_steps"].sum() / blocks,
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -14,19 +14,28 @@ import numpy as np
 import pandas as pd
 from hydra.utils import instantiate
 
-from agents.curiosity import CuriousBehaviour
-from envs.collect import collect
-from envs.episodes import EpisodeDataset, write_dataset
-from envs.splits import episode_specs
-from evaluation.metrics import score_table
-from evaluation.records import records_frame
-from evaluation.rollout import evaluate_episodes
-from jepabench.config import load_preset
-from world_models.train import fit
+from jepabench.agents.curiosity import CuriousBehaviour
+from jepabench.envs.data.collect import collect
+from jepabench.envs.data.episodes import EpisodeDataset, write_dataset
+from jepabench.envs.splits import episode_specs
+from jepabench.evaluation.records import records_frame
+from jepabench.evaluation.rollout import evaluate_episodes
+from jepabench.evaluation.statistics.success_tables import score_table
+from jepabench.pipeline.config import load_preset
+from jepabench.world_models.training.fit import fit
 
 TABLE = Path(__file__).parents[1] / "results" / "tables" / "curiosity.csv"
-CELL, SPEED = 0.25, 1.0  # a visited cell: of the floor [m], and of position and velocity together [m/s]
-ENSEMBLE = {"encoder": "state", "predictor": "mlp", "history": 2, "rollout_steps": 3, "num_members": 5}
+CELL, SPEED = (
+    0.25,
+    1.0,
+)  # a visited cell: of the floor [m], and of position and velocity together [m/s]
+ENSEMBLE = {
+    "encoder": "state",
+    "predictor": "mlp",
+    "history": 2,
+    "rollout_steps": 3,
+    "num_members": 5,
+}
 
 
 def main() -> None:
@@ -34,7 +43,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("outputs/curiosity"))
     parser.add_argument("--task", default="jepabench/PointMaze-Medium-v1")
-    parser.add_argument("--episodes", type=int, default=30, help="of an arm; a multiple of the rounds")
+    parser.add_argument(
+        "--episodes", type=int, default=30, help="of an arm; a multiple of the rounds"
+    )
     parser.add_argument("--steps", type=int, default=40, help="blocks of an episode")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=2)
@@ -53,20 +64,34 @@ def measure(options: argparse.Namespace, arm: str, seed: int) -> dict[str, float
     """Returns coverage of an arm's data, error of its model and success of its plans."""
     folder = options.output / f"{arm}-seed{seed}"
     held_out = made(options, options.output / "validation", 10**6, 40, "wander", split="validation")
-    data = in_rounds(options, folder, held_out, seed) if arm == "curiosity" else arm_data(options, folder, arm, seed)
+    data = (
+        in_rounds(options, folder, held_out, seed)
+        if arm == "curiosity"
+        else arm_data(options, folder, arm, seed)
+    )
     model = trained(
-        folder / "model", data, held_out, "jepa", load_preset("world_model", "state-twin")["model"], seed, options
+        folder / "model",
+        data,
+        held_out,
+        "jepa",
+        load_preset("world_model", "state-twin")["model"],
+        seed,
+        options,
     )
     agent_preset = load_preset("agent", "state-cem")["agent"]
     agent = instantiate(agent_preset, task_id=options.task, world_model=model, _convert_="all")
     specs = episode_specs(options.task, "test", options.test_episodes, strata=("near", "medium"))
     evaluation = evaluate_episodes(agent, specs, agent_name=arm, training_seed=seed)
-    scores = score_table(records_frame(evaluation.records), generator=np.random.default_rng(0)).set_index("stratum")
+    scores = score_table(
+        records_frame(evaluation.records), generator=np.random.default_rng(0)
+    ).set_index("stratum")
     state = np.asarray(data.field("observation"))
     return {
         "transitions": int(data.lengths.sum()),
         "cells": visited(state[:, :2] / CELL),
-        "cells_with_velocity": visited(np.concatenate([state[:, :2] / (2 * CELL), state[:, 2:4] / SPEED], axis=1)),
+        "cells_with_velocity": visited(
+            np.concatenate([state[:, :2] / (2 * CELL), state[:, 2:4] / SPEED], axis=1)
+        ),
         **{f"held_{name}": float(scores.loc[name, "success_held"]) for name in ("near", "medium")},
         **{f"ever_{name}": float(scores.loc[name, "success_ever"]) for name in ("near", "medium")},
     }
@@ -77,12 +102,16 @@ def visited(places: np.ndarray) -> int:
     return len(np.unique(np.floor(places), axis=0))
 
 
-def arm_data(options: argparse.Namespace, folder: Path, behaviour: str, seed: int) -> EpisodeDataset:
+def arm_data(
+    options: argparse.Namespace, folder: Path, behaviour: str, seed: int
+) -> EpisodeDataset:
     """Returns a dataset made by one behaviour of the task."""
     return made(options, folder / "data", seed * 10**4, options.episodes, behaviour)
 
 
-def in_rounds(options: argparse.Namespace, folder: Path, held_out: EpisodeDataset, seed: int) -> EpisodeDataset:
+def in_rounds(
+    options: argparse.Namespace, folder: Path, held_out: EpisodeDataset, seed: int
+) -> EpisodeDataset:
     """Returns a dataset of rounds of collecting and training; its episodes start where those of the other arms do."""
     share = options.episodes // options.rounds
     parts: list[EpisodeDataset] = []
@@ -91,18 +120,40 @@ def in_rounds(options: argparse.Namespace, folder: Path, held_out: EpisodeDatase
         if parts:
             so_far = merged(folder / f"data-{number}", parts)
             behaviour = CuriousBehaviour(
-                trained(folder / f"ensemble-{number}", so_far, held_out, "ensemble", ENSEMBLE, seed, options)
+                trained(
+                    folder / f"ensemble-{number}",
+                    so_far,
+                    held_out,
+                    "ensemble",
+                    ENSEMBLE,
+                    seed,
+                    options,
+                )
             )
-        parts.append(made(options, folder / f"round-{number}", seed * 10**4 + number * share, share, behaviour))
+        parts.append(
+            made(
+                options, folder / f"round-{number}", seed * 10**4 + number * share, share, behaviour
+            )
+        )
     return merged(folder / "data", parts)
 
 
-def made(options, path: Path, first_index: int, episodes: int, behaviour, split: str = "train") -> EpisodeDataset:
+def made(
+    options, path: Path, first_index: int, episodes: int, behaviour, split: str = "train"
+) -> EpisodeDataset:
     """Collects, or opens what was collected before."""
     return collect(
-        options.task, path, num_episodes=episodes, num_steps=options.steps, behaviour=behaviour, split=split, pixels=None,
-        num_workers=1, first_index=first_index, progress=False,
-    )  # fmt: skip
+        options.task,
+        path,
+        num_episodes=episodes,
+        num_steps=options.steps,
+        behaviour=behaviour,
+        split=split,
+        pixels=None,
+        num_workers=1,
+        first_index=first_index,
+        progress=False,
+    )
 
 
 def merged(path: Path, parts: list[EpisodeDataset]) -> EpisodeDataset:
@@ -117,9 +168,15 @@ def trained(directory: Path, data, held_out, kind: str, model: dict, seed: int, 
     if not (directory / "model.json").exists():
         training = {"num_steps": options.training_steps, "batch_size": 256, "diagnose_every": 10**6}
         fit(
-            dataset=data.path, validation=held_out.path, directory=directory, seed=seed, kind=kind, model=model,
-            training=training, progress=False,
-        )  # fmt: skip
+            dataset=data.path,
+            validation=held_out.path,
+            directory=directory,
+            seed=seed,
+            kind=kind,
+            model=model,
+            training=training,
+            progress=False,
+        )
     return directory
 
 

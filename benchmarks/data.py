@@ -15,9 +15,9 @@ from statistics import median
 
 import numpy as np
 
-from envs.collect import collect
-from envs.episodes import EpisodeDataset
-from envs.manifest import fingerprint
+from jepabench.envs.data.collect import collect
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.data.manifest import fingerprint
 
 NUM_WINDOWS, NUM_FRAMES = 64, 4
 
@@ -31,7 +31,9 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=64)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        seconds = [_seconds_to_collect(Path(folder), options, num_workers) for num_workers in (1, 2)]
+        seconds = [
+            _seconds_to_collect(Path(folder), options, num_workers) for num_workers in (1, 2)
+        ]
         dataset = EpisodeDataset.open(Path(folder) / f"1-{options.episodes}")
         frames = dataset.manifest.num_frames
         rows = [
@@ -39,7 +41,9 @@ def main() -> None:
             for n, s in zip((1, 2), seconds, strict=True)
         ]
         rows += [("2 processes against 1", f"{seconds[0] / seconds[1]:.2f} x"), *_reading(dataset)]
-    print(f"{options.task}, {options.episodes} episodes of {options.steps} model steps, {options.pixels} pixels")
+    print(
+        f"{options.task}, {options.episodes} episodes of {options.steps} model steps, {options.pixels} pixels"
+    )
     for name, value in rows:
         print(f"{name:<36}{value:>20}")
 
@@ -50,9 +54,13 @@ def _seconds_to_collect(folder: Path, options: argparse.Namespace, num_workers: 
     for num_episodes in (2, options.episodes):
         start = time.perf_counter()
         collect(
-            options.task, folder / f"{num_workers}-{num_episodes}", num_episodes=num_episodes, num_steps=options.steps,
-            pixels=options.pixels, num_workers=num_workers,
-        )  # fmt: skip
+            options.task,
+            folder / f"{num_workers}-{num_episodes}",
+            num_episodes=num_episodes,
+            num_steps=options.steps,
+            pixels=options.pixels,
+            num_workers=num_workers,
+        )
         taken.append(time.perf_counter() - start)
     return taken[1] - taken[0]
 

@@ -22,23 +22,35 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-import envs
-from envs.checker import check_env
-from envs.playing import play, policies
-from results.files import write_whole
-from results.worlds import TABLES
+from jepabench import envs
+from jepabench.envs.checks.checker import check_env
+from jepabench.envs.checks.scripted_rollouts import play, policies
+from jepabench.results.board.world_facts import TABLES
+from jepabench.results.files import write_whole
 
 PIXELS = 64
 NUM_WORLDS = 64
 ROUNDS = 5
 # What is asked for at least: frames a second, and the expert's success by stratum ("" is any).
 FRAMES = {
-    "PushT": 4000, "Reach": 1000, "Push": 1000, "PickPlace": 1000, "Granular": 150, "Rope": 400, "Navigation": 1000,
-}  # fmt: skip
+    "PushT": 4000,
+    "Reach": 1000,
+    "Push": 1000,
+    "PickPlace": 1000,
+    "Granular": 150,
+    "Rope": 400,
+    "Navigation": 1000,
+}
 EXPERT = {
-    "PointMaze": 0.99, "TwoRoom": 0.99, "AntMaze": 0.99, "PushT": 0.90, "Reach": 0.99, "Push": 0.95, "PickPlace": 0.90,
+    "PointMaze": 0.99,
+    "TwoRoom": 0.99,
+    "AntMaze": 0.99,
+    "PushT": 0.90,
+    "Reach": 0.99,
+    "Push": 0.95,
+    "PickPlace": 0.90,
     "Navigation": 0.95,
-}  # fmt: skip
+}
 MEMORY = 2000  # [MB]
 
 Row = dict[str, Any]
@@ -62,7 +74,13 @@ def frames(task_id: str, seconds: float) -> list[Row]:
         "physics": _rate(lambda: env._step_physics(actions[rng.integers(1000), 0]), seconds),
         "resets": _rate(lambda: env.reset(seed=int(rng.integers(1000))), seconds),
     }
-    return [{"task": task_id, **{name: round(rate) for name, rate in rates.items()}, "at least": bar(FRAMES, task_id)}]
+    return [
+        {
+            "task": task_id,
+            **{name: round(rate) for name, rate in rates.items()},
+            "at least": bar(FRAMES, task_id),
+        }
+    ]
 
 
 def _rate(action: Callable[[], object], seconds: float) -> float:
@@ -85,7 +103,9 @@ def expert(task_id: str, num_episodes: int) -> list[Row]:
         specs = envs.episode_specs(task_id, "test", num_episodes, strata=(stratum,))
         for policy in policies(task):
             outcomes = [play(env, spec, policy) for spec in specs]
-            held, ever = (sum(getattr(outcome, kind) for outcome in outcomes) for kind in ("held", "ever"))
+            held, ever = (
+                sum(getattr(outcome, kind) for outcome in outcomes) for kind in ("held", "ever")
+            )
             limit = {"expert": bar(EXPERT, task_id), "hold-still": 0.0}.get(policy, "")
             row = {"task": task_id, "stratum": stratum, "policy": policy, "episodes": num_episodes}
             rows.append(row | {"held": held, "ever": ever, "bar": limit})
@@ -95,7 +115,15 @@ def expert(task_id: str, num_episodes: int) -> list[Row]:
 def memory(task_id: str) -> list[Row]:
     """Returns the memory [MB] of a process with 64 worlds that are all being used, and of one without any."""
     empty, full = (_elsewhere(held, count, task_id) / 1e3 for count in (0, NUM_WORLDS))
-    return [{"task": task_id, "worlds": NUM_WORLDS, "MB": round(full), "MB without": round(empty), "below": MEMORY}]
+    return [
+        {
+            "task": task_id,
+            "worlds": NUM_WORLDS,
+            "MB": round(full),
+            "MB without": round(empty),
+            "below": MEMORY,
+        }
+    ]
 
 
 def held(num_worlds: int, task_id: str) -> int:
@@ -105,7 +133,9 @@ def held(num_worlds: int, task_id: str) -> int:
         env.reset(seed=seed)
         for _ in range(5):
             env.step(env.action_space.sample())
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1000 if sys.platform == "darwin" else 1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (
+        1000 if sys.platform == "darwin" else 1
+    )
 
 
 def check(task_id: str, num_episodes: int) -> list[Row]:
@@ -113,7 +143,14 @@ def check(task_id: str, num_episodes: int) -> list[Row]:
     first, second = (_elsewhere(check_env, task_id, num_episodes=num_episodes) for _ in range(2))
     failed = {check.name for card in (first, second) for check in card.checks if not check.passed}
     equal = first.fingerprint == second.fingerprint != ""
-    return [{"task": task_id, "fingerprint": first.fingerprint, "equal": equal, "failed": ", ".join(sorted(failed))}]
+    return [
+        {
+            "task": task_id,
+            "fingerprint": first.fingerprint,
+            "equal": equal,
+            "failed": ", ".join(sorted(failed)),
+        }
+    ]
 
 
 def _elsewhere(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -137,7 +174,9 @@ def update(path: Path, rows: Sequence[Row]) -> None:
 
 def main() -> None:
     """Measures and writes task by task, so that what is done stays done."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("table", choices=("frames", "expert", "memory", "check"))
     parser.add_argument("tasks", nargs="*", help="task ids; all of the suite's by default")
     parser.add_argument("--seconds", type=float, default=1.0, help="for each rate of `frames`")

@@ -20,21 +20,21 @@ import pandas as pd
 import torch
 from tables import add_arguments, kept, write_rows
 
-from agents.energy import Energy
-from agents.mpc import build_mpc
-from agents.planners.base import Planner
-from agents.planners.cem import CEMPlanner
-from agents.planners.gradient import GradientPlanner
-from agents.planners.hybrid import HybridPlanner
-from agents.planners.icem import ICEMPlanner
-from envs import EpisodeSpec, episode_specs, get_task
-from evaluation.records import records_frame
-from evaluation.rollout import evaluate_episodes
-from evaluation.statistics import cell_interval, paired_bootstrap
-from jepabench.compare_planners import processor_milliseconds
-from jepabench.prepared import Prepared, prepare
-from world_models.checkpoint import load_world_model
-from world_models.train import fit
+from jepabench.agents.costs.energy import Energy
+from jepabench.agents.mpc.agent import build_mpc
+from jepabench.agents.planners.base import Planner
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.agents.planners.gradient import GradientPlanner
+from jepabench.agents.planners.hybrid import HybridPlanner
+from jepabench.agents.planners.icem import ICEMPlanner
+from jepabench.cli.benchmark.compare_planners import processor_milliseconds
+from jepabench.envs import EpisodeSpec, episode_specs, get_task
+from jepabench.evaluation.records import records_frame
+from jepabench.evaluation.rollout import evaluate_episodes
+from jepabench.evaluation.statistics.intervals import cell_interval, paired_bootstrap
+from jepabench.pipeline.shared_model import Prepared, prepare
+from jepabench.world_models.checkpoint import load_world_model
+from jepabench.world_models.training.fit import fit
 
 REFERENCE = "CEM 128 x 6"  # what the others are compared with, on the same model
 # Step sizes were chosen on validation episodes: longer ones, for the small searches, hold fewer goals (0.6: 80 %, 1: 57 %, 0.3: 90 %).
@@ -49,12 +49,14 @@ SEARCHES: dict[str, Planner] = {
     "hybrid": HybridPlanner(
         refiner=GradientPlanner(num_starts=8, num_iterations=10, learning_rate=0.1, initial_std=0.1)
     ),
-}  # fmt: skip
+}
 
 
 def main() -> None:
     """Trains what is missing, evaluates, and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_arguments(parser, tasks=("TwoRoom-v1", "PointMaze-UMaze-v1"))
     parser.add_argument("--split", default="test", choices=("validation", "test"))
     parser.add_argument("--curvature", type=float, default=0.1, help="weight of the term")
@@ -64,15 +66,29 @@ def main() -> None:
     for task_id in options.tasks:
         parts, rows = prepare(task_id, options.output), []
         specs = episode_specs(
-            parts.task_id, options.split, options.episodes, strata=tuple(options.strata or ("near", "medium"))
+            parts.task_id,
+            options.split,
+            options.episodes,
+            strata=tuple(options.strata or ("near", "medium")),
         )
-        models = {"as it is": parts.model, f"curvature {options.curvature:g}": straightened(parts, options.curvature)}
+        models = {
+            "as it is": parts.model,
+            f"curvature {options.curvature:g}": straightened(parts, options.curvature),
+        }
         plain: dict[str, pd.DataFrame] = {}
         for name, model in models.items():
             found: dict[str, pd.DataFrame] = {}
             for search in dict.fromkeys([REFERENCE, *options.searches]):
-                path = parts.work / "gradient" / model.name / options.split / f"{search}-{len(specs)}.parquet"
-                found[search] = kept(path, partial(play, parts.task_id, model, SEARCHES[search], specs))
+                path = (
+                    parts.work
+                    / "gradient"
+                    / model.name
+                    / options.split
+                    / f"{search}-{len(specs)}.parquet"
+                )
+                found[search] = kept(
+                    path, partial(play, parts.task_id, model, SEARCHES[search], specs)
+                )
                 plain.setdefault(search, found[search])
                 compared = {"cem": found[REFERENCE], "as_it_is": plain[search]}
                 rows.append(row(parts, name, model, search, specs[0], found[search], compared))
@@ -85,11 +101,18 @@ def straightened(parts: Prepared, weight: float) -> Path:
     folder = parts.work / "gradient" / f"curvature-{weight:g}"
     if not (folder / "model.json").exists():
         made = json.loads((parts.model / "model.json").read_text())
-        config = made["config"] | {"terms": made["config"]["terms"] | {"curvature": {"weight": weight}}}
+        config = made["config"] | {
+            "terms": made["config"]["terms"] | {"curvature": {"weight": weight}}
+        }
         fit(
-            dataset=parts.data, validation=parts.validation, directory=folder, seed=made["metadata"]["seed"],
-            kind=made["kind"], model=config, training=made["metadata"]["training"] | {"decoder_steps": 0},
-        )  # fmt: skip
+            dataset=parts.data,
+            validation=parts.validation,
+            directory=folder,
+            seed=made["metadata"]["seed"],
+            kind=made["kind"],
+            model=config,
+            training=made["metadata"]["training"] | {"decoder_steps": 0},
+        )
     return folder
 
 
@@ -112,19 +135,30 @@ def row(
     held = own["success_held"].to_numpy(float)[None]
     rate, block = cell_interval(held), get_task(parts.task_id).action_block
     line: dict[str, Any] = {
-        "task": parts.name, "model": name,
-        "straightness": load_world_model(model).metadata["diagnosis"]["straightness"], "search": search,
-        "episodes": len(own), "held": rate.estimate, "held_low": rate.low, "held_high": rate.high,
+        "task": parts.name,
+        "model": name,
+        "straightness": load_world_model(model).metadata["diagnosis"]["straightness"],
+        "search": search,
+        "episodes": len(own),
+        "held": rate.estimate,
+        "held_low": rate.low,
+        "held_high": rate.high,
         "ever": own["success_ever"].mean(),
-    }  # fmt: skip
+    }
     for what, other in others.items():
         base = other["success_held"].to_numpy(float)[None]
         found = paired_bootstrap(held, base, generator=np.random.default_rng(0))
-        line |= {f"against_{what}": found.estimate, f"{what}_low": found.low, f"{what}_high": found.high}
+        line |= {
+            f"against_{what}": found.estimate,
+            f"{what}_low": found.low,
+            f"{what}_high": found.high,
+        }
     plans = own["steps"] / block
     return line | {
         "model_steps_a_plan": own["model_steps"].sum() / plans.sum(),
-        "cpu_milliseconds_a_plan": processor_milliseconds(model, SEARCHES[search], spec, num_plans=15),
+        "cpu_milliseconds_a_plan": processor_milliseconds(
+            model, SEARCHES[search], spec, num_plans=15
+        ),
     }
 
 

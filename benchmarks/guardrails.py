@@ -21,38 +21,54 @@ import torch
 from hydra.utils import instantiate
 from tables import add_arguments, add_given_arguments, given, kept, write_rows
 
-from agents import learned_distance
-from agents.energy import Energy, LearnedDistance
-from agents.guardrail_training import judge_steps, keep_out_zones, load_guardrail, train
-from envs import EpisodeSpec, episode_specs, get_task, make, reset_to
-from envs.collect import collect
-from envs.episodes import EpisodeDataset
-from envs.maze.free_space import in_boxes
-from envs.registry import short_name
-from evaluation.cost_tasks import way
-from evaluation.rollout import evaluate_episodes
-from evaluation.statistics import cell_interval, hierarchical_bootstrap, paired_bootstrap
-from evaluation.traces import episode_name
-from jepabench.config import load_preset
-from jepabench.prepared import Prepared, prepare
-from world_models.checkpoint import load_world_model
-from world_models.distances import HEADS
+from jepabench.agents.costs import learned_distance
+from jepabench.agents.costs.energy import Energy, LearnedDistance
+from jepabench.agents.guardrails.training import (
+    judge_steps,
+    keep_out_zones,
+    load_guardrail,
+    train,
+)
+from jepabench.envs import EpisodeSpec, episode_specs, get_task, make, reset_to
+from jepabench.envs.data.collect import collect
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.maze.free_space import in_boxes
+from jepabench.envs.registry import short_name
+from jepabench.evaluation.cost_tasks import way
+from jepabench.evaluation.rollout import evaluate_episodes
+from jepabench.evaluation.statistics.intervals import (
+    cell_interval,
+    hierarchical_bootstrap,
+    paired_bootstrap,
+)
+from jepabench.evaluation.traces import episode_name
+from jepabench.pipeline.config import load_preset
+from jepabench.pipeline.shared_model import Prepared, prepare
+from jepabench.world_models.checkpoint import load_world_model
+from jepabench.world_models.distances import HEADS
 
-FORBIDDEN = {"Push-v1": [(0.44, -0.06, 0.52, 0.06)]}  # of worlds without a rule of their own: for the block [m]
+FORBIDDEN = {
+    "Push-v1": [(0.44, -0.06, 0.52, 0.06)]
+}  # of worlds without a rule of their own: for the block [m]
 CALIBRATION, TEST = 1000, 2000  # first episode of data that no model was trained on or watched with
 NUM_EPISODES = 400
 HAZARDS = ("zones", "learned")
 # "near" judges all steps of a plan by the threshold of the first: each is the first, before it is taken.
 SETTINGS: dict[str, dict[str, Any]] = {
-    "soft": {"mode": "soft", "weight": 10.0}, "hard": {"mode": "hard"}, "lagrangian": {"mode": "lagrangian"},
-    "hard near": {"mode": "hard", "ahead": 1}, "soft near": {"mode": "soft", "weight": 10.0, "ahead": 1},
+    "soft": {"mode": "soft", "weight": 10.0},
+    "hard": {"mode": "hard"},
+    "lagrangian": {"mode": "lagrangian"},
+    "hard near": {"mode": "hard", "ahead": 1},
+    "soft near": {"mode": "soft", "weight": 10.0, "ahead": 1},
     "hard near, detour": {"mode": "hard", "ahead": 1, "detour": 0.03},
-}  # fmt: skip
+}
 
 
 def main() -> None:
     """Evaluates what is missing and writes the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_arguments(parser, tasks=("TwoRoom-v1", "PointMaze-UMaze-v1", "Push-v1"))
     add_given_arguments(parser)
     parser.add_argument("--alpha", type=float, default=0.01)
@@ -60,11 +76,15 @@ def main() -> None:
     parser.add_argument("--hazards", nargs="+", default=list(HAZARDS), choices=HAZARDS)
     parser.add_argument("--split", default="test", choices=("validation", "test"))
     parser.add_argument(
-        "--cost", choices=list(HEADS), help="a learned distance to plan by, in place of L2: it knows ways round"
+        "--cost",
+        choices=list(HEADS),
+        help="a learned distance to plan by, in place of L2: it knows ways round",
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for parts in [given(options)] if options.checkpoint else map(partial(prepared, options), options.tasks):
+    for parts in (
+        [given(options)] if options.checkpoint else map(partial(prepared, options), options.tasks)
+    ):
         for hazard in options.hazards:
             write_rows(
                 options.tables / "guardrail_promise.csv",
@@ -77,7 +97,14 @@ def main() -> None:
         rows = [row(parts, f"unguarded{by}", free, free)]
         for mode in options.modes:
             for hazard in options.hazards:
-                rows.append(row(parts, f"{mode}, {hazard}{by}", episodes(parts, specs, mode, hazard, options), free))
+                rows.append(
+                    row(
+                        parts,
+                        f"{mode}, {hazard}{by}",
+                        episodes(parts, specs, mode, hazard, options),
+                        free,
+                    )
+                )
                 print(rows[-1], flush=True)
                 write_rows(options.tables / "guardrails.csv", rows, ["task", "agent"])
 
@@ -85,7 +112,9 @@ def main() -> None:
 def prepared(options: argparse.Namespace, task_id: str) -> Prepared:
     """Returns data and a world model of a task, made if there is none."""
     state = short_name(task_id) in FORBIDDEN
-    return prepare(task_id, options.output, agent="state-contacts" if state else "jepa-icem", pixels=not state)
+    return prepare(
+        task_id, options.output, agent="state-contacts" if state else "jepa-icem", pixels=not state
+    )
 
 
 def zones_of(parts: Prepared) -> list[tuple[float, ...]] | None:
@@ -101,9 +130,13 @@ def lawful(parts: Prepared, options: argparse.Namespace) -> list[EpisodeSpec]:
     env, chosen, boxes = make(parts.task_id), [], np.array(zones) + 0.02 * np.array([-1, -1, 1, 1])
     for stratum in strata:
         found = []
-        for spec in episode_specs(parts.task_id, options.split, 4 * options.episodes, strata=(stratum,)):
+        for spec in episode_specs(
+            parts.task_id, options.split, 4 * options.episodes, strata=(stratum,)
+        ):
             seen, _ = reset_to(env, spec)
-            if not in_boxes(np.stack([seen["achieved_goal"][:2], seen["desired_goal"][:2]]), boxes).any():
+            if not in_boxes(
+                np.stack([seen["achieved_goal"][:2], seen["desired_goal"][:2]]), boxes
+            ).any():
                 found.append(spec)
         chosen += found[: options.episodes]
     return chosen
@@ -113,9 +146,15 @@ def held_out(parts: Prepared, split: str, first: int) -> EpisodeDataset:
     """Collects episodes that nothing was trained on."""
     pixels = load_world_model(parts.model).model.observation_key == "pixels"
     return collect(
-        parts.task_id, parts.work / "guardrails" / f"{split}-data", num_episodes=NUM_EPISODES, num_steps=20, split=split,
-        first_index=first, pixels=64 if pixels else None, num_workers=1,
-    )  # fmt: skip
+        parts.task_id,
+        parts.work / "guardrails" / f"{split}-data",
+        num_episodes=NUM_EPISODES,
+        num_steps=20,
+        split=split,
+        first_index=first,
+        pixels=64 if pixels else None,
+        num_workers=1,
+    )
 
 
 def guardrail(parts: Prepared, hazard: str, options: argparse.Namespace) -> Path:
@@ -123,9 +162,16 @@ def guardrail(parts: Prepared, hazard: str, options: argparse.Namespace) -> Path
     folder = parts.work / "guardrails" / f"{hazard}-{options.alpha}"
     if not (folder / "training.json").exists():
         train(
-            task_id=parts.task_id, dataset=parts.data, validation=held_out(parts, "validation", CALIBRATION).path,
-            world_model=parts.model, directory=folder, seed=0, hazard=hazard, alpha=options.alpha, zones=zones_of(parts),
-        )  # fmt: skip
+            task_id=parts.task_id,
+            dataset=parts.data,
+            validation=held_out(parts, "validation", CALIBRATION).path,
+            world_model=parts.model,
+            directory=folder,
+            seed=0,
+            hazard=hazard,
+            alpha=options.alpha,
+            zones=zones_of(parts),
+        )
     return folder
 
 
@@ -133,22 +179,39 @@ def promise(parts: Prepared, hazard: str, options: argparse.Namespace) -> list[d
     """Returns, for each number of steps ahead, which share of the steps that broke the rule passed in test episodes."""
     rail = load_guardrail(guardrail(parts, hazard, options), task_id=parts.task_id)
     steps = judge_steps(
-        rail.hazard, load_world_model(parts.model), held_out(parts, "test", TEST), horizon=len(rail.thresholds),
-        num_windows=None, rng=np.random.default_rng(0), zones=zones_of(parts),
-    )  # fmt: skip
+        rail.hazard,
+        load_world_model(parts.model),
+        held_out(parts, "test", TEST),
+        horizon=len(rail.thresholds),
+        num_windows=None,
+        rng=np.random.default_rng(0),
+        zones=zones_of(parts),
+    )
     rows = []
     for ahead, threshold in enumerate(rail.thresholds.tolist()):
         passes, broken = steps.hazards[:, ahead] <= threshold, steps.violated[:, ahead]
-        table = pd.DataFrame({"episode": steps.episodes[broken], "missed": passes[broken].astype(float)})
+        table = pd.DataFrame(
+            {"episode": steps.episodes[broken], "missed": passes[broken].astype(float)}
+        )
         # Steps of one episode depend on each other: an episode counts once, as in the calibration.
         missed = hierarchical_bootstrap(
-            table.groupby("episode")["missed"].mean().to_numpy()[None], generator=np.random.default_rng(0)
+            table.groupby("episode")["missed"].mean().to_numpy()[None],
+            generator=np.random.default_rng(0),
         )
-        rows.append({
-            "task": parts.name, "hazard": hazard, "steps_ahead": ahead + 1, "alpha": options.alpha, "missed": missed.estimate,
-            "missed_low": max(0.0, missed.low), "missed_high": missed.high, "episodes_with_broken_steps": table["episode"].nunique(),
-            "broken_steps": int(broken.sum()), "lawful_steps_let_through": float(passes[~broken].mean()),
-        })  # fmt: skip
+        rows.append(
+            {
+                "task": parts.name,
+                "hazard": hazard,
+                "steps_ahead": ahead + 1,
+                "alpha": options.alpha,
+                "missed": missed.estimate,
+                "missed_low": max(0.0, missed.low),
+                "missed_high": missed.high,
+                "episodes_with_broken_steps": table["episode"].nunique(),
+                "broken_steps": int(broken.sum()),
+                "lawful_steps_let_through": float(passes[~broken].mean()),
+            }
+        )
     return rows
 
 
@@ -164,7 +227,14 @@ def episodes(
             / "guardrails"
             / options.split
             / "-".join(
-                [mode.replace(", ", "-").replace(" ", ""), hazard, *cost, stratum, str(len(part)), "episodes.parquet"]
+                [
+                    mode.replace(", ", "-").replace(" ", ""),
+                    hazard,
+                    *cost,
+                    stratum,
+                    str(len(part)),
+                    "episodes.parquet",
+                ]
             )
         )
         found.append(kept(path, partial(play, parts, part, mode, hazard, options)))
@@ -176,13 +246,18 @@ def play(
 ) -> pd.DataFrame:
     """Plays episodes with one agent, and says how it went."""
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
-    settings = pushing(parts) if parts.name in FORBIDDEN else load_preset("agent", "jepa-icem")["agent"]
+    settings = (
+        pushing(parts) if parts.name in FORBIDDEN else load_preset("agent", "jepa-icem")["agent"]
+    )
     if options.cost:
         settings["energy"] = by_learned_distance(parts, options.cost)
     if mode == "none":
         settings["policy"] = settings.pop("proposals", None)
     else:
-        settings |= {"_target_": "agents.guardrails.build_guarded_mpc", "policy": guardrail(parts, hazard, options)}
+        settings |= {
+            "_target_": "jepabench.agents.guardrails.guardrail.build_guarded_mpc",
+            "policy": guardrail(parts, hazard, options),
+        }
         settings |= SETTINGS[mode]
         if "detour" in settings:
             settings["zones"] = guardrail(parts, "zones", options)
@@ -194,12 +269,21 @@ def play(
     zones = np.array(zones_of(parts) or keep_out_zones(env))
     for spec, record in zip(specs, evaluation.records, strict=True):
         reset_to(env, spec)
-        inside = in_boxes(way(env, evaluation.actions[episode_name(spec.stratum, spec.index)])[1:], zones)
-        rows.append({
-            "stratum": spec.stratum, "index": spec.index, "held": record.success_held, "ever": record.success_ever,
-            "violations": int(inside.sum()), "steps": record.steps, "model_steps": record.model_steps,
-            "seconds": record.planning_seconds,
-        })  # fmt: skip
+        inside = in_boxes(
+            way(env, evaluation.actions[episode_name(spec.stratum, spec.index)])[1:], zones
+        )
+        rows.append(
+            {
+                "stratum": spec.stratum,
+                "index": spec.index,
+                "held": record.success_held,
+                "ever": record.success_ever,
+                "violations": int(inside.sum()),
+                "steps": record.steps,
+                "model_steps": record.model_steps,
+                "seconds": record.planning_seconds,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -207,7 +291,12 @@ def pushing(parts: Prepared) -> dict[str, Any]:
     """Returns the settings of ``state-contacts``, and trains the policy that proposes its plans unless it is there."""
     preset, folder = load_preset("agent", "state-contacts"), parts.work / "policies" / "gcbc"
     instantiate(
-        preset["train"], task_id=parts.task_id, dataset=parts.data, directory=folder, world_model=parts.model, seed=0
+        preset["train"],
+        task_id=parts.task_id,
+        dataset=parts.data,
+        directory=folder,
+        world_model=parts.model,
+        seed=0,
     )
     return preset["agent"] | {"proposals": folder, "problems_at_once": 50}
 
@@ -224,17 +313,29 @@ def by_learned_distance(parts: Prepared, kind: str) -> Energy:
 def row(parts: Prepared, agent: str, own: pd.DataFrame, free: pd.DataFrame) -> dict[str, Any]:
     """Returns one line of the table."""
     held, base = (frame["held"].to_numpy(float)[None] for frame in (own, free))
-    rate, difference = cell_interval(held), paired_bootstrap(held, base, generator=np.random.default_rng(0))
+    rate, difference = (
+        cell_interval(held),
+        paired_bootstrap(held, base, generator=np.random.default_rng(0)),
+    )
     breaking = cell_interval((own["violations"].to_numpy() > 0).astype(float)[None])
     blocks = own["steps"].sum() / get_task(parts.task_id).action_block
     return {
-        "task": parts.name, "agent": agent, "episodes": len(own), "held": rate.estimate, "held_low": rate.low,
-        "held_high": rate.high, "against_unguarded": difference.estimate, "against_low": difference.low,
-        "against_high": difference.high, "violation_steps": int(own["violations"].sum()),
+        "task": parts.name,
+        "agent": agent,
+        "episodes": len(own),
+        "held": rate.estimate,
+        "held_low": rate.low,
+        "held_high": rate.high,
+        "against_unguarded": difference.estimate,
+        "against_low": difference.low,
+        "against_high": difference.high,
+        "violation_steps": int(own["violations"].sum()),
         "of_unguarded": own["violations"].sum() / max(1, free["violations"].sum()),
-        "episodes_with_violation": breaking.estimate, "with_violation_low": breaking.low, "with_violation_high": breaking.high,
+        "episodes_with_violation": breaking.estimate,
+        "with_violation_low": breaking.low,
+        "with_violation_high": breaking.high,
         "model_steps_a_block": own["model_steps"].sum() / blocks,
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -15,21 +15,25 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from envs.episodes import EpisodeDataset
-from jepabench.report import score_suite
-from jepabench.run import do_stages, suite_root
-from jepabench.stages import SuitePlan
-from world_models.base import Context, rollout
-from world_models.batches import WindowSampler, step_generators
-from world_models.checkpoint import LoadedWorldModel, load_world_model
+from jepabench.cli.benchmark.report import score_suite
+from jepabench.cli.benchmark.run import do_stages, suite_root
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.pipeline.stages import SuitePlan
+from jepabench.world_models.base import Context, rollout
+from jepabench.world_models.checkpoint import LoadedWorldModel, load_world_model
+from jepabench.world_models.training.batches import WindowSampler, step_generators
 
 sys.path.append(str(Path(__file__).parent))
 TABLE = Path(__file__).parents[1] / "results" / "tables" / "latent_variable.csv"
 NUM_WINDOWS, NUM_FUTURES, HORIZON = 2000, 16, 5
 WINDY = {
-    "name": "chance-windy", "overrides": {}, "data": {"num_episodes": 600, "num_validation": 60, "num_steps": 30},
-    "tasks": [{"task_id": "windy_room:TwoRoom-Windy-v0", "strata": ["near", "medium"], "num_episodes": 50}],
-}  # fmt: skip
+    "name": "chance-windy",
+    "overrides": {},
+    "data": {"num_episodes": 600, "num_validation": 60, "num_steps": 30},
+    "tasks": [
+        {"task_id": "windy_room:TwoRoom-Windy-v0", "strata": ["near", "medium"], "num_episodes": 50}
+    ],
+}
 
 
 def main() -> None:
@@ -40,14 +44,23 @@ def main() -> None:
     options = parser.parse_args()
     rows, console = [], Console()
     for changes in ({}, WINDY):
-        root = suite_root(["suite=chance", "pixels=null", f"output={options.output}", f"num_workers={options.workers}"])
+        root = suite_root(
+            [
+                "suite=chance",
+                "pixels=null",
+                f"output={options.output}",
+                f"num_workers={options.workers}",
+            ]
+        )
         root["suite"] |= changes
         plan = SuitePlan(root)
         do_stages(root, console)
         table = score_suite(plan)
         for _, row in table.iterrows():
             for rule in ("held", "ever"):
-                rows.append([row["task"], row["agent"], f"{rule} {row['stratum']}", row[f"success_{rule}"]])
+                rows.append(
+                    [row["task"], row["agent"], f"{rule} {row['stratum']}", row[f"success_{rule}"]]
+                )
         rows += predictions(plan)
     TABLE.parent.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame(rows, columns=["task", "model", "measure", "value"])
@@ -68,18 +81,28 @@ def predictions(plan: SuitePlan) -> list[list]:
     context, actions, truth = windows(plain, data)
     error = rollout(plain.model, context, actions)[:, 0] - truth
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(len(error), NUM_FUTURES, *error.shape[1:], generator=generator) * error.std(0)
+    noise = torch.randn(len(error), NUM_FUTURES, *error.shape[1:], generator=generator) * error.std(
+        0
+    )
     rows += measured(task, "state-twin", error)
     rows += measured(task, "state-twin and normal noise", error[:, None] + noise)
-    rows += measured(task, "state-variable, most likely", rollout(chancy.model, context, actions)[:, 0] - truth)
-    futures = chancy.model.futures(context, actions, num_futures=NUM_FUTURES, generator=generator)[:, 0]
+    rows += measured(
+        task, "state-variable, most likely", rollout(chancy.model, context, actions)[:, 0] - truth
+    )
+    futures = chancy.model.futures(context, actions, num_futures=NUM_FUTURES, generator=generator)[
+        :, 0
+    ]
     return rows + measured(task, "state-variable, drawn", futures - truth[:, None])
 
 
-def windows(loaded: LoadedWorldModel, data: EpisodeDataset) -> tuple[Context, torch.Tensor, torch.Tensor]:
+def windows(
+    loaded: LoadedWorldModel, data: EpisodeDataset
+) -> tuple[Context, torch.Tensor, torch.Tensor]:
     """Returns contexts, actions [B, 1, H, A] and true latents [B, H, D] of validation windows."""
     known = loaded.model.history
-    sampler = WindowSampler(data, observation_key="observation", num_frames=known + HORIZON, scale=loaded.scale)
+    sampler = WindowSampler(
+        data, observation_key="observation", num_frames=known + HORIZON, scale=loaded.scale
+    )
     batch = sampler.sample(NUM_WINDOWS, step_generators(0, 0)[0])
     frames = batch.observations["observation"]
     latents = loaded.model.encode(frames.flatten(0, 1)).view(*frames.shape[:2], -1)
@@ -90,7 +113,10 @@ def windows(loaded: LoadedWorldModel, data: EpisodeDataset) -> tuple[Context, to
 def measured(task: str, model: str, error: torch.Tensor) -> list[list]:
     """Returns rows for errors [B, H, D], or of draws [B, M, H, D]: expected, of the draws' mean, and of the best draw."""
     if error.ndim == 3:
-        return [[task, model, f"error of step {h + 1}", float(error[:, h].square().mean())] for h in (0, HORIZON - 1)]
+        return [
+            [task, model, f"error of step {h + 1}", float(error[:, h].square().mean())]
+            for h in (0, HORIZON - 1)
+        ]
     rows = []
     for h in (0, HORIZON - 1):
         squared = error[:, :, h].square().mean(2)
@@ -102,7 +128,12 @@ def measured(task: str, model: str, error: torch.Tensor) -> list[list]:
                 f"error of step {h + 1}, mean of {NUM_FUTURES}",
                 float(error[:, :, h].mean(1).square().mean()),
             ],
-            [task, model, f"error of step {h + 1}, best of {NUM_FUTURES}", float(squared.amin(1).mean())],
+            [
+                task,
+                model,
+                f"error of step {h + 1}, best of {NUM_FUTURES}",
+                float(squared.amin(1).mean()),
+            ],
         ]
     return rows
 

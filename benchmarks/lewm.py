@@ -13,15 +13,15 @@ import time
 import torch
 from torch import Tensor
 
-from agents.energy import Energy, GoalDistance
-from agents.latent_cost import LatentCost
-from agents.planners.base import ActionBounds, CostFunction, Plan
-from agents.planners.cem import CEMPlanner
-from jepabench.config import load_preset
-from world_models.base import Context
-from world_models.checkpoint import build_model
-from world_models.history_transformer import AdaLNPredictor
-from world_models.precision import in_precision
+from jepabench.agents.costs.energy import Energy, GoalDistance
+from jepabench.agents.costs.latent_cost import LatentCost
+from jepabench.agents.planners.base import ActionBounds, CostFunction, Plan
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.pipeline.config import load_preset
+from jepabench.world_models.base import Context
+from jepabench.world_models.checkpoint import build_model
+from jepabench.world_models.networks.history_transformer import AdaLNPredictor
+from jepabench.world_models.networks.precision import in_precision
 
 ACTION_SIZE = 10  # five actions of two numbers a block
 
@@ -34,13 +34,20 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    model = build_model("jepa", {**load_preset("world_model", "lewm")["model"], "action_size": ACTION_SIZE}).eval()
+    model = build_model(
+        "jepa", {**load_preset("world_model", "lewm")["model"], "action_size": ACTION_SIZE}
+    ).eval()
     model.requires_grad_(False)
     for parameter in model.predictor.parameters():  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
         if parameter.ndim > 1:
-            torch.nn.init.normal_(parameter, std=0.05)  # an untrained AdaLN block ignores its actions
+            torch.nn.init.normal_(
+                parameter, std=0.05
+            )  # an untrained AdaLN block ignores its actions
     print(f"{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.2f} M parameters")
-    context, goal = Context(torch.randn(1, 1, 192), torch.zeros(1, 0, ACTION_SIZE)), torch.randn(1, 192)
+    context, goal = (
+        Context(torch.randn(1, 1, 192), torch.zeros(1, 0, ACTION_SIZE)),
+        torch.randn(1, 192),
+    )
     energy = Energy(terms=[GoalDistance(when="terminal")])
 
     def published(actions: Tensor) -> Tensor:
@@ -52,15 +59,24 @@ def main() -> None:
     probes = torch.randn(1, 200, 5, ACTION_SIZE)
     costs = torch.cat([cost(probes) for cost in (published, exact, narrow)])
     ranks = costs.argsort(1).argsort(1).float()
-    print(f"costs: spread {costs[0].std():.3g}, float32 differs by {(costs[1] - costs[0]).abs().max():.2g}, ", end="")
-    print(f"bfloat16 by {(costs[2] - costs[0]).abs().max():.2g}, rank correlation {torch.corrcoef(ranks)[0, 2]:.4f}")
+    print(
+        f"costs: spread {costs[0].std():.3g}, float32 differs by {(costs[1] - costs[0]).abs().max():.2g}, ",
+        end="",
+    )
+    print(
+        f"bfloat16 by {(costs[2] - costs[0]).abs().max():.2g}, rank correlation {torch.corrcoef(ranks)[0, 2]:.4f}"
+    )
     planner = CEMPlanner(
-        num_samples=arguments.samples, num_elites=max(1, arguments.samples // 10), num_iterations=arguments.iterations
+        num_samples=arguments.samples,
+        num_elites=max(1, arguments.samples // 10),
+        num_iterations=arguments.iterations,
     )
     for name, cost in {"published": published, "float32": exact, "bfloat16": narrow}.items():
         seconds, plan = timed(planner, cost)
         true = published(plan.actions[:, None]).item()
-        print(f"{name:10s} {seconds:7.2f} CPU s a plan, cost of the plan {true:.5f} (unplanned: {costs[0].mean():.5f})")
+        print(
+            f"{name:10s} {seconds:7.2f} CPU s a plan, cost of the plan {true:.5f} (unplanned: {costs[0].mean():.5f})"
+        )
 
 
 def timed(planner: CEMPlanner, cost: CostFunction) -> tuple[float, Plan]:

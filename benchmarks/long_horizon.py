@@ -23,13 +23,13 @@ from hydra.utils import instantiate
 from tables import add_arguments, add_given_arguments, given, kept, write_rows
 from tqdm import tqdm
 
-from envs import EpisodeSpec, episode_specs, get_task, make
-from evaluation.records import records_frame
-from evaluation.rollout import evaluate_episodes
-from evaluation.statistics import cell_interval, paired_bootstrap
-from jepabench.config import load_preset
-from jepabench.prepared import Prepared, prepare
-from world_models.checkpoint import load_world_model
+from jepabench.envs import EpisodeSpec, episode_specs, get_task, make
+from jepabench.evaluation.records import records_frame
+from jepabench.evaluation.rollout import evaluate_episodes
+from jepabench.evaluation.statistics.intervals import cell_interval, paired_bootstrap
+from jepabench.pipeline.config import load_preset
+from jepabench.pipeline.shared_model import Prepared, prepare
+from jepabench.world_models.checkpoint import load_world_model
 
 # name in the table: preset, its planning cost (None for the preset's own)
 SUITES: dict[str, dict[str, tuple[str, str | None]]] = {
@@ -37,7 +37,7 @@ SUITES: dict[str, dict[str, tuple[str, str | None]]] = {
         "flat": ("jepa-cem", None),
         "flat, quasimetric": ("jepa-quasimetric", None),
         "graph": ("jepa-graph", None),
-        "2 levels, L2": ("jepa-hierarchy2", "agents.energy.GoalDistance"),
+        "2 levels, L2": ("jepa-hierarchy2", "jepabench.agents.costs.energy.GoalDistance"),
         "2 levels": ("jepa-hierarchy2", None),
         "3 levels": ("jepa-hierarchy3", None),
     },
@@ -57,30 +57,44 @@ STRATA = {"hierarchy": ("far", "beyond"), "distances": ("medium", "far")}  # tho
 
 def main() -> None:
     """Evaluates what is missing and writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     add_arguments(parser, tasks=())
     add_given_arguments(parser)
     parser.add_argument("--suite", choices=SUITES, default="hierarchy")
     parser.add_argument("--agents", nargs="+", help="names in the suite; all by default")
     parser.add_argument("--split", default="test", choices=("validation", "test"))
     parser.add_argument(
-        "--state", action="store_true", help="on the state twin, a model of the true state, which trains in seconds"
+        "--state",
+        action="store_true",
+        help="on the state twin, a model of the true state, which trains in seconds",
     )
-    parser.add_argument("--shrinking", action="store_true", help="each plan ends when the first one did: for contacts")
+    parser.add_argument(
+        "--shrinking",
+        action="store_true",
+        help="each plan ends when the first one did: for contacts",
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     suite = SUITES[options.suite]
     asked = options.tasks or [f"jepabench/{task}" for task in TASKS[options.suite]]
     for parts in [given(options)] if options.checkpoint else map(partial(prepared, options), asked):
         task_id, rows = parts.task_id, []
-        for stratum in options.strata or [name for name in STRATA[options.suite] if name in get_task(task_id).strata]:
+        for stratum in options.strata or [
+            name for name in STRATA[options.suite] if name in get_task(task_id).strata
+        ]:
             found: dict[str, pd.DataFrame] = {}
             for name in options.agents or suite:
                 found[name] = episodes(parts, name, *suite[name], stratum, options)
                 shown = f"{name}, shrinking" if options.shrinking else name
                 rows.append(row(shown, parts, stratum, found[name], found[next(iter(found))]))
                 print(rows[-1], flush=True)
-                write_rows(options.tables / f"{options.suite}.csv", rows, ["task", "model", "stratum", "agent"])
+                write_rows(
+                    options.tables / f"{options.suite}.csv",
+                    rows,
+                    ["task", "model", "stratum", "agent"],
+                )
 
 
 def prepared(options: argparse.Namespace, task_id: str) -> Prepared:
@@ -90,11 +104,19 @@ def prepared(options: argparse.Namespace, task_id: str) -> Prepared:
 
 
 def episodes(
-    parts: Prepared, name: str, preset: str, cost: str | None, stratum: str, options: argparse.Namespace
+    parts: Prepared,
+    name: str,
+    preset: str,
+    cost: str | None,
+    stratum: str,
+    options: argparse.Namespace,
 ) -> pd.DataFrame:
     """Returns the episodes of one agent, from disk if they are there, ten by ten."""
     specs = episode_specs(parts.task_id, options.split, options.episodes, strata=(stratum,))
-    folder, found = parts.work / "long_horizon" / options.split / name.replace(", ", "-").replace(" ", ""), []
+    folder, found = (
+        parts.work / "long_horizon" / options.split / name.replace(", ", "-").replace(" ", ""),
+        [],
+    )
     folder = folder.with_name(f"{folder.name}-shrinking") if options.shrinking else folder
     for first in range(0, len(specs), CHUNK):
         part = specs[first : first + CHUNK]
@@ -104,12 +126,19 @@ def episodes(
 
 
 def play(
-    parts: Prepared, name: str, preset: str, cost: str | None, specs: list[EpisodeSpec], shrinking: bool
+    parts: Prepared,
+    name: str,
+    preset: str,
+    cost: str | None,
+    specs: list[EpisodeSpec],
+    shrinking: bool,
 ) -> pd.DataFrame:
     """Plays episodes with one agent."""
     agent = build(preset, cost, parts, shrinking=shrinking)
     with tqdm(total=len(specs), desc=f"{name} {specs[0].stratum}") as bar:
-        return records_frame(evaluate_episodes(agent, specs, agent_name=name, progress=bar.update).records)
+        return records_frame(
+            evaluate_episodes(agent, specs, agent_name=name, progress=bar.update).records
+        )
 
 
 def build(preset: str, cost: str | None, parts: Prepared, *, shrinking: bool) -> Any:
@@ -118,18 +147,27 @@ def build(preset: str, cost: str | None, parts: Prepared, *, shrinking: bool) ->
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
     if "train" in config:
         paths["policy"] = parts.work / "policies" / preset
-        instantiate(config["train"], dataset=parts.data, directory=paths["policy"], seed=0, _convert_="all", **{
-            key: paths[key] for key in ("task_id", "world_model")
-        })  # fmt: skip
+        instantiate(
+            config["train"],
+            dataset=parts.data,
+            directory=paths["policy"],
+            seed=0,
+            _convert_="all",
+            **{key: paths[key] for key in ("task_id", "world_model")},
+        )
     settings = with_cost(config["agent"], cost) if cost else config["agent"]
     if load_world_model(parts.model).model.observation_key == "observation":
-        settings = with_goal_size(settings, int(np.prod(make(parts.task_id).observation_space["desired_goal"].shape)))
+        settings = with_goal_size(
+            settings, int(np.prod(make(parts.task_id).observation_space["desired_goal"].shape))
+        )
     settings.pop("record_imagination", None)
     if shrinking:
         like = load_preset("agent", "jepa-shrinking")["agent"]
         weight = like["energy"]["terms"][0]["running_weight"]
         settings["shrinking"] = like["shrinking"]
-        settings["energy"]["terms"] = [term | {"running_weight": weight} for term in settings["energy"]["terms"]]
+        settings["energy"]["terms"] = [
+            term | {"running_weight": weight} for term in settings["energy"]["terms"]
+        ]
     return instantiate(settings, **paths, _convert_="all")
 
 
@@ -147,11 +185,21 @@ def with_goal_size(settings: Any, size: int) -> Any:
     """Returns settings in which each distance to the goal compares only the first ``size`` entries: all that the state twin knows of it."""
     if isinstance(settings, dict):
         changed = {key: with_goal_size(value, size) for key, value in settings.items()}
-        return changed | {"dims": [0, size]} if str(settings.get("_target_", "")).endswith("GoalDistance") else changed
-    return [with_goal_size(value, size) for value in settings] if isinstance(settings, list) else settings
+        return (
+            changed | {"dims": [0, size]}
+            if str(settings.get("_target_", "")).endswith("GoalDistance")
+            else changed
+        )
+    return (
+        [with_goal_size(value, size) for value in settings]
+        if isinstance(settings, list)
+        else settings
+    )
 
 
-def row(name: str, parts: Prepared, stratum: str, own: pd.DataFrame, flat: pd.DataFrame) -> dict[str, Any]:
+def row(
+    name: str, parts: Prepared, stratum: str, own: pd.DataFrame, flat: pd.DataFrame
+) -> dict[str, Any]:
     """Returns one line of the table: success of three kinds, what it cost, and the paired difference to the first agent."""
     held, base = (np.asarray(frame["success_held"], float)[None] for frame in (own, flat))
     rate = cell_interval(held)
@@ -159,13 +207,21 @@ def row(name: str, parts: Prepared, stratum: str, own: pd.DataFrame, flat: pd.Da
     blocks = own["steps"].sum() / get_task(parts.task_id).action_block
     return {
         "task": parts.name,
-        "model": parts.model.name.split("-seed")[0], "stratum": stratum, "agent": name, "episodes": len(own),
-        "held": rate.estimate, "held_low": rate.low, "held_high": rate.high,
-        "ever": own["success_ever"].mean(), "final": own["success_final"].mean(),
-        "against_first": difference.estimate, "against_low": difference.low, "against_high": difference.high,
+        "model": parts.model.name.split("-seed")[0],
+        "stratum": stratum,
+        "agent": name,
+        "episodes": len(own),
+        "held": rate.estimate,
+        "held_low": rate.low,
+        "held_high": rate.high,
+        "ever": own["success_ever"].mean(),
+        "final": own["success_final"].mean(),
+        "against_first": difference.estimate,
+        "against_low": difference.low,
+        "against_high": difference.high,
         "model_steps_a_block": own["model_steps"].sum() / blocks,
         "planning_ms_a_block": 1000 * own["planning_seconds"].sum() / blocks,
-    }  # fmt: skip
+    }
 
 
 if __name__ == "__main__":

@@ -19,42 +19,51 @@ import pandas as pd
 from rich.console import Console
 from tables import TABLES, write_rows
 
-from envs.registry import short_name
-from evaluation.metrics import score_table
-from evaluation.records import read_records
-from evaluation.runs import is_done
-from evaluation.scaling import COSTS, pooled
-from jepabench.executor import run_stages
-from jepabench.launchers import JoblibLauncher
-from jepabench.run import suite_root
-from jepabench.stages import SuitePlan
+from jepabench.cli.benchmark.run import suite_root
+from jepabench.envs.registry import short_name
+from jepabench.evaluation.records import read_records
+from jepabench.evaluation.stages.stage import is_done
+from jepabench.evaluation.statistics.scaling import COSTS, pooled
+from jepabench.evaluation.statistics.success_tables import score_table
+from jepabench.execution.executor import run_stages
+from jepabench.execution.launchers import JoblibLauncher
+from jepabench.pipeline.stages import SuitePlan
 
 RELATIVE = ("normalised", "tied_with_best")  # to the other rows of one run
 
 
 def main() -> None:
     """Does what is missing, writes the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("overrides", nargs="*", help="settings as of `jepabench run`")
     parser.add_argument("--tasks", nargs="*", help="short names; all of the suite by default")
     parser.add_argument("--agents", nargs="*", help="presets; all of the suite by default")
-    parser.add_argument("--output", type=Path, default=Path("outputs"), help="as of `jepabench run`")
+    parser.add_argument(
+        "--output", type=Path, default=Path("outputs"), help="as of `jepabench run`"
+    )
     parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV file")
     options = parser.parse_args()
-    root = suite_root(["suite=offline", f"output={options.output.resolve()}", "num_workers=1", *options.overrides])
+    root = suite_root(
+        ["suite=offline", f"output={options.output.resolve()}", "num_workers=1", *options.overrides]
+    )
     make_plan = partial(SuitePlan, root)
     plan = make_plan()
     only = [
         stage.key
         for stage in plan.evaluations
-        if short_name(stage.config["task_id"]) in (options.tasks or [short_name(stage.config["task_id"])])
+        if short_name(stage.config["task_id"])
+        in (options.tasks or [short_name(stage.config["task_id"])])
         and stage.config["agent"]["name"] in (options.agents or root["suite"]["agents"])
     ]
     if not only:
         parser.error("the suite evaluates no such agent on no such task; see --tasks and --agents")
     run_stages(make_plan, launcher=JoblibLauncher(1), console=Console(), only=only)
     table = offline_table(plan)
-    write_rows(options.tables / "offline.csv", table.to_dict("records"), ["task", "stratum", "agent"])
+    write_rows(
+        options.tables / "offline.csv", table.to_dict("records"), ["task", "stratum", "agent"]
+    )
     shown = ["task", "agent", "success_held", "held_low", "held_high", "success_ever"]
     print(table.query("stratum == 'all'")[shown].to_string(index=False))
 
@@ -62,16 +71,23 @@ def main() -> None:
 def offline_table(plan: SuitePlan) -> pd.DataFrame:
     """Returns the table of the evaluations that are done."""
     done = [stage for stage in plan.evaluations if is_done(stage.directory, stage.config)]
-    records = pd.concat([read_records(stage.directory / "episodes.parquet") for stage in done], ignore_index=True)
+    records = pd.concat(
+        [read_records(stage.directory / "episodes.parquet") for stage in done], ignore_index=True
+    )
     table = score_table(
-        pd.concat([records, pooled(records)], ignore_index=True), generator=np.random.default_rng(0), num_resamples=1000
+        pd.concat([records, pooled(records)], ignore_index=True),
+        generator=np.random.default_rng(0),
+        num_resamples=1000,
     )
     keys = [(stage.config["task_id"], stage.config["agent"]["name"]) for stage in done]
     costs = {
-        key: json.loads((stage.directory / "cost.json").read_text()) for key, stage in zip(keys, done, strict=True)
+        key: json.loads((stage.directory / "cost.json").read_text())
+        for key, stage in zip(keys, done, strict=True)
     }
     for column in COSTS:
-        table[column] = [costs[key][column] for key in zip(table["task"], table["agent"], strict=True)]
+        table[column] = [
+            costs[key][column] for key in zip(table["task"], table["agent"], strict=True)
+        ]
     return table.drop(columns=list(RELATIVE))
 
 

@@ -13,19 +13,19 @@ import time
 import numpy as np
 import torch
 
-from agents.energy import Energy
-from agents.latent_cost import LatentCost
-from agents.mpc import MPCAgent
-from agents.oracle import OracleMPCAgent
-from agents.planners.base import ActionBounds, Planner
-from agents.planners.cem import CEMPlanner
-from agents.planners.gradient import GradientPlanner
-from agents.planners.icem import ICEMPlanner
-from agents.planners.random_shooting import RandomShootingPlanner
-from envs import episode_specs, make, reset_to
-from world_models.base import Context, WorldModel
-from world_models.jepa import JEPA, JEPAConfig
-from world_models.precision import in_precision
+from jepabench.agents.costs.energy import Energy
+from jepabench.agents.costs.latent_cost import LatentCost
+from jepabench.agents.mpc.agent import MPCAgent
+from jepabench.agents.oracle import OracleMPCAgent
+from jepabench.agents.planners.base import ActionBounds, Planner
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.agents.planners.gradient import GradientPlanner
+from jepabench.agents.planners.icem import ICEMPlanner
+from jepabench.agents.planners.random_shooting import RandomShootingPlanner
+from jepabench.envs import episode_specs, make, reset_to
+from jepabench.world_models.base import Context, WorldModel
+from jepabench.world_models.kinds.jepa import JEPA, JEPAConfig
+from jepabench.world_models.networks.precision import in_precision
 
 BIG = CEMPlanner(num_samples=300, num_elites=30, num_iterations=30)
 PLANNERS = {
@@ -57,8 +57,15 @@ def main() -> None:
         report(name, agent, arguments.task, arguments.plans)
     for precision in ("float32", "bfloat16"):
         for name in ("CEM 300 x 30", "CEM 128 x 6", "iCEM 64 x 4"):
-            side_by_side(f"{name} {precision}", PLANNERS[name], in_precision(model.eval(), precision))
-    report("oracle CEM 128 x 6", OracleMPCAgent(task_id=arguments.task), arguments.task, max(2, arguments.plans // 5))
+            side_by_side(
+                f"{name} {precision}", PLANNERS[name], in_precision(model.eval(), precision)
+            )
+    report(
+        "oracle CEM 128 x 6",
+        OracleMPCAgent(task_id=arguments.task),
+        arguments.task,
+        max(2, arguments.plans // 5),
+    )
 
 
 def side_by_side(name: str, planner: Planner, model: WorldModel) -> None:
@@ -73,7 +80,9 @@ def side_by_side(name: str, planner: Planner, model: WorldModel) -> None:
         began = time.perf_counter()
         planner.plan(cost, bounds=bounds, generators=streams)
         times.append(1000 * (time.perf_counter() - began) / number)
-    print(f"{name:22s} 1, 8, 64 side by side: {times[0]:6.1f} {times[1]:6.1f} {times[2]:6.1f} ms a plan")
+    print(
+        f"{name:22s} 1, 8, 64 side by side: {times[0]:6.1f} {times[1]:6.1f} {times[2]:6.1f} ms a plan"
+    )
 
 
 def report(name: str, agent: MPCAgent | OracleMPCAgent, task_id: str, num_plans: int) -> None:
@@ -85,12 +94,16 @@ def report(name: str, agent: MPCAgent | OracleMPCAgent, task_id: str, num_plans:
     times = []
     for step in range(num_plans * env.task.action_block):
         began = time.perf_counter()
-        action = agent.act({key: value[None] for key, value in observation.items()}, np.array([True]))
+        action = agent.act(
+            {key: value[None] for key, value in observation.items()}, np.array([True])
+        )
         if step % env.task.action_block == 0:
             times.append(1000 * (time.perf_counter() - began))
         observation = env.step(action[0])[0]
     steps = int(agent.model_steps[0]) // num_plans
-    print(f"{name:22s} {statistics.median(times):8.1f} ms a plan (worst {max(times):.1f}), {steps} model steps")
+    print(
+        f"{name:22s} {statistics.median(times):8.1f} ms a plan (worst {max(times):.1f}), {steps} model steps"
+    )
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ from pathlib import Path
 import torch
 from tables import TABLES, write_rows
 
-from agents import contacts
-from envs.splits import episode_specs
-from evaluation.rollout import evaluate_episodes
-from evaluation.statistics import wilson_interval
-from jepabench.config import load_preset
-from jepabench.planned import build_agent
+from jepabench.agents.mpc import contacts
+from jepabench.envs.splits import episode_specs
+from jepabench.evaluation.rollout import evaluate_episodes
+from jepabench.evaluation.statistics.intervals import wilson_interval
+from jepabench.pipeline.config import load_preset
+from jepabench.pipeline.saved_model import build_agent
 
 TASK = "jepabench/PushT-v1"
 
@@ -29,29 +29,52 @@ def main() -> None:
     parser.add_argument("model", type=Path)
     parser.add_argument("--episodes", type=int, default=100)
     parser.add_argument("--split", default="test")
-    parser.add_argument("--strata", nargs="*", default=["steps25", "steps50", "steps75", "steps100"])
-    parser.add_argument("--horizon", type=int, default=5, help="of a plan, in model steps of five control steps")
+    parser.add_argument(
+        "--strata", nargs="*", default=["steps25", "steps50", "steps75", "steps100"]
+    )
+    parser.add_argument(
+        "--horizon", type=int, default=5, help="of a plan, in model steps of five control steps"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     preset = load_preset("agent", "jepa-contacts", [f"agent.planner.horizon={options.horizon}"])
-    policy = options.model / preset["name"]  # where `jepabench evaluate checkpoint=MODEL` looks for it
+    policy = (
+        options.model / preset["name"]
+    )  # where `jepabench evaluate checkpoint=MODEL` looks for it
     preset["agent"]["problems_at_once"] = 64
     training = {name: value for name, value in preset["train"].items() if name != "_target_"}
-    contacts.train(task_id=TASK, dataset=options.data, directory=policy, seed=0, world_model=options.model, **training)
+    contacts.train(
+        task_id=TASK,
+        dataset=options.data,
+        directory=policy,
+        seed=0,
+        world_model=options.model,
+        **training,
+    )
     rows = []
     for stratum in options.strata:
         agent = build_agent(preset, options.model, TASK)
         specs = episode_specs(TASK, options.split, options.episodes, strata=(stratum,))
         began = time.process_time()
-        records = evaluate_episodes(agent, specs, agent_name="jepa-contacts", batch_size=len(specs)).records
+        records = evaluate_episodes(
+            agent, specs, agent_name="jepa-contacts", batch_size=len(specs)
+        ).records
         seconds = time.process_time() - began
         for rule in ("success_ever", "success_held", "success_final", "joint_ever", "strict_held"):
             hits = [bool(getattr(record, rule)) for record in records]
             interval = wilson_interval(sum(hits), len(hits))
-            rows.append({
-                "stratum": stratum, "horizon": options.horizon, "rule": rule, "share": sum(hits) / len(hits),
-                "low": interval.low, "high": interval.high, "episodes": len(hits), "cpu_seconds": round(seconds),
-            })  # fmt: skip
+            rows.append(
+                {
+                    "stratum": stratum,
+                    "horizon": options.horizon,
+                    "rule": rule,
+                    "share": sum(hits) / len(hits),
+                    "low": interval.low,
+                    "high": interval.high,
+                    "episodes": len(hits),
+                    "cpu_seconds": round(seconds),
+                }
+            )
             print(rows[-1], flush=True)
         write_rows(TABLES / "push-t.csv", rows, ["stratum", "horizon", "rule"])
 

@@ -17,14 +17,14 @@ import pyarrow as pa
 from pyarrow import parquet
 from rich.console import Console
 
-from evaluation.records import SCHEMA
-from evaluation.runs import run_stage
-from jepabench.executor import run_stages
-from jepabench.launchers import JoblibLauncher
-from jepabench.query import query
-from jepabench.stages import Stage
-from jepabench.status import print_status
-from jepabench.workers import Worker
+from jepabench.cli.benchmark.query import query
+from jepabench.cli.benchmark.status import print_status
+from jepabench.evaluation.records import SCHEMA
+from jepabench.evaluation.stages.stage import run_stage
+from jepabench.execution.executor import run_stages
+from jepabench.execution.launchers import JoblibLauncher
+from jepabench.execution.workers import Worker
+from jepabench.pipeline.stages import Stage
 
 
 class IdlePlan:
@@ -54,7 +54,10 @@ def main() -> None:
     options = parser.parse_args()
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores; wall (processor) seconds")
     with tempfile.TemporaryDirectory() as folder:
-        for line in (_overhead(Path(folder) / "jobs", options.jobs), _status(Path(folder) / "runs", options.runs)):
+        for line in (
+            _overhead(Path(folder) / "jobs", options.jobs),
+            _status(Path(folder) / "runs", options.runs),
+        ):
             print(line)
         for line in _query(Path(folder) / "rows", options.rows):
             print(line)
@@ -63,7 +66,9 @@ def main() -> None:
 def _overhead(folder: Path, count: int) -> str:
     """One worker in this process, so that its processor time can be told; then two processes, with their start."""
     began = _now()
-    Worker(partial(IdlePlan, folder / "one", count), tuple(IdlePlan(folder / "one", count).stages))()
+    Worker(
+        partial(IdlePlan, folder / "one", count), tuple(IdlePlan(folder / "one", count).stages)
+    )()
     wall, own = _since(began)
     began = _now()
     plan = partial(IdlePlan, folder / "two", count)
@@ -90,14 +95,22 @@ def _status(folder: Path, count: int) -> str:
 def _query(folder: Path, count: int) -> list[str]:
     evaluations, rng = max(1, count // 1000), np.random.default_rng(0)
     for number in range(evaluations):
-        directory = folder / "quick" / "evaluations" / "Task-v1" / f"agent{number % 100}" / f"seed{number // 100}"
+        directory = (
+            folder
+            / "quick"
+            / "evaluations"
+            / "Task-v1"
+            / f"agent{number % 100}"
+            / f"seed{number // 100}"
+        )
         table = _rows(count // evaluations, f"agent{number % 100}", number // 100, rng)
         run_stage(directory, {"number": number}, partial(_write, table))
     lines = []
     for words in ("first query (the copy of all rows is made)", "query"):
         began = _now()
         answer = query(
-            "SELECT agent, avg(success_held::INT) AS held FROM episodes GROUP BY agent ORDER BY held", folder
+            "SELECT agent, avg(success_held::INT) AS held FROM episodes GROUP BY agent ORDER BY held",
+            folder,
         )
         wall, own = _since(began)
         lines.append(
@@ -110,11 +123,13 @@ def _rows(count: int, agent: str, seed: int, rng: np.random.Generator) -> pa.Tab
     held = rng.random(count) < 0.7
     made = {
         pa.string(): lambda name: (
-            [{"agent": agent, "task_id": "jepabench/Task-v1", "split": "test"}.get(name, "near")] * count
+            [{"agent": agent, "task_id": "jepabench/Task-v1", "split": "test"}.get(name, "near")]
+            * count
         ),
-        pa.int64(): lambda name: {"index": np.arange(count), "training_seed": np.full(count, seed)}.get(
-            name, np.ones(count, int)
-        ),
+        pa.int64(): lambda name: {
+            "index": np.arange(count),
+            "training_seed": np.full(count, seed),
+        }.get(name, np.ones(count, int)),
         pa.float64(): lambda name: rng.random(count),
         pa.bool_(): lambda name: held,
     }

@@ -9,19 +9,23 @@ from typing import Any
 
 import pandas as pd
 
-from envs.registry import short_name
-from evaluation.runs import written_whole
-from jepabench.checkpoints import find_checkpoint
-from jepabench.prepared import Prepared
-from world_models.checkpoint import load_world_model
+from jepabench.envs.registry import short_name
+from jepabench.evaluation.stages.stage import written_whole
+from jepabench.pipeline.checkpoints import find_checkpoint
+from jepabench.pipeline.shared_model import Prepared
+from jepabench.world_models.checkpoint import load_world_model
 
 TABLES = Path(__file__).parents[1] / "results" / "tables"
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, tasks: tuple[str, ...]) -> None:
     """Adds what the benchmarks of planning share."""
-    parser.add_argument("tasks", nargs="*", default=[f"jepabench/{task}" for task in tasks], help="task ids")
-    parser.add_argument("--output", type=Path, default=Path("outputs"), help="as of `jepabench run`")
+    parser.add_argument(
+        "tasks", nargs="*", default=[f"jepabench/{task}" for task in tasks], help="task ids"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("outputs"), help="as of `jepabench run`"
+    )
     parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV files")
     parser.add_argument("--episodes", type=int, default=100, help="of each stratum")
     parser.add_argument("--strata", nargs="+", help="all of the task's by default")
@@ -29,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser, *, tasks: tuple[str, ...]) ->
 
 def add_given_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what names a model that is there, for benchmarks that take ``given`` parts."""
-    parser.add_argument("--checkpoint", help="a reference checkpoint or a folder, in place of training a model")
+    parser.add_argument(
+        "--checkpoint", help="a reference checkpoint or a folder, in place of training a model"
+    )
     parser.add_argument("--data", type=Path, help="what it was trained on")
 
 
@@ -40,7 +46,9 @@ def given(options: argparse.Namespace) -> Prepared:
         ValueError: its data is not named.
     """
     if not options.data:
-        raise ValueError("--checkpoint needs --data: what is made on top is trained on what the model was trained on.")
+        raise ValueError(
+            "--checkpoint needs --data: what is made on top is trained on what the model was trained on."
+        )
     model = find_checkpoint(options.checkpoint)
     task_id = load_world_model(model).task_id
     work = options.output / "planning" / short_name(task_id) / model.name

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import torch
 
-from envs.collect import collect
-from jepabench.config import load_preset
-from world_models.batches import ActionScale, WindowSampler, step_generators
-from world_models.checkpoint import build_model
+from jepabench.envs.data.collect import collect
+from jepabench.pipeline.config import load_preset
+from jepabench.world_models.checkpoint import build_model
+from jepabench.world_models.training.batches import ActionScale, WindowSampler, step_generators
 
 BATCH, STEPS = 128, 8
 
@@ -23,14 +23,22 @@ def main() -> None:
     """Prints the table."""
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
-        data = collect("jepabench/TwoRoom-v1", Path(folder) / "data", num_episodes=100, num_steps=20, progress=False)
+        data = collect(
+            "jepabench/TwoRoom-v1",
+            Path(folder) / "data",
+            num_episodes=100,
+            num_steps=20,
+            progress=False,
+        )
         for threads in sorted({1, os.cpu_count() or 1}):
             torch.set_num_threads(threads)
             for encoder in ("keypoint", "conv", "vit"):
                 parts = measure(data, encoder)
                 frames = BATCH * parts.pop("window")
                 whole = sum(parts.values())
-                shares = "  ".join(f"{name} {seconds / whole:.0%}" for name, seconds in parts.items())
+                shares = "  ".join(
+                    f"{name} {seconds / whole:.0%}" for name, seconds in parts.items()
+                )
                 print(f"{encoder:>9}  {threads} threads  {frames / whole:7.0f} frames/s   {shares}")
 
 
@@ -62,7 +70,9 @@ def measure(data, encoder: str) -> dict[str, float]:
         marks.append(time.perf_counter())
         for name, first, last in zip(times, marks, marks[1:], strict=False):
             times[name].append(last - first)
-    return {name: statistics.median(values[1:]) for name, values in times.items()} | {"window": model.config.window}
+    return {name: statistics.median(values[1:]) for name, values in times.items()} | {
+        "window": model.config.window
+    }
 
 
 if __name__ == "__main__":

@@ -11,13 +11,22 @@ import time
 
 import numpy as np
 
-import envs
-from envs.core import GoalEnv, reset_to
-from envs.splits import EpisodeSpec, episode_specs
-from evaluation.rollout import replay
-from evaluation.verification import quick_outcome
+from jepabench import envs
+from jepabench.envs.core import GoalEnv, reset_to
+from jepabench.envs.splits import EpisodeSpec, episode_specs
+from jepabench.evaluation.rollout import replay
+from jepabench.evaluation.verification.levels import quick_outcome
 
-CORE = ("TwoRoom", "PointMaze-UMaze", "PointMaze-Medium", "PointMaze-Large", "PushT", "Reach", "Push", "PickPlace")
+CORE = (
+    "TwoRoom",
+    "PointMaze-UMaze",
+    "PointMaze-Medium",
+    "PointMaze-Large",
+    "PushT",
+    "Reach",
+    "Push",
+    "PickPlace",
+)
 _EPISODES, _SEEDS = 100, 3
 
 
@@ -27,8 +36,12 @@ def traces(env: GoalEnv, num_episodes: int) -> list[tuple[EpisodeSpec, np.ndarra
     for spec in episode_specs(env.task.id, "test", -(-num_episodes // len(env.task.strata))):
         reset_to(env, spec)
         blocks = -(-env.budget // env.task.action_block)
-        actions = rng.uniform(env.action_space.low, env.action_space.high, (blocks, *env.action_space.shape))
-        found.append((spec, actions.repeat(env.task.action_block, axis=0)[: env.budget].astype(np.float32)))
+        actions = rng.uniform(
+            env.action_space.low, env.action_space.high, (blocks, *env.action_space.shape)
+        )
+        found.append(
+            (spec, actions.repeat(env.task.action_block, axis=0)[: env.budget].astype(np.float32))
+        )
     return found
 
 
@@ -44,7 +57,11 @@ def measure(task_id: str, num_episodes: int) -> tuple[float, float, float]:
     slow = [replay(spec, actions, env=env) for spec, actions in few]
     slow_seconds = time.process_time() - began
     for one, other in zip(quick[:: max(1, len(episodes) // 12)], slow, strict=True):
-        assert (one.success_held, one.steps, one.violations) == (other.success_held, other.steps, other.violations)
+        assert (one.success_held, one.steps, one.violations) == (
+            other.success_held,
+            other.steps,
+            other.violations,
+        )
     steps = sum(len(actions) for _, actions in episodes) / len(episodes)
     return steps, len(episodes) / seconds, len(few) / slow_seconds
 
@@ -52,7 +69,9 @@ def measure(task_id: str, num_episodes: int) -> tuple[float, float, float]:
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("tasks", nargs="*", default=[f"jepabench/{name}-v1" for name in CORE], help="task ids")
+    parser.add_argument(
+        "tasks", nargs="*", default=[f"jepabench/{name}-v1" for name in CORE], help="task ids"
+    )
     parser.add_argument("--episodes", type=int, default=100, help="of each task")
     arguments = parser.parse_args()
     print(f"{'':<32}{'steps/episode':>14}{'episodes/s':>12}{'step by step':>14}{'100 x 3 [s]':>13}")

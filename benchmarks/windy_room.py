@@ -7,8 +7,8 @@ import dataclasses
 
 import numpy as np
 
-from envs.maze.two_room import TwoRoom
-from envs.registry import get_task, register
+from jepabench.envs.maze.two_room import TwoRoom
+from jepabench.envs.registry import get_task, register
 
 WIND = 0.5  # of the longest displacement by an action
 

@@ -1,15 +1,22 @@
 """Worlds, and the state-action-next-state data they make. ``import envs`` registers every task; it never imports torch."""
 
-from envs import manipulation as _manipulation  # noqa: F401
-from envs import maze as _maze  # noqa: F401  (registers its tasks)
-from envs import navigation as _navigation  # noqa: F401
-from envs import particles as _particles  # noqa: F401
-from envs import pusht as _pusht  # noqa: F401
-from envs.behaviour import Behaviour
-from envs.core import ActionBlock, GoalEnv, InvalidActionError, Observation, reset_to
-from envs.registry import TaskSpec, UnknownNameError, get_task, list_tasks, make, register
-from envs.splits import EpisodeSpec, episode_specs
-from envs.state import EpisodeDraw, State
+from jepabench.envs import manipulation as _manipulation  # noqa: F401
+from jepabench.envs import maze as _maze  # noqa: F401  (registers its tasks)
+from jepabench.envs import navigation as _navigation  # noqa: F401
+from jepabench.envs import particles as _particles  # noqa: F401
+from jepabench.envs import pusht as _pusht  # noqa: F401
+from jepabench.envs.core import ActionBlock, GoalEnv, InvalidActionError, Observation, reset_to
+from jepabench.envs.data.behaviour import Behaviour
+from jepabench.envs.registry import (
+    TaskSpec,
+    UnknownNameError,
+    get_task,
+    list_tasks,
+    make,
+    register,
+)
+from jepabench.envs.splits import EpisodeSpec, episode_specs
+from jepabench.envs.state import EpisodeDraw, State
 
 __all__ = [
     "ActionBlock",

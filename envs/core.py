@@ -17,13 +17,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.registry import TaskSpec, unknown_name
-from envs.splits import SPLITS, EpisodeSpec
-from envs.state import FROZEN, REVERSED, EpisodeDraw, State
-from envs.variations import Factor, Variations
+from jepabench.envs.registry import TaskSpec, unknown_name
+from jepabench.envs.splits import SPLITS, EpisodeSpec
+from jepabench.envs.state import FROZEN, REVERSED, EpisodeDraw, State
+from jepabench.envs.variations import Factor, Variations
 
 if TYPE_CHECKING:
-    from envs.events import MovingObject
+    from jepabench.envs.events import MovingObject
 
 Observation = dict[str, NDArray[Any]]
 REWARDS = ("sparse", "dense")
@@ -47,7 +47,7 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
 
     ``reset(seed=s)`` alone fixes everything about an episode of the default stratum and split;
     ``options={"stratum": ..., "split": ...}`` asks for others, and ``"variation"`` for another look or other physics
-    (``envs.variations``): ``"mild"``, ``"hard"``, or by factor a level or a value, ``{"light": "dim"}``.
+    (``jepabench.envs.variations``): ``"mild"``, ``"hard"``, or by factor a level or a value, ``{"light": "dim"}``.
 
     Args:
         task: the spec it was registered with.
@@ -75,8 +75,12 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
     ) -> None:
         if reward not in REWARDS:
             raise unknown_name("reward", reward, REWARDS)
-        if pixels is not None and not (isinstance(pixels, (int, np.integer)) and 16 <= pixels <= 1024):
-            raise ValueError(f"pixels is the side of a frame, a whole number from 16 to 1024, or None; got {pixels!r}.")
+        if pixels is not None and not (
+            isinstance(pixels, (int, np.integer)) and 16 <= pixels <= 1024
+        ):
+            raise ValueError(
+                f"pixels is the side of a frame, a whole number from 16 to 1024, or None; got {pixels!r}."
+            )
         if render_mode not in (None, "rgb_array"):
             raise unknown_name("render_mode", str(render_mode), ("rgb_array",))
         self.task, self.pixels, self.reward = task, pixels, reward
@@ -128,10 +132,15 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
             if not self._is_success_now():
                 break
         else:
-            raise RuntimeError(f"{self.task.id}: {_MAX_REDRAWS} draws of stratum {stratum!r} were solved at the start.")
+            raise RuntimeError(
+                f"{self.task.id}: {_MAX_REDRAWS} draws of stratum {stratum!r} were solved at the start."
+            )
         observation = self._observe()
         info = self._judge(observation["achieved_goal"]) | {"violation": self._violated()}
-        return observation, info | {"budget": self.budget, "reference_steps": self.draw.reference_steps}
+        return observation, info | {
+            "budget": self.budget,
+            "reference_steps": self.draw.reference_steps,
+        }
 
     def step(self, action: NDArray[Any]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Takes one control step.
@@ -155,14 +164,18 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
             violated |= self._violated()
         observation = self._observe(pixels=pixels)
         info = self._judge(observation["achieved_goal"]) | {"violation": violated}
-        reward = -info["distance"] if self.reward == "dense" else float(info["is_success"]) - 1.0  # as compute_reward
+        reward = (
+            -info["distance"] if self.reward == "dense" else float(info["is_success"]) - 1.0
+        )  # as compute_reward
         return observation, reward, False, self._num_steps >= self.budget, info
 
     def render(self) -> NDArray[np.uint8]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Returns the present frame, uint8 [render_size, render_size, 3]."""
         return self._frame(self.render_size)
 
-    def compute_reward(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any], info: Any) -> NDArray[np.float64]:
+    def compute_reward(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any], info: Any
+    ) -> NDArray[np.float64]:
         """Returns the reward of ``achieved_goal`` [..., G] for ``desired_goal`` [..., G], one a row; ``info`` is not used."""
         del info
         if self.reward == "dense":
@@ -200,7 +213,14 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
     def snapshot(self) -> State:
         """Returns the episode as it is now."""
         rng = self.np_random.bit_generator.state
-        return State(self.task.id, self.draw, self._get_physics().copy(), self._num_steps, rng, self._present_world)
+        return State(
+            self.task.id,
+            self.draw,
+            self._get_physics().copy(),
+            self._num_steps,
+            rng,
+            self._present_world,
+        )
 
     def restore(self, state: State) -> Observation:
         """Puts the world into a state that ``snapshot`` of any instance of this task gave, and returns its observation.
@@ -209,8 +229,14 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
             ValueError: it is of another task; the world is unchanged.
         """
         if not isinstance(state, State) or state.task_id != self.task.id:
-            found = f"a snapshot of {state.task_id}" if isinstance(state, State) else f"a {type(state).__name__}"
-            raise ValueError(f"{self.task.id}: restore takes what snapshot() of this task gave, got {found}.")
+            found = (
+                f"a snapshot of {state.task_id}"
+                if isinstance(state, State)
+                else f"a {type(state).__name__}"
+            )
+            raise ValueError(
+                f"{self.task.id}: restore takes what snapshot() of this task gave, got {found}."
+            )
         if self._draw is not state.draw:
             self._begin(state.draw)
         self._change_world(state.world)
@@ -300,9 +326,13 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
     def _checked(self, actions: NDArray[Any]) -> NDArray[np.float64]:
         space = self.action_space
         if actions.shape[1:] != space.shape:
-            raise InvalidActionError(f"{self.task.id}: an action has shape {space.shape}, got {actions.shape[1:]}.")
+            raise InvalidActionError(
+                f"{self.task.id}: an action has shape {space.shape}, got {actions.shape[1:]}."
+            )
         if actions.dtype.kind not in "fiub":
-            raise InvalidActionError(f"{self.task.id}: an action has real numbers, got {actions.dtype}.")
+            raise InvalidActionError(
+                f"{self.task.id}: an action has real numbers, got {actions.dtype}."
+            )
         values = actions.astype(np.float64)
         clipped = np.minimum(np.maximum(values, space.low), space.high)
         # Float32 policies overshoot a bound by rounding; anything beyond that, or NaN, is a mistake worth hearing about.
@@ -315,11 +345,15 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
 
     # -- what a world fills in ---------------------------------------------------------------------------------
 
-    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+    def distance(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.float64]:
         """Returns the distance to the goal in task units, [..., G] and [..., G] to [...]. Lower is better."""
         raise NotImplementedError
 
-    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+    def is_success(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.bool_]:
         """Returns whether the task's success rule holds, [..., G] and [..., G] to [...]."""
         raise NotImplementedError
 
@@ -382,12 +416,16 @@ class ActionBlock(gymnasium.Wrapper[Observation, NDArray[Any], Observation, NDAr
         actions = np.asarray(action).reshape(self.num_actions, -1).repeat(self.hold, axis=0)
         return self.goal_env.advance(actions)
 
-    def compute_reward(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any], info: Any) -> NDArray[np.float64]:
+    def compute_reward(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any], info: Any
+    ) -> NDArray[np.float64]:
         """Returns ``GoalEnv.compute_reward``; HER asks the outermost wrapper for it."""
         return self.goal_env.compute_reward(achieved_goal, desired_goal, info)
 
 
-def reset_to(env: GoalEnv, spec: EpisodeSpec, *, variation: Any = None) -> tuple[Observation, dict[str, Any]]:
+def reset_to(
+    env: GoalEnv, spec: EpisodeSpec, *, variation: Any = None
+) -> tuple[Observation, dict[str, Any]]:
     """Starts exactly the episode that ``spec`` names; with a ``variation``, the same one in a world that is changed."""
     options = spec.options if variation is None else spec.options | {"variation": variation}
     return env.reset(seed=spec.seed, options=options)

@@ -17,10 +17,10 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.core import GoalEnv, Observation
-from envs.registry import make, unknown_name
-from envs.simulation import Simulation
-from envs.state import FROZEN, REVERSED, State
+from jepabench.envs.core import GoalEnv, Observation
+from jepabench.envs.mujoco_world.simulation import Simulation
+from jepabench.envs.registry import make, unknown_name
+from jepabench.envs.state import FROZEN, REVERSED, State
 
 _FAR = 0.25  # of an object's extent: a jump that is plainly seen
 _COLOUR_CHANGE, _LIGHT_CHANGE = 0.4, 0.25  # that are plainly seen
@@ -37,7 +37,7 @@ class MovingObject:
     """Something that moves, as events see it.
 
     Its factors ``<name>_hidden``, ``<name>_double``, ``<name>_shape`` and ``<name>_colour``, as far as the world declares
-    them (``envs.scenery.Thing``), make it vanish, appear, change and be recoloured.
+    them (``jepabench.envs.mujoco_world.scenery.Thing``), make it vanish, appear, change and be recoloured.
 
     Attributes:
         name: of the object.
@@ -128,7 +128,11 @@ class Event:
         """Returns the numbers of the moving objects that it can happen to; [-1] if it happens to the whole world."""
         if self._can_happen_to is None:
             return [-1] if self._needs is None or self._needs in env.variations else []
-        return [index for index, thing in enumerate(env.moving_objects) if self._can_happen_to(env, thing)]
+        return [
+            index
+            for index, thing in enumerate(env.moving_objects)
+            if self._can_happen_to(env, thing)
+        ]
 
 
 def list_events(task_id: str) -> tuple[Event, ...]:
@@ -141,7 +145,9 @@ def list_events(task_id: str) -> tuple[Event, ...]:
     return tuple(event for event in EVENTS if event.targets(env))
 
 
-def inject(env: GoalEnv, name: str, rng: np.random.Generator, *, num_steps: int | None = None) -> Observation:
+def inject(
+    env: GoalEnv, name: str, rng: np.random.Generator, *, num_steps: int | None = None
+) -> Observation:
     """Lets an event happen now, and returns what is seen after it. No time passes.
 
     Args:
@@ -161,7 +167,9 @@ def inject(env: GoalEnv, name: str, rng: np.random.Generator, *, num_steps: int 
     state, targets = env.snapshot(), possible[name].targets(env)
     index = targets[rng.integers(len(targets))]
     try:
-        after = possible[name]._happen(_Scope(env, state, index, rng, num_steps or env.task.action_block))
+        after = possible[name]._happen(
+            _Scope(env, state, index, rng, num_steps or env.task.action_block)
+        )
     except EventError:
         env.restore(state)
         raise
@@ -179,13 +187,20 @@ def _pass_wall(scope: _Scope) -> State:
     thing, here = scope.thing, scope.thing.get_motion()[:2]
     if thing.is_free is None or thing.in_wall is None:
         raise EventError(f"{thing.name} has no walls around it.")
-    turn = scope.rng.uniform(0.0, 2.0 * np.pi) + np.arange(_NUM_DIRECTIONS) * (2.0 * np.pi / _NUM_DIRECTIONS)
+    turn = scope.rng.uniform(0.0, 2.0 * np.pi) + np.arange(_NUM_DIRECTIONS) * (
+        2.0 * np.pi / _NUM_DIRECTIONS
+    )
     away = np.linspace(0.0, thing.extent, _NUM_DISTANCES)
     places = here + away[None, :, None] * np.stack([np.cos(turn), np.sin(turn)], axis=-1)[:, None]
-    walls, free = (asks(places.reshape(-1, 2)).reshape(places.shape[:2]) for asks in (thing.in_wall, thing.is_free))
+    walls, free = (
+        asks(places.reshape(-1, 2)).reshape(places.shape[:2])
+        for asks in (thing.in_wall, thing.is_free)
+    )
     landing = np.maximum.accumulate(walls, axis=1) & free
     # The nearest wall is met at a right angle, so that the object gets through and does not cut a corner.
-    for direction in np.where(walls.any(axis=1), walls.argmax(axis=1), _NUM_DISTANCES).argsort(kind="stable"):
+    for direction in np.where(walls.any(axis=1), walls.argmax(axis=1), _NUM_DISTANCES).argsort(
+        kind="stable"
+    ):
         if landing[direction].any():
             return _placed(scope, places[direction, landing[direction].argmax()])
     raise EventError(f"There is no place behind a wall for {thing.name}.")
@@ -263,8 +278,18 @@ EVENTS = (
         _happen=_pass_wall,
         _can_happen_to=lambda env, thing: thing.in_wall is not None and thing.is_free is not None,
     ),
-    Event(name="vanish", description="an object is seen no more", _happen=_vanish, _can_happen_to=_has("hidden")),
-    Event(name="appear", description="a second object is there", _happen=_appear, _can_happen_to=_has("double")),
+    Event(
+        name="vanish",
+        description="an object is seen no more",
+        _happen=_vanish,
+        _can_happen_to=_has("hidden"),
+    ),
+    Event(
+        name="appear",
+        description="a second object is there",
+        _happen=_appear,
+        _can_happen_to=_has("double"),
+    ),
     Event(
         name="change_shape",
         description="an object has another shape",

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
-from envs.behaviour import HeldBehaviour
+from jepabench.envs.data.behaviour import HeldBehaviour
 
 if TYPE_CHECKING:
-    from envs.core import GoalEnv
+    from jepabench.envs.core import GoalEnv
 
 
 HELD_BLOCKS = 3
@@ -36,8 +36,11 @@ def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> UnknownName
     word = str(name).casefold()
     full = {candidate.casefold(): candidate for candidate in names}
     short = {folded.split("/")[-1]: candidate for folded, candidate in full.items()}
-    near = [full[match] for match in difflib.get_close_matches(word, list(full), n=1, cutoff=0.5)] or [
-        short[match] for match in difflib.get_close_matches(word.split("/")[-1], list(short), n=1, cutoff=0.4)
+    near = [
+        full[match] for match in difflib.get_close_matches(word, list(full), n=1, cutoff=0.5)
+    ] or [
+        short[match]
+        for match in difflib.get_close_matches(word.split("/")[-1], list(short), n=1, cutoff=0.4)
     ]
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")
@@ -124,7 +127,9 @@ def register(spec: TaskSpec) -> None:
     if known == spec:
         return
     if known is not None:
-        raise ValueError(f"Task {spec.id!r} is registered already, with another spec. Give it a new version.")
+        raise ValueError(
+            f"Task {spec.id!r} is registered already, with another spec. Give it a new version."
+        )
     _TASKS[spec.id] = spec
     gymnasium.register(
         id=spec.id,

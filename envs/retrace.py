@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.core import GoalEnv
+from jepabench.envs.core import GoalEnv
 
 
 class Retraced(NamedTuple):
@@ -39,10 +39,14 @@ def retrace(env: GoalEnv, actions: NDArray[Any]) -> Retraced:
         violations[step] = env._violated()
     if type(env)._judge is GoalEnv._judge:
         successes = np.asarray(env.is_success(achieved, desired))
-        return Retraced(successes, successes, successes, np.asarray(env.distance(achieved, desired)), violations)
+        return Retraced(
+            successes, successes, successes, np.asarray(env.distance(achieved, desired)), violations
+        )
     judged = [env._judge(goal) for goal in achieved]
     successes, joint, strict = (
         np.array([info.get(name, info["is_success"]) for info in judged], dtype=np.bool_)
         for name in ("is_success", "success_joint", "success_strict")
     )
-    return Retraced(successes, joint, strict, np.array([info["distance"] for info in judged]), violations)
+    return Retraced(
+        successes, joint, strict, np.array([info["distance"] for info in judged]), violations
+    )

@@ -11,7 +11,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Any
 
-from envs.registry import get_task, unknown_name
+from jepabench.envs.registry import get_task, unknown_name
 
 SPLITS = ("train", "validation", "test", "private")
 
@@ -65,13 +65,20 @@ class EpisodeSpec:
     def _digest(self, purpose: str) -> int:
         message = f"{self.key}|{purpose}".encode()
         digest = (
-            hmac.new(self.salt, message, hashlib.sha256).digest() if self.salt else hashlib.sha256(message).digest()
+            hmac.new(self.salt, message, hashlib.sha256).digest()
+            if self.salt
+            else hashlib.sha256(message).digest()
         )
         return int.from_bytes(digest[:8], "big") >> 1
 
 
 def episode_specs(
-    task_id: str, split: str, num_episodes: int, *, strata: tuple[str, ...] | None = None, salt: bytes = b""
+    task_id: str,
+    split: str,
+    num_episodes: int,
+    *,
+    strata: tuple[str, ...] | None = None,
+    salt: bytes = b"",
 ) -> list[EpisodeSpec]:
     """Returns ``num_episodes`` specs for each stratum (all of the task's by default), stratum by stratum."""
     spec = get_task(task_id)
@@ -79,4 +86,8 @@ def episode_specs(
     for stratum in strata:
         if stratum not in spec.strata:
             raise unknown_name(f"stratum of {spec.id}", stratum, spec.strata)
-    return [EpisodeSpec(spec.id, split, stratum, index, salt) for stratum in strata for index in range(num_episodes)]
+    return [
+        EpisodeSpec(spec.id, split, stratum, index, salt)
+        for stratum in strata
+        for index in range(num_episodes)
+    ]

@@ -40,7 +40,7 @@ class State:
         physics: full physics state.
         num_steps: control steps since the start.
         rng: state of the episode's random stream.
-        world: ``draw.world``, or what an event (``envs.events``) has made of it since.
+        world: ``draw.world``, or what an event (``jepabench.envs.events``) has made of it since.
     """
 
     task_id: str

@@ -3,7 +3,7 @@
 A world declares its factors in one place (``GoalEnv._factors``); all else is the same for every world. The values of an
 episode are part of ``EpisodeDraw.world``, so that snapshots, replays and goal pictures carry them. They are drawn beside
 the episode, not before it: an episode has the same start and goal with and without variation, and the value of one
-factor does not depend on which others vary. Ready factors of MuJoCo worlds are in ``envs.scenery``.
+factor does not depend on which others vary. Ready factors of MuJoCo worlds are in ``jepabench.envs.mujoco_world.scenery``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs.registry import unknown_name
-from envs.state import FROZEN, REVERSED
+from jepabench.envs.registry import unknown_name
+from jepabench.envs.state import FROZEN, REVERSED
 
 LEVELS = ("none", "mild", "hard")
 Range = tuple[ArrayLike, ArrayLike]
@@ -63,7 +63,9 @@ class Factor:
         for value in (self.default, *(self.mild or ()), *(self.hard or ()), *self.names.values()):
             self.value(np.broadcast_to(np.asarray(value, np.float64), self.size))
         if clash := set(self.names) & set(LEVELS):
-            raise VariationError(f"Factor {self.name!r}: {sorted(clash)} are levels and cannot be names of values.")
+            raise VariationError(
+                f"Factor {self.name!r}: {sorted(clash)} are levels and cannot be names of values."
+            )
 
     @property
     def size(self) -> int:
@@ -81,7 +83,9 @@ class Factor:
             if given not in self.names:
                 raise unknown_name(f"value of {self.name}", given, (*LEVELS, *self.names))
             given = self.names[given]
-        low, high = (np.broadcast_to(np.asarray(bound, np.float64), self.size) for bound in self.allowed)
+        low, high = (
+            np.broadcast_to(np.asarray(bound, np.float64), self.size) for bound in self.allowed
+        )
         try:
             value = np.array(given, np.float64).reshape(-1)
         except (TypeError, ValueError):
@@ -135,7 +139,9 @@ class Variations:
             factors = self._declare()
             self._declared = {factor.name: factor for factor in factors}
             if len(self._declared) < len(factors):
-                raise VariationError(f"{self._owner}: two factors have a name, {[factor.name for factor in factors]}.")
+                raise VariationError(
+                    f"{self._owner}: two factors have a name, {[factor.name for factor in factors]}."
+                )
             self._known_names = tuple(self._declared)
         return self._declared
 
@@ -167,30 +173,44 @@ class Variations:
             if level not in LEVELS:
                 raise unknown_name("level of variation", level, LEVELS)
             if level != "none" and not self._factors:
-                raise VariationError(f"{self._owner} has no factors of variation; leave the option out.")
+                raise VariationError(
+                    f"{self._owner} has no factors of variation; leave the option out."
+                )
             return dict.fromkeys(self._factors, level) if level != "none" else {}
         if not isinstance(request, Mapping):
-            raise VariationError(f"variation is one of {LEVELS} or a mapping of factors to values, got {request!r}.")
+            raise VariationError(
+                f"variation is one of {LEVELS} or a mapping of factors to values, got {request!r}."
+            )
         checked: dict[str, str | Value] = {}
         for name, given in request.items():
             factor = self[name]
-            checked[name] = given if isinstance(given, str) and given in LEVELS else factor.value(given)
+            checked[name] = (
+                given if isinstance(given, str) and given in LEVELS else factor.value(given)
+            )
         return checked
 
-    def draw(self, checked: Mapping[str, str | Value], rng: np.random.Generator) -> dict[str, Value]:
+    def draw(
+        self, checked: Mapping[str, str | Value], rng: np.random.Generator
+    ) -> dict[str, Value]:
         """Returns the values by factor that differ by request from the default; ``rng`` stays as it is."""
         if not checked:
             return {}
         entropy = int(copy.deepcopy(rng).integers(2**63))
         values: dict[str, Value | None] = {
-            name: self._factors[name].draw(wanted, _stream(entropy, name)) if isinstance(wanted, str) else wanted
+            name: self._factors[name].draw(wanted, _stream(entropy, name))
+            if isinstance(wanted, str)
+            else wanted
             for name, wanted in checked.items()
         }
         return {name: value for name, value in values.items() if value is not None}
 
     def layout(self, world: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Returns what is in ``world`` beside factors and the marks of events."""
-        return {name: value for name, value in world.items() if name not in (REVERSED, FROZEN, *self._names)}
+        return {
+            name: value
+            for name, value in world.items()
+            if name not in (REVERSED, FROZEN, *self._names)
+        }
 
     def apply(self, world: Mapping[str, NDArray[Any]]) -> None:
         """Gives each factor its value in ``world``, or its default if it is not there."""
@@ -205,7 +225,9 @@ class Variations:
 
 
 def _stream(entropy: int, name: str) -> np.random.Generator:
-    return np.random.default_rng([entropy, int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")])
+    return np.random.default_rng(
+        [entropy, int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big")]
+    )
 
 
 def range_text(bounds: Range | None) -> str:

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from agents.base import Agent
-from agents.cost_tasks import CostTask, assigned
-from envs.core import GoalEnv
-from envs.registry import make
-from envs.splits import EpisodeSpec
-from evaluation.rollout import evaluate_episodes
-from evaluation.traces import episode_name
+from jepabench.agents.base import Agent
+from jepabench.agents.costs.cost_tasks import CostTask, assigned
+from jepabench.envs.core import GoalEnv
+from jepabench.envs.registry import make
+from jepabench.envs.splits import EpisodeSpec
+from jepabench.evaluation.rollout import evaluate_episodes
+from jepabench.evaluation.traces import episode_name
 
 
 def evaluate_cost_task(
@@ -28,7 +28,7 @@ def evaluate_cost_task(
 ) -> pd.DataFrame:
     """Lets an agent act and scores the way it went.
 
-    An agent that plans by ``task`` knows what it asks (``agents.cost_planning``). One that was not made for it, such as a
+    An agent that plans by ``task`` knows what it asks (``jepabench.agents.mpc.cost_agent``). One that was not made for it, such as a
     policy, knows the episode's goal alone: what it scores is what it is worth when the task changes and it is not trained again.
 
     Args:
@@ -41,16 +41,26 @@ def evaluate_cost_task(
         A row an episode: ``task, stratum, index, agent, training_seed, success`` (0 or 1), what else the task scores,
         ``model_steps``, ``planning_seconds`` and ``steps``.
     """
-    evaluation = evaluate_episodes(agent, specs, agent_name=agent_name, training_seed=training_seed, progress=progress)
+    evaluation = evaluate_episodes(
+        agent, specs, agent_name=agent_name, training_seed=training_seed, progress=progress
+    )
     env, rows = make(specs[0].task_id), []
     for spec, record in zip(specs, evaluation.records, strict=True):
         assignment = assigned(task, env, spec)
         places = way(env, evaluation.actions[episode_name(spec.stratum, spec.index)])
-        rows.append({
-            "task": spec.task_id, "stratum": spec.stratum, "index": spec.index, "agent": agent_name,
-            "training_seed": training_seed, **task.score(assignment, places, env),
-            "model_steps": record.model_steps, "planning_seconds": record.planning_seconds, "steps": record.steps,
-        })  # fmt: skip
+        rows.append(
+            {
+                "task": spec.task_id,
+                "stratum": spec.stratum,
+                "index": spec.index,
+                "agent": agent_name,
+                "training_seed": training_seed,
+                **task.score(assignment, places, env),
+                "model_steps": record.model_steps,
+                "planning_seconds": record.planning_seconds,
+                "steps": record.steps,
+            }
+        )
     return pd.DataFrame(rows)
 
 

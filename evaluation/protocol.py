@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
-from envs.registry import get_task, unknown_name
-from envs.splits import SPLITS, EpisodeSpec, episode_specs
+from jepabench.envs.registry import get_task, unknown_name
+from jepabench.envs.splits import SPLITS, EpisodeSpec, episode_specs
 
 PROTOCOL_VERSION = 1
 CORE_EPISODES = 100  # a task and stratum, in a suite whose numbers count
@@ -77,7 +77,9 @@ class Suite:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
-            raise SuiteError(f"A suite's name is lower-case letters, digits, - and _, got {self.name!r}.")
+            raise SuiteError(
+                f"A suite's name is lower-case letters, digits, - and _, got {self.name!r}."
+            )
         if self.split not in SPLITS:
             raise unknown_name("split", self.split, SPLITS)
         if self.version < 1:
@@ -91,7 +93,9 @@ class Suite:
             if not getattr(self, name):
                 raise SuiteError(f"Suite {self.name}: {name} is empty.")
         if min(self.training_seeds) < 0:
-            raise SuiteError(f"Suite {self.name}: training seeds are 0 or more, got {list(self.training_seeds)}.")
+            raise SuiteError(
+                f"Suite {self.name}: training seeds are 0 or more, got {list(self.training_seeds)}."
+            )
         _refuse_repeats("Tasks", [task.task_id for task in self.tasks])
         _refuse_repeats("Agents", self.agents)
         _refuse_repeats("Training seeds", self.training_seeds)
@@ -120,13 +124,17 @@ class Suite:
         for task in self.tasks:
             if task.task_id == task_id:
                 return task
-        raise unknown_name(f"task of suite {self.name}", task_id, [task.task_id for task in self.tasks])
+        raise unknown_name(
+            f"task of suite {self.name}", task_id, [task.task_id for task in self.tasks]
+        )
 
     def specs(self, task: str | SuiteTask, *, salt: bytes = b"") -> list[EpisodeSpec]:
         """Returns the episodes of a task, stratum by stratum; with a ``salt`` those of the private split."""
         entry = self.task(task if isinstance(task, str) else task.task_id)
         split = "private" if salt else self.split
-        return episode_specs(entry.task_id, split, entry.num_episodes, strata=entry.strata, salt=salt)
+        return episode_specs(
+            entry.task_id, split, entry.num_episodes, strata=entry.strata, salt=salt
+        )
 
 
 def _refuse_repeats(what: str, values: Sequence[Any]) -> None:
@@ -143,10 +151,15 @@ def _checked(what: str, kind: type, config: Any) -> dict[str, Any]:
     for key in config:
         if key not in allowed:
             raise unknown_name(f"key of the {what}", str(key), allowed)
-    missing = [name for name, item in allowed.items() if item.default is MISSING and name not in config]
+    missing = [
+        name for name, item in allowed.items() if item.default is MISSING and name not in config
+    ]
     if missing:
         raise SuiteError(f"The {what} lacks {', '.join(missing)}.")
-    return {key: _typed(f"{key} of the {what}", str(allowed[key].type), value) for key, value in config.items()}
+    return {
+        key: _typed(f"{key} of the {what}", str(allowed[key].type), value)
+        for key, value in config.items()
+    }
 
 
 _KINDS: dict[str, tuple[type, str]] = {
@@ -161,8 +174,12 @@ _KINDS: dict[str, tuple[type, str]] = {
 def _typed(what: str, annotation: str, value: Any) -> Any:
     kind, words = _KINDS[annotation]
     many = annotation.startswith("tuple")
-    items = value if many and isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    fits = (items is value) == many and all(isinstance(item, kind) and not isinstance(item, bool) for item in items)
+    items = (
+        value if many and isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    )
+    fits = (items is value) == many and all(
+        isinstance(item, kind) and not isinstance(item, bool) for item in items
+    )
     if not fits:
         raise SuiteError(f"The {what} is {words}, got {value!r}.")
     return tuple(items) if many else value

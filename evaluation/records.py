@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from evaluation.runs import written_whole
+from jepabench.evaluation.stages.stage import written_whole
 
 
 class RecordError(ValueError):
@@ -67,8 +67,15 @@ class EpisodeRecord:
 
 
 _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
-_KINDS = {"str": (str,), "int": (int, np.integer), "float": (float, int, np.floating), "bool": (bool, np.bool_)}
-SCHEMA = pa.schema([pa.field(item.name, _TYPES[str(item.type)], nullable=False) for item in fields(EpisodeRecord)])
+_KINDS = {
+    "str": (str,),
+    "int": (int, np.integer),
+    "float": (float, int, np.floating),
+    "bool": (bool, np.bool_),
+}
+SCHEMA = pa.schema(
+    [pa.field(item.name, _TYPES[str(item.type)], nullable=False) for item in fields(EpisodeRecord)]
+)
 
 
 def records_frame(records: Iterable[EpisodeRecord]) -> pd.DataFrame:
@@ -82,7 +89,10 @@ def records_frame(records: Iterable[EpisodeRecord]) -> pd.DataFrame:
 
 def frame_records(frame: pd.DataFrame) -> tuple[EpisodeRecord, ...]:
     """Returns the rows of a table as records; the reverse of ``records_frame``."""
-    return tuple(EpisodeRecord(**{str(key): value for key, value in row.items()}) for row in frame.to_dict("records"))
+    return tuple(
+        EpisodeRecord(**{str(key): value for key, value in row.items()})
+        for row in frame.to_dict("records")
+    )
 
 
 def write_records(path: Path, records: Iterable[EpisodeRecord]) -> None:
@@ -121,7 +131,9 @@ def _table(records: Iterable[EpisodeRecord]) -> pa.Table:
             value = row[item.name]
             # Arrow would cut 1.5 to 1; and True is an int to Python.
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-                raise RecordError(f"A record's {item.name} is of type {item.type}, got {value!r} in {row}.")
+                raise RecordError(
+                    f"A record's {item.name} is of type {item.type}, got {value!r} in {row}."
+                )
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
 
@@ -135,7 +147,9 @@ def _check_schema(schema: pa.Schema, path: Path) -> None:
     for item in SCHEMA:
         found = schema.field(item.name).type
         # pandas writes large strings; they hold the same.
-        if found != item.type and not (pa.types.is_large_string(found) and pa.types.is_string(item.type)):
+        if found != item.type and not (
+            pa.types.is_large_string(found) and pa.types.is_string(item.type)
+        ):
             raise RecordError(f"{path}: column {item.name!r} is {found}, must be {item.type}.")
 
 
@@ -144,9 +158,13 @@ def _check_rows(frame: pd.DataFrame, source: str) -> None:
         raise RecordError(f"{source}: there are no records.")
     for name, count in frame.isna().sum().items():
         if count:
-            raise RecordError(f"{source}: column {name!r} lacks {count} values or holds NaN; none may be missing.")
+            raise RecordError(
+                f"{source}: column {name!r} lacks {count} values or holds NaN; none may be missing."
+            )
     keys = ["agent", "training_seed", "task_id", "split", "stratum", "index"]
     repeated = frame[frame.duplicated(keys)]
     if len(repeated):
         first = "|".join(str(value) for value in repeated.iloc[0][keys])
-        raise RecordError(f"{source}: {len(repeated)} episodes are there twice, the first is {first}.")
+        raise RecordError(
+            f"{source}: {len(repeated)} episodes are there twice, the first is {first}."
+        )

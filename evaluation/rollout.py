@@ -10,12 +10,18 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from agents.base import Agent
-from envs.core import GoalEnv, InvalidActionError, Observation, reset_to
-from envs.registry import make, unknown_name
-from envs.splits import EpisodeSpec
-from evaluation.records import EpisodeRecord
-from evaluation.traces import Evaluation, Imagination, episode_name, load_evaluation, save_evaluation
+from jepabench.agents.base import Agent
+from jepabench.envs.core import GoalEnv, InvalidActionError, Observation, reset_to
+from jepabench.envs.registry import make, unknown_name
+from jepabench.envs.splits import EpisodeSpec
+from jepabench.evaluation.records import EpisodeRecord
+from jepabench.evaluation.traces import (
+    Evaluation,
+    Imagination,
+    episode_name,
+    load_evaluation,
+    save_evaluation,
+)
 
 __all__ = [
     "AgentError",
@@ -91,7 +97,7 @@ def evaluate_episodes(
         training_seed: seed that the agent was trained with.
         batch_size: episodes side by side.
         pixels: side of the frames, if the agent looks at frames.
-        variation: change of the world in all episodes (``envs.variations``); start and goal stay the same.
+        variation: change of the world in all episodes (``jepabench.envs.variations``); start and goal stay the same.
         progress: called with 1 after every episode, for instance ``tqdm.update``.
 
     Raises:
@@ -106,7 +112,9 @@ def evaluate_episodes(
     try:
         for key in keys:
             if key not in envs[0].observation_space.spaces:
-                raise unknown_name(f"observation key of {agent_name}", key, envs[0].observation_space.spaces)
+                raise unknown_name(
+                    f"observation key of {agent_name}", key, envs[0].observation_space.spaces
+                )
         episodes: list[_Episode] = []
         for start in range(0, len(specs), batch_size):
             batch = [
@@ -121,7 +129,11 @@ def evaluate_episodes(
     return Evaluation(
         tuple(episode.record(agent_name, training_seed) for episode in episodes),
         {episode.name: np.stack(episode.actions) for episode in episodes},
-        {episode.name: episode.imagination for episode in episodes if episode.imagination is not None},
+        {
+            episode.name: episode.imagination
+            for episode in episodes
+            if episode.imagination is not None
+        },
     )
 
 
@@ -148,7 +160,9 @@ def replay(
         episode = _Episode(env, spec)
         episode.begin()
         if len(actions) != env.budget:
-            raise ReplayError(f"{spec.key}: the budget is {env.budget} control steps, the trace has {len(actions)}.")
+            raise ReplayError(
+                f"{spec.key}: the budget is {env.budget} control steps, the trace has {len(actions)}."
+            )
         if visit:
             visit(env)
         for step, action in enumerate(np.asarray(actions, dtype=np.float32), start=1):
@@ -198,7 +212,9 @@ class _Episode:
         self.distances.append(float(info["distance"]))
 
     def step(self, action: NDArray[np.float32], seconds: float = 0.0) -> None:
-        action = action.copy()  # what is stored is what was done, whatever the agent does with its buffer later
+        action = (
+            action.copy()
+        )  # what is stored is what was done, whatever the agent does with its buffer later
         self.observation, reward, _, truncated, info = self.env.step(action)
         self.actions.append(action)
         self.seconds.append(seconds)
@@ -212,10 +228,15 @@ class _Episode:
 
     def outcome(self) -> Outcome:
         return outcome_of(
-            np.array(self.successes), np.array(self.joint), np.array(self.strict), np.array(self.distances),
-            held_steps=self.env.task.held_steps, reference_steps=self.reference_steps,
-            violations=self.violations, return_=self.return_,
-        )  # fmt: skip
+            np.array(self.successes),
+            np.array(self.joint),
+            np.array(self.strict),
+            np.array(self.distances),
+            held_steps=self.env.task.held_steps,
+            reference_steps=self.reference_steps,
+            violations=self.violations,
+            return_=self.return_,
+        )
 
     def record(self, agent_name: str, training_seed: int) -> EpisodeRecord:
         milliseconds = 1000 * np.array(self.seconds)
@@ -235,9 +256,16 @@ class _Episode:
 
 
 def outcome_of(
-    successes: NDArray[np.bool_], joint: NDArray[np.bool_], strict: NDArray[np.bool_], distances: NDArray[np.float64], *,
-    held_steps: int, reference_steps: int, violations: int, return_: float,
-) -> Outcome:  # fmt: skip
+    successes: NDArray[np.bool_],
+    joint: NDArray[np.bool_],
+    strict: NDArray[np.bool_],
+    distances: NDArray[np.float64],
+    *,
+    held_steps: int,
+    reference_steps: int,
+    violations: int,
+    return_: float,
+) -> Outcome:
     """Returns the outcome of T control steps: what each of the three rules says of each [T], and distances [T + 1] from the start on."""
     return Outcome(
         success_ever=bool(successes.any()),
@@ -275,7 +303,9 @@ def _run(
         rows = [row for row, episode in enumerate(batch) if episode.active]
         active = np.array([episode.active for episode in batch])
         # Stacking copies: an agent that writes into what it sees does not touch the world, or the next observation.
-        observations = {key: np.stack([episode.observation[key] for episode in batch]) for key in keys}
+        observations = {
+            key: np.stack([episode.observation[key] for episode in batch]) for key in keys
+        }
         began = perf_counter()
         actions = agent.act(observations, active.copy())
         seconds = (perf_counter() - began) / len(rows)
@@ -299,15 +329,21 @@ def _step(episode: _Episode, action: NDArray[np.float32], seconds: float, agent_
         episode.step(action, seconds)
     except InvalidActionError as error:
         step = len(episode.actions) + 1
-        raise AgentError(f"Agent {agent_name!r} in episode {episode.spec.key}, step {step}: {error}") from error
+        raise AgentError(
+            f"Agent {agent_name!r} in episode {episode.spec.key}, step {step}: {error}"
+        ) from error
 
 
-def _checked_actions(actions: Any, batch: Sequence[_Episode], agent_name: str) -> NDArray[np.float32]:
+def _checked_actions(
+    actions: Any, batch: Sequence[_Episode], agent_name: str
+) -> NDArray[np.float32]:
     shape = (len(batch), *batch[0].env.action_space.shape)
     try:
         array = np.asarray(actions, dtype=np.float32)
     except (TypeError, ValueError) as error:
-        raise AgentError(f"Agent {agent_name!r}, {_names(batch)}: actions are no array of numbers: {error}") from error
+        raise AgentError(
+            f"Agent {agent_name!r}, {_names(batch)}: actions are no array of numbers: {error}"
+        ) from error
     if array.shape != shape:
         raise AgentError(
             f"Agent {agent_name!r}, {_names(batch)}: actions have shape {list(shape)} [episodes, action], "
@@ -316,9 +352,15 @@ def _checked_actions(actions: Any, batch: Sequence[_Episode], agent_name: str) -
     return array
 
 
-def _checked_model_steps(steps: Any, batch: Sequence[_Episode], agent_name: str) -> NDArray[np.int64]:
+def _checked_model_steps(
+    steps: Any, batch: Sequence[_Episode], agent_name: str
+) -> NDArray[np.int64]:
     array = np.asarray(steps)
-    if array.shape != (len(batch),) or not np.issubdtype(array.dtype, np.integer) or (array < 0).any():
+    if (
+        array.shape != (len(batch),)
+        or not np.issubdtype(array.dtype, np.integer)
+        or (array < 0).any()
+    ):
         raise AgentError(
             f"Agent {agent_name!r}, {_names(batch)}: model_steps is one count an episode, int64 [{len(batch)}], got {steps!r}."
         )
@@ -329,7 +371,9 @@ def _checked_imagination(imagined: Any, episode: _Episode, agent_name: str) -> I
     if imagined is None or len(imagined[0]) == 0:
         return None
     steps, frames = np.asarray(imagined[0]), np.asarray(imagined[1])
-    fits = steps.ndim == 1 and frames.ndim == 5 and len(steps) == len(frames) and frames.shape[-1] == 3
+    fits = (
+        steps.ndim == 1 and frames.ndim == 5 and len(steps) == len(frames) and frames.shape[-1] == 3
+    )
     if not fits or not np.issubdtype(steps.dtype, np.integer) or frames.dtype != np.uint8:
         raise AgentError(
             f"Agent {agent_name!r} in episode {episode.spec.key}: imagined() gives steps [P] and uint8 frames "

@@ -11,8 +11,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.records import EpisodeRecord, RecordError, frame_records, read_records, write_records
-from evaluation.runs import written_whole
+from jepabench.evaluation.records import (
+    EpisodeRecord,
+    RecordError,
+    frame_records,
+    read_records,
+    write_records,
+)
+from jepabench.evaluation.stages.stage import written_whole
 
 
 class Imagination(NamedTuple):
@@ -69,13 +75,19 @@ def load_evaluation(directory: Path) -> Evaluation:
     expected = {episode_name(record.stratum, record.index): record.steps for record in records}
     found = {name: len(array) for name, array in actions.items()}
     if found != expected:
-        wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-        raise RecordError(f"{directory}: actions.npz and episodes.parquet disagree about {', '.join(wrong[:5])}.")
+        wrong = sorted(
+            name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)
+        )
+        raise RecordError(
+            f"{directory}: actions.npz and episodes.parquet disagree about {', '.join(wrong[:5])}."
+        )
     path = directory / "imagined.npz"
     frames = _load_arrays(path) if path.exists() else {}
     names = dict.fromkeys(key.rpartition("/")[0] for key in frames)
     try:
-        imagined = {name: Imagination(frames[f"{name}/steps"], frames[f"{name}/frames"]) for name in names}
+        imagined = {
+            name: Imagination(frames[f"{name}/steps"], frames[f"{name}/frames"]) for name in names
+        }
     except KeyError as error:
         raise RecordError(f"{path} lacks {error}.") from error
     return Evaluation(records, actions, imagined)

@@ -35,6 +35,30 @@ VERBS = {
     "doctor": "check this machine: versions, threads, renderer, disk, speed",
 }
 
+# Where in `jepabench.cli` a command's module is; a command that is not named here is directly in it.
+_FOLDERS = {
+    "benchmark": (
+        "run",
+        "sweep",
+        "status",
+        "report",
+        "compare",
+        "scaling",
+        "tune",
+        "query",
+        "power",
+    ),
+    "model": ("train", "evaluate", "diagnose", "probe", "imagine", "surprise", "generalize"),
+    "world": ("collect", "check_env", "new_env"),
+    "leaderboard": ("submit", "verify", "board"),
+}
+
+
+def _module(verb: str) -> str:
+    name = verb.replace("-", "_")
+    folder = next((folder for folder, names in _FOLDERS.items() if name in names), None)
+    return ".".join(["jepabench.cli", *([folder] if folder else []), name])
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code: 0 done, 1 something failed, 2 the command was wrong."""
@@ -47,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     argv = list(sys.argv[1:] if arguments is None else arguments)
     if "" not in sys.path:
-        sys.path.append("")  # worlds and agents of the folder that one is in, as with `python -m jepabench`
+        sys.path.append(
+            ""
+        )  # worlds and agents of the folder that one is in, as with `python -m jepabench`
     chosen = next((item for item in argv if item in VERBS), None)
     parsers = {
         verb: verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
@@ -55,10 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     own = argv.index(chosen) + 1 if chosen else len(argv)
     options = parser.parse_args(argv[:own])
-    module = importlib.import_module(f"jepabench.{options.verb.replace('-', '_')}")  # one verb: --help stays instant
+    module = importlib.import_module(_module(options.verb))  # one verb: --help stays instant
     module.configure(parsers[options.verb])
     # Intermixed: settings may follow options. `compare` hands on what it is given, to parsers that do the same.
-    parse = getattr(parsers[options.verb], "parse_args" if options.verb == "compare" else "parse_intermixed_args")
+    parse = getattr(
+        parsers[options.verb],
+        "parse_args" if options.verb == "compare" else "parse_intermixed_args",
+    )
     options = parse(argv[own:], options)
     try:
         return module.run(options)

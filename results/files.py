@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from evaluation.runs import written_whole
+from jepabench.evaluation.stages.stage import written_whole
 
 
 def write_whole(path: Path, content: bytes) -> Path:

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from evaluation.records import SCHEMA, RecordError, read_records
-from evaluation.runs import read_stage
-from evaluation.runs import written_whole as _written_whole
+from jepabench.evaluation.records import SCHEMA, RecordError, read_records
+from jepabench.evaluation.stages.stage import read_stage
+from jepabench.evaluation.stages.stage import written_whole as _written_whole
 
 _log = logging.getLogger(__name__)
 _PLACE = pa.schema([pa.field("suite", pa.string()), pa.field("directory", pa.string())])
@@ -50,7 +50,9 @@ def episodes_file(output: Path) -> Path:
     """
     found = dict(_evaluations(output))
     if not found:
-        raise RecordError(f"Nothing is evaluated yet below {output}. `jepabench run suite=quick` does a small suite.")
+        raise RecordError(
+            f"Nothing is evaluated yet below {output}. `jepabench run suite=quick` does a small suite."
+        )
     path = output / "store" / "episodes.parquet"
     known = _known(path)
     if known == found:
@@ -61,11 +63,17 @@ def episodes_file(output: Path) -> Path:
         try:
             tables.append(_read(output, name))
         except RecordError as error:
-            _log.warning("%s is left out: %s. `jepabench run` or `sweep` makes it again.", name, error)
+            _log.warning(
+                "%s is left out: %s. `jepabench run` or `sweep` makes it again.", name, error
+            )
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.concat_tables(tables).sort_by([(name, "ascending") for name in ("directory", "stratum", "index")])
+    table = pa.concat_tables(tables).sort_by(
+        [(name, "ascending") for name in ("directory", "stratum", "index")]
+    )
     with _written_whole(path) as partial:
-        parquet.write_table(table.replace_schema_metadata({_FILES: json.dumps(found).encode()}), partial)
+        parquet.write_table(
+            table.replace_schema_metadata({_FILES: json.dumps(found).encode()}), partial
+        )
     return path
 
 
@@ -79,7 +87,11 @@ def run_table(output: Path) -> pd.DataFrame:
 
     ``kind`` is data, model, policy or evaluation; ``state`` as ``StageState.name``; ``config`` is JSON.
     """
-    rows = [_run(output, path.parent) for path in sorted(output.rglob("stage.json")) if ".partial" not in path.parts]
+    rows = [
+        _run(output, path.parent)
+        for path in sorted(output.rglob("stage.json"))
+        if ".partial" not in path.parts
+    ]
     return pd.DataFrame([row for row in rows if row], columns=pd.Index(RUN_COLUMNS))
 
 
@@ -120,12 +132,23 @@ def _run(output: Path, directory: Path) -> dict[str, Any] | None:
     config, state, done = read
     parts = directory.relative_to(output).parts
     suite = parts[0] if "evaluations" in parts else ""
-    kind = "evaluation" if suite else {"models": "model", "policies": "policy"}.get(parts[0], parts[0])
+    kind = (
+        "evaluation" if suite else {"models": "model", "policies": "policy"}.get(parts[0], parts[0])
+    )
     return {
-        "kind": kind, "state": state.name, "suite": suite, "task": _task(config), "agent": _agent(config, directory),
-        "seed": config.get("seed"), "seconds": state.seconds, "finished": done.get("finished"), "host": done.get("host"),
-        "detail": state.detail, "directory": "/".join(parts), "config": json.dumps(config),
-    }  # fmt: skip
+        "kind": kind,
+        "state": state.name,
+        "suite": suite,
+        "task": _task(config),
+        "agent": _agent(config, directory),
+        "seed": config.get("seed"),
+        "seconds": state.seconds,
+        "finished": done.get("finished"),
+        "host": done.get("host"),
+        "detail": state.detail,
+        "directory": "/".join(parts),
+        "config": json.dumps(config),
+    }
 
 
 def _task(config: Mapping[str, Any]) -> str | None:

@@ -10,19 +10,32 @@ def save_twin():
 
     Their weights differ. Returns the first folder.
     """
-    from world_models.batches import ActionScale
-    from world_models.checkpoint import build_model, save_world_model
+    from jepabench.world_models.checkpoint import build_model, save_world_model
+    from jepabench.world_models.training.batches import ActionScale
 
     def save(*folders, std=(1.0, 1.0, 1.0, 1.0)):
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            model = build_model("jepa", {
-                "encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": list(std)}, "latent_dim": 4,
-                "observation_key": "observation", "action_size": 2,
-            })  # fmt: skip
+            model = build_model(
+                "jepa",
+                {
+                    "encoder": "state",
+                    "encoder_options": {"mean": [0.0] * 4, "std": list(std)},
+                    "latent_dim": 4,
+                    "observation_key": "observation",
+                    "action_size": 2,
+                },
+            )
         scale = ActionScale(torch.zeros(2), torch.ones(2))
         for folder in folders:
-            save_world_model(folder, kind="jepa", model=model, scale=scale, task_id="jepabench/TwoRoom-v1", metadata={})
+            save_world_model(
+                folder,
+                kind="jepa",
+                model=model,
+                scale=scale,
+                task_id="jepabench/TwoRoom-v1",
+                metadata={},
+            )
             with torch.no_grad():
                 next(model.parameters()).add_(1.0)
         return folders[0]

@@ -126,7 +126,8 @@ def rollout_with(
     all_actions = torch.cat([past, future], dim=1)
     if (
         unroll is not None
-        and (found := unroll(latents[:, -history:], all_actions[:, max(0, known - history) :])) is not None
+        and (found := unroll(latents[:, -history:], all_actions[:, max(0, known - history) :]))
+        is not None
     ):
         return found.reshape(num_problems, num_samples, horizon, *latent_shape)
     window = list(latents.unbind(1))

@@ -15,16 +15,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from envs.registry import get_task, unknown_name
-from world_models.base import WorldModel
-from world_models.batches import ActionScale
-from world_models.ensemble import EnsembleConfig, EnsembleJEPA
-from world_models.frozen import FrozenConfig, FrozenFeatureModel
-from world_models.heads import Decoder
-from world_models.jepa import JEPA, JEPAConfig
-from world_models.latent_variable import LatentVariableConfig, LatentVariableJEPA
-from world_models.reconstruction import Autoencoder, AutoencoderConfig
-from world_models.recurrent import RecurrentConfig, RecurrentJEPA
+from jepabench.envs.registry import get_task, unknown_name
+from jepabench.world_models.base import WorldModel
+from jepabench.world_models.kinds.autoencoder import Autoencoder, AutoencoderConfig
+from jepabench.world_models.kinds.ensemble import EnsembleConfig, EnsembleJEPA
+from jepabench.world_models.kinds.frozen_patches import FrozenConfig, FrozenFeatureModel
+from jepabench.world_models.kinds.jepa import JEPA, JEPAConfig
+from jepabench.world_models.kinds.latent_variable import LatentVariableConfig, LatentVariableJEPA
+from jepabench.world_models.kinds.recurrent import RecurrentConfig, RecurrentJEPA
+from jepabench.world_models.networks.heads import Decoder
+from jepabench.world_models.training.batches import ActionScale
 
 SCHEMA = 1
 MODELS: dict[str, tuple[type[nn.Module], type]] = {
@@ -83,9 +83,15 @@ def fingerprint(directory: Path) -> str:
 
 
 def save_world_model(
-    directory: Path, *, kind: str, model: nn.Module, scale: ActionScale, task_id: str, metadata: Mapping[str, Any],
+    directory: Path,
+    *,
+    kind: str,
+    model: nn.Module,
+    scale: ActionScale,
+    task_id: str,
+    metadata: Mapping[str, Any],
     decoder: Decoder | None = None,
-) -> None:  # fmt: skip
+) -> None:
     """Writes a checkpoint folder; ``model.json`` comes last, so a folder without it is unfinished."""
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
@@ -94,10 +100,18 @@ def save_world_model(
         tensors |= {f"decoder.{name}": value.half() for name, value in decoder.state_dict().items()}
     tensors |= {"scale.mean": scale.mean, "scale.std": scale.std}
     partial = directory / "weights.partial"
-    save_file({name: value.detach().contiguous().clone() for name, value in tensors.items()}, partial)
+    save_file(
+        {name: value.detach().contiguous().clone() for name, value in tensors.items()}, partial
+    )
     partial.replace(directory / "weights.safetensors")
     config = dataclasses.asdict(model.config)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    content = {"schema": SCHEMA, "kind": kind, "task_id": task_id, "config": config, "metadata": dict(metadata)}
+    content = {
+        "schema": SCHEMA,
+        "kind": kind,
+        "task_id": task_id,
+        "config": config,
+        "metadata": dict(metadata),
+    }
     partial = directory / "model.partial"
     partial.write_text(json.dumps(content, indent=2))
     partial.replace(directory / "model.json")
@@ -165,18 +179,30 @@ def _read_description(directory: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
         schema = content["schema"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}). Delete the folder and train again.") from error
+        raise CheckpointError(
+            f"{path} is damaged ({error}). Delete the folder and train again."
+        ) from error
     if schema != SCHEMA:
-        raise CheckpointError(f"{path} has schema {schema}, this version reads {SCHEMA}. Train again.")
+        raise CheckpointError(
+            f"{path} has schema {schema}, this version reads {SCHEMA}. Train again."
+        )
     return content
 
 
-def _load_part(module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, directory: Path) -> None:
-    part = {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
+def _load_part(
+    module: nn.Module, tensors: Mapping[str, Tensor], prefix: str, directory: Path
+) -> None:
+    part = {
+        name[len(prefix) + 1 :]: value
+        for name, value in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }
     try:
         module.load_state_dict(part)
     except RuntimeError as error:
-        raise CheckpointError(f"The weights in {directory} do not fit its model.json: {error}") from error
+        raise CheckpointError(
+            f"The weights in {directory} do not fit its model.json: {error}"
+        ) from error
 
 
 def save_training_state(path: Path, state: Mapping[str, Any]) -> None:

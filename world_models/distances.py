@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from envs.registry import unknown_name
+from jepabench.envs.registry import unknown_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,12 +176,16 @@ class QuasimetricDistance(DistanceHead):
 
     components, size = 16, 16
     tolerance = 0.25  # root mean square by which a step of the data may be longer than 1
-    reach = 60.0  # pairs further apart than about so many steps are hardly pushed further [model steps]
+    reach = (
+        60.0  # pairs further apart than about so many steps are hardly pushed further [model steps]
+    )
 
     def __init__(self, latent_size: int, config: DistanceConfig) -> None:
         super().__init__(latent_size, config)
         self.embed = _perceptron(latent_size, self.components * self.size, config)
-        self.log_multiplier = nn.Parameter(torch.tensor(0.1))  # tenths: it has far to go, at the rate of the weights
+        self.log_multiplier = nn.Parameter(
+            torch.tensor(0.1)
+        )  # tenths: it has far to go, at the rate of the weights
 
     def loss(self, pairs: Pairs) -> Tensor:
         """Returns minus the (saturating) distance of frames of anywhere, plus the price of steps longer than 1."""
@@ -199,10 +203,14 @@ class QuasimetricDistance(DistanceHead):
         return self._between(self._scaled(now), self._scaled(goal))
 
     def _between(self, now: Tensor, goal: Tensor) -> Tensor:
-        start, end = (self.embed(part).unflatten(-1, (self.components, 2, -1)) for part in (now, goal))
+        start, end = (
+            self.embed(part).unflatten(-1, (self.components, 2, -1)) for part in (now, goal)
+        )
         apart = start - end
         one_sided = apart[..., 0, :].relu().amax(-1)
-        euclidean = apart[..., 1, :].square().sum(-1).add(1e-10).sqrt()  # 1e-10: the root has a gradient at 0 too
+        euclidean = (
+            apart[..., 1, :].square().sum(-1).add(1e-10).sqrt()
+        )  # 1e-10: the root has a gradient at 0 too
         return (one_sided + euclidean).mean(-1)
 
 
@@ -242,7 +250,9 @@ class Reachability(DistanceHead):
     def loss(self, pairs: Pairs) -> Tensor:
         """Returns the binary cross-entropy."""
         now, goal = torch.cat([pairs.now, pairs.now]), torch.cat([pairs.later, pairs.other])
-        within = torch.cat([(pairs.steps <= self.config.reach_steps).to(now), torch.zeros_like(pairs.steps)])
+        within = torch.cat(
+            [(pairs.steps <= self.config.reach_steps).to(now), torch.zeros_like(pairs.steps)]
+        )
         logits = self.network(self._scaled(now), self._scaled(goal))
         return functional.binary_cross_entropy_with_logits(logits, within)
 
@@ -269,7 +279,9 @@ class ValueDistance(DistanceHead):
         count = len(pairs.now)
         goal = torch.cat([pairs.later[: count // 2], pairs.other[count // 2 :]])
         goal[: count // 8] = pairs.reached[: count // 8]
-        arrived = (pairs.steps == 1) & (torch.arange(count) < count // 2) | (torch.arange(count) < count // 8)
+        arrived = (pairs.steps == 1) & (torch.arange(count) < count // 2) | (
+            torch.arange(count) < count // 8
+        )
         with torch.no_grad():
             rest = self._steps(self.target(self._scaled(pairs.after), self._scaled(goal)))
             target = 1 + self.config.discount * torch.where(arrived, 0.0, rest)

@@ -52,7 +52,9 @@ def read_run(directory: Path, **wanted: Any) -> dict[str, Any]:
     wanted = {"schema": SCHEMA, **wanted}
     found = {key: content.get(key) for key in wanted}
     if found != wanted:
-        raise ValueError(f"The policy in {directory} is {found}, wanted was {wanted}. Train one for this use.")
+        raise ValueError(
+            f"The policy in {directory} is {found}, wanted was {wanted}. Train one for this use."
+        )
     return content
 
 

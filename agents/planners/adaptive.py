@@ -9,8 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agents.planners.base import ActionBounds, BestSoFar, CostFunction, Plan, Planner, require_at_least
-from agents.planners.icem import ICEMPlanner
+from jepabench.agents.planners.base import (
+    ActionBounds,
+    BestSoFar,
+    CostFunction,
+    Plan,
+    Planner,
+    require_at_least,
+)
+from jepabench.agents.planners.icem import ICEMPlanner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +70,9 @@ class AdaptivePlanner:
             if not active.any():
                 break
             # A problem that has stopped must not use up its stream: what it plans next would depend on its neighbours.
-            streams = [s if go else torch.Generator() for s, go in zip(generators, active, strict=True)]
+            streams = [
+                s if go else torch.Generator() for s, go in zip(generators, active, strict=True)
+            ]
             before = best.cost
             found = self.planner.plan(cost, bounds=bounds, initial=best.actions, generators=streams)
             best.update(found.actions[:, None], found.cost[:, None], active=active)

@@ -39,7 +39,9 @@ class ActionBounds:
 
     def __post_init__(self) -> None:
         if not bool((self.low < self.high).all()):
-            raise ValueError(f"Action bounds cross: low {self.low.tolist()}, high {self.high.tolist()}.")
+            raise ValueError(
+                f"Action bounds cross: low {self.low.tolist()}, high {self.high.tolist()}."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,12 @@ class Planner(Protocol):
         ...
 
     def plan(
-        self, cost: CostFunction, *, bounds: ActionBounds, initial: Tensor | None, generators: Sequence[torch.Generator]
+        self,
+        cost: CostFunction,
+        *,
+        bounds: ActionBounds,
+        initial: Tensor | None,
+        generators: Sequence[torch.Generator],
     ) -> Plan:
         """Finds low-cost plans for B = len(generators) problems.
 
@@ -85,7 +92,11 @@ class Planner(Protocol):
 
 
 def starting_plans(
-    initial: Tensor | None, *, bounds: ActionBounds, horizon: int, generators: Sequence[torch.Generator]
+    initial: Tensor | None,
+    *,
+    bounds: ActionBounds,
+    horizon: int,
+    generators: Sequence[torch.Generator],
 ) -> Tensor:
     """Returns the plans [B, P, H, A] that a search starts from, within the bounds; the first is the main one.
 
@@ -99,14 +110,22 @@ def starting_plans(
         initial = bounds.low.new_zeros(shape)
     if initial.ndim == 3:
         initial = initial[:, None]
-    if initial.ndim != 4 or (initial.shape[0], *initial.shape[2:]) != shape or initial.shape[1] == 0:
+    if (
+        initial.ndim != 4
+        or (initial.shape[0], *initial.shape[2:]) != shape
+        or initial.shape[1] == 0
+    ):
         got = tuple(initial.squeeze(1).shape)
         raise ValueError(f"A warm start has shape [B, H, A] = {shape}, got {got}.")
     return torch.clamp(initial, bounds.low, bounds.high)
 
 
 def starting_plan(
-    initial: Tensor | None, *, bounds: ActionBounds, horizon: int, generators: Sequence[torch.Generator]
+    initial: Tensor | None,
+    *,
+    bounds: ActionBounds,
+    horizon: int,
+    generators: Sequence[torch.Generator],
 ) -> Tensor:
     """Returns the main plan [B, H, A] of ``starting_plans``."""
     return starting_plans(initial, bounds=bounds, horizon=horizon, generators=generators)[:, 0]
@@ -170,7 +189,9 @@ def scored(cost: CostFunction, actions: Tensor) -> Tensor:
             f"{type(error).__name__}: {error}. Do its terms fit the latents of this model?"
         ) from error
     if costs.shape != actions.shape[:2]:
-        raise ValueError(f"A cost function gives [B, S] = {tuple(actions.shape[:2])}, got {tuple(costs.shape)}.")
+        raise ValueError(
+            f"A cost function gives [B, S] = {tuple(actions.shape[:2])}, got {tuple(costs.shape)}."
+        )
     return torch.where(costs.isnan(), torch.inf, costs)
 
 

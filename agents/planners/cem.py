@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.planners.base import (
+from jepabench.agents.planners.base import (
     ActionBounds,
     BestSoFar,
     CostFunction,
@@ -19,8 +19,8 @@ from agents.planners.base import (
     scored,
     starting_plans,
 )
-from agents.planners.elites import select
-from envs.registry import unknown_name
+from jepabench.agents.planners.elites import select
+from jepabench.envs.registry import unknown_name
 
 RETURNS = ("best", "mean")
 
@@ -58,13 +58,21 @@ class CEMPlanner:
     tolerance: float = 0.01
 
     def __post_init__(self) -> None:
-        require_at_least(1, horizon=self.horizon, num_iterations=self.num_iterations, num_elites=self.num_elites)
-        require_at_least(0, initial_std=self.initial_std, min_std=self.min_std, momentum=self.momentum)
+        require_at_least(
+            1, horizon=self.horizon, num_iterations=self.num_iterations, num_elites=self.num_elites
+        )
+        require_at_least(
+            0, initial_std=self.initial_std, min_std=self.min_std, momentum=self.momentum
+        )
         require_at_least(0, colour=self.colour, patience=self.patience, tolerance=self.tolerance)
         if self.num_elites > self.num_samples:
-            raise ValueError(f"num_elites is at most num_samples = {self.num_samples}, got {self.num_elites}.")
+            raise ValueError(
+                f"num_elites is at most num_samples = {self.num_samples}, got {self.num_elites}."
+            )
         if self.momentum >= 1:
-            raise ValueError(f"momentum is below 1, got {self.momentum}: nothing would ever be refitted.")
+            raise ValueError(
+                f"momentum is below 1, got {self.momentum}: nothing would ever be refitted."
+            )
         if self.returns not in RETURNS:
             raise unknown_name("value of returns", self.returns, RETURNS)
 
@@ -81,13 +89,18 @@ class CEMPlanner:
         starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
         mean = starts[:, 0]
         std, others = torch.full_like(mean, self.initial_std), mean[:, None]
-        best, progress = BestSoFar(mean), Progress(len(mean), patience=self.patience, tolerance=self.tolerance)
+        best, progress = (
+            BestSoFar(mean),
+            Progress(len(mean), patience=self.patience, tolerance=self.tolerance),
+        )
         for iteration in range(self.num_iterations):
             active = progress.active
             shape = (self.num_samples, *mean.shape[1:])
             noise = draw_normal(shape, generators, like=mean, colour=self.colour, active=active)
             noise[:, 0] = 0  # the mean is a candidate
-            candidates = noise.mul_(std[:, None]).add_(mean[:, None]).clamp_(bounds.low, bounds.high)
+            candidates = (
+                noise.mul_(std[:, None]).add_(mean[:, None]).clamp_(bounds.low, bounds.high)
+            )
             if iteration == 0:  # and so are the other starts
                 given = starts[:, : self.num_samples]
                 candidates[:, : given.shape[1]] = given
@@ -95,11 +108,16 @@ class CEMPlanner:
             best.update(candidates, costs, active=active)
             elites = select(candidates, costs, self.num_elites)
             fitted = elites.gaussian(mean, std, momentum=self.momentum, min_std=self.min_std)
-            mean, std = (torch.where(active[:, None, None], *pair) for pair in zip(fitted, (mean, std), strict=True))
+            mean, std = (
+                torch.where(active[:, None, None], *pair)
+                for pair in zip(fitted, (mean, std), strict=True)
+            )
             others = torch.where(active[:, None, None, None], elites.plans, others)
             if not progress.update(best.cost, evaluations=self.num_samples):
                 break
-        mean = mean.clamp(bounds.low, bounds.high)  # a mean of elites on a bound may round to just outside
+        mean = mean.clamp(
+            bounds.low, bounds.high
+        )  # a mean of elites on a bound may round to just outside
         mean_cost = scored(cost, mean[:, None])
         best.update(mean[:, None], mean_cost)
         found = (mean, mean_cost[:, 0]) if self.returns == "mean" else (best.actions, best.cost)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agents.planners.base import (
+from jepabench.agents.planners.base import (
     ActionBounds,
     BestSoFar,
     CostFunction,
@@ -66,26 +66,44 @@ class CMAESPlanner:
     ) -> Plan:
         """Finds low-cost plans for B problems; see ``Planner.plan``."""
         start = starting_plan(initial, bounds=bounds, horizon=self.horizon, generators=generators)
-        searches = [self._search(plan, bounds, stream) for plan, stream in zip(start, generators, strict=True)]
-        best, progress = BestSoFar(start), Progress(len(start), patience=self.patience, tolerance=self.tolerance)
+        searches = [
+            self._search(plan, bounds, stream)
+            for plan, stream in zip(start, generators, strict=True)
+        ]
+        best, progress = (
+            BestSoFar(start),
+            Progress(len(start), patience=self.patience, tolerance=self.tolerance),
+        )
         best.update(start[:, None], scored(cost, start[:, None]))
         for _ in range(self.num_iterations):
             active = progress.active
-            asked = np.stack([self._ask(search, go) for search, go in zip(searches, active, strict=True)])
+            asked = np.stack(
+                [self._ask(search, go) for search, go in zip(searches, active, strict=True)]
+            )
             shape = (*asked.shape[:2], *start.shape[1:])
-            candidates = torch.from_numpy(asked).to(start).reshape(shape).clamp(bounds.low, bounds.high)
+            candidates = (
+                torch.from_numpy(asked).to(start).reshape(shape).clamp(bounds.low, bounds.high)
+            )
             costs = scored(cost, candidates)
             best.update(candidates, costs, active=active)
-            for search, go, points, values in zip(searches, active, asked, costs.double().numpy(), strict=True):
+            for search, go, points, values in zip(
+                searches, active, asked, costs.double().numpy(), strict=True
+            ):
                 if go and np.isfinite(values).any():
                     search.tell(list(zip(points, values, strict=True)))
             if not progress.update(best.cost, evaluations=self.num_samples):
                 break
-        return Plan(best.actions, best.cost, progress.evaluations(extra=1), int(progress.iterations.max()))
+        return Plan(
+            best.actions, best.cost, progress.evaluations(extra=1), int(progress.iterations.max())
+        )
 
-    def _search(self, start: Tensor, bounds: ActionBounds, stream: torch.Generator) -> cmaes.CMA | cmaes.SepCMA:
+    def _search(
+        self, start: Tensor, bounds: ActionBounds, stream: torch.Generator
+    ) -> cmaes.CMA | cmaes.SepCMA:
         """Returns the search of one problem, seeded from its stream."""
-        limits = torch.stack([bounds.low, bounds.high], dim=-1).repeat(self.horizon, 1).double().numpy()
+        limits = (
+            torch.stack([bounds.low, bounds.high], dim=-1).repeat(self.horizon, 1).double().numpy()
+        )
         return (cmaes.SepCMA if self.separable else cmaes.CMA)(
             mean=start.flatten().double().numpy(),
             sigma=min(self.initial_std, float((bounds.high - bounds.low).max())),

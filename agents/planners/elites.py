@@ -20,12 +20,19 @@ class Elites:
     plans: Tensor
     finite: Tensor
 
-    def gaussian(self, mean: Tensor, std: Tensor, *, momentum: float, min_std: float) -> tuple[Tensor, Tensor]:
+    def gaussian(
+        self, mean: Tensor, std: Tensor, *, momentum: float, min_std: float
+    ) -> tuple[Tensor, Tensor]:
         """Returns the next mean and standard deviation, [B, H, A] each; where there is no elite, nothing is learned."""
         counts = self.finite[..., None, None]
         total = counts.sum(1)
         new_mean = (self.plans * counts).sum(1) / total.clamp(min=1)
-        new_std = ((self.plans - new_mean[:, None]).square() * counts).sum(1).div(total.clamp(min=1)).sqrt()
+        new_std = (
+            ((self.plans - new_mean[:, None]).square() * counts)
+            .sum(1)
+            .div(total.clamp(min=1))
+            .sqrt()
+        )
         keep = torch.where(total > 0, momentum, 1.0)
         return mean.lerp(new_mean, 1 - keep), std.lerp(new_std, 1 - keep).clamp(min=min_std)
 

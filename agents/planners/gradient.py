@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.planners.base import (
+from jepabench.agents.planners.base import (
     ActionBounds,
     BestSoFar,
     CostFunction,
@@ -19,7 +19,7 @@ from agents.planners.base import (
     scored,
     starting_plans,
 )
-from envs.registry import unknown_name
+from jepabench.envs.registry import unknown_name
 
 BOUNDS_BY = ("projection", "tanh")
 OPTIMIZERS = ("adam", "sgd", "normalised")
@@ -60,8 +60,15 @@ class GradientPlanner:
     tolerance: float = 0.01
 
     def __post_init__(self) -> None:
-        require_at_least(1, horizon=self.horizon, num_starts=self.num_starts, num_iterations=self.num_iterations)
-        require_at_least(0, learning_rate=self.learning_rate, initial_std=self.initial_std, noise_std=self.noise_std)
+        require_at_least(
+            1, horizon=self.horizon, num_starts=self.num_starts, num_iterations=self.num_iterations
+        )
+        require_at_least(
+            0,
+            learning_rate=self.learning_rate,
+            initial_std=self.initial_std,
+            noise_std=self.noise_std,
+        )
         require_at_least(0, patience=self.patience, tolerance=self.tolerance)
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
@@ -90,7 +97,9 @@ class GradientPlanner:
         if squash:
             free = squash.inverse(free)
         free.requires_grad_(True)
-        optimizer = (torch.optim.Adam if self.optimizer == "adam" else torch.optim.SGD)([free], lr=self.learning_rate)
+        optimizer = (torch.optim.Adam if self.optimizer == "adam" else torch.optim.SGD)(
+            [free], lr=self.learning_rate
+        )
         for iteration in range(self.num_iterations):
             left, active = 1 - iteration / self.num_iterations, progress.active
             optimizer.param_groups[0]["lr"] = self.learning_rate * (0.1 + 0.9 * left)
@@ -114,12 +123,19 @@ class GradientPlanner:
                 actions = squash(free) if squash else free.detach()
                 best.update(actions, scored(cost, actions), active=progress.active)
         extra = self.num_starts * progress.active.numpy()
-        return Plan(best.actions, best.cost, progress.evaluations(extra), int(progress.iterations.max()))
+        return Plan(
+            best.actions, best.cost, progress.evaluations(extra), int(progress.iterations.max())
+        )
 
-    def _starts(self, starts: Tensor, bounds: ActionBounds, generators: Sequence[torch.Generator]) -> Tensor:
+    def _starts(
+        self, starts: Tensor, bounds: ActionBounds, generators: Sequence[torch.Generator]
+    ) -> Tensor:
         """Returns the first candidates [B, S, H, A]; those given come first."""
         given = starts[:, : self.num_starts]
-        noise = draw_normal((self.num_starts, *starts.shape[2:]), generators, like=starts) * self.initial_std
+        noise = (
+            draw_normal((self.num_starts, *starts.shape[2:]), generators, like=starts)
+            * self.initial_std
+        )
         free = (starts[:, :1] + noise).clamp(bounds.low, bounds.high)
         free[:, : given.shape[1]] = given
         return free

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from agents.planners.base import ActionBounds, CostFunction, Plan, Planner
-from agents.planners.cem import CEMPlanner
-from agents.planners.gradient import GradientPlanner
+from jepabench.agents.planners.base import ActionBounds, CostFunction, Plan, Planner
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.agents.planners.gradient import GradientPlanner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +22,13 @@ class HybridPlanner:
         refiner: descends from there; ``num_starts`` of the elites are refined.
     """
 
-    sampler: Planner = field(default_factory=lambda: CEMPlanner(num_samples=96, num_elites=12, num_iterations=4))
+    sampler: Planner = field(
+        default_factory=lambda: CEMPlanner(num_samples=96, num_elites=12, num_iterations=4)
+    )
     refiner: GradientPlanner = field(
-        default_factory=lambda: GradientPlanner(num_starts=8, num_iterations=10, learning_rate=0.1, initial_std=0.1)
+        default_factory=lambda: GradientPlanner(
+            num_starts=8, num_iterations=10, learning_rate=0.1, initial_std=0.1
+        )
     )
 
     def __post_init__(self) -> None:
@@ -50,9 +54,13 @@ class HybridPlanner:
         found = self.sampler.plan(cost, bounds=bounds, initial=initial, generators=generators)
         starts = found.actions[:, None]
         if found.others is not None:
-            starts = torch.cat([starts, found.others[:, 1:]], dim=1)  # the best of them is the plan itself, or nearly
+            starts = torch.cat(
+                [starts, found.others[:, 1:]], dim=1
+            )  # the best of them is the plan itself, or nearly
         # Tensors born under inference mode can not take part in a backward pass: hence the copy.
-        refined = self.refiner.plan(cost, bounds=bounds, initial=starts.clone(), generators=generators)
+        refined = self.refiner.plan(
+            cost, bounds=bounds, initial=starts.clone(), generators=generators
+        )
         better = refined.cost < found.cost
         return Plan(
             torch.where(better[:, None, None], refined.actions, found.actions),

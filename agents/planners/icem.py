@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.planners.base import (
+from jepabench.agents.planners.base import (
     ActionBounds,
     BestSoFar,
     CostFunction,
@@ -19,7 +19,7 @@ from agents.planners.base import (
     scored,
     starting_plans,
 )
-from agents.planners.elites import select
+from jepabench.agents.planners.elites import select
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,14 +58,26 @@ class ICEMPlanner:
     tolerance: float = 0.01
 
     def __post_init__(self) -> None:
-        require_at_least(1, horizon=self.horizon, num_iterations=self.num_iterations, num_elites=self.num_elites)
+        require_at_least(
+            1, horizon=self.horizon, num_iterations=self.num_iterations, num_elites=self.num_elites
+        )
         require_at_least(1, decay=self.decay)
-        require_at_least(0, initial_std=self.initial_std, min_std=self.min_std, momentum=self.momentum, keep=self.keep)
+        require_at_least(
+            0,
+            initial_std=self.initial_std,
+            min_std=self.min_std,
+            momentum=self.momentum,
+            keep=self.keep,
+        )
         require_at_least(0, colour=self.colour, patience=self.patience, tolerance=self.tolerance)
         if self.num_elites > self.num_samples:
-            raise ValueError(f"num_elites is at most num_samples = {self.num_samples}, got {self.num_elites}.")
+            raise ValueError(
+                f"num_elites is at most num_samples = {self.num_samples}, got {self.num_elites}."
+            )
         if self.momentum >= 1 or self.keep > 1:
-            raise ValueError(f"momentum is below 1 and keep at most 1, got {self.momentum} and {self.keep}.")
+            raise ValueError(
+                f"momentum is below 1 and keep at most 1, got {self.momentum} and {self.keep}."
+            )
 
     @property
     def num_kept(self) -> int:
@@ -90,7 +102,10 @@ class ICEMPlanner:
         starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
         mean, kept = starts[:, 0], starts[:, 1:]
         std = torch.full_like(mean, self.initial_std)
-        best, progress = BestSoFar(mean), Progress(len(mean), patience=self.patience, tolerance=self.tolerance)
+        best, progress = (
+            BestSoFar(mean),
+            Progress(len(mean), patience=self.patience, tolerance=self.tolerance),
+        )
         for iteration in range(self.num_iterations):
             active = progress.active
             shape = (self.population(iteration), *mean.shape[1:])
@@ -102,9 +117,16 @@ class ICEMPlanner:
             best.update(candidates, costs, active=active)
             elites = select(candidates, costs, self.num_elites)
             fitted = elites.gaussian(mean, std, momentum=self.momentum, min_std=self.min_std)
-            mean, std = (torch.where(active[:, None, None], *pair) for pair in zip(fitted, (mean, std), strict=True))
+            mean, std = (
+                torch.where(active[:, None, None], *pair)
+                for pair in zip(fitted, (mean, std), strict=True)
+            )
             others = elites.plans[:, : self.num_kept]
-            kept = others if iteration == 0 else torch.where(active[:, None, None, None], others, kept)
+            kept = (
+                others if iteration == 0 else torch.where(active[:, None, None, None], others, kept)
+            )
             if not progress.update(best.cost, evaluations=candidates.shape[1]):
                 break
-        return Plan(best.actions, best.cost, progress.evaluations(), int(progress.iterations.max()), kept)
+        return Plan(
+            best.actions, best.cost, progress.evaluations(), int(progress.iterations.max()), kept
+        )

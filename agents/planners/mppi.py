@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.planners.base import (
+from jepabench.agents.planners.base import (
     ActionBounds,
     BestSoFar,
     CostFunction,
@@ -56,7 +56,12 @@ class MPPIPlanner:
     tolerance: float = 0.01
 
     def __post_init__(self) -> None:
-        require_at_least(1, horizon=self.horizon, num_samples=self.num_samples, num_iterations=self.num_iterations)
+        require_at_least(
+            1,
+            horizon=self.horizon,
+            num_samples=self.num_samples,
+            num_iterations=self.num_iterations,
+        )
         require_at_least(0, initial_std=self.initial_std, min_std=self.min_std, colour=self.colour)
         require_at_least(0, patience=self.patience, tolerance=self.tolerance)
         if not self.temperature > 0:
@@ -75,25 +80,35 @@ class MPPIPlanner:
         starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
         mean = starts[:, 0]
         std = torch.full_like(mean, self.initial_std)
-        best, progress = BestSoFar(mean), Progress(len(mean), patience=self.patience, tolerance=self.tolerance)
+        best, progress = (
+            BestSoFar(mean),
+            Progress(len(mean), patience=self.patience, tolerance=self.tolerance),
+        )
         for iteration in range(self.num_iterations):
             active = progress.active
             shape = (self.num_samples, *mean.shape[1:])
             noise = draw_normal(shape, generators, like=mean, colour=self.colour, active=active)
             noise[:, 0] = 0
-            candidates = noise.mul_(std[:, None]).add_(mean[:, None]).clamp_(bounds.low, bounds.high)
+            candidates = (
+                noise.mul_(std[:, None]).add_(mean[:, None]).clamp_(bounds.low, bounds.high)
+            )
             if iteration == 0:
                 given = starts[:, : self.num_samples]
                 candidates[:, : given.shape[1]] = given
             costs = scored(cost, candidates)
             best.update(candidates, costs, active=active)
             fitted = self._average(candidates, self.weights(costs), mean, std)
-            mean, std = (torch.where(active[:, None, None], *pair) for pair in zip(fitted, (mean, std), strict=True))
+            mean, std = (
+                torch.where(active[:, None, None], *pair)
+                for pair in zip(fitted, (mean, std), strict=True)
+            )
             if not progress.update(best.cost, evaluations=self.num_samples):
                 break
         mean = mean.clamp(bounds.low, bounds.high)
         best.update(mean[:, None], scored(cost, mean[:, None]))
-        return Plan(best.actions, best.cost, progress.evaluations(extra=1), int(progress.iterations.max()))
+        return Plan(
+            best.actions, best.cost, progress.evaluations(extra=1), int(progress.iterations.max())
+        )
 
     def weights(self, costs: Tensor) -> Tensor:
         """Returns what each candidate counts [B, S], summing to 1; 0 for infinite costs, and for all if all are infinite."""
@@ -107,12 +122,19 @@ class MPPIPlanner:
         weights = torch.where(finite, (-above / temperature).exp(), 0.0)
         return weights / weights.sum(1, keepdim=True).clamp(min=1e-12)
 
-    def _average(self, candidates: Tensor, weights: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+    def _average(
+        self, candidates: Tensor, weights: Tensor, mean: Tensor, std: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Returns the next mean and standard deviation, [B, H, A] each; where nothing counts they stay."""
         share = weights[..., None, None]
         some = (weights.sum(1) > 0)[:, None, None]
         new_mean = torch.where(some, (candidates * share).sum(1), mean)
         if not self.adapt_std:
             return new_mean, std
-        new_std = ((candidates - new_mean[:, None]).square() * share).sum(1).sqrt().clamp(min=self.min_std)
+        new_std = (
+            ((candidates - new_mean[:, None]).square() * share)
+            .sum(1)
+            .sqrt()
+            .clamp(min=self.min_std)
+        )
         return new_mean, torch.where(some, new_std, std)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from agents.planners.base import (
+from jepabench.agents.planners.base import (
     ActionBounds,
     BestSoFar,
     CostFunction,
@@ -52,8 +52,12 @@ class RandomShootingPlanner:
         """Finds low-cost plans for B problems; see ``Planner.plan``."""
         starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
         start = starts[:, 0]
-        noise = draw_normal((self.num_samples, *start.shape[1:]), generators, like=start, colour=self.colour)
-        candidates = noise.mul_(self.initial_std).add_(start[:, None]).clamp_(bounds.low, bounds.high)
+        noise = draw_normal(
+            (self.num_samples, *start.shape[1:]), generators, like=start, colour=self.colour
+        )
+        candidates = (
+            noise.mul_(self.initial_std).add_(start[:, None]).clamp_(bounds.low, bounds.high)
+        )
         given = starts[:, : self.num_samples]
         candidates[:, : given.shape[1]] = given
         best = BestSoFar(start)

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from agents.planners.base import (
+from jepabench.agents.planners.base import (
     ActionBounds,
     BestSoFar,
     CostFunction,
@@ -19,7 +19,7 @@ from agents.planners.base import (
     scored,
     starting_plans,
 )
-from agents.planners.gradient import GradientPlanner
+from jepabench.agents.planners.gradient import GradientPlanner
 
 
 @runtime_checkable
@@ -79,10 +79,22 @@ class StateSpacePlanner:
     sync_rate: float = 0.1
 
     def __post_init__(self) -> None:
-        require_at_least(1, horizon=self.horizon, num_starts=self.num_starts, num_iterations=self.num_iterations)
+        require_at_least(
+            1, horizon=self.horizon, num_starts=self.num_starts, num_iterations=self.num_iterations
+        )
         require_at_least(1, sync_every=self.sync_every, sync_steps=self.sync_steps)
-        require_at_least(0, learning_rate=self.learning_rate, state_rate=self.state_rate, sync_rate=self.sync_rate)
-        require_at_least(0, goal_weight=self.goal_weight, state_noise=self.state_noise, initial_std=self.initial_std)
+        require_at_least(
+            0,
+            learning_rate=self.learning_rate,
+            state_rate=self.state_rate,
+            sync_rate=self.sync_rate,
+        )
+        require_at_least(
+            0,
+            goal_weight=self.goal_weight,
+            state_noise=self.state_noise,
+            initial_std=self.initial_std,
+        )
 
     @torch.enable_grad()
     def plan(
@@ -104,7 +116,9 @@ class StateSpacePlanner:
                 f"gives it; got {type(cost).__name__}. Use a planner that only needs costs."
             )
         starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
-        actions = starts[:, :1] + self.initial_std * self._noise(starts.shape[2:], generators, like=starts)
+        actions = starts[:, :1] + self.initial_std * self._noise(
+            starts.shape[2:], generators, like=starts
+        )
         actions[:, : starts.shape[1]] = starts[:, : self.num_starts]
         actions = actions.clamp(bounds.low, bounds.high)
         states = self._line(cost.start, cost.goal)
@@ -138,7 +152,10 @@ class StateSpacePlanner:
         """Returns actions and states after the iterations ``first`` to ``last``."""
         actions, states = actions.clone().requires_grad_(True), states.clone().requires_grad_(True)
         optimizer = torch.optim.Adam(
-            [{"params": [actions], "lr": self.learning_rate}, {"params": [states], "lr": self.state_rate}]
+            [
+                {"params": [actions], "lr": self.learning_rate},
+                {"params": [states], "lr": self.state_rate},
+            ]
         )
         for iteration in range(first, last):
             optimizer.zero_grad()
@@ -154,10 +171,14 @@ class StateSpacePlanner:
             with torch.no_grad():
                 actions.clamp_(bounds.low, bounds.high)
                 left = 1 - (iteration + 1) / self.num_iterations
-                states += self.state_noise * left * self._noise(states.shape[2:], generators, like=states)
+                states += (
+                    self.state_noise * left * self._noise(states.shape[2:], generators, like=states)
+                )
         return actions.detach(), states.detach()
 
-    def _noise(self, shape: Sequence[int], generators: Sequence[torch.Generator], *, like: Tensor) -> Tensor:
+    def _noise(
+        self, shape: Sequence[int], generators: Sequence[torch.Generator], *, like: Tensor
+    ) -> Tensor:
         return draw_normal((self.num_starts, *shape), generators, like=like)
 
     def _line(self, start: Tensor, goal: Tensor) -> Tensor:

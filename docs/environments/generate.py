@@ -4,17 +4,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from envs import list_tasks
-from envs.pages import index, page, picture
-from envs.registry import short_name
-from results.worlds import recorded_rates
+from jepabench.envs import list_tasks
+from jepabench.envs.checks.task_pages import index, page, picture
+from jepabench.envs.registry import short_name
+from jepabench.results.board.world_facts import recorded_rates
 
 FOLDER = Path(__file__).parent
 
 
 def main(task_ids: Sequence[str]) -> None:
     """Writes the pages of these tasks, or of all, and the list of the pages that there are then."""
-    known = {short_name(task.id): task.id for task in list_tasks() if task.id.startswith("jepabench/")}
+    known = {
+        short_name(task.id): task.id for task in list_tasks() if task.id.startswith("jepabench/")
+    }
     for task_id in task_ids or known.values():
         name = short_name(task_id)
         picture(task_id, FOLDER / f"{name}.png")

@@ -8,9 +8,9 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.adapters import Adapted, adapt
-from envs.core import GoalEnv, Observation
-from envs.rendering import Camera
+from jepabench.envs.adapted.gymnasium_env import Adapted, adapt
+from jepabench.envs.core import GoalEnv, Observation
+from jepabench.envs.mujoco_world.rendering import Camera
 
 _STIFFNESS, _DAMPING = 12.0, 2.0
 
@@ -23,8 +23,10 @@ adapt(
     max_steps=1000,
     success="The ball is within 0.45 m of the goal.",
     camera=Camera.overhead(extent=5.2),
-    colours={"particle_geom": (0.1, 0.3, 0.75, 1.0)},  # a site shows the ball, and this geom has no colour
-    behaviours={"expert": "envs.adapted.robotics:MazeExpert"},
+    colours={
+        "particle_geom": (0.1, 0.3, 0.75, 1.0)
+    },  # a site shows the ball, and this geom has no colour
+    behaviours={"expert": "jepabench.envs.adapted.robotics:MazeExpert"},
     tags=("navigation",),
 )
 
@@ -51,7 +53,12 @@ class MazeExpert:
         before, waiting = {last: last}, deque([last])
         while waiting and first not in before:
             row, column = waiting.popleft()
-            for cell in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
+            for cell in (
+                (row + 1, column),
+                (row - 1, column),
+                (row, column + 1),
+                (row, column - 1),
+            ):
                 if cell not in before and self._maze.maze_map[cell[0]][cell[1]] != 1:
                     before[cell] = (row, column)
                     waiting.append(cell)

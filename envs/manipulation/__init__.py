@@ -1,15 +1,43 @@
 """Manipulation: a 6-joint arm with a parallel gripper at a table."""
 
-from envs.registry import TaskSpec, register
+from jepabench.envs.registry import TaskSpec, register
 
-_MODULE = "envs.manipulation"
+_MODULE = "jepabench.envs.manipulation"
 _BEHAVIOURS = f"{_MODULE}.behaviours"
 
 for _name, _class, _max_steps, _success, _random, _wall in (
-    ("Reach", "reach:Reach", 100, "The gripper is within 0.03 m of the goal.", "RandomMotion", False),
-    ("Reach-Wall", "reach:Reach", 100, "The gripper is within 0.03 m of the goal.", "RandomMotion", True),
-    ("Push", "push:Push", 160, "The block's middle is within 0.03 m of the goal.", "RandomPushes", False),
-    ("Push-Wall", "push:Push", 400, "The block's middle is within 0.03 m of the goal.", "RandomPushes", True),
+    (
+        "Reach",
+        "reach:Reach",
+        100,
+        "The gripper is within 0.03 m of the goal.",
+        "RandomMotion",
+        False,
+    ),
+    (
+        "Reach-Wall",
+        "reach:Reach",
+        100,
+        "The gripper is within 0.03 m of the goal.",
+        "RandomMotion",
+        True,
+    ),
+    (
+        "Push",
+        "push:Push",
+        160,
+        "The block's middle is within 0.03 m of the goal.",
+        "RandomPushes",
+        False,
+    ),
+    (
+        "Push-Wall",
+        "push:Push",
+        400,
+        "The block's middle is within 0.03 m of the goal.",
+        "RandomPushes",
+        True,
+    ),
     (
         "PickPlace",
         "pick_place:PickPlace",

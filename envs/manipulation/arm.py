@@ -12,8 +12,8 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from envs.events import MovingObject
-from envs.simulation import Simulation
+from jepabench.envs.events import MovingObject
+from jepabench.envs.mujoco_world.simulation import Simulation
 
 # A pose of the gripper is [x, y, z, yaw, opening]: of the point between the fingertips [m], about the vertical [rad], and
 # the gap between the fingers [m].
@@ -26,7 +26,9 @@ SUBSTEPS = 10
 _JOINTS = ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3")
 _FINGERS = ("left_finger", "right_finger")
 _NUM_JOINTS = len(_JOINTS)
-_HOME = np.array([-0.30, -1.60, 2.11, -2.08, -1.57, -1.87])  # gripper over the middle of the table, pointing down
+_HOME = np.array(
+    [-0.30, -1.60, 2.11, -2.08, -1.57, -1.87]
+)  # gripper over the middle of the table, pointing down
 _DAMPING = 0.005
 _SAMPLES = 16
 _ITERATIONS = 2  # within a control step; the command moves little from one to the next
@@ -53,12 +55,17 @@ class Arm:
         self.simulation, self._data = simulation, simulation.data
         self._model = model = simulation.model
         self._site = model.site("gripper").id
-        self.low, self.high = WORKSPACE_LOW, WORKSPACE_HIGH * np.array([1.0, 1.0, 1.0, 1.0, float(grips)])
+        self.low, self.high = (
+            WORKSPACE_LOW,
+            WORKSPACE_HIGH * np.array([1.0, 1.0, 1.0, 1.0, float(grips)]),
+        )
         self._duration = SUBSTEPS * model.opt.timestep
         self._sketch = mujoco.MjData(model)  # of joint angles that are being looked for
         self._range = model.jnt_range[:_NUM_JOINTS].copy()
         self._jacobian = np.zeros((6, model.nv))
-        self._home = self._solve(np.array([0.45, 0.0, 0.15, 0.0, 0.0]), _HOME, _ITERATIONS_FROM_HOME)
+        self._home = self._solve(
+            np.array([0.45, 0.0, 0.15, 0.0, 0.0]), _HOME, _ITERATIONS_FROM_HOME
+        )
 
     @property
     def pose(self) -> NDArray[np.float64]:
@@ -78,12 +85,16 @@ class Arm:
     def state(self) -> NDArray[np.float64]:
         """Pose [5], joint angles [6], joint velocities [6], and how far the command is ahead of the pose [5]."""
         pose, data = self.pose, self._data
-        return np.concatenate([pose, data.qpos[:_NUM_JOINTS], data.qvel[:_NUM_JOINTS], data.userdata - pose])
+        return np.concatenate(
+            [pose, data.qpos[:_NUM_JOINTS], data.qvel[:_NUM_JOINTS], data.userdata - pose]
+        )
 
     def act(self, action: NDArray[np.float64]) -> None:
         """Takes one control step with an action [5] in [-1, 1]."""
         pose, data = self.pose, self._data
-        command = (data.userdata + action * STEP).clip(pose - LEAD, pose + LEAD).clip(self.low, self.high)
+        command = (
+            (data.userdata + action * STEP).clip(pose - LEAD, pose + LEAD).clip(self.low, self.high)
+        )
         data.userdata[:] = command
         # What the servos aim at moves evenly until the next step; a jump would make the gripper jerk.
         wanted = np.empty(_NUM_JOINTS + len(_FINGERS))
@@ -92,7 +103,9 @@ class Arm:
         data.ctrl[:] = (wanted - data.act) / self._duration
         self.simulation.step(SUBSTEPS)
 
-    def rest_state(self, pose: NDArray[np.float64], joints: Mapping[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    def rest_state(
+        self, pose: NDArray[np.float64], joints: Mapping[str, NDArray[np.float64]]
+    ) -> NDArray[np.float64]:
         """Returns the simulation's state with the gripper at rest at ``pose`` [5] and other joints at given positions."""
         angles = self._solve(pose, self._home, _ITERATIONS_FROM_HOME)
         arm: dict[str, ArrayLike] = dict(zip(_JOINTS, angles, strict=True))
@@ -121,13 +134,21 @@ class Arm:
             extent=float((high - low).max()),
         )
 
-    def _solve(self, pose: NDArray[np.float64], angles: NDArray[np.float64], iterations: int) -> NDArray[np.float64]:
+    def _solve(
+        self, pose: NDArray[np.float64], angles: NDArray[np.float64], iterations: int
+    ) -> NDArray[np.float64]:
         """Returns joint angles [6] that bring the gripper to ``pose`` [5], searched for from ``angles`` [6]."""
         # MuJoCo's own routines: a LAPACK may round differently from one processor to the next.
         sketch, jacobian = self._sketch, self._jacobian
         half = pose[3] / 2.0
         target = np.array([math.cos(half), 0.0, 0.0, math.sin(half)])
-        turn, difference, error, damped, step = np.empty(4), np.empty(4), np.empty(6), np.empty((6, 6)), np.empty(6)
+        turn, difference, error, damped, step = (
+            np.empty(4),
+            np.empty(4),
+            np.empty(6),
+            np.empty((6, 6)),
+            np.empty(6),
+        )
         angles = angles.copy()
         for _ in range(iterations):
             sketch.qpos[:_NUM_JOINTS] = angles

@@ -8,21 +8,25 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.manipulation.arm import STEP, WORKSPACE_HIGH, WORKSPACE_LOW
-from envs.manipulation.pick_place import HOVER, OPEN
-from envs.manipulation.push import PUSH_DISTANCE, PUSH_HEIGHT
-from envs.manipulation.tabletop import TABLE
-from envs.maze.free_space import in_boxes
+from jepabench.envs.manipulation.arm import STEP, WORKSPACE_HIGH, WORKSPACE_LOW
+from jepabench.envs.manipulation.pick_place import HOVER, OPEN
+from jepabench.envs.manipulation.push import PUSH_DISTANCE, PUSH_HEIGHT
+from jepabench.envs.manipulation.tabletop import TABLE
+from jepabench.envs.maze.free_space import in_boxes
 
 if TYPE_CHECKING:
-    from envs.core import GoalEnv, Observation
-    from envs.manipulation.pick_place import PickPlace
-    from envs.manipulation.push import Push
-    from envs.manipulation.reach import Reach
+    from jepabench.envs.core import GoalEnv, Observation
+    from jepabench.envs.manipulation.pick_place import PickPlace
+    from jepabench.envs.manipulation.push import Push
+    from jepabench.envs.manipulation.reach import Reach
 
-_REACHED = np.array([0.005, 0.005, 0.005, 0.02, 0.002])  # that the command is from a waypoint when it counts as there
+_REACHED = np.array(
+    [0.005, 0.005, 0.005, 0.02, 0.002]
+)  # that the command is from a waypoint when it counts as there
 _LIFT = 0.10  # above the table: the gripper passes over a block [m]
-_CONTACT_DISTANCE = 0.05  # about how far the gripper is from the middle of a block that it pushes [m]
+_CONTACT_DISTANCE = (
+    0.05  # about how far the gripper is from the middle of a block that it pushes [m]
+)
 _PUSH_SPEED = 0.8  # of what the arm can do: a block that is pushed fast slides on
 _CORNER_REACHED = 0.01  # how near to a corner of a way the next part of it begins [m]
 _CLOSE_ENOUGH = 0.015  # to the goal: no more pushing [m]
@@ -75,7 +79,9 @@ class _Waypoints(_ArmBehaviour):
         while self._poses and (self._is_at(self._poses[0]) or self._waited > self.patience):
             self._poses, self._waited = self._poses[1:], 0
         if not self._poses:
-            self._poses = [pose.clip(self._arm.low, self._arm.high) for pose in self._plan(observation)]
+            self._poses = [
+                pose.clip(self._arm.low, self._arm.high) for pose in self._plan(observation)
+            ]
         noise = self.noise * self._rng.normal(size=len(STEP)) if self.noise else 0.0
         return self._towards(self._poses[0]) + noise
 
@@ -146,10 +152,19 @@ class RandomPushes(_Waypoints):
         line /= length
         sideways = rng.normal(0.0, self.aside) * np.array([-line[1], line[0]])
         behind = block + sideways - PUSH_DISTANCE * line
-        end = block + sideways + (min(length, rng.uniform(0.0, self.longest)) - _CONTACT_DISTANCE) * line
+        end = (
+            block
+            + sideways
+            + (min(length, rng.uniform(0.0, self.longest)) - _CONTACT_DISTANCE) * line
+        )
         yaw = rng.uniform(-np.pi / 4, np.pi / 4)
         up = _pose(self._arm.pose[:2], _LIFT, yaw)
-        return [up, _pose(behind, _LIFT, yaw), _pose(behind, PUSH_HEIGHT, yaw), _pose(end, PUSH_HEIGHT, yaw)]
+        return [
+            up,
+            _pose(behind, _LIFT, yaw),
+            _pose(behind, PUSH_HEIGHT, yaw),
+            _pose(end, PUSH_HEIGHT, yaw),
+        ]
 
 
 class PushExpert(_ArmBehaviour):
@@ -170,7 +185,9 @@ class PushExpert(_ArmBehaviour):
             # The gripper steers the block's middle back onto the line, as one balances a rod on a finger.
             gap = max(0.0, -offset @ line - _CONTACT_DISTANCE)
             ahead = min(gap + length, _PUSH_SPEED * STEP[0] * self._hold)
-            return self._towards(_pose(here[:2] - 1.25 * aside + ahead * line, PUSH_HEIGHT, here[3]))
+            return self._towards(
+                _pose(here[:2] - 1.25 * aside + ahead * line, PUSH_HEIGHT, here[3])
+            )
         return self._go_behind(env, here, block - PUSH_DISTANCE * line)
 
     def _push(
@@ -185,20 +202,27 @@ class PushExpert(_ArmBehaviour):
             grown = env.table.rectangle("wall") + _ROOM * np.array([-1.0, -1.0, 1.0, 1.0])
             free &= ~in_boxes(behind, grown[None])
         best = int(np.where(free, directions @ line, -np.inf).argmax())
-        return directions[best], length if best == 0 else max(float(directions[best] @ line), 2.0 * _ALIGNED)
+        return directions[best], length if best == 0 else max(
+            float(directions[best] @ line), 2.0 * _ALIGNED
+        )
 
-    def _corner(self, env: Push, block: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _corner(
+        self, env: Push, block: NDArray[np.float64], goal: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Returns the next place [2] to push the block to."""
         space, here = env.free_space, env.free_space.nearest(block.copy())
         if not len(self._way) or not space.visible(here, self._way[0]):
             self._way = space.path(here, goal)
         while len(self._way) > 1 and (
-            np.linalg.norm(self._way[0] - here) < _CORNER_REACHED or space.visible(here, self._way[1])
+            np.linalg.norm(self._way[0] - here) < _CORNER_REACHED
+            or space.visible(here, self._way[1])
         ):
             self._way = self._way[1:]
         return self._way[0]
 
-    def _go_behind(self, env: Push, here: NDArray[np.float64], behind: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _go_behind(
+        self, env: Push, here: NDArray[np.float64], behind: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Returns the action [5] that brings the gripper up, over and down to a place [2] behind the block."""
         if np.linalg.norm(here[:2] - behind) < _ALIGNED / 2:
             return self._towards(_pose(behind, PUSH_HEIGHT, 0.0))
@@ -238,11 +262,18 @@ class RandomGrasps(_Waypoints):
         place = rng.uniform(_TABLE_LOW, _TABLE_HIGH)
         up = _pose(self._arm.pose[:2], _LIFT, yaw, OPEN)
         if kind < self.grasp_probability:
-            height, turned = rng.uniform([cube[2], yaw - np.pi / 4], [self.highest, yaw + np.pi / 4])
+            height, turned = rng.uniform(
+                [cube[2], yaw - np.pi / 4], [self.highest, yaw + np.pi / 4]
+            )
             return [up, *grasp(cube, yaw), *put_down(np.append(place, height), turned)]
         line = (place - cube[:2]) / max(float(np.linalg.norm(place - cube[:2])), 1e-6)
         behind, end = cube[:2] - PUSH_DISTANCE * line, cube[:2] + rng.uniform(-0.05, 0.15) * line
-        return [up, _pose(behind, _LIFT, yaw), _pose(behind, cube[2], yaw), _pose(end, cube[2], yaw)]
+        return [
+            up,
+            _pose(behind, _LIFT, yaw),
+            _pose(behind, cube[2], yaw),
+            _pose(end, cube[2], yaw),
+        ]
 
 
 class PickPlaceExpert(_Waypoints):
@@ -255,7 +286,11 @@ class PickPlaceExpert(_Waypoints):
         cube, yaw = env.cube.position, env.cube.yaw
         turn = (np.arctan2(goal[4], goal[3]) / 4.0 - yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4
         carry = _pose(cube[:2], max(cube[2], goal[2]) + HOVER, yaw, _CLOSED)
-        return [*grasp(cube, yaw), carry, *put_down(goal[:3] + np.array([0.0, 0.0, _DROP]), yaw + turn)]
+        return [
+            *grasp(cube, yaw),
+            carry,
+            *put_down(goal[:3] + np.array([0.0, 0.0, _DROP]), yaw + turn),
+        ]
 
 
 def grasp(cube: NDArray[np.float64], yaw: float) -> list[NDArray[np.float64]]:
@@ -276,5 +311,7 @@ def put_down(place: NDArray[np.float64], yaw: float) -> list[NDArray[np.float64]
     ]
 
 
-def _pose(place: NDArray[np.float64], height: float, yaw: float, opening: float = 0.0) -> NDArray[np.float64]:
+def _pose(
+    place: NDArray[np.float64], height: float, yaw: float, opening: float = 0.0
+) -> NDArray[np.float64]:
     return np.array([*place, height, yaw, opening])

@@ -8,14 +8,14 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.core import EpisodeDraw, GoalEnv
-from envs.events import MovingObject
-from envs.manipulation.arm import POSE_SIZE, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
-from envs.manipulation.tabletop import TABLE, Box, Tabletop, quarter_turns
-from envs.maze.arena import planar_distance
-from envs.maze.free_space import in_boxes
-from envs.registry import TaskSpec
-from envs.variations import Factor
+from jepabench.envs.core import EpisodeDraw, GoalEnv
+from jepabench.envs.events import MovingObject
+from jepabench.envs.manipulation.arm import POSE_SIZE, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
+from jepabench.envs.manipulation.tabletop import TABLE, Box, Tabletop, quarter_turns
+from jepabench.envs.maze.arena import planar_distance
+from jepabench.envs.maze.free_space import in_boxes
+from jepabench.envs.registry import TaskSpec
+from jepabench.envs.variations import Factor
 
 SUCCESS_DISTANCE, SUCCESS_ANGLE = 0.03, np.deg2rad(15.0)
 STRATA = {"near": (0.08, 0.16), "medium": (0.16, 0.26), "far": (0.26, 0.6)}
@@ -23,7 +23,9 @@ OPEN = float(WORKSPACE_HIGH[4])
 HOVER = 0.09  # of the gripper above the cube's middle, clear of the cube [m]
 REST_SPEED, REST_TILT = 0.01, 0.05  # below which the cube lies still on a face [m/s, rad]
 _PLATFORM_SHARE = 0.5  # of goals that are on the platform
-_PLATFORM_CLEARANCE = 0.08  # that places on the table keep from it, so that the gripper fits between [m]
+_PLATFORM_CLEARANCE = (
+    0.08  # that places on the table keep from it, so that the gripper fits between [m]
+)
 _HALF_DIAGONAL = 0.025 * float(np.sqrt(2.0))  # of the cube's faces [m]
 _EDGE = 0.03  # that places on the platform keep from its edge [m]
 _START_HEIGHT = 0.12
@@ -101,12 +103,16 @@ class PickPlace(GoalEnv):
         self.cube = Box(self.table, "cube")
         self.simulation = self.table.simulation
 
-    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+    def distance(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.float64]:
         """Returns how far the cube's upright edges are from their goals [m, root mean square], [..., 6] and [..., 6] to [...]."""
         turned = 2.0 * _HALF_DIAGONAL * np.sin(yaw_error(achieved_goal, desired_goal) / 2.0)
         return np.hypot(_position_error(achieved_goal, desired_goal), turned)
 
-    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+    def is_success(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.bool_]:
         """Returns whether the cube is settled in place, turned as it should be, [..., 6] and [..., 6] to [...]."""
         in_place = _position_error(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
         turned = yaw_error(achieved_goal, desired_goal) <= SUCCESS_ANGLE
@@ -125,12 +131,18 @@ class PickPlace(GoalEnv):
             starts, goals = self._places_on_table(rng), self._places_on_table(rng)
             height = self.cube.half_size[2]
             if rng.random() < _PLATFORM_SHARE:
-                goals, height = self._places_on_platform(rng), height + self.table.height("platform")
+                goals, height = (
+                    self._places_on_platform(rng),
+                    height + self.table.height("platform"),
+                )
             length = planar_distance(goals, starts[0])
             fitting = (length > shortest) & (length <= longest)
             if fitting.any():
                 break
-        start, goal = np.append(starts[0], self.cube.half_size[2]), np.append(goals[fitting][0], height)
+        start, goal = (
+            np.append(starts[0], self.cube.half_size[2]),
+            np.append(goals[fitting][0], height),
+        )
         yaw, goal_yaw = rng.uniform(-np.pi / 4, np.pi / 4, size=2).tolist()
         low = np.append(WORKSPACE_LOW[:2], _START_HEIGHT)
         gripper = rng.uniform(low, WORKSPACE_HIGH[:3])
@@ -144,7 +156,9 @@ class PickPlace(GoalEnv):
     def _places_on_table(self, rng: np.random.Generator) -> NDArray[np.float64]:
         """Returns some uniform places [>= 1, 2] on the table that are not near the platform."""
         places = rng.uniform(TABLE[:2], TABLE[2:], size=(_BATCH, 2))
-        platform = self.table.rectangle("platform") + _PLATFORM_CLEARANCE * np.array([-1.0, -1.0, 1.0, 1.0])
+        platform = self.table.rectangle("platform") + _PLATFORM_CLEARANCE * np.array(
+            [-1.0, -1.0, 1.0, 1.0]
+        )
         return places[~in_boxes(places, platform[None])]
 
     def _places_on_platform(self, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -155,11 +169,15 @@ class PickPlace(GoalEnv):
     def _rest_state(
         self, gripper: NDArray[np.float64], yaw: float, cube: NDArray[np.float64], cube_yaw: float
     ) -> NDArray[np.float64]:
-        return self.table.arm.rest_state(np.array([*gripper, yaw, OPEN]), self.cube.at(cube, cube_yaw))
+        return self.table.arm.rest_state(
+            np.array([*gripper, yaw, OPEN]), self.cube.at(cube, cube_yaw)
+        )
 
     def _is_settled(self) -> bool:
         velocity = self.cube.velocity
-        speed = np.sqrt((velocity[:3] ** 2).sum()) + _HALF_DIAGONAL * np.sqrt((velocity[3:] ** 2).sum())
+        speed = np.sqrt((velocity[:3] ** 2).sum()) + _HALF_DIAGONAL * np.sqrt(
+            (velocity[3:] ** 2).sum()
+        )
         if speed > REST_SPEED or self.cube.tilt > REST_TILT:
             return False
         return not self.table.is_touched("cube", but=("table", "platform"))
@@ -177,7 +195,9 @@ class PickPlace(GoalEnv):
         return np.concatenate([self._achieved_goal(), self.table.arm.state, self.cube.velocity])
 
     def _achieved_goal(self) -> NDArray[np.float64]:
-        return np.array([*self.cube.position, *quarter_turns(self.cube.yaw), float(self._is_settled())])
+        return np.array(
+            [*self.cube.position, *quarter_turns(self.cube.yaw), float(self._is_settled())]
+        )
 
     def _frame(self, size: int) -> NDArray[np.uint8]:
         return self.table.frame(size)

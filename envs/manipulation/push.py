@@ -8,23 +8,28 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.core import EpisodeDraw, GoalEnv
-from envs.events import MovingObject
-from envs.manipulation.arm import POSE_SIZE, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
-from envs.manipulation.tabletop import TABLE, Box, Tabletop, quarter_turns
-from envs.maze.arena import planar_distance
-from envs.maze.free_space import FreeSpace, in_boxes
-from envs.registry import TaskSpec
-from envs.variations import Factor
+from jepabench.envs.core import EpisodeDraw, GoalEnv
+from jepabench.envs.events import MovingObject
+from jepabench.envs.manipulation.arm import POSE_SIZE, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
+from jepabench.envs.manipulation.tabletop import TABLE, Box, Tabletop, quarter_turns
+from jepabench.envs.maze.arena import planar_distance
+from jepabench.envs.maze.free_space import FreeSpace, in_boxes
+from jepabench.envs.registry import TaskSpec
+from jepabench.envs.variations import Factor
 
 SUCCESS_DISTANCE = 0.03
 STRATA = {"near": (0.08, 0.16), "medium": (0.16, 0.26), "far": (0.26, 0.6)}
 WALL_STRATA = {"near": (0.2, 0.36), "medium": (0.36, 0.48), "far": (0.48, 0.8)}
 PUSH_HEIGHT = 0.025
 PUSH_DISTANCE = 0.075  # from the block's middle to the gripper behind it: clear of its corners [m]
-_CLEARANCE = 0.09  # that the block's middle keeps from the wall, so that the gripper fits between [m]
+_CLEARANCE = (
+    0.09  # that the block's middle keeps from the wall, so that the gripper fits between [m]
+)
 _START_HEIGHT = 0.12  # the gripper starts above the block [m]
-_LEG_STEPS, _PUSH_STEP = 35, 0.02  # of a good push: steps to get behind the block, and how far it then moves a step [m]
+_LEG_STEPS, _PUSH_STEP = (
+    35,
+    0.02,
+)  # of a good push: steps to get behind the block, and how far it then moves a step [m]
 
 
 class Push(GoalEnv):
@@ -100,18 +105,26 @@ class Push(GoalEnv):
         boxes = self.table.rectangle("wall")[None] if wall else np.empty((0, 4))
         self.free_space = FreeSpace(bounds=outer, boxes=boxes, clearance=_CLEARANCE)
 
-    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+    def distance(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.float64]:
         """Returns the straight distance between block and goal [m], [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal)
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
         """Returns the length of the shortest way from places [..., 2] to the goal around the wall [m], [...]."""
         places = np.asarray(achieved_goal, np.float64)
-        free = np.array([self.free_space.nearest(place) for place in places.reshape(-1, 2)]).reshape(places.shape)
-        lengths = self.free_space.lengths(self._desired_goal, free.reshape(-1, 2)).reshape(places.shape[:-1])
+        free = np.array(
+            [self.free_space.nearest(place) for place in places.reshape(-1, 2)]
+        ).reshape(places.shape)
+        lengths = self.free_space.lengths(self._desired_goal, free.reshape(-1, 2)).reshape(
+            places.shape[:-1]
+        )
         return planar_distance(places, free) + lengths
 
-    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+    def is_success(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.bool_]:
         """Returns whether the block is near enough to the goal, [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
@@ -124,13 +137,17 @@ class Push(GoalEnv):
             return (self.block.as_moving_object(space.sample),)
         return (
             self.block.as_moving_object(
-                space.sample, is_free=space.contains, in_wall=lambda places: in_boxes(places, space.walls)
+                space.sample,
+                is_free=space.contains,
+                in_wall=lambda places: in_boxes(places, space.walls),
             ),
         )
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
         del split  # the table is the same in all of them
-        start, goal, length = self._draw_places(rng, *(WALL_STRATA if self.wall else STRATA)[stratum])
+        start, goal, length = self._draw_places(
+            rng, *(WALL_STRATA if self.wall else STRATA)[stratum]
+        )
         low, high = WORKSPACE_LOW[:3].copy(), WORKSPACE_HIGH[:3]
         low[2] = max(_START_HEIGHT, self.table.height("wall") + PUSH_HEIGHT if self.wall else 0.0)
         gripper, yaw = rng.uniform(low, high), float(rng.uniform(-np.pi / 4, np.pi / 4))
@@ -138,7 +155,9 @@ class Push(GoalEnv):
         before = way[-2] if len(way) > 1 else start
         behind = goal - PUSH_DISTANCE * (goal - before) / np.linalg.norm(goal - before)
         approach = float(np.abs(gripper[:2] - start).max())
-        reference_steps = _LEG_STEPS * len(way) + int(np.ceil(length / _PUSH_STEP + approach / STEP[0]))
+        reference_steps = _LEG_STEPS * len(way) + int(
+            np.ceil(length / _PUSH_STEP + approach / STEP[0])
+        )
         return EpisodeDraw(
             self._rest_state(gripper, start, yaw),
             self._rest_state(np.append(behind, PUSH_HEIGHT), goal, yaw),
@@ -155,13 +174,21 @@ class Push(GoalEnv):
             across = np.array(goals).reshape(-1, 2)
             across[:, 1] = -np.sign(start[1]) * np.abs(across[:, 1])
             lengths = self.free_space.lengths(start, across)
-            fitting = (lengths > shortest) & (lengths <= longest) & ~self.free_space.visible(start, across)
+            fitting = (
+                (lengths > shortest)
+                & (lengths <= longest)
+                & ~self.free_space.visible(start, across)
+            )
             if fitting.any():
                 return start, across[fitting][0], float(lengths[fitting][0])
 
-    def _rest_state(self, gripper: NDArray[np.float64], block: NDArray[np.float64], yaw: float) -> NDArray[np.float64]:
+    def _rest_state(
+        self, gripper: NDArray[np.float64], block: NDArray[np.float64], yaw: float
+    ) -> NDArray[np.float64]:
         position = np.append(block, self.block.half_size[2])
-        return self.table.arm.rest_state(np.concatenate([gripper, np.zeros(2)]), self.block.at(position, yaw))
+        return self.table.arm.rest_state(
+            np.concatenate([gripper, np.zeros(2)]), self.block.at(position, yaw)
+        )
 
     def _get_physics(self) -> NDArray[np.float64]:
         return self.simulation.get_state()
@@ -175,7 +202,9 @@ class Push(GoalEnv):
     def _observation(self) -> NDArray[np.float64]:
         position = self.block.position
         turns = quarter_turns(self.block.yaw)
-        return np.concatenate([position[:2], self.table.arm.state, position[2:], turns, self.block.velocity])
+        return np.concatenate(
+            [position[:2], self.table.arm.state, position[2:], turns, self.block.velocity]
+        )
 
     def _achieved_goal(self) -> NDArray[np.float64]:
         return self.block.position[:2]

@@ -8,17 +8,19 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.core import EpisodeDraw, GoalEnv
-from envs.events import MovingObject
-from envs.manipulation.arm import POSE_SIZE, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
-from envs.manipulation.tabletop import Tabletop
-from envs.registry import TaskSpec
-from envs.variations import Factor
+from jepabench.envs.core import EpisodeDraw, GoalEnv
+from jepabench.envs.events import MovingObject
+from jepabench.envs.manipulation.arm import POSE_SIZE, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
+from jepabench.envs.manipulation.tabletop import Tabletop
+from jepabench.envs.registry import TaskSpec
+from jepabench.envs.variations import Factor
 
 SUCCESS_DISTANCE = 0.03
 STRATA = {"near": (0.08, 0.2), "medium": (0.2, 0.35), "far": (0.35, 0.8)}
 WALL_STRATA = {"near": (0.15, 0.3), "medium": (0.3, 0.45), "far": (0.45, 0.8)}
-_CLEARANCE = np.array([0.055, 0.075, 0.035])  # that the gripper's point keeps from the wall, along each axis [m]
+_CLEARANCE = np.array(
+    [0.055, 0.075, 0.035]
+)  # that the gripper's point keeps from the wall, along each axis [m]
 _SETTLING_STEPS, _CORNER_STEPS = 10, 5
 _BATCH = 64
 
@@ -99,7 +101,9 @@ class Reach(GoalEnv):
             self._edge_x = self.table.rectangle("wall")[2] + _CLEARANCE[0]
             self._edge_z = self.table.height("wall") + _CLEARANCE[2]
 
-    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+    def distance(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.float64]:
         """Returns the straight distance between gripper and goal [m], [..., 3] and [..., 3] to [...]."""
         return _norm(np.asarray(achieved_goal, np.float64) - desired_goal)
 
@@ -107,7 +111,9 @@ class Reach(GoalEnv):
         """Returns the length of the shortest way from places [..., 3] to the goal past the wall [m], [...]."""
         return self._lengths(np.asarray(achieved_goal, np.float64), self._desired_goal).min(axis=-1)
 
-    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+    def is_success(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.bool_]:
         """Returns whether the gripper is near enough to the goal, [..., 3] and [..., 3] to [...]."""
         return self.distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
@@ -124,23 +130,43 @@ class Reach(GoalEnv):
         before[1], after[1] = _CLEARANCE[1] * np.sign([start[1], goal[1]])
         return np.stack([before, after, goal])
 
-    def _lengths(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _lengths(
+        self, start: NDArray[np.float64], goal: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Returns the lengths of the ways from ``start`` [..., 3] to ``goal`` [3]: straight, over the wall, around it, [..., 3].
 
         Those over an edge of the wall are exact for a thin wall: unfolded about the edge, they are straight lines.
         """
         straight = _norm(start - goal)
         if not self.wall:
-            return np.stack([straight, np.full_like(straight, np.inf), np.full_like(straight, np.inf)], axis=-1)
+            return np.stack(
+                [straight, np.full_like(straight, np.inf), np.full_like(straight, np.inf)], axis=-1
+            )
         y, goal_y = start[..., 1], goal[1]
         with np.errstate(divide="ignore", invalid="ignore"):
             crossing = start + (y / (y - goal_y))[..., None] * (goal - start)
-        blocked = (y * goal_y < 0.0) & (crossing[..., 0] < self._edge_x) & (crossing[..., 2] < self._edge_z)
+        blocked = (
+            (y * goal_y < 0.0)
+            & (crossing[..., 0] < self._edge_x)
+            & (crossing[..., 2] < self._edge_z)
+        )
         return np.stack(
             [
                 np.where(blocked, np.inf, straight),
-                _over_edge(start[..., 0] - goal[0], y, goal_y, self._edge_z - start[..., 2], self._edge_z - goal[2]),
-                _over_edge(start[..., 2] - goal[2], y, goal_y, self._edge_x - start[..., 0], self._edge_x - goal[0]),
+                _over_edge(
+                    start[..., 0] - goal[0],
+                    y,
+                    goal_y,
+                    self._edge_z - start[..., 2],
+                    self._edge_z - goal[2],
+                ),
+                _over_edge(
+                    start[..., 2] - goal[2],
+                    y,
+                    goal_y,
+                    self._edge_x - start[..., 0],
+                    self._edge_x - goal[0],
+                ),
             ],
             axis=-1,
         )
@@ -165,7 +191,9 @@ class Reach(GoalEnv):
                 break
         goal, length = goals[fitting][0], float(lengths[fitting][0].min())
         num_corners = len(self.way(start[0], goal)) - 1
-        reference_steps = _SETTLING_STEPS + _CORNER_STEPS * num_corners + int(np.ceil(length / STEP[0]))
+        reference_steps = (
+            _SETTLING_STEPS + _CORNER_STEPS * num_corners + int(np.ceil(length / STEP[0]))
+        )
         return EpisodeDraw(self._rest_state(start[0]), self._rest_state(goal), reference_steps)
 
     def _rest_state(self, position: NDArray[np.float64]) -> NDArray[np.float64]:

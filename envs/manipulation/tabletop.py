@@ -13,14 +13,25 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.events import JointMotion, MovingObject
-from envs.manipulation.arm import Arm
-from envs.rendering import Camera, RayCamera
-from envs.scenery import Thing, add_distractors, add_double, distractors, view
-from envs.simulation import Simulation
-from envs.variations import Factor
+from jepabench.envs.events import JointMotion, MovingObject
+from jepabench.envs.manipulation.arm import Arm
+from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.scenery import (
+    Thing,
+    add_distractors,
+    add_double,
+    distractors,
+    view,
+)
+from jepabench.envs.mujoco_world.simulation import Simulation
+from jepabench.envs.variations import Factor
 
-TABLE = (0.36, -0.22, 0.60, 0.22)  # where the middle of what lies on the table may be: x_min, y_min, x_max, y_max [m]
+TABLE = (
+    0.36,
+    -0.22,
+    0.60,
+    0.22,
+)  # where the middle of what lies on the table may be: x_min, y_min, x_max, y_max [m]
 MOVABLE, FIXED = ("block", "cube"), ("wall", "platform")
 Sample = Callable[[np.random.Generator], NDArray[np.float64]]
 Places = Callable[[NDArray[np.float64]], NDArray[np.bool_]]
@@ -39,7 +50,9 @@ class Tabletop:
         grips: whether the gripper opens and closes.
     """
 
-    def __init__(self, *, movable: str | None = None, fixed: Sequence[str] = (), grips: bool = False) -> None:
+    def __init__(
+        self, *, movable: str | None = None, fixed: Sequence[str] = (), grips: bool = False
+    ) -> None:
         spec = mujoco.MjSpec.from_file(str(Path(__file__).with_name("table.xml")))
         for name in (*MOVABLE, *FIXED):
             if name not in (movable, *fixed):
@@ -81,7 +94,10 @@ class Tabletop:
 
     def rectangle(self, name: str) -> NDArray[np.float64]:
         """Returns where a fixed thing stands, ``[x_min, y_min, x_max, y_max]`` [m]."""
-        centre, half = self.simulation.model.body(name).pos[:2], self.simulation.model.geom(name).size[:2]
+        centre, half = (
+            self.simulation.model.body(name).pos[:2],
+            self.simulation.model.geom(name).size[:2],
+        )
         return np.concatenate([centre - half, centre + half])
 
     def height(self, name: str) -> float:
@@ -132,7 +148,9 @@ class Box:
         """About the vertical, up to quarter turns, -pi/4 to pi/4 [rad]; of whichever faces stand upright."""
         axes = self._data.xmat[self._body].reshape(3, 3)
         level = (int(np.abs(axes[2]).argmax()) + 1) % 3
-        return (math.atan2(axes[1, level], axes[0, level]) + math.pi / 4) % (math.pi / 2) - math.pi / 4
+        return (math.atan2(axes[1, level], axes[0, level]) + math.pi / 4) % (
+            math.pi / 2
+        ) - math.pi / 4
 
     @property
     def tilt(self) -> float:

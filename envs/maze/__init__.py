@@ -1,11 +1,11 @@
 """Mazes: PointMaze (force-controlled), TwoRoom (displacement-controlled) and AntMaze (a walking ant)."""
 
-from envs.registry import TaskSpec, register
+from jepabench.envs.registry import TaskSpec, register
 
 _PHYSICS = "mujoco 3.17.0"
 _BEHAVIOURS = {
-    "wander": "envs.maze.behaviours:Wander",
-    "expert": "envs.maze.behaviours:Expert",
+    "wander": "jepabench.envs.maze.behaviours:Wander",
+    "expert": "jepabench.envs.maze.behaviours:Expert",
 }
 
 for _layout, _name, _max_steps in (
@@ -18,14 +18,16 @@ for _layout, _name, _max_steps in (
         TaskSpec(
             id=f"jepabench/PointMaze-{_name}-v1",
             family="maze",
-            entry_point="envs.maze.point_maze:PointMaze",
+            entry_point="jepabench.envs.maze.point_maze:PointMaze",
             kwargs={"layout": _layout},
             control_dt=0.01,
             action_block=10,
             max_steps=_max_steps,
-            strata=("near", "medium", "far", "beyond") if _layout == "large" else ("near", "medium", "far"),
+            strata=("near", "medium", "far", "beyond")
+            if _layout == "large"
+            else ("near", "medium", "far"),
             success="The ball is within 0.45 m of the goal.",
-            behaviours={"random": "envs.maze.behaviours:RandomForce", **_BEHAVIOURS},
+            behaviours={"random": "jepabench.envs.maze.behaviours:RandomForce", **_BEHAVIOURS},
             physics=_PHYSICS,
             tags=frozenset({"navigation"}),
         )
@@ -40,13 +42,13 @@ for _name, _class, _kwargs, _tags in (
         TaskSpec(
             id=f"jepabench/{_name}-v1",
             family="maze",
-            entry_point=f"envs.maze.{_class}",
+            entry_point=f"jepabench.envs.maze.{_class}",
             kwargs=_kwargs,
             control_dt=0.1,
             action_block=5,
             max_steps=300,
             success="The ball is within 0.1 m of the goal.",
-            behaviours={"random": "envs.maze.behaviours:RandomHeading", **_BEHAVIOURS},
+            behaviours={"random": "jepabench.envs.maze.behaviours:RandomHeading", **_BEHAVIOURS},
             physics=_PHYSICS,
             tags=frozenset(_tags),
         )
@@ -56,7 +58,7 @@ register(
     TaskSpec(
         id="jepabench/AntMaze-UMaze-v1",
         family="maze",
-        entry_point="envs.maze.ant_maze:AntMaze",
+        entry_point="jepabench.envs.maze.ant_maze:AntMaze",
         kwargs={"layout": "umaze"},
         control_dt=0.05,
         action_block=5,
@@ -64,9 +66,9 @@ register(
         max_steps=1500,
         success="The ant's torso is within 0.45 m of the goal.",
         behaviours={
-            "random": "envs.maze.ant_behaviours:RandomTorques",
-            "wander": "envs.maze.ant_behaviours:Wander",
-            "expert": "envs.maze.ant_behaviours:Expert",
+            "random": "jepabench.envs.maze.ant_behaviours:RandomTorques",
+            "wander": "jepabench.envs.maze.ant_behaviours:Wander",
+            "expert": "jepabench.envs.maze.ant_behaviours:Expert",
         },
         default_behaviour="wander",
         physics=_PHYSICS,

@@ -21,7 +21,10 @@ STANDING_HEIGHT, STANDING_ANKLES = (
 )
 _XML = Path(gymnasium.__file__).parent / "envs" / "mujoco" / "assets" / "ant.xml"
 _TORSO_COLOUR, _MARK_COLOUR = (0.86, 0.16, 0.14, 1.0), (0.10, 0.35, 0.85, 1.0)
-_TORSO_RADIUS, _LEG_RADIUS = 0.42, 0.17  # as drawn: thinner legs would be lost between the pixels [m]
+_TORSO_RADIUS, _LEG_RADIUS = (
+    0.42,
+    0.17,
+)  # as drawn: thinner legs would be lost between the pixels [m]
 
 # Of the gait. The amplitudes, the stance and the gains were found by a cross-entropy search for the way made in 5 s in four
 # directions (12 rounds of 24 candidates): 1.3 m/s.
@@ -48,7 +51,9 @@ def load_ant() -> mujoco.MjSpec:
             name = DRAWN_TORSO if is_torso else f"{DRAWN_LEGS}_{made.name}"
             if made.name in ("left_leg_geom", "left_ankle_geom"):
                 name, colour = f"{MARKED_LEG}_{made.name}", _MARK_COLOUR
-            drawn = body.add_geom(name=name, type=made.type, rgba=colour, mass=0.0, contype=0, conaffinity=0)
+            drawn = body.add_geom(
+                name=name, type=made.type, rgba=colour, mass=0.0, contype=0, conaffinity=0
+            )
             if is_torso:
                 drawn.size[0] = radius
             else:
@@ -57,7 +62,12 @@ def load_ant() -> mujoco.MjSpec:
 
 
 def trot(
-    joints: NDArray[np.float64], speeds: NDArray[np.float64], *, heading: float, time: float, pace: float
+    joints: NDArray[np.float64],
+    speeds: NDArray[np.float64],
+    *,
+    heading: float,
+    time: float,
+    pace: float,
 ) -> NDArray[np.float64]:
     """Returns the torques [8] that make a step of a trot.
 

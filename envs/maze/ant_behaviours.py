@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.core import Observation
-from envs.maze import behaviours
-from envs.maze.behaviours import MazeBehaviour
+from jepabench.envs.core import Observation
+from jepabench.envs.maze import behaviours
+from jepabench.envs.maze.behaviours import MazeBehaviour
 
 __all__ = ["Expert", "RandomTorques", "Wander"]
 

@@ -12,17 +12,31 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.core import EpisodeDraw, GoalEnv
-from envs.events import JointMotion, MovingObject
-from envs.maze.ant import DRAWN_LEGS, DRAWN_TORSO, JOINTS, STANDING_ANKLES, STANDING_HEIGHT, load_ant, trot
-from envs.maze.arena import WALL_COLOUR, add_box, planar_distance
-from envs.maze.free_space import FreeSpace, in_boxes
-from envs.maze.layouts import LAYOUTS
-from envs.registry import TaskSpec, unknown_name
-from envs.rendering import Camera, RayCamera
-from envs.scenery import Thing, add_distractors, add_double, distractors, view
-from envs.simulation import Simulation
-from envs.variations import Factor
+from jepabench.envs.core import EpisodeDraw, GoalEnv
+from jepabench.envs.events import JointMotion, MovingObject
+from jepabench.envs.maze.ant import (
+    DRAWN_LEGS,
+    DRAWN_TORSO,
+    JOINTS,
+    STANDING_ANKLES,
+    STANDING_HEIGHT,
+    load_ant,
+    trot,
+)
+from jepabench.envs.maze.arena import WALL_COLOUR, add_box, planar_distance
+from jepabench.envs.maze.free_space import FreeSpace, in_boxes
+from jepabench.envs.maze.layouts import LAYOUTS
+from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.scenery import (
+    Thing,
+    add_distractors,
+    add_double,
+    distractors,
+    view,
+)
+from jepabench.envs.mujoco_world.simulation import Simulation
+from jepabench.envs.registry import TaskSpec, unknown_name
+from jepabench.envs.variations import Factor
 
 SUCCESS_DISTANCE = 0.45
 CELL = 4.0  # [m]
@@ -113,18 +127,28 @@ class AntMaze(GoalEnv):
         )
         maze = LAYOUTS[layout]
         inner = CELL * (maze.half_size - 1.0)
-        self._strata = {name: (CELL * low, CELL * high) for name, (low, high) in maze.strata.items()}
+        self._strata = {
+            name: (CELL * low, CELL * high) for name, (low, high) in maze.strata.items()
+        }
         self.free_space = FreeSpace(
-            bounds=np.concatenate([-inner, inner]), boxes=CELL * maze.obstacle_boxes(), clearance=_CLEARANCE
+            bounds=np.concatenate([-inner, inner]),
+            boxes=CELL * maze.obstacle_boxes(),
+            clearance=_CLEARANCE,
         )
-        self.arena = AntArena(CELL * maze.wall_boxes(), extent=2.0 * (float(inner.max()) + _VIEW_MARGIN))
+        self.arena = AntArena(
+            CELL * maze.wall_boxes(), extent=2.0 * (float(inner.max()) + _VIEW_MARGIN)
+        )
         self.simulation = self.arena.simulation
 
-    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+    def distance(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.float64]:
         """Returns the straight distance between torso and goal [m], [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal)
 
-    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+    def is_success(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.bool_]:
         """Returns whether the torso is near enough to the goal, [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
@@ -168,7 +192,9 @@ class AntMaze(GoalEnv):
         start, goal, length = self.free_space.sample_pair(rng, shortest=shortest, longest=longest)
         yaws = rng.uniform(-np.pi, np.pi, 2).tolist()
         reference_steps = _REFERENCE_STEPS + math.ceil(_STEPS_PER_METRE * length)
-        return EpisodeDraw(self.arena.state_at(start, yaws[0]), self.arena.state_at(goal, yaws[1]), reference_steps)
+        return EpisodeDraw(
+            self.arena.state_at(start, yaws[0]), self.arena.state_at(goal, yaws[1]), reference_steps
+        )
 
     def _get_physics(self) -> NDArray[np.float64]:
         return self.simulation.get_state()
@@ -212,7 +238,9 @@ class AntArena:
         self.extent = extent
         self.simulation = Simulation(spec.compile())
         camera = Camera.overhead(extent=extent)
-        self.camera = RayCamera(self.simulation.model, camera, background=WALL_COLOUR[:3], checker=CELL / 2.0)
+        self.camera = RayCamera(
+            self.simulation.model, camera, background=WALL_COLOUR[:3], checker=CELL / 2.0
+        )
         self._double = double
 
     @property
@@ -235,12 +263,16 @@ class AntArena:
     def factors(self, bounds: NDArray[np.float64]) -> tuple[Factor, ...]:
         """Returns the factors of variation; ``bounds`` [x_min, y_min, x_max, y_max] [m] of the free places."""
         model = self.simulation.model
-        walls = np.flatnonzero((model.geom_rgba == np.array(WALL_COLOUR, np.float32)).all(axis=1)).tolist()
+        walls = np.flatnonzero(
+            (model.geom_rgba == np.array(WALL_COLOUR, np.float32)).all(axis=1)
+        ).tolist()
         moved = np.flatnonzero(model.body_weldid[model.geom_bodyid] != 0)
         legs = [int(geom) for geom in moved if model.geom(geom).name.startswith(DRAWN_LEGS)]
         torso = Thing(self, "ant", geoms=(DRAWN_TORSO,), double=self._double)
         return (
-            Thing(self, "ant", geoms=(DRAWN_TORSO, *legs), double=self._double).colour(hard=(0.0, 0.75)),
+            Thing(self, "ant", geoms=(DRAWN_TORSO, *legs), double=self._double).colour(
+                hard=(0.0, 0.75)
+            ),
             torso.shape(),
             Thing(self, "ant", geoms=moved.tolist()).hidden(),
             torso.double(),
@@ -254,5 +286,7 @@ class AntArena:
 
     def state_at(self, position: NDArray[np.float64], yaw: float) -> NDArray[np.float64]:
         """Returns the simulation's state with the ant standing at ``position`` [2], turned by ``yaw`` [rad], and leaves it there."""
-        root = np.array([*position, STANDING_HEIGHT, math.cos(yaw / 2.0), 0.0, 0.0, math.sin(yaw / 2.0)])
+        root = np.array(
+            [*position, STANDING_HEIGHT, math.cos(yaw / 2.0), 0.0, 0.0, math.sin(yaw / 2.0)]
+        )
         return self.simulation.rest_state({"root": root, **STANDING_ANKLES})

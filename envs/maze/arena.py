@@ -13,13 +13,19 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.events import JointMotion, MovingObject
-from envs.maze.free_space import FreeSpace, in_boxes
-from envs.maze.layouts import Zone
-from envs.rendering import Camera, RayCamera
-from envs.scenery import Thing, add_distractors, add_double, distractors, view
-from envs.simulation import Simulation
-from envs.variations import Factor
+from jepabench.envs.events import JointMotion, MovingObject
+from jepabench.envs.maze.free_space import FreeSpace, in_boxes
+from jepabench.envs.maze.layouts import Zone
+from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.scenery import (
+    Thing,
+    add_distractors,
+    add_double,
+    distractors,
+    view,
+)
+from jepabench.envs.mujoco_world.simulation import Simulation
+from jepabench.envs.variations import Factor
 
 WALL_COLOUR = (0.24, 0.31, 0.42, 1.0)
 _ZONE_COLOUR = (0.97, 0.84, 0.52, 1.0)
@@ -37,20 +43,32 @@ class Arena:
         checker: side of the squares of the floor's pattern [m].
     """
 
-    def __init__(self, spec: mujoco.MjSpec, *, zones: Sequence[Zone], extent: float, checker: float) -> None:
+    def __init__(
+        self, spec: mujoco.MjSpec, *, zones: Sequence[Zone], extent: float, checker: float
+    ) -> None:
         self.zones = np.array(zones, np.float64).reshape(-1, 4)
         if not (self.zones[:, :2] < self.zones[:, 2:]).all():
-            raise ValueError(f"A zone is (x_min, y_min, x_max, y_max) with min < max, got {list(zones)}.")
+            raise ValueError(
+                f"A zone is (x_min, y_min, x_max, y_max) with min < max, got {list(zones)}."
+            )
         self._zone_bounds = self.zones.tolist()  # plain floats: they are asked at every step
         self.extent, height = extent, float(spec.geom("floor").pos[2])
         for zone in self.zones:
-            add_box(spec.body("floor"), zone, (height, height + _ZONE_HEIGHT), _ZONE_COLOUR, collides=False)
+            add_box(
+                spec.body("floor"),
+                zone,
+                (height, height + _ZONE_HEIGHT),
+                _ZONE_COLOUR,
+                collides=False,
+            )
         radius, thickness = extent * np.array(_DISTRACTOR_SIZE)
         add_distractors(spec, radius=radius, heights=(height, height + thickness))
         double = add_double(spec, "ball_drawn")
         self.simulation = Simulation(spec.compile())
         camera = Camera.overhead(extent=extent)
-        self.camera = RayCamera(self.simulation.model, camera, background=WALL_COLOUR[:3], checker=checker)
+        self.camera = RayCamera(
+            self.simulation.model, camera, background=WALL_COLOUR[:3], checker=checker
+        )
         self.ball = Thing(self, "ball", geoms=("ball", "ball_drawn"), double=double)
 
     def factors(self, bounds: NDArray[np.float64]) -> tuple[Factor, ...]:
@@ -77,7 +95,10 @@ class Arena:
     def in_zone(self) -> bool:
         """Whether the ball's centre is inside a keep-out zone."""
         x, y = self.simulation.data.qpos[:2].tolist()
-        return any(x_min < x < x_max and y_min < y < y_max for x_min, y_min, x_max, y_max in self._zone_bounds)
+        return any(
+            x_min < x < x_max and y_min < y < y_max
+            for x_min, y_min, x_max, y_max in self._zone_bounds
+        )
 
     def state_at(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns the simulation's state with the ball at rest at ``position`` [2], and leaves it there."""
@@ -124,7 +145,9 @@ def add_box(
 ) -> None:
     """Adds a box over the rectangle ``[x_min, y_min, x_max, y_max]`` between two heights [m] to ``body``."""
     low, high = np.append(box[:2], heights[0]), np.append(box[2:], heights[1])
-    geom = body.add_geom(type=mujoco.mjtGeom.mjGEOM_BOX, pos=(low + high) / 2, size=(high - low) / 2, rgba=colour)
+    geom = body.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_BOX, pos=(low + high) / 2, size=(high - low) / 2, rgba=colour
+    )
     geom.contype = geom.conaffinity = int(collides)
 
 

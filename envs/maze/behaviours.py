@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from envs.core import GoalEnv, Observation
-    from envs.maze.free_space import FreeSpace
+    from jepabench.envs.core import GoalEnv, Observation
+    from jepabench.envs.maze.free_space import FreeSpace
 
 _CORNER_REACHED = 0.05  # [m]
 _AT_REST = 0.1  # [m/s]
@@ -88,8 +88,13 @@ class RandomHeading(MazeBehaviour):
             bounced = np.where(stopped, -self._expected, self._expected)
             self._heading = np.arctan2(bounced[1], bounced[0]) if stopped.any() else self._heading
         self._heading += self._rng.vonmises(0.0, self.concentration)
-        action = self._rng.uniform(0.0, 1.0) * np.array([np.cos(self._heading), np.sin(self._heading)])
-        self._position, self._expected = position, action * self._hold * cast("WalkedMaze", self._maze).step_length
+        action = self._rng.uniform(0.0, 1.0) * np.array(
+            [np.cos(self._heading), np.sin(self._heading)]
+        )
+        self._position, self._expected = (
+            position,
+            action * self._hold * cast("WalkedMaze", self._maze).step_length,
+        )
         return action
 
 
@@ -129,7 +134,9 @@ class _PathFollower(MazeBehaviour):
     def _follow(self) -> NDArray[np.float64]:
         space, path = self._maze.free_space, self._path
         here = space.nearest(self._maze.arena.position)
-        if len(path) > 1 and (np.linalg.norm(path[0] - here) < _CORNER_REACHED or space.visible(here, path[1])):
+        if len(path) > 1 and (
+            np.linalg.norm(path[0] - here) < _CORNER_REACHED or space.visible(here, path[1])
+        ):
             self._path = path[1:]
         elif not space.visible(here, path[0]):
             self._set_out(path[-1])

@@ -13,8 +13,8 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.maze.layouts import Layout
-from envs.splits import SPLITS
+from jepabench.envs.maze.layouts import Layout
+from jepabench.envs.splits import SPLITS
 
 NUM_TRAINING_MAZES = 40
 SIDE = 4  # rooms along each side; with the walls between them 7 x 7 cells
@@ -40,7 +40,9 @@ def draw_passages(rng: np.random.Generator, *, split: str) -> NDArray[np.float64
 @functools.cache
 def training_mazes() -> list[NDArray[np.float64]]:
     """Returns the passages of all training mazes."""
-    return [_generate(np.random.default_rng(number), "train") for number in range(NUM_TRAINING_MAZES)]
+    return [
+        _generate(np.random.default_rng(number), "train") for number in range(NUM_TRAINING_MAZES)
+    ]
 
 
 def split_of(passages: NDArray[np.float64]) -> str:
@@ -57,7 +59,9 @@ def maze(passages: NDArray[np.float64]) -> Layout:
     for (_, _, cell), is_open in zip(_PASSAGES, passages, strict=True):
         if is_open:
             cells[cell] = "."
-    return Layout(rows=tuple("".join(row) for row in cells), strata=STRATA, zones=(), drawn_radius=0.25)
+    return Layout(
+        rows=tuple("".join(row) for row in cells), strata=STRATA, zones=(), drawn_radius=0.25
+    )
 
 
 def _generate(rng: np.random.Generator, split: str) -> NDArray[np.float64]:

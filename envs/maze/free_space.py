@@ -28,10 +28,15 @@ class FreeSpace:
         walls: the obstacles as they are given [N, 4] [m].
     """
 
-    def __init__(self, *, bounds: NDArray[np.float64], boxes: NDArray[np.float64], clearance: float) -> None:
+    def __init__(
+        self, *, bounds: NDArray[np.float64], boxes: NDArray[np.float64], clearance: float
+    ) -> None:
         grow = np.array([-1.0, -1.0, 1.0, 1.0])
         self.walls = boxes.reshape(-1, 4)
-        self.bounds, self._boxes = bounds - clearance * grow, boxes.reshape(-1, 4) + clearance * grow
+        self.bounds, self._boxes = (
+            bounds - clearance * grow,
+            boxes.reshape(-1, 4) + clearance * grow,
+        )
         corners = (self._boxes + _SLACK * grow)[:, [[0, 1], [0, 3], [2, 1], [2, 3]]].reshape(-1, 2)
         self._corners = corners[self.contains(corners)]
         self._next, self._between = self._all_pairs()
@@ -41,7 +46,9 @@ class FreeSpace:
         inside = ((points >= self.bounds[:2]) & (points <= self.bounds[2:])).all(axis=-1)
         return inside & ~in_boxes(points, self._boxes)
 
-    def sample(self, rng: np.random.Generator, *, avoid: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    def sample(
+        self, rng: np.random.Generator, *, avoid: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]:
         """Returns some uniform free places in no box of ``avoid`` [M, 4]; how many is left to chance, [>= 1, 2].
 
         Raises:
@@ -57,7 +64,12 @@ class FreeSpace:
         raise ValueError("No place is free. Make the keep-out zones smaller.")
 
     def sample_pair(
-        self, rng: np.random.Generator, *, shortest: float, longest: float, avoid: NDArray[np.float64] | None = None
+        self,
+        rng: np.random.Generator,
+        *,
+        shortest: float,
+        longest: float,
+        avoid: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """Returns a uniform free start, a uniform free goal whose way from there is of the length asked for, and that length.
 
@@ -82,7 +94,9 @@ class FreeSpace:
         """Returns a free place next to ``point`` [2]: itself if it is free, else out of the obstacles by the nearest sides."""
         point = point.clip(self.bounds[:2], self.bounds[2:])
         for _ in range(_MAX_PUSHES):
-            inside = np.flatnonzero(((point > self._boxes[:, :2]) & (point < self._boxes[:, 2:])).all(axis=1))
+            inside = np.flatnonzero(
+                ((point > self._boxes[:, :2]) & (point < self._boxes[:, 2:])).all(axis=1)
+            )
             if not len(inside):
                 break
             box = self._boxes[inside[0]]
@@ -95,13 +109,18 @@ class FreeSpace:
         start, end = start[..., None, :], end[..., None, :]
         with np.errstate(divide="ignore", invalid="ignore"):
             inverse = 1.0 / (end - start)
-            low, high = (self._boxes[:, :2] - start) * inverse, (self._boxes[:, 2:] - start) * inverse
+            low, high = (
+                (self._boxes[:, :2] - start) * inverse,
+                (self._boxes[:, 2:] - start) * inverse,
+            )
         # Where a line runs on the edge of a box, 0 * inf gives NaN, which fmin and fmax skip: it touches, it does not cross.
         enter = np.fmin(low, high).max(axis=-1)
         leave = np.fmax(low, high).min(axis=-1)
         return ~((enter < leave) & (leave > 0.0) & (enter < 1.0)).any(axis=-1)
 
-    def lengths(self, start: NDArray[np.float64], goals: NDArray[np.float64]) -> NDArray[np.float64]:
+    def lengths(
+        self, start: NDArray[np.float64], goals: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Returns the shortest path length [m] from ``start`` [2] to each of ``goals`` [N, 2]; inf where there is none."""
         straight = np.where(self.visible(start, goals), _norm(goals - start), np.inf)
         if not len(self._corners):
@@ -109,7 +128,9 @@ class FreeSpace:
         by_last_corner = (self._to_corners(start[None]).T + self._between).min(axis=0)
         return np.minimum(straight, (by_last_corner + self._to_corners(goals)).min(axis=1))
 
-    def distances(self, points: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
+    def distances(
+        self, points: NDArray[np.float64], goal: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Returns the way [...] from any points [..., 2], taken to the nearest free place, to ``goal`` [2] [m]."""
         free = np.array([self.nearest(point) for point in points.reshape(-1, 2)])
         return self.lengths(self.nearest(goal), free).reshape(points.shape[:-1])

@@ -14,10 +14,10 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.core import EpisodeDraw
-from envs.maze.arena import WALL_COLOUR, add_box
-from envs.maze.free_space import FreeSpace
-from envs.maze.two_room import (
+from jepabench.envs.core import EpisodeDraw
+from jepabench.envs.maze.arena import WALL_COLOUR, add_box
+from jepabench.envs.maze.free_space import FreeSpace
+from jepabench.envs.maze.two_room import (
     CLEARANCE,
     HALF_DOOR,
     HALF_LENGTH,
@@ -106,7 +106,9 @@ class HiddenDoor(TwoRoom):
         )
         reference_steps = SETTLING_STEPS + math.ceil((length + _DETOUR) / STEP_LENGTH)
         world = {"coin": np.array([coin])}
-        return EpisodeDraw(self.arena.state_at(start), self.arena.state_at(goal), reference_steps, world)
+        return EpisodeDraw(
+            self.arena.state_at(start), self.arena.state_at(goal), reference_steps, world
+        )
 
     def _set_world(self, world: Mapping[str, NDArray[Any]]) -> None:
         self._shut(_shut_door(float(world["coin"][0])))

@@ -37,7 +37,9 @@ class Layout:
     def wall_boxes(self) -> NDArray[np.float64]:
         """Returns a box ``[x_min, y_min, x_max, y_max]`` for each wall cell, row by row from the top [N, 4]."""
         rows = enumerate(self.rows)
-        return self._in_metres((x, y, x + 1, y + 1) for y, row in rows for x, cell in enumerate(row) if cell == "#")
+        return self._in_metres(
+            (x, y, x + 1, y + 1) for y, row in rows for x, cell in enumerate(row) if cell == "#"
+        )
 
     def merged_boxes(self) -> NDArray[np.float64]:
         """Returns the same walls as few boxes that do not overlap: the border, runs across, and runs down of what is left [N, 4]."""
@@ -49,24 +51,42 @@ class Layout:
             (width - 1, 1, width, height - 1),
         ]
         inner = [row[1:-1] for row in self.rows[1:-1]]
-        across = [(left, y, right, y + 1) for y, row in enumerate(inner, 1) for left, right in _runs(row, shortest=2)]
+        across = [
+            (left, y, right, y + 1)
+            for y, row in enumerate(inner, 1)
+            for left, right in _runs(row, shortest=2)
+        ]
         left_over = [re.sub("##+", lambda run: "." * len(run[0]), row) for row in inner]
         columns = ["".join(column) for column in zip(*left_over, strict=True)]
-        down = [(x, top, x + 1, bottom) for x, column in enumerate(columns, 1) for top, bottom in _runs(column)]
+        down = [
+            (x, top, x + 1, bottom)
+            for x, column in enumerate(columns, 1)
+            for top, bottom in _runs(column)
+        ]
         return self._in_metres(border + across + down)
 
     def obstacle_boxes(self) -> NDArray[np.float64]:
         """Returns the same walls without the border as few, overlapping boxes [N, 4]."""
         inner = [row[1:-1] for row in self.rows[1:-1]]
         columns = ["".join(column) for column in zip(*inner, strict=True)]
-        across = {(left, y, right, y + 1) for y, row in enumerate(inner, 1) for left, right in _runs(row)}
-        down = {(x, top, x + 1, bottom) for x, column in enumerate(columns, 1) for top, bottom in _runs(column)}
+        across = {
+            (left, y, right, y + 1) for y, row in enumerate(inner, 1) for left, right in _runs(row)
+        }
+        down = {
+            (x, top, x + 1, bottom)
+            for x, column in enumerate(columns, 1)
+            for top, bottom in _runs(column)
+        }
         runs = across | down
-        return self._in_metres(sorted(run for run in runs if not any(_covers(other, run) for other in runs - {run})))
+        return self._in_metres(
+            sorted(run for run in runs if not any(_covers(other, run) for other in runs - {run}))
+        )
 
     def _in_metres(self, boxes: Iterable[_Cells]) -> NDArray[np.float64]:
         x, y = self.half_size
-        return np.array([(left - x, y - bottom, right - x, y - top) for left, top, right, bottom in boxes])
+        return np.array(
+            [(left - x, y - bottom, right - x, y - top) for left, top, right, bottom in boxes]
+        )
 
 
 LAYOUTS = {
@@ -107,7 +127,12 @@ LAYOUTS = {
             "#..#...#...#",
             "############",
         ),
-        strata={"near": (0.6, 3.0), "medium": (3.0, 7.0), "far": (7.0, 12.0), "beyond": (12.0, 20.0)},
+        strata={
+            "near": (0.6, 3.0),
+            "medium": (3.0, 7.0),
+            "far": (7.0, 12.0),
+            "beyond": (12.0, 20.0),
+        },
         zones=((-1.8, 1.0, -1.0, 1.4), (0.0, -0.4, 0.4, 0.4), (4.6, 1.1, 5.0, 1.9)),
         drawn_radius=0.35,
     ),
@@ -120,4 +145,9 @@ def _runs(cells: str, *, shortest: int = 1) -> list[tuple[int, int]]:
 
 
 def _covers(outer: _Cells, inner: _Cells) -> bool:
-    return outer[0] <= inner[0] and outer[1] <= inner[1] and outer[2] >= inner[2] and outer[3] >= inner[3]
+    return (
+        outer[0] <= inner[0]
+        and outer[1] <= inner[1]
+        and outer[2] >= inner[2]
+        and outer[3] >= inner[3]
+    )

@@ -9,14 +9,21 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.core import EpisodeDraw, GoalEnv
-from envs.events import MovingObject
-from envs.maze import diverse
-from envs.maze.arena import WALL_COLOUR, Arena, add_box, load, moving_ball, planar_distance
-from envs.maze.free_space import FreeSpace
-from envs.maze.layouts import LAYOUTS, Layout, Zone
-from envs.registry import TaskSpec, unknown_name
-from envs.variations import Factor
+from jepabench.envs.core import EpisodeDraw, GoalEnv
+from jepabench.envs.events import MovingObject
+from jepabench.envs.maze import diverse
+from jepabench.envs.maze.arena import (
+    WALL_COLOUR,
+    Arena,
+    add_box,
+    load,
+    moving_ball,
+    planar_distance,
+)
+from jepabench.envs.maze.free_space import FreeSpace
+from jepabench.envs.maze.layouts import LAYOUTS, Layout, Zone
+from jepabench.envs.registry import TaskSpec, unknown_name
+from jepabench.envs.variations import Factor
 
 RANDOM = "random"
 SUCCESS_DISTANCE = 0.45
@@ -51,7 +58,7 @@ class PointMaze(GoalEnv):
     | 1 | position y | ``ball_y`` | m |
     | 2 | velocity x | ``ball_x`` | m/s |
     | 3 | velocity y | ``ball_y`` | m/s |
-    | 4 to 27 | with random mazes only: 1 if a passage is open, 0 if not, in the order of ``envs.maze.diverse`` | | |
+    | 4 to 27 | with random mazes only: 1 if a passage is open, 0 if not, in the order of ``jepabench.envs.maze.diverse`` | | |
 
     ``achieved_goal`` and ``desired_goal`` are positions ``[x, y]`` of the ball [m]. Frames show the maze from above, +y
     upwards; the ball is drawn larger than it is (it collides with a radius of 0.1 m), keep-out zones in yellow.
@@ -87,7 +94,9 @@ class PointMaze(GoalEnv):
     * v1: first version. MuJoCo 3.17.0.
     """
 
-    def __init__(self, task: TaskSpec, *, layout: str, zones: Sequence[Zone] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, task: TaskSpec, *, layout: str, zones: Sequence[Zone] | None = None, **kwargs: Any
+    ) -> None:
         if layout not in (*LAYOUTS, RANDOM):
             raise unknown_name("layout", layout, (*LAYOUTS, RANDOM))
         self._passages = diverse.training_mazes()[0] if layout == RANDOM else np.empty(0)
@@ -118,13 +127,19 @@ class PointMaze(GoalEnv):
         self.simulation = self.arena.simulation
         self.variations.renew()
         bounds = np.concatenate([-inner, inner])
-        self.free_space = FreeSpace(bounds=bounds, boxes=maze.obstacle_boxes(), clearance=_CLEARANCE)
+        self.free_space = FreeSpace(
+            bounds=bounds, boxes=maze.obstacle_boxes(), clearance=_CLEARANCE
+        )
 
-    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+    def distance(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.float64]:
         """Returns the straight distance between ball and goal [m], [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal)
 
-    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+    def is_success(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.bool_]:
         """Returns whether the ball is near enough to the goal, [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
@@ -138,16 +153,27 @@ class PointMaze(GoalEnv):
         to_corner = path[0] - self.arena.position
         distance = float(np.linalg.norm(to_corner))
         remaining = distance + float(np.linalg.norm(np.diff(path, axis=0), axis=1).sum())
-        speed = min(_CRUISE_SPEED, _APPROACH_RATE * remaining, _CORNER_SPEED + _APPROACH_RATE * distance)
+        speed = min(
+            _CRUISE_SPEED, _APPROACH_RATE * remaining, _CORNER_SPEED + _APPROACH_RATE * distance
+        )
         wanted = to_corner * (speed / max(distance, 1e-9))
-        mass, damping, gear = model.body("ball").mass[0], model.dof_damping[0], model.actuator_gear[0, 0]
+        mass, damping, gear = (
+            model.body("ball").mass[0],
+            model.dof_damping[0],
+            model.actuator_gear[0, 0],
+        )
         block = self.task.action_block * self.task.control_dt
         force = mass * (wanted - velocity) / block + damping * (wanted + velocity) / 2.0
         return (force / gear).clip(-1.0, 1.0)
 
     def _factors(self) -> tuple[Factor, ...]:
         ball = self.arena.ball
-        return (*self.arena.factors(self.free_space.bounds), ball.size(), ball.mass(), ball.damping())
+        return (
+            *self.arena.factors(self.free_space.bounds),
+            ball.size(),
+            ball.mass(),
+            ball.damping(),
+        )
 
     def _moving_objects(self) -> tuple[MovingObject, ...]:
         return (moving_ball(self),)
@@ -160,7 +186,9 @@ class PointMaze(GoalEnv):
             rng, shortest=shortest, longest=longest, avoid=self.arena.zones
         )
         reference_steps = _SETTLING_STEPS + int(np.ceil(_STEPS_PER_METRE * length))
-        return EpisodeDraw(self.arena.state_at(start), self.arena.state_at(goal), reference_steps, world)
+        return EpisodeDraw(
+            self.arena.state_at(start), self.arena.state_at(goal), reference_steps, world
+        )
 
     def _set_world(self, world: Mapping[str, NDArray[Any]]) -> None:
         passages = world.get("passages", self._passages)
@@ -181,7 +209,9 @@ class PointMaze(GoalEnv):
         self.simulation.step()
 
     def _observation(self) -> NDArray[np.float64]:
-        return np.concatenate([self.simulation.data.qpos, self.simulation.data.qvel, self._passages])
+        return np.concatenate(
+            [self.simulation.data.qpos, self.simulation.data.qvel, self._passages]
+        )
 
     def _achieved_goal(self) -> NDArray[np.float64]:
         return self.arena.position

@@ -15,13 +15,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.core import EpisodeDraw, GoalEnv
-from envs.events import MovingObject
-from envs.maze.arena import Arena, load, moving_ball, planar_distance
-from envs.maze.free_space import FreeSpace
-from envs.maze.layouts import Zone
-from envs.registry import TaskSpec
-from envs.variations import Factor, Value
+from jepabench.envs.core import EpisodeDraw, GoalEnv
+from jepabench.envs.events import MovingObject
+from jepabench.envs.maze.arena import Arena, load, moving_ball, planar_distance
+from jepabench.envs.maze.free_space import FreeSpace
+from jepabench.envs.maze.layouts import Zone
+from jepabench.envs.registry import TaskSpec
+from jepabench.envs.variations import Factor, Value
 
 SUCCESS_DISTANCE = 0.1
 STEP_LENGTH = 0.05
@@ -100,7 +100,12 @@ class TwoRoom(GoalEnv):
     """
 
     def __init__(
-        self, task: TaskSpec, *, random_layout: bool = False, zones: Sequence[Zone] = ZONES, **kwargs: Any
+        self,
+        task: TaskSpec,
+        *,
+        random_layout: bool = False,
+        zones: Sequence[Zone] = ZONES,
+        **kwargs: Any,
     ) -> None:
         super().__init__(
             task,
@@ -117,11 +122,15 @@ class TwoRoom(GoalEnv):
     def _description(self) -> mujoco.MjSpec:
         return load("two_room.xml")
 
-    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+    def distance(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.float64]:
         """Returns the straight distance between ball and goal [m], [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal)
 
-    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+    def is_success(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.bool_]:
         """Returns whether the ball is near enough to the goal, [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
@@ -148,19 +157,32 @@ class TwoRoom(GoalEnv):
             mild=(0.045, 0.055),
             hard=(0.03, 0.07),
         )
-        return (*self.arena.factors(self.free_space.bounds), self.arena.ball.size(hard=(0.7, 1.25)), step_length)
+        return (
+            *self.arena.factors(self.free_space.bounds),
+            self.arena.ball.size(hard=(0.7, 1.25)),
+            step_length,
+        )
 
     def _moving_objects(self) -> tuple[MovingObject, ...]:
         return (moving_ball(self),)
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
-        layout = draw_layout(rng, held_out=split != "train") if self.random_layout else np.array(FIXED_LAYOUT)
+        layout = (
+            draw_layout(rng, held_out=split != "train")
+            if self.random_layout
+            else np.array(FIXED_LAYOUT)
+        )
         shortest, longest = STRATA[stratum]
         start, goal, length = free_space(layout).sample_pair(
             rng, shortest=shortest, longest=longest, avoid=self.arena.zones
         )
         reference_steps = SETTLING_STEPS + int(np.ceil(length / STEP_LENGTH))
-        return EpisodeDraw(self.arena.state_at(start), self.arena.state_at(goal), reference_steps, {"layout": layout})
+        return EpisodeDraw(
+            self.arena.state_at(start),
+            self.arena.state_at(goal),
+            reference_steps,
+            {"layout": layout},
+        )
 
     def _set_world(self, world: Mapping[str, NDArray[Any]]) -> None:
         if (world["layout"] != self._layout).any():
@@ -214,7 +236,9 @@ def draw_layout(rng: np.random.Generator, *, held_out: bool) -> NDArray[np.float
 def is_held_out(layout: NDArray[np.float64]) -> bool:
     """Returns whether ``[wall_x, door_y]`` is in a cell of the layout grid that is kept from training."""
     low, high = np.transpose([WALL_RANGE, DOOR_RANGE])
-    column, row = np.floor((layout - low) / (high - low) * _CELLS).clip(0, _CELLS - 1).astype(int).tolist()
+    column, row = (
+        np.floor((layout - low) / (high - low) * _CELLS).clip(0, _CELLS - 1).astype(int).tolist()
+    )
     return column * _CELLS + row in _cells(True)
 
 
@@ -223,7 +247,12 @@ def free_space(layout: NDArray[np.float64]) -> FreeSpace:
     wall_x, door_y = layout
     left, right = wall_x - HALF_WALL, wall_x + HALF_WALL
     below, above = door_y - HALF_DOOR, door_y + HALF_DOOR
-    walls = np.array([[left, below - 2.0 * HALF_LENGTH, right, below], [left, above, right, above + 2.0 * HALF_LENGTH]])
+    walls = np.array(
+        [
+            [left, below - 2.0 * HALF_LENGTH, right, below],
+            [left, above, right, above + 2.0 * HALF_LENGTH],
+        ]
+    )
     return FreeSpace(bounds=ROOM, boxes=walls, clearance=CLEARANCE)
 
 

@@ -1,21 +1,21 @@
 """Navigation: rooms seen through the eyes of a robot."""
 
-from envs.registry import TaskSpec, register
+from jepabench.envs.registry import TaskSpec, register
 
 register(
     TaskSpec(
         id="jepabench/Navigation-v1",
         family="navigation",
-        entry_point="envs.navigation.rooms:Rooms",
+        entry_point="jepabench.envs.navigation.rooms:Rooms",
         control_dt=0.2,
         # A block turns by at most 0.6 of the 1.57 rad that the camera sees, so that successive views overlap.
         action_block=2,
         max_steps=400,
         success="The robot is within 0.3 m of the goal, and its heading within 20 degrees of the goal's.",
         behaviours={
-            "random": "envs.navigation.behaviours:RandomDrive",
-            "wander": "envs.navigation.behaviours:Wander",
-            "expert": "envs.navigation.behaviours:Expert",
+            "random": "jepabench.envs.navigation.behaviours:RandomDrive",
+            "wander": "jepabench.envs.navigation.behaviours:Wander",
+            "expert": "jepabench.envs.navigation.behaviours:Expert",
         },
         physics="mujoco 3.17.0",
         tags=frozenset({"navigation", "partially-observed"}),

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.navigation.rooms import wrapped
+from jepabench.envs.navigation.rooms import wrapped
 
 if TYPE_CHECKING:
-    from envs.core import GoalEnv, Observation
-    from envs.navigation.rooms import Rooms
+    from jepabench.envs.core import GoalEnv, Observation
+    from jepabench.envs.navigation.rooms import Rooms
 
 _ARRIVED = 0.1  # [m]
 _BEND_REACHED = 0.05  # [m]
@@ -107,7 +107,10 @@ class _PathFollower(_RoomBehaviour):
 
     def _is_past(self, bend: NDArray[np.float64], following: NDArray[np.float64]) -> bool:
         space, here = self._rooms.free_space, self._rooms.position
-        return bool(np.linalg.norm(bend - here) < _BEND_REACHED or space.visible(space.nearest(here), following))
+        return bool(
+            np.linalg.norm(bend - here) < _BEND_REACHED
+            or space.visible(space.nearest(here), following)
+        )
 
     def _scaled(self, way: float, turn: float) -> NDArray[np.float64]:
         """Returns the action [2] that, held for a block, comes nearest to a way [m] and a turn [rad]."""

@@ -62,7 +62,9 @@ def generate(rng: np.random.Generator) -> World:
     turn = [1, 0, 3, 2] if rng.random() < 0.5 else [0, 1, 2, 3]
     return {
         "boxes": np.array(walls + obstacles)[:, turn],
-        "heights": np.append(np.full(len(walls), WALL_HEIGHT), rng.uniform(*_OBSTACLE_HEIGHTS, len(obstacles))),
+        "heights": np.append(
+            np.full(len(walls), WALL_HEIGHT), rng.uniform(*_OBSTACLE_HEIGHTS, len(obstacles))
+        ),
         "round": np.array(is_round, np.float64),
         "colours": _colours(rng, len(walls), len(obstacles)),
     }
@@ -79,15 +81,22 @@ def _divide(rng: np.random.Generator) -> tuple[list[Box], list[Box]]:
         across = [] if side == undivided else [crossings[side]]
         edges = [-end, *across, end]
         ends += across
-        rooms += [(low, bottom + wall, high, top - wall) for bottom, top in itertools.pairwise(edges)]
+        rooms += [
+            (low, bottom + wall, high, top - wall) for bottom, top in itertools.pairwise(edges)
+        ]
         for place in across:
             door = rng.uniform(low + 0.7, high - 0.7)
-            walls += [(left, place - wall, right, place + wall) for left, right in _around([door], low, high)]
+            walls += [
+                (left, place - wall, right, place + wall)
+                for left, right in _around([door], low, high)
+            ]
         outer = (-end - _OUTER_WALL, -end) if side == 0 else (end, end + _OUTER_WALL)
         walls += [(outer[0], bottom, outer[1], top) for bottom, top in itertools.pairwise(edges)]
         walls += [(low, y, high, y + _OUTER_WALL) for y in (-end - _OUTER_WALL, end)]
     doors = _doors(rng, ends)
-    return rooms, walls + [(middle - wall, low, middle + wall, high) for low, high in _around(doors, -end, end)]
+    return rooms, walls + [
+        (middle - wall, low, middle + wall, high) for low, high in _around(doors, -end, end)
+    ]
 
 
 def _doors(rng: np.random.Generator, ends: list[float]) -> list[float]:
@@ -96,7 +105,9 @@ def _doors(rng: np.random.Generator, ends: list[float]) -> list[float]:
     wanted = int(rng.integers(1, 3))
     while len(doors) < wanted:
         door = rng.uniform(0.7 - HALF_SIZE, HALF_SIZE - 0.7)
-        if all(abs(door - other) > 0.8 for other in ends) and all(abs(door - other) > 1.6 for other in doors):
+        if all(abs(door - other) > 0.8 for other in ends) and all(
+            abs(door - other) > 1.6 for other in doors
+        ):
             doors.append(door)
     return sorted(doors)
 

@@ -16,15 +16,15 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.core import EpisodeDraw, GoalEnv
-from envs.events import JointMotion, MovingObject
-from envs.maze.free_space import FreeSpace, in_boxes
-from envs.navigation.layouts import HALF_SIZE, draw_layout, layout
-from envs.registry import TaskSpec
-from envs.rendering import Camera, RayCamera
-from envs.scenery import Thing, add_distractors, distractors, view
-from envs.simulation import Simulation
-from envs.variations import Factor
+from jepabench.envs.core import EpisodeDraw, GoalEnv
+from jepabench.envs.events import JointMotion, MovingObject
+from jepabench.envs.maze.free_space import FreeSpace, in_boxes
+from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.scenery import Thing, add_distractors, distractors, view
+from jepabench.envs.mujoco_world.simulation import Simulation
+from jepabench.envs.navigation.layouts import HALF_SIZE, draw_layout, layout
+from jepabench.envs.registry import TaskSpec
+from jepabench.envs.variations import Factor
 
 SUCCESS_DISTANCE, SUCCESS_ANGLE = 0.3, math.radians(20.0)
 STEP_LENGTH, STEP_TURN = 0.15, 0.3
@@ -117,12 +117,16 @@ class Rooms(GoalEnv):
         """The robot's direction, counter-clockwise from x [rad], not wrapped."""
         return float(self.simulation.data.qpos[2])
 
-    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+    def distance(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.float64]:
         """Returns the straight distance plus 0.5 m for each radian between the headings, [..., 4] and [..., 4] to [...]."""
         turn = STEP_LENGTH / STEP_TURN * heading_error(achieved_goal, desired_goal)
         return _position_error(achieved_goal, desired_goal) + turn
 
-    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+    def is_success(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.bool_]:
         """Returns whether position and heading are near enough to the goal's, [..., 4] and [..., 4] to [...]."""
         near = _position_error(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
         return near & (heading_error(achieved_goal, desired_goal) <= SUCCESS_ANGLE)
@@ -180,7 +184,9 @@ class Rooms(GoalEnv):
         headings = [self._draw_heading(rng, place) for place in (start, goal)]
         bends = np.diff(np.vstack([start, self.free_space.path(start, goal)]), axis=0)
         directions = [headings[0], *np.arctan2(bends[:, 1], bends[:, 0]).tolist(), headings[1]]
-        turning = sum(abs(wrapped(after - before)) for before, after in itertools.pairwise(directions))
+        turning = sum(
+            abs(wrapped(after - before)) for before, after in itertools.pairwise(directions)
+        )
         moving = math.ceil(length / STEP_LENGTH) + math.ceil(turning / STEP_TURN)
         return EpisodeDraw(
             self._state_at(start, headings[0]),
@@ -207,8 +213,14 @@ class Rooms(GoalEnv):
         # Compiling takes a millisecond or two; resizing geoms would leave behind what MuJoCo derives from their sizes.
         self._world = world
         self.simulation = Simulation(_compile(world))
-        camera = Camera(position=(0.0, 0.0, _EYE_HEIGHT), target=(1.0, 0.0, _EYE_HEIGHT), field_of_view=_FIELD_OF_VIEW)
-        self.camera = RayCamera(self.simulation.model, camera, ambient=0.7, checker=0.5, mount="robot")
+        camera = Camera(
+            position=(0.0, 0.0, _EYE_HEIGHT),
+            target=(1.0, 0.0, _EYE_HEIGHT),
+            field_of_view=_FIELD_OF_VIEW,
+        )
+        self.camera = RayCamera(
+            self.simulation.model, camera, ambient=0.7, checker=0.5, mount="robot"
+        )
         self.variations.renew()
         bounds = HALF_SIZE * np.array([-1.0, -1.0, 1.0, 1.0])
         self.free_space = FreeSpace(bounds=bounds, boxes=world["boxes"], clearance=_CLEARANCE)

@@ -1,18 +1,26 @@
 """Particles: chips that are swept together and a rope that is laid, by a pusher that makes one push at a time."""
 
-from envs.registry import TaskSpec, register
+from jepabench.envs.registry import TaskSpec, register
 
-_BEHAVIOURS = "envs.particles.behaviours"
+_BEHAVIOURS = "jepabench.envs.particles.behaviours"
 
 for _name, _random, _success in (
-    ("Granular", "RandomPushes", "The Chamfer distance between the chips and the goal is at most 0.0135 m."),
-    ("Rope", "RandomRopePushes", "The Chamfer distance between the rope and the goal is at most 0.012 m."),
+    (
+        "Granular",
+        "RandomPushes",
+        "The Chamfer distance between the chips and the goal is at most 0.0135 m.",
+    ),
+    (
+        "Rope",
+        "RandomRopePushes",
+        "The Chamfer distance between the rope and the goal is at most 0.012 m.",
+    ),
 ):
     register(
         TaskSpec(
             id=f"jepabench/{_name}-v1",
             family="particles",
-            entry_point=f"envs.particles.{_name.lower()}:{_name}",
+            entry_point=f"jepabench.envs.particles.{_name.lower()}:{_name}",
             control_dt=2.0,
             max_steps=20,
             success=_success,

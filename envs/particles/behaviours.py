@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.particles.clouds import as_points, nearest
-from envs.particles.table import REACH
+from jepabench.envs.particles.clouds import as_points, nearest
+from jepabench.envs.particles.table import REACH
 
 if TYPE_CHECKING:
-    from envs.core import GoalEnv, Observation
+    from jepabench.envs.core import GoalEnv, Observation
 
 Points = NDArray[np.float64]
 
@@ -55,7 +55,9 @@ class RandomPushes:
         points = as_points(observation["achieved_goal"])
         particle = points[self._rng.integers(len(points))]
         place = self._place(particle, points)
-        return as_push(particle - self._rng.uniform(*self.run_up) * _direction(place - particle), place)
+        return as_push(
+            particle - self._rng.uniform(*self.run_up) * _direction(place - particle), place
+        )
 
     def _place(self, particle: Points, points: Points) -> Points:
         """Returns where a push of ``particle`` [2] ends, [2]."""
@@ -80,7 +82,9 @@ class RandomRopePushes(RandomPushes):
     def _place(self, particle: Points, points: Points) -> Points:
         if self._rng.random() >= self.away:
             return super()._place(particle, points)
-        return particle + self._rng.uniform(*self.length) * _direction(particle - points.mean(axis=0))
+        return particle + self._rng.uniform(*self.length) * _direction(
+            particle - points.mean(axis=0)
+        )
 
 
 @dataclass(kw_only=True)
@@ -107,7 +111,11 @@ class _GreedyPusher:
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
         """Returns the next push [4]; none once the goal is reached."""
-        env, achieved, desired = self._env, observation["achieved_goal"], observation["desired_goal"]
+        env, achieved, desired = (
+            self._env,
+            observation["achieved_goal"],
+            observation["desired_goal"],
+        )
         if env.is_success(achieved, desired):
             return np.zeros(4, np.float32)
         particles, places = self._choose(as_points(achieved), as_points(desired))
@@ -123,7 +131,9 @@ class _GreedyPusher:
         ways = places - particles
         angles = np.arctan2(ways[:, 1], ways[:, 0]) + rng.normal(0.0, self.aim_std, num)
         ahead = np.stack([np.cos(angles), np.sin(angles)], axis=-1)
-        aside = np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1) * rng.normal(0.0, self.side_std, (num, 1))
+        aside = np.stack([-ahead[:, 1], ahead[:, 0]], axis=-1) * rng.normal(
+            0.0, self.side_std, (num, 1)
+        )
         starts = particles - ahead * rng.uniform(*self.run_up, (num, 1)) + aside
         return as_push(starts, places - ahead * rng.uniform(*self.stop, (num, 1)) + aside)
 

@@ -23,7 +23,9 @@ def chamfer_distance(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.fl
     Guibas 2017, here with distances instead of their squares, so that it is a length).
     """
     rows = np.broadcast_shapes(first.shape[:-2], second.shape[:-2])
-    first, second = (np.broadcast_to(points, rows + points.shape[-2:]) for points in (first, second))
+    first, second = (
+        np.broadcast_to(points, rows + points.shape[-2:]) for points in (first, second)
+    )
     first, second = (points.reshape(-1, *points.shape[-2:]) for points in (first, second))
     result = np.empty(len(first))
     for start in range(0, len(first), _ROWS):
@@ -41,7 +43,9 @@ def paired_distance(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.flo
     return np.sqrt((offsets * offsets).sum(axis=-1)).mean(axis=-1).min(axis=0)
 
 
-def nearest(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def nearest(
+    first: NDArray[np.float64], second: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Returns each point's distance to the nearest one of the other set, [N, 2] and [M, 2] to [N] and [M]."""
     squares = _squares(first[None], second[None])[0]
     return np.sqrt(squares.min(axis=1)), np.sqrt(squares.min(axis=0))

@@ -8,18 +8,28 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.core import EpisodeDraw, GoalEnv
-from envs.events import MovingObject
-from envs.particles.clouds import as_points, chamfer_distance
-from envs.particles.shapes import HELD_OUT_AREAS, SHAPES, TRAINING_AREAS, fill, hexagonal_lattice, placed, turned
-from envs.particles.table import REACH, Particles, Table
-from envs.registry import TaskSpec
-from envs.variations import Factor
+from jepabench.envs.core import EpisodeDraw, GoalEnv
+from jepabench.envs.events import MovingObject
+from jepabench.envs.particles.clouds import as_points, chamfer_distance
+from jepabench.envs.particles.shapes import (
+    HELD_OUT_AREAS,
+    SHAPES,
+    TRAINING_AREAS,
+    fill,
+    hexagonal_lattice,
+    placed,
+    turned,
+)
+from jepabench.envs.particles.table import REACH, Particles, Table
+from jepabench.envs.registry import TaskSpec
+from jepabench.envs.variations import Factor
 
 NUM_CHIPS = 64
 SUCCESS_DISTANCE = 0.0135
 STRATA = {"near": (0.025, 0.045), "medium": (0.045, 0.07), "far": (0.07, 0.16)}
-CHIPS = Particles(name="chips", num=NUM_CHIPS, radius=0.0135, colour=(0.82, 0.3, 0.12), braking_time=0.01)
+CHIPS = Particles(
+    name="chips", num=NUM_CHIPS, radius=0.0135, colour=(0.82, 0.3, 0.12), braking_time=0.01
+)
 _GOAL_SPACING = 1.08 * 2.0 * CHIPS.radius  # chips that are pushed together lie about as close
 _START_SPACING = 2.5 * CHIPS.radius
 _START_ROWS = 20  # of a lattice that covers the table, to either side of the middle
@@ -93,11 +103,15 @@ class Granular(GoalEnv):
         )
         self.table = Table(CHIPS, pusher="blade")
 
-    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+    def distance(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.float64]:
         """Returns the Chamfer distance between chips and goal [m], [..., 2 * N] and [..., 2 * N] to [...]."""
         return chamfer_distance(as_points(achieved_goal), as_points(desired_goal))
 
-    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+    def is_success(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.bool_]:
         """Returns whether the chips are near enough to the goal, [..., 2 * N] and [..., 2 * N] to [...]."""
         return self.distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
@@ -105,7 +119,9 @@ class Granular(GoalEnv):
         return self.table.factors()
 
     def _moving_objects(self) -> tuple[MovingObject, ...]:
-        return (self.table.as_moving_object(extent=REACH),)  # the heaps leave no more room than that
+        return (
+            self.table.as_moving_object(extent=REACH),
+        )  # the heaps leave no more room than that
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
         shortest, longest = STRATA[stratum]
@@ -117,7 +133,9 @@ class Granular(GoalEnv):
                 break
         reference_steps = min(round(5.0 + 30.0 * distance), self.task.max_steps // 2)
         world = {"shape": np.array(SHAPES.index(shape))}
-        return EpisodeDraw(self.table.state_at(start), self.table.state_at(goal), reference_steps, world)
+        return EpisodeDraw(
+            self.table.state_at(start), self.table.state_at(goal), reference_steps, world
+        )
 
     def _get_physics(self) -> NDArray[np.float64]:
         return self.table.simulation.get_state()
@@ -143,21 +161,27 @@ def draw_goal(rng: np.random.Generator, *, held_out: bool) -> tuple[str, NDArray
     names = HELD_OUT_AREAS if held_out else TRAINING_AREAS
     while True:
         name = names[rng.integers(len(names))]
-        goal = placed(fill(name, NUM_CHIPS, spacing=_GOAL_SPACING, rng=rng), rng, limit=REACH - CHIPS.radius)
+        goal = placed(
+            fill(name, NUM_CHIPS, spacing=_GOAL_SPACING, rng=rng), rng, limit=REACH - CHIPS.radius
+        )
         if goal is not None:
             return name, goal
 
 
 def scatter(rng: np.random.Generator) -> NDArray[np.float64]:
     """Returns places [N, 2] of chips that lie in heaps and do not overlap."""
-    lattice = turned(hexagonal_lattice(_START_ROWS, _START_SPACING) + rng.uniform(0.0, _START_SPACING, 2), rng)
+    lattice = turned(
+        hexagonal_lattice(_START_ROWS, _START_SPACING) + rng.uniform(0.0, _START_SPACING, 2), rng
+    )
     lattice = lattice[(np.abs(lattice) < REACH - CHIPS.radius).all(axis=1)]
     num_heaps = int(rng.integers(1, _MOST_HEAPS + 1))
     middles, widths = rng.uniform(-0.2, 0.2, (num_heaps, 2)), rng.uniform(0.05, 0.12, num_heaps)
     offsets = (lattice[:, None] - middles) / widths[:, None]
     density = np.exp(-0.5 * (offsets * offsets).sum(axis=-1)).sum(axis=1)
     # The places with the largest log density plus Gumbel noise are a sample without replacement.
-    chosen = np.argsort(-(np.log(density + 1e-12) + rng.gumbel(size=len(lattice))), kind="stable")[:NUM_CHIPS]
+    chosen = np.argsort(-(np.log(density + 1e-12) + rng.gumbel(size=len(lattice))), kind="stable")[
+        :NUM_CHIPS
+    ]
     slack = (_START_SPACING - 2.0 * CHIPS.radius) / 2.0
     angles, lengths = rng.uniform(-np.pi, np.pi, NUM_CHIPS), slack * np.sqrt(rng.random(NUM_CHIPS))
     return lattice[chosen] + lengths[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=-1)

@@ -8,20 +8,33 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.core import EpisodeDraw, GoalEnv
-from envs.events import MovingObject
-from envs.particles.clouds import as_points, chamfer_distance, paired_distance
-from envs.particles.shapes import CURVES, HELD_OUT_CURVES, SHAPES, TRAINING_CURVES, placed, trace, turned
-from envs.particles.table import REACH, Particles, Table
-from envs.registry import TaskSpec
-from envs.variations import Factor
+from jepabench.envs.core import EpisodeDraw, GoalEnv
+from jepabench.envs.events import MovingObject
+from jepabench.envs.particles.clouds import as_points, chamfer_distance, paired_distance
+from jepabench.envs.particles.shapes import (
+    CURVES,
+    HELD_OUT_CURVES,
+    SHAPES,
+    TRAINING_CURVES,
+    placed,
+    trace,
+    turned,
+)
+from jepabench.envs.particles.table import REACH, Particles, Table
+from jepabench.envs.registry import TaskSpec
+from jepabench.envs.variations import Factor
 
 NUM_BEADS = 21
 SUCCESS_DISTANCE = 0.012
 STRATA = {"near": (0.025, 0.06), "medium": (0.06, 0.1), "far": (0.1, 0.25)}
 SPACING = 0.03
 BEADS = Particles(
-    name="rope", num=NUM_BEADS, radius=0.0145, colour=(0.16, 0.32, 0.62), braking_time=0.02, spacing=SPACING
+    name="rope",
+    num=NUM_BEADS,
+    radius=0.0145,
+    colour=(0.16, 0.32, 0.62),
+    braking_time=0.02,
+    spacing=SPACING,
 )
 _LIMIT = REACH - 0.02
 _REFERENCE_STEPS = 7  # the expert's median, in all strata
@@ -94,11 +107,15 @@ class Rope(GoalEnv):
         )
         self.table = Table(BEADS, pusher="peg")
 
-    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+    def distance(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.float64]:
         """Returns the Chamfer distance between rope and goal [m], [..., 2 * N] and [..., 2 * N] to [...]."""
         return chamfer_distance(as_points(achieved_goal), as_points(desired_goal))
 
-    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+    def is_success(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.bool_]:
         """Returns whether the rope is near enough to the goal, [..., 2 * N] and [..., 2 * N] to [...]."""
         return self.distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
@@ -124,7 +141,9 @@ class Rope(GoalEnv):
             if shortest < distance <= longest:
                 break
         world = {"shape": np.array(SHAPES.index(shape))}
-        return EpisodeDraw(self.table.state_at(start), self.table.state_at(goal), _REFERENCE_STEPS, world)
+        return EpisodeDraw(
+            self.table.state_at(start), self.table.state_at(goal), _REFERENCE_STEPS, world
+        )
 
     def _get_physics(self) -> NDArray[np.float64]:
         return self.table.simulation.get_state()

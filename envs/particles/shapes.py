@@ -36,7 +36,9 @@ CURVES: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
 }
 TRAINING_CURVES, HELD_OUT_CURVES = ("line", "arc", "wave", "L"), ("U", "Z", "hook")
 SHAPES = tuple(dict.fromkeys((*AREAS, *CURVES)))  # a shape's number is its place in here
-_LATTICE = 40  # rows of the lattice to either side of the origin; enough for a few hundred particles
+_LATTICE = (
+    40  # rows of the lattice to either side of the origin; enough for a few hundred particles
+)
 
 
 def fill(area: str, num: int, *, spacing: float, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -67,7 +69,9 @@ def turned(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.
     return np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
 
 
-def placed(points: NDArray[np.float64], rng: np.random.Generator, *, limit: float) -> NDArray[np.float64] | None:
+def placed(
+    points: NDArray[np.float64], rng: np.random.Generator, *, limit: float
+) -> NDArray[np.float64] | None:
     """Returns points [N, 2] moved to a uniform random place within -limit to limit [m], or None if they do not fit."""
     low, high = -limit - points.min(axis=0), limit - points.max(axis=0)
     if (low > high).any():

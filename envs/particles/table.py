@@ -12,11 +12,11 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.events import MovingObject
-from envs.rendering import Camera, RayCamera
-from envs.scenery import Thing, add_distractors, distractors, view
-from envs.simulation import Simulation
-from envs.variations import Factor, Value
+from jepabench.envs.events import MovingObject
+from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.scenery import Thing, add_distractors, distractors, view
+from jepabench.envs.mujoco_world.simulation import Simulation
+from jepabench.envs.variations import Factor, Value
 
 _SAMPLES = 16
 REACH = 0.3  # the pusher's middle stays in a square of twice this side [m]
@@ -70,9 +70,13 @@ class Table:
         _add(spec, particles)
         add_distractors(spec, radius=0.02, heights=(_TOP, _TOP + 0.001))
         # A row of links needs Newton's exact solution. For a heap, PGS comes as near to it, and in less time.
-        spec.option.solver = mujoco.mjtSolver.mjSOL_NEWTON if particles.spacing else mujoco.mjtSolver.mjSOL_PGS
+        spec.option.solver = (
+            mujoco.mjtSolver.mjSOL_NEWTON if particles.spacing else mujoco.mjtSolver.mjSOL_PGS
+        )
         self.particles, self.simulation = particles, Simulation(spec.compile())
-        self.camera = RayCamera(self.simulation.model, Camera.overhead(extent=_VIEW), background=_BACKGROUND)
+        self.camera = RayCamera(
+            self.simulation.model, Camera.overhead(extent=_VIEW), background=_BACKGROUND
+        )
         self._timestep = float(self.simulation.model.opt.timestep)
 
     @property
@@ -123,14 +127,20 @@ class Table:
 
         def sample(rng: np.random.Generator) -> NDArray[np.float64]:
             offsets = get()[2:].reshape(-1, 2)
-            return rng.uniform(-EDGE - offsets.min(axis=0), EDGE - offsets.max(axis=0), (_SAMPLES, 2))
+            return rng.uniform(
+                -EDGE - offsets.min(axis=0), EDGE - offsets.max(axis=0), (_SAMPLES, 2)
+            )
 
-        return MovingObject(name=self.particles.name, get_motion=get, set_motion=put, sample=sample, extent=extent)
+        return MovingObject(
+            name=self.particles.name, get_motion=get, set_motion=put, sample=sample, extent=extent
+        )
 
     def factors(self) -> tuple[Factor, ...]:
         """Returns the factors of variation."""
         name, reach = self.particles.name, (-REACH, -REACH, REACH, REACH)
-        particles = Thing(self, name, geoms=[f"particle_{index}" for index in range(self.particles.num)])
+        particles = Thing(
+            self, name, geoms=[f"particle_{index}" for index in range(self.particles.num)]
+        )
         return (
             particles.colour(hard=(0.0, 0.75)),
             particles.hidden(),
@@ -174,7 +184,12 @@ def _add(spec: mujoco.MjSpec, particles: Particles) -> None:
                 range=[-EDGE, EDGE],
                 limited=True,
             )
-        body.add_geom(look, name=f"particle_{index}", size=[particles.radius, 0.0, 0.0], rgba=[*particles.colour, 1.0])
+        body.add_geom(
+            look,
+            name=f"particle_{index}",
+            size=[particles.radius, 0.0, 0.0],
+            rgba=[*particles.colour, 1.0],
+        )
         body.add_site(name=f"particle_{index}")
     for index in range(particles.num - 1) if particles.spacing else ():
         _link(spec, index)

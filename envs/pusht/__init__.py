@@ -1,6 +1,6 @@
 """Push-T and its variants: a round pusher shoves a block into a pose."""
 
-from envs.registry import TaskSpec, register
+from jepabench.envs.registry import TaskSpec, register
 
 for _name, _kwargs, _tags in (
     ("PushT", {}, {"pushing"}),
@@ -11,7 +11,7 @@ for _name, _kwargs, _tags in (
         TaskSpec(
             id=f"jepabench/{_name}-v1",
             family="pusht",
-            entry_point="envs.pusht.push_t:PushT",
+            entry_point="jepabench.envs.pusht.push_t:PushT",
             kwargs=_kwargs,
             control_dt=0.1,
             action_block=5,
@@ -20,9 +20,9 @@ for _name, _kwargs, _tags in (
             strata=("steps25", "steps50", "steps75", "steps100", "free"),
             success="The block is within 20 px and 20 degrees of the goal.",
             behaviours={
-                "random": "envs.pusht.behaviours:RandomPushes",
-                "uniform": "envs.pusht.behaviours:Uniform",
-                "expert": "envs.pusht.expert:Expert",
+                "random": "jepabench.envs.pusht.behaviours:RandomPushes",
+                "uniform": "jepabench.envs.pusht.behaviours:Uniform",
+                "expert": "jepabench.envs.pusht.expert:Expert",
             },
             physics="pymunk==7.3.1",
             tags=frozenset(_tags),

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.pusht.simulation import REACH, SIZE, PushSimulation
+from jepabench.envs.pusht.simulation import REACH, SIZE, PushSimulation
 
 if TYPE_CHECKING:
-    from envs.core import GoalEnv, Observation
+    from jepabench.envs.core import GoalEnv, Observation
 
 _NEAR = 25.0  # from a waypoint, where it counts as reached [px]
 _ARC = math.pi / 3  # between two waypoints on the way round the block [rad]
@@ -115,7 +115,10 @@ class RandomPushes:
         here = math.atan2(y - middle[1], x - middle[0])
         turn = math.remainder(side - here, 2.0 * math.pi)
         num_arcs = max(1, math.ceil(abs(turn) / _ARC))
-        return [_along(middle, here + turn * arc / num_arcs, self.stand_off) for arc in range(1, num_arcs + 1)]
+        return [
+            _along(middle, here + turn * arc / num_arcs, self.stand_off)
+            for arc in range(1, num_arcs + 1)
+        ]
 
 
 def _along(start: _Point, heading: float, length: float) -> _Point:

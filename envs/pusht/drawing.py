@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.pusht.shapes import Box, Shape, corners
-from envs.pusht.simulation import PUSHER_RADIUS, SIZE, WALL_RADIUS, WALLS
+from jepabench.envs.pusht.shapes import Box, Shape, corners
+from jepabench.envs.pusht.simulation import PUSHER_RADIUS, SIZE, WALL_RADIUS, WALLS
 
 Colour = tuple[float, float, float]
 Point = tuple[float, float]
@@ -91,12 +91,19 @@ class Drawing:
         x, y, reach = pusher[0] * self._scale, pusher[1] * self._scale, PUSHER_RADIUS * self._scale
         frame, polygons, middle = self._empty_frame.copy(), _fixed(points), _fixed_point(x, y)
         if not self._look.hides_block:
-            self._draw_tile(frame, (*points.min(axis=0).tolist(), *points.max(axis=0).tolist()), polygons, middle)
+            self._draw_tile(
+                frame,
+                (*points.min(axis=0).tolist(), *points.max(axis=0).tolist()),
+                polygons,
+                middle,
+            )
         if not self._look.hides_pusher:
             self._draw_tile(frame, (x - reach, y - reach, x + reach, y + reach), polygons, middle)
         return frame
 
-    def _draw_tile(self, frame: NDArray[np.uint8], area: Box, polygons: NDArray[np.int32], middle: _Place) -> None:
+    def _draw_tile(
+        self, frame: NDArray[np.uint8], area: Box, polygons: NDArray[np.int32], middle: _Place
+    ) -> None:
         """Draws all that is in an area, in subpixels, into the pixels of the frame that it touches."""
         step, last = self._subpixels, self._size - 1
         left, top, right, bottom = [min(max(int(value // step), 0), last) for value in area]
@@ -119,7 +126,11 @@ class Drawing:
     def _outlines(self, x: float, y: float, angle: float) -> NDArray[np.float64]:
         """Returns the corners of a block at a place [px] and an angle [rad], [4 * boxes, 2] [subpixels]."""
         sine, cosine = math.sin(angle) * self._scale, math.cos(angle) * self._scale
-        return self._corners * cosine + self._across * sine + np.array([x * self._scale, y * self._scale])
+        return (
+            self._corners * cosine
+            + self._across * sine
+            + np.array([x * self._scale, y * self._scale])
+        )
 
     def _averaged(self, fine: NDArray[np.uint8]) -> NDArray[np.uint8]:
         height, width = fine.shape[0] // self._subpixels, fine.shape[1] // self._subpixels
@@ -128,7 +139,10 @@ class Drawing:
     def _inset(self, boxes: Sequence[Box]) -> NDArray[np.float64]:
         """Returns the corners of boxes, made a little smaller, [4 * boxes, 2] [px]."""
         inset = _INSET / self._scale
-        smaller = [(left + inset, top + inset, right - inset, bottom - inset) for left, top, right, bottom in boxes]
+        smaller = [
+            (left + inset, top + inset, right - inset, bottom - inset)
+            for left, top, right, bottom in boxes
+        ]
         return corners(smaller).reshape(-1, 2)
 
     def _empty(self) -> NDArray[np.uint8]:
@@ -147,7 +161,9 @@ class Drawing:
         return fine
 
     def _bytes(self, colour: Colour, *, shade: float = 1.0) -> _Bytes:
-        red, green, blue = (min(round(255.0 * value * self._look.light * shade), 255) for value in colour)
+        red, green, blue = (
+            min(round(255.0 * value * self._look.light * shade), 255) for value in colour
+        )
         return red, green, blue
 
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.maze.free_space import FreeSpace
-from envs.pusht.behaviours import Table
-from envs.pusht.shapes import Shape, turned
-from envs.pusht.simulation import PUSHER_RADIUS, SIZE, PushSimulation, drive
+from jepabench.envs.maze.free_space import FreeSpace
+from jepabench.envs.pusht.behaviours import Table
+from jepabench.envs.pusht.shapes import Shape, turned
+from jepabench.envs.pusht.simulation import PUSHER_RADIUS, SIZE, PushSimulation, drive
 
 if TYPE_CHECKING:
-    from envs.core import EpisodeDraw, GoalEnv, Observation
+    from jepabench.envs.core import EpisodeDraw, GoalEnv, Observation
 
 _Point = tuple[float, float]
 _Array = NDArray[np.float64]
@@ -54,11 +54,15 @@ class Push:
 
     def along(self, point: _Point) -> float:
         """Returns how far along the push a point is [px]."""
-        return (point[0] - self.start[0]) * self.direction[0] + (point[1] - self.start[1]) * self.direction[1]
+        return (point[0] - self.start[0]) * self.direction[0] + (
+            point[1] - self.start[1]
+        ) * self.direction[1]
 
     def at(self, length: float) -> _Point:
         """Returns the point so far along the push."""
-        return self.start[0] + length * self.direction[0], self.start[1] + length * self.direction[1]
+        return self.start[0] + length * self.direction[0], self.start[1] + length * self.direction[
+            1
+        ]
 
 
 class Surroundings(FreeSpace):
@@ -137,12 +141,16 @@ class Expert:
         while lead > _LEAD:
             length = push.along(self._world.pusher)
             (speed_x, speed_y), (x, y) = self._world.pusher_velocity, push.direction
-            lead = (push.length - length - _STEP_PER_SPEED * (speed_x * x + speed_y * y)) / _STEP_PER_LEAD
+            lead = (
+                push.length - length - _STEP_PER_SPEED * (speed_x * x + speed_y * y)
+            ) / _STEP_PER_LEAD
             yield push.at(length + min(lead, _LEAD))
 
     def _approach(self, push: Push) -> Iterator[_Point]:
         space = Surroundings(self._world.shape, self._world.block)
-        path = space.path(space.nearest(space.to_block(self._world.pusher)), space.to_block(push.start))
+        path = space.path(
+            space.nearest(space.to_block(self._world.pusher)), space.to_block(push.start)
+        )
         for _ in range(_PATIENCE):
             here = space.to_block(self._world.pusher)
             if len(path) > 1 and space.visible(space.nearest(here), path[1]):
@@ -171,14 +179,19 @@ class Expert:
         order = order[np.isfinite(wait[order])]
         if not len(order):
             return None
-        places, inwards = space.to_world(starts[order]).tolist(), -turned(self._normals[order], block[2])
+        places, inwards = (
+            space.to_world(starts[order]).tolist(),
+            -turned(self._normals[order], block[2]),
+        )
         pushes = [
             Push(tuple(place), tuple(turned(inward, tilt).tolist()))
             for place, inward in zip(places, inwards, strict=True)
             for tilt in _TILTS
         ]
         blocks, lengths = self._tried(pushes, block)
-        spent = wait[order].repeat(len(_TILTS))[:, None] + self.step_cost * np.arange(1, self.longest + 1)
+        spent = wait[order].repeat(len(_TILTS))[:, None] + self.step_cost * np.arange(
+            1, self.longest + 1
+        )
         offset = blocks - block
         moved = np.hypot(offset[..., 0], offset[..., 1]) + _RADIAN * np.abs(offset[..., 2])
         spent[moved < _MOVED] = np.inf

@@ -1,4 +1,4 @@
-"""What can vary about Push-T, and what events can happen to. Ready factors of MuJoCo worlds are in ``envs.scenery``."""
+"""What can vary about Push-T, and what events can happen to. Ready factors of MuJoCo worlds are in ``jepabench.envs.mujoco_world.scenery``."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.events import MovingObject
-from envs.pusht.drawing import Disc, Look
-from envs.pusht.placing import block_places, pusher_places
-from envs.pusht.shapes import plate
-from envs.pusht.simulation import PUSHER_RADIUS, SIZE, PushSimulation
-from envs.scenery import COLOURS
-from envs.variations import Factor, Value
+from jepabench.envs.events import MovingObject
+from jepabench.envs.mujoco_world.scenery import COLOURS
+from jepabench.envs.pusht.drawing import Disc, Look
+from jepabench.envs.pusht.placing import block_places, pusher_places
+from jepabench.envs.pusht.shapes import plate
+from jepabench.envs.pusht.simulation import PUSHER_RADIUS, SIZE, PushSimulation
+from jepabench.envs.variations import Factor, Value
 
 _NO, _YES = 0.0, 1.0
 _NUM_DISCS, _NUM_ARRANGEMENTS = 4, 10_000
@@ -66,10 +66,16 @@ def factors(table: Table, *, friction: bool) -> tuple[Factor, ...]:
         _discs(table),
         size,
         *([contact] if friction else []),
-        _flag("block_hidden", "whether the block is not drawn", lambda yes: change(hides_block=yes)),
-        _flag("pusher_hidden", "whether the pusher is not drawn", lambda yes: change(hides_pusher=yes)),
         _flag(
-            "block_shape", "whether the block is drawn as an H", lambda yes: change(shape=_OTHER_SHAPE if yes else None)
+            "block_hidden", "whether the block is not drawn", lambda yes: change(hides_block=yes)
+        ),
+        _flag(
+            "pusher_hidden", "whether the pusher is not drawn", lambda yes: change(hides_pusher=yes)
+        ),
+        _flag(
+            "block_shape",
+            "whether the block is drawn as an H",
+            lambda yes: change(shape=_OTHER_SHAPE if yes else None),
         ),
         _double(table),
     )
@@ -99,9 +105,19 @@ def moving_objects(table: Table) -> tuple[MovingObject, ...]:
         return pusher_places(rng, table.simulation.shape, np.array([x, y]), angle)
 
     return (
-        MovingObject(name="block", get_motion=block_motion, set_motion=move_block, sample=sample_block, extent=SIZE),
         MovingObject(
-            name="pusher", get_motion=pusher_motion, set_motion=move_pusher, sample=sample_pusher, extent=SIZE
+            name="block",
+            get_motion=block_motion,
+            set_motion=move_block,
+            sample=sample_block,
+            extent=SIZE,
+        ),
+        MovingObject(
+            name="pusher",
+            get_motion=pusher_motion,
+            set_motion=move_pusher,
+            sample=sample_pusher,
+            extent=SIZE,
         ),
     )
 
@@ -136,9 +152,14 @@ def _light(table: Table) -> Factor:
 def _discs(table: Table) -> Factor:
     def apply(value: Value) -> None:
         rng = np.random.default_rng(int(value[1]))
-        places, colours = rng.uniform(PUSHER_RADIUS, SIZE - PUSHER_RADIUS, (_NUM_DISCS, 2)), rng.random((_NUM_DISCS, 3))
+        places, colours = (
+            rng.uniform(PUSHER_RADIUS, SIZE - PUSHER_RADIUS, (_NUM_DISCS, 2)),
+            rng.random((_NUM_DISCS, 3)),
+        )
         drawn = zip(places[: int(value[0])].tolist(), colours.tolist(), strict=False)
-        table.change_look(discs=tuple(Disc(place=(x, y), colour=(r, g, b)) for (x, y), (r, g, b) in drawn))
+        table.change_look(
+            discs=tuple(Disc(place=(x, y), colour=(r, g, b)) for (x, y), (r, g, b) in drawn)
+        )
 
     last = _NUM_ARRANGEMENTS - 1
     return Factor(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from envs.pusht.shapes import Shape, turned
-from envs.pusht.simulation import PLACEMENT_SIZE, PUSHER_RADIUS, WALL_RADIUS, WALLS
+from jepabench.envs.pusht.shapes import Shape, turned
+from jepabench.envs.pusht.simulation import PLACEMENT_SIZE, PUSHER_RADIUS, WALL_RADIUS, WALLS
 
 _CLEARANCE = 12.0  # that both keep from the walls and from each other [px]
 _LOW, _HIGH = WALLS[0] + WALL_RADIUS + _CLEARANCE, WALLS[1] - WALL_RADIUS - _CLEARANCE
@@ -32,14 +32,22 @@ def free_placement(rng: np.random.Generator, shape: Shape) -> NDArray[np.float64
 
 
 def block_places(
-    rng: np.random.Generator, shape: Shape, angle: float, *, pusher: tuple[float, float] | None = None
+    rng: np.random.Generator,
+    shape: Shape,
+    angle: float,
+    *,
+    pusher: tuple[float, float] | None = None,
 ) -> NDArray[np.float64]:
     """Returns some uniform places [>= 0, 2] for a block at an angle [rad], clear of the walls, and of a pusher if given."""
     places = rng.uniform(_LOW, _HIGH, (_BATCH, 2))
     corners = turned(shape.corners.reshape(-1, 2), angle)
-    fits = ((corners.min(axis=0) + places > _LOW) & (corners.max(axis=0) + places < _HIGH)).all(axis=1)
+    fits = ((corners.min(axis=0) + places > _LOW) & (corners.max(axis=0) + places < _HIGH)).all(
+        axis=1
+    )
     if pusher is not None:
-        fits &= ~shape.contains(turned(np.array(pusher) - places, -angle), margin=PUSHER_RADIUS + _CLEARANCE)
+        fits &= ~shape.contains(
+            turned(np.array(pusher) - places, -angle), margin=PUSHER_RADIUS + _CLEARANCE
+        )
     return places[fits]
 
 
@@ -48,4 +56,6 @@ def pusher_places(
 ) -> NDArray[np.float64]:
     """Returns some uniform places [>= 0, 2] for a pusher, clear of the walls and of a block at ``block`` [2] and an angle."""
     places = rng.uniform(_LOW + PUSHER_RADIUS, _HIGH - PUSHER_RADIUS, (_BATCH, 2))
-    return places[~shape.contains(turned(places - block, -angle), margin=PUSHER_RADIUS + _CLEARANCE)]
+    return places[
+        ~shape.contains(turned(places - block, -angle), margin=PUSHER_RADIUS + _CLEARANCE)
+    ]

@@ -11,16 +11,16 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from envs.core import EpisodeDraw, GoalEnv
-from envs.events import MovingObject
-from envs.pusht.behaviours import RandomPushes
-from envs.pusht.drawing import Drawing, Look
-from envs.pusht.factors import factors, moving_objects
-from envs.pusht.placing import free_placement
-from envs.pusht.shapes import HELD_OUT_SHAPES, SHAPES, TRAIN_SHAPES, T
-from envs.pusht.simulation import REACH, SIZE, PushSimulation, drive
-from envs.registry import TaskSpec, unknown_name
-from envs.variations import Factor
+from jepabench.envs.core import EpisodeDraw, GoalEnv
+from jepabench.envs.events import MovingObject
+from jepabench.envs.pusht.behaviours import RandomPushes
+from jepabench.envs.pusht.drawing import Drawing, Look
+from jepabench.envs.pusht.factors import factors, moving_objects
+from jepabench.envs.pusht.placing import free_placement
+from jepabench.envs.pusht.shapes import HELD_OUT_SHAPES, SHAPES, TRAIN_SHAPES, T
+from jepabench.envs.pusht.simulation import REACH, SIZE, PushSimulation, drive
+from jepabench.envs.registry import TaskSpec, unknown_name
+from jepabench.envs.variations import Factor
 
 CONTROLS = ("relative", "absolute")
 UNIT = 100.0  # pixels in a unit of observations and goals
@@ -124,17 +124,25 @@ class PushT(GoalEnv):
             goal_size=_GOAL_SIZE,
             **kwargs,
         )
-        self.control, self.random_shape, self.random_friction = control, random_shape, random_friction
+        self.control, self.random_shape, self.random_friction = (
+            control,
+            random_shape,
+            random_friction,
+        )
         self.simulation, self.look = PushSimulation(), Look()
         self._shape, self._scale, self._outline = T, 1.0, np.empty(0)
         self._drawings: dict[int, Drawing] = {}
 
-    def distance(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
+    def distance(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.float64]:
         """Returns the root of the sum of squares of position error [px] and angle error [degrees], [..., 6] to [...]."""
         position, angle = pose_errors(achieved_goal, desired_goal)
         return np.hypot(position, np.degrees(angle))
 
-    def is_success(self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.bool_]:
+    def is_success(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.bool_]:
         """Returns whether the block's pose is near enough to the goal's, [..., 6] and [..., 6] to [...]."""
         position, angle = pose_errors(achieved_goal, desired_goal)
         return (position < SUCCESS_DISTANCE) & (angle < SUCCESS_ANGLE)
@@ -172,7 +180,8 @@ class PushT(GoalEnv):
         return {
             "is_success": position < SUCCESS_DISTANCE and angle < SUCCESS_ANGLE,
             "success_strict": position < STRICT_DISTANCE and angle < STRICT_ANGLE,
-            "success_joint": math.hypot(position, pusher) < SUCCESS_DISTANCE and angle < SUCCESS_ANGLE,
+            "success_joint": math.hypot(position, pusher) < SUCCESS_DISTANCE
+            and angle < SUCCESS_ANGLE,
             "distance": float(np.hypot(position, np.degrees(angle))),
         }
 
@@ -273,7 +282,10 @@ class PushT(GoalEnv):
 def goals_of(pusher: NDArray[np.float64], block: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the goals [..., 6] that pushers at [..., 2] [px] and blocks at [..., 3] [px, px, rad] achieve."""
     result = np.empty((*block.shape[:-1], _GOAL_SIZE))
-    result[..., 0:2], result[..., 4:6] = (block[..., :2] - SIZE / 2) / UNIT, (pusher - SIZE / 2) / UNIT
+    result[..., 0:2], result[..., 4:6] = (
+        (block[..., :2] - SIZE / 2) / UNIT,
+        (pusher - SIZE / 2) / UNIT,
+    )
     result[..., 2], result[..., 3] = np.sin(block[..., 2]), np.cos(block[..., 2])
     return result
 
@@ -286,5 +298,7 @@ def pose_errors(
     x, y, sine, cosine = (achieved[..., index] for index in range(4))
     goal_x, goal_y, goal_sine, goal_cosine = (desired[..., index] for index in range(4))
     position = np.hypot(x - goal_x, y - goal_y) * UNIT
-    turn = np.arctan2(sine * goal_cosine - cosine * goal_sine, cosine * goal_cosine + sine * goal_sine)
+    turn = np.arctan2(
+        sine * goal_cosine - cosine * goal_sine, cosine * goal_cosine + sine * goal_sine
+    )
     return position, np.abs(turn)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 # Body.velocity and Space.step do the same, but take longer than the physics between them.
 from pymunk._chipmunk_cffi import lib
 
-from envs.pusht.shapes import Shape, T
+from jepabench.envs.pusht.shapes import Shape, T
 
 SIZE = 512.0  # side of the workspace [px]
 WALLS = (5.0, 506.0)  # coordinates of the walls' middle lines [px]
@@ -66,7 +66,9 @@ class PushSimulation:
             pymunk.Circle(self._pusher, PUSHER_RADIUS),
             *(pymunk.Poly(self._block, box) for box in shape.corners.tolist()),
         ]
-        for piece, own in zip([*walls, *self._moving], [1.0] * 5 + [friction] * len(shape.boxes), strict=True):
+        for piece, own in zip(
+            [*walls, *self._moving], [1.0] * 5 + [friction] * len(shape.boxes), strict=True
+        ):
             piece.friction = own
         space.add(*walls, self._pusher, self._block, *self._moving)
         self.place(_WAITING)
@@ -103,7 +105,9 @@ class PushSimulation:
         values = tuple(map(float, placement))
         space = self._space
         space.remove(*self._moving)
-        space.step(_DT)  # uses up the block's last correction of an overlap, which would move it later
+        space.step(
+            _DT
+        )  # uses up the block's last correction of an overlap, which would move it later
         self._put(_WAITING)
         lib.cpSpaceSetShapeIDCounter(space._space, self._num_walls)
         space.add(*self._moving)
@@ -137,7 +141,9 @@ class PushSimulation:
             ValueError: no state has this shape.
         """
         if state.ndim != 1 or len(state) < PLACEMENT_SIZE or len(state) % 2 == 0:
-            raise ValueError(f"A state has shape [{PLACEMENT_SIZE} + 2 * steps], got {list(state.shape)}.")
+            raise ValueError(
+                f"A state has shape [{PLACEMENT_SIZE} + 2 * steps], got {list(state.shape)}."
+            )
         known = PLACEMENT_SIZE + len(self._targets)
         if not np.array_equal(state[:known], self.get_state()):
             known = PLACEMENT_SIZE
@@ -151,7 +157,12 @@ class PushSimulation:
         Args:
             plans: velocities of the pusher at every physics step [S, H, steps, 2] [px/s], as ``drive`` gives them.
         """
-        placed, targets, driven, now = self._placed, self._targets, self._driven, (self._position, self._velocity)
+        placed, targets, driven, now = (
+            self._placed,
+            self._targets,
+            self._driven,
+            (self._position, self._velocity),
+        )
         result = np.empty((*plans.shape[:2], 3))
         for candidate, plan in enumerate(plans.tolist()):
             self.place(placed)

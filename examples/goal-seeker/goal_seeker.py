@@ -33,7 +33,9 @@ class GoalSeeker:
         moved = here - (here if self._before is None else self._before)
         self._before = here
         self._steps += active
-        return np.clip(self.gain * (goal - here) - self.braking * moved, -1.0, 1.0).astype(np.float32)
+        return np.clip(self.gain * (goal - here) - self.braking * moved, -1.0, 1.0).astype(
+            np.float32
+        )
 
     @property
     def model_steps(self) -> np.ndarray:

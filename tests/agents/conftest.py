@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from agents.base import Agent
-from envs import EpisodeSpec, episode_specs, make, reset_to
+from jepabench.agents.base import Agent
+from jepabench.envs import EpisodeSpec, episode_specs, make, reset_to
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 
@@ -23,7 +23,13 @@ class WalkModel(nn.Module):
     observation_key = "observation"
     action_size = 2
 
-    def __init__(self, *, mean: Sequence[float] = (0.0, 0.0), std: Sequence[float] = (1.0, 1.0), history: int = 1):
+    def __init__(
+        self,
+        *,
+        mean: Sequence[float] = (0.0, 0.0),
+        std: Sequence[float] = (1.0, 1.0),
+        history: int = 1,
+    ):
         super().__init__()
         self.history = history
         self.mean, self.std = torch.tensor(mean), torch.tensor(std)
@@ -73,17 +79,29 @@ def play_episodes(
     seen = [reset_to(env, spec)[0] for env, spec in zip(envs, specs, strict=True)]
     actions, distances = (
         [],
-        [[float(env.distance(o["achieved_goal"], o["desired_goal"])) for env, o in zip(envs, seen, strict=True)]],
+        [
+            [
+                float(env.distance(o["achieved_goal"], o["desired_goal"]))
+                for env, o in zip(envs, seen, strict=True)
+            ]
+        ],
     )
     for step in range(num_steps):
         active = step < ends
-        stacked = {key: np.stack([o[key] for o in seen]) for key in seen[0] if key in agent.observation_keys}
+        stacked = {
+            key: np.stack([o[key] for o in seen])
+            for key in seen[0]
+            if key in agent.observation_keys
+        }
         chosen = agent.act(stacked, active).copy()
         chosen[~active] = np.nan
         for row in np.flatnonzero(active):
             seen[row] = envs[row].step(chosen[row])[0]
         actions.append(chosen)
         distances.append(
-            [float(env.distance(o["achieved_goal"], o["desired_goal"])) for env, o in zip(envs, seen, strict=True)]
+            [
+                float(env.distance(o["achieved_goal"], o["desired_goal"]))
+                for env, o in zip(envs, seen, strict=True)
+            ]
         )
     return np.stack(actions, 1), np.array(distances).T

@@ -1,7 +1,13 @@
 import numpy as np
 import pytest
 
-from agents.conformal import TooFewScoresError, lower_threshold, num_scores_needed, one_each, upper_threshold
+from jepabench.agents.guardrails.conformal import (
+    TooFewScoresError,
+    lower_threshold,
+    num_scores_needed,
+    one_each,
+    upper_threshold,
+)
 
 
 @pytest.mark.parametrize("alpha", [0.02, 0.1, 0.3])
@@ -10,7 +16,9 @@ def test_the_promise_holds_for_a_strange_distribution(alpha):
     scores = rng.standard_cauchy((4000, 61))
     exceeded = np.mean([new > upper_threshold(held_out, alpha) for *held_out, new in scores])
     assert exceeded <= alpha + 2.6 * np.sqrt(alpha * (1 - alpha) / 4000)
-    assert exceeded > alpha - 1 / 61 - 2.6 * np.sqrt(alpha * (1 - alpha) / 4000)  # and it is not far too careful
+    assert exceeded > alpha - 1 / 61 - 2.6 * np.sqrt(
+        alpha * (1 - alpha) / 4000
+    )  # and it is not far too careful
 
 
 def test_below_is_above_mirrored():

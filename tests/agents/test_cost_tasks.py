@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from agents import cost_planning
-from agents.cost_planning import Directions, PlaceCost, build_mpc_by_cost, load_places
-from agents.cost_tasks import AvoidChaser, FollowPath, GoTo, along, assigned
-from agents.energy import Energy
-from agents.mpc import MPCAgent
-from agents.planners.cem import CEMPlanner
-from agents.scripted import ScriptedAgent
-from envs import episode_specs, make
-from envs.collect import collect
-from evaluation.cost_tasks import evaluate_cost_task, way
-from world_models.probes import fit_linear
+from jepabench.agents.costs.cost_tasks import AvoidChaser, FollowPath, GoTo, along, assigned
+from jepabench.agents.costs.energy import Energy
+from jepabench.agents.mpc import cost_agent as cost_planning
+from jepabench.agents.mpc.agent import MPCAgent
+from jepabench.agents.mpc.cost_agent import Directions, PlaceCost, build_mpc_by_cost, load_places
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.agents.scripted import ScriptedAgent
+from jepabench.envs import episode_specs, make
+from jepabench.envs.data.collect import collect
+from jepabench.evaluation.cost_tasks import evaluate_cost_task, way
+from jepabench.world_models.analysis.probes import fit_linear
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 CEM = CEMPlanner(horizon=4, num_samples=48, num_elites=8, num_iterations=4)
@@ -28,10 +28,14 @@ def probe():
 
 def knowing(walk_model, probe, task):
     return MPCAgent(
-        task_id=TWO_ROOM, model=walk_model(), planner=CEM, energy=Energy(terms=[PlaceCost(probe=probe, task=task)]),
-        action_mean=np.zeros(2), action_std=np.ones(2),
+        task_id=TWO_ROOM,
+        model=walk_model(),
+        planner=CEM,
+        energy=Energy(terms=[PlaceCost(probe=probe, task=task)]),
+        action_mean=np.zeros(2),
+        action_std=np.ones(2),
         subgoals=Directions(task_id=TWO_ROOM, task=task, probe=probe, horizon=CEM.horizon),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +50,18 @@ def medium():
 
 
 @pytest.mark.parametrize(
-    ("task", "unaware"), [(GoTo(), 1.0), (FollowPath(), 0.25), (AvoidChaser(), 0.5)], ids=["goto", "path", "chaser"]
+    ("task", "unaware"),
+    [(GoTo(), 1.0), (FollowPath(), 0.25), (AvoidChaser(), 0.5)],
+    ids=["goto", "path", "chaser"],
 )
-def test_who_knows_the_task_does_it_and_the_expert_of_another_does_not(walk_model, probe, medium, task, unaware):
+def test_who_knows_the_task_does_it_and_the_expert_of_another_does_not(
+    walk_model, probe, medium, task, unaware
+):
     rows = evaluate_cost_task(knowing(walk_model, probe, task), task, medium, agent_name="knows")
     assert rows["success"].mean() >= 0.75
-    assert (rows["model_steps"] > 0).all() and list(rows["index"]) == [spec.index for spec in medium]
+    assert (rows["model_steps"] > 0).all() and list(rows["index"]) == [
+        spec.index for spec in medium
+    ]
     direct = evaluate_cost_task(ScriptedAgent(task_id=TWO_ROOM), task, medium, agent_name="expert")
     assert direct["success"].mean() <= unaware
 
@@ -65,10 +75,15 @@ def test_an_assignment_is_the_same_for_whoever_asks_and_fits_the_world(medium):
         start = first.restore(first.snapshot())["achieved_goal"]
         shortest = first.free_space.lengths(start, path[-1:])[0]
         walked = np.linalg.norm(np.diff(np.vstack([start, path]), axis=0), axis=1).sum()
-        assert walked > 1.05 * shortest and np.allclose(path[-1], first.restore(first.snapshot())["desired_goal"])
+        assert walked > 1.05 * shortest and np.allclose(
+            path[-1], first.restore(first.snapshot())["desired_goal"]
+        )
         task = AvoidChaser()
         chaser = assigned(task, first, spec).hazard
-        assert np.linalg.norm(chaser - start) > task.radius and np.linalg.norm(chaser - path[-1]) > task.radius
+        assert (
+            np.linalg.norm(chaser - start) > task.radius
+            and np.linalg.norm(chaser - path[-1]) > task.radius
+        )
 
 
 def test_the_planned_chase_is_the_one_that_is_scored():
@@ -102,8 +117,16 @@ def test_a_chaser_that_has_one_before_the_goal_is_a_failure_and_after_it_is_none
     assignment = assigned(task, env, episode_specs(TWO_ROOM, "test", 1)[0])
     start, goal = env.restore(env.snapshot())["achieved_goal"], assignment.path[-1]
     waiting = np.tile(start, (30, 1))
-    assert task.score(assignment, np.vstack([waiting, goal]), env) == {"success": 0, "caught": 1, "arrived": 1}
-    assert task.score(assignment, np.vstack([start, goal, waiting]), env) == {"success": 1, "caught": 0, "arrived": 1}
+    assert task.score(assignment, np.vstack([waiting, goal]), env) == {
+        "success": 0,
+        "caught": 1,
+        "arrived": 1,
+    }
+    assert task.score(assignment, np.vstack([start, goal, waiting]), env) == {
+        "success": 1,
+        "caught": 0,
+        "arrived": 1,
+    }
     assert task.score(assignment, waiting, env)["arrived"] == 0
 
 
@@ -115,7 +138,8 @@ def test_the_way_of_actions_is_that_of_the_world(medium):
 
 
 @pytest.mark.parametrize(
-    "wrong", [lambda: FollowPath(pace=0), lambda: FollowPath(detour=(2, 1)), lambda: AvoidChaser(gap=0.1)]
+    "wrong",
+    [lambda: FollowPath(pace=0), lambda: FollowPath(detour=(2, 1)), lambda: AvoidChaser(gap=0.1)],
 )
 def test_settings_are_checked(wrong):
     with pytest.raises(ValueError, match=r"got|not above"):
@@ -124,18 +148,26 @@ def test_settings_are_checked(wrong):
 
 def test_a_world_without_a_map_is_refused():
     with pytest.raises(ValueError, match="needs a maze or a table"):
-        assigned(FollowPath(), make("jepabench/PushT-v1"), episode_specs("jepabench/PushT-v1", "test", 1)[0])
+        assigned(
+            FollowPath(),
+            make("jepabench/PushT-v1"),
+            episode_specs("jepabench/PushT-v1", "test", 1)[0],
+        )
 
 
 def test_a_trained_probe_is_kept_checked_and_planned_with(save_twin, tmp_path, play):
     data = tmp_path / "data"
-    collect(TWO_ROOM, data, num_episodes=12, num_steps=8, pixels=None, num_workers=1, progress=False)
+    collect(
+        TWO_ROOM, data, num_episodes=12, num_steps=8, pixels=None, num_workers=1, progress=False
+    )
     save_twin(tmp_path / "model", tmp_path / "other")
     paths = {"task_id": TWO_ROOM, "world_model": tmp_path / "model"}
     cost_planning.train(**paths, dataset=data, directory=tmp_path / "places", seed=0)
     read = load_places(tmp_path / "places", **paths)
     place = torch.tensor([[0.3, -0.2, 0.0, 0.3]])
-    assert read(place)[0].tolist() == pytest.approx([0.3, -0.2], abs=1e-2)  # the latent is the state itself
+    assert read(place)[0].tolist() == pytest.approx(
+        [0.3, -0.2], abs=1e-2
+    )  # the latent is the state itself
     agent = build_mpc_by_cost(**paths, policy=tmp_path / "places", task=GoTo(), planner=CEM)
     actions, _ = play(agent, episode_specs(TWO_ROOM, "test", 1, strata=("near",)), num_steps=6)
     assert np.isfinite(actions).all()

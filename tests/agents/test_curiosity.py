@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from agents.curiosity import CuriousBehaviour
-from envs.collect import collect
-from envs.episodes import EpisodeDataset
-from world_models.base import Context
-from world_models.batches import ActionScale
-from world_models.checkpoint import CheckpointError, load_world_model
-from world_models.train import fit
+from jepabench.agents.curiosity import CuriousBehaviour
+from jepabench.envs.data.collect import collect
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.world_models.base import Context
+from jepabench.world_models.checkpoint import CheckpointError, load_world_model
+from jepabench.world_models.training.batches import ActionScale
+from jepabench.world_models.training.fit import fit
 
 TASK = "jepabench/TwoRoom-v1"
 SIZES = {"num_episodes": 6, "num_steps": 6, "pixels": None, "num_workers": 1, "progress": False}
@@ -25,13 +25,24 @@ SIZES = {"num_episodes": 6, "num_steps": 6, "pixels": None, "num_workers": 1, "p
 def ensemble(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("curiosity")
     data = [
-        collect(TASK, folder / split, **{**SIZES, "num_episodes": 20}, split=split) for split in ("train", "validation")
+        collect(TASK, folder / split, **{**SIZES, "num_episodes": 20}, split=split)
+        for split in ("train", "validation")
     ]
     fit(
-        dataset=data[0].path, validation=data[1].path, directory=folder / "model", seed=0, kind="ensemble",
-        model={"encoder": "state", "history": 1, "rollout_steps": 2, "predictor_options": {"width": 32, "depth": 1}},
-        training={"num_steps": 60, "batch_size": 32, "learning_rate": 5e-3, "diagnose_every": 100}, progress=False,
-    )  # fmt: skip
+        dataset=data[0].path,
+        validation=data[1].path,
+        directory=folder / "model",
+        seed=0,
+        kind="ensemble",
+        model={
+            "encoder": "state",
+            "history": 1,
+            "rollout_steps": 2,
+            "predictor_options": {"width": 32, "depth": 1},
+        },
+        training={"num_steps": 60, "batch_size": 32, "learning_rate": 5e-3, "diagnose_every": 100},
+        progress=False,
+    )
     return folder / "model"
 
 
@@ -44,10 +55,16 @@ def curious(ensemble, tmp_path_factory) -> EpisodeDataset:
 def disagreement(dataset: EpisodeDataset, model_path: Path) -> float:
     """Mean disagreement along what was done in each episode, imagined from its start."""
     loaded = load_world_model(model_path)
-    start = loaded.model.encode(torch.from_numpy(dataset.field("observation")[dataset.starts].astype(np.float32)))
-    actions = torch.from_numpy(np.stack([episode.actions for episode in map(dataset.__getitem__, range(len(dataset)))]))
+    start = loaded.model.encode(
+        torch.from_numpy(dataset.field("observation")[dataset.starts].astype(np.float32))
+    )
+    actions = torch.from_numpy(
+        np.stack([episode.actions for episode in map(dataset.__getitem__, range(len(dataset)))])
+    )
     context = Context(start[:, None], torch.zeros(len(start), 0, 2))
-    return float(loaded.model.disagreement(context, loaded.scale.normalise(actions)[:, None]).mean())
+    return float(
+        loaded.model.disagreement(context, loaded.scale.normalise(actions)[:, None]).mean()
+    )
 
 
 def test_it_does_what_the_members_disagree_on(curious, ensemble, tmp_path):
@@ -60,7 +77,9 @@ def seeds_of(dataset: EpisodeDataset) -> list[int]:
     return [dataset[index].seed for index in range(len(dataset))]
 
 
-def test_the_dataset_says_which_curiosity_made_it_and_can_be_made_again(curious, ensemble, tmp_path):
+def test_the_dataset_says_which_curiosity_made_it_and_can_be_made_again(
+    curious, ensemble, tmp_path
+):
     name = CuriousBehaviour(ensemble).name
     assert name.startswith("curiosity-") and curious.manifest.behaviour == name
     assert CuriousBehaviour(ensemble, execute_steps=1).name != name
@@ -71,7 +90,9 @@ def test_the_dataset_says_which_curiosity_made_it_and_can_be_made_again(curious,
 
 @pytest.mark.slow
 def test_processes_make_the_same_data(curious, ensemble, tmp_path):
-    many = collect(TASK, tmp_path / "many", behaviour=CuriousBehaviour(ensemble), **{**SIZES, "num_workers": 2})
+    many = collect(
+        TASK, tmp_path / "many", behaviour=CuriousBehaviour(ensemble), **{**SIZES, "num_workers": 2}
+    )
     assert filecmp.cmp(many.path / "action.npy", curious.path / "action.npy", shallow=False)
 
 
@@ -81,6 +102,15 @@ def test_a_missing_model_is_refused_before_any_work(tmp_path):
 
 
 def test_curiosity_and_a_world_model_go_together(tmp_path):
-    command = [sys.executable, "-m", "jepabench", "collect", TASK, str(tmp_path / "d"), "--behaviour", "curiosity"]
+    command = [
+        sys.executable,
+        "-m",
+        "jepabench",
+        "collect",
+        TASK,
+        str(tmp_path / "d"),
+        "--behaviour",
+        "curiosity",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "train one of kind ensemble" in done.stderr

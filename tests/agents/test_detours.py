@@ -6,9 +6,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from agents.detours import Detours
-from agents.hazards import ZoneHazard
-from world_models.probes import fit_linear
+from jepabench.agents.guardrails.hazards import ZoneHazard
+from jepabench.agents.subgoals.detours import Detours
+from jepabench.world_models.analysis.probes import fit_linear
 
 ZONE, CLEARANCE = (-0.5, -0.25, 0.5, 0.25), 0.05
 _grid = np.stack(np.meshgrid(np.linspace(-1, 1, 81), np.linspace(-1, 1, 81)), -1).reshape(-1, 2)
@@ -28,7 +28,9 @@ def hazard():
 
 @pytest.fixture(scope="module")
 def detours(hazard):
-    return Detours(hazard, torch.cat([PLACES, torch.zeros(len(PLACES), 2)], dim=1), PLACES, clearance=CLEARANCE)
+    return Detours(
+        hazard, torch.cat([PLACES, torch.zeros(len(PLACES), 2)], dim=1), PLACES, clearance=CLEARANCE
+    )
 
 
 def outside(hazard, place):
@@ -53,7 +55,9 @@ def test_legs_keep_away_and_end_at_the_goal(hazard, detours, start, goal):
 
 def test_who_is_inside_heads_out_by_the_nearest_side(detours):
     subgoal = detours.choose(0, latent((0.1, 0.2)), latent((0.0, -0.9)))
-    assert subgoal[0] == pytest.approx(0.1, abs=0.02) and subgoal[1] == pytest.approx(0.25 + 2 * CLEARANCE, abs=0.02)
+    assert subgoal[0] == pytest.approx(0.1, abs=0.02) and subgoal[1] == pytest.approx(
+        0.25 + 2 * CLEARANCE, abs=0.02
+    )
 
 
 def test_where_nothing_is_in_the_way_the_goal_is_headed_for(detours):

@@ -6,7 +6,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.energy import ActionEffort, ActionSmoothness, Energy, GoalDistance, step_weights
+from jepabench.agents.costs.energy import (
+    ActionEffort,
+    ActionSmoothness,
+    Energy,
+    GoalDistance,
+    step_weights,
+)
 
 B, S, H, A, P, D = 2, 3, 4, 2, 5, 6
 GENERATOR = torch.Generator().manual_seed(0)
@@ -16,7 +22,9 @@ ACTIONS = torch.randn(B, S, H, A, generator=GENERATOR)
 DISTANCES = {
     "l2": lambda z, g: ((z - g) ** 2).mean((-2, -1)),
     "l1": lambda z, g: np.abs(z - g).mean((-2, -1)),
-    "cosine": lambda z, g: (1 - (z * g).sum(-1) / np.linalg.norm(z, axis=-1) / np.linalg.norm(g, axis=-1)).mean(-1),
+    "cosine": lambda z, g: (
+        1 - (z * g).sum(-1) / np.linalg.norm(z, axis=-1) / np.linalg.norm(g, axis=-1)
+    ).mean(-1),
 }
 
 
@@ -51,9 +59,11 @@ def test_goal_distance_compares_only_the_dims_it_is_told():
 
 
 @given(
-    horizon=st.integers(1, 12), when=st.sampled_from(["terminal", "running", "last_k"]),
-    running_weight=st.floats(0, 1), k=st.integers(1, 20),
-)  # fmt: skip
+    horizon=st.integers(1, 12),
+    when=st.sampled_from(["terminal", "running", "last_k"]),
+    running_weight=st.floats(0, 1),
+    k=st.integers(1, 20),
+)
 @settings(deadline=None)
 def test_step_weights_sum_to_one_and_the_last_step_counts_most(horizon, when, running_weight, k):
     weights = step_weights(horizon, when=when, running_weight=running_weight, k=k)
@@ -63,9 +73,13 @@ def test_step_weights_sum_to_one_and_the_last_step_counts_most(horizon, when, ru
 
 def test_effort_and_smoothness_are_mean_squares():
     actions = ACTIONS.numpy()
-    np.testing.assert_allclose(ActionEffort()(LATENTS, GOAL, ACTIONS), (actions**2).mean((2, 3)), rtol=1e-6)
     np.testing.assert_allclose(
-        ActionSmoothness()(LATENTS, GOAL, ACTIONS), (np.diff(actions, axis=2) ** 2).mean((2, 3)), rtol=1e-6
+        ActionEffort()(LATENTS, GOAL, ACTIONS), (actions**2).mean((2, 3)), rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        ActionSmoothness()(LATENTS, GOAL, ACTIONS),
+        (np.diff(actions, axis=2) ** 2).mean((2, 3)),
+        rtol=1e-6,
     )
     assert not ActionSmoothness()(LATENTS, GOAL, ACTIONS[:, :, :1]).any()
 

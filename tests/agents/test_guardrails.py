@@ -8,19 +8,32 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from agents import guardrail_training
-from agents.energy import Energy, GoalDistance
-from agents.guardrail_training import GuardrailError, calibrate, judge_steps, keep_out_zones, load_guardrail
-from agents.guardrails import FORBIDDEN, MODES, GuardedEnergy, GuardedPlanner, Guardrail, build_guarded_mpc
-from agents.hazards import LearnedHazard, ZoneHazard
-from agents.planners.base import ActionBounds
-from agents.planners.cem import CEMPlanner
-from envs import episode_specs, make
-from envs.collect import collect
-from world_models.base import Context, rollout
-from world_models.checkpoint import load_world_model
-from world_models.probes import fit_linear
-from world_models.train import fit
+from jepabench.agents.costs.energy import Energy, GoalDistance
+from jepabench.agents.guardrails import training as guardrail_training
+from jepabench.agents.guardrails.guardrail import (
+    FORBIDDEN,
+    MODES,
+    GuardedEnergy,
+    GuardedPlanner,
+    Guardrail,
+    build_guarded_mpc,
+)
+from jepabench.agents.guardrails.hazards import LearnedHazard, ZoneHazard
+from jepabench.agents.guardrails.training import (
+    GuardrailError,
+    calibrate,
+    judge_steps,
+    keep_out_zones,
+    load_guardrail,
+)
+from jepabench.agents.planners.base import ActionBounds
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.envs import episode_specs, make
+from jepabench.envs.data.collect import collect
+from jepabench.world_models.analysis.probes import fit_linear
+from jepabench.world_models.base import Context, rollout
+from jepabench.world_models.checkpoint import load_world_model
+from jepabench.world_models.training.fit import fit
 
 ZONE = (-0.5, -0.25, 0.5, 0.25)
 BOUNDS = ActionBounds(-torch.ones(2), torch.ones(2))
@@ -47,12 +60,16 @@ def plan_across(model, energy, planner, start, goal, seed=0):
         return bound(rollout(model, context, actions), target, actions)
 
     found = planner.plan(cost, bounds=BOUNDS, generators=[torch.Generator().manual_seed(seed)])
-    return found, torch.cat([context.latents[0, :, :2], rollout(model, context, found.actions[:, None])[0, 0, :, :2]])
+    return found, torch.cat(
+        [context.latents[0, :, :2], rollout(model, context, found.actions[:, None])[0, 0, :, :2]]
+    )
 
 
 def deepest(path):
     """How deep a path [T, 2] is inside the zone at worst; below 0 it never is."""
-    fine = torch.cat([torch.lerp(a, b, torch.linspace(0, 1, 50)[:, None]) for a, b in pairwise(path)])
+    fine = torch.cat(
+        [torch.lerp(a, b, torch.linspace(0, 1, 50)[:, None]) for a, b in pairwise(path)]
+    )
     low, high = torch.tensor(ZONE[:2]), torch.tensor(ZONE[2:])
     return float(torch.minimum(fine - low, high - fine).amin(1).max())
 
@@ -62,7 +79,9 @@ def test_clearance_is_that_of_geometry(hazard):
         return -float(hazard(*(torch.tensor([[*place, 0.0, 0.0]]) for place in (start, end))))
 
     assert clearance((0.9, 0.0), (0.9, 0.9)) == pytest.approx(0.4, abs=1e-3)
-    assert clearance((0.8, 0.65), (0.8, 0.65)) == pytest.approx(0.5, abs=1e-3)  # from the corner, over both axes
+    assert clearance((0.8, 0.65), (0.8, 0.65)) == pytest.approx(
+        0.5, abs=1e-3
+    )  # from the corner, over both axes
     assert clearance((0.0, 0.0), (0.0, 0.0)) == pytest.approx(-0.25, abs=1e-3)
     assert clearance((-0.6, 0.0), (0.6, 0.0)) < 0  # both ends are outside, the way is not
 
@@ -80,10 +99,14 @@ def test_the_way_leads_around_the_zone_and_still_to_the_goal(walk_model, hazard,
 
 
 def test_where_nothing_passes_it_holds_still_and_inside_it_leaves(walk_model, hazard):
-    energy, planner = guarded(hazard, "hard", margin=20.0)  # two metres from the zone: there is no such place
+    energy, planner = guarded(
+        hazard, "hard", margin=20.0
+    )  # two metres from the zone: there is no such place
     found, path = plan_across(walk_model(), energy, planner, (0.9, 0.9), (-0.9, -0.9))
     assert float(found.cost) >= FORBIDDEN
-    assert deepest(path[-1:].repeat(2, 1)) <= deepest(path[:1].repeat(2, 1)) + 1e-4  # held still, or got away
+    assert (
+        deepest(path[-1:].repeat(2, 1)) <= deepest(path[:1].repeat(2, 1)) + 1e-4
+    )  # held still, or got away
     _, path = plan_across(walk_model(), *guarded(hazard, "hard"), (0.0, 0.1), (0.0, -0.1))
     assert deepest(path[-1:].repeat(2, 1)) < 0
 
@@ -121,35 +144,64 @@ def workshop(tmp_path_factory):
     folder = tmp_path_factory.mktemp("guardrails")
     for name, count in (("train", 120), ("validation", 120), ("test", 120)):
         collect(
-            TWO_ROOM, folder / name, num_episodes=count, num_steps=20, split=name, pixels=None, num_workers=1,
+            TWO_ROOM,
+            folder / name,
+            num_episodes=count,
+            num_steps=20,
+            split=name,
+            pixels=None,
+            num_workers=1,
             progress=False,
-        )  # fmt: skip
+        )
     fit(
-        dataset=folder / "train", validation=folder / "validation", directory=folder / "model", seed=0, kind="jepa",
-        model={"encoder": "state", "history": 1, "rollout_steps": 2, "predictor_options": {"width": 64}},
-        training={"num_steps": 400, "batch_size": 128, "learning_rate": 3e-3, "on_collapse": "warn"}, progress=False,
-    )  # fmt: skip
+        dataset=folder / "train",
+        validation=folder / "validation",
+        directory=folder / "model",
+        seed=0,
+        kind="jepa",
+        model={
+            "encoder": "state",
+            "history": 1,
+            "rollout_steps": 2,
+            "predictor_options": {"width": 64},
+        },
+        training={
+            "num_steps": 400,
+            "batch_size": 128,
+            "learning_rate": 3e-3,
+            "on_collapse": "warn",
+        },
+        progress=False,
+    )
     return folder
 
 
 def trained(workshop, **settings):
-    directory = workshop / f"guardrail-{settings.get('hazard', 'learned')}-{settings.get('alpha', 0.05)}"
+    directory = (
+        workshop / f"guardrail-{settings.get('hazard', 'learned')}-{settings.get('alpha', 0.05)}"
+    )
     guardrail_training.train(
-        task_id=TWO_ROOM, dataset=workshop / "train", validation=workshop / "validation",
-        world_model=workshop / "model", directory=directory, seed=0,
+        task_id=TWO_ROOM,
+        dataset=workshop / "train",
+        validation=workshop / "validation",
+        world_model=workshop / "model",
+        directory=directory,
+        seed=0,
         **{"alpha": 0.05, "horizon": 3, "num_steps": 400, "num_windows": 1500, **settings},
-    )  # fmt: skip
+    )
     return directory
 
 
 @pytest.mark.parametrize("kind", ["learned", "zones"])
 def test_what_was_promised_on_held_out_episodes_holds_on_others(workshop, kind):
-    from envs.episodes import EpisodeDataset
+    from jepabench.envs.data.episodes import EpisodeDataset
 
     rail = load_guardrail(trained(workshop, hazard=kind), task_id=TWO_ROOM)
     assert isinstance(rail.hazard, LearnedHazard if kind == "learned" else ZoneHazard)
     data, loaded = EpisodeDataset.open(workshop / "test"), load_world_model(workshop / "model")
-    steps = judge_steps(rail.hazard, loaded, data, horizon=3, num_windows=None, rng=np.random.default_rng(0))
+    steps = judge_steps(
+        rail.hazard, loaded, data, horizon=3, num_windows=None, rng=np.random.default_rng(0)
+    )
     passes = steps.hazards <= rail.thresholds.numpy()
     missed = (passes & steps.violated).sum(0) / steps.violated.sum(0)
     assert (missed <= 0.05 + 0.06).all()  # three standard errors of 120 episodes
@@ -157,7 +209,7 @@ def test_what_was_promised_on_held_out_episodes_holds_on_others(workshop, kind):
 
 
 def test_a_region_of_ones_own_is_judged_by_where_one_went(workshop):
-    from envs.episodes import EpisodeDataset
+    from jepabench.envs.data.episodes import EpisodeDataset
 
     data, loaded = EpisodeDataset.open(workshop / "test"), load_world_model(workshop / "model")
     own = keep_out_zones(make(TWO_ROOM)).tolist()
@@ -165,24 +217,41 @@ def test_a_region_of_ones_own_is_judged_by_where_one_went(workshop):
 
     def judged(zones):
         return judge_steps(
-            rail.hazard, loaded, data, horizon=3, num_windows=800, rng=np.random.default_rng(0), zones=zones
+            rail.hazard,
+            loaded,
+            data,
+            horizon=3,
+            num_windows=800,
+            rng=np.random.default_rng(0),
+            zones=zones,
         )
 
     by_flag, by_place = judged(None).violated, judged(own).violated
-    assert by_flag.any() and (by_flag == by_place).mean() > 0.98  # what the world says of its own zones
+    assert (
+        by_flag.any() and (by_flag == by_place).mean() > 0.98
+    )  # what the world says of its own zones
     elsewhere = judged([(-0.3, 0.4, 0.9, 0.9)]).violated
     assert elsewhere.any() and (elsewhere != by_flag).any()
     directory = workshop / "guardrail-elsewhere"
     guardrail_training.train(
-        task_id=TWO_ROOM, dataset=workshop / "train", validation=workshop / "validation", world_model=workshop / "model",
-        directory=directory, seed=0, hazard="zones", alpha=0.1, horizon=2, num_windows=800, zones=[(-0.3, 0.4, 0.9, 0.9)],
-    )  # fmt: skip
+        task_id=TWO_ROOM,
+        dataset=workshop / "train",
+        validation=workshop / "validation",
+        world_model=workshop / "model",
+        directory=directory,
+        seed=0,
+        hazard="zones",
+        alpha=0.1,
+        horizon=2,
+        num_windows=800,
+        zones=[(-0.3, 0.4, 0.9, 0.9)],
+    )
     moved = load_guardrail(directory, task_id=TWO_ROOM).hazard
     assert moved.zones.tolist()[0] == pytest.approx([-0.3, 0.4, 0.9, 0.9])
 
 
 def test_a_promise_without_the_data_for_it_is_refused(workshop):
-    from agents.conformal import TooFewScoresError
+    from jepabench.agents.guardrails.conformal import TooFewScoresError
 
     with pytest.raises(TooFewScoresError, match="Collect more validation episodes"):
         trained(workshop, alpha=0.0001)
@@ -193,7 +262,9 @@ def test_a_promise_without_the_data_for_it_is_refused(workshop):
 def test_a_world_without_rules_is_refused():
     with pytest.raises(GuardrailError, match="no keep-out zones"):
         keep_out_zones(make("jepabench/Push-v1"))
-    steps = guardrail_training.JudgedSteps(np.zeros((5, 2), np.float32), np.zeros((5, 2), np.bool_), np.arange(5))
+    steps = guardrail_training.JudgedSteps(
+        np.zeros((5, 2), np.float32), np.zeros((5, 2), np.bool_), np.arange(5)
+    )
     with pytest.raises(GuardrailError, match="ever broken"):
         calibrate(steps, alpha=0.1, rng=np.random.default_rng(0))
 
@@ -201,10 +272,14 @@ def test_a_world_without_rules_is_refused():
 @pytest.mark.parametrize("mode", MODES)
 def test_a_guarded_agent_plays_in_the_world(workshop, play, mode):
     agent = build_guarded_mpc(
-        task_id=TWO_ROOM, world_model=workshop / "model", policy=trained(workshop), mode=mode, num_rounds=2,
+        task_id=TWO_ROOM,
+        world_model=workshop / "model",
+        policy=trained(workshop),
+        mode=mode,
+        num_rounds=2,
         planner=CEMPlanner(horizon=3, num_samples=16, num_elites=4, num_iterations=2),
         energy=Energy(terms=[GoalDistance(dims=(0, 2))]),
-    )  # fmt: skip
+    )
     specs = episode_specs(TWO_ROOM, "test", 2, strata=("near",))
     alone, _ = play(agent, specs[:1], num_steps=6)
     together, _ = play(agent, specs, num_steps=6)
@@ -215,9 +290,13 @@ def test_a_guarded_agent_plays_in_the_world(workshop, play, mode):
 def test_later_steps_may_be_judged_by_the_threshold_of_a_nearer_one(workshop):
     def rule(**settings):
         agent = build_guarded_mpc(
-            task_id=TWO_ROOM, world_model=workshop / "model", policy=trained(workshop), planner=CEMPlanner(horizon=3),
-            energy=Energy(terms=[GoalDistance(dims=(0, 2))]), **settings,
-        )  # fmt: skip
+            task_id=TWO_ROOM,
+            world_model=workshop / "model",
+            policy=trained(workshop),
+            planner=CEMPlanner(horizon=3),
+            energy=Energy(terms=[GoalDistance(dims=(0, 2))]),
+            **settings,
+        )
         assert isinstance(agent.energy, GuardedEnergy)
         return agent.energy.guardrail
 
@@ -229,9 +308,12 @@ def test_later_steps_may_be_judged_by_the_threshold_of_a_nearer_one(workshop):
 
 def test_a_detour_needs_zones_that_are_known(workshop, play):
     settings = {
-        "task_id": TWO_ROOM, "world_model": workshop / "model", "energy": Energy(terms=[GoalDistance(dims=(0, 2))]),
-        "planner": CEMPlanner(horizon=3, num_samples=16, num_elites=4, num_iterations=2), "detour": 0.05,
-    }  # fmt: skip
+        "task_id": TWO_ROOM,
+        "world_model": workshop / "model",
+        "energy": Energy(terms=[GoalDistance(dims=(0, 2))]),
+        "planner": CEMPlanner(horizon=3, num_samples=16, num_elites=4, num_iterations=2),
+        "detour": 0.05,
+    }
     with pytest.raises(ValueError, match="A detour needs a guardrail with hazard=zones"):
         build_guarded_mpc(policy=trained(workshop), **settings)
     zones = trained(workshop, hazard="zones")
@@ -239,7 +321,11 @@ def test_a_detour_needs_zones_that_are_known(workshop, play):
     agent = build_guarded_mpc(policy=zones, **settings)
     old = workshop / "old"
     shutil.copytree(zones, old)
-    kept = {name: value for name, value in load_file(zones / "guardrail.safetensors").items() if name != "goals"}
+    kept = {
+        name: value
+        for name, value in load_file(zones / "guardrail.safetensors").items()
+        if name != "goals"
+    }
     save_file(kept, old / "guardrail.safetensors")
     with pytest.raises(GuardrailError, match="no goals to go round by"):
         load_guardrail(old, task_id=TWO_ROOM)

@@ -4,16 +4,23 @@ import numpy as np
 import pytest
 import torch
 
-from agents.energy import Energy, GoalDistance, LearnedDistance
-from agents.hierarchy import LevelPlan, MacroSubgoals, build_mpc_by_hierarchy, fit_levels, load_levels, train
-from agents.learned_distance import train as train_distance
-from agents.planners.cem import CEMPlanner
-from envs import episode_specs
-from envs.collect import collect
-from envs.episodes import Episode, write_dataset
-from world_models.batches import ActionScale
-from world_models.checkpoint import build_model, save_world_model
-from world_models.hierarchy import HierarchyConfig, MacroLevel, relative_errors
+from jepabench.agents.costs.energy import Energy, GoalDistance, LearnedDistance
+from jepabench.agents.costs.learned_distance import train as train_distance
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.agents.subgoals.hierarchy import (
+    LevelPlan,
+    MacroSubgoals,
+    build_mpc_by_hierarchy,
+    fit_levels,
+    load_levels,
+    train,
+)
+from jepabench.envs import episode_specs
+from jepabench.envs.data.collect import collect
+from jepabench.envs.data.episodes import Episode, write_dataset
+from jepabench.world_models.checkpoint import build_model, save_world_model
+from jepabench.world_models.kinds.hierarchy import HierarchyConfig, MacroLevel, relative_errors
+from jepabench.world_models.training.batches import ActionScale
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 SMALL = CEMPlanner(horizon=2, num_samples=8, num_elites=2, num_iterations=2)
@@ -34,7 +41,9 @@ class Adds(MacroLevel):
 def search_of(num_levels=1, every=1, horizon=4):
     planner = CEMPlanner(horizon=horizon, num_samples=200, num_elites=20, num_iterations=10)
     plan = LevelPlan(planner=planner, energy=Energy(terms=[GoalDistance()]), every=every)
-    return MacroSubgoals([Adds(size=4**number) for number in range(num_levels)], [plan] * num_levels)
+    return MacroSubgoals(
+        [Adds(size=4**number) for number in range(num_levels)], [plan] * num_levels
+    )
 
 
 def test_the_subgoal_is_a_stride_along_the_way():
@@ -57,7 +66,9 @@ def test_each_level_heads_for_what_the_one_above_found():
     subgoals = search_of(num_levels=2)
     subgoals.reset(SPECS)
     target = subgoals.choose(0, torch.zeros(2), torch.tensor([30.0, 0.0]))
-    assert 1.5 < float(target[0]) <= 2.0, "a stride of the lowest level, towards the 8 of the one above"
+    assert 1.5 < float(target[0]) <= 2.0, (
+        "a stride of the lowest level, towards the 8 of the one above"
+    )
     assert subgoals.model_steps[0] == 2 * (200 * 10 + 1) * 4
 
 
@@ -89,47 +100,88 @@ def test_levels_learn_where_a_sum_of_actions_leads(tmp_path):
         flat = np.zeros(12, np.float32)
         episodes.append(
             Episode(
-                observations=observations, actions=actions, rewards=flat, violations=flat > 0,
-                terminated=False, truncated=True, task_id=TWO_ROOM, seed=0,
+                observations=observations,
+                actions=actions,
+                rewards=flat,
+                violations=flat > 0,
+                terminated=False,
+                truncated=True,
+                task_id=TWO_ROOM,
+                seed=0,
             )
-        )  # fmt: skip
+        )
     data = write_dataset(tmp_path / "data", episodes)
     latents = torch.from_numpy(np.array(data.field("observation")))
-    config = HierarchyConfig(strides=(3, 6), macro_size=2, num_steps=250, batch_size=64, width=64, learning_rate=3e-3)
+    config = HierarchyConfig(
+        strides=(3, 6), macro_size=2, num_steps=250, batch_size=64, width=64, learning_rate=3e-3
+    )
     low, high = fit_levels(latents, data, config, seed=0, progress=False)
     for level in (low, high):
         assert isinstance(level, MacroLevel)
-        rows = torch.from_numpy(data.window_starts(level.window))[:, None] + torch.arange(level.window)
-        actions = ActionScale.of(data).normalise(torch.from_numpy(np.array(data.field("action"))))[rows[:, :-1]]
+        rows = torch.from_numpy(data.window_starts(level.window))[:, None] + torch.arange(
+            level.window
+        )
+        actions = ActionScale.of(data).normalise(torch.from_numpy(np.array(data.field("action"))))[
+            rows[:, :-1]
+        ]
         assert max(relative_errors(level, latents[rows], actions)) < 0.1
         spread = level.macro(actions[:, : level.stride])[0].std(0)
-        assert (spread > 0.5).all() and (spread < 1.5).all(), "a search within the prior meets what was seen"
+        assert (spread > 0.5).all() and (spread < 1.5).all(), (
+            "a search within the prior meets what was seen"
+        )
     with pytest.raises(ValueError, match="needs episodes of 20 model steps; the longest has 12"):
-        fit_levels(latents, data, HierarchyConfig(strides=(10,), num_steps=1), seed=0, progress=False)
+        fit_levels(
+            latents, data, HierarchyConfig(strides=(10,), num_steps=1), seed=0, progress=False
+        )
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     home = tmp_path_factory.mktemp("hierarchy")
-    collect(TWO_ROOM, home / "data", num_episodes=6, num_steps=9, pixels=None, num_workers=1, progress=False)
-    config = {"encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4}
+    collect(
+        TWO_ROOM,
+        home / "data",
+        num_episodes=6,
+        num_steps=9,
+        pixels=None,
+        num_workers=1,
+        progress=False,
+    )
+    config = {
+        "encoder": "state",
+        "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4},
+        "latent_dim": 4,
+    }
     model = build_model("jepa", config | {"observation_key": "observation", "action_size": 2})
     scale = ActionScale(torch.zeros(2), torch.ones(2))
-    save_world_model(home / "model", kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={})
+    save_world_model(
+        home / "model", kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={}
+    )
     train(
-        task_id=TWO_ROOM, dataset=home / "data", world_model=home / "model", directory=home / "levels", seed=0,
-        levels={"strides": [2, 4], "num_steps": 3, "batch_size": 8, "width": 16}, num_steps=3, batch_size=8, width=16,
+        task_id=TWO_ROOM,
+        dataset=home / "data",
+        world_model=home / "model",
+        directory=home / "levels",
+        seed=0,
+        levels={"strides": [2, 4], "num_steps": 3, "batch_size": 8, "width": 16},
+        num_steps=3,
+        batch_size=8,
+        width=16,
         progress=False,
-    )  # fmt: skip
+    )
     return home
 
 
 def agent_of(folder, num_levels=2):
     plan = LevelPlan(planner=SMALL, energy=Energy(terms=[LearnedDistance()]), every=2)
     return build_mpc_by_hierarchy(
-        task_id=TWO_ROOM, world_model=folder / "model", policy=folder / "levels", planner=SMALL,
-        energy=Energy(terms=[GoalDistance(dims=(0, 2))]), levels=[plan] * num_levels,
-    )  # fmt: skip
+        task_id=TWO_ROOM,
+        world_model=folder / "model",
+        policy=folder / "levels",
+        planner=SMALL,
+        energy=Energy(terms=[GoalDistance(dims=(0, 2))]),
+        levels=[plan] * num_levels,
+    )
 
 
 def test_plans_on_three_levels_and_counts_all_of_them(folder, specs, play):
@@ -155,9 +207,16 @@ def test_refuses_what_does_not_fit(folder, tmp_path):
     with pytest.raises(ValueError, match="every is at least 1"):
         LevelPlan(planner=SMALL, energy=Energy(), every=0)
     train_distance(
-        task_id=TWO_ROOM, dataset=folder / "data", world_model=folder / "model", directory=tmp_path, seed=0,
-        num_steps=1, batch_size=8, width=16, progress=False,
-    )  # fmt: skip
+        task_id=TWO_ROOM,
+        dataset=folder / "data",
+        world_model=folder / "model",
+        directory=tmp_path,
+        seed=0,
+        num_steps=1,
+        batch_size=8,
+        width=16,
+        progress=False,
+    )
     with pytest.raises(ValueError, match="no levels"):
         load_levels(tmp_path, task_id=TWO_ROOM, world_model=folder / "model")
 

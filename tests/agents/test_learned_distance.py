@@ -9,15 +9,21 @@ import torch
 from scipy.stats import spearmanr
 from torch.nn import functional
 
-from agents import contacts
-from agents.energy import ActionEffort, Energy, GoalDistance, LearnedDistance
-from agents.learned_distance import build_mpc_by_distance, fit_head, load_distance, train, with_head
-from agents.planners.cem import CEMPlanner
-from envs.collect import collect
-from envs.episodes import Episode, write_dataset
-from world_models.batches import ActionScale
-from world_models.checkpoint import build_model, save_world_model
-from world_models.distances import HEADS, DistanceConfig
+from jepabench.agents.costs.energy import ActionEffort, Energy, GoalDistance, LearnedDistance
+from jepabench.agents.costs.learned_distance import (
+    build_mpc_by_distance,
+    fit_head,
+    load_distance,
+    train,
+    with_head,
+)
+from jepabench.agents.mpc import contacts
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.envs.data.collect import collect
+from jepabench.envs.data.episodes import Episode, write_dataset
+from jepabench.world_models.checkpoint import build_model, save_world_model
+from jepabench.world_models.distances import HEADS, DistanceConfig
+from jepabench.world_models.training.batches import ActionScale
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 PLACES, GAP = 28, 2  # the ring has 30 places, of which 2 are a wall
@@ -43,23 +49,33 @@ def ring(tmp_path_factory):
         flat = np.zeros(12, np.float32)
         episodes.append(
             Episode(
-                observations=observations, actions=flat[:, None], rewards=flat, violations=flat > 0,
-                terminated=False, truncated=True, task_id=TWO_ROOM, seed=0,
+                observations=observations,
+                actions=flat[:, None],
+                rewards=flat,
+                violations=flat > 0,
+                terminated=False,
+                truncated=True,
+                task_id=TWO_ROOM,
+                seed=0,
             )
-        )  # fmt: skip
+        )
     data = write_dataset(tmp_path_factory.mktemp("ring") / "data", episodes)
     return data, torch.from_numpy(np.array(data.field("observation")))
 
 
 @pytest.mark.parametrize(
-    ("kind", "goals_say_all"), [*((kind, True) for kind in HEADS), ("quasimetric", False), ("value", False)]
+    ("kind", "goals_say_all"),
+    [*((kind, True) for kind in HEADS), ("quasimetric", False), ("value", False)],
 )
 def test_a_head_knows_the_way_round(ring, kind, goals_say_all):
     data, latents = ring
     goals, start_end = latents, np.meshgrid(np.arange(PLACES), np.arange(PLACES))
     now, goal = (torch.from_numpy(on_the_ring(places)).float() for places in start_end)
     if not goals_say_all:  # as with a state twin: what moves about besides is no part of a goal
-        latents = torch.cat([latents, torch.randn(len(latents), 1, generator=torch.Generator().manual_seed(0))], dim=1)
+        latents = torch.cat(
+            [latents, torch.randn(len(latents), 1, generator=torch.Generator().manual_seed(0))],
+            dim=1,
+        )
         goals, now, goal = (functional.pad(part, (0, 1)) for part in (goals, now, goal))
     settings = {"num_steps": 200, "width": 64, "batch_size": 128, "learning_rate": 3e-3}
     config = DistanceConfig(kind=kind, discount=0.9, **settings)
@@ -80,17 +96,36 @@ def test_a_head_knows_the_way_round(ring, kind, goals_say_all):
 def folder(tmp_path_factory):
     """A dataset of a world and an untrained model of its state."""
     home = tmp_path_factory.mktemp("distance")
-    collect(TWO_ROOM, home / "data", num_episodes=6, num_steps=6, pixels=None, num_workers=1, progress=False)
-    state = {"encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4}
+    collect(
+        TWO_ROOM,
+        home / "data",
+        num_episodes=6,
+        num_steps=6,
+        pixels=None,
+        num_workers=1,
+        progress=False,
+    )
+    state = {
+        "encoder": "state",
+        "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4},
+        "latent_dim": 4,
+    }
     for name in ("model", "other"):
         model = build_model("jepa", state | {"observation_key": "observation", "action_size": 2})
         scale = ActionScale(torch.zeros(2), torch.ones(2))
-        save_world_model(home / name, kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={})
+        save_world_model(
+            home / name, kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={}
+        )
     return home
 
 
 def trained(folder, directory, **settings):
-    options = {"dataset": folder / "data", "world_model": folder / "model", "seed": 0, "progress": False}
+    options = {
+        "dataset": folder / "data",
+        "world_model": folder / "model",
+        "seed": 0,
+        "progress": False,
+    }
     train(task_id=TWO_ROOM, directory=directory, **options, **SHORT, **settings)
     return directory
 
@@ -99,7 +134,9 @@ def trained(folder, directory, **settings):
 def test_what_was_trained_comes_back_from_disk(folder, tmp_path, kind, specs, play):
     path = trained(folder, tmp_path / "head", kind=kind)
     again = trained(folder, tmp_path / "again", kind=kind)
-    heads = [load_distance(at, task_id=TWO_ROOM, world_model=folder / "model") for at in (path, again)]
+    heads = [
+        load_distance(at, task_id=TWO_ROOM, world_model=folder / "model") for at in (path, again)
+    ]
     now, goal = torch.randn(2, 10, 4, generator=torch.Generator().manual_seed(0))
     assert torch.equal(heads[0](now, goal), heads[1](now, goal))
     cost = json.loads((path / "training.json").read_text())
@@ -109,22 +146,33 @@ def test_what_was_trained_comes_back_from_disk(folder, tmp_path, kind, specs, pl
         and cost["train_seconds"] > 0
     )
     agent = build_mpc_by_distance(
-        task_id=TWO_ROOM, world_model=folder / "model", policy=path, planner=PLANNER,
+        task_id=TWO_ROOM,
+        world_model=folder / "model",
+        policy=path,
+        planner=PLANNER,
         energy=Energy(terms=[LearnedDistance(), GoalDistance(weight=0.1)]),
-    )  # fmt: skip
+    )
     actions, _ = play(agent, specs[:1], num_steps=6)
     assert np.isfinite(actions).all()
 
 
 def test_the_term_weighs_steps_as_the_goal_distance_does():
     latents, goal = torch.randn(2, 3, 4, 5, 2), torch.randn(2, 5, 2)
-    for options in ({"when": "terminal"}, {"when": "last_k", "k": 2}, {"when": "running", "running_weight": 0.5}):
+    for options in (
+        {"when": "terminal"},
+        {"when": "last_k", "k": 2},
+        {"when": "running", "running_weight": 0.5},
+    ):
 
         def mean_square(now, to):
             return (now - to).square().mean(-1)
 
-        learned = LearnedDistance(head=mean_square, **options)(latents, goal, torch.zeros(2, 3, 4, 1))
-        torch.testing.assert_close(learned, GoalDistance(**options)(latents, goal, torch.zeros(2, 3, 4, 1)))
+        learned = LearnedDistance(head=mean_square, **options)(
+            latents, goal, torch.zeros(2, 3, 4, 1)
+        )
+        torch.testing.assert_close(
+            learned, GoalDistance(**options)(latents, goal, torch.zeros(2, 3, 4, 1))
+        )
 
 
 def test_a_head_goes_into_every_learned_term_and_no_other():
@@ -144,9 +192,14 @@ def test_refuses_another_model_a_cut_file_and_an_unfinished_run(folder, tmp_path
         load_distance(path, task_id="jepabench/PointMaze-UMaze-v1", world_model=folder / "model")
     with pytest.raises(ValueError, match="holds a run with seed=0"):
         train(
-            task_id=TWO_ROOM, dataset=folder / "data", world_model=folder / "model", directory=path, seed=1,
-            progress=False, **SHORT,
-        )  # fmt: skip
+            task_id=TWO_ROOM,
+            dataset=folder / "data",
+            world_model=folder / "model",
+            directory=path,
+            seed=1,
+            progress=False,
+            **SHORT,
+        )
     weights = path / "distance.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(ValueError, match="Delete it and train again"):
@@ -155,9 +208,12 @@ def test_refuses_another_model_a_cut_file_and_an_unfinished_run(folder, tmp_path
         load_distance(tmp_path, task_id=TWO_ROOM, world_model=folder / "model")
     with pytest.raises(ValueError, match="is of 'jepabench/TwoRoom-v1'"):
         train(
-            task_id="jepabench/PointMaze-UMaze-v1", dataset=folder / "data", world_model=folder / "model",
-            directory=tmp_path / "new", seed=0,
-        )  # fmt: skip
+            task_id="jepabench/PointMaze-UMaze-v1",
+            dataset=folder / "data",
+            world_model=folder / "model",
+            directory=tmp_path / "new",
+            seed=0,
+        )
 
 
 def test_a_term_without_a_head_says_what_to_do():
@@ -168,22 +224,42 @@ def test_a_term_without_a_head_says_what_to_do():
     assert dataclasses.replace(LearnedDistance(), weight=2.0).weight == 2.0
 
 
-def test_distance_and_proposals_are_trained_kept_and_planned_with_together(folder, tmp_path, specs, play):
-    settings = {"dataset": folder / "data", "world_model": folder / "model", "seed": 0, "progress": False}
+def test_distance_and_proposals_are_trained_kept_and_planned_with_together(
+    folder, tmp_path, specs, play
+):
+    settings = {
+        "dataset": folder / "data",
+        "world_model": folder / "model",
+        "seed": 0,
+        "progress": False,
+    }
     proposal = {"num_steps": 5, "max_goal_steps": 3, "history": 1}
     for name in ("policy", "again"):
-        contacts.train(task_id=TWO_ROOM, directory=tmp_path / name, kind="mahalanobis", proposal=proposal, **settings)
+        contacts.train(
+            task_id=TWO_ROOM,
+            directory=tmp_path / name,
+            kind="mahalanobis",
+            proposal=proposal,
+            **settings,
+        )
     agents = [
         contacts.build(
-            task_id=TWO_ROOM, world_model=folder / "model", policy=tmp_path / name, planner=PLANNER, shrinking=True,
+            task_id=TWO_ROOM,
+            world_model=folder / "model",
+            policy=tmp_path / name,
+            planner=PLANNER,
+            shrinking=True,
             energy=Energy(terms=[LearnedDistance(running_weight=0.02)]),
         )
         for name in ("policy", "again")
-    ]  # fmt: skip
+    ]
     one, other = (play(agent, specs[:1], num_steps=6)[0] for agent in agents)
     assert np.isfinite(one).all() and np.array_equal(one, other)
     with pytest.raises(ValueError, match="proposal"):
         contacts.train(
-            task_id=TWO_ROOM, directory=tmp_path / "policy", kind="mahalanobis", proposal={**proposal, "num_steps": 6},
+            task_id=TWO_ROOM,
+            directory=tmp_path / "policy",
+            kind="mahalanobis",
+            proposal={**proposal, "num_steps": 6},
             **settings,
-        )  # fmt: skip
+        )

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from agents.energy import Energy, GoalDistance
-from agents.latent_cost import LatentCost
-from agents.model_free.networks import OfflineConfig, Sizes
-from agents.model_free.offline import GoalPolicy
-from agents.mpc import MPCAgent, build_mpc
-from agents.planners.base import CostError
-from agents.planners.cem import CEMPlanner
-from agents.planners.gradient import GradientPlanner
-from agents.planners.hybrid import HybridPlanner
-from agents.planners.random_shooting import RandomShootingPlanner
-from agents.proposals import PolicyProposal
-from envs import episode_specs
-from world_models.base import Context
-from world_models.batches import ActionScale
-from world_models.checkpoint import CheckpointError, build_model, save_world_model
+from jepabench.agents.costs.energy import Energy, GoalDistance
+from jepabench.agents.costs.latent_cost import LatentCost
+from jepabench.agents.model_free.offline.networks import OfflineConfig, Sizes
+from jepabench.agents.model_free.offline.training import GoalPolicy
+from jepabench.agents.mpc.agent import MPCAgent, build_mpc
+from jepabench.agents.planners.base import CostError
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.agents.planners.gradient import GradientPlanner
+from jepabench.agents.planners.hybrid import HybridPlanner
+from jepabench.agents.planners.random_shooting import RandomShootingPlanner
+from jepabench.agents.proposals import PolicyProposal
+from jepabench.envs import episode_specs
+from jepabench.world_models.base import Context
+from jepabench.world_models.checkpoint import CheckpointError, build_model, save_world_model
+from jepabench.world_models.training.batches import ActionScale
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 SMALL = CEMPlanner(horizon=3, num_samples=48, num_elites=8, num_iterations=3)
@@ -55,7 +55,9 @@ def test_with_the_true_dynamics_it_reaches_near_goals_and_stays(planner, walk_mo
 def test_acts_in_the_units_of_the_environment(walk_model, specs, play):
     mean, std = (0.3, -0.2), (0.4, 2.0)
     actions, distances = play(
-        agent_with(walk_model(mean=mean, std=std), mean=mean, std=std, planner=CEMPlanner(horizon=3)),
+        agent_with(
+            walk_model(mean=mean, std=std), mean=mean, std=std, planner=CEMPlanner(horizon=3)
+        ),
         specs,
         num_steps=40,
     )
@@ -70,9 +72,16 @@ def test_holds_an_action_for_its_block(walk_model, specs, play):
     assert (blocks[:, 0, 0] != blocks[:, 1, 0]).any()
 
 
-@pytest.mark.parametrize("planner", [SMALL, GradientPlanner(horizon=2, num_starts=3, num_iterations=4)])
+@pytest.mark.parametrize(
+    "planner", [SMALL, GradientPlanner(horizon=2, num_starts=3, num_iterations=4)]
+)
 def test_an_episode_does_not_depend_on_those_beside_it(planner, walk_model, specs, play):
-    together, _ = play(agent_with(walk_model(), planner=planner), specs, num_steps=25, stop_at=[25, 7, 25, 13, 25, 25])
+    together, _ = play(
+        agent_with(walk_model(), planner=planner),
+        specs,
+        num_steps=25,
+        stop_at=[25, 7, 25, 13, 25, 25],
+    )
     backwards, _ = play(agent_with(walk_model(), planner=planner), specs[::-1], num_steps=25)
     alone, _ = play(agent_with(walk_model(), planner=planner), specs[4:5], num_steps=25)
     assert np.array_equal(together[[0, 2, 4, 5]], backwards[::-1][[0, 2, 4, 5]])
@@ -95,11 +104,18 @@ def test_the_same_agent_repeats_itself(walk_model, specs, play):
 
 def test_context_repeats_the_first_latent_and_then_remembers(walk_model, specs, play):
     model = walk_model(history=3, mean=(0.5, 0.0), std=(0.5, 1.0))
-    agent = agent_with(model, mean=(0.5, 0.0), std=(0.5, 1.0), planner=RandomShootingPlanner(horizon=1, num_samples=4))
+    agent = agent_with(
+        model,
+        mean=(0.5, 0.0),
+        std=(0.5, 1.0),
+        planner=RandomShootingPlanner(horizon=1, num_samples=4),
+    )
     actions, _ = play(agent, specs[:1], num_steps=15)
     (first, first_actions), (second, second_actions), (third, third_actions) = model.contexts
     still = torch.tensor([-1.0, 0.0])  # the control action 0 in normalised units
-    executed = (torch.from_numpy(actions[0, [0, 5]]) - torch.tensor([0.5, 0.0])) / torch.tensor([0.5, 1.0])
+    executed = (torch.from_numpy(actions[0, [0, 5]]) - torch.tensor([0.5, 0.0])) / torch.tensor(
+        [0.5, 1.0]
+    )
     assert torch.equal(first, first[:1].expand(3, 4))
     assert torch.equal(first_actions[:2], still.expand(2, 2))
     assert torch.equal(second[:2], first[:2]) and not torch.equal(second[2], second[1])
@@ -116,7 +132,9 @@ def test_counts_its_model_steps(execute_steps, num_plans, walk_model, specs, pla
     assert agent.model_steps[5] == (48 * 3 + 1) * 3
 
 
-def test_a_shrinking_horizon_ends_when_the_first_plan_did_and_then_begins_anew(walk_model, specs, play):
+def test_a_shrinking_horizon_ends_when_the_first_plan_did_and_then_begins_anew(
+    walk_model, specs, play
+):
     agent = agent_with(walk_model(), shrinking=True)
     play(agent, specs, num_steps=20)
     assert agent.model_steps.tolist() == [(48 * 3 + 1) * (3 + 2 + 1 + 3)] * len(specs)
@@ -128,7 +146,9 @@ def test_a_shrinking_horizon_ends_when_the_first_plan_did_and_then_begins_anew(w
 def test_a_shrinking_horizon_comes_when_the_goal_is_at_its_end(walk_model, specs, play):
     """The cost is that of the end alone: without an end that stays where it is, arriving can be put off for ever."""
     end = Energy(terms=[GoalDistance(dims=(0, 2), when="terminal")])
-    actions, distances = play(agent_with(walk_model(), energy=end, shrinking=True), specs, num_steps=15)
+    actions, distances = play(
+        agent_with(walk_model(), energy=end, shrinking=True), specs, num_steps=15
+    )
     assert (distances[:, -1] < 0.1).all()
     alone, _ = play(agent_with(walk_model(), energy=end, shrinking=True), specs[2:3], num_steps=15)
     assert np.array_equal(alone[0], actions[2])
@@ -136,7 +156,9 @@ def test_a_shrinking_horizon_comes_when_the_goal_is_at_its_end(walk_model, specs
 
 def test_a_search_that_is_made_of_searches_shrinks_as_a_whole(walk_model, specs, play):
     sampler = CEMPlanner(horizon=3, num_samples=8, num_elites=2, num_iterations=2)
-    hybrid = HybridPlanner(sampler=sampler, refiner=GradientPlanner(horizon=3, num_starts=2, num_iterations=2))
+    hybrid = HybridPlanner(
+        sampler=sampler, refiner=GradientPlanner(horizon=3, num_starts=2, num_iterations=2)
+    )
     agent = agent_with(walk_model(), planner=hybrid, shrinking=True)
     play(agent, specs[:1], num_steps=15)
     assert agent.model_steps.tolist() == [(8 * 2 + 1 + 2 * 3) * (3 + 2 + 1)]
@@ -144,7 +166,10 @@ def test_a_search_that_is_made_of_searches_shrinks_as_a_whole(walk_model, specs,
 
 def test_a_shrinking_horizon_shows_what_it_imagined(walk_model, specs, play):
     agent = agent_with(
-        walk_model(), decoder=lambda latents: latents[:, :2].numpy(), record_imagination=1, shrinking=True
+        walk_model(),
+        decoder=lambda latents: latents[:, :2].numpy(),
+        record_imagination=1,
+        shrinking=True,
     )
     play(agent, specs[:1], num_steps=15)
     imagined = agent.imagined(0)
@@ -167,9 +192,9 @@ def test_a_warm_start_begins_at_what_was_left(walk_model, specs, play):
         def plan(self, cost, *, bounds, initial, generators):
             self.given.append(initial.clone())
             actions = torch.tensor([[[0.1, 0.2], [0.3, 0.4], [0.5, 0.6]]])
-            return CEMPlanner(horizon=3, num_samples=1, num_elites=1, num_iterations=1, initial_std=0.0).plan(
-                cost, bounds=bounds, initial=actions, generators=generators
-            )
+            return CEMPlanner(
+                horizon=3, num_samples=1, num_elites=1, num_iterations=1, initial_std=0.0
+            ).plan(cost, bounds=bounds, initial=actions, generators=generators)
 
     warm, cold = Repeat(), Repeat()
     play(agent_with(walk_model(), planner=warm), specs[:1], num_steps=10)
@@ -200,7 +225,9 @@ def test_shows_what_it_imagined(walk_model, specs, play):
 def test_a_plan_is_the_same_whether_it_is_recorded_or_not(walk_model, specs, play):
     plain, _ = play(agent_with(walk_model()), specs, num_steps=10)
     recorded, _ = play(
-        agent_with(walk_model(), decoder=lambda latents: latents.numpy(), record_imagination=6), specs, num_steps=10
+        agent_with(walk_model(), decoder=lambda latents: latents.numpy(), record_imagination=6),
+        specs,
+        num_steps=10,
     )
     assert np.array_equal(plain, recorded)
 
@@ -288,8 +315,17 @@ class Misfit:
 @pytest.mark.parametrize("history", [1, 3])
 def test_all_transitions_at_once_are_those_of_a_rollout(history):
     torch.manual_seed(0)
-    model = build_model("jepa", {"encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4},
-        "latent_dim": 4, "action_size": 2, "observation_key": "observation", "history": history}).eval()  # fmt: skip
+    model = build_model(
+        "jepa",
+        {
+            "encoder": "state",
+            "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4},
+            "latent_dim": 4,
+            "action_size": 2,
+            "observation_key": "observation",
+            "history": history,
+        },
+    ).eval()
     context = Context(torch.randn(2, history, 4), torch.randn(2, history - 1, 2))
     cost = LatentCost(model, context, torch.zeros(2, 4), Energy())
     actions = torch.randn(2, 3, 5, 2)
@@ -298,13 +334,24 @@ def test_all_transitions_at_once_are_those_of_a_rollout(history):
 
 
 def test_builds_an_agent_from_a_checkpoint(tmp_path, specs, play):
-    config = {"encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4}
+    config = {
+        "encoder": "state",
+        "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4},
+        "latent_dim": 4,
+    }
     model = build_model("jepa", config | {"action_size": 2, "observation_key": "observation"})
     scale = ActionScale(torch.tensor([0.1, 0.0]), torch.tensor([0.5, 0.6]))
     save_world_model(tmp_path, kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={})
     built = build_mpc(task_id=TWO_ROOM, world_model=tmp_path, planner=SMALL, energy=POSITION)
     direct = agent_with(model, mean=(0.1, 0.0), std=(0.5, 0.6))
     assert built.observation_keys == ("observation", "desired_goal")
-    np.testing.assert_array_equal(play(built, specs, num_steps=6)[0], play(direct, specs, num_steps=6)[0])
+    np.testing.assert_array_equal(
+        play(built, specs, num_steps=6)[0], play(direct, specs, num_steps=6)[0]
+    )
     with pytest.raises(CheckpointError, match="trained on jepabench/TwoRoom-v1"):
-        build_mpc(task_id="jepabench/PointMaze-UMaze-v1", world_model=tmp_path, planner=SMALL, energy=POSITION)
+        build_mpc(
+            task_id="jepabench/PointMaze-UMaze-v1",
+            world_model=tmp_path,
+            planner=SMALL,
+            energy=POSITION,
+        )

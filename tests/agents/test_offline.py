@@ -7,18 +7,34 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from agents.base import HoldStillAgent
-from agents.encoding import Features
-from agents.model_free import crl, gcbc, gciql, gcivl, hiql, inverse, td3bc, tdmpc, timed
-from agents.model_free.hindsight import GoalBatch, GoalMixture, HindsightPairs, Tables, Windows
-from agents.model_free.networks import OfflineConfig, Sizes, Standardise
-from agents.planners.mppi import MPPIPlanner
-from agents.proposals import load_proposal
-from envs import episode_specs, get_task, make, reset_to
-from envs.collect import collect
-from envs.episodes import Episode, EpisodeDataset, write_dataset
-from world_models.base import Context
-from world_models.checkpoint import fingerprint, load_world_model
+from jepabench.agents.base import HoldStillAgent
+from jepabench.agents.encoding import Features
+from jepabench.agents.model_free.offline import (
+    crl,
+    gcbc,
+    gciql,
+    gcivl,
+    hiql,
+    inverse,
+    td3bc,
+    tdmpc,
+    timed,
+)
+from jepabench.agents.model_free.offline.hindsight import (
+    GoalBatch,
+    GoalMixture,
+    HindsightPairs,
+    Tables,
+    Windows,
+)
+from jepabench.agents.model_free.offline.networks import OfflineConfig, Sizes, Standardise
+from jepabench.agents.planners.mppi import MPPIPlanner
+from jepabench.agents.proposals import load_proposal
+from jepabench.envs import episode_specs, get_task, make, reset_to
+from jepabench.envs.data.collect import collect
+from jepabench.envs.data.episodes import Episode, EpisodeDataset, write_dataset
+from jepabench.world_models.base import Context
+from jepabench.world_models.checkpoint import fingerprint, load_world_model
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 METHODS = {
@@ -35,7 +51,9 @@ QUICK = {"num_steps": 400, "batch_size": 128, "hidden_size": 64, "num_layers": 2
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "train"
-    collect(TWO_ROOM, path, num_episodes=150, num_steps=12, pixels=None, num_workers=1, progress=False)
+    collect(
+        TWO_ROOM, path, num_episodes=150, num_steps=12, pixels=None, num_workers=1, progress=False
+    )
     return path
 
 
@@ -62,7 +80,8 @@ def counting_episode(num_steps, first):
 
 def test_pairs_stay_within_an_episode_and_all_of_them_occur(tmp_path):
     data = write_dataset(
-        tmp_path / "data", [counting_episode(3, 100), counting_episode(1, 200), counting_episode(5, 300)]
+        tmp_path / "data",
+        [counting_episode(3, 100), counting_episode(1, 200), counting_episode(5, 300)],
     )
     pairs = HindsightPairs(data, max_steps=3)
     now, later, apart = pairs.sample(4000, np.random.default_rng(0))
@@ -90,7 +109,9 @@ def test_goals_of_a_value_are_of_the_kinds_asked_for(tmp_path):
     ahead = kinds["future"] - now
     assert ahead.min() == 1 and (kinds["future"] <= pairs.last_row(now)).all()
     free = pairs.last_row(now) - now > 1
-    assert abs(float((ahead[free] == 1).float().mean()) - 0.3) < 0.04  # geometric with success rate 1 - discount
+    assert (
+        abs(float((ahead[free] == 1).float().mean()) - 0.3) < 0.04
+    )  # geometric with success rate 1 - discount
     assert set(kinds["random"].tolist()) == set(range(15))
 
 
@@ -119,23 +140,33 @@ def test_a_batch_looks_back_within_its_episode_only(tmp_path):
     first = torch.where(now < 200, 100.0, 200.0)
     expected = torch.cat([torch.maximum(now - back, first) for back in (2, 1, 0)], dim=1)
     assert torch.equal(batch.now, expected)
-    assert (expected[:, :2] == expected[:, 4:]).any()  # the first frame of an episode was among them
+    assert (
+        expected[:, :2] == expected[:, 4:]
+    ).any()  # the first frame of an episode was among them
     assert torch.equal(batch.next, torch.cat([batch.now[:, 2:], now + 1], dim=1))
 
 
 @pytest.mark.parametrize("history", [None, 1, 3])
-def test_an_agent_shows_its_policy_what_training_did(history, dataset, state_model, tmp_path, monkeypatch):
+def test_an_agent_shows_its_policy_what_training_did(
+    history, dataset, state_model, tmp_path, monkeypatch
+):
     """Along an episode of the data, what the agent lets its policy see is what a batch would hold: to the bit."""
     gcbc.train(
-        task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, world_model=state_model,
+        task_id=TWO_ROOM,
+        dataset=dataset,
+        directory=tmp_path,
+        seed=0,
+        world_model=state_model,
         **QUICK | {"num_steps": 1, "history": history},
-    )  # fmt: skip
+    )
     agent = gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=state_model)
     model, data = load_world_model(state_model).model, EpisodeDataset.open(dataset)
     assert agent.policy.history == (history or model.history) and model.history > 1
     shown = []
     monkeypatch.setattr(
-        agent.policy, "decide", lambda now, goal: shown.append(now) or torch.zeros(1, agent.policy.sizes.action)
+        agent.policy,
+        "decide",
+        lambda now, goal: shown.append(now) or torch.zeros(1, agent.policy.sizes.action),
     )
     latents = Features(model).vectors(data)[0]
     first, block = int(data.starts[1]), get_task(TWO_ROOM).action_block
@@ -144,7 +175,9 @@ def test_an_agent_shows_its_policy_what_training_did(history, dataset, state_mod
         shown.clear()
         agent.reset(specs)
         for row in range(first, first + 4):
-            seen = {key: np.array(data.field(key)[[row]]) for key in ("observation", "desired_goal")}
+            seen = {
+                key: np.array(data.field(key)[[row]]) for key in ("observation", "desired_goal")
+            }
             for _ in range(block):
                 agent.act(seen, np.array([True]))
         windows = Windows(latents, data, agent.policy.history)[torch.arange(first, first + 4)]
@@ -155,7 +188,9 @@ def test_an_agent_shows_its_policy_what_training_did(history, dataset, state_mod
 @pytest.mark.parametrize("name", METHODS)
 def test_offline_reinforcement_learning_reaches_near_goals(name, dataset, tmp_path, play, specs):
     train, agent = METHODS[name]
-    train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **QUICK | {"num_steps": 600})
+    train(
+        task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **QUICK | {"num_steps": 600}
+    )
     _, distances = play(agent(task_id=TWO_ROOM, policy=tmp_path), specs, num_steps=40)
     _, still = play(HoldStillAgent(task_id=TWO_ROOM), specs, num_steps=40)
     assert distances.min(1).mean() < 0.5 * still.min(1).mean()
@@ -174,7 +209,10 @@ def test_implicit_values_count_the_steps_to_a_goal(tmp_path):
         rng = np.random.default_rng(step)
         rows = pairs.sample(128, rng)
         goals = pairs.value_goals(rows[0], policy.value_goals, discount=0.9, rng=rng)
-        loss = policy.loss(GoalBatch(Tables(state, state, torch.zeros(36, 2)), pairs, rows, goals), torch.Generator())
+        loss = policy.loss(
+            GoalBatch(Tables(state, state, torch.zeros(36, 2)), pairs, rows, goals),
+            torch.Generator(),
+        )
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -187,29 +225,43 @@ def test_implicit_values_count_the_steps_to_a_goal(tmp_path):
 
 def test_a_search_in_the_learned_model_is_paid_for_and_decides(dataset, tmp_path, specs):
     """Its plan is worth at least what the policy alone would get in the model, and every imagined step is counted."""
-    tdmpc.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **QUICK | {"num_steps": 20})
+    tdmpc.train(
+        task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **QUICK | {"num_steps": 20}
+    )
     agent = tdmpc.TDMPCAgent(
-        task_id=TWO_ROOM, policy=tmp_path, planner=MPPIPlanner(horizon=3, num_samples=16, num_iterations=2)
+        task_id=TWO_ROOM,
+        policy=tmp_path,
+        planner=MPPIPlanner(horizon=3, num_samples=16, num_iterations=2),
     )
     env = make(TWO_ROOM)
     seen, _ = reset_to(env, specs[0])
     agent.reset(specs[:1])
     chosen = agent.act({key: seen[key][None] for key in agent.observation_keys}, np.array([True]))
-    assert agent.model_steps.tolist() == [3 * (2 * 16 + 1 + 1)]  # samples, the final mean, the policy's proposal
-    policy, now, goal = agent.policy, *(torch.from_numpy(seen[key][None]).float() for key in agent.observation_keys)
+    assert agent.model_steps.tolist() == [
+        3 * (2 * 16 + 1 + 1)
+    ]  # samples, the final mean, the policy's proposal
+    policy, now, goal = (
+        agent.policy,
+        *(torch.from_numpy(seen[key][None]).float() for key in agent.observation_keys),
+    )
     with torch.no_grad():
         cost = tdmpc.ValueCost(policy, policy.encode(now), policy.eyes.goal(goal))
         alone = cost.proposal(3)
         torch.testing.assert_close(alone[0, 0, :1], policy.decide(now, goal))
         plan = agent._control.planner.plan(
-            cost, bounds=agent._control.bounds, initial=alone, generators=[torch.Generator().manual_seed(0)]
+            cost,
+            bounds=agent._control.bounds,
+            initial=alone,
+            generators=[torch.Generator().manual_seed(0)],
         )
         assert plan.cost <= cost(alone)
     assert chosen.shape == (1, 2)
 
 
 def test_imagined_latents_stay_what_latents_are(dataset, tmp_path):
-    tdmpc.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **QUICK | {"num_steps": 5})
+    tdmpc.train(
+        task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **QUICK | {"num_steps": 5}
+    )
     policy = tdmpc.TDMPCAgent(task_id=TWO_ROOM, policy=tmp_path).policy
     latent = policy.encode(torch.randn(4, 4))
     for _ in range(50):
@@ -222,7 +274,13 @@ def test_imagined_latents_stay_what_latents_are(dataset, tmp_path):
 def test_pixels_train_their_own_encoder(tmp_path, play):
     data = tmp_path / "data"
     collect(TWO_ROOM, data, num_episodes=3, num_steps=4, pixels=32, num_workers=1, progress=False)
-    settings = {"num_steps": 2, "batch_size": 8, "hidden_size": 16, "progress": False, "pixels": True}
+    settings = {
+        "num_steps": 2,
+        "batch_size": 8,
+        "hidden_size": 16,
+        "progress": False,
+        "pixels": True,
+    }
     gciql.train(task_id=TWO_ROOM, dataset=data, directory=tmp_path / "policy", seed=0, **settings)
     agent = gciql.GCIQLAgent(task_id=TWO_ROOM, policy=tmp_path / "policy", pixels=True)
     assert agent.observation_keys == ("pixels", "goal_pixels")
@@ -258,8 +316,17 @@ def test_cloning_moves_towards_the_goal(dataset, tmp_path, play, specs):
     assert distances[:, -1].mean() < 0.5 * still[:, -1].mean()
 
 
-def test_inverse_model_reaches_near_goals_on_a_flawless_latent(dataset, state_model, tmp_path, play, specs):
-    inverse.train(task_id=TWO_ROOM, dataset=dataset, world_model=state_model, directory=tmp_path, seed=0, **QUICK)
+def test_inverse_model_reaches_near_goals_on_a_flawless_latent(
+    dataset, state_model, tmp_path, play, specs
+):
+    inverse.train(
+        task_id=TWO_ROOM,
+        dataset=dataset,
+        world_model=state_model,
+        directory=tmp_path,
+        seed=0,
+        **QUICK,
+    )
     agent = inverse.InverseAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=state_model)
     _, distances = play(agent, specs, num_steps=40)
     assert (distances.min(1) < 0.1).mean() > 0.8
@@ -275,9 +342,13 @@ def test_cloning_on_latents_says_so_and_of_which_model(dataset, state_model, sav
         **QUICK | {"num_steps": 5},
     )
     other = save_twin(tmp_path / "other", std=(2.0,) * 4)
-    with pytest.raises(ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*wanted was"):
+    with pytest.raises(
+        ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*wanted was"
+    ):
         gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=other)
-    with pytest.raises(ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*wanted was"):
+    with pytest.raises(
+        ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*wanted was"
+    ):
         scale = load_world_model(other).scale
         load_proposal(tmp_path, task_id=TWO_ROOM, world_model=other, scale=scale)
     gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=state_model)
@@ -292,14 +363,25 @@ def test_latents_are_those_of_the_model_that_is_in_the_folder_now(dataset, save_
     for name, std in (("first", 1.0), ("second", 3.0)):
         save_twin(tmp_path / "model", std=(std,) * 4)
         gcbc.train(
-            task_id=TWO_ROOM, dataset=dataset, directory=tmp_path / name, seed=0, world_model=tmp_path / "model", **few
+            task_id=TWO_ROOM,
+            dataset=dataset,
+            directory=tmp_path / name,
+            seed=0,
+            world_model=tmp_path / "model",
+            **few,
         )
-    first, second = (load_file(tmp_path / name / "policy.safetensors") for name in ("first", "second"))
-    torch.testing.assert_close(first["eyes.now_scale.std"][:2], 3 * second["eyes.now_scale.std"][:2])
+    first, second = (
+        load_file(tmp_path / name / "policy.safetensors") for name in ("first", "second")
+    )
+    torch.testing.assert_close(
+        first["eyes.now_scale.std"][:2], 3 * second["eyes.now_scale.std"][:2]
+    )
 
 
 def test_reports_what_it_cost(dataset, tmp_path):
-    gcbc.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=3, **QUICK | {"num_steps": 5})
+    gcbc.train(
+        task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=3, **QUICK | {"num_steps": 5}
+    )
     content = json.loads((tmp_path / "training.json").read_text())
     assert content["transitions"] == 150 * 12 * 5 and content["model_steps"] == 150 * 12
     weights = load_file(tmp_path / "policy.safetensors")
@@ -309,9 +391,22 @@ def test_reports_what_it_cost(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("algorithm", ["gcbc", "inverse", "td3bc", "tdmpc"])
-def test_a_killed_run_ends_with_the_same_weights(algorithm, dataset, state_model, tmp_path, monkeypatch):
-    train = {"gcbc": gcbc.train, "inverse": inverse.train, "td3bc": td3bc.train, "tdmpc": tdmpc.train}[algorithm]
-    common = {"task_id": TWO_ROOM, "dataset": dataset, "world_model": state_model, "seed": 1, **QUICK}
+def test_a_killed_run_ends_with_the_same_weights(
+    algorithm, dataset, state_model, tmp_path, monkeypatch
+):
+    train = {
+        "gcbc": gcbc.train,
+        "inverse": inverse.train,
+        "td3bc": td3bc.train,
+        "tdmpc": tdmpc.train,
+    }[algorithm]
+    common = {
+        "task_id": TWO_ROOM,
+        "dataset": dataset,
+        "world_model": state_model,
+        "seed": 1,
+        **QUICK,
+    }
     common |= {"num_steps": 30, "checkpoint_every": 10}
     train(directory=tmp_path / "whole", **common)
     train(directory=tmp_path / "again", **common)
@@ -334,7 +429,9 @@ def test_a_killed_run_ends_with_the_same_weights(algorithm, dataset, state_model
     assert not (tmp_path / "killed" / "training.json").exists()
     train(directory=tmp_path / "killed", **common)
     assert calls == 25 + 10
-    weights = [load_file(tmp_path / name / "policy.safetensors") for name in ("whole", "again", "killed")]
+    weights = [
+        load_file(tmp_path / name / "policy.safetensors") for name in ("whole", "again", "killed")
+    ]
     for name, value in weights[0].items():
         assert torch.equal(value, weights[1][name]) and torch.equal(value, weights[2][name])
 
@@ -342,7 +439,11 @@ def test_a_killed_run_ends_with_the_same_weights(algorithm, dataset, state_model
 def test_another_seed_is_another_policy(dataset, tmp_path):
     for seed in (0, 1):
         gcbc.train(
-            task_id=TWO_ROOM, dataset=dataset, directory=tmp_path / str(seed), seed=seed, **QUICK | {"num_steps": 2}
+            task_id=TWO_ROOM,
+            dataset=dataset,
+            directory=tmp_path / str(seed),
+            seed=seed,
+            **QUICK | {"num_steps": 2},
         )
     first, second = (load_file(tmp_path / name / "policy.safetensors") for name in "01")
     assert not torch.equal(first["network.0.weight"], second["network.0.weight"])
@@ -350,7 +451,13 @@ def test_another_seed_is_another_policy(dataset, tmp_path):
 
 def test_refuses_data_of_another_task(dataset, tmp_path):
     with pytest.raises(ValueError, match="not of 'jepabench/PointMaze-UMaze-v1'"):
-        gcbc.train(task_id="jepabench/PointMaze-UMaze-v1", dataset=dataset, directory=tmp_path, seed=0, **QUICK)
+        gcbc.train(
+            task_id="jepabench/PointMaze-UMaze-v1",
+            dataset=dataset,
+            directory=tmp_path,
+            seed=0,
+            **QUICK,
+        )
 
 
 def test_a_finished_run_is_not_run_again_and_another_is_refused(dataset, tmp_path):
@@ -375,9 +482,18 @@ def test_refuses_settings_that_can_not_work():
 
 def test_a_timed_policy_proposes_a_plan_for_each_time_of_arrival(dataset, state_model, tmp_path):
     settings = QUICK | {"max_goal_steps": 6, "history": 1}
-    timed.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, world_model=state_model, **settings)
+    timed.train(
+        task_id=TWO_ROOM,
+        dataset=dataset,
+        directory=tmp_path,
+        seed=0,
+        world_model=state_model,
+        **settings,
+    )
     loaded = load_world_model(state_model)
-    proposal = load_proposal(tmp_path, task_id=TWO_ROOM, world_model=state_model, scale=loaded.scale)
+    proposal = load_proposal(
+        tmp_path, task_id=TWO_ROOM, world_model=state_model, scale=loaded.scale
+    )
     start, goal = torch.tensor([[-1.0, 0.0, 0.0, 0.0]]), torch.tensor([[0.6, 0.0, 0.0, 0.0]])
     known = loaded.model.history
     context = Context(start[:, None].expand(-1, known, -1), torch.zeros(1, known - 1, 2))
@@ -386,5 +502,7 @@ def test_a_timed_policy_proposes_a_plan_for_each_time_of_arrival(dataset, state_
     first = plans[0, :, 0, 0]  # towards the goal, and the faster the sooner it is to be there
     assert first[0] > first[-1] > 0
     proposal.policy.history = known + 1
-    with pytest.raises(ValueError, match=f"remembers {known}. Train the policy with history={known}"):
+    with pytest.raises(
+        ValueError, match=f"remembers {known}. Train the policy with history={known}"
+    ):
         proposal(loaded.model, context, goal, horizon=3)

@@ -14,16 +14,27 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stable_baselines3.her import HerReplayBuffer
 
-from agents.model_free import off_policy, online, ppo
-from agents.model_free.online import OnlineAgent, TrainingEpisodes, budget_folder
-from agents.model_free.views import shifted
-from envs import EpisodeSpec, get_task
-from envs.maze.two_room import TwoRoom
-from world_models.batches import ActionScale
-from world_models.checkpoint import build_model, fingerprint, save_world_model
+from jepabench.agents.model_free.online import off_policy, ppo
+from jepabench.agents.model_free.online import training as online
+from jepabench.agents.model_free.online.observations import shifted
+from jepabench.agents.model_free.online.training import (
+    OnlineAgent,
+    TrainingEpisodes,
+    budget_folder,
+)
+from jepabench.envs import EpisodeSpec, get_task
+from jepabench.envs.maze.two_room import TwoRoom
+from jepabench.world_models.checkpoint import build_model, fingerprint, save_world_model
+from jepabench.world_models.training.batches import ActionScale
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
-SMALL = {"num_steps": 192, "checkpoint_every": 96, "learning_starts": 64, "batch_size": 16, "net_arch": (16,)}
+SMALL = {
+    "num_steps": 192,
+    "checkpoint_every": 96,
+    "learning_starts": 64,
+    "batch_size": 16,
+    "net_arch": (16,),
+}
 ON_POLICY = {
     "num_steps": 128,
     "checkpoint_every": 64,
@@ -56,7 +67,9 @@ def parameters(folder):
 def test_training_episodes_are_of_the_train_split_and_go_through_the_strata(monkeypatch):
     met: list[EpisodeSpec] = []
     reset_to = online.reset_to
-    monkeypatch.setattr(online, "reset_to", lambda env, spec: (met.append(spec), reset_to(env, spec))[1])
+    monkeypatch.setattr(
+        online, "reset_to", lambda env, spec: (met.append(spec), reset_to(env, spec))[1]
+    )
     env = TrainingEpisodes(get_task(TWO_ROOM), reward="sparse")
     env.reset(seed=5)
     for _ in range(5):
@@ -112,7 +125,10 @@ def test_a_killed_run_ends_with_the_same_policy(name, trained, tmp_path, monkeyp
         train(task_id=TWO_ROOM, directory=tmp_path, seed=0, progress=False, **settings)
     assert not (tmp_path / "training.json").exists()
     train(task_id=TWO_ROOM, directory=tmp_path, seed=0, progress=False, **settings)
-    assert taken == settings["checkpoint_every"] + 20 + settings["num_steps"] - settings["checkpoint_every"]
+    assert (
+        taken
+        == settings["checkpoint_every"] + 20 + settings["num_steps"] - settings["checkpoint_every"]
+    )
     curve = [".", *(f"budgets/{budget:09d}" for budget in settings.get("budgets", ()))]
     for point in curve:
         whole, resumed = parameters(trained / name / point), parameters(tmp_path / point)
@@ -147,16 +163,28 @@ def test_one_run_leaves_a_policy_a_budget(name, trained):
         costs.insert(-1, json.loads((folder / "training.json").read_text()))
         OnlineAgent(task_id=TWO_ROOM, policy=folder)
         assert budget <= costs[-2]["transitions"] < budget + 5 * RUNS[name][1].get("num_envs", 1)
-    assert [cost["train_seconds"] for cost in costs] == sorted(cost["train_seconds"] for cost in costs)
-    first, last = (parameters(budget_folder(trained / name, budget)) for budget in RUNS[name][1]["budgets"])
+    assert [cost["train_seconds"] for cost in costs] == sorted(
+        cost["train_seconds"] for cost in costs
+    )
+    first, last = (
+        parameters(budget_folder(trained / name, budget)) for budget in RUNS[name][1]["budgets"]
+    )
     assert any(not torch.equal(first[key], last[key]) for key in first)
 
 
 def test_leaves_nothing_outside_its_folder(tmp_path, monkeypatch):
     (tmp_path / "system").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "system"))
-    settings = {"num_steps": 80, "learning_starts": 64, "batch_size": 16, "net_arch": (8,), "checkpoint_every": 70}
-    off_policy.train(task_id=TWO_ROOM, directory=tmp_path / "run", seed=0, progress=False, **settings)
+    settings = {
+        "num_steps": 80,
+        "learning_starts": 64,
+        "batch_size": 16,
+        "net_arch": (8,),
+        "checkpoint_every": 70,
+    }
+    off_policy.train(
+        task_id=TWO_ROOM, directory=tmp_path / "run", seed=0, progress=False, **settings
+    )
     assert not list((tmp_path / "system").iterdir())
 
 
@@ -165,14 +193,28 @@ def test_our_adapter_costs_stable_baselines_nothing(tmp_path):
     settings = SMALL | {"checkpoint_every": 192}
     off_policy.train(task_id=TWO_ROOM, directory=tmp_path, seed=3, progress=False, **settings)
     env = VecNormalize(
-        DummyVecEnv([lambda: TrainingEpisodes(get_task(TWO_ROOM), reward="sparse")]), norm_reward=False, gamma=0.95
+        DummyVecEnv([lambda: TrainingEpisodes(get_task(TWO_ROOM), reward="sparse")]),
+        norm_reward=False,
+        gamma=0.95,
     )
     plain = SAC(
-        "MultiInputPolicy", env, learning_starts=64, batch_size=16, train_freq=4, gradient_steps=2, learning_rate=1e-3,
-        gamma=0.95, buffer_size=192, replay_buffer_class=HerReplayBuffer, replay_buffer_kwargs={"n_sampled_goal": 4},
-        policy_kwargs={"net_arch": [16]}, seed=3,
-    )  # fmt: skip
-    plain.set_logger(configure(str(tmp_path / "plain"), []))  # else it leaves a folder in the system's
+        "MultiInputPolicy",
+        env,
+        learning_starts=64,
+        batch_size=16,
+        train_freq=4,
+        gradient_steps=2,
+        learning_rate=1e-3,
+        gamma=0.95,
+        buffer_size=192,
+        replay_buffer_class=HerReplayBuffer,
+        replay_buffer_kwargs={"n_sampled_goal": 4},
+        policy_kwargs={"net_arch": [16]},
+        seed=3,
+    )
+    plain.set_logger(
+        configure(str(tmp_path / "plain"), [])
+    )  # else it leaves a folder in the system's
     plain.set_random_seed(online._segment_seed(3, 0))
     plain.learn(192)
     ours, theirs = parameters(tmp_path), plain.policy.state_dict()
@@ -182,18 +224,29 @@ def test_our_adapter_costs_stable_baselines_nothing(tmp_path):
 def test_policy_on_latents_does_not_see_coordinates(tmp_path, pixel_model, save_twin):
     """Hindsight rewards are the task's own; the policy's features do not change with the coordinates that they need."""
     off_policy.train(
-        task_id=TWO_ROOM, directory=tmp_path, seed=0, world_model=pixel_model, image_size=32, progress=False,
+        task_id=TWO_ROOM,
+        directory=tmp_path,
+        seed=0,
+        world_model=pixel_model,
+        image_size=32,
+        progress=False,
         **SMALL | {"num_steps": 80},
-    )  # fmt: skip
+    )
     agent = OnlineAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=pixel_model)
     assert agent.observation_keys == ("pixels", "goal_pixels")
     env = TrainingEpisodes(get_task(TWO_ROOM), reward="sparse", view=agent._view)
     seen, _ = env.reset(seed=0)
     assert seen["desired_goal"].shape == (2 + 8,) and seen["observation"].shape == (2 * 8,)
-    assert np.array_equal(seen["observation"][:8], seen["observation"][8:])  # the first latent, twice
+    assert np.array_equal(
+        seen["observation"][:8], seen["observation"][8:]
+    )  # the first latent, twice
     later = env.step(np.ones(2, np.float32))[0]["observation"]
-    assert np.array_equal(later[:8], seen["observation"][8:]) and not np.array_equal(later[8:], later[:8])
-    assert np.array_equal(env.reset(seed=0)[0]["observation"], seen["observation"])  # nothing of the episode before
+    assert np.array_equal(later[:8], seen["observation"][8:]) and not np.array_equal(
+        later[8:], later[:8]
+    )
+    assert np.array_equal(
+        env.reset(seed=0)[0]["observation"], seen["observation"]
+    )  # nothing of the episode before
     assert env.compute_reward(seen["achieved_goal"], seen["achieved_goal"], {}) == 0
     moved = seen | {"desired_goal": np.concatenate([[9, 9], seen["desired_goal"][2:]])}
     assert env.compute_reward(seen["achieved_goal"], moved["desired_goal"], {}) == -1
@@ -201,7 +254,9 @@ def test_policy_on_latents_does_not_see_coordinates(tmp_path, pixel_model, save_
     assert np.array_equal(first, agent.policy.predict(moved, deterministic=True)[0])
     with pytest.raises(ValueError, match="'inputs': 'latents'"):
         OnlineAgent(task_id=TWO_ROOM, policy=tmp_path)
-    with pytest.raises(ValueError, match=f"'world_model': '{fingerprint(pixel_model)}'.*wanted was"):
+    with pytest.raises(
+        ValueError, match=f"'world_model': '{fingerprint(pixel_model)}'.*wanted was"
+    ):
         OnlineAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=save_twin(tmp_path / "other"))
 
 
@@ -210,7 +265,12 @@ def pixel_model(tmp_path_factory):
     path = tmp_path_factory.mktemp("model")
     model = build_model("jepa", {"latent_dim": 8, "action_size": 2})
     save_world_model(
-        path, kind="jepa", model=model, scale=ActionScale(torch.zeros(2), torch.ones(2)), task_id=TWO_ROOM, metadata={}
+        path,
+        kind="jepa",
+        model=model,
+        scale=ActionScale(torch.zeros(2), torch.ones(2)),
+        task_id=TWO_ROOM,
+        metadata={},
     )
     return path
 
@@ -219,7 +279,9 @@ def test_shifts_move_whole_frames_and_repeat_edges():
     torch.manual_seed(0)
     images = torch.arange(2 * 3 * 8 * 8, dtype=torch.uint8).reshape(2, 3, 8, 8)
     padded = torch.nn.functional.pad(images.float(), (2,) * 4, mode="replicate").to(torch.uint8)
-    for image, source in zip(shifted(images.repeat(20, 1, 1, 1), 2), padded.repeat(20, 1, 1, 1), strict=True):
+    for image, source in zip(
+        shifted(images.repeat(20, 1, 1, 1), 2), padded.repeat(20, 1, 1, 1), strict=True
+    ):
         windows = [source[:, y : y + 8, x : x + 8] for y in range(5) for x in range(5)]
         assert sum(torch.equal(image, window) for window in windows) == 1
 
@@ -237,7 +299,9 @@ def test_refuses_what_can_not_be_learned_from(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sb3_contrib", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'jepabench\[contrib\]'"):
         off_policy.train(**common, algorithm="tqc")
-    monkeypatch.setattr(TwoRoom, "compute_reward", lambda self, achieved, desired, info: -1.0)  # not for batches
+    monkeypatch.setattr(
+        TwoRoom, "compute_reward", lambda self, achieved, desired, info: -1.0
+    )  # not for batches
     with pytest.raises(ValueError, match="gives no sparse reward"):
         off_policy.train(**common)
     assert not list(tmp_path.iterdir())
@@ -245,7 +309,9 @@ def test_refuses_what_can_not_be_learned_from(tmp_path, monkeypatch):
 
 def test_hindsight_needs_a_whole_episode_before_it_learns(tmp_path):
     with pytest.raises(ValueError, match="learning_starts is at least 60, got 10"):
-        off_policy.train(task_id=TWO_ROOM, directory=tmp_path, seed=0, learning_starts=10, progress=False)
+        off_policy.train(
+            task_id=TWO_ROOM, directory=tmp_path, seed=0, learning_starts=10, progress=False
+        )
 
 
 @pytest.mark.slow

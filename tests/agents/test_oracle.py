@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from agents.oracle import OracleMPCAgent
-from agents.planners.cem import CEMPlanner
-from envs import episode_specs, list_tasks, make, reset_to
+from jepabench.agents.oracle import OracleMPCAgent
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.envs import episode_specs, list_tasks, make, reset_to
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 SMALL = CEMPlanner(horizon=2, num_samples=24, num_elites=6, num_iterations=2)
@@ -31,7 +31,10 @@ def test_imagined_goals_are_those_that_stepping_gives(task_id):
 
 def test_reaches_near_goals(play, specs):
     _, distances = play(
-        OracleMPCAgent(task_id=TWO_ROOM, planner=CEMPlanner(horizon=2, num_samples=32, num_elites=6, num_iterations=3)),
+        OracleMPCAgent(
+            task_id=TWO_ROOM,
+            planner=CEMPlanner(horizon=2, num_samples=32, num_elites=6, num_iterations=3),
+        ),
         specs[:3],
         num_steps=25,
     )
@@ -39,7 +42,12 @@ def test_reaches_near_goals(play, specs):
 
 
 def test_an_episode_does_not_depend_on_those_beside_it(play, specs):
-    together, _ = play(OracleMPCAgent(task_id=TWO_ROOM, planner=SMALL), specs[:3], num_steps=15, stop_at=[15, 6, 15])
+    together, _ = play(
+        OracleMPCAgent(task_id=TWO_ROOM, planner=SMALL),
+        specs[:3],
+        num_steps=15,
+        stop_at=[15, 6, 15],
+    )
     alone, _ = play(OracleMPCAgent(task_id=TWO_ROOM, planner=SMALL), specs[2:3], num_steps=15)
     assert np.array_equal(together[2], alone[0])
 

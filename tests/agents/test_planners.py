@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from agents.planners.adaptive import AdaptivePlanner
-from agents.planners.base import ActionBounds, draw_normal
-from agents.planners.cem import CEMPlanner
-from agents.planners.cma_es import CMAESPlanner
-from agents.planners.gradient import GradientPlanner
-from agents.planners.hybrid import HybridPlanner
-from agents.planners.icem import ICEMPlanner
-from agents.planners.mppi import MPPIPlanner
-from agents.planners.state_space import StateSpacePlanner
+from jepabench.agents.planners.adaptive import AdaptivePlanner
+from jepabench.agents.planners.base import ActionBounds, draw_normal
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.agents.planners.cma_es import CMAESPlanner
+from jepabench.agents.planners.gradient import GradientPlanner
+from jepabench.agents.planners.hybrid import HybridPlanner
+from jepabench.agents.planners.icem import ICEMPlanner
+from jepabench.agents.planners.mppi import MPPIPlanner
+from jepabench.agents.planners.state_space import StateSpacePlanner
 
 BOUNDS = ActionBounds(torch.tensor([-2.0]), torch.tensor([2.0]))
 
@@ -24,7 +24,10 @@ def test_cem_with_more_iterations_is_closer():
     def cost(actions):
         return (actions - 1.3).square().mean((2, 3))
 
-    few, many = (CEMPlanner(num_iterations=n).plan(cost, bounds=BOUNDS, generators=streams(*range(8))) for n in (1, 6))
+    few, many = (
+        CEMPlanner(num_iterations=n).plan(cost, bounds=BOUNDS, generators=streams(*range(8)))
+        for n in (1, 6)
+    )
     assert many.cost.mean() < 0.2 * few.cost.mean()
 
 
@@ -32,10 +35,17 @@ def test_cem_mean_is_steadier_than_its_best_under_noise():
     noise = torch.Generator().manual_seed(0)
 
     def noisy(actions):
-        return (actions - 0.5).square().mean((2, 3)) + 0.5 * torch.randn(actions.shape[:2], generator=noise)
+        return (actions - 0.5).square().mean((2, 3)) + 0.5 * torch.randn(
+            actions.shape[:2], generator=noise
+        )
 
     errors = {
-        returns: (CEMPlanner(returns=returns).plan(noisy, bounds=BOUNDS, generators=streams(*range(30))).actions - 0.5)
+        returns: (
+            CEMPlanner(returns=returns)
+            .plan(noisy, bounds=BOUNDS, generators=streams(*range(30)))
+            .actions
+            - 0.5
+        )
         .square()
         .mean()
         for returns in ("best", "mean")
@@ -60,20 +70,26 @@ def test_cem_refuses_settings_that_can_not_work(options, message):
 def test_gradient_refuses_a_cost_without_gradient():
     with pytest.raises(ValueError, match="does not depend differentiably"):
         GradientPlanner().plan(
-            lambda actions: (actions.detach() > 0).float().sum((2, 3)), bounds=BOUNDS, generators=streams(0)
+            lambda actions: (actions.detach() > 0).float().sum((2, 3)),
+            bounds=BOUNDS,
+            generators=streams(0),
         )
 
 
 def test_gradient_by_tanh_refuses_infinite_bounds():
     bounds = ActionBounds(torch.tensor([-torch.inf]), torch.tensor([1.0]))
     with pytest.raises(ValueError, match="projection"):
-        GradientPlanner(bounds_by="tanh").plan(lambda a: a.square().sum((2, 3)), bounds=bounds, generators=streams(0))
+        GradientPlanner(bounds_by="tanh").plan(
+            lambda a: a.square().sum((2, 3)), bounds=bounds, generators=streams(0)
+        )
 
 
 def test_gradient_writes_no_gradient_into_the_model():
     layer = torch.nn.Linear(1, 1)
     GradientPlanner().plan(
-        lambda actions: (layer(actions) - 1).square().sum((2, 3)), bounds=BOUNDS, generators=streams(0)
+        lambda actions: (layer(actions) - 1).square().sum((2, 3)),
+        bounds=BOUNDS,
+        generators=streams(0),
     )
     assert layer.weight.grad is None
 
@@ -83,7 +99,9 @@ def test_gradient_takes_a_warm_start_that_cem_found():
         return (actions - 1.0).square().mean((2, 3))
 
     warm = CEMPlanner(num_iterations=1).plan(cost, bounds=BOUNDS, generators=streams(0))
-    refined = GradientPlanner(num_starts=1).plan(cost, bounds=BOUNDS, initial=warm.actions, generators=streams(0))
+    refined = GradientPlanner(num_starts=1).plan(
+        cost, bounds=BOUNDS, initial=warm.actions, generators=streams(0)
+    )
     assert refined.cost.item() <= warm.cost.item()
 
 
@@ -108,10 +126,14 @@ def test_coloured_noise_has_unit_variance_and_its_spectrum(colour):
     torch.testing.assert_close(noise.std(0), torch.ones(16), atol=0.02, rtol=0)
     neighbours = (noise[:, 7] * noise[:, 8]).mean().item()
     ends = (noise[:, 0] * noise[:, 15]).mean().item()
-    frequency = torch.tensor([max(k, 2) for k in range(17)]) / 32  # the spectrum, cut off below one period in 16 steps
+    frequency = (
+        torch.tensor([max(k, 2) for k in range(17)]) / 32
+    )  # the spectrum, cut off below one period in 16 steps
     power = frequency**-colour * torch.tensor([1.0, *[2.0] * 15, 1.0])
     for found, lag in ((neighbours, 1), (ends, 15)):
-        expected = (power * torch.cos(2 * torch.pi * torch.arange(17) * lag / 32)).sum() / power.sum()
+        expected = (
+            power * torch.cos(2 * torch.pi * torch.arange(17) * lag / 32)
+        ).sum() / power.sum()
         assert found == pytest.approx(expected.item(), abs=0.02)
 
 
@@ -143,7 +165,10 @@ def test_icem_hands_its_elites_on_and_takes_them_back():
         return cost(actions)
 
     planner.plan(
-        watched, bounds=BOUNDS, initial=torch.cat([plan.actions[:, None], plan.others], 1), generators=streams(1)
+        watched,
+        bounds=BOUNDS,
+        initial=torch.cat([plan.actions[:, None], plan.others], 1),
+        generators=streams(1),
     )
     for other in plan.others[0]:
         assert (seen[0][0] == other).all((1, 2)).any()
@@ -154,10 +179,14 @@ def test_a_hybrid_is_better_than_its_sampler_alone():
         return (actions - torch.tensor([0.3, -0.7, 1.1])[:, None]).square().mean((2, 3))
 
     sampler = CEMPlanner(horizon=3, num_samples=48, num_elites=8, num_iterations=3)
-    refiner = GradientPlanner(horizon=3, num_starts=4, num_iterations=12, learning_rate=0.1, initial_std=0.0)
+    refiner = GradientPlanner(
+        horizon=3, num_starts=4, num_iterations=12, learning_rate=0.1, initial_std=0.0
+    )
     seeds = streams(*range(10)), streams(*range(10))
     alone = sampler.plan(cost, bounds=BOUNDS, generators=seeds[0])
-    both = HybridPlanner(sampler=sampler, refiner=refiner).plan(cost, bounds=BOUNDS, generators=seeds[1])
+    both = HybridPlanner(sampler=sampler, refiner=refiner).plan(
+        cost, bounds=BOUNDS, generators=seeds[1]
+    )
     assert both.num_evaluations == alone.num_evaluations + 4 * 13
     assert (both.cost <= alone.cost).all()
     assert both.cost.mean() < 0.3 * alone.cost.mean()
@@ -169,7 +198,9 @@ def test_adaptive_planning_spends_more_where_it_is_harder():
     def cost(actions):
         return (actions - near_and_far).square().mean((2, 3))
 
-    planner = AdaptivePlanner(planner=ICEMPlanner(num_iterations=1), reached_cost=0.05, max_rounds=12, patience=3)
+    planner = AdaptivePlanner(
+        planner=ICEMPlanner(num_iterations=1), reached_cost=0.05, max_rounds=12, patience=3
+    )
     plan = planner.plan(cost, bounds=BOUNDS, generators=streams(0, 1))
     easy, hard = plan.num_evaluations
     assert easy == 64 and hard >= 2 * easy
@@ -178,7 +209,9 @@ def test_adaptive_planning_spends_more_where_it_is_harder():
 
 def test_adaptive_planning_stops_where_nothing_helps():
     planner = AdaptivePlanner(planner=ICEMPlanner(num_iterations=1), max_rounds=12, patience=2)
-    plan = planner.plan(lambda actions: actions.sum((2, 3)) * 0 + 1, bounds=BOUNDS, generators=streams(0))
+    plan = planner.plan(
+        lambda actions: actions.sum((2, 3)) * 0 + 1, bounds=BOUNDS, generators=streams(0)
+    )
     assert plan.num_evaluations == 64 * 3
 
 
@@ -196,7 +229,9 @@ class Pull:
     start, goal = torch.zeros(2, 1), torch.full((2, 1), 2.0)
 
     def transitions(self, states, actions):
-        before = torch.cat([self.start[:, None, None].expand(-1, states.shape[1], 1, -1), states[:, :, :-1]], dim=2)
+        before = torch.cat(
+            [self.start[:, None, None].expand(-1, states.shape[1], 1, -1), states[:, :, :-1]], dim=2
+        )
         return before + 0.5 * actions + 0.1 * before.sin()
 
     def __call__(self, actions):
@@ -218,7 +253,9 @@ def test_the_state_space_planner_reaches_the_goal_and_keeps_its_bounds():
 
 def test_the_state_space_planner_says_what_it_needs():
     with pytest.raises(ValueError, match="needs a cost with start, goal and transitions"):
-        StateSpacePlanner().plan(lambda actions: actions.sum((2, 3)), bounds=BOUNDS, generators=streams(0))
+        StateSpacePlanner().plan(
+            lambda actions: actions.sum((2, 3)), bounds=BOUNDS, generators=streams(0)
+        )
 
 
 @pytest.mark.parametrize(

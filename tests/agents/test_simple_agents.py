@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from agents.base import ActionQueue, HoldStillAgent, RandomAgent
-from agents.scripted import ScriptedAgent
-from envs import episode_specs, get_task
+from jepabench.agents.base import ActionQueue, HoldStillAgent, RandomAgent
+from jepabench.agents.scripted import ScriptedAgent
+from jepabench.envs import episode_specs, get_task
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 
@@ -76,7 +76,9 @@ def test_hold_still_goes_nowhere(play, specs):
 @pytest.mark.parametrize("task_id", [TWO_ROOM, "jepabench/PointMaze-UMaze-v1"])
 def test_expert_reaches_the_goal(task_id, play):
     specs = episode_specs(task_id, "test", 2)
-    _, distances = play(ScriptedAgent(task_id=task_id), specs, num_steps=get_task(task_id).max_steps // 2)
+    _, distances = play(
+        ScriptedAgent(task_id=task_id), specs, num_steps=get_task(task_id).max_steps // 2
+    )
     limit = {TWO_ROOM: 0.1}.get(task_id, 0.45)
     assert (distances.min(1) < limit).all()
 

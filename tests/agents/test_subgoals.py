@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from agents.energy import Energy, GoalDistance, LearnedDistance
-from agents.planners.cem import CEMPlanner
-from agents.subgoals import GraphSubgoals, StateGraph, build_mpc_by_graph, load_graph, train
-from envs.collect import collect
-from world_models.batches import ActionScale
-from world_models.checkpoint import build_model, save_world_model
+from jepabench.agents.costs.energy import Energy, GoalDistance, LearnedDistance
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.agents.subgoals.graph import (
+    GraphSubgoals,
+    StateGraph,
+    build_mpc_by_graph,
+    load_graph,
+    train,
+)
+from jepabench.envs.data.collect import collect
+from jepabench.world_models.checkpoint import build_model, save_world_model
+from jepabench.world_models.training.batches import ActionScale
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 WALL = {(3, y) for y in range(6)}  # a wall in a 7 x 7 grid with a passage at the top
@@ -22,7 +28,9 @@ PLANNER = CEMPlanner(horizon=2, num_samples=8, num_elites=2, num_iterations=2)
 
 def walls_count(now, goal):
     """The straight distance, and 100 more through the wall."""
-    through = ((now[..., 0] < 3) != (goal[..., 0] < 3)) & (torch.minimum(now[..., 1], goal[..., 1]) < 5.5)
+    through = ((now[..., 0] < 3) != (goal[..., 0] < 3)) & (
+        torch.minimum(now[..., 1], goal[..., 1]) < 5.5
+    )
     return (now - goal).square().sum(-1).sqrt() + 100 * through
 
 
@@ -45,7 +53,9 @@ def steps_by_breadth_first(goal):
 @pytest.mark.parametrize("goal", [(6, 0), (0, 0), (3, 6)])
 def test_ways_are_as_long_as_breadth_first_search_says(grid, goal):
     steps = steps_by_breadth_first(goal)
-    np.testing.assert_allclose(grid.ways_to(torch.tensor(goal, dtype=torch.float32)), [steps[c] for c in CELLS])
+    np.testing.assert_allclose(
+        grid.ways_to(torch.tensor(goal, dtype=torch.float32)), [steps[c] for c in CELLS]
+    )
 
 
 def test_a_way_may_go_one_way_only():
@@ -76,7 +86,9 @@ def test_off_the_graph_it_comes_back_and_without_a_way_it_heads_for_the_goal(gri
     subgoals.reset(specs)
     lost = torch.tensor([0.0, -5.0])
     assert subgoals.choose(0, lost, torch.tensor([6.0, 0.0])).tolist() == [0.0, 0.0]
-    islands = GraphSubgoals(StateGraph(torch.tensor([[0.0, 0.0], [9.0, 9.0]]), walls_count, max_edge=0.5), reach=0.1)
+    islands = GraphSubgoals(
+        StateGraph(torch.tensor([[0.0, 0.0], [9.0, 9.0]]), walls_count, max_edge=0.5), reach=0.1
+    )
     islands.reset(specs)
     start, goal = torch.tensor([0.0, 0.0]), torch.tensor([9.0, 9.0])
     assert torch.equal(islands.choose(0, start, goal), goal)
@@ -95,23 +107,50 @@ def test_episodes_have_their_own_goals(grid, specs):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     home = tmp_path_factory.mktemp("graph")
-    collect(TWO_ROOM, home / "data", num_episodes=6, num_steps=6, pixels=None, num_workers=1, progress=False)
-    config = {"encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4}
+    collect(
+        TWO_ROOM,
+        home / "data",
+        num_episodes=6,
+        num_steps=6,
+        pixels=None,
+        num_workers=1,
+        progress=False,
+    )
+    config = {
+        "encoder": "state",
+        "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4},
+        "latent_dim": 4,
+    }
     model = build_model("jepa", config | {"observation_key": "observation", "action_size": 2})
     scale = ActionScale(torch.zeros(2), torch.ones(2))
-    save_world_model(home / "model", kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={})
+    save_world_model(
+        home / "model", kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={}
+    )
     train(
-        task_id=TWO_ROOM, dataset=home / "data", world_model=home / "model", directory=home / "graph", seed=0,
-        num_nodes=20, num_steps=3, batch_size=8, width=16, progress=False,
-    )  # fmt: skip
+        task_id=TWO_ROOM,
+        dataset=home / "data",
+        world_model=home / "model",
+        directory=home / "graph",
+        seed=0,
+        num_nodes=20,
+        num_steps=3,
+        batch_size=8,
+        width=16,
+        progress=False,
+    )
     return home
 
 
 def test_plans_from_subgoal_to_subgoal(trained, specs, play):
     agent = build_mpc_by_graph(
-        task_id=TWO_ROOM, world_model=trained / "model", policy=trained / "graph", planner=PLANNER, max_edge=0.5,
-        reach=0.1, energy=Energy(terms=[GoalDistance(dims=(0, 2)), LearnedDistance()]),
-    )  # fmt: skip
+        task_id=TWO_ROOM,
+        world_model=trained / "model",
+        policy=trained / "graph",
+        planner=PLANNER,
+        max_edge=0.5,
+        reach=0.1,
+        energy=Energy(terms=[GoalDistance(dims=(0, 2)), LearnedDistance()]),
+    )
     together, _ = play(agent, specs[:3], num_steps=11)
     alone, _ = play(agent, specs[2:3], num_steps=11)
     assert np.array_equal(together[2], alone[0])
@@ -119,7 +158,9 @@ def test_plans_from_subgoal_to_subgoal(trained, specs, play):
 
 
 def test_the_nodes_are_frames_of_the_data(trained):
-    graph = load_graph(trained / "graph", task_id=TWO_ROOM, world_model=trained / "model", max_edge=1e9)
+    graph = load_graph(
+        trained / "graph", task_id=TWO_ROOM, world_model=trained / "model", max_edge=1e9
+    )
     assert graph.nodes.shape == (20, 4) and graph.num_edges == 20 * 19
     assert np.isfinite(graph.ways_to(graph.nodes[0])).all()
 
@@ -131,6 +172,10 @@ def test_refuses_a_folder_without_nodes(trained, tmp_path):
         load_graph(tmp_path, task_id=TWO_ROOM, world_model=trained / "model", max_edge=1.0)
     with pytest.raises(ValueError, match="num_nodes is at least 2"):
         train(
-            task_id=TWO_ROOM, dataset=trained / "data", world_model=trained / "model", directory=tmp_path / "new",
-            seed=0, num_nodes=1,
-        )  # fmt: skip
+            task_id=TWO_ROOM,
+            dataset=trained / "data",
+            world_model=trained / "model",
+            directory=tmp_path / "new",
+            seed=0,
+            num_nodes=1,
+        )

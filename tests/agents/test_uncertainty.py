@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from agents.energy import Energy, GoalDistance
-from agents.uncertainty import Disagreement, OverFutures
-from world_models.base import Context
+from jepabench.agents.costs.energy import Energy, GoalDistance
+from jepabench.agents.costs.uncertainty import Disagreement, OverFutures
+from jepabench.world_models.base import Context
 
 CONTEXT = Context(torch.zeros(1, 1, 1), torch.zeros(1, 0, 1))
 GOAL = torch.zeros(1, 1)
@@ -41,15 +41,22 @@ def plans(*steps: list[float]) -> torch.Tensor:
 def test_disagreement_is_counted_along_the_plan():
     actions = plans([1.0, 3.0], [0.0, 0.0])
     energy = Energy(terms=[Disagreement(weight=2.0)]).bind(Line(), CONTEXT)
-    torch.testing.assert_close(energy(torch.zeros(1, 2, 2, 1), GOAL, actions), torch.tensor([[10.0, 0.0]]))
+    torch.testing.assert_close(
+        energy(torch.zeros(1, 2, 2, 1), GOAL, actions), torch.tensor([[10.0, 0.0]])
+    )
     discounted = Energy(terms=[Disagreement(discount=0.5)]).bind(Line(), CONTEXT)
-    torch.testing.assert_close(discounted(torch.zeros(1, 2, 2, 1), GOAL, actions)[0, 0], torch.tensor((1 + 4.5) / 1.5))
+    torch.testing.assert_close(
+        discounted(torch.zeros(1, 2, 2, 1), GOAL, actions)[0, 0], torch.tensor((1 + 4.5) / 1.5)
+    )
 
 
 def test_terms_that_need_no_model_stay_beside_it():
     energy = Energy(terms=[GoalDistance(), Disagreement()]).bind(Line(), CONTEXT)
     report = energy.terms_report(torch.ones(1, 1, 2, 1), GOAL, plans([0.0, 0.0]))
-    assert {name: float(value) for name, value in report.items()} == {"goal": 1.0, "disagreement": 0.0}
+    assert {name: float(value) for name, value in report.items()} == {
+        "goal": 1.0,
+        "disagreement": 0.0,
+    }
     plain = Energy()
     assert plain.bind(Line(), CONTEXT) is plain
 
@@ -60,7 +67,9 @@ def test_risk_decides_what_chance_costs():
     costs = {}
     for risk in ("mean", "worst", "best"):
         term = OverFutures(term=GoalDistance(kind="l1"), num_futures=64, risk=risk)
-        costs[risk] = Energy(terms=[term]).bind(Line(), CONTEXT)(torch.zeros(1, 2, 1, 1), goal, actions)[0]
+        costs[risk] = Energy(terms=[term]).bind(Line(), CONTEXT)(
+            torch.zeros(1, 2, 1, 1), goal, actions
+        )[0]
     torch.testing.assert_close(costs["worst"], torch.tensor([0.6, 0.4]))
     torch.testing.assert_close(costs["best"], torch.tensor([0.4, 0.4]))
     assert 0.4 < float(costs["mean"][0]) < 0.6

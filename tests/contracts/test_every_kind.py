@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from world_models.base import Context, TrajectoryBatch, WorldModel, rollout
-from world_models.batches import ActionScale
-from world_models.checkpoint import build_model, load_world_model, save_world_model
+from jepabench.world_models.base import Context, TrajectoryBatch, WorldModel, rollout
+from jepabench.world_models.checkpoint import build_model, load_world_model, save_world_model
+from jepabench.world_models.training.batches import ActionScale
 
 # A kind that needs other options says so here.
 OPTIONS: dict[str, dict] = {
@@ -15,10 +15,15 @@ OPTIONS: dict[str, dict] = {
 }
 KINDS = [*OPTIONS, "jepa"]
 COMMON = {
-    "encoder": "keypoint", "encoder_options": {"width": 8, "num_keypoints": 6, "hidden": 16}, "latent_dim": 12,
-    "predictor_options": {"width": 16, "depth": 1}, "action_size": 2, "history": 2, "rollout_steps": 2,
+    "encoder": "keypoint",
+    "encoder_options": {"width": 8, "num_keypoints": 6, "hidden": 16},
+    "latent_dim": 12,
+    "predictor_options": {"width": 16, "depth": 1},
+    "action_size": 2,
+    "history": 2,
+    "rollout_steps": 2,
     "terms": {"sigreg": {"weight": 0.05, "num_directions": 8}},
-}  # fmt: skip
+}
 
 
 def make(kind: str) -> WorldModel:
@@ -30,7 +35,9 @@ def make(kind: str) -> WorldModel:
 
 def batch(model: WorldModel, size: int = 6) -> TrajectoryBatch:
     generator = torch.Generator().manual_seed(0)
-    frames = torch.randint(0, 256, (size, model.window, 64, 64, 3), generator=generator, dtype=torch.uint8)
+    frames = torch.randint(
+        0, 256, (size, model.window, 64, 64, 3), generator=generator, dtype=torch.uint8
+    )
     actions = torch.randn(size, model.window - 1, 2, generator=generator)
     return TrajectoryBatch({"pixels": frames}, actions, torch.zeros(size, model.window, 4))
 
@@ -54,7 +61,9 @@ def test_every_parameter_learns_and_the_same_stream_gives_the_same_losses(kind: 
 def test_imagination_depends_on_its_own_actions_alone(kind: str):
     model = make(kind).eval()
     context = context_of(model)
-    actions = torch.randn(6, 3, 4, 2, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    actions = torch.randn(
+        6, 3, 4, 2, generator=torch.Generator().manual_seed(2), requires_grad=True
+    )
     imagined = rollout(model, context, actions)
     assert imagined.shape == (6, 3, 4, 12)
     gradient = torch.autograd.grad(imagined[2, 1, 1].sum(), actions)[0]
@@ -71,14 +80,20 @@ def test_the_first_imagined_step_is_what_predict_says(kind: str):
     context = context_of(model)
     actions = torch.randn(6, 1, 1, 2, generator=torch.Generator().manual_seed(2))
     said = model.predict(context.latents, torch.cat([context.actions, actions[:, 0]], dim=1))
-    torch.testing.assert_close(rollout(model, context, actions)[:, 0, 0], said, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(
+        rollout(model, context, actions)[:, 0, 0], said, atol=1e-5, rtol=1e-4
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_saved_model_loads_the_same(kind: str, tmp_path):
     model = make(kind).eval()
     scale = ActionScale(torch.zeros(2), torch.ones(2))
-    save_world_model(tmp_path, kind=kind, model=model, scale=scale, task_id="jepabench/TwoRoom-v1", metadata={})
+    save_world_model(
+        tmp_path, kind=kind, model=model, scale=scale, task_id="jepabench/TwoRoom-v1", metadata={}
+    )
     loaded = load_world_model(tmp_path).model
     context, actions = context_of(model), torch.ones(6, 2, 3, 2)
-    torch.testing.assert_close(rollout(loaded, context, actions), rollout(model, context, actions), atol=0, rtol=0)
+    torch.testing.assert_close(
+        rollout(loaded, context, actions), rollout(model, context, actions), atol=0, rtol=0
+    )

@@ -5,13 +5,15 @@ from pathlib import Path
 import cv2
 import pytest
 
-import envs
-from envs.pages import index, page, picture
-from envs.registry import short_name
-from results.worlds import recorded_rates
+from jepabench import envs
+from jepabench.envs.checks.task_pages import index, page, picture
+from jepabench.envs.registry import short_name
+from jepabench.results.board.world_facts import recorded_rates
 
 FOLDER = Path(__file__).parents[2] / "docs" / "environments"
-TASKS = {short_name(task.id): task for task in envs.list_tasks() if task.id.startswith("jepabench/")}
+TASKS = {
+    short_name(task.id): task for task in envs.list_tasks() if task.id.startswith("jepabench/")
+}
 PAGES = sorted(path.stem for path in FOLDER.glob("*.md") if path.stem != "README")
 SECTIONS = [
     "Action",
@@ -46,12 +48,16 @@ def test_a_page_is_up_to_date(name):
     assert name in TASKS, f"There is no task {name} any more. Delete its page."
     written = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
     rates, num_episodes = recorded_rates(TASKS[name].id)
-    assert written == page(TASKS[name].id, picture=f"{name}.png", rates=rates, num_episodes=num_episodes), MEND
+    assert written == page(
+        TASKS[name].id, picture=f"{name}.png", rates=rates, num_episodes=num_episodes
+    ), MEND
     assert cv2.imread(str(FOLDER / f"{name}.png")).shape[0] == 160
 
 
 def test_the_list_of_pages_is_up_to_date():
-    assert (FOLDER / "README.md").read_text(encoding="utf-8") == index([TASKS[name].id for name in PAGES]), MEND
+    assert (FOLDER / "README.md").read_text(encoding="utf-8") == index(
+        [TASKS[name].id for name in PAGES]
+    ), MEND
 
 
 @pytest.mark.parametrize("name", PAGES)

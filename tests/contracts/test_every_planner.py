@@ -9,15 +9,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.linalg import solve_discrete_are
 
-from agents.planners.adaptive import AdaptivePlanner
-from agents.planners.base import ActionBounds, CostError, Planner
-from agents.planners.cem import CEMPlanner
-from agents.planners.cma_es import CMAESPlanner
-from agents.planners.gradient import GradientPlanner
-from agents.planners.hybrid import HybridPlanner
-from agents.planners.icem import ICEMPlanner
-from agents.planners.mppi import MPPIPlanner
-from agents.planners.random_shooting import RandomShootingPlanner
+from jepabench.agents.planners.adaptive import AdaptivePlanner
+from jepabench.agents.planners.base import ActionBounds, CostError, Planner
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.agents.planners.cma_es import CMAESPlanner
+from jepabench.agents.planners.gradient import GradientPlanner
+from jepabench.agents.planners.hybrid import HybridPlanner
+from jepabench.agents.planners.icem import ICEMPlanner
+from jepabench.agents.planners.mppi import MPPIPlanner
+from jepabench.agents.planners.random_shooting import RandomShootingPlanner
 
 
 def hybrid(**options):
@@ -32,21 +32,31 @@ PRESETS = {
     "cem": CEMPlanner,
     "cem_mean": lambda **options: CEMPlanner(returns="mean", **options),
     "cem_coloured": lambda **options: CEMPlanner(colour=1.0, **options),
-    "cem_stopping": lambda **options: CEMPlanner(num_iterations=20, patience=4, tolerance=0.02, **options),
+    "cem_stopping": lambda **options: CEMPlanner(
+        num_iterations=20, patience=4, tolerance=0.02, **options
+    ),
     "icem": lambda **options: ICEMPlanner(num_iterations=12, **options),
     "mppi": MPPIPlanner,
     "cma_es": CMAESPlanner,
-    "cma_es_separable": lambda **options: CMAESPlanner(separable=True, num_iterations=40, **options),
+    "cma_es_separable": lambda **options: CMAESPlanner(
+        separable=True, num_iterations=40, **options
+    ),
     "gradient": GradientPlanner,
     "gradient_tanh": lambda **options: GradientPlanner(bounds_by="tanh", **options),
     "gradient_noisy": lambda **options: GradientPlanner(noise_std=0.3, **options),
-    "gradient_stopping": lambda **options: GradientPlanner(num_iterations=60, patience=10, **options),
-    "sgd": lambda **options: GradientPlanner(optimizer="sgd", learning_rate=0.6, num_iterations=60, **options),
+    "gradient_stopping": lambda **options: GradientPlanner(
+        num_iterations=60, patience=10, **options
+    ),
+    "sgd": lambda **options: GradientPlanner(
+        optimizer="sgd", learning_rate=0.6, num_iterations=60, **options
+    ),
     "normalised": lambda **options: GradientPlanner(
         optimizer="normalised", learning_rate=0.4, num_iterations=40, **options
     ),
     "hybrid": hybrid,
-    "adaptive": lambda **options: AdaptivePlanner(planner=ICEMPlanner(**options), max_rounds=4, patience=2),
+    "adaptive": lambda **options: AdaptivePlanner(
+        planner=ICEMPlanner(**options), max_rounds=4, patience=2
+    ),
 }
 SEARCHES = [name for name in PRESETS if name != "random_shooting"]
 WIDE = ActionBounds(torch.full((2,), -3.0), torch.full((2,), 3.0))
@@ -69,7 +79,9 @@ def bumpy(actions):
 @pytest.mark.parametrize("name", SEARCHES)
 def test_finds_the_minimum_of_a_quadratic(name):
     target = torch.linspace(-1.2, 1.2, 6).reshape(3, 2)
-    plan = PRESETS[name](horizon=3).plan(quadratic(target), bounds=WIDE, initial=None, generators=streams(0, 1))
+    plan = PRESETS[name](horizon=3).plan(
+        quadratic(target), bounds=WIDE, initial=None, generators=streams(0, 1)
+    )
     assert plan.actions.shape == (2, 3, 2)
     torch.testing.assert_close(plan.actions, target.expand(2, 3, 2), atol=0.15, rtol=0)
     assert (plan.cost < 0.01).all()
@@ -78,7 +90,9 @@ def test_finds_the_minimum_of_a_quadratic(name):
 @pytest.mark.parametrize("name", SEARCHES)
 def test_ends_on_the_bound_when_the_minimum_is_outside(name):
     bounds = ActionBounds(torch.tensor([-1.0, -0.5]), torch.tensor([0.5, 1.0]))
-    plan = PRESETS[name](horizon=2).plan(quadratic(4.0), bounds=bounds, initial=None, generators=streams(3))
+    plan = PRESETS[name](horizon=2).plan(
+        quadratic(4.0), bounds=bounds, initial=None, generators=streams(3)
+    )
     torch.testing.assert_close(plan.actions, bounds.high.expand(1, 2, 2), atol=0.05, rtol=0)
 
 
@@ -92,9 +106,12 @@ def test_cost_is_that_of_the_returned_plan(name):
 @pytest.mark.parametrize("name", PRESETS)
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.differing_executors])
 @given(
-    low=st.floats(-5, 0.99), width=st.floats(0.01, 8), target=st.floats(-20, 20), start=st.floats(-10, 10),
+    low=st.floats(-5, 0.99),
+    width=st.floats(0.01, 8),
+    target=st.floats(-20, 20),
+    start=st.floats(-10, 10),
     seed=st.integers(0, 2**62),
-)  # fmt: skip
+)
 def test_keeps_every_candidate_in_bounds(name, low, width, target, start, seed):
     bounds = ActionBounds(torch.tensor([low, -1.0]), torch.tensor([low + width, 1.0]))
     seen = []
@@ -119,9 +136,13 @@ def test_same_generator_gives_the_same_plan_alone_and_in_a_batch(name, landscape
     together = planner.plan(landscape, bounds=WIDE, initial=initial, generators=generators)
     for problem in range(4):
         stream = torch.Generator().manual_seed(problem)
-        alone = planner.plan(landscape, bounds=WIDE, initial=initial[problem : problem + 1], generators=[stream])
+        alone = planner.plan(
+            landscape, bounds=WIDE, initial=initial[problem : problem + 1], generators=[stream]
+        )
         assert torch.equal(alone.actions[0], together.actions[problem])
-        assert torch.equal(stream.get_state(), generators[problem].get_state())  # and so is what it plans next
+        assert torch.equal(
+            stream.get_state(), generators[problem].get_state()
+        )  # and so is what it plans next
         assert np.broadcast_to(together.num_evaluations, 4)[problem] == alone.num_evaluations
         assert torch.equal(alone.cost[0], together.cost[problem])
     assert not torch.equal(together.actions[0], together.actions[1])
@@ -155,7 +176,10 @@ def test_nan_never_wins(name):
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_survives_a_cost_that_is_never_finite(name, value):
     plan = PRESETS[name]().plan(
-        lambda actions: actions.sum((2, 3)) * 0 + value, bounds=WIDE, initial=None, generators=streams(0)
+        lambda actions: actions.sum((2, 3)) * 0 + value,
+        bounds=WIDE,
+        initial=None,
+        generators=streams(0),
     )
     assert plan.cost.item() == math.inf
     assert plan.actions.isfinite().all()
@@ -164,7 +188,9 @@ def test_survives_a_cost_that_is_never_finite(name, value):
 @pytest.mark.parametrize("name", PRESETS)
 def test_is_never_worse_than_its_warm_start(name):
     target = torch.linspace(-2, 2, 10).reshape(5, 2)
-    plan = PRESETS[name]().plan(quadratic(target), bounds=WIDE, initial=target[None], generators=streams(0))
+    plan = PRESETS[name]().plan(
+        quadratic(target), bounds=WIDE, initial=target[None], generators=streams(0)
+    )
     if name == "cem_mean":
         assert plan.cost.item() < 1e-2
     else:
@@ -172,11 +198,14 @@ def test_is_never_worse_than_its_warm_start(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["cem", "cem_mean", "cem_coloured", "icem", "mppi", "cma_es", "hybrid", "adaptive", "gradient"]
+    "name",
+    ["cem", "cem_mean", "cem_coloured", "icem", "mppi", "cma_es", "hybrid", "adaptive", "gradient"],
 )
 def test_search_beats_random_shooting_at_equal_evaluations_where_there_are_many_minima(name):
     seeds = range(20)
-    search = PRESETS[name](horizon=4).plan(bumpy, bounds=WIDE, initial=None, generators=streams(*seeds))
+    search = PRESETS[name](horizon=4).plan(
+        bumpy, bounds=WIDE, initial=None, generators=streams(*seeds)
+    )
     chance = RandomShootingPlanner(horizon=4, num_samples=int(np.max(search.num_evaluations))).plan(
         bumpy, bounds=WIDE, generators=streams(*seeds)
     )
@@ -187,7 +216,9 @@ def test_search_beats_random_shooting_at_equal_evaluations_where_there_are_many_
 def test_more_gradient_starts_find_better_minima():
     seeds = range(20)
     few, many = (
-        GradientPlanner(horizon=1, num_starts=starts).plan(bumpy, bounds=WIDE, generators=streams(*seeds))
+        GradientPlanner(horizon=1, num_starts=starts).plan(
+            bumpy, bounds=WIDE, generators=streams(*seeds)
+        )
         for starts in (1, 32)
     )
     assert many.cost.mean() < 0.5 * few.cost.mean()
@@ -217,10 +248,14 @@ class DoubleIntegrator:
         for gain in reversed(gains):
             actions.append(-gain @ state)
             state = self.F @ state + self.G @ actions[-1]
-        return torch.tensor(np.array(actions), dtype=torch.float32), float(self.start @ value @ self.start)
+        return torch.tensor(np.array(actions), dtype=torch.float32), float(
+            self.start @ value @ self.start
+        )
 
     def __call__(self, actions):
-        f, g, q, r, end = (torch.tensor(m, dtype=torch.float32) for m in (self.F, self.G, self.Q, self.R, self.end))
+        f, g, q, r, end = (
+            torch.tensor(m, dtype=torch.float32) for m in (self.F, self.G, self.Q, self.R, self.end)
+        )
         state = torch.tensor(self.start, dtype=torch.float32).expand(*actions.shape[:2], 2)
         cost = torch.zeros(actions.shape[:2])
         for step in range(self.horizon):
@@ -238,7 +273,9 @@ def test_preset_comes_near_the_linear_quadratic_optimum(name):
     problem = DoubleIntegrator(horizon=8)
     actions, optimum = problem.optimum()
     assert problem(actions[None, None]).item() == pytest.approx(optimum, rel=1e-4)
-    plan = PRESETS[name](horizon=8).plan(problem, bounds=FORCES, initial=None, generators=streams(*range(5)))
+    plan = PRESETS[name](horizon=8).plan(
+        problem, bounds=FORCES, initial=None, generators=streams(*range(5))
+    )
     assert (plan.cost >= optimum * (1 - 1e-4)).all()
     assert (plan.cost <= optimum * 1.05).all()
 
@@ -246,7 +283,14 @@ def test_preset_comes_near_the_linear_quadratic_optimum(name):
 @pytest.mark.parametrize(
     "planner",
     [
-        CEMPlanner(horizon=8, num_samples=400, num_elites=40, num_iterations=30, initial_std=2.0, min_std=0.0),
+        CEMPlanner(
+            horizon=8,
+            num_samples=400,
+            num_elites=40,
+            num_iterations=30,
+            initial_std=2.0,
+            min_std=0.0,
+        ),
         ICEMPlanner(
             horizon=8,
             num_samples=400,
@@ -257,10 +301,18 @@ def test_preset_comes_near_the_linear_quadratic_optimum(name):
             decay=1.0,
             colour=0.0,
         ),
-        MPPIPlanner(horizon=8, num_samples=400, num_iterations=30, initial_std=2.0, min_std=0.0, temperature=0.05),
+        MPPIPlanner(
+            horizon=8,
+            num_samples=400,
+            num_iterations=30,
+            initial_std=2.0,
+            min_std=0.0,
+            temperature=0.05,
+        ),
         CMAESPlanner(horizon=8, num_iterations=80),
         HybridPlanner(
-            sampler=CEMPlanner(horizon=8), refiner=GradientPlanner(horizon=8, num_starts=4, num_iterations=200)
+            sampler=CEMPlanner(horizon=8),
+            refiner=GradientPlanner(horizon=8, num_starts=4, num_iterations=200),
         ),
         GradientPlanner(horizon=8, num_iterations=300),
         GradientPlanner(horizon=8, num_iterations=300, bounds_by="tanh"),
@@ -278,13 +330,17 @@ def test_given_time_it_finds_the_actions_of_riccatis_equation(planner):
 def test_refuses_a_warm_start_of_another_shape(name):
     planner: Planner = PRESETS[name](horizon=5)
     with pytest.raises(ValueError, match=r"\(2, 5, 2\), got \(2, 4, 2\)"):
-        planner.plan(quadratic(0.0), bounds=WIDE, initial=torch.zeros(2, 4, 2), generators=streams(0, 1))
+        planner.plan(
+            quadratic(0.0), bounds=WIDE, initial=torch.zeros(2, 4, 2), generators=streams(0, 1)
+        )
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_refuses_a_cost_of_another_shape(name):
     with pytest.raises(ValueError, match=r"gives \[B, S\]"):
-        PRESETS[name]().plan(lambda actions: actions.sum(), bounds=WIDE, initial=None, generators=streams(0))
+        PRESETS[name]().plan(
+            lambda actions: actions.sum(), bounds=WIDE, initial=None, generators=streams(0)
+        )
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -308,12 +364,15 @@ def test_scores_every_plan_that_it_is_given_to_start_from(name):
     if name.startswith("cma_es"):
         pytest.skip("CMA-ES starts from one plan")
     initial = torch.stack([torch.zeros(5, 2), target])[None]
-    plan = PRESETS[name]().plan(quadratic(target), bounds=WIDE, initial=initial, generators=streams(0))
+    plan = PRESETS[name]().plan(
+        quadratic(target), bounds=WIDE, initial=initial, generators=streams(0)
+    )
     assert plan.cost.item() <= (1e-2 if name == "cem_mean" else 1e-5)
 
 
 @pytest.mark.parametrize(
-    "planner", [RandomShootingPlanner, CEMPlanner, ICEMPlanner, MPPIPlanner, CMAESPlanner, GradientPlanner]
+    "planner",
+    [RandomShootingPlanner, CEMPlanner, ICEMPlanner, MPPIPlanner, CMAESPlanner, GradientPlanner],
 )
 def test_refuses_a_horizon_of_nothing(planner):
     with pytest.raises(ValueError, match="horizon is at least 1, got 0"):

@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import data_equivalence
 
-import envs
-from envs.core import ActionBlock, InvalidActionError
-from envs.splits import SPLITS, episode_specs
-from envs.traces import TRACE_PIXELS, digest, digests_elsewhere, fixed_actions, fixed_trace
+from jepabench import envs
+from jepabench.envs.checks.fingerprint import (
+    TRACE_PIXELS,
+    digest,
+    digests_elsewhere,
+    fixed_actions,
+    fixed_trace,
+)
+from jepabench.envs.core import ActionBlock, InvalidActionError
+from jepabench.envs.splits import SPLITS, episode_specs
 
 TASKS = [task.id for task in envs.list_tasks() if task.id.startswith("jepabench/")]
 PIXELS = 48
@@ -27,7 +33,9 @@ def worlds():
 @pytest.fixture(scope="module")
 def elsewhere():
     """Digests of each task's fixed trace, as one other process computes them."""
-    return dict(zip(TASKS, digests_elsewhere([envs.get_task(task_id) for task_id in TASKS]), strict=True))
+    return dict(
+        zip(TASKS, digests_elsewhere([envs.get_task(task_id) for task_id in TASKS]), strict=True)
+    )
 
 
 def one_spec_a_stratum(task_id, split="test"):
@@ -56,7 +64,9 @@ def test_observations_are_finite_and_in_their_space(task_id, worlds):
                 assert {"is_success", "distance", "violation"} <= set(info)
             assert env.observation_space.contains(observation)
             assert all(np.isfinite(value).all() for value in observation.values())
-            assert info["distance"] == env.distance(observation["achieved_goal"], observation["desired_goal"])
+            assert info["distance"] == env.distance(
+                observation["achieved_goal"], observation["desired_goal"]
+            )
             assert isinstance(info["violation"], bool) and isinstance(info["is_success"], bool)
 
 
@@ -121,7 +131,9 @@ def test_rewards_are_those_of_compute_reward_row_by_row(task_id):
         env = envs.make(task_id, reward=reward)
         envs.reset_to(env, one_spec_a_stratum(task_id)[0])
         steps = [env.step(action) for action in fixed_actions(env)[:20]]
-        achieved, desired = (np.stack([step[0][key] for step in steps]) for key in ("achieved_goal", "desired_goal"))
+        achieved, desired = (
+            np.stack([step[0][key] for step in steps]) for key in ("achieved_goal", "desired_goal")
+        )
         rewards = env.compute_reward(achieved, desired, {})
         assert rewards.shape == (20,) and rewards.dtype == np.float64
         assert np.array_equal(rewards, [step[1] for step in steps])
@@ -147,7 +159,9 @@ def test_hardly_any_draw_is_redrawn(task_id, monkeypatch):
     env = envs.make(task_id)
     draws = []
     draw = env._draw_episode
-    monkeypatch.setattr(env, "_draw_episode", lambda *args, **kwargs: draws.append(0) or draw(*args, **kwargs))
+    monkeypatch.setattr(
+        env, "_draw_episode", lambda *args, **kwargs: draws.append(0) or draw(*args, **kwargs)
+    )
     specs = episode_specs(task_id, "test", 20)
     for spec in specs:
         envs.reset_to(env, spec)
@@ -207,7 +221,14 @@ def test_bad_actions_are_refused_and_change_nothing(task_id):
         env.step(good)
     envs.reset_to(env, one_spec_a_stratum(task_id)[0])
     before = env.snapshot()
-    for bad in (good * np.nan, good + np.inf, space.high + 1, space.low - 1, good[1:], np.stack([good, good])):
+    for bad in (
+        good * np.nan,
+        good + np.inf,
+        space.high + 1,
+        space.low - 1,
+        good[1:],
+        np.stack([good, good]),
+    ):
         with pytest.raises(InvalidActionError, match="an action"):
             env.step(bad)
         with pytest.raises(InvalidActionError):

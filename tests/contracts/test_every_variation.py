@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import data_equivalence
 
-import envs
-from envs.events import EVENTS, inject, list_events
-from envs.splits import EpisodeSpec
-from envs.state import FROZEN
-from envs.traces import fixed_actions
+from jepabench import envs
+from jepabench.envs.checks.fingerprint import fixed_actions
+from jepabench.envs.events import EVENTS, inject, list_events
+from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.state import FROZEN
 
 TASKS = [task.id for task in envs.list_tasks() if task.id.startswith("jepabench/")]
 PIXELS = 48
@@ -74,7 +74,9 @@ def test_each_factor_alone_changes_something_and_leaves_no_trace(task_id, worlds
     for factor in env.variations.factors:
         if factor.hard is not None:
             varied = start(env, {factor.name: "hard"})
-            assert set(env.draw.world) & {other.name for other in env.variations.factors} == {factor.name}
+            assert set(env.draw.world) & {other.name for other in env.variations.factors} == {
+                factor.name
+            }
             if data_equivalence(varied, plain):  # not seen: then it is felt
                 assert not data_equivalence(expert_states(env), solved), factor.name
     assert data_equivalence([start(env), expert_states(env)], [plain, solved])
@@ -82,7 +84,10 @@ def test_each_factor_alone_changes_something_and_leaves_no_trace(task_id, worlds
 
 def expert_states(env, most_steps=60):
     """What is observed when the expert acts, without frames."""
-    expert, seen = env.task.behaviour("expert"), [env.advance(np.empty((0, *env.action_space.shape)), pixels=False)[0]]
+    expert, seen = (
+        env.task.behaviour("expert"),
+        [env.advance(np.empty((0, *env.action_space.shape)), pixels=False)[0]],
+    )
     expert.reset(env, np.random.default_rng(0))
     for _ in range(min(most_steps, env.draw.reference_steps)):
         seen.append(env.advance(expert.act(seen[-1])[None], pixels=False)[0])
@@ -102,7 +107,9 @@ def test_a_frozen_object_does_not_move_and_a_world_goes_on_after_lasting_events(
                 motions.append([thing.get_motion() for thing in env.moving_objects])
             if event.name == "freeze":
                 index = int(env.snapshot().world[FROZEN][1])
-                assert all(np.array_equal(motion[index], motions[0][index]) for motion in motions[:4])
+                assert all(
+                    np.array_equal(motion[index], motions[0][index]) for motion in motions[:4]
+                )
 
 
 @every_task
@@ -138,7 +145,9 @@ def test_events_repeat_themselves_let_the_world_go_on_and_are_undone_by_restorin
 
         start(other)
         other.restore(state)
-        assert data_equivalence(inject(other, event.name, np.random.default_rng(0)), after), event.name
+        assert data_equivalence(inject(other, event.name, np.random.default_rng(0)), after), (
+            event.name
+        )
         start(other)
         assert data_equivalence(other.restore(disturbed), after), event.name
         assert data_equivalence(play(other), future), event.name
@@ -157,8 +166,13 @@ def test_harmless_changes_are_seen_and_change_nothing_else(task_id, worlds):
             env.restore(state)
             after = inject(env, event.name, np.random.default_rng(1))
             assert not np.array_equal(after["pixels"], before["pixels"])
-            for (seen, reward, *_), (expected, expected_reward, *_) in zip(play(env), lawful, strict=True):
-                assert np.array_equal(seen["observation"], expected["observation"]) and reward == expected_reward
+            for (seen, reward, *_), (expected, expected_reward, *_) in zip(
+                play(env), lawful, strict=True
+            ):
+                assert (
+                    np.array_equal(seen["observation"], expected["observation"])
+                    and reward == expected_reward
+                )
 
 
 def test_the_mazes_have_all_events_and_factors():
@@ -167,5 +181,8 @@ def test_the_mazes_have_all_events_and_factors():
         env = envs.make(task.id)
         expected = {"floor_colour", "wall_colour", "light", "camera_roll", "distractors"}
         for thing in env.moving_objects:
-            expected |= {f"{thing.name}_colour", f"{thing.name}_size" if thing.name == "ball" else f"{thing.name}_mass"}
+            expected |= {
+                f"{thing.name}_colour",
+                f"{thing.name}_size" if thing.name == "ball" else f"{thing.name}_mass",
+            }
         assert expected <= {factor.name for factor in env.variations.factors}

@@ -3,31 +3,47 @@
 import pytest
 import torch
 
-from world_models.base import Context, TrajectoryBatch, WorldModel, rollout
-from world_models.checkpoint import build_model
-from world_models.encoders import ENCODERS
-from world_models.heads import Decoder
-from world_models.jepa import TERMS
-from world_models.predictors import PATCH_PREDICTORS, PREDICTORS
+from jepabench.world_models.base import Context, TrajectoryBatch, WorldModel, rollout
+from jepabench.world_models.checkpoint import build_model
+from jepabench.world_models.kinds.jepa import TERMS
+from jepabench.world_models.networks.encoders import ENCODERS
+from jepabench.world_models.networks.heads import Decoder
+from jepabench.world_models.networks.predictors import PATCH_PREDICTORS, PREDICTORS
 
 SMALL = {
-    "conv": {"width": 8}, "keypoint": {"width": 8, "num_keypoints": 6}, "vit": {"width": 24, "depth": 1},
-    "state": {"mean": [0.0] * 4, "std": [1.0] * 4}, "spatial": {"width": 8, "num_layers": 1},
+    "conv": {"width": 8},
+    "keypoint": {"width": 8, "num_keypoints": 6},
+    "vit": {"width": 24, "depth": 1},
+    "state": {"mean": [0.0] * 4, "std": [1.0] * 4},
+    "spatial": {"width": 8, "num_layers": 1},
     "slots": {"width": 8, "num_slots": 4},
-}  # fmt: skip
+}
 POSITIONS = {"slots": 4, "spatial": 64}
-PAIRS = [(e, p) for e in sorted(ENCODERS) for p in sorted(PATCH_PREDICTORS if e in POSITIONS else PREDICTORS)]
+PAIRS = [
+    (e, p)
+    for e in sorted(ENCODERS)
+    for p in sorted(PATCH_PREDICTORS if e in POSITIONS else PREDICTORS)
+]
 
 
 def latent_shape(encoder: str) -> tuple[int, ...]:
-    return (POSITIONS[encoder], 12) if encoder in POSITIONS else (4,) if encoder == "state" else (12,)
+    return (
+        (POSITIONS[encoder], 12) if encoder in POSITIONS else (4,) if encoder == "state" else (12,)
+    )
 
 
 def make(encoder: str, predictor: str, **options) -> WorldModel:
     config = {
-        "encoder": encoder, "encoder_options": SMALL[encoder], "predictor": predictor, "latent_dim": 12, "action_size": 2,
-        "history": 2, "rollout_steps": 2, "terms": {"sigreg": {"weight": 0.05}}, **options,
-    }  # fmt: skip
+        "encoder": encoder,
+        "encoder_options": SMALL[encoder],
+        "predictor": predictor,
+        "latent_dim": 12,
+        "action_size": 2,
+        "history": 2,
+        "rollout_steps": 2,
+        "terms": {"sigreg": {"weight": 0.05}},
+        **options,
+    }
     if encoder == "state":
         config |= {"observation_key": "observation", "latent_dim": 4, "terms": {}}
     torch.manual_seed(0)
@@ -43,7 +59,9 @@ def batch(model: WorldModel, size: int = 6) -> TrajectoryBatch:
     else:
         frames = torch.randn(size, 4, 4, generator=generator)
     actions = torch.randn(size, 3, 2, generator=generator)
-    return TrajectoryBatch({model.observation_key: frames}, actions, torch.randn(size, 4, 4, generator=generator))
+    return TrajectoryBatch(
+        {model.observation_key: frames}, actions, torch.randn(size, 4, 4, generator=generator)
+    )
 
 
 @pytest.mark.parametrize(("encoder", "predictor"), PAIRS)
@@ -66,15 +84,21 @@ def test_shapes_and_gradients(encoder: str, predictor: str):
 
 
 @pytest.mark.parametrize(("encoder", "predictor"), PAIRS)
-def test_imagination_depends_on_the_actions_and_not_on_the_other_candidates(encoder: str, predictor: str):
+def test_imagination_depends_on_the_actions_and_not_on_the_other_candidates(
+    encoder: str, predictor: str
+):
     model = make(encoder, predictor)
     model.eval()
-    for parameter in model.predictor.parameters():  # AdaLN-zero ignores its condition until it is trained
+    for (
+        parameter
+    ) in model.predictor.parameters():  # AdaLN-zero ignores its condition until it is trained
         torch.nn.init.normal_(parameter, std=0.3, generator=torch.Generator().manual_seed(1))
     frames = batch(model).observations[model.observation_key]
     latents = model.encode(frames[:, :2].flatten(0, 1)).unflatten(0, (6, 2)).detach()
     context = Context(latents, torch.zeros(6, 1, 2))
-    actions = torch.randn(6, 3, 4, 2, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    actions = torch.randn(
+        6, 3, 4, 2, generator=torch.Generator().manual_seed(2), requires_grad=True
+    )
     imagined = rollout(model, context, actions)
     assert imagined.shape == (6, 3, 4, *latent_shape(encoder))
     gradient = torch.autograd.grad(imagined[2, 1].sum(), actions)[0]

@@ -3,14 +3,18 @@
 import pytest
 import torch
 
-from jepabench.config import load_preset, options
-from world_models.backbones import BackboneError
-from world_models.base import TrajectoryBatch, WorldModel
-from world_models.checkpoint import build_model
-from world_models.train import TrainConfig
+from jepabench.pipeline.config import load_preset, options
+from jepabench.world_models.base import TrajectoryBatch, WorldModel
+from jepabench.world_models.checkpoint import build_model
+from jepabench.world_models.networks.backbones import BackboneError
+from jepabench.world_models.training.fit import TrainConfig
 
 NEEDS_A_FILE = {"dino-wm-dinov2", "dino-wm-dinov3"}
-OF_STATE = {"encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4, "observation_key": "observation"}
+OF_STATE = {
+    "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4},
+    "latent_dim": 4,
+    "observation_key": "observation",
+}
 
 
 @pytest.mark.parametrize("name", sorted(NEEDS_A_FILE))

@@ -15,7 +15,9 @@ PAGES = [HOME / "README.md", *sorted((HOME / "docs").rglob("*.md"))]
 def commands(page: Path) -> list[list[str]]:
     """What a page tells its reader to run, from top to bottom; a code block with a name is a file to save."""
     found = []
-    for language, name, code in re.findall(r"```(bash|python)(?: (\S+))?\n(.*?)```", page.read_text(), re.DOTALL):
+    for language, name, code in re.findall(
+        r"```(bash|python)(?: (\S+))?\n(.*?)```", page.read_text(), re.DOTALL
+    ):
         if name:
             save = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
             found.append([sys.executable, "-c", save, name, code])
@@ -33,14 +35,20 @@ def commands(page: Path) -> list[list[str]]:
     "page",
     [
         # A how-to trains something.
-        pytest.param(page, id=str(page.relative_to(HOME)), marks=[pytest.mark.slow] if "how-to" in page.parts else [])
+        pytest.param(
+            page,
+            id=str(page.relative_to(HOME)),
+            marks=[pytest.mark.slow] if "how-to" in page.parts else [],
+        )
         for page in PAGES
         if commands(page)
     ],
 )
 def test_a_page_runs_from_top_to_bottom(page, tmp_path):
     for command in commands(page):
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
+        done = subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600
+        )
         assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}{done.stderr}"
 
 

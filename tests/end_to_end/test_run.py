@@ -11,9 +11,21 @@ import pandas as pd
 import pytest
 
 COLUMNS = [
-    "task", "stratum", "agent", "episodes", "seeds", "success_held", "success_ever", "success_final", "held_low",
-    "held_high", "ms_per_step", "model_steps", "transitions", "train_seconds",
-]  # fmt: skip
+    "task",
+    "stratum",
+    "agent",
+    "episodes",
+    "seeds",
+    "success_held",
+    "success_ever",
+    "success_final",
+    "held_low",
+    "held_high",
+    "ms_per_step",
+    "model_steps",
+    "transitions",
+    "train_seconds",
+]
 
 
 def jepabench(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -56,7 +68,9 @@ def test_the_smoke_suite_makes_a_table_and_a_report_with_films(finished):
     class Links(HTMLParser):
         def handle_starttag(self, tag, attrs):
             links.extend(
-                value for name, value in attrs if name in ("src", "href") and value and not value.startswith("#")
+                value
+                for name, value in attrs
+                if name in ("src", "href") and value and not value.startswith("#")
             )
 
     Links().feed(page)
@@ -77,9 +91,12 @@ def test_started_again_it_does_nothing_and_says_so(finished):
 def test_killed_again_and_again_it_ends_with_the_same_outcomes(finished, tmp_path):
     for seconds in (6, 9, 12):
         process = subprocess.Popen(
-            [sys.executable, "-m", "jepabench", "run", "suite=smoke"], cwd=tmp_path,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-        )  # fmt: skip
+            [sys.executable, "-m", "jepabench", "run", "suite=smoke"],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
         try:
             process.wait(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -93,7 +110,10 @@ def test_killed_again_and_again_it_ends_with_the_same_outcomes(finished, tmp_pat
 @pytest.mark.slow
 def test_another_configuration_is_not_written_over_a_finished_one(finished):
     refused = jepabench(
-        "run", "suite=smoke", "suite.tasks=[{task_id:jepabench/TwoRoom-v1,strata:[near],num_episodes:3}]", cwd=finished
+        "run",
+        "suite=smoke",
+        "suite.tasks=[{task_id:jepabench/TwoRoom-v1,strata:[near],num_episodes:3}]",
+        cwd=finished,
     )
     assert refused.returncode != 0
     assert "another configuration" in refused.stderr
@@ -108,10 +128,16 @@ def test_another_configuration_is_not_written_over_a_finished_one(finished):
         (["run", "suite=smoke", "suite.training_seedz=[1]"], "Did you mean 'suite.training_seeds'"),
         (["run", "suite=smoke", "nonsense"], "key=value"),
         (["check-env", "jepabench/TwoRom-v1"], "Did you mean 'jepabench/TwoRoom-v1'"),
-        (["collect", "jepabench/TwoRoom-v1", "data", "--behaviour", "expret"], "Did you mean 'expert'"),
+        (
+            ["collect", "jepabench/TwoRoom-v1", "data", "--behaviour", "expret"],
+            "Did you mean 'expert'",
+        ),
         (["train", "nowhere", "nowhere", "model"], "nowhere"),
         (["train", "a", "b", "c", "--world-model", "japa"], "Did you mean 'jepa'"),
-        (["train", "a", "b", "c", "--world-model", "jepa", "model.latent_dim=8"], "There is no dataset at a"),
+        (
+            ["train", "a", "b", "c", "--world-model", "jepa", "model.latent_dim=8"],
+            "There is no dataset at a",
+        ),
         (["report", "suite=smoke"], "Nothing is evaluated yet"),
     ],
 )
@@ -130,14 +156,16 @@ def test_help_is_instant_and_imports_nothing_heavy(tmp_path):
 
 
 def test_importing_envs_never_imports_torch(tmp_path):
-    code = "import sys, envs, envs.collect, envs.checker\nassert 'torch' not in sys.modules"
+    code = "import sys, jepabench.envs, jepabench.envs.data.collect, jepabench.envs.checks.checker\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
-@pytest.mark.parametrize("room", ["envs", "world_models", "agents", "evaluation", "results", "jepabench"])
+@pytest.mark.parametrize(
+    "room", ["envs", "world_models", "agents", "evaluation", "results", "cli"]
+)
 def test_every_room_is_ours(room):
     import importlib
 
-    file = Path(importlib.import_module(room).__file__ or "")
+    file = Path(importlib.import_module(f"jepabench.{room}").__file__ or "")
     home = Path(__file__).parents[2]
     assert file.is_relative_to(home), f"{room} is shadowed by {file}"

@@ -10,26 +10,44 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from evaluation.confinement import can_isolate
+from jepabench.evaluation.verification.confinement import can_isolate
 
 
 def jepabench(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "jepabench", *arguments], cwd=cwd, env={**os.environ, **environment},
-        capture_output=True, text=True, check=False, timeout=600,
-    )  # fmt: skip
+        [sys.executable, "-m", "jepabench", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not can_isolate(), reason="this system can not isolate a process")
 def test_a_learned_agent_is_re_run_from_its_checkpoints_alone(tmp_path):
-    done = jepabench("submit", "gcbc", "suite=smoke", "name=cloned", "checkpoints=yes", "num_workers=1", cwd=tmp_path)
+    done = jepabench(
+        "submit",
+        "gcbc",
+        "suite=smoke",
+        "name=cloned",
+        "checkpoints=yes",
+        "num_workers=1",
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     shutil.rmtree(tmp_path / "outputs")
     folder = tmp_path / "submissions" / "cloned"
     manifest = json.loads((folder / "submission.json").read_text())
     (cost,) = manifest["costs"]
-    assert cost["transitions"] > 0 and cost["train_seconds"] > 0 and cost["parameters"] > 0 and cost["data_fingerprint"]
+    assert (
+        cost["transitions"] > 0
+        and cost["train_seconds"] > 0
+        and cost["parameters"] > 0
+        and cost["data_fingerprint"]
+    )
     assert "checkpoints/TwoRoom-v1/seed0/policy/policy.safetensors" in manifest["files"]
 
     again = ["verify", "submissions/cloned", "--level", "3", "--json", "--record", "verified"]
@@ -46,7 +64,14 @@ def test_a_learned_agent_is_re_run_from_its_checkpoints_alone(tmp_path):
 
 @pytest.mark.slow
 def test_what_is_said_of_a_world_model_can_be_measured_again_from_the_submission(tmp_path):
-    arguments = ("submit", "jepa-cem", "suite=smoke", "name=imagining", "checkpoints=yes", "num_workers=1")
+    arguments = (
+        "submit",
+        "jepa-cem",
+        "suite=smoke",
+        "name=imagining",
+        "checkpoints=yes",
+        "num_workers=1",
+    )
     done = jepabench(*arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     shutil.rmtree(tmp_path / "outputs")
@@ -54,7 +79,9 @@ def test_what_is_said_of_a_world_model_can_be_measured_again_from_the_submission
     assert json.loads(done.stdout)["badges"] == ["valid", "replayed"], done.stdout + done.stderr
     folder = tmp_path / "submissions" / "imagining"
     (told,) = json.loads((folder / "diagnostics.json").read_text())["worlds"]
-    assert [item["stratum"] for item in told["imagined"]] == ["near"] and (folder / "imagined.npz").is_file()
+    assert [item["stratum"] for item in told["imagined"]] == ["near"] and (
+        folder / "imagined.npz"
+    ).is_file()
 
     model = "submissions/imagining/checkpoints/TwoRoom-v1/seed0/world_model"
     done = jepabench("surprise", model, "--output", "again", cwd=tmp_path)

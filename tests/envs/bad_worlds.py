@@ -3,8 +3,8 @@
 import numpy as np
 from tiny_world import TinyWorld
 
-from envs.core import EpisodeDraw
-from envs.registry import TaskSpec, register
+from jepabench.envs.core import EpisodeDraw
+from jepabench.envs.registry import TaskSpec, register
 
 counter = iter(range(10**9))
 

@@ -13,7 +13,10 @@ class Square(gymnasium.Env):
     metadata = {"render_modes": ["rgb_array"]}
     action_space = spaces.Box(-1.0, 1.0, (2,), np.float64)
     observation_space = spaces.Dict(
-        {name: spaces.Box(-2.0, 2.0, (2,), np.float32) for name in ("observation", "achieved_goal", "desired_goal")}
+        {
+            name: spaces.Box(-2.0, 2.0, (2,), np.float32)
+            for name in ("observation", "achieved_goal", "desired_goal")
+        }
     )
 
     def __init__(self, render_mode=None, reward="sparse"):
@@ -25,7 +28,9 @@ class Square(gymnasium.Env):
         return self._look(), {}
 
     def step(self, action):
-        self.place = (self.place + 0.1 * action + 0.01 * self.np_random.normal(size=2)).clip(-1.0, 1.0)
+        self.place = (self.place + 0.1 * action + 0.01 * self.np_random.normal(size=2)).clip(
+            -1.0, 1.0
+        )
         reward = self.compute_reward(self.place, self.goal, {})
         return self._look(), reward, bool(np.abs(self.place).max() == 1.0), False, {}
 
@@ -41,7 +46,11 @@ class Square(gymnasium.Env):
 
     def _look(self):
         place = self.place.astype(np.float32)
-        return {"observation": place, "achieved_goal": place, "desired_goal": self.goal.astype(np.float32)}
+        return {
+            "observation": place,
+            "achieved_goal": place,
+            "desired_goal": self.goal.astype(np.float32),
+        }
 
 
 class OnePair(Square):
@@ -70,7 +79,11 @@ class Straight:
         pass
 
     def act(self, observation):
-        return ((observation["desired_goal"] - observation["achieved_goal"]) * 10.0).clip(-1.0, 1.0).astype(np.float32)
+        return (
+            ((observation["desired_goal"] - observation["achieved_goal"]) * 10.0)
+            .clip(-1.0, 1.0)
+            .astype(np.float32)
+        )
 
 
 def half_way(env, rng):
@@ -79,4 +92,6 @@ def half_way(env, rng):
 
 
 for _world in (Square, OnePair, Flat, Buttons):
-    gymnasium.register(id=f"foreign/{_world.__name__}-v0", entry_point=f"foreign_worlds:{_world.__name__}")
+    gymnasium.register(
+        id=f"foreign/{_world.__name__}-v0", entry_point=f"foreign_worlds:{_world.__name__}"
+    )

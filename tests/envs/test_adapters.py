@@ -6,21 +6,28 @@ import numpy as np
 import pytest
 from foreign_worlds import REACH
 
-import envs
-from envs.adapters import AdapterError, adapt
-from envs.checker import check_env
-from envs.playing import play
-from envs.registry import UnknownNameError
+from jepabench import envs
+from jepabench.envs.adapted.gymnasium_env import AdapterError, adapt
+from jepabench.envs.checks.checker import check_env
+from jepabench.envs.checks.scripted_rollouts import play
+from jepabench.envs.registry import UnknownNameError
 
-MAZE = "envs.adapted.robotics:adapted/PointMaze-UMaze-v1"
-CUBE = "envs.adapted.ogbench:adapted/Cube-Single-v1"
+MAZE = "jepabench.envs.adapted.robotics:adapted/PointMaze-UMaze-v1"
+CUBE = "jepabench.envs.adapted.ogbench:adapted/Cube-Single-v1"
 MISSING = importlib.util.find_spec("ogbench") is None
-READY = [MAZE, pytest.param(CUBE, marks=pytest.mark.skipif(MISSING, reason="labmaze has no wheels for Python 3.13"))]
+READY = [
+    MAZE,
+    pytest.param(
+        CUBE, marks=pytest.mark.skipif(MISSING, reason="labmaze has no wheels for Python 3.13")
+    ),
+]
 EXPERT = {"expert": "foreign_worlds:Straight"}
 
 
 def adapted(name, env_id="foreign_worlds:foreign/Square-v0", **others):
-    return adapt(f"foreign/{name}-v0", env_id, control_dt=0.1, max_steps=60, behaviours=EXPERT, **others)
+    return adapt(
+        f"foreign/{name}-v0", env_id, control_dt=0.1, max_steps=60, behaviours=EXPERT, **others
+    )
 
 
 def flat(observation):
@@ -29,14 +36,16 @@ def flat(observation):
 
 @pytest.mark.parametrize("source", ["Square", "OnePair"])
 def test_an_environment_of_others_is_a_sound_world_after_one_call(source):
-    card = check_env(adapted(f"Sound{source}", f"foreign_worlds:foreign/{source}-v0").id, num_episodes=5)
+    card = check_env(
+        adapted(f"Sound{source}", f"foreign_worlds:foreign/{source}-v0").id, num_episodes=5
+    )
     assert card.passed, card.text()
 
 
 @pytest.mark.parametrize(
     ("name", "others"),
     [
-        ("Played", {"goal": "envs.adapters:play"}),
+        ("Played", {"goal": "jepabench.envs.adapted.gymnasium_env:play"}),
         ("Dense", {"env_kwargs": {"reward": "dense"}, "success_distance": 0.2}),
     ],
 )
@@ -83,7 +92,10 @@ def test_an_end_of_its_episode_is_a_violation_and_ends_nothing():
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        ({"env_id": "foreign_worlds:foreign/Flat-v0"}, "a Dict with observation, achieved_goal, desired_goal"),
+        (
+            {"env_id": "foreign_worlds:foreign/Flat-v0"},
+            "a Dict with observation, achieved_goal, desired_goal",
+        ),
         ({"env_id": "foreign_worlds:foreign/Buttons-v0"}, "a bounded Box with one axis"),
         ({"env_id": "foreign/Nothing-v0"}, "foreign/Nothing-v0 cannot be made"),
         ({"env_id": "no_such_package:Nothing-v0"}, r"pip install 'jepabench\[robotics,ogbench\]'"),
@@ -118,13 +130,19 @@ def published(task_id):
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("task_id", READY)
-def test_traces_are_those_of_the_published_environment_to_the_last_bit(task_id, monkeypatch, tmp_path):
+def test_traces_are_those_of_the_published_environment_to_the_last_bit(
+    task_id, monkeypatch, tmp_path
+):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     world, own = published(task_id)
     world.reset(seed=4)
     seeds = np.random.default_rng(4)
     expected = own.reset(seed=int(seeds.integers(2**31)))[0]
-    actions = np.random.default_rng(0).uniform(-1.0, 1.0, (30, *world.action_space.shape)).astype(np.float32)
+    actions = (
+        np.random.default_rng(0)
+        .uniform(-1.0, 1.0, (30, *world.action_space.shape))
+        .astype(np.float32)
+    )
     state = world.snapshot()
     assert np.array_equal(flat(world.restore(state)), flat(expected))
     for step, action in enumerate(actions):
@@ -139,7 +157,9 @@ def test_traces_are_those_of_the_published_environment_to_the_last_bit(task_id, 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("task_id", READY)
-def test_the_expert_solves_a_world_that_is_ready_and_no_file_is_left(task_id, monkeypatch, tmp_path):
+def test_the_expert_solves_a_world_that_is_ready_and_no_file_is_left(
+    task_id, monkeypatch, tmp_path
+):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     world = envs.make(task_id)
     for spec in envs.episode_specs(world.task.id, "test", 2):

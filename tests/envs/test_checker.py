@@ -2,9 +2,9 @@ import bad_worlds
 import numpy as np
 import pytest
 
-from envs.checker import check_env
-from envs.registry import UnknownNameError, make
-from envs.traces import digest, fingerprint
+from jepabench.envs.checks.checker import check_env
+from jepabench.envs.checks.fingerprint import digest, fingerprint
+from jepabench.envs.registry import UnknownNameError, make
 
 FAULTS = {
     "Global": "a seed fixes an episode",
@@ -70,10 +70,10 @@ def test_the_fingerprint_changes_with_physics_and_pictures_and_nothing_else(monk
     before = fingerprint("jepabench/TwoRoom-v1")
     assert fingerprint("jepabench/TwoRoom-v1") == before
     with monkeypatch.context() as patch:
-        patch.setattr("envs.maze.two_room.STEP_LENGTH", 0.0501)
+        patch.setattr("jepabench.envs.maze.two_room.STEP_LENGTH", 0.0501)
         assert fingerprint("jepabench/TwoRoom-v1") != before
     with monkeypatch.context() as patch:
-        patch.setattr("envs.maze.arena._ZONE_COLOUR", (0.9, 0.8, 0.5, 1.0))
+        patch.setattr("jepabench.envs.maze.arena._ZONE_COLOUR", (0.9, 0.8, 0.5, 1.0))
         assert fingerprint("jepabench/TwoRoom-v1") != before
     make("jepabench/TwoRoom-Random-v1", pixels=64).reset(seed=5)
     assert fingerprint("jepabench/TwoRoom-v1") == before

@@ -13,17 +13,22 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-import envs
-from envs.collect import collect
-from envs.core import ActionBlock, reset_to
-from envs.episodes import EpisodeDataset
-from envs.manifest import DatasetError
-from envs.registry import UnknownNameError, get_task, make
+from jepabench import envs
+from jepabench.envs.core import ActionBlock, reset_to
+from jepabench.envs.data.collect import collect
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.data.manifest import DatasetError
+from jepabench.envs.registry import UnknownNameError, get_task, make
 
 NAME = "tiny/Point-v0"
-SIZES = {"num_episodes": 24, "num_steps": 6, "pixels": 16, "progress": False}  # 12 chunks of 2 episodes
+SIZES = {
+    "num_episodes": 24,
+    "num_steps": 6,
+    "pixels": 16,
+    "progress": False,
+}  # 12 chunks of 2 episodes
 HERE = Path(__file__).parent
-ROOT = Path(envs.__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,10 +59,13 @@ def collect_elsewhere(path, *, trap, num_workers):
     code = (
         # A gate that runs in the background may have been started with SIGINT ignored, which children inherit.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from envs.collect import collect\n"
+        "from jepabench.envs.data.collect import collect\n"
         f"collect('tiny_world:{NAME}', {str(path)!r}, num_workers={num_workers}, **{SIZES!r})"
     )
-    environment = os.environ | {"TINY_WORLD_TRAP": trap, "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)])}
+    environment = os.environ | {
+        "TINY_WORLD_TRAP": trap,
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)]),
+    }
     # The pipe of its output is closed when the last process that holds it is gone: the workers hold it too.
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -110,7 +118,15 @@ def test_replaying_the_actions_gives_the_same_episodes(undisturbed):
 
 @pytest.mark.parametrize("task_id", ["jepabench/TwoRoom-v1", "jepabench/PointMaze-UMaze-v1"])
 def test_mazes_are_collected_and_replay_exactly(tmp_path, task_id):
-    dataset = collect(task_id, tmp_path / "data", num_episodes=3, num_steps=4, pixels=32, num_workers=1, progress=False)
+    dataset = collect(
+        task_id,
+        tmp_path / "data",
+        num_episodes=3,
+        num_steps=4,
+        pixels=32,
+        num_workers=1,
+        progress=False,
+    )
     assert dataset.manifest.action_block == get_task(task_id).action_block
     assert dataset.manifest.behaviour == get_task(task_id).default_behaviour
     for index in range(3):
@@ -172,17 +188,25 @@ def test_a_killed_collection_goes_on_and_ends_with_the_same_bytes(undisturbed, t
 
 
 def test_workers_end_when_their_parent_is_killed(undisturbed, tmp_path):
-    run = collect_elsewhere(tmp_path / "data", trap=f"kill-parent:{seed_of(undisturbed, 13)}", num_workers=2)
+    run = collect_elsewhere(
+        tmp_path / "data", trap=f"kill-parent:{seed_of(undisturbed, 13)}", num_workers=2
+    )
     assert run.returncode == -signal.SIGKILL
-    assert_same_bytes(collect(NAME, tmp_path / "data", num_workers=1, **SIZES).path, undisturbed.path)
+    assert_same_bytes(
+        collect(NAME, tmp_path / "data", num_workers=1, **SIZES).path, undisturbed.path
+    )
 
 
 def test_ctrl_c_keeps_what_is_finished_and_says_so(undisturbed, tmp_path):
-    run = collect_elsewhere(tmp_path / "data", trap=f"ctrl-c:{seed_of(undisturbed, 13)}", num_workers=2)
+    run = collect_elsewhere(
+        tmp_path / "data", trap=f"ctrl-c:{seed_of(undisturbed, 13)}", num_workers=2
+    )
     assert run.returncode == -signal.SIGINT
     assert "What is finished is kept" in run.stderr
     assert any((tmp_path / "data.partial/chunks").iterdir())
-    assert_same_bytes(collect(NAME, tmp_path / "data", num_workers=1, **SIZES).path, undisturbed.path)
+    assert_same_bytes(
+        collect(NAME, tmp_path / "data", num_workers=1, **SIZES).path, undisturbed.path
+    )
 
 
 def test_a_worker_that_dies_is_reported_and_the_rest_resumes(undisturbed, tmp_path, monkeypatch):
@@ -190,14 +214,17 @@ def test_a_worker_that_dies_is_reported_and_the_rest_resumes(undisturbed, tmp_pa
     with pytest.raises(DatasetError, match=r"worker process died.*kept in .*data\.partial"):
         collect(NAME, tmp_path / "data", num_workers=2, **SIZES)
     monkeypatch.delenv("TINY_WORLD_TRAP")
-    assert_same_bytes(collect(NAME, tmp_path / "data", num_workers=1, **SIZES).path, undisturbed.path)
+    assert_same_bytes(
+        collect(NAME, tmp_path / "data", num_workers=1, **SIZES).path, undisturbed.path
+    )
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_an_episode_that_fails_is_named(undisturbed, tmp_path, monkeypatch, num_workers):
     monkeypatch.setenv("TINY_WORLD_TRAP", f"raise:{seed_of(undisturbed, 13)}")
     with pytest.raises(
-        DatasetError, match=r"tiny/Point-v0\|train\|far\|6 failed with RuntimeError: the tiny world fell apart"
+        DatasetError,
+        match=r"tiny/Point-v0\|train\|far\|6 failed with RuntimeError: the tiny world fell apart",
     ):
         collect(NAME, tmp_path / "data", num_workers=num_workers, **SIZES)
 
@@ -229,14 +256,18 @@ def cut_off(file):
 def test_chunks_that_were_damaged_are_made_again(undisturbed, tmp_path, monkeypatch, damage):
     partial = interrupt(tmp_path / "data", undisturbed, monkeypatch)
     damage(partial / "data" / "pixels.npy")
-    assert_same_bytes(collect(NAME, tmp_path / "data", num_workers=1, **SIZES).path, undisturbed.path)
+    assert_same_bytes(
+        collect(NAME, tmp_path / "data", num_workers=1, **SIZES).path, undisturbed.path
+    )
 
 
 def test_a_marker_that_is_cut_off_does_not_count(undisturbed, tmp_path, monkeypatch):
     partial = interrupt(tmp_path / "data", undisturbed, monkeypatch)
     for file in ((partial / "chunks" / "0"), (partial / "chunks" / "4")):
         file.write_text(file.read_text()[:3])
-    assert_same_bytes(collect(NAME, tmp_path / "data", num_workers=1, **SIZES).path, undisturbed.path)
+    assert_same_bytes(
+        collect(NAME, tmp_path / "data", num_workers=1, **SIZES).path, undisturbed.path
+    )
 
 
 # -- refusals ------------------------------------------------------------------------------------------------------
@@ -310,14 +341,23 @@ def test_a_dataset_that_does_not_fit_on_the_disk_is_refused(tmp_path, monkeypatc
         (NAME, {"pixels": 5}, ValueError, "pixels is the side"),
     ],
 )
-def test_a_bad_request_is_refused_before_anything_is_written(tmp_path, task_id, change, error, message):
+def test_a_bad_request_is_refused_before_anything_is_written(
+    tmp_path, task_id, change, error, message
+):
     with pytest.raises(error, match=message):
         collect(task_id, tmp_path / "data", **({"num_workers": 1} | SIZES | change))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_behaviour_decides_anew_for_every_block(tmp_path):
-    dataset = collect("jepabench/TwoRoom-v1", tmp_path / "d", num_episodes=4, num_steps=20, num_workers=1, pixels=None)
+    dataset = collect(
+        "jepabench/TwoRoom-v1",
+        tmp_path / "d",
+        num_episodes=4,
+        num_steps=20,
+        num_workers=1,
+        pixels=None,
+    )
     for episode in (dataset[index] for index in range(4)):
         repeated = (episode.actions[1:] == episode.actions[:-1]).all(axis=1)
         assert not repeated.any()

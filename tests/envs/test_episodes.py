@@ -10,21 +10,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from envs.episodes import Episode, EpisodeDataset, write_dataset
-from envs.manifest import DatasetError, Provenance, fingerprint
+from jepabench.envs.data.episodes import Episode, EpisodeDataset, write_dataset
+from jepabench.envs.data.manifest import DatasetError, Provenance, fingerprint
 
 PROVENANCE = Provenance(
-    task_id="tiny/Point-v0", split="train", behaviour="made up", strata=("near", "far"), versions={"numpy": "any"}
+    task_id="tiny/Point-v0",
+    split="train",
+    behaviour="made up",
+    strata=("near", "far"),
+    versions={"numpy": "any"},
 )
 
 
 def make_episode(num_steps, *, seed=0, pixels=16, **changes):
     rng = np.random.default_rng(seed)
     observations = {
-        name: rng.normal(size=(num_steps + 1, 2)) for name in ("observation", "achieved_goal", "desired_goal")
+        name: rng.normal(size=(num_steps + 1, 2))
+        for name in ("observation", "achieved_goal", "desired_goal")
     }
     if pixels:
-        observations["pixels"] = rng.integers(0, 256, (num_steps + 1, pixels, pixels, 3), dtype=np.uint8)
+        observations["pixels"] = rng.integers(
+            0, 256, (num_steps + 1, pixels, pixels, 3), dtype=np.uint8
+        )
     values = {
         "observations": observations,
         "actions": rng.uniform(-1, 1, (num_steps, 3)).astype(np.float32),
@@ -163,7 +170,9 @@ def test_pickling_takes_the_path_and_not_the_data(dataset):
 
 
 def test_the_same_episodes_have_the_same_fingerprint(tmp_path, dataset, episodes):
-    again = write_dataset(tmp_path / "again", episodes, provenance=replace(PROVENANCE, behaviour="another"))
+    again = write_dataset(
+        tmp_path / "again", episodes, provenance=replace(PROVENANCE, behaviour="another")
+    )
     assert again.manifest.fingerprint == dataset.manifest.fingerprint
     other = write_dataset(tmp_path / "other", episodes[::-1], provenance=PROVENANCE)
     assert other.manifest.fingerprint != dataset.manifest.fingerprint
@@ -214,7 +223,9 @@ def test_no_episodes_and_a_wrong_task_are_refused(tmp_path):
     with pytest.raises(DatasetError, match="at least one episode"):
         write_dataset(tmp_path / "data", [], provenance=PROVENANCE)
     with pytest.raises(DatasetError, match="provenance says 'other'"):
-        write_dataset(tmp_path / "data", [make_episode(1)], provenance=replace(PROVENANCE, task_id="other"))
+        write_dataset(
+            tmp_path / "data", [make_episode(1)], provenance=replace(PROVENANCE, task_id="other")
+        )
 
 
 # -- damage --------------------------------------------------------------------------------------------------------
@@ -232,7 +243,8 @@ def test_a_missing_manifest_is_refused(dataset):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{}", '{"schema": 1}', '{"schema": 1, "pixels": 3, "fields": {}, "strata": []}']
+    "content",
+    ["", "[]", "{}", '{"schema": 1}', '{"schema": 1, "pixels": 3, "fields": {}, "strata": []}'],
 )
 def test_a_manifest_that_cannot_be_read_is_refused(dataset, content):
     (dataset.path / "manifest.json").write_text(content)
@@ -306,7 +318,9 @@ def datasets_by_lengths(tmp_path_factory):
     num_frames=st.integers(1, 9),
     stride=st.integers(1, 5),
 )
-def test_windows_are_exactly_those_within_an_episode(datasets_by_lengths, lengths, num_frames, stride):
+def test_windows_are_exactly_those_within_an_episode(
+    datasets_by_lengths, lengths, num_frames, stride
+):
     dataset = datasets_by_lengths(lengths)
     owner = np.repeat(np.arange(len(lengths)), np.array(lengths) + 1)
     within = np.concatenate([np.arange(length + 1) for length in lengths])
@@ -320,7 +334,9 @@ def test_windows_are_exactly_those_within_an_episode(datasets_by_lengths, length
     assert starts.tolist() == expected
     windows = dataset.gather("observation", starts, num_frames)
     for start, window in zip(starts, windows, strict=True):
-        np.testing.assert_array_equal(window, dataset.field("observation")[start : start + num_frames])
+        np.testing.assert_array_equal(
+            window, dataset.field("observation")[start : start + num_frames]
+        )
     for start in set(range(-2, len(owner) + 2)) - set(dataset.window_starts(num_frames).tolist()):
         with pytest.raises(ValueError, match="leaves its episode"):
             dataset.gather("observation", [start], num_frames)
@@ -331,7 +347,11 @@ def test_gather_writes_into_the_buffer_that_is_given(dataset):
     out = np.empty((len(starts), 4, 16, 16, 3), np.uint8)
     assert dataset.gather("pixels", starts, 4, out=out) is out
     np.testing.assert_array_equal(out, dataset.gather("pixels", starts, 4))
-    for wrong in (out[:-1], out.astype(np.int8), np.empty((*out.shape[:-1], 6), np.uint8)[..., ::2]):
+    for wrong in (
+        out[:-1],
+        out.astype(np.int8),
+        np.empty((*out.shape[:-1], 6), np.uint8)[..., ::2],
+    ):
         with pytest.raises(ValueError, match="out is a contiguous"):
             dataset.gather("pixels", starts, 4, out=wrong)
 
@@ -349,10 +369,20 @@ def test_gather_reaches_half_the_speed_of_a_plain_copy(tmp_path):
     episode = make_episode(
         4000,
         pixels=None,
-        observations={"observation": zeros, "achieved_goal": zeros, "desired_goal": zeros, "pixels": frames},
+        observations={
+            "observation": zeros,
+            "achieved_goal": zeros,
+            "desired_goal": zeros,
+            "pixels": frames,
+        },
     )
     dataset = write_dataset(tmp_path / "data", [episode], provenance=PROVENANCE)
-    rng, out, gathered, copied = np.random.default_rng(1), np.empty((64, 4, 64, 64, 3), np.uint8), [], []
+    rng, out, gathered, copied = (
+        np.random.default_rng(1),
+        np.empty((64, 4, 64, 64, 3), np.uint8),
+        [],
+        [],
+    )
     for _ in range(60):
         starts, first = rng.integers(0, 3997, 64), int(rng.integers(0, 3700))
         gathered.append(-time.perf_counter())
@@ -377,7 +407,9 @@ def test_action_statistics_are_those_of_the_transitions(dataset, episodes):
 
 def test_the_standard_deviation_of_constant_actions_is_not_zero(tmp_path):
     episode = make_episode(4, actions=np.full((4, 2), 0.5, np.float32))
-    mean, std = write_dataset(tmp_path / "data", [episode], provenance=PROVENANCE).action_statistics()
+    mean, std = write_dataset(
+        tmp_path / "data", [episode], provenance=PROVENANCE
+    ).action_statistics()
     assert mean.tolist() == [0.5, 0.5]
     assert (std > 0).all()
 

@@ -5,10 +5,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-import envs
-from envs.events import EventError, inject, list_events
-from envs.maze.free_space import in_boxes
-from envs.registry import UnknownNameError
+from jepabench import envs
+from jepabench.envs.events import EventError, inject, list_events
+from jepabench.envs.maze.free_space import in_boxes
+from jepabench.envs.registry import UnknownNameError
 
 POINT, TWO_ROOM = "jepabench/PointMaze-Medium-v1", "jepabench/TwoRoom-v1"
 SEES = 96
@@ -61,8 +61,12 @@ def test_an_object_that_passes_a_wall_lands_free_and_behind_it(env):
         there = inject(env, "pass_wall", rng(seed))["achieved_goal"]
         line = here + np.linspace(0, 1, 500)[:, None] * (there - here)
         through = in_boxes(line, env.free_space.walls)
-        assert env.free_space.contains(there[None]).all() and not env.free_space.visible(here, there)
-        assert through.sum() * np.linalg.norm(there - here) / 500 > 0.09  # a wall of TwoRoom is 0.1 m thick
+        assert env.free_space.contains(there[None]).all() and not env.free_space.visible(
+            here, there
+        )
+        assert (
+            through.sum() * np.linalg.norm(there - here) / 500 > 0.09
+        )  # a wall of TwoRoom is 0.1 m thick
 
 
 def test_a_vanished_object_is_not_seen_but_moves_on(env):
@@ -82,7 +86,9 @@ def test_a_second_object_appears_far_from_the_first(env):
     assert np.array_equal(after["observation"], before["observation"])
     new = changed(before, after)
     rows, columns = np.nonzero(new)
-    place = (np.array([columns.mean() + 0.5, SEES - rows.mean() - 0.5]) / SEES - 0.5) * env.arena.extent
+    place = (
+        np.array([columns.mean() + 0.5, SEES - rows.mean() - 0.5]) / SEES - 0.5
+    ) * env.arena.extent
     assert np.linalg.norm(place - before["achieved_goal"]) > 0.2 * env.moving_objects[0].extent
 
 
@@ -99,7 +105,9 @@ def test_another_shape_is_seen_where_the_object_is_and_moves_alike(env):
     after = inject(env, "change_shape", rng())
     assert area_of_ball(env) > 1.1 * size
     rows, columns = np.nonzero(changed(before, after))
-    place = (np.array([columns.mean() + 0.5, SEES - rows.mean() - 0.5]) / SEES - 0.5) * env.arena.extent
+    place = (
+        np.array([columns.mean() + 0.5, SEES - rows.mean() - 0.5]) / SEES - 0.5
+    ) * env.arena.extent
     assert place == pytest.approx(before["achieved_goal"], abs=0.06 * env.arena.extent)
     assert np.array_equal(after["observation"], before["observation"])
 
@@ -110,12 +118,16 @@ def test_a_frozen_object_stays_for_so_long_and_then_moves_on_as_before(env, num_
     for _ in range(num_steps or env.task.action_block):
         seen = env.step(np.array([1.0, 0.0]))[0]
         assert np.array_equal(seen["observation"], before["observation"])
-    assert not np.array_equal(env.step(np.array([-1.0, -0.5]))[0]["achieved_goal"], before["achieved_goal"])
+    assert not np.array_equal(
+        env.step(np.array([-1.0, -0.5]))[0]["achieved_goal"], before["achieved_goal"]
+    )
 
 
 def test_reversed_actions_are_their_opposites_for_one_block(env):
     actions = rng().uniform(-1, 1, (env.task.action_block + 4, 2))
-    opposite = actions * np.where(np.arange(len(actions)) < env.task.action_block, -1.0, 1.0)[:, None]
+    opposite = (
+        actions * np.where(np.arange(len(actions)) < env.task.action_block, -1.0, 1.0)[:, None]
+    )
     state = env.snapshot()
     expected = [env.step(action)[0] for action in opposite]
     env.restore(state)
@@ -141,7 +153,11 @@ def test_events_can_follow_each_other(env):
     state = env.snapshot()
     for name in ("recolour", "teleport", "reverse", "vanish"):
         inject(env, name, rng())
-    assert set(env.snapshot().world) - set(env.draw.world) == {"ball_colour", "reversed", "ball_hidden"}
+    assert set(env.snapshot().world) - set(env.draw.world) == {
+        "ball_colour",
+        "reversed",
+        "ball_hidden",
+    }
     env.step(np.array([1.0, 0.0]))
     assert np.array_equal(env.restore(state)["pixels"], env._frame(SEES))
     assert env.snapshot().world is env.draw.world
@@ -201,7 +217,9 @@ def test_an_event_without_a_place_is_refused_and_changes_nothing(name):
     before, state = env._observe(), env.snapshot()
     here = env.arena.position
     stuck = replace(
-        env.moving_objects[0], sample=lambda rng: here[None], is_free=lambda places: np.zeros(len(places), bool)
+        env.moving_objects[0],
+        sample=lambda rng: here[None],
+        is_free=lambda places: np.zeros(len(places), bool),
     )
     env.moving_objects = (stuck,)
     with pytest.raises(EventError, match="no place"):

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import envs
-from envs.manipulation.arm import LEAD, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
+from jepabench import envs
+from jepabench.envs.manipulation.arm import LEAD, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3")
 # Universal Robots, "DH parameters for calculations of kinematics and dynamics", UR5e: a [m], d [m], alpha [rad], mass [kg],
@@ -31,13 +31,20 @@ def link_frames(angles):
     frame = np.diag([-1.0, -1.0, 1.0, 1.0])
     for angle, (a, d, alpha, *_) in zip(angles, UR5E, strict=True):
         (s, c), (sa, ca) = (np.sin(angle), np.cos(angle)), (np.sin(alpha), np.cos(alpha))
-        frame = frame @ [[c, -s * ca, s * sa, a * c], [s, c * ca, -c * sa, a * s], [0, sa, ca, d], [0, 0, 0, 1]]
+        frame = frame @ [
+            [c, -s * ca, s * sa, a * c],
+            [s, c * ca, -c * sa, a * s],
+            [0, sa, ca, d],
+            [0, 0, 0, 1],
+        ]
         yield frame
 
 
 def at_rest(env, pose, *, cube=(0.4, -0.2, 0.025)):
     env.reset(seed=0)
-    env._set_physics(env.table.arm.rest_state(np.array(pose, float), env.cube.at(np.array(cube), 0.0)))
+    env._set_physics(
+        env.table.arm.rest_state(np.array(pose, float), env.cube.at(np.array(cube), 0.0))
+    )
 
 
 @given(st.lists(st.floats(-np.pi, np.pi), min_size=6, max_size=6))
@@ -47,9 +54,14 @@ def test_links_are_where_the_published_parameters_put_them(env, angles):
     data.qpos[:6] = angles
     mujoco.mj_kinematics(model, data)
     for name, frame, (*_, centre) in zip(
-        ("shoulder", "upper_arm", "forearm", "wrist_1", "wrist_2", "wrist_3"), link_frames(angles), UR5E, strict=True
+        ("shoulder", "upper_arm", "forearm", "wrist_1", "wrist_2", "wrist_3"),
+        link_frames(angles),
+        UR5E,
+        strict=True,
     ):
-        assert data.xipos[model.body(name).id] == pytest.approx((frame @ [*centre, 1.0])[:3], abs=1e-4)
+        assert data.xipos[model.body(name).id] == pytest.approx(
+            (frame @ [*centre, 1.0])[:3], abs=1e-4
+        )
     flange = model.site("flange").id
     assert data.site_xpos[flange] == pytest.approx(frame[:3, 3], abs=1e-9)
     assert data.site_xmat[flange] == pytest.approx(frame[:3, :3].ravel(), abs=1e-9)
@@ -57,10 +69,14 @@ def test_links_are_where_the_published_parameters_put_them(env, angles):
 
 def test_masses_and_limits_are_the_published_ones(env):
     model = env.simulation.model
-    assert model.body_mass[model.body("shoulder").id :][:6] == pytest.approx([link[3] for link in UR5E])
+    assert model.body_mass[model.body("shoulder").id :][:6] == pytest.approx(
+        [link[3] for link in UR5E]
+    )
     turn = 2 * np.pi
     ranges = model.jnt_range[[model.joint(name).id for name in JOINTS]]
-    assert ranges == pytest.approx(np.outer([turn, turn, turn / 2, turn, turn, turn], [-1, 1]), abs=1e-4)
+    assert ranges == pytest.approx(
+        np.outer([turn, turn, turn / 2, turn, turn, turn], [-1, 1]), abs=1e-4
+    )
     assert model.actuator_forcerange[:6] == pytest.approx(np.outer(MAX_TORQUES, [-1, 1]))
     gripper = sum(model.body(name).mass[0] for name in ("hand", "left_finger", "right_finger"))
     assert gripper == pytest.approx(0.925)  # Robotiq 2F-85
@@ -124,7 +140,10 @@ def test_the_command_stays_in_the_workspace_and_near_the_arm():
             assert np.isfinite(env.snapshot().physics).all()
             assert np.linalg.norm(env.cube.velocity[:3]) < 5.0
             assert -0.01 < env.cube.position[2] < 0.6
-            tips = [env.simulation.data.body(name).xpos[2] - 0.045 for name in ("left_finger", "right_finger")]
+            tips = [
+                env.simulation.data.body(name).xpos[2] - 0.045
+                for name in ("left_finger", "right_finger")
+            ]
             assert min(tips) > -0.002  # the gripper and the table never meet
 
 

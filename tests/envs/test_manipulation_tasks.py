@@ -4,11 +4,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
-import envs
-from envs.manipulation import pick_place, push, reach
-from envs.manipulation.pick_place import OPEN
-from envs.manipulation.tabletop import TABLE
-from envs.splits import episode_specs
+from jepabench import envs
+from jepabench.envs.manipulation import pick_place, push, reach
+from jepabench.envs.manipulation.pick_place import OPEN
+from jepabench.envs.manipulation.tabletop import TABLE
+from jepabench.envs.splits import episode_specs
 
 TASKS = [task.id for task in envs.list_tasks(family="manipulation")]
 STRATA = {
@@ -90,7 +90,9 @@ def test_experts_solve_their_task_and_doing_nothing_does_not(task_id):
     assert held_share(task_id, "expert", 5) == 1.0
 
 
-@pytest.mark.parametrize("task_id", ["jepabench/Push-v1", "jepabench/Push-Wall-v1", "jepabench/PickPlace-v1"])
+@pytest.mark.parametrize(
+    "task_id", ["jepabench/Push-v1", "jepabench/Push-Wall-v1", "jepabench/PickPlace-v1"]
+)
 def test_random_behaviour_moves_the_box_in_most_episodes(task_id):
     moved = []
     assert held_share(task_id, "random", 5, moved=moved) < 0.5
@@ -114,7 +116,9 @@ def test_the_way_past_the_wall_is_the_shortest_over_either_edge(worlds, start, g
         def length(place):
             return np.linalg.norm(start - corner(place)) + np.linalg.norm(goal - corner(place))
 
-        return minimize_scalar(length, bounds=(-1, 2), method="bounded", options={"xatol": 1e-9}).fun
+        return minimize_scalar(
+            length, bounds=(-1, 2), method="bounded", options={"xatol": 1e-9}
+        ).fun
 
     if np.isinf(straight):
         assert over == pytest.approx(shortest(lambda place: np.array([place, 0.0, z])), abs=1e-6)
@@ -150,7 +154,9 @@ def test_a_block_goes_as_far_as_the_gripper_pushes_it(worlds):
         env.step(np.zeros(5))
     block, gripper = env.block.position, env.table.arm.pose
     assert gripper[1] == pytest.approx(-0.15 + 16 * 0.01, abs=1e-3)
-    assert block[1] - gripper[1] == pytest.approx(0.035 + 0.016, abs=0.01)  # half a block and half the closed fingers
+    assert block[1] - gripper[1] == pytest.approx(
+        0.035 + 0.016, abs=0.01
+    )  # half a block and half the closed fingers
     assert block[0] == pytest.approx(0.48, abs=0.01)
     assert np.abs(env.block.velocity).max() < 1e-2
 
@@ -169,13 +175,17 @@ def test_a_sliding_block_is_stopped_by_friction_as_coulomb_says(worlds):
 def test_the_way_around_the_wall_is_longer_than_the_straight_line_and_finite_everywhere(worlds):
     env = worlds["jepabench/Push-Wall-v1"]
     env.reset(seed=0)
-    places = np.random.default_rng(0).uniform(np.array(TABLE[:2]) - 0.1, np.array(TABLE[2:]) + 0.1, (4, 25, 2))
+    places = np.random.default_rng(0).uniform(
+        np.array(TABLE[:2]) - 0.1, np.array(TABLE[2:]) + 0.1, (4, 25, 2)
+    )
     lengths = env.path_distance(places)
     assert lengths.shape == (4, 25) and np.isfinite(lengths).all()
     hidden = ~env.free_space.visible(places, env._desired_goal)
     straight = env.distance(places, env._desired_goal)
     assert hidden.any() and (lengths > straight)[hidden].all()
-    assert lengths[~hidden] == pytest.approx(straight[~hidden], abs=0.1)  # a place beyond the edge goes by the edge
+    assert lengths[~hidden] == pytest.approx(
+        straight[~hidden], abs=0.1
+    )  # a place beyond the edge goes by the edge
     assert (lengths >= straight - 1e-9).all()
 
 
@@ -201,10 +211,14 @@ def test_the_distance_is_that_of_the_upright_edges(worlds, x, y, yaw, goal_yaw):
     achieved = np.array([x, y, 0.025, np.cos(4 * yaw), np.sin(4 * yaw), 1.0])
     goal = np.array([0.0, 0.0, 0.025, np.cos(4 * goal_yaw), np.sin(4 * goal_yaw), 1.0])
     apart = min(
-        np.sqrt(((edges(x, y, yaw + turn * np.pi / 2) - edges(0, 0, goal_yaw)) ** 2).sum(axis=1).mean())
+        np.sqrt(
+            ((edges(x, y, yaw + turn * np.pi / 2) - edges(0, 0, goal_yaw)) ** 2).sum(axis=1).mean()
+        )
         for turn in range(4)
     )
-    assert worlds["jepabench/PickPlace-v1"].distance(achieved, goal) == pytest.approx(apart, abs=1e-9)
+    assert worlds["jepabench/PickPlace-v1"].distance(achieved, goal) == pytest.approx(
+        apart, abs=1e-9
+    )
 
 
 def test_success_is_in_place_turned_released_and_at_rest(picking):
@@ -283,12 +297,17 @@ def test_half_of_the_goals_are_on_the_platform_and_all_lie_still(worlds):
 def test_a_box_of_another_size_lies_on_the_table_too(task_id, worlds):
     env = worlds[task_id]
     for size in (0.8, 1.2):
-        env.reset(seed=1, options={"variation": {f"{'block' if 'Push' in task_id else 'cube'}_size": size}})
+        env.reset(
+            seed=1,
+            options={"variation": {f"{'block' if 'Push' in task_id else 'cube'}_size": size}},
+        )
         before = env._observation()
         env.advance(np.zeros((10, 5)))
         height = (env.block if "Push" in task_id else env.cube).position[2]
         assert height == pytest.approx(0.025 * size, abs=5e-4)
-        assert env._observation()[: len(env._desired_goal)] == pytest.approx(before[: len(env._desired_goal)], abs=1e-3)
+        assert env._observation()[: len(env._desired_goal)] == pytest.approx(
+            before[: len(env._desired_goal)], abs=1e-3
+        )
 
 
 # -- frames ------------------------------------------------------------------------------------------------------------
@@ -297,7 +316,11 @@ def test_a_box_of_another_size_lies_on_the_table_too(task_id, worlds):
 def coloured(frame, *, red):
     """Pixels of the box, or of the fingers."""
     r, g, b = frame.astype(int).transpose(2, 0, 1)
-    return (r > 100) & (g < 0.5 * r) & (b < 0.5 * r) if red else (r > 90) & (g > 0.55 * r) & (b < 0.45 * r)
+    return (
+        (r > 100) & (g < 0.5 * r) & (b < 0.5 * r)
+        if red
+        else (r > 90) & (g > 0.55 * r) & (b < 0.45 * r)
+    )
 
 
 @pytest.mark.parametrize("task_id", ["jepabench/Push-v1", "jepabench/PickPlace-v1"])

@@ -5,9 +5,9 @@ import warnings
 import numpy as np
 import pytest
 
-import envs
-from envs.maze.ant import STANDING_HEIGHT
-from envs.splits import episode_specs
+from jepabench import envs
+from jepabench.envs.maze.ant import STANDING_HEIGHT
+from jepabench.envs.splits import episode_specs
 
 TASK = "jepabench/AntMaze-UMaze-v1"
 
@@ -24,7 +24,9 @@ def published(scratch):
 
 def start(index=0, stratum="far", **kwargs):
     env = envs.make(TASK, **kwargs)
-    observation, info = envs.reset_to(env, episode_specs(TASK, "test", index + 1, strata=(stratum,))[index])
+    observation, info = envs.reset_to(
+        env, episode_specs(TASK, "test", index + 1, strata=(stratum,))[index]
+    )
     return env, observation, info
 
 
@@ -37,13 +39,20 @@ def test_traces_are_those_of_gymnasium_robotics(published):
         env.simulation.data.qpos[:2] = state[:2]
         theirs.set_state(state[:15], state[15:])
         theirs.data.qacc_warmstart[:] = 0.0
-        for action in np.random.default_rng(index).uniform(-1, 1, (30, 8)).astype(np.float32).repeat(2, axis=0):
+        for action in (
+            np.random.default_rng(index)
+            .uniform(-1, 1, (30, 8))
+            .astype(np.float32)
+            .repeat(2, axis=0)
+        ):
             theirs.step(action)
             ours = env.step(action)[0]["observation"]
             expected = np.concatenate([theirs.data.qpos, theirs.data.qvel])
             assert np.abs(ours - expected).max() < 1e-9
             walls = set(np.flatnonzero(env.simulation.model.geom_size[:, 0] == 2.0))
-            num_touches += any(walls & set(pair) for pair in env.simulation.data.contact.geom.tolist())
+            num_touches += any(
+                walls & set(pair) for pair in env.simulation.data.contact.geom.tolist()
+            )
     assert num_touches > 10
 
 
@@ -61,7 +70,10 @@ def test_an_ant_that_does_nothing_stands_still():
     for _ in range(100):
         after, *_, info = env.step(np.zeros(8))
     assert np.abs(after["observation"] - observation["observation"]).max() < 1e-3
-    assert after["observation"][2] == pytest.approx(STANDING_HEIGHT, abs=1e-3) and not info["violation"]
+    assert (
+        after["observation"][2] == pytest.approx(STANDING_HEIGHT, abs=1e-3)
+        and not info["violation"]
+    )
 
 
 @pytest.mark.parametrize("direction", [0.0, 0.4, 1.2, 2.9, -0.9, -2.2])

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-import envs
-from envs.splits import episode_specs
+from jepabench import envs
+from jepabench.envs.splits import episode_specs
 
 MAZES = [task.id for task in envs.list_tasks(family="maze")]
 
@@ -24,7 +24,9 @@ def play(env, behaviour, spec, num_steps):
 def test_actions_are_held_as_long_as_the_task_says(task_id, name):
     env = envs.make(task_id)
     hold = env.task.hold_steps
-    _, actions = play(env, env.task.behaviour(name), episode_specs(task_id, "train", 1)[0], 6 * hold)
+    _, actions = play(
+        env, env.task.behaviour(name), episode_specs(task_id, "train", 1)[0], 6 * hold
+    )
     blocks = actions.reshape(6, hold, -1)
     assert (blocks == blocks[:, :1]).all()
     assert actions.dtype == np.float32

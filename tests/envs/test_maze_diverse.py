@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-import envs
-from envs.maze import diverse
-from envs.maze.layouts import LAYOUTS
-from envs.splits import SPLITS, episode_specs
+from jepabench import envs
+from jepabench.envs.maze import diverse
+from jepabench.envs.maze.layouts import LAYOUTS
+from jepabench.envs.splits import SPLITS, episode_specs
 
 TASK = "jepabench/PointMaze-Diverse-v1"
 
@@ -36,14 +36,19 @@ def test_every_maze_is_connected_and_closed(split):
         rows = diverse.maze(passages).rows
         assert len(rows) == 9 and {len(row) for row in rows} == {9}
         assert len(reachable(rows)) == "".join(rows).count(".") == 16 + passages.sum()
-        assert set(rows[0] + rows[-1]) | {row[0] for row in rows} | {row[-1] for row in rows} == {"#"}
+        assert set(rows[0] + rows[-1]) | {row[0] for row in rows} | {row[-1] for row in rows} == {
+            "#"
+        }
         assert 15 <= passages.sum() <= 15 + diverse.MAX_WAYS_ROUND
 
 
 def test_each_maze_belongs_to_one_split_and_training_has_forty():
     by_split = {split: {passages.tobytes() for passages in drawn(split, 300)} for split in SPLITS}
     assert len(set.union(*by_split.values())) == sum(map(len, by_split.values()))
-    assert len({passages.tobytes() for passages in diverse.training_mazes()}) == diverse.NUM_TRAINING_MAZES
+    assert (
+        len({passages.tobytes() for passages in diverse.training_mazes()})
+        == diverse.NUM_TRAINING_MAZES
+    )
     assert by_split["train"] <= {passages.tobytes() for passages in diverse.training_mazes()}
     assert all(len(by_split[split]) > 250 for split in SPLITS[1:])
     for split in SPLITS:
@@ -52,12 +57,17 @@ def test_each_maze_belongs_to_one_split_and_training_has_forty():
 
 def test_the_split_of_a_maze_is_decided_in_the_stated_shares():
     rng = np.random.default_rng(0)
-    splits = [diverse.split_of(rng.integers(2, size=diverse.NUM_PASSAGES).astype(float)) for _ in range(3000)]
+    splits = [
+        diverse.split_of(rng.integers(2, size=diverse.NUM_PASSAGES).astype(float))
+        for _ in range(3000)
+    ]
     assert splits.count("train") / 3000 == pytest.approx(0.7, abs=0.03)
     assert all(splits.count(split) / 3000 == pytest.approx(0.1, abs=0.02) for split in SPLITS[1:])
 
 
-@pytest.mark.parametrize("layout", [*LAYOUTS.values(), *map(diverse.maze, diverse.training_mazes()[:8])])
+@pytest.mark.parametrize(
+    "layout", [*LAYOUTS.values(), *map(diverse.maze, diverse.training_mazes()[:8])]
+)
 def test_merged_boxes_are_the_wall_cells_without_overlap(layout):
     width, height = len(layout.rows[0]), len(layout.rows)
     x, y = np.meshgrid(np.arange(width) + 0.5 - width / 2, height / 2 - np.arange(height) - 0.5)
@@ -136,10 +146,14 @@ def test_an_instance_in_another_maze_restores_maze_and_picture():
 def test_the_picture_shows_the_maze(env):
     for seed in range(3):
         env.reset(seed=seed, options={"split": "test"})
-        frame = env._frame(222).astype(int)  # 30 pixels a metre; the view begins 0.2 m outside the inner cells
+        frame = env._frame(222).astype(
+            int
+        )  # 30 pixels a metre; the view begins 0.2 m outside the inner cells
         for row, cells in enumerate(env.layout.rows[1:-1]):
             for column, cell in enumerate(cells[1:-1]):
-                patch = frame[6 + 30 * row + 8 : 6 + 30 * row + 22, 6 + 30 * column + 8 : 6 + 30 * column + 22]
+                patch = frame[
+                    6 + 30 * row + 8 : 6 + 30 * row + 22, 6 + 30 * column + 8 : 6 + 30 * column + 22
+                ]
                 red, _, blue = np.median(patch.reshape(-1, 3), axis=0)
                 assert (blue > 1.3 * red) == (cell == "#")
 

@@ -3,9 +3,9 @@ import pytest
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
-from envs import make
-from envs.maze.free_space import FreeSpace
-from envs.maze.layouts import LAYOUTS
+from jepabench.envs import make
+from jepabench.envs.maze.free_space import FreeSpace
+from jepabench.envs.maze.layouts import LAYOUTS
 
 SPACING = 0.1
 # Moves to 32 directions: along a straight line such a grid path is at most 1.3 % longer than the line.
@@ -15,7 +15,9 @@ MOVES = [(x, y) for x in range(-3, 4) for y in range(-3, 4) if np.gcd(x, y) == 1
 def maze_space(name):
     layout = LAYOUTS[name]
     inner = layout.half_size - 1.0
-    return FreeSpace(bounds=np.concatenate([-inner, inner]), boxes=layout.obstacle_boxes(), clearance=0.2)
+    return FreeSpace(
+        bounds=np.concatenate([-inner, inner]), boxes=layout.obstacle_boxes(), clearance=0.2
+    )
 
 
 def grid_of(space):
@@ -64,7 +66,9 @@ def test_paths_are_free_and_as_long_as_lengths_says(name):
 
 
 def test_a_line_along_the_edge_of_a_box_is_free_and_one_through_it_is_not():
-    space = FreeSpace(bounds=np.array([-2.0, -2, 2, 2]), boxes=np.array([[-0.5, -0.5, 0.5, 0.5]]), clearance=0.1)
+    space = FreeSpace(
+        bounds=np.array([-2.0, -2, 2, 2]), boxes=np.array([[-0.5, -0.5, 0.5, 0.5]]), clearance=0.1
+    )
     left, right = np.array([-1.0, 0.6]), np.array([1.0, 0.6])
     assert space.visible(left, right)
     assert not space.visible(left - [0, 0.01], right - [0, 0.01])
@@ -73,14 +77,20 @@ def test_a_line_along_the_edge_of_a_box_is_free_and_one_through_it_is_not():
 
 
 def test_the_way_round_a_box_is_the_one_of_elementary_geometry():
-    space = FreeSpace(bounds=np.array([-2.0, -2, 2, 2]), boxes=np.array([[-0.5, -1.9, 0.5, 0.5]]), clearance=0.0)
+    space = FreeSpace(
+        bounds=np.array([-2.0, -2, 2, 2]), boxes=np.array([[-0.5, -1.9, 0.5, 0.5]]), clearance=0.0
+    )
     start, goal = np.array([-1.5, 0.0]), np.array([1.5, 0.0])
-    assert space.lengths(start, goal[None])[0] == pytest.approx(2 * np.hypot(1.0, 0.5) + 1.0, abs=1e-4)
+    assert space.lengths(start, goal[None])[0] == pytest.approx(
+        2 * np.hypot(1.0, 0.5) + 1.0, abs=1e-4
+    )
     assert len(space.path(start, goal)) == 3
 
 
 def test_places_without_a_way_are_infinitely_far():
-    space = FreeSpace(bounds=np.array([-1.0, -1, 1, 1]), boxes=np.array([[-0.1, -1, 0.1, 1]]), clearance=0.05)
+    space = FreeSpace(
+        bounds=np.array([-1.0, -1, 1, 1]), boxes=np.array([[-0.1, -1, 0.1, 1]]), clearance=0.05
+    )
     start, goal = np.array([-0.5, 0.0]), np.array([0.5, 0.0])
     assert space.lengths(start, goal[None])[0] == np.inf
     assert np.array_equal(space.path(start, goal), goal[None])
@@ -110,8 +120,12 @@ def test_obstacles_cover_the_same_cells_as_the_walls():
     for layout in LAYOUTS.values():
         inner = layout.half_size - 1.0
         points = np.random.default_rng(0).uniform(-inner, inner, (2000, 2))
-        few = FreeSpace(bounds=np.concatenate([-inner, inner]), boxes=layout.obstacle_boxes(), clearance=0.0)
-        many = FreeSpace(bounds=np.concatenate([-inner, inner]), boxes=layout.wall_boxes(), clearance=0.0)
+        few = FreeSpace(
+            bounds=np.concatenate([-inner, inner]), boxes=layout.obstacle_boxes(), clearance=0.0
+        )
+        many = FreeSpace(
+            bounds=np.concatenate([-inner, inner]), boxes=layout.wall_boxes(), clearance=0.0
+        )
         assert np.array_equal(few.contains(points), many.contains(points))
 
 
@@ -128,5 +142,8 @@ def test_the_way_to_the_goal_is_never_shorter_than_the_straight_line_and_zero_at
         ways = env.path_distance(points)
         assert ways.shape == (5, 4) and np.isfinite(ways).all()
         free = np.array([[env.free_space.nearest(point) for point in row] for row in points])
-        assert (ways >= env.distance(free, np.broadcast_to(env.free_space.nearest(goal), free.shape)) - 1e-9).all()
+        assert (
+            ways
+            >= env.distance(free, np.broadcast_to(env.free_space.nearest(goal), free.shape)) - 1e-9
+        ).all()
         assert env.path_distance(goal) == pytest.approx(0, abs=0.05)

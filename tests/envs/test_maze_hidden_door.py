@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-import envs
-from envs.maze.hidden_door import DOORS
-from envs.playing import play
+from jepabench import envs
+from jepabench.envs.checks.scripted_rollouts import play
+from jepabench.envs.maze.hidden_door import DOORS
 
 TASK = "jepabench/TwoRoom-HiddenDoor-v1"
 
@@ -41,7 +41,10 @@ def test_the_ball_passes_one_door_and_not_the_other(world, coin, door):
 def test_neither_sensors_nor_pictures_tell_which_door_is_shut(world):
     for x, y in ((-0.5, -0.5), (0.0, 0.7), (0.8, 0.0)):
         one, other = at(world, x, y, coin=0.1), at(world, x, y, coin=0.9)
-        assert all(np.array_equal(one[key], other[key]) for key in ("observation", "achieved_goal", "pixels"))
+        assert all(
+            np.array_equal(one[key], other[key])
+            for key in ("observation", "achieved_goal", "pixels")
+        )
 
 
 def test_the_coin_is_fair_and_the_expert_knows_it():

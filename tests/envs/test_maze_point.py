@@ -3,11 +3,15 @@ import warnings
 import numpy as np
 import pytest
 
-import envs
-from envs.maze.layouts import LAYOUTS
-from envs.splits import episode_specs
+from jepabench import envs
+from jepabench.envs.maze.layouts import LAYOUTS
+from jepabench.envs.splits import episode_specs
 
-TASKS = {"umaze": "PointMaze-UMaze-v1", "medium": "PointMaze-Medium-v1", "large": "PointMaze-Large-v1"}
+TASKS = {
+    "umaze": "PointMaze-UMaze-v1",
+    "medium": "PointMaze-Medium-v1",
+    "large": "PointMaze-Large-v1",
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +34,12 @@ def test_traces_are_those_of_gymnasium_robotics_to_the_last_bit(published, name)
         observation, _ = ours.reset(seed=seed)
         theirs.point_env.data.qacc_warmstart[:] = 0.0
         theirs.point_env.set_state(observation["observation"][:2], observation["observation"][2:])
-        for action in np.random.default_rng(seed).uniform(-1, 1, (30, 2)).astype(np.float32).repeat(25, axis=0):
+        for action in (
+            np.random.default_rng(seed)
+            .uniform(-1, 1, (30, 2))
+            .astype(np.float32)
+            .repeat(25, axis=0)
+        ):
             expected = theirs.step(action)[0]["observation"]
             assert np.array_equal(ours.step(action)[0]["observation"], expected)
             num_contacts += ours.simulation.data.ncon
@@ -87,7 +96,9 @@ def test_a_zone_is_reported_while_the_ball_is_in_it_and_stops_nothing():
     violations = []
     for _ in range(80):
         observation, _, _, _, info = with_zone.step(np.array([1.0, 0.0]))
-        assert np.array_equal(observation["observation"], without.step(np.array([1.0, 0.0]))[0]["observation"])
+        assert np.array_equal(
+            observation["observation"], without.step(np.array([1.0, 0.0]))[0]["observation"]
+        )
         violations.append(info["violation"])
         assert info["violation"] == (zone[0] < observation["achieved_goal"][0] < zone[2])
     assert violations[0] is False and any(violations) and not violations[-1]

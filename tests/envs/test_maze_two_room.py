@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import envs
-from envs.maze.two_room import DOOR_RANGE, STRATA, WALL_RANGE, draw_layout, is_held_out
-from envs.splits import episode_specs
+from jepabench import envs
+from jepabench.envs.maze.two_room import DOOR_RANGE, STRATA, WALL_RANGE, draw_layout, is_held_out
+from jepabench.envs.splits import episode_specs
 
 SOFTNESS = 0.006  # contacts give way by millimetres [m]
 
@@ -83,15 +83,25 @@ def test_draws_keep_to_their_stratum_and_out_of_zones():
 
 def test_training_layouts_and_the_others_never_share_a_cell():
     env = envs.make("jepabench/TwoRoom-Random-v1")
-    for split, held_out in (("train", False), ("validation", True), ("test", True), ("private", True)):
+    for split, held_out in (
+        ("train", False),
+        ("validation", True),
+        ("test", True),
+        ("private", True),
+    ):
         layouts = []
         for seed in range(30):
             observation, _ = env.reset(seed=seed, options={"split": split})
             layouts.append(observation["observation"][2:])
         assert [is_held_out(layout) for layout in layouts] == [held_out] * len(layouts)
         low, high = np.min(layouts, axis=0), np.max(layouts, axis=0)
-        assert (low >= [WALL_RANGE[0], DOOR_RANGE[0]]).all() and (high <= [WALL_RANGE[1], DOOR_RANGE[1]]).all()
-        assert (high - low > 0.5 * (np.array([WALL_RANGE[1], DOOR_RANGE[1]]) - [WALL_RANGE[0], DOOR_RANGE[0]])).all()
+        assert (low >= [WALL_RANGE[0], DOOR_RANGE[0]]).all() and (
+            high <= [WALL_RANGE[1], DOOR_RANGE[1]]
+        ).all()
+        assert (
+            high - low
+            > 0.5 * (np.array([WALL_RANGE[1], DOOR_RANGE[1]]) - [WALL_RANGE[0], DOOR_RANGE[0]])
+        ).all()
 
 
 def test_layouts_are_uniform_over_their_cells():

@@ -7,12 +7,12 @@ import gymnasium
 import numpy as np
 import pytest
 
-import envs
-from envs.collect import collect
-from envs.episodes import EpisodeDataset
-from envs.exchange import export_minari, import_minari
-from envs.manifest import DatasetError, Provenance
-from envs.registry import get_task
+from jepabench import envs
+from jepabench.envs.data.collect import collect
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.data.manifest import DatasetError, Provenance
+from jepabench.envs.data.minari import export_minari, import_minari
+from jepabench.envs.registry import get_task
 
 minari = pytest.importorskip("minari")
 
@@ -31,7 +31,16 @@ def dataset(tmp_path_factory):
     get_task(f"tiny_world:{NAME}")
     path = tmp_path_factory.mktemp("minari") / "data"
     # 32 is the size from which on Minari takes arrays for pictures, which it likes to store as JPEG.
-    yield collect(NAME, path, num_episodes=5, num_steps=4, pixels=32, first_index=3, num_workers=1, progress=False)
+    yield collect(
+        NAME,
+        path,
+        num_episodes=5,
+        num_steps=4,
+        pixels=32,
+        first_index=3,
+        num_workers=1,
+        progress=False,
+    )
     del envs.registry._TASKS[NAME], gymnasium.registry[NAME], sys.modules["tiny_world"]
 
 
@@ -39,7 +48,9 @@ def test_a_round_trip_keeps_every_byte_and_the_provenance(dataset, tmp_path):
     export_minari(dataset, ID)
     again = import_minari(ID, tmp_path / "again")
     assert again.manifest == dataset.manifest
-    assert EpisodeDataset.open(again.path, verify=True).manifest.episode_spec(2) == dataset.manifest.episode_spec(2)
+    assert EpisodeDataset.open(again.path, verify=True).manifest.episode_spec(
+        2
+    ) == dataset.manifest.episode_spec(2)
     for name in dataset.fields:
         np.testing.assert_array_equal(again.field(name), dataset.field(name))
 
@@ -95,21 +106,28 @@ def test_an_unknown_minari_dataset_is_refused_with_the_nearest_name(dataset, tmp
 def make_foreign_dataset(observation_space, observations):
     """A dataset as others make them: no seeds, no violations, float64 rewards."""
     buffer = minari.data_collector.EpisodeBuffer(
-        observations=observations, actions=np.zeros((3, 2)), rewards=[0.0, 1.0, 0.0],
-        terminations=[False, False, True], truncations=[False] * 3,
-    )  # fmt: skip
+        observations=observations,
+        actions=np.zeros((3, 2)),
+        rewards=[0.0, 1.0, 0.0],
+        terminations=[False, False, True],
+        truncations=[False] * 3,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         minari.create_dataset_from_buffers(
-            "other/goal-v0", [buffer], observation_space=observation_space,
+            "other/goal-v0",
+            [buffer],
+            observation_space=observation_space,
             action_space=gymnasium.spaces.Box(-1, 1, (2,)),
-        )  # fmt: skip
+        )
 
 
 def test_a_dataset_of_others_needs_a_provenance(tmp_path):
     box = gymnasium.spaces.Box(-1, 1, (2,), np.float64)
     names = ("observation", "achieved_goal", "desired_goal")
-    make_foreign_dataset(gymnasium.spaces.Dict(dict.fromkeys(names, box)), {name: np.zeros((4, 2)) for name in names})
+    make_foreign_dataset(
+        gymnasium.spaces.Dict(dict.fromkeys(names, box)), {name: np.zeros((4, 2)) for name in names}
+    )
     with pytest.raises(DatasetError, match="Give provenance"):
         import_minari("other/goal-v0", tmp_path / "data")
     provenance = Provenance(task_id="other/Goal-v0", split="train", behaviour="theirs")

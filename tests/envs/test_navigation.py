@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import envs
-from envs.navigation import layouts
-from envs.navigation.rooms import STRATA, heading_error
-from envs.splits import SPLITS, episode_specs
+from jepabench import envs
+from jepabench.envs.navigation import layouts
+from jepabench.envs.navigation.rooms import STRATA, heading_error
+from jepabench.envs.splits import SPLITS, episode_specs
 
 TASK = "jepabench/Navigation-v1"
 RADIUS, SOFTNESS = 0.15, 0.01  # contacts give way by millimetres [m]
@@ -36,7 +36,12 @@ def gap(world, place):
 def in_the_open(env, size=0.5):
     """Returns a place with nothing near it."""
     rng = np.random.default_rng(0)
-    return next(place for _ in range(100) for place in env.free_space.sample(rng) if gap(env._world, place) > size)
+    return next(
+        place
+        for _ in range(100)
+        for place in env.free_space.sample(rng)
+        if gap(env._world, place) > size
+    )
 
 
 @given(st.floats(-1, 1), st.floats(-1, 1), st.floats(-3, 3))
@@ -47,9 +52,14 @@ def test_odometry_is_exact_in_the_open(env, way, turn, heading):
     put(env, *place, heading)
     observation, _, _, _, info = env.step(np.array([way, turn]))
     middle = heading + 0.15 * turn
-    expected = [*(place + 0.15 * way * np.array([np.cos(middle), np.sin(middle)])), heading + 0.3 * turn]
+    expected = [
+        *(place + 0.15 * way * np.array([np.cos(middle), np.sin(middle)])),
+        heading + 0.3 * turn,
+    ]
     assert observation["observation"][:2] == pytest.approx(expected[:2], abs=1e-9)
-    assert observation["observation"][2:] == pytest.approx([np.cos(expected[2]), np.sin(expected[2])], abs=1e-9)
+    assert observation["observation"][2:] == pytest.approx(
+        [np.cos(expected[2]), np.sin(expected[2])], abs=1e-9
+    )
     assert not info["violation"]
 
 
@@ -58,7 +68,9 @@ def test_the_robot_never_enters_a_wall_and_says_when_one_stops_it(env):
     num_blocked = 0
     for seed in range(5):
         env.reset(seed=seed)
-        for action in np.column_stack([rng.uniform(0.3, 1.0, 50), rng.uniform(-1, 1, 50)]).repeat(4, axis=0):
+        for action in np.column_stack([rng.uniform(0.3, 1.0, 50), rng.uniform(-1, 1, 50)]).repeat(
+            4, axis=0
+        ):
             before = env.position
             info = env.step(action)[4]
             assert gap(env._world, env.position) > RADIUS - SOFTNESS
@@ -72,7 +84,9 @@ def test_the_robot_never_enters_a_wall_and_says_when_one_stops_it(env):
 def test_a_wall_stops_the_way_but_nothing_else(env):
     env.reset(seed=0)
     # The outer wall on the right has no door, so from somewhere along it the robot drives straight into it.
-    height = next(y for y in np.linspace(-2.5, 2.5, 51) if gap(env._world, np.array([2.8, y])) > 0.19)
+    height = next(
+        y for y in np.linspace(-2.5, 2.5, 51) if gap(env._world, np.array([2.8, y])) > 0.19
+    )
     put(env, 2.8, height, 0.0)
     assert env.step(np.array([1.0, 0.0]))[4]["violation"]
     assert env.position[0] == pytest.approx(layouts.HALF_SIZE - RADIUS, abs=SOFTNESS)
@@ -103,9 +117,14 @@ def test_nothing_but_the_pose_is_carried_over(env):
 @settings(max_examples=100, deadline=None)
 def test_success_is_about_place_and_heading(env, heading, direction, offset, error):
     goal = np.array([0.5, -0.5, np.cos(heading), np.sin(heading)])
-    pose = np.array([
-        0.5 + offset * np.cos(direction), -0.5 + offset * np.sin(direction), np.cos(heading + error), np.sin(heading + error)
-    ])  # fmt: skip
+    pose = np.array(
+        [
+            0.5 + offset * np.cos(direction),
+            -0.5 + offset * np.sin(direction),
+            np.cos(heading + error),
+            np.sin(heading + error),
+        ]
+    )
     assert heading_error(pose, goal) == pytest.approx(abs(error), abs=1e-9)
     assert env.distance(pose, goal) == pytest.approx(offset + 0.5 * abs(error), abs=1e-9)
     if min(abs(offset - 0.3), abs(np.degrees(abs(error)) - 20)) > 1e-6:
@@ -128,7 +147,10 @@ def test_draws_keep_to_their_stratum_and_goals_have_a_view(env):
 
 def test_splits_share_no_floor_plan_and_training_has_few():
     rng = np.random.default_rng(0)
-    drawn = {split: {layouts.draw_layout(rng, split=split)["boxes"].tobytes() for _ in range(300)} for split in SPLITS}
+    drawn = {
+        split: {layouts.draw_layout(rng, split=split)["boxes"].tobytes() for _ in range(300)}
+        for split in SPLITS
+    }
     assert 90 < len(drawn["train"]) <= layouts.NUM_TRAINING_LAYOUTS
     assert all(len(drawn[split]) == 300 for split in SPLITS[1:])
     assert len(set.union(*drawn.values())) == sum(map(len, drawn.values()))
@@ -163,7 +185,10 @@ def test_floor_plans_differ_in_rooms_obstacles_and_colours():
 def hit_ahead(env, pitch, turn):
     """Returns the geom that a ray from the eye hits."""
     hit, heading = np.zeros(1, np.int32), env.heading + turn
-    eye, ray = np.array([*env.position, 0.85]), np.array([np.cos(heading), np.sin(heading), np.tan(pitch)])
+    eye, ray = (
+        np.array([*env.position, 0.85]),
+        np.array([np.cos(heading), np.sin(heading), np.tan(pitch)]),
+    )
     data = env.simulation.data
     mujoco.mj_ray(env.simulation.model, data, eye, ray, None, 1, data.body("robot").id, hit)
     return int(hit[0])
@@ -239,7 +264,9 @@ def test_a_random_drive_uses_all_actions_and_looks_at_more_than_walls(env):
         ahead = poses[:, :2] + 0.5 * poses[:, 2:]
         views.append(env.free_space.contains(ahead))
     actions = np.concatenate(actions)
-    assert actions.min(axis=0) == pytest.approx([-1, -1], abs=0.3) and actions.max(axis=0) == pytest.approx([1, 1])
+    assert actions.min(axis=0) == pytest.approx([-1, -1], abs=0.3) and actions.max(
+        axis=0
+    ) == pytest.approx([1, 1])
     assert 0.0 < np.mean(violations) < 0.15
     assert np.mean(views) > 0.5
 

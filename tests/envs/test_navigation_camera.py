@@ -2,7 +2,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
 
 SCENE = """
 <mujoco>
@@ -88,7 +88,9 @@ def test_a_carried_camera_remembers_nothing(model):
     assert not np.array_equal(eye.frame(posed(model, POSES[1]), 48), first)
     eye.frame(posed(model, POSES[2]), 31)
     assert np.array_equal(eye.frame(posed(model, POSES[0]), 48), first)
-    assert np.array_equal(RayCamera(model, EYE, mount="rider", checker=0.4).frame(posed(model, POSES[0]), 48), first)
+    assert np.array_equal(
+        RayCamera(model, EYE, mount="rider", checker=0.4).frame(posed(model, POSES[0]), 48), first
+    )
 
 
 def test_turning_to_the_left_moves_the_picture_to_the_right(model):
@@ -98,12 +100,16 @@ def test_turning_to_the_left_moves_the_picture_to_the_right(model):
         frame = eye.frame(posed(model, (0.0, 0.0, turn, 0.0)), 64).astype(int)
         return np.nonzero(frame[..., 1] > frame[..., 0] + 40)[1].mean()
 
-    assert middle_of_the_green_box(1.0) < middle_of_the_green_box(1.2) < middle_of_the_green_box(1.4)
+    assert (
+        middle_of_the_green_box(1.0) < middle_of_the_green_box(1.2) < middle_of_the_green_box(1.4)
+    )
 
 
 def test_brightness_never_leaves_the_range_of_a_byte(model):
     eye = RayCamera(model, EYE, mount="rider", background=(0.9, 0.9, 0.9))
-    still = RayCamera(model, Camera(position=(0.0, 0.0, 1.0), target=(1.0, 0.0, 1.2)), background=(0.9, 0.9, 0.9))
+    still = RayCamera(
+        model, Camera(position=(0.0, 0.0, 1.0), target=(1.0, 0.0, 1.2)), background=(0.9, 0.9, 0.9)
+    )
     for camera in (eye, still):
         camera.brightness = 1.5
         camera.invalidate()

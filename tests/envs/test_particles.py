@@ -2,12 +2,18 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
 
-import envs
-from envs.particles import granular, rope
-from envs.particles.clouds import as_points
-from envs.particles.shapes import HELD_OUT_AREAS, HELD_OUT_CURVES, SHAPES, TRAINING_AREAS, TRAINING_CURVES
-from envs.particles.table import EDGE, REACH, SPEED
-from envs.splits import episode_specs
+from jepabench import envs
+from jepabench.envs.particles import granular, rope
+from jepabench.envs.particles.clouds import as_points
+from jepabench.envs.particles.shapes import (
+    HELD_OUT_AREAS,
+    HELD_OUT_CURVES,
+    SHAPES,
+    TRAINING_AREAS,
+    TRAINING_CURVES,
+)
+from jepabench.envs.particles.table import EDGE, REACH, SPEED
+from jepabench.envs.splits import episode_specs
 
 TASKS = ("jepabench/Granular-v1", "jepabench/Rope-v1")
 MODULES = {"jepabench/Granular-v1": granular, "jepabench/Rope-v1": rope}
@@ -131,7 +137,9 @@ def test_chips_stay_on_the_table_and_do_not_lie_in_each_other(chips):
     rng = np.random.default_rng(0)
     for index in range(60):
         action = rng.uniform(-1, 1, 4)
-        chips.step(np.sign(action) if index % 5 == 0 else action)  # now and then from corner to corner
+        chips.step(
+            np.sign(action) if index % 5 == 0 else action
+        )  # now and then from corner to corner
         places = chips.table.places
         assert np.abs(places).max() < EDGE + 3 * SOFTNESS
         assert pdist(places).min() > 2 * granular.CHIPS.radius - 3 * SOFTNESS
@@ -191,10 +199,17 @@ def test_draws_keep_to_their_stratum_and_fit_on_the_table(task_id, worlds):
 def test_training_shapes_and_the_others_are_different_ones(task_id, worlds):
     env = worlds[task_id]
     training, held_out = (
-        (TRAINING_AREAS, HELD_OUT_AREAS) if "Granular" in task_id else (TRAINING_CURVES, HELD_OUT_CURVES)
+        (TRAINING_AREAS, HELD_OUT_AREAS)
+        if "Granular" in task_id
+        else (TRAINING_CURVES, HELD_OUT_CURVES)
     )
     assert not set(training) & set(held_out)
-    for split, expected in (("train", training), ("validation", held_out), ("test", held_out), ("private", held_out)):
+    for split, expected in (
+        ("train", training),
+        ("validation", held_out),
+        ("test", held_out),
+        ("private", held_out),
+    ):
         names = set()
         for seed in range(30):
             env.reset(seed=seed, options={"split": split})
@@ -209,7 +224,9 @@ def test_a_disc_of_chips_is_round_and_as_large_as_its_chips_need():
         name, goal = granular.draw_goal(rng, held_out=True)
     distances = np.linalg.norm(goal - goal.mean(axis=0), axis=1)
     area_a_chip = np.sqrt(0.75) * (1.08 * 2 * granular.CHIPS.radius) ** 2
-    assert distances.max() == pytest.approx(np.sqrt(granular.NUM_CHIPS * area_a_chip / np.pi), rel=0.12)
+    assert distances.max() == pytest.approx(
+        np.sqrt(granular.NUM_CHIPS * area_a_chip / np.pi), rel=0.12
+    )
 
 
 @every_task
@@ -240,7 +257,10 @@ def test_the_path_distance_of_the_rope_counts_where_each_bead_belongs(worlds):
     assert env.path_distance(desired) == 0.0
     assert env.path_distance(as_points(desired)[::-1].ravel()) == 0.0
     many = env.path_distance(np.stack([[desired, observation["achieved_goal"]]] * 3))
-    assert many.shape == (3, 2) and (many[:, 1] >= env.distance(observation["achieved_goal"], desired)).all()
+    assert (
+        many.shape == (3, 2)
+        and (many[:, 1] >= env.distance(observation["achieved_goal"], desired)).all()
+    )
 
 
 def test_a_frame_shows_each_chip_where_it_is(chips):

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import KDTree
 
-from envs.particles.clouds import as_points, chamfer_distance, nearest, paired_distance
+from jepabench.envs.particles.clouds import as_points, chamfer_distance, nearest, paired_distance
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -32,14 +32,18 @@ def test_chamfer_distance_knows_no_order_and_is_symmetric(seed):
     first, second = rng.normal(size=(2, 30, 2))
     shuffled = rng.permutation(first)
     assert chamfer_distance(first, shuffled) == 0.0
-    assert chamfer_distance(shuffled, second) == pytest.approx(chamfer_distance(second, first), rel=1e-12)
+    assert chamfer_distance(shuffled, second) == pytest.approx(
+        chamfer_distance(second, first), rel=1e-12
+    )
 
 
 def test_many_rows_at_once_give_the_same_numbers_as_one_at_a_time():
     first, second = np.random.default_rng(0).normal(size=(2, 150, 12, 2))
     together = chamfer_distance(first, second)
     assert together.shape == (150,)
-    assert np.array_equal(together, [chamfer_distance(*pair) for pair in zip(first, second, strict=True)])
+    assert np.array_equal(
+        together, [chamfer_distance(*pair) for pair in zip(first, second, strict=True)]
+    )
 
 
 def test_leading_dimensions_broadcast():

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import envs
-from envs.core import InvalidActionError
-from envs.pusht.push_t import LOOK_AHEAD, goals_of
-from envs.pusht.shapes import HELD_OUT_SHAPES, SHAPES, TRAIN_SHAPES, T, turned
-from envs.registry import UnknownNameError
-from envs.splits import episode_specs
+from jepabench import envs
+from jepabench.envs.core import InvalidActionError
+from jepabench.envs.pusht.push_t import LOOK_AHEAD, goals_of
+from jepabench.envs.pusht.shapes import HELD_OUT_SHAPES, SHAPES, TRAIN_SHAPES, T, turned
+from jepabench.envs.registry import UnknownNameError
+from jepabench.envs.splits import episode_specs
 
 TASK = "jepabench/PushT-v1"
 OBJECTS = "jepabench/PushObj-v1"
@@ -40,15 +40,28 @@ def placement(block, angle, pusher):
 # -- success -------------------------------------------------------------------------------------------------------
 
 
-@given(coordinates, coordinates, angles, st.floats(0.0, 40.0), st.floats(-3.0, 3.0), st.floats(-0.7, 0.7))
+@given(
+    coordinates,
+    coordinates,
+    angles,
+    st.floats(0.0, 40.0),
+    st.floats(-3.0, 3.0),
+    st.floats(-0.7, 0.7),
+)
 @settings(max_examples=200, deadline=None)
 def test_success_is_a_pose_within_20_pixels_and_20_degrees(x, y, angle, away, heading, turn):
     env = envs.make(TASK)
-    moved = goal_at((x + away * math.cos(heading), y + away * math.sin(heading)), angle + turn, pusher=(0.0, 0.0))
+    moved = goal_at(
+        (x + away * math.cos(heading), y + away * math.sin(heading)),
+        angle + turn,
+        pusher=(0.0, 0.0),
+    )
     goal = goal_at((x, y), angle)
     if abs(away - 20.0) > 1e-6 and abs(math.degrees(abs(turn)) - 20.0) > 1e-6:
         assert env.is_success(moved, goal) == (away < 20.0 and abs(math.degrees(turn)) < 20.0)
-    assert env.distance(moved, goal) == pytest.approx(math.hypot(away, math.degrees(turn)), abs=1e-6)
+    assert env.distance(moved, goal) == pytest.approx(
+        math.hypot(away, math.degrees(turn)), abs=1e-6
+    )
 
 
 def test_whole_turns_make_no_difference(env):
@@ -78,7 +91,11 @@ def test_three_rules_are_reported(env, block, turn, pusher, plain, strict, joint
     moved[0] = -moved[0]
     env._set_physics(goal + moved)
     info = env.advance(np.empty((0, 2)))[4]
-    assert (info["is_success"], info["success_strict"], info["success_joint"]) == (plain, strict, joint)
+    assert (info["is_success"], info["success_strict"], info["success_joint"]) == (
+        plain,
+        strict,
+        joint,
+    )
 
 
 # -- what is observed and done -------------------------------------------------------------------------------------
@@ -88,7 +105,9 @@ def test_observations_begin_with_the_achieved_goal_and_have_units(env):
     observation, _ = env.reset(seed=0)
     assert np.array_equal(observation["observation"][:6], observation["achieved_goal"])
     env._set_physics(placement((356.0, 156.0), np.pi / 6, (56.0, 456.0)))
-    np.testing.assert_allclose(env._observation(), [1.0, -1.0, 0.5, np.sqrt(0.75), -2.0, 2.0, 0.0, 0.0], atol=1e-9)
+    np.testing.assert_allclose(
+        env._observation(), [1.0, -1.0, 0.5, np.sqrt(0.75), -2.0, 2.0, 0.0, 0.0], atol=1e-9
+    )
     env.step(np.array([1.0, 0.0]))
     seen = env._observation()
     assert seen[4] > -2.0 and seen[6] > 0.5 and seen[7] == 0.0
@@ -175,13 +194,18 @@ def test_strata_name_how_many_steps_the_goal_is_away(task_id):
         assert (start[2:4] == 0.0).all() and (goal[2:4] == 0.0).all()
         corners = turned(env.simulation.shape.corners.reshape(-1, 2), goal[6]) + goal[4:6]
         assert corners.min() > 0.0 and corners.max() < 512.0
-        np.testing.assert_allclose(observation["desired_goal"], goals_of(goal[:2], goal[4:]), rtol=0, atol=1e-9)
+        np.testing.assert_allclose(
+            observation["desired_goal"], goals_of(goal[:2], goal[4:]), rtol=0, atol=1e-9
+        )
 
 
 def test_goals_are_farther_away_the_more_steps_they_are_ahead():
     env, means = envs.make(TASK), []
     for stratum in ("steps25", "steps50", "steps100"):
-        infos = [envs.reset_to(env, spec)[1] for spec in episode_specs(TASK, "test", 40, strata=(stratum,))]
+        infos = [
+            envs.reset_to(env, spec)[1]
+            for spec in episode_specs(TASK, "test", 40, strata=(stratum,))
+        ]
         means.append(np.mean([info["distance"] for info in infos]))
     assert means == sorted(means) and means[0] > 30.0
 
@@ -189,7 +213,11 @@ def test_goals_are_farther_away_the_more_steps_they_are_ahead():
 def test_training_never_shows_a_held_out_shape():
     assert not set(TRAIN_SHAPES) & set(HELD_OUT_SHAPES) and T in TRAIN_SHAPES
     env = envs.make(OBJECTS)
-    for split, shapes in (("train", TRAIN_SHAPES), ("validation", HELD_OUT_SHAPES), ("test", HELD_OUT_SHAPES)):
+    for split, shapes in (
+        ("train", TRAIN_SHAPES),
+        ("validation", HELD_OUT_SHAPES),
+        ("test", HELD_OUT_SHAPES),
+    ):
         seen = set()
         for spec in episode_specs(OBJECTS, split, 40, strata=("free",)):
             envs.reset_to(env, spec)
@@ -205,7 +233,9 @@ def test_the_observation_tells_the_shape():
         outlines.add(tuple(observation["observation"][8:]))
     assert len(outlines) == len(TRAIN_SHAPES)
     square = next(shape for shape in SHAPES if shape.name == "square")
-    expected = [40 / max(abs(math.cos(angle)), abs(math.sin(angle))) for angle in np.arange(12) * np.pi / 6]
+    expected = [
+        40 / max(abs(math.cos(angle)), abs(math.sin(angle))) for angle in np.arange(12) * np.pi / 6
+    ]
     np.testing.assert_allclose(square.outline(12), expected)
 
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-import envs
-from envs.pusht.behaviours import RandomPushes
-from envs.pusht.expert import Expert, Surroundings, contacts
-from envs.pusht.push_t import pose_errors
-from envs.pusht.shapes import SHAPES, turned
-from envs.splits import episode_specs
+from jepabench import envs
+from jepabench.envs.pusht.behaviours import RandomPushes
+from jepabench.envs.pusht.expert import Expert, Surroundings, contacts
+from jepabench.envs.pusht.push_t import pose_errors
+from jepabench.envs.pusht.shapes import SHAPES, turned
+from jepabench.envs.splits import episode_specs
 
 TASK = "jepabench/PushT-v1"
 
@@ -17,7 +17,9 @@ def play(env, behaviour, seed, num_steps):
     """Returns achieved goals [num_steps, 6]."""
     env.reset(seed=seed, options={"stratum": "free"})
     behaviour.reset(env, np.random.default_rng(seed))
-    return np.stack([env.advance(behaviour.act({})[None])[0]["achieved_goal"] for _ in range(num_steps)])
+    return np.stack(
+        [env.advance(behaviour.act({})[None])[0]["achieved_goal"] for _ in range(num_steps)]
+    )
 
 
 def test_random_pushes_move_the_block_in_nine_windows_of_ten():
@@ -52,7 +54,8 @@ def test_behaviours_work_with_absolute_targets():
 
 
 @pytest.mark.parametrize(
-    ("task_id", "num_episodes"), [(TASK, 12), ("jepabench/PushObj-v1", 6), ("jepabench/PushT-RandomFriction-v1", 6)]
+    ("task_id", "num_episodes"),
+    [(TASK, 12), ("jepabench/PushObj-v1", 6), ("jepabench/PushT-RandomFriction-v1", 6)],
 )
 def test_the_expert_solves_free_goals_and_stays_there(task_id, num_episodes):
     env, solved = envs.make(task_id), 0
@@ -94,7 +97,9 @@ def test_the_expert_leaves_a_block_alone_that_is_where_it_should_be():
 def test_the_expert_moves_a_block_away_from_a_wall():
     env = envs.make(TASK)
     env.reset(seed=0, options={"stratum": "free"})
-    env._set_physics(np.array([300.0, 400.0, 0.0, 0.0, 256.0, 7.5, 0.0]))  # the bar lies along the wall
+    env._set_physics(
+        np.array([300.0, 400.0, 0.0, 0.0, 256.0, 7.5, 0.0])
+    )  # the bar lies along the wall
     expert = Expert()
     expert.reset(env, np.random.default_rng(0))
     for _ in range(200):
@@ -106,17 +111,25 @@ def test_the_expert_moves_a_block_away_from_a_wall():
 def test_contacts_are_on_the_outline_and_normals_point_outwards(shape):
     places, normals = contacts(shape)
     assert len(places) >= 16
-    assert shape.contains(places - 0.1 * normals).all() and not shape.contains(places + 0.1 * normals).any()
+    assert (
+        shape.contains(places - 0.1 * normals).all()
+        and not shape.contains(places + 0.1 * normals).any()
+    )
     assert np.abs(places - 1e3 * normals).max() > 500.0
 
 
 def test_ways_lead_round_the_block_and_stay_in_the_workspace():
-    shape, block = SHAPES[0], (70.0, 256.0, -np.pi / 2)  # the bar stands left of the stem, near the left wall
+    shape, block = (
+        SHAPES[0],
+        (70.0, 256.0, -np.pi / 2),
+    )  # the bar stands left of the stem, near the left wall
     space = Surroundings(shape, block)
     start, end = np.array([200.0, 180.0]), np.array([200.0, 330.0])
     path = space.to_world(space.path(space.to_block(tuple(start)), space.to_block(tuple(end))))
     np.testing.assert_allclose(path[-1], end)
     assert path.min() >= 0.0 and path.max() <= 512.0
-    way = np.concatenate([np.linspace(a, b, 50) for a, b in zip([start, *path[:-1]], path, strict=True)])
+    way = np.concatenate(
+        [np.linspace(a, b, 50) for a, b in zip([start, *path[:-1]], path, strict=True)]
+    )
     own = turned(way - np.array(block[:2]), -block[2])
     assert not shape.contains(own, margin=15.0).any()

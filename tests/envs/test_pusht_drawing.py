@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from envs.pusht.drawing import Disc, Drawing, Look
-from envs.pusht.shapes import SHAPES, T, turned
+from jepabench.envs.pusht.drawing import Disc, Drawing, Look
+from jepabench.envs.pusht.shapes import SHAPES, T, turned
 
 FINE = 8  # samples along a pixel
 POSES = [
@@ -24,7 +24,9 @@ def truth(shape, size, pusher, block):
     frame[shape.contains(own)] = look.block
     if shape.mark:
         left, top, right, bottom = shape.mark
-        frame[((own >= [left, top]) & (own <= [right, bottom])).all(axis=-1)] = np.array(look.block) * 0.54
+        frame[((own >= [left, top]) & (own <= [right, bottom])).all(axis=-1)] = (
+            np.array(look.block) * 0.54
+        )
     frame[((points - pusher) ** 2).sum(axis=-1) <= 15.0**2] = look.pusher
     return 255.0 * frame.reshape(size, FINE, size, FINE, 3).mean(axis=(1, 3))
 
@@ -39,9 +41,13 @@ def inside(frame):
 @pytest.mark.parametrize("size", [48, 80])
 def test_a_pixel_has_the_colours_of_what_covers_it(shape, size):
     for pusher, block in POSES:
-        error = inside(Drawing(shape, size, Look()).frame(pusher, block)) - inside(truth(shape, size, pusher, block))
+        error = inside(Drawing(shape, size, Look()).frame(pusher, block)) - inside(
+            truth(shape, size, pusher, block)
+        )
         assert np.abs(error).max() < 45.0
-        assert np.abs(error).sum() / 3 / 255 < 0.02 * size  # pixels; an outline is about as long as the frame is wide
+        assert (
+            np.abs(error).sum() / 3 / 255 < 0.02 * size
+        )  # pixels; an outline is about as long as the frame is wide
         assert abs(error.sum()) / 3 / 255 < 0.02 * size
 
 
@@ -58,7 +64,9 @@ def test_a_step_of_a_tenth_of_a_pixel_is_seen():
     drawing = Drawing(T, 64, Look())
     (x, y), block = POSES[0]
     assert not np.array_equal(drawing.frame((x, y), block), drawing.frame((x + 0.8, y), block))
-    assert not np.array_equal(drawing.frame((x, y), block), drawing.frame((x, y), (*block[:2], block[2] + 0.02)))
+    assert not np.array_equal(
+        drawing.frame((x, y), block), drawing.frame((x, y), (*block[:2], block[2] + 0.02))
+    )
 
 
 def test_a_frame_does_not_depend_on_those_before_it():
@@ -78,11 +86,19 @@ def test_a_look_changes_what_is_drawn():
     plain = Drawing(T, 64, Look()).frame(pusher, block)
 
     def differs_at(look, x, y):
-        return (Drawing(T, 64, look).frame(pusher, block) != plain).any(axis=-1)[int(y / 8), int(x / 8)]
+        return (Drawing(T, 64, look).frame(pusher, block) != plain).any(axis=-1)[
+            int(y / 8), int(x / 8)
+        ]
 
-    assert differs_at(Look(block=(0.9, 0.1, 0.1)), 256, 256) and not differs_at(Look(block=(0.9, 0.1, 0.1)), 300, 120)
-    assert differs_at(Look(hides_pusher=True), 300, 120) and not differs_at(Look(hides_pusher=True), 256, 256)
-    assert differs_at(Look(hides_block=True), 250, 256) and not differs_at(Look(hides_block=True), 300, 120)
+    assert differs_at(Look(block=(0.9, 0.1, 0.1)), 256, 256) and not differs_at(
+        Look(block=(0.9, 0.1, 0.1)), 300, 120
+    )
+    assert differs_at(Look(hides_pusher=True), 300, 120) and not differs_at(
+        Look(hides_pusher=True), 256, 256
+    )
+    assert differs_at(Look(hides_block=True), 250, 256) and not differs_at(
+        Look(hides_block=True), 300, 120
+    )
     assert differs_at(Look(block_double=(100.0, 380.0)), 100, 396)
     assert differs_at(Look(discs=(Disc(place=(420.0, 420.0), colour=(0.0, 0.6, 0.2)),)), 420, 420)
     assert differs_at(Look(light=0.5), 20, 20)
@@ -93,7 +109,8 @@ def test_shapes_that_look_the_same_after_a_part_turn_have_a_mark():
     for shape in SHAPES:
         for part in (np.pi / 2, np.pi):
             frame, turned_frame = (
-                Drawing(shape, 64, Look()).frame((450.0, 450.0), (256.0, 256.0, a)) for a in (0.0, part)
+                Drawing(shape, 64, Look()).frame((450.0, 450.0), (256.0, 256.0, a))
+                for a in (0.0, part)
             )
             changed = np.abs(frame.astype(int) - turned_frame).sum() / 3 / 255
             assert changed > 4.0, (shape.name, part)

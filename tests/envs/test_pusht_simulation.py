@@ -6,9 +6,9 @@ import numpy as np
 import pymunk
 import pytest
 
-from envs.pusht.placing import free_placement
-from envs.pusht.shapes import SHAPES, TRAIN_SHAPES, T, plate
-from envs.pusht.simulation import SIZE, PushSimulation, drive
+from jepabench.envs.pusht.placing import free_placement
+from jepabench.envs.pusht.shapes import SHAPES, TRAIN_SHAPES, T, plate
+from jepabench.envs.pusht.simulation import SIZE, PushSimulation, drive
 
 TRACES = np.load(Path(__file__).parent / "data" / "pusht_traces.npz")
 NUM_TRACES = len(TRACES["starts"])
@@ -28,7 +28,9 @@ def pushed(simulation, targets):
 
 def targets_near(simulation, rng, num_steps):
     """Targets that keep a pusher at the block, from walls and into corners too."""
-    return np.clip(np.array(simulation.block[:2]) + rng.normal(0.0, 70.0, (num_steps, 2)), 0.0, SIZE)
+    return np.clip(
+        np.array(simulation.block[:2]) + rng.normal(0.0, 70.0, (num_steps, 2)), 0.0, SIZE
+    )
 
 
 def placed(shape=T, *, seed=0, friction=0.0):
@@ -47,7 +49,9 @@ def test_a_thousand_random_actions_lead_where_gym_pusht_goes(trace):
     placements = pushed(simulation, TRACES["actions"][trace])[EVERY - 1 :: EVERY]
     expected = TRACES["states"][trace]
     assert len(TRACES["actions"][trace]) == 1000
-    assert np.abs(placements - expected).max() < 1e-9  # 1e-3 px is asked for; on the processor of the trace it is 0
+    assert (
+        np.abs(placements - expected).max() < 1e-9
+    )  # 1e-3 px is asked for; on the processor of the trace it is 0
     assert np.abs(np.diff(expected[:, 4:6], axis=0)).sum() > 200.0
 
 
@@ -85,11 +89,16 @@ def test_a_placement_is_where_it_was_asked_for(shape):
         np.testing.assert_allclose(simulation.placement, placement, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape is not T], ids=lambda shape: shape.name)
+@pytest.mark.parametrize(
+    "shape", [shape for shape in SHAPES if shape is not T], ids=lambda shape: shape.name
+)
 def test_plates_have_the_centre_and_the_moment_that_pymunk_works_out(shape):
     areas = [(right - left) * (bottom - top) for left, top, right, bottom in shape.boxes]
     corners = shape.corners.tolist()
-    moment = sum(pymunk.moment_for_poly(area / sum(areas), box) for area, box in zip(areas, corners, strict=True))
+    moment = sum(
+        pymunk.moment_for_poly(area / sum(areas), box)
+        for area, box in zip(areas, corners, strict=True)
+    )
     body = pymunk.Body()
     centres = [pymunk.Poly(body, box).center_of_gravity for box in corners]
     assert np.average(centres, axis=0, weights=areas) == pytest.approx((0.0, 0.0), abs=1e-9)
@@ -107,7 +116,9 @@ def test_friction_changes_where_a_push_leads():
     ways = []
     for friction in (0.0, 0.3, 1.0):
         simulation = placed(seed=3, friction=friction)
-        ways.append(pushed(simulation, targets_near(simulation, np.random.default_rng(0), 40))[:, 4:6])
+        ways.append(
+            pushed(simulation, targets_near(simulation, np.random.default_rng(0), 40))[:, 4:6]
+        )
     assert np.abs(np.diff(ways, axis=0)).max(axis=(1, 2)).min() > 1.0
 
 
@@ -156,8 +167,15 @@ def test_placing_forgets_what_was_before():
 def test_outcomes_are_those_of_stepping_and_change_nothing():
     simulation, rng = placed(), np.random.default_rng(0)
     pushed(simulation, targets_near(simulation, rng, 30))
-    before, targets = simulation.get_state(), np.stack([targets_near(simulation, rng, 6) for _ in range(3)])
-    position, velocity, ways = np.tile(simulation.pusher, (3, 1)), np.tile(simulation.pusher_velocity, (3, 1)), []
+    before, targets = (
+        simulation.get_state(),
+        np.stack([targets_near(simulation, rng, 6) for _ in range(3)]),
+    )
+    position, velocity, ways = (
+        np.tile(simulation.pusher, (3, 1)),
+        np.tile(simulation.pusher_velocity, (3, 1)),
+        [],
+    )
     for step in range(6):
         position, velocity, way = drive(position, velocity, targets[:, step])
         ways += way

@@ -2,9 +2,17 @@ import gymnasium
 import numpy as np
 import pytest
 
-import envs
-from envs.core import ActionBlock, InvalidActionError
-from envs.registry import TaskSpec, UnknownNameError, get_task, list_tasks, make, register, unknown_name
+from jepabench import envs
+from jepabench.envs.core import ActionBlock, InvalidActionError
+from jepabench.envs.registry import (
+    TaskSpec,
+    UnknownNameError,
+    get_task,
+    list_tasks,
+    make,
+    register,
+    unknown_name,
+)
 
 
 def spec(**changes):
@@ -38,7 +46,9 @@ def test_an_unknown_task_is_answered_with_the_nearest_one(asked, nearest):
 
 
 def test_a_module_that_is_not_there_is_answered_with_where_to_look():
-    with pytest.raises(UnknownNameError, match="There is no module 'no_such_package\\.worlds' here"):
+    with pytest.raises(
+        UnknownNameError, match="There is no module 'no_such_package\\.worlds' here"
+    ):
         get_task("no_such_package.worlds:Nothing-v0")
 
 
@@ -55,7 +65,9 @@ def test_a_frame_has_a_whole_number_of_pixels(pixels):
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("action", [np.array(["a", "b"]), np.zeros(2, complex), np.array([None, None])])
+@pytest.mark.parametrize(
+    "action", [np.array(["a", "b"]), np.zeros(2, complex), np.array([None, None])]
+)
 def test_actions_that_are_no_real_numbers_are_refused(action):
     world = make("jepabench/TwoRoom-v1")
     world.reset(seed=0)
@@ -98,7 +110,7 @@ def test_tasks_are_listed_by_family_and_tag_in_the_order_of_their_ids():
 
 
 def test_a_module_before_the_name_is_imported_first():
-    assert get_task("envs.maze:jepabench/TwoRoom-v1") is get_task("jepabench/TwoRoom-v1")
+    assert get_task("jepabench.envs.maze:jepabench/TwoRoom-v1") is get_task("jepabench/TwoRoom-v1")
 
 
 def test_an_unknown_behaviour_is_answered_with_the_nearest_one():

@@ -2,7 +2,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
 
 SCENE = """
 <mujoco>
@@ -95,7 +95,9 @@ def test_invalidate_shows_new_colours_and_places(model):
     mujoco.mj_kinematics(model, data)
     assert np.array_equal(eye.frame(data, 32), before)
     eye.invalidate()
-    assert np.array_equal(eye.frame(data, 32), RayCamera(model, OVERHEAD, ambient=1.0).frame(data, 32))
+    assert np.array_equal(
+        eye.frame(data, 32), RayCamera(model, OVERHEAD, ambient=1.0).frame(data, 32)
+    )
     assert (eye.frame(data, 32) == [0, 255, 0]).all(axis=-1).mean() > 0.5
 
 
@@ -103,7 +105,9 @@ def test_the_overhead_camera_puts_x_to_the_right_and_y_upwards():
     model = mujoco.MjModel.from_xml_string(
         '<mujoco><worldbody><geom type="sphere" size="0.1" pos="1 0.5 0" rgba="1 1 1 1"/></worldbody></mujoco>'
     )
-    eye = RayCamera(model, Camera.overhead(extent=4.0, height=100.0), background=(0.0, 0.0, 0.0), ambient=1.0)
+    eye = RayCamera(
+        model, Camera.overhead(extent=4.0, height=100.0), background=(0.0, 0.0, 0.0), ambient=1.0
+    )
     rows, columns = np.nonzero(eye.frame(posed(model), 80)[..., 0])
     assert columns.mean() + 0.5 == pytest.approx((1.0 + 2.0) * 20, abs=0.2)
     assert rows.mean() + 0.5 == pytest.approx((2.0 - 0.5) * 20, abs=0.2)

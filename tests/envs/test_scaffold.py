@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import envs
-from envs import scaffold
-from envs.checker import check_env
-from envs.events import inject, list_events
-from envs.pages import page
-from envs.registry import UnknownNameError
-from envs.scaffold import ScaffoldError, families, write_draft
-from envs.splits import episode_specs
+from jepabench import envs
+from jepabench.envs.checks import scaffold
+from jepabench.envs.checks.checker import check_env
+from jepabench.envs.checks.scaffold import ScaffoldError, families, write_draft
+from jepabench.envs.checks.task_pages import page
+from jepabench.envs.events import inject, list_events
+from jepabench.envs.registry import UnknownNameError
+from jepabench.envs.splits import episode_specs
 
 HOME = Path(__file__).parents[2]
 FILES = ("README.md", "__init__.py", "behaviours.py", "world.py", "world.xml")
@@ -42,7 +42,11 @@ def test_every_family_is_tried():
 @every_family
 def test_a_draft_is_a_sound_world(family, drafts):
     draft = drafts[family]
-    assert draft.files == FILES == tuple(sorted(path.name for path in draft.folder.iterdir() if path.is_file()))
+    assert (
+        draft.files
+        == FILES
+        == tuple(sorted(path.name for path in draft.folder.iterdir() if path.is_file()))
+    )
     card = check_env(draft.task_id, num_episodes=10)
     assert card.passed, card.text()
     assert envs.get_task(draft.task_id).family == family
@@ -91,7 +95,10 @@ def test_it_is_written_as_the_house_writes(family, drafts):
     settings = ["--config", str(HOME / "pyproject.toml"), str(drafts[family].folder)]
     for command in (["check"], ["format", "--check"]):
         done = subprocess.run(
-            [sys.executable, "-m", "ruff", *command, *settings], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "ruff", *command, *settings],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
 
@@ -170,7 +177,11 @@ def test_the_command_says_what_comes_next_and_refuses_in_one_sentence(tmp_path):
     assert done.returncode == 0 and "jepabench check-env stack_cubes:StackCubes-v0" in done.stdout
     assert (tmp_path / "stack_cubes" / "world.py").exists()
     again = jepabench("new-env", "StackCubes")
-    assert again.returncode == 2 and "nothing is overwritten" in again.stderr and "Traceback" not in again.stderr
+    assert (
+        again.returncode == 2
+        and "nothing is overwritten" in again.stderr
+        and "Traceback" not in again.stderr
+    )
     listed = jepabench("list", "variations", "stack_cubes:StackCubes-v0")
     assert listed.returncode == 0 and "ball_colour" in listed.stdout
 

@@ -2,7 +2,7 @@ import mujoco
 import numpy as np
 import pytest
 
-from envs.simulation import Simulation
+from jepabench.envs.mujoco_world.simulation import Simulation
 
 # Everything that a state may consist of: contacts, a ball joint, an actuator with memory, a mocap body, a weld.
 MODEL = """
@@ -37,7 +37,13 @@ def drive(simulation, rng, num_steps):
         simulation.data.mocap_pos[0] += rng.uniform(-0.02, 0.02, 3)
         simulation.step(3)
         seen.append(
-            np.concatenate([simulation.get_state(), simulation.data.xpos.ravel(), simulation.data.geom_xmat.ravel()])
+            np.concatenate(
+                [
+                    simulation.get_state(),
+                    simulation.data.xpos.ravel(),
+                    simulation.data.geom_xmat.ravel(),
+                ]
+            )
         )
     return np.array(seen)
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from envs.registry import UnknownNameError
-from envs.splits import SPLITS, EpisodeSpec, episode_specs
+from jepabench.envs.registry import UnknownNameError
+from jepabench.envs.splits import SPLITS, EpisodeSpec, episode_specs
 
 TASK = "jepabench/TwoRoom-v1"
 
@@ -21,7 +21,9 @@ def test_a_seed_is_the_hash_of_the_name():
 
 
 def test_a_private_seed_needs_the_salt_to_be_foreseen():
-    digest = hmac.new(b"secret", b"jepabench/TwoRoom-v1|private|near|0|world", hashlib.sha256).digest()
+    digest = hmac.new(
+        b"secret", b"jepabench/TwoRoom-v1|private|near|0|world", hashlib.sha256
+    ).digest()
     assert spec("private").seed == int.from_bytes(digest[:8], "big") >> 1
     assert EpisodeSpec(TASK, "private", "near", 0, b"other").seed != spec("private").seed
 
@@ -30,7 +32,9 @@ def test_a_salt_is_never_shown():
     assert "secret" not in repr(spec("private")) and "secret" not in spec("private").key
 
 
-episodes = st.builds(spec, st.sampled_from(SPLITS), st.sampled_from(["near", "medium", "far"]), st.integers(0, 10**9))
+episodes = st.builds(
+    spec, st.sampled_from(SPLITS), st.sampled_from(["near", "medium", "far"]), st.integers(0, 10**9)
+)
 
 
 @given(episodes, episodes)

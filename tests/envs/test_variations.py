@@ -2,12 +2,16 @@ import mujoco
 import numpy as np
 import pytest
 
-import envs
-from envs.registry import UnknownNameError
-from envs.splits import episode_specs
-from envs.variations import Factor, VariationError, Variations
+from jepabench import envs
+from jepabench.envs.registry import UnknownNameError
+from jepabench.envs.splits import episode_specs
+from jepabench.envs.variations import Factor, VariationError, Variations
 
-POINT, TWO_ROOM, DIVERSE = "jepabench/PointMaze-UMaze-v1", "jepabench/TwoRoom-v1", "jepabench/PointMaze-Diverse-v1"
+POINT, TWO_ROOM, DIVERSE = (
+    "jepabench/PointMaze-UMaze-v1",
+    "jepabench/TwoRoom-v1",
+    "jepabench/PointMaze-Diverse-v1",
+)
 MAZES = [task.id for task in envs.list_tasks(family="maze")]
 BALL_MASS, FORCE, DT = 4.0 / 3.0 * np.pi * 0.1**3 * 1000, 100.0, 0.01
 
@@ -71,22 +75,39 @@ def test_values_differ_between_episodes_with_and_without_seeds(point):
 
 def test_levels_draw_within_their_ranges_and_fill_them():
     factor = Factor(
-        name="size", description="", default=[1.0, 0.0], apply=print, allowed=([0, -9], [4, 9]),
-        mild=([0.9, -1], [1.1, 1]), hard=([0, -9], [4, 9]), whole=False,
-    )  # fmt: skip
-    rng = np.random.default_rng(0)
-    mild, hard = (np.stack([factor.draw(level, rng) for _ in range(500)]) for level in ("mild", "hard"))
-    assert (mild >= [0.9, -1]).all() and (mild <= [1.1, 1]).all()
-    assert mild.min(axis=0) == pytest.approx([0.9, -1], abs=0.02) and mild.max(axis=0) == pytest.approx(
-        [1.1, 1], abs=0.02
+        name="size",
+        description="",
+        default=[1.0, 0.0],
+        apply=print,
+        allowed=([0, -9], [4, 9]),
+        mild=([0.9, -1], [1.1, 1]),
+        hard=([0, -9], [4, 9]),
+        whole=False,
     )
-    assert hard.min(axis=0) == pytest.approx([0, -9], abs=0.2) and hard.max(axis=0) == pytest.approx([4, 9], abs=0.2)
+    rng = np.random.default_rng(0)
+    mild, hard = (
+        np.stack([factor.draw(level, rng) for _ in range(500)]) for level in ("mild", "hard")
+    )
+    assert (mild >= [0.9, -1]).all() and (mild <= [1.1, 1]).all()
+    assert mild.min(axis=0) == pytest.approx([0.9, -1], abs=0.02) and mild.max(
+        axis=0
+    ) == pytest.approx([1.1, 1], abs=0.02)
+    assert hard.min(axis=0) == pytest.approx([0, -9], abs=0.2) and hard.max(
+        axis=0
+    ) == pytest.approx([4, 9], abs=0.2)
     assert factor.draw("none", rng) is None
 
 
 def test_whole_numbers_are_drawn_with_both_ends():
     factor = Factor(
-        name="n", description="", default=0, apply=print, allowed=(0, 3), mild=(1, 2), hard=(0, 3), whole=True
+        name="n",
+        description="",
+        default=0,
+        apply=print,
+        allowed=(0, 3),
+        mild=(1, 2),
+        hard=(0, 3),
+        whole=True,
     )
     rng = np.random.default_rng(0)
     assert {factor.draw("mild", rng).item() for _ in range(100)} == {1, 2}
@@ -123,12 +144,16 @@ def test_a_camera_that_is_turned_or_moved_sees_the_same_turned_or_moved(point):
 def test_a_larger_pattern_has_fewer_edges(two_room):
     edges = []
     for side in (0.5, 1.0, 2.0):
-        frame = reset(two_room, {"pattern": side, "light_direction": [0.0, 0.0]})["pixels"][2:30, 2:30, 0].astype(int)
+        frame = reset(two_room, {"pattern": side, "light_direction": [0.0, 0.0]})["pixels"][
+            2:30, 2:30, 0
+        ].astype(int)
         edges.append(int((np.diff(frame, axis=0) != 0).sum() + (np.diff(frame, axis=1) != 0).sum()))
     assert edges[0] > edges[1] > edges[2] > 0
 
 
-@pytest.mark.parametrize(("mass", "damping"), [(1.0, 1.0), (2.5, 1.0), (0.4, 1.0), (1.0, 10.0), (1.0, 0.0)])
+@pytest.mark.parametrize(
+    ("mass", "damping"), [(1.0, 1.0), (2.5, 1.0), (0.4, 1.0), (1.0, 10.0), (1.0, 0.0)]
+)
 def test_mass_and_damping_act_as_newton_says(point, mass, damping):
     reset(point, {"ball_mass": mass, "ball_damping": damping})
     put(point, 0.0, -1.0)
@@ -148,9 +173,9 @@ def test_a_larger_ball_meets_the_wall_earlier_and_looks_larger(two_room):
             two_room.step(np.array([1.0, 0.0]))
         reached.append(two_room.arena.position[0])
     assert reached == pytest.approx([1 - 0.06 * size for size in (0.7, 1.0, 1.25)], abs=0.006)
-    assert seen[0] / seen[1] == pytest.approx(0.7**2, rel=0.15) and seen[2] / seen[1] == pytest.approx(
-        1.25**2, rel=0.15
-    )
+    assert seen[0] / seen[1] == pytest.approx(0.7**2, rel=0.15) and seen[2] / seen[
+        1
+    ] == pytest.approx(1.25**2, rel=0.15)
 
 
 def test_a_larger_ball_is_stopped_where_many_walls_are():
@@ -166,11 +191,22 @@ def test_a_larger_ball_is_stopped_where_many_walls_are():
 def test_step_length_is_what_an_action_moves(two_room):
     reset(two_room, {"step_length": 0.03})
     put(two_room, 0.5, 0.5)
-    assert two_room.step(np.array([1.0, 0.0]))[0]["achieved_goal"] == pytest.approx([0.53, 0.5], abs=1e-12)
+    assert two_room.step(np.array([1.0, 0.0]))[0]["achieved_goal"] == pytest.approx(
+        [0.53, 0.5], abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(
-    "name", ["distractors", "light", "pattern", "wall_colour", "floor_colour", "camera_zoom", "ball_colour"]
+    "name",
+    [
+        "distractors",
+        "light",
+        "pattern",
+        "wall_colour",
+        "floor_colour",
+        "camera_zoom",
+        "ball_colour",
+    ],
 )
 def test_what_is_only_seen_changes_no_motion(point, name):
     actions = np.random.default_rng(0).uniform(-1, 1, (40, 2))
@@ -204,7 +240,10 @@ def test_the_model_is_back_to_the_last_byte(task_id):
     for seed in range(3):
         reset(
             env,
-            {**dict.fromkeys([factor.name for factor in env.variations.factors], "hard"), "ball_shape": "yes"},
+            {
+                **dict.fromkeys([factor.name for factor in env.variations.factors], "hard"),
+                "ball_shape": "yes",
+            },
             seed,
         )
         assert not np.array_equal(env.simulation.model.geom_rgba, fresh.simulation.model.geom_rgba)
@@ -217,9 +256,12 @@ def test_the_model_is_back_to_the_last_byte(task_id):
 
 def test_mass_is_that_of_a_model_compiled_with_it(point):
     reset(point, {"ball_mass": 2.0})
-    model, expected = point.simulation.model, mujoco.MjModel.from_xml_string(
-        "<mujoco><worldbody><body><joint type='slide'/><geom type='sphere' size='.1' density='2000'/></body></worldbody></mujoco>"
-    )  # fmt: skip
+    model, expected = (
+        point.simulation.model,
+        mujoco.MjModel.from_xml_string(
+            "<mujoco><worldbody><body><joint type='slide'/><geom type='sphere' size='.1' density='2000'/></body></worldbody></mujoco>"
+        ),
+    )
     assert model.body("ball").mass[0] == pytest.approx(expected.body_mass[1])
     assert model.body("ball").inertia == pytest.approx(expected.body_inertia[1])
     assert model.dof_invweight0[0] == pytest.approx(expected.dof_invweight0[0])
@@ -262,7 +304,11 @@ def test_the_expert_solves_hard_episodes_within_the_same_budget(task_id):
         ("hrad", UnknownNameError, "Did you mean 'hard'"),
         ({"ball_color": "hard"}, UnknownNameError, "Did you mean 'ball_colour'"),
         ({"light": "dimm"}, UnknownNameError, "Did you mean 'dim'"),
-        ({"light": 7.0}, VariationError, "1 numbers 0.1 ... 2, or dim, bright, none, mild, hard; got 7.0"),
+        (
+            {"light": 7.0},
+            VariationError,
+            "1 numbers 0.1 ... 2, or dim, bright, none, mild, hard; got 7.0",
+        ),
         ({"light": np.nan}, VariationError, "got nan"),
         ({"light": None}, VariationError, "got None"),
         ({"ball_colour": [200, 30, 30]}, VariationError, "3 numbers 0 ... 1,"),
@@ -314,7 +360,16 @@ def test_unknown_reset_options_are_refused(two_room):
 )
 def test_a_factor_that_contradicts_itself_is_refused(wrong):
     with pytest.raises(VariationError):
-        Factor(**{"name": "size", "description": "", "default": 1.0, "apply": print, "allowed": (0.0, 2.0)} | wrong)
+        Factor(
+            **{
+                "name": "size",
+                "description": "",
+                "default": 1.0,
+                "apply": print,
+                "allowed": (0.0, 2.0),
+            }
+            | wrong
+        )
 
 
 def test_two_factors_with_one_name_are_refused():

@@ -9,8 +9,8 @@ import signal
 import numpy as np
 from gymnasium import spaces
 
-from envs.core import EpisodeDraw, GoalEnv
-from envs.registry import TaskSpec, register
+from jepabench.envs.core import EpisodeDraw, GoalEnv
+from jepabench.envs.registry import TaskSpec, register
 
 TASK_ID = "tiny/Point-v0"
 
@@ -19,7 +19,11 @@ class TinyWorld(GoalEnv):
     def __init__(self, task, **kwargs):
         self._position = np.zeros(2)
         super().__init__(
-            task, action_space=spaces.Box(-1, 1, (2,), np.float32), observation_size=2, goal_size=2, **kwargs
+            task,
+            action_space=spaces.Box(-1, 1, (2,), np.float32),
+            observation_size=2,
+            goal_size=2,
+            **kwargs,
         )
 
     def reset(self, *, seed=None, options=None):
@@ -74,7 +78,9 @@ class Random:
 
 class Expert(Random):
     def act(self, observation):
-        return np.clip(10 * (observation["desired_goal"] - observation["achieved_goal"]), -1, 1).astype(np.float32)
+        return np.clip(
+            10 * (observation["desired_goal"] - observation["achieved_goal"]), -1, 1
+        ).astype(np.float32)
 
 
 class WrongShape(Random):

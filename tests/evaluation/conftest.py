@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from envs.collect import collect
-from envs.episodes import EpisodeDataset
-from world_models.batches import ActionScale
-from world_models.checkpoint import LoadedWorldModel, build_model, load_world_model
-from world_models.checkpoint import save_world_model as save
-from world_models.train import fit
+from jepabench.envs.data.collect import collect
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.world_models.checkpoint import LoadedWorldModel, build_model, load_world_model
+from jepabench.world_models.checkpoint import save_world_model as save
+from jepabench.world_models.training.batches import ActionScale
+from jepabench.world_models.training.fit import fit
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 
@@ -21,7 +21,9 @@ def episodes(tmp_path_factory: pytest.TempPathFactory) -> tuple[EpisodeDataset, 
     folder: Path = tmp_path_factory.mktemp("episodes")
     common = {"num_steps": 12, "num_workers": 1, "progress": False}
     train = collect(TWO_ROOM, folder / "train", num_episodes=60, **common)
-    held_out = collect(TWO_ROOM, folder / "validation", num_episodes=40, split="validation", **common)
+    held_out = collect(
+        TWO_ROOM, folder / "validation", num_episodes=40, split="validation", **common
+    )
     return train, held_out
 
 
@@ -31,10 +33,20 @@ def state_twin(episodes, tmp_path_factory: pytest.TempPathFactory) -> LoadedWorl
     train, held_out = episodes
     folder = tmp_path_factory.mktemp("state_twin")
     fit(
-        dataset=train.path, validation=held_out.path, directory=folder, seed=0, kind="jepa", progress=False,
-        model={"encoder": "state", "history": 1, "rollout_steps": 2, "predictor_options": {"width": 64}},
+        dataset=train.path,
+        validation=held_out.path,
+        directory=folder,
+        seed=0,
+        kind="jepa",
+        progress=False,
+        model={
+            "encoder": "state",
+            "history": 1,
+            "rollout_steps": 2,
+            "predictor_options": {"width": 64},
+        },
         training={"num_steps": 300, "batch_size": 64, "learning_rate": 3e-3, "on_collapse": "warn"},
-    )  # fmt: skip
+    )
     return load_world_model(folder)
 
 

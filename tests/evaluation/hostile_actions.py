@@ -23,7 +23,9 @@ raw_actions("actions-cut-off", "can not be read", lambda content: content[:-40])
 raw_actions("actions-of-noise", "can not be read", lambda content: bytes(range(256)) * 10)
 raw_actions("actions-without-a-file", "can not be read", lambda content: b"")
 raw_actions(
-    "actions-with-a-damaged-stream", "can not be read", lambda content: content[:80] + bytes(30) + content[110:]
+    "actions-with-a-damaged-stream",
+    "can not be read",
+    lambda content: content[:80] + bytes(30) + content[110:],
 )
 
 
@@ -54,18 +56,32 @@ of_arrays("action-that-is-nan", "not within", changed(KEY, with_value(np.nan)))
 of_arrays("action-that-is-infinite", "not within", changed(KEY, with_value(-np.inf)))
 of_arrays("actions-in-float64", "unfolds to", changed(KEY, lambda array: array.astype(np.float64)))
 of_arrays("actions-in-float16", "unfolds to", changed(KEY, lambda array: array.astype(np.float16)))
-of_arrays("actions-in-int32", "no array of float32", changed(KEY, lambda array: array.astype(np.int32)))
-of_arrays("actions-of-the-other-end", "no array of float32", changed(KEY, lambda array: array.astype(">f4")))
+of_arrays(
+    "actions-in-int32", "no array of float32", changed(KEY, lambda array: array.astype(np.int32))
+)
+of_arrays(
+    "actions-of-the-other-end",
+    "no array of float32",
+    changed(KEY, lambda array: array.astype(">f4")),
+)
 of_arrays("actions-turned", "no array of float32", changed(KEY, lambda array: array.T.copy()))
 of_arrays("actions-in-fortran-order", "no array of float32", changed(KEY, np.asfortranarray))
 of_arrays("actions-flat", "no array of float32", changed(KEY, np.ravel))
 of_arrays("trace-too-long", "unfolds to", changed(KEY, lambda array: np.tile(array, (5, 1))))
 of_arrays("trace-too-short", "unfolds to", changed(KEY, lambda array: array[:20]))
-of_arrays("bomb-of-zeros", "unfolds to", changed(KEY, lambda array: np.zeros((2_000_000, 2), np.float32)))
-of_arrays("trace-left-out", "one array for each", lambda arrays: arrays.pop(f"{MAZE}/1"))
-of_arrays("trace-of-its-own", "one array for each", lambda arrays: arrays.update(extra=np.zeros(3, np.float32)))
 of_arrays(
-    "trace-that-climbs-out", "one array for each", lambda arrays: arrays.update({"../../outside": arrays.pop(KEY)})
+    "bomb-of-zeros", "unfolds to", changed(KEY, lambda array: np.zeros((2_000_000, 2), np.float32))
+)
+of_arrays("trace-left-out", "one array for each", lambda arrays: arrays.pop(f"{MAZE}/1"))
+of_arrays(
+    "trace-of-its-own",
+    "one array for each",
+    lambda arrays: arrays.update(extra=np.zeros(3, np.float32)),
+)
+of_arrays(
+    "trace-that-climbs-out",
+    "one array for each",
+    lambda arrays: arrays.update({"../../outside": arrays.pop(KEY)}),
 )
 of_arrays(
     "trace-of-another-task",
@@ -88,11 +104,15 @@ class Danger:
         return Path.touch, (Path("unpickled"),)
 
 
-def archive(folder: Path, change: Callable[[zipfile.ZipFile, dict[str, bytes]], object], **options) -> None:
+def archive(
+    folder: Path, change: Callable[[zipfile.ZipFile, dict[str, bytes]], object], **options
+) -> None:
     """Writes the archive of actions anew, member by member."""
     with zipfile.ZipFile(folder / "actions.npz") as old:
         members = {entry.filename: old.read(entry) for entry in old.infolist()}
-    with zipfile.ZipFile(folder / "actions.npz", "w", **{"compression": zipfile.ZIP_DEFLATED, **options}) as new:
+    with zipfile.ZipFile(
+        folder / "actions.npz", "w", **{"compression": zipfile.ZIP_DEFLATED, **options}
+    ) as new:
         change(new, members)
     sign(folder)
 
@@ -161,7 +181,9 @@ def header(name: str, reason: str, text: str) -> None:
         def change(new, members):
             body = members[f"{KEY}.npy"][128:]
             head = text.ljust(117).encode() + b"\n"
-            members[f"{KEY}.npy"] = b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + body
+            members[f"{KEY}.npy"] = (
+                b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + body
+            )
             write_all(new, members)
 
         archive(folder, change)
@@ -175,8 +197,16 @@ header(
     "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 2)}",
 )
 header(
-    "array-of-negative-length", "no array of float32", "{'descr': '<f4', 'fortran_order': False, 'shape': (-150, 2)}"
+    "array-of-negative-length",
+    "no array of float32",
+    "{'descr': '<f4', 'fortran_order': False, 'shape': (-150, 2)}",
 )
-header("array-of-objects", "no array of float32", "{'descr': '|O', 'fortran_order': False, 'shape': (150, 2)}")
-header("array-whose-header-is-code", "no array of float32", "__import__('os').system('touch executed')")
+header(
+    "array-of-objects",
+    "no array of float32",
+    "{'descr': '|O', 'fortran_order': False, 'shape': (150, 2)}",
+)
+header(
+    "array-whose-header-is-code", "no array of float32", "__import__('os').system('touch executed')"
+)
 header("array-whose-header-is-deep", "no array of float32", "(" * 90)

@@ -26,30 +26,92 @@ def of_report(name: str, reason: str, change: Callable[[dict], object]) -> None:
     of_diagnostics(name, reason, lambda content: change(content["worlds"][0]))
 
 
-of_diagnostics("diagnostics-of-the-future", "schema_version", lambda content: content.update(schema_version=2))
-of_diagnostics("diagnostics-with-a-script", "html: Extra", lambda content: content.update(html="<script>"))
-of_diagnostics("world-twice", "is there twice", lambda content: content["worlds"].append(content["worlds"][0]))
 of_diagnostics(
-    "a-hundred-worlds-and-one", "at most 100", lambda content: content.update(worlds=content["worlds"] * 101)
+    "diagnostics-of-the-future", "schema_version", lambda content: content.update(schema_version=2)
 )
-of_report("world-of-its-own", "has no episodes of it", lambda report: report.update(task_id="jepabench/PushT-v1"))
-of_report("world-that-is-a-module", "has no episodes of it", lambda report: report.update(task_id="antigravity:X-v1"))
-of_report("diagnosed-seed-of-its-own", "training seed 7", lambda report: report.update(training_seed=7))
-of_report("better-than-perfect", "r2: Input should be less", lambda report: report["probe"][0].update(r2=1.5))
-of_report("worse-than-anything", "r2: Input should be greater", lambda report: report["probe"][0].update(r2=-1e300))
+of_diagnostics(
+    "diagnostics-with-a-script", "html: Extra", lambda content: content.update(html="<script>")
+)
+of_diagnostics(
+    "world-twice", "is there twice", lambda content: content["worlds"].append(content["worlds"][0])
+)
+of_diagnostics(
+    "a-hundred-worlds-and-one",
+    "at most 100",
+    lambda content: content.update(worlds=content["worlds"] * 101),
+)
+of_report(
+    "world-of-its-own",
+    "has no episodes of it",
+    lambda report: report.update(task_id="jepabench/PushT-v1"),
+)
+of_report(
+    "world-that-is-a-module",
+    "has no episodes of it",
+    lambda report: report.update(task_id="antigravity:X-v1"),
+)
+of_report(
+    "diagnosed-seed-of-its-own", "training seed 7", lambda report: report.update(training_seed=7)
+)
+of_report(
+    "better-than-perfect",
+    "r2: Input should be less",
+    lambda report: report["probe"][0].update(r2=1.5),
+)
+of_report(
+    "worse-than-anything",
+    "r2: Input should be greater",
+    lambda report: report["probe"][0].update(r2=-1e300),
+)
 of_report("correlation-of-2", "probe.0.r: Input", lambda report: report["probe"][0].update(r=2.0))
-of_report("text-for-r2", "r2: Input should be a valid number", lambda report: report["probe"][0].update(r2="0.99"))
-of_report("quantity-of-its-own", "its quantities are", lambda report: report["probe"][0].update(quantity="<b>"))
+of_report(
+    "text-for-r2",
+    "r2: Input should be a valid number",
+    lambda report: report["probe"][0].update(r2="0.99"),
+)
+of_report(
+    "quantity-of-its-own",
+    "its quantities are",
+    lambda report: report["probe"][0].update(quantity="<b>"),
+)
 of_report("quantity-left-out", "its quantities are", lambda report: report["probe"].pop())
-of_report("event-of-its-own", "no impossible event", lambda report: report["surprise"][0].update(event="<img>"))
-of_report("harmless-teleport", "no harmless event", lambda report: report["surprise"][0].update(kind="harmless"))
-of_report("event-twice", "is there twice", lambda report: report["surprise"].append(report["surprise"][0]))
+of_report(
+    "event-of-its-own",
+    "no impossible event",
+    lambda report: report["surprise"][0].update(event="<img>"),
+)
+of_report(
+    "harmless-teleport",
+    "no harmless event",
+    lambda report: report["surprise"][0].update(kind="harmless"),
+)
+of_report(
+    "event-twice", "is there twice", lambda report: report["surprise"].append(report["surprise"][0])
+)
 of_report("auroc-above-1", "auroc: Input", lambda report: report["surprise"][0].update(auroc=1.01))
-of_report("interval-turned", "before it begins", lambda report: report["surprise"][0].update(low=0.9, high=0.8))
-of_report("imagined-episode-twice", "is there twice", lambda report: report["imagined"].append(report["imagined"][0]))
-of_report("imagined-episode-of-its-own", "is not there", lambda report: report["imagined"][0].update(index=77))
-of_report("imagined-beyond-the-end", "as long as imagined", lambda report: report["imagined"][0].update(known=32))
-of_report("endless-imagination", "steps: Input", lambda report: report["imagined"][0].update(steps=10**9))
+of_report(
+    "interval-turned",
+    "before it begins",
+    lambda report: report["surprise"][0].update(low=0.9, high=0.8),
+)
+of_report(
+    "imagined-episode-twice",
+    "is there twice",
+    lambda report: report["imagined"].append(report["imagined"][0]),
+)
+of_report(
+    "imagined-episode-of-its-own",
+    "is not there",
+    lambda report: report["imagined"][0].update(index=77),
+)
+of_report(
+    "imagined-beyond-the-end",
+    "as long as imagined",
+    lambda report: report["imagined"][0].update(known=32),
+)
+of_report(
+    "endless-imagination", "steps: Input", lambda report: report["imagined"][0].update(steps=10**9)
+)
 of_report("pictures-that-nobody-lists", "if and only if", lambda report: report.update(imagined=[]))
 
 
@@ -63,10 +125,18 @@ def raw_diagnostics(name: str, reason: str, change: Callable[[str], str]) -> Non
     KINDS[name] = Kind(make, "diagnostics", reason)
 
 
-raw_diagnostics("diagnostics-with-nan", "NaN is not a number", lambda text: text.replace("0.75", "NaN"))
-raw_diagnostics("diagnostics-with-infinity", "too large", lambda text: text.replace("0.75", "1e999"))
-raw_diagnostics("diagnostics-key-twice", "there twice", lambda text: text.replace("{", '{"worlds": [],', 1))
-raw_diagnostics("diagnostics-of-50000-levels", "nested deeper", lambda text: "[" * 50_000 + "]" * 50_000)
+raw_diagnostics(
+    "diagnostics-with-nan", "NaN is not a number", lambda text: text.replace("0.75", "NaN")
+)
+raw_diagnostics(
+    "diagnostics-with-infinity", "too large", lambda text: text.replace("0.75", "1e999")
+)
+raw_diagnostics(
+    "diagnostics-key-twice", "there twice", lambda text: text.replace("{", '{"worlds": [],', 1)
+)
+raw_diagnostics(
+    "diagnostics-of-50000-levels", "nested deeper", lambda text: "[" * 50_000 + "]" * 50_000
+)
 raw_diagnostics("diagnostics-of-another-kind", "top level", lambda text: '"all is well"')
 
 
@@ -82,12 +152,36 @@ def of_frames(name: str, reason: str, change: Callable[[dict], object]) -> None:
     KINDS[name] = Kind(make, "diagnostics", reason)
 
 
-of_frames("frames-of-another-size", "unfolds to", lambda arrays: arrays.update({FRAMES: arrays[FRAMES][:, :32]}))
-of_frames("frames-in-float32", "unfolds to", lambda arrays: arrays.update({FRAMES: arrays[FRAMES] * np.float32(1)}))
-of_frames("frames-in-int8", "no array of uint8", lambda arrays: arrays.update({FRAMES: arrays[FRAMES].astype("int8")}))
-of_frames("frames-of-zeros-without-end", "unfolds to", lambda arrays: arrays.update({FRAMES: np.zeros(10**8, "u1")}))
-of_frames("frames-that-nobody-lists", "one array for each", lambda arrays: arrays.update(more=arrays[FRAMES]))
-of_frames("frames-that-climb-out", "one array for each", lambda arrays: arrays.update({"../x": arrays.pop(FRAMES)}))
+of_frames(
+    "frames-of-another-size",
+    "unfolds to",
+    lambda arrays: arrays.update({FRAMES: arrays[FRAMES][:, :32]}),
+)
+of_frames(
+    "frames-in-float32",
+    "unfolds to",
+    lambda arrays: arrays.update({FRAMES: arrays[FRAMES] * np.float32(1)}),
+)
+of_frames(
+    "frames-in-int8",
+    "no array of uint8",
+    lambda arrays: arrays.update({FRAMES: arrays[FRAMES].astype("int8")}),
+)
+of_frames(
+    "frames-of-zeros-without-end",
+    "unfolds to",
+    lambda arrays: arrays.update({FRAMES: np.zeros(10**8, "u1")}),
+)
+of_frames(
+    "frames-that-nobody-lists",
+    "one array for each",
+    lambda arrays: arrays.update(more=arrays[FRAMES]),
+)
+of_frames(
+    "frames-that-climb-out",
+    "one array for each",
+    lambda arrays: arrays.update({"../x": arrays.pop(FRAMES)}),
+)
 
 
 @hostile("diagnostics", "is not in checkpoints/TwoRoom-v1/seed0/world_model/")
@@ -115,7 +209,11 @@ def words_without_a_picture(folder):
 def pictures_as_large_as_a_wall(folder):
     add_diagnostics(folder)
     path = folder / "submission.json"
-    path.write_text(path.read_text().replace('"pixels": 64', '"pixels": 1024').replace('"pixels":64', '"pixels":1024'))
+    path.write_text(
+        path.read_text()
+        .replace('"pixels": 64', '"pixels": 1024')
+        .replace('"pixels":64', '"pixels":1024')
+    )
     content = json.loads((folder / "diagnostics.json").read_text())
     content["worlds"][0]["imagined"] = [
         {"stratum": "near", "index": index, "known": 2, "steps": 9} for index in range(3)

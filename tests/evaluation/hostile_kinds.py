@@ -16,7 +16,9 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {}
 
 
-def hostile(check: str, reason: str) -> Callable[[Callable[[Path], object]], Callable[[Path], object]]:
+def hostile(
+    check: str, reason: str
+) -> Callable[[Callable[[Path], object]], Callable[[Path], object]]:
     def add(make):
         KINDS[make.__name__.replace("_", "-")] = Kind(make, check, reason)
         return make
@@ -24,7 +26,9 @@ def hostile(check: str, reason: str) -> Callable[[Callable[[Path], object]], Cal
     return add
 
 
-def of_manifest(name: str, reason: str, change: Callable[[dict], object], check: str = "manifest") -> None:
+def of_manifest(
+    name: str, reason: str, change: Callable[[dict], object], check: str = "manifest"
+) -> None:
     KINDS[name] = Kind(lambda folder: change_manifest(folder, change), check, reason)
 
 

@@ -8,7 +8,9 @@ from pyarrow import parquet
 from tiny_submission import change_manifest, read_table, sign
 
 for _name in ("submission.json", "episodes.parquet", "actions.npz"):
-    KINDS[f"no-{_name}"] = Kind(lambda folder, name=_name: (folder / name).unlink(), "files", f"lacks {_name}")
+    KINDS[f"no-{_name}"] = Kind(
+        lambda folder, name=_name: (folder / name).unlink(), "files", f"lacks {_name}"
+    )
 
 
 @hostile("files", "symbolic link")
@@ -118,7 +120,9 @@ for _name in ("../outside.txt", "/etc/passwd", "checkpoints/../../outside.json")
 def raw_manifest(name: str, reason: str, change: Callable[[str], str | bytes]) -> None:
     def make(folder):
         changed = change((folder / "submission.json").read_text())
-        (folder / "submission.json").write_bytes(changed if isinstance(changed, bytes) else changed.encode())
+        (folder / "submission.json").write_bytes(
+            changed if isinstance(changed, bytes) else changed.encode()
+        )
 
     KINDS[name] = Kind(make, "manifest", reason)
 
@@ -126,35 +130,85 @@ def raw_manifest(name: str, reason: str, change: Callable[[str], str | bytes]) -
 raw_manifest("empty-manifest", "no JSON", lambda text: "")
 raw_manifest("manifest-of-another-kind", "top level", lambda text: "[1, 2, 3]")
 raw_manifest("manifest-cut-off", "no JSON", lambda text: text[:-20])
-raw_manifest("manifest-in-latin-1", "no JSON", lambda text: text.replace("A. Nobody", "Ren\xe9").encode("latin-1"))
+raw_manifest(
+    "manifest-in-latin-1",
+    "no JSON",
+    lambda text: text.replace("A. Nobody", "Ren\xe9").encode("latin-1"),
+)
 raw_manifest("manifest-in-utf-16", "no JSON", lambda text: text.encode("utf-16"))
 raw_manifest("manifest-with-nan", "NaN is not a number", lambda text: text.replace("1.5", "NaN"))
 raw_manifest("manifest-with-infinity", "too large", lambda text: text.replace("1.5", "1e999"))
-raw_manifest("number-of-5000-digits", "no JSON", lambda text: text.replace('"pixels": 64', f'"pixels": {"9" * 5000}'))
-raw_manifest("number-of-4000-digits", "pixels", lambda text: text.replace('"pixels": 64', f'"pixels": {"9" * 4000}'))
-raw_manifest("key-twice", "there twice", lambda text: text.replace('"pixels": 64', '"pixels": 64, "pixels": 64'))
+raw_manifest(
+    "number-of-5000-digits",
+    "no JSON",
+    lambda text: text.replace('"pixels": 64', f'"pixels": {"9" * 5000}'),
+)
+raw_manifest(
+    "number-of-4000-digits",
+    "pixels",
+    lambda text: text.replace('"pixels": 64', f'"pixels": {"9" * 4000}'),
+)
+raw_manifest(
+    "key-twice",
+    "there twice",
+    lambda text: text.replace('"pixels": 64', '"pixels": 64, "pixels": 64'),
+)
 raw_manifest("100000-levels", "nested deeper", lambda text: '{"a":' * 40_000 + "1" + "}" * 40_000)
 raw_manifest("surrogates", "authors", lambda text: text.replace("A. Nobody", "\\ud800"))
 
-of_manifest("config-of-30-levels", "nested deeper", lambda manifest: manifest["agent"].update(config=nested(30)))
+of_manifest(
+    "config-of-30-levels",
+    "nested deeper",
+    lambda manifest: manifest["agent"].update(config=nested(30)),
+)
 of_manifest("unknown-key", "badges", lambda manifest: manifest.update(badges=["re-run"]))
 of_manifest("missing-key", "agent", lambda manifest: manifest.pop("agent"))
 of_manifest("text-for-a-number", "pixels", lambda manifest: manifest.update(pixels="64"))
-of_manifest("truth-for-a-number", "costs", lambda manifest: manifest["costs"][0].update(parameters=True))
-of_manifest("other-name-than-the-folder", "the folder is", lambda manifest: manifest.update(name="winner"))
-of_manifest("name-that-climbs-out", "name", lambda manifest: manifest.update(name="../../winner"))
-of_manifest("negative-cost", "transitions", lambda manifest: manifest["costs"][0].update(transitions=-5))
-of_manifest("negative-seconds", "train_seconds", lambda manifest: manifest["costs"][0].update(train_seconds=-0.1))
-of_manifest("costs-of-one-seed-left-out", "costs has an entry", lambda manifest: manifest["costs"].pop())
-of_manifest("link-that-runs-a-script", "link", lambda manifest: manifest.update(link="javascript:alert(1)"))
-of_manifest("author-who-paints-the-terminal", "authors", lambda manifest: manifest.update(authors=["\x1b[2Jverified"]))
-of_manifest("author-who-writes-backwards", "authors", lambda manifest: manifest.update(authors=["\u202edeifirev"]))
-of_manifest("thousands-of-authors", "authors", lambda manifest: manifest.update(authors=["a"] * 5000))
-of_manifest("agent-named-like-a-path", "agent.name", lambda manifest: manifest["agent"].update(name="../x"))
 of_manifest(
-    "privilege-of-its-own-making", "privilege", lambda manifest: manifest["agent"]["track"].update(privilege="all")
+    "truth-for-a-number", "costs", lambda manifest: manifest["costs"][0].update(parameters=True)
 )
-of_manifest("schema-of-the-future", "schema_version", lambda manifest: manifest.update(schema_version=2))
+of_manifest(
+    "other-name-than-the-folder", "the folder is", lambda manifest: manifest.update(name="winner")
+)
+of_manifest("name-that-climbs-out", "name", lambda manifest: manifest.update(name="../../winner"))
+of_manifest(
+    "negative-cost", "transitions", lambda manifest: manifest["costs"][0].update(transitions=-5)
+)
+of_manifest(
+    "negative-seconds",
+    "train_seconds",
+    lambda manifest: manifest["costs"][0].update(train_seconds=-0.1),
+)
+of_manifest(
+    "costs-of-one-seed-left-out", "costs has an entry", lambda manifest: manifest["costs"].pop()
+)
+of_manifest(
+    "link-that-runs-a-script", "link", lambda manifest: manifest.update(link="javascript:alert(1)")
+)
+of_manifest(
+    "author-who-paints-the-terminal",
+    "authors",
+    lambda manifest: manifest.update(authors=["\x1b[2Jverified"]),
+)
+of_manifest(
+    "author-who-writes-backwards",
+    "authors",
+    lambda manifest: manifest.update(authors=["\u202edeifirev"]),
+)
+of_manifest(
+    "thousands-of-authors", "authors", lambda manifest: manifest.update(authors=["a"] * 5000)
+)
+of_manifest(
+    "agent-named-like-a-path", "agent.name", lambda manifest: manifest["agent"].update(name="../x")
+)
+of_manifest(
+    "privilege-of-its-own-making",
+    "privilege",
+    lambda manifest: manifest["agent"]["track"].update(privilege="all"),
+)
+of_manifest(
+    "schema-of-the-future", "schema_version", lambda manifest: manifest.update(schema_version=2)
+)
 
 
 def nested(levels: int) -> dict:
@@ -165,22 +219,59 @@ def nested(levels: int) -> dict:
 
 
 of_manifest(
-    "protocol-of-another-version", "follows protocol 2", lambda manifest: manifest.update(protocol_version=2), "suite"
-)
-of_manifest("unknown-suite", "Unknown suite", lambda manifest: manifest["suite"].update(name="tinny"), "suite")
-of_manifest(
-    "suite-that-is-a-path", "Unknown suite", lambda manifest: manifest["suite"].update(name="../../agent/x"), "suite"
-)
-of_manifest(
-    "suite-of-another-version", "version 2 of suite", lambda manifest: manifest["suite"].update(version=2), "suite"
+    "protocol-of-another-version",
+    "follows protocol 2",
+    lambda manifest: manifest.update(protocol_version=2),
+    "suite",
 )
 of_manifest(
-    "specs-of-other-episodes", "are not those", lambda manifest: manifest["specs"].update(sha256="0" * 64), "suite"
+    "unknown-suite",
+    "Unknown suite",
+    lambda manifest: manifest["suite"].update(name="tinny"),
+    "suite",
 )
 of_manifest(
-    "other-physics", "made with mujoco 4.0.0", lambda manifest: manifest["versions"].update(mujoco="4.0.0"), "suite"
+    "suite-that-is-a-path",
+    "Unknown suite",
+    lambda manifest: manifest["suite"].update(name="../../agent/x"),
+    "suite",
 )
-of_manifest("no-word-of-physics", "not said", lambda manifest: manifest["versions"].pop("mujoco"), "suite")
-of_manifest("picked-seeds", "none may be picked", lambda manifest: manifest.update(training_seeds=[0, 7]), "rows")
-of_manifest("best-seed-only", "none may be picked", lambda manifest: manifest.update(training_seeds=[1]), "rows")
-of_manifest("learns-but-says-no", "none may be picked", lambda manifest: manifest["agent"].update(learns=False), "rows")
+of_manifest(
+    "suite-of-another-version",
+    "version 2 of suite",
+    lambda manifest: manifest["suite"].update(version=2),
+    "suite",
+)
+of_manifest(
+    "specs-of-other-episodes",
+    "are not those",
+    lambda manifest: manifest["specs"].update(sha256="0" * 64),
+    "suite",
+)
+of_manifest(
+    "other-physics",
+    "made with mujoco 4.0.0",
+    lambda manifest: manifest["versions"].update(mujoco="4.0.0"),
+    "suite",
+)
+of_manifest(
+    "no-word-of-physics", "not said", lambda manifest: manifest["versions"].pop("mujoco"), "suite"
+)
+of_manifest(
+    "picked-seeds",
+    "none may be picked",
+    lambda manifest: manifest.update(training_seeds=[0, 7]),
+    "rows",
+)
+of_manifest(
+    "best-seed-only",
+    "none may be picked",
+    lambda manifest: manifest.update(training_seeds=[1]),
+    "rows",
+)
+of_manifest(
+    "learns-but-says-no",
+    "none may be picked",
+    lambda manifest: manifest["agent"].update(learns=False),
+    "rows",
+)

@@ -6,12 +6,23 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 from hostile_kinds import KINDS, Kind, hostile, of_manifest, of_rows
-from tiny_submission import MAZE, ROOM, change_rows, read_arrays, read_table, sign, write_arrays, write_table
+from tiny_submission import (
+    MAZE,
+    ROOM,
+    change_rows,
+    read_arrays,
+    read_table,
+    sign,
+    write_arrays,
+    write_table,
+)
 
 
 def raw_rows(name: str, reason: str, change: Callable[[bytes], bytes]) -> None:
     def make(folder):
-        (folder / "episodes.parquet").write_bytes(change((folder / "episodes.parquet").read_bytes()))
+        (folder / "episodes.parquet").write_bytes(
+            change((folder / "episodes.parquet").read_bytes())
+        )
         sign(folder)
 
     KINDS[name] = Kind(make, "rows", reason)
@@ -19,9 +30,15 @@ def raw_rows(name: str, reason: str, change: Callable[[bytes], bytes]) -> None:
 
 raw_rows("rows-cut-off", "can not be read", lambda content: content[: len(content) // 2])
 raw_rows("rows-without-a-file", "can not be read", lambda content: b"")
-raw_rows("rows-as-text", "can not be read", lambda content: b"agent,training_seed\nseeker,0\n" * 100)
+raw_rows(
+    "rows-as-text", "can not be read", lambda content: b"agent,training_seed\nseeker,0\n" * 100
+)
 raw_rows("rows-with-a-damaged-page", "", lambda content: content[:60] + bytes(60) + content[120:])
-raw_rows("footer-longer-than-the-file", "can not be read", lambda content: content[:-8] + b"\xff\xff\xff\x7fPAR1")
+raw_rows(
+    "footer-longer-than-the-file",
+    "can not be read",
+    lambda content: content[:-8] + b"\xff\xff\xff\x7fPAR1",
+)
 raw_rows(
     "footer-of-noise",
     "can not be read",
@@ -33,7 +50,10 @@ raw_rows(
 def column_of_another_type(folder):
     table = read_table(folder)
     place = table.column_names.index("distance_final")
-    write_table(folder, table.set_column(place, "distance_final", table["distance_final"].cast(pa.float32())))
+    write_table(
+        folder,
+        table.set_column(place, "distance_final", table["distance_final"].cast(pa.float32())),
+    )
 
 
 @hostile("rows", "columns")
@@ -79,7 +99,9 @@ def dictionary(name: str, length: int, reason: str) -> None:
     def make(folder):
         table = read_table(folder)
         agents = pa.array(["x" * length] * len(table)).dictionary_encode()
-        write_table(folder, table.set_column(0, "agent", agents), compression="zstd", write_statistics=False)
+        write_table(
+            folder, table.set_column(0, "agent", agents), compression="zstd", write_statistics=False
+        )
 
     KINDS[name] = Kind(make, "rows", reason)
 
@@ -92,7 +114,9 @@ dictionary("few-bytes-that-unfold-to-many", 1_000_000, "too much for 10 rows")
 def millions_of_rows(folder):
     table = read_table(folder).slice(0, 1)
     write_table(
-        folder, pa.concat_tables([table] * 10).take(pa.array(np.zeros(1_000_000, np.int64))), row_group_size=1_000_000
+        folder,
+        pa.concat_tables([table] * 10).take(pa.array(np.zeros(1_000_000, np.int64))),
+        row_group_size=1_000_000,
     )
 
 
@@ -106,7 +130,9 @@ def text_that_is_no_utf_8(folder):
 of_rows("distance-that-is-nan", "rows", "NaN", distance_final=np.nan)
 of_rows("distance-that-is-infinite", "rows", "NaN or infinity", distance_start=np.inf)
 of_rows("unknown-task", "rows", "no episode of this suite", task_id="jepabench/TwoRoom-v9")
-of_rows("task-that-is-a-module", "rows", "no episode of this suite", task_id="antigravity:TwoRoom-v1")
+of_rows(
+    "task-that-is-a-module", "rows", "no episode of this suite", task_id="antigravity:TwoRoom-v1"
+)
 of_rows("task-of-another-suite", "rows", "no episode of this suite", task_id="jepabench/PushT-v1")
 of_rows("episode-of-the-training-split", "rows", "no episode of this suite", split="train")
 of_rows("easier-stratum", "rows", "no episode of this suite", stratum="medium")
@@ -114,24 +140,47 @@ of_rows("episode-beyond-the-suite", "rows", "no episode of this suite", index=77
 of_rows("negative-index", "rows", "no episode of this suite", index=-1)
 of_rows("seed-of-its-own", "rows", "no episode of this suite", training_seed=5)
 of_rows("row-of-another-agent", "rows", "no episode of this suite", agent="expert")
-of_rows("no-steps", "rows", "steps is 1 or more", steps=0, first_success_step=-1, success_ever=False)
+of_rows(
+    "no-steps", "rows", "steps is 1 or more", steps=0, first_success_step=-1, success_ever=False
+)
 of_rows("endless-episode", "rows", "control steps, got", steps=2**62)
-of_rows("held-but-never", "rows", "need success_ever", success_ever=False, first_success_step=-1, success_held=True)
+of_rows(
+    "held-but-never",
+    "rows",
+    "need success_ever",
+    success_ever=False,
+    first_success_step=-1,
+    success_held=True,
+)
 of_rows("success-before-the-start", "rows", "first_success_step", first_success_step=0)
-of_rows("success-after-the-end", "rows", "first_success_step", first_success_step=10_000, success_ever=True)
+of_rows(
+    "success-after-the-end",
+    "rows",
+    "first_success_step",
+    first_success_step=10_000,
+    success_ever=True,
+)
 of_rows("more-violations-than-steps", "rows", "violations", violations=1000)
 of_rows("negative-violations", "rows", "violations", violations=-1)
 of_rows("negative-distance", "rows", "distances are 0 or more", distance_min=-1.0)
 of_rows("nearest-is-not-nearest", "rows", "least distance", distance_min=99.0)
 of_rows("dense-return", "rows", "sparse rewards", return_=-3.25)
 of_rows("negative-planning-time", "rows", "planning times", planning_seconds=-1.0)
-of_rows("quicker-at-its-slowest", "rows", "no less than the median", planning_ms_median=5.0, planning_ms_p95=1.0)
+of_rows(
+    "quicker-at-its-slowest",
+    "rows",
+    "no less than the median",
+    planning_ms_median=5.0,
+    planning_ms_p95=1.0,
+)
 of_rows("negative-model-steps", "rows", "model_steps", model_steps=-1)
 
 
 @hostile("rows", "there twice and as many lack")
 def best_episode_twice(folder):
-    change_rows(folder, lambda rows: rows.iloc[[0, 0, 2, 3, 4, 5, 6, 7, 8, 9]].reset_index(drop=True))
+    change_rows(
+        folder, lambda rows: rows.iloc[[0, 0, 2, 3, 4, 5, 6, 7, 8, 9]].reset_index(drop=True)
+    )
 
 
 @hostile("rows", "9 rows, the suite asks for 10")
@@ -150,10 +199,19 @@ of_manifest(
     lambda manifest: manifest["aggregates"][0].update(success_held=0.123),
     "aggregates",
 )
-of_manifest("aggregate-above-1", "success_held", lambda manifest: manifest["aggregates"][0].update(success_held=1.5))
-of_manifest("aggregate-left-out", "2 cells", lambda manifest: manifest["aggregates"].pop(), "aggregates")
 of_manifest(
-    "aggregate-of-more-seeds", "seeds is", lambda manifest: manifest["aggregates"][0].update(seeds=5), "aggregates"
+    "aggregate-above-1",
+    "success_held",
+    lambda manifest: manifest["aggregates"][0].update(success_held=1.5),
+)
+of_manifest(
+    "aggregate-left-out", "2 cells", lambda manifest: manifest["aggregates"].pop(), "aggregates"
+)
+of_manifest(
+    "aggregate-of-more-seeds",
+    "seeds is",
+    lambda manifest: manifest["aggregates"][0].update(seeds=5),
+    "aggregates",
 )
 
 
@@ -171,7 +229,9 @@ def flip_hidden(rows):
     rows.loc[lost, "first_success_step"] = max(1, rows.loc[lost, "first_success_step"])
 
 
-KINDS["one-loss-made-a-success"] = Kind(lambda folder: change_rows(folder, flip_hidden), "replay", "1 of 10 episodes")
+KINDS["one-loss-made-a-success"] = Kind(
+    lambda folder: change_rows(folder, flip_hidden), "replay", "1 of 10 episodes"
+)
 
 
 @hostile("replay", "the budget is")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from gymnasium import spaces
 
-from envs.core import EpisodeDraw, GoalEnv
-from envs.registry import TaskSpec, register
+from jepabench.envs.core import EpisodeDraw, GoalEnv
+from jepabench.envs.registry import TaskSpec, register
 
 POINT = TaskSpec(
     id="tests/PointWorld-v1",
@@ -73,7 +73,10 @@ class RandomStreams:
     def act(self, observations, active):
         self.steps += active
         return np.stack(
-            [rng.uniform(-1, 1, 2) if on else np.full(2, np.nan) for rng, on in zip(self.rngs, active, strict=True)]
+            [
+                rng.uniform(-1, 1, 2) if on else np.full(2, np.nan)
+                for rng, on in zip(self.rngs, active, strict=True)
+            ]
         )
 
     @property
@@ -93,7 +96,9 @@ class Greedy(RandomStreams):
     def act(self, observations, active):
         self.seen.append({key: (value.dtype, value.shape) for key, value in observations.items()})
         self.steps += active
-        return np.clip((observations["desired_goal"] - observations["achieved_goal"]) / 0.1, -1, 1).astype(np.float32)
+        return np.clip(
+            (observations["desired_goal"] - observations["achieved_goal"]) / 0.1, -1, 1
+        ).astype(np.float32)
 
 
 register(POINT)

@@ -20,7 +20,9 @@ def never(directory):
 
 def start(script, *arguments):
     """Starts Python with ``script``; it talks over stdin and stdout, one line at a time."""
-    prelude = "import sys\nfrom pathlib import Path\nfrom evaluation.runs import *\n"
+    prelude = (
+        "import sys\nfrom pathlib import Path\nfrom jepabench.evaluation.stages.stage import *\n"
+    )
     return subprocess.Popen(
         [sys.executable, "-c", prelude + textwrap.dedent(script), *map(str, arguments)],
         stdin=subprocess.PIPE,

@@ -3,7 +3,13 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from evaluation.diagnosis import PlanOutcomes, foresight_table, geometry, plan_outcomes, plan_table
+from jepabench.evaluation.model_checks.diagnosis import (
+    PlanOutcomes,
+    foresight_table,
+    geometry,
+    plan_outcomes,
+    plan_table,
+)
 from jepabench.main import main
 
 
@@ -28,7 +34,9 @@ def test_the_shape_of_the_true_state_is_known(state_twin, episodes):
 
 def test_cheap_plans_of_a_good_model_are_good_plans(state_twin):
     outcomes = plan_outcomes(state_twin, num_starts=6, num_plans=24, horizon=3)
-    assert outcomes.predicted.shape == outcomes.distance.shape == (6, 24) and outcomes.path is not None
+    assert (
+        outcomes.predicted.shape == outcomes.distance.shape == (6, 24) and outcomes.path is not None
+    )
     table = plan_table(outcomes, rng=np.random.default_rng(0)).set_index(["outcome", "measure"])
     assert table.loc[("distance", "rank correlation"), "value"] > 0.6
     assert table.loc[("distance", "regret of the cheapest"), "value"] < 0.4
@@ -51,7 +59,13 @@ def test_the_verb_leaves_tables_and_a_figure(pixel_model, episodes, tmp_path, ca
     assert main(["diagnose", folder, data, *arguments]) == 0
     assert "Are cheap plans good plans?" in capsys.readouterr().out
     assert (tmp_path / "diagnosis.png").read_bytes()[:4] == b"\x89PNG"
-    assert list(pd.read_csv(tmp_path / "foresight.csv").columns) == ["step", "true", "zero", "random", "copy_last"]
+    assert list(pd.read_csv(tmp_path / "foresight.csv").columns) == [
+        "step",
+        "true",
+        "zero",
+        "random",
+        "copy_last",
+    ]
     assert main(["diagnose", folder, data, "--steps", "99"]) == 2
     assert "longest has 12" in capsys.readouterr().err
 
@@ -59,7 +73,16 @@ def test_the_verb_leaves_tables_and_a_figure(pixel_model, episodes, tmp_path, ca
 def test_imagine_paints_with_a_decoder_of_its_own(pixel_model, episodes, tmp_path):
     from PIL import Image
 
-    arguments = ["--steps", "3", "--episodes", "2", "--decoder-steps", "5", "--output", str(tmp_path)]
+    arguments = [
+        "--steps",
+        "3",
+        "--episodes",
+        "2",
+        "--decoder-steps",
+        "5",
+        "--output",
+        str(tmp_path),
+    ]
     assert main(["imagine", pixel_model.metadata["folder"], str(episodes[1].path), *arguments]) == 0
     with Image.open(tmp_path / "imagined.gif") as film:
         assert film.n_frames == 4

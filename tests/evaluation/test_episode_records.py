@@ -7,19 +7,30 @@ import pytest
 from point_world import POINT, Greedy, RandomStreams
 from pyarrow import parquet
 
-from envs import episode_specs
-from evaluation.records import EpisodeRecord, RecordError, frame_records, read_records, records_frame, write_records
-from evaluation.rollout import evaluate_episodes, load_evaluation, save_evaluation
+from jepabench.envs import episode_specs
+from jepabench.evaluation.records import (
+    EpisodeRecord,
+    RecordError,
+    frame_records,
+    read_records,
+    records_frame,
+    write_records,
+)
+from jepabench.evaluation.rollout import evaluate_episodes, load_evaluation, save_evaluation
 
 
 @pytest.fixture(scope="module")
 def evaluation():
-    return evaluate_episodes(Greedy(), episode_specs(POINT.id, "test", 2), agent_name="greedy", training_seed=3)
+    return evaluate_episodes(
+        Greedy(), episode_specs(POINT.id, "test", 2), agent_name="greedy", training_seed=3
+    )
 
 
 class Dreamer(RandomStreams):
     def imagined(self, episode):
-        return np.array([0, 5, 10]), np.arange(3 * 2 * 4 * 4 * 3, dtype=np.uint8).reshape(3, 2, 4, 4, 3)
+        return np.array([0, 5, 10]), np.arange(3 * 2 * 4 * 4 * 3, dtype=np.uint8).reshape(
+            3, 2, 4, 4, 3
+        )
 
 
 def test_records_survive_the_file_exactly(tmp_path, evaluation):
@@ -60,14 +71,23 @@ def test_records_with_a_wrong_type_leave_the_old_file_alone(tmp_path, evaluation
 def test_no_records_and_repeated_episodes_are_refused(tmp_path, evaluation):
     with pytest.raises(RecordError, match="no records"):
         write_records(tmp_path / "a.parquet", [])
-    with pytest.raises(RecordError, match=r"2 episodes are there twice.*greedy\|3\|tests/PointWorld-v1\|test\|near\|0"):
-        write_records(tmp_path / "a.parquet", [*evaluation.records, *evaluation.records[:2]])
+    with pytest.raises(
+        RecordError,
+        match=r"2 episodes are there twice.*greedy\|3\|tests/PointWorld-v1\|test\|near\|0",
+    ):
+        write_records(
+            tmp_path / "a.parquet",
+            [*evaluation.records, *evaluation.records[:2]],
+        )
     assert not (tmp_path / "a.parquet").exists()
 
 
 def test_nan_is_no_distance(tmp_path, evaluation):
     with pytest.raises(RecordError, match="'distance_final' lacks 1 values or holds NaN"):
-        write_records(tmp_path / "a.parquet", [dataclasses.replace(evaluation.records[0], distance_final=float("nan"))])
+        write_records(
+            tmp_path / "a.parquet",
+            [dataclasses.replace(evaluation.records[0], distance_final=float("nan"))],
+        )
 
 
 def rewritten(path, evaluation, change):
@@ -81,7 +101,10 @@ def rewritten(path, evaluation, change):
     [
         (lambda frame: frame.drop(columns="success_held"), r"missing columns \['success_held'\]"),
         (lambda frame: frame.assign(bonus=1.0), r"unknown columns \['bonus'\]"),
-        (lambda frame: frame.assign(steps=frame["steps"].astype(float)), "'steps' is double, must be int64"),
+        (
+            lambda frame: frame.assign(steps=frame["steps"].astype(float)),
+            "'steps' is double, must be int64",
+        ),
         (lambda frame: frame.assign(success_ever=1), "'success_ever' is int64, must be bool"),
         (
             lambda frame: frame.assign(distance_min=pd.array([None, 1.0, 1.0, 1.0], "Float64")),
@@ -111,11 +134,16 @@ def test_missing_damaged_and_foreign_files_are_refused(tmp_path, evaluation):
 
 @pytest.mark.parametrize("agent", [Greedy, Dreamer])
 def test_evaluation_survives_its_directory_exactly(tmp_path, agent):
-    saved = evaluate_episodes(agent(), episode_specs(POINT.id, "test", 2), agent_name="a", batch_size=3)
+    saved = evaluate_episodes(
+        agent(), episode_specs(POINT.id, "test", 2), agent_name="a", batch_size=3
+    )
     save_evaluation(tmp_path / "new" / "folder", saved)
     loaded = load_evaluation(tmp_path / "new" / "folder")
     assert loaded.records == saved.records
-    assert loaded.actions.keys() == saved.actions.keys() and loaded.imagined.keys() == saved.imagined.keys()
+    assert (
+        loaded.actions.keys() == saved.actions.keys()
+        and loaded.imagined.keys() == saved.imagined.keys()
+    )
     for name, actions in saved.actions.items():
         np.testing.assert_array_equal(loaded.actions[name], actions)
         assert loaded.actions[name].dtype == np.float32
@@ -133,11 +161,16 @@ def test_saving_again_leaves_no_old_imagination(tmp_path):
 
 
 def test_traces_that_disagree_with_the_records_are_refused(tmp_path, evaluation):
-    save_evaluation(tmp_path, dataclasses.replace(evaluation, records=evaluation.records[1:]))
+    save_evaluation(
+        tmp_path, dataclasses.replace(evaluation, records=evaluation.records[1:])
+    )
     with pytest.raises(RecordError, match="disagree about near/0"):
         load_evaluation(tmp_path)
     save_evaluation(tmp_path, evaluation)
-    np.savez(tmp_path / "actions.npz", **{name: actions[:-1] for name, actions in evaluation.actions.items()})
+    np.savez(
+        tmp_path / "actions.npz",
+        **{name: actions[:-1] for name, actions in evaluation.actions.items()},
+    )
     with pytest.raises(RecordError, match="disagree"):
         load_evaluation(tmp_path)
 

@@ -4,12 +4,25 @@ import numpy as np
 import pytest
 from point_world import POINT, Greedy, RandomStreams
 
-from agents.base import RandomAgent
-from agents.scripted import ScriptedAgent
-from envs import EpisodeSpec, UnknownNameError, episode_specs, list_tasks, make, reset_to
-from evaluation.records import records_frame
-from evaluation.rollout import AgentError, Imagines, ReplayError, evaluate_episodes, replay
-from evaluation.traces import episode_name
+from jepabench.agents.base import RandomAgent
+from jepabench.agents.scripted import ScriptedAgent
+from jepabench.envs import (
+    EpisodeSpec,
+    UnknownNameError,
+    episode_specs,
+    list_tasks,
+    make,
+    reset_to,
+)
+from jepabench.evaluation.records import records_frame
+from jepabench.evaluation.rollout import (
+    AgentError,
+    Imagines,
+    ReplayError,
+    evaluate_episodes,
+    replay,
+)
+from jepabench.evaluation.traces import episode_name
 
 TIMED = ["planning_seconds", "planning_ms_median", "planning_ms_p95"]
 
@@ -34,7 +47,9 @@ def assert_same_outcomes(first, second):
 @pytest.mark.parametrize("batch_size", [2, 4, 6, 100])
 def test_outcomes_do_not_depend_on_batch_size(specs, agent, batch_size):
     one = evaluate_episodes(agent(), specs, agent_name="a")
-    assert_same_outcomes(one, evaluate_episodes(agent(), specs, agent_name="a", batch_size=batch_size))
+    assert_same_outcomes(
+        one, evaluate_episodes(agent(), specs, agent_name="a", batch_size=batch_size)
+    )
 
 
 def test_outcomes_do_not_depend_on_the_order_of_episodes(specs):
@@ -49,7 +64,10 @@ def test_world_runs_on_after_success_to_the_end_of_each_budget(specs):
     assert frame["success_ever"].all()
     assert frame.groupby("stratum")["steps"].unique().to_dict() == {"near": [50], "far": [60]}
     for record in evaluation.records:
-        assert evaluation.actions[episode_name(record.stratum, record.index)].shape == (record.steps, 2)
+        assert evaluation.actions[episode_name(record.stratum, record.index)].shape == (
+            record.steps,
+            2,
+        )
         assert evaluation.actions[episode_name(record.stratum, record.index)].dtype == np.float32
         assert record.model_steps == record.steps  # nothing is counted once an episode is over
 
@@ -63,7 +81,9 @@ def test_records_agree_with_the_world_stepped_by_hand():
     distances, reached, violations, rewards = [info["distance"]], [], 0, 0.0
     for action in evaluation.actions["far/7"]:
         observation, reward, _, truncated, info = env.step(action)
-        reached.append(np.linalg.norm(observation["achieved_goal"] - observation["desired_goal"]) < 0.1)
+        reached.append(
+            np.linalg.norm(observation["achieved_goal"] - observation["desired_goal"]) < 0.1
+        )
         distances.append(info["distance"])
         violations += info["violation"]
         rewards += reward
@@ -111,14 +131,27 @@ def test_flags_follow_the_protocol(monkeypatch, flags, ever, final, held, first)
     assert (record.success_ever, record.success_final, record.success_held) == (ever, final, held)
     assert record.first_success_step == first
     assert record.return_ == sum(flags) - 50
-    assert (record.joint_ever, record.strict_held) == (ever, held)  # a world without rules of its own
+    assert (record.joint_ever, record.strict_held) == (
+        ever,
+        held,
+    )  # a world without rules of its own
 
 
 def test_the_rules_of_papers_are_recorded_beside_the_headline():
-    specs = [replace(EpisodeSpec("jepabench/PushT-v1", "test", "free", 0), index=index) for index in range(6)]
-    records = evaluate_episodes(ScriptedAgent(task_id=specs[0].task_id), specs, agent_name="expert").records
-    assert all(one.joint_ever <= one.success_ever and one.strict_held <= one.success_held for one in records)
-    assert any(one.success_ever and not one.joint_ever for one in records)  # the expert leaves the pusher where it is
+    specs = [
+        replace(EpisodeSpec("jepabench/PushT-v1", "test", "free", 0), index=index)
+        for index in range(6)
+    ]
+    records = evaluate_episodes(
+        ScriptedAgent(task_id=specs[0].task_id), specs, agent_name="expert"
+    ).records
+    assert all(
+        one.joint_ever <= one.success_ever and one.strict_held <= one.success_held
+        for one in records
+    )
+    assert any(
+        one.success_ever and not one.joint_ever for one in records
+    )  # the expert leaves the pusher where it is
 
 
 def test_agents_see_only_what_they_asked_for(specs):
@@ -209,8 +242,10 @@ def test_episodes_that_do_not_belong_together_are_refused(specs):
 
 def test_planning_time_is_shared_among_active_episodes(specs, monkeypatch):
     clock = iter(np.arange(0.0, 10_000.0, 0.5))  # every call of act takes half a second
-    monkeypatch.setattr("evaluation.rollout.perf_counter", lambda: next(clock))
-    evaluation = evaluate_episodes(RandomStreams(), [specs[0], specs[3]], agent_name="a", batch_size=2)
+    monkeypatch.setattr("jepabench.evaluation.rollout.perf_counter", lambda: next(clock))
+    evaluation = evaluate_episodes(
+        RandomStreams(), [specs[0], specs[3]], agent_name="a", batch_size=2
+    )
     near, far = evaluation.records
     assert near.planning_seconds == pytest.approx(50 * 0.25)
     assert far.planning_seconds == pytest.approx(50 * 0.25 + 10 * 0.5)
@@ -221,7 +256,9 @@ def test_planning_time_is_shared_among_active_episodes(specs, monkeypatch):
 
 def test_progress_is_told_every_finished_episode(specs):
     finished = []
-    evaluate_episodes(RandomStreams(), specs, agent_name="a", batch_size=4, progress=finished.append)
+    evaluate_episodes(
+        RandomStreams(), specs, agent_name="a", batch_size=4, progress=finished.append
+    )
     assert finished == [1] * 6
 
 
@@ -271,7 +308,11 @@ def test_replay_agrees_exactly_with_what_was_recorded(specs, agent):
 def test_replay_shows_the_world_at_the_start_and_after_every_step(specs):
     evaluation = evaluate_episodes(Greedy(), specs[:1], agent_name="a")
     positions = []
-    outcome = replay(specs[0], evaluation.actions["near/0"], visit=lambda env: positions.append(env.snapshot().physics))
+    outcome = replay(
+        specs[0],
+        evaluation.actions["near/0"],
+        visit=lambda env: positions.append(env.snapshot().physics),
+    )
     assert len(positions) == outcome.steps + 1
     assert not np.array_equal(positions[0], positions[-1])
 
@@ -289,10 +330,14 @@ def test_replay_refuses_traces_that_do_not_fit(specs):
         replay(specs[0], np.zeros((50, 3), np.float32))
 
 
-@pytest.mark.parametrize("task", [task.id for task in list_tasks() if task.id.startswith("jepabench/")])
+@pytest.mark.parametrize(
+    "task", [task.id for task in list_tasks() if task.id.startswith("jepabench/")]
+)
 def test_traces_of_every_task_replay_exactly(task):
     specs = episode_specs(task, "test", 1)[:2]
-    evaluation = evaluate_episodes(RandomAgent(task_id=task), specs, agent_name="random", batch_size=2)
+    evaluation = evaluate_episodes(
+        RandomAgent(task_id=task), specs, agent_name="random", batch_size=2
+    )
     for spec, record in zip(specs, evaluation.records, strict=True):
         again = replay(spec, evaluation.actions[episode_name(spec.stratum, spec.index)])
         for name in again.__dataclass_fields__:

@@ -2,10 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agents.scripted import ScriptedAgent
-from envs import episode_specs
-from evaluation.generalization import Change, generalization_table, list_changes
-from evaluation.rollout import evaluate_episodes
+from jepabench.agents.scripted import ScriptedAgent
+from jepabench.envs import episode_specs
+from jepabench.evaluation.model_checks.generalization import (
+    Change,
+    generalization_table,
+    list_changes,
+)
+from jepabench.evaluation.rollout import evaluate_episodes
 from jepabench.main import main
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
@@ -15,7 +19,10 @@ def test_every_factor_changes_alone_and_first_comes_the_world_as_it_was_made():
     changes = list_changes(TWO_ROOM)
     assert changes[0].variation is None and len(set(changes)) == len(changes) > 10
     assert Change("step_length", "hard").variation == {"step_length": "hard"}
-    assert list_changes(TWO_ROOM, factors=["light"], levels=["mild"]) == [changes[0], Change("light", "mild")]
+    assert list_changes(TWO_ROOM, factors=["light"], levels=["mild"]) == [
+        changes[0],
+        Change("light", "mild"),
+    ]
     with pytest.raises(KeyError, match="Did you mean 'light'"):
         list_changes(TWO_ROOM, factors=["lihgt"])
     with pytest.raises(KeyError, match="level"):
@@ -48,7 +55,9 @@ def test_the_verb_goes_on_where_it_stopped(pixel_model, tmp_path, capsys):
     folder = pixel_model.metadata["folder"]
     assert main(["generalize", folder, "--agent", "jepa-shooting", *cheap]) == 0
     table = pd.read_csv(tmp_path / "generalization.csv")
-    assert table["factor"].tolist() == ["-", "light"] and {"held", "random", "lost"} <= set(table.columns)
+    assert table["factor"].tolist() == ["-", "light"] and {"held", "random", "lost"} <= set(
+        table.columns
+    )
     stamp = (tmp_path / "evaluations/random/light-hard/done.json").stat().st_mtime_ns
     assert main(["generalize", folder, "--agent", "jepa-shooting", *cheap]) == 0
     assert (tmp_path / "evaluations/random/light-hard/done.json").stat().st_mtime_ns == stamp

@@ -5,11 +5,17 @@ import pandas as pd
 import pytest
 from point_world import POINT, Greedy, RandomStreams
 
-from envs import episode_specs
-from evaluation import run_statistics, statistics
-from evaluation.metrics import aggregate_table, comparison_table, score_matrix, score_table
-from evaluation.records import EpisodeRecord, RecordError, records_frame
-from evaluation.rollout import evaluate_episodes
+from jepabench.envs import episode_specs
+from jepabench.evaluation.records import EpisodeRecord, RecordError, records_frame
+from jepabench.evaluation.rollout import evaluate_episodes
+from jepabench.evaluation.statistics import aggregates as run_statistics
+from jepabench.evaluation.statistics import intervals as statistics
+from jepabench.evaluation.statistics.success_tables import (
+    aggregate_table,
+    comparison_table,
+    score_matrix,
+    score_table,
+)
 
 ROW = EpisodeRecord(
     agent="a",
@@ -83,7 +89,9 @@ def suite():
 def test_score_table_has_a_row_a_cell_in_the_order_given(suite, generator):
     table = score_table(suite, generator=generator)
     assert list(zip(table["task"], table["agent"], strict=True)) == [
-        (task, agent) for task in ("t/One-v1", "t/Two-v1") for agent in ("oracle-cem", "good", "alike", "bad", "random")
+        (task, agent)
+        for task in ("t/One-v1", "t/Two-v1")
+        for agent in ("oracle-cem", "good", "alike", "bad", "random")
     ]
     expected = (
         "task stratum agent episodes seeds success_held success_ever success_final held_low held_high interval_over "
@@ -94,7 +102,11 @@ def test_score_table_has_a_row_a_cell_in_the_order_given(suite, generator):
 
 
 def test_score_table_numbers_are_those_of_the_records(suite, generator):
-    row = score_table(suite, generator=generator).set_index(["task", "agent"]).loc[("t/Two-v1", "good")]
+    row = (
+        score_table(suite, generator=generator)
+        .set_index(["task", "agent"])
+        .loc[("t/Two-v1", "good")]
+    )
     assert (row["episodes"], row["seeds"]) == (40, 5)
     assert row["success_held"] == pytest.approx(0.7)
     assert (row["success_ever"], row["success_final"]) == (1.0, 0.0)
@@ -119,7 +131,9 @@ def test_rows_in_another_order_give_the_same_scores(suite, generator):
     shuffled = suite.sample(frac=1, random_state=3)
     keys = ["task", "agent"]
     first, second = (
-        score_table(frame, generator=np.random.default_rng(0)).sort_values(keys).reset_index(drop=True)
+        score_table(frame, generator=np.random.default_rng(0))
+        .sort_values(keys)
+        .reset_index(drop=True)
         for frame in (suite, shuffled)
     )
     pd.testing.assert_frame_equal(first, second)
@@ -131,11 +145,21 @@ def test_ties_with_the_best_are_named_and_references_are_not_the_best(suite, gen
 
 
 def test_normalised_score_needs_both_references_and_a_better_oracle(suite, generator):
-    assert score_table(suite[suite["agent"] != "random"], generator=generator)["normalised"].isna().all()
-    assert score_table(suite[suite["agent"] != "oracle-cem"], generator=generator)["normalised"].isna().all()
+    assert (
+        score_table(suite[suite["agent"] != "random"], generator=generator)["normalised"]
+        .isna()
+        .all()
+    )
+    assert (
+        score_table(suite[suite["agent"] != "oracle-cem"], generator=generator)["normalised"]
+        .isna()
+        .all()
+    )
     useless = score_table(suite, generator=generator, oracles=["random"])
     assert useless["normalised"].isna().all()
-    other = score_table(suite, generator=generator, oracles=["none", "good"]).set_index(["task", "agent"])
+    other = score_table(suite, generator=generator, oracles=["none", "good"]).set_index(
+        ["task", "agent"]
+    )
     assert other.loc[("t/One-v1", "oracle-cem"), "normalised"] == pytest.approx(0.8 / 0.7)
 
 
@@ -149,14 +173,18 @@ def test_cells_whose_agents_met_different_episodes_are_refused(generator):
     with pytest.raises(RecordError, match="exactly once"):
         score_table(records_frame(full + full[:1]), generator=generator)
     with pytest.raises(RecordError, match="one split, got test, validation"):
-        score_table(records_frame(full + rows("b", flags(0.5), split="validation")), generator=generator)
+        score_table(
+            records_frame(full + rows("b", flags(0.5), split="validation")), generator=generator
+        )
     with pytest.raises(RecordError, match="no records"):
         score_table(records_frame(full)[:0], generator=generator)
 
 
 def test_comparison_is_paired_and_antisymmetric(suite, generator):
     pairs = [("good", "bad"), ("bad", "good"), ("good", "alike")]
-    table = comparison_table(suite, generator=generator, pairs=pairs).set_index(["task", "first", "second"])
+    table = comparison_table(suite, generator=generator, pairs=pairs).set_index(
+        ["task", "first", "second"]
+    )
     ahead, behind = table.loc[("t/One-v1", "good", "bad")], table.loc[("t/One-v1", "bad", "good")]
     assert ahead["difference"] == pytest.approx(0.5) and behind["difference"] == pytest.approx(-0.5)
     assert ahead["low"] == pytest.approx(-behind["high"], abs=0.02)
@@ -175,7 +203,9 @@ def test_comparison_of_all_pairs_and_of_an_agent_that_is_not_there(suite, genera
 def test_discordant_episodes_are_those_that_one_of_two_solves(generator):
     ours, theirs = np.zeros((1, 40)), np.zeros((1, 40))
     ours[0, :10], theirs[0, 5:12] = 1, 1
-    table = comparison_table(records_frame(rows("a", ours) + rows("b", theirs)), generator=generator)
+    table = comparison_table(
+        records_frame(rows("a", ours) + rows("b", theirs)), generator=generator
+    )
     assert table["discordant"].item() == (5 + 2) / 40
 
 
@@ -190,11 +220,14 @@ def test_score_matrix_is_runs_by_cells(suite):
 def test_score_matrix_refuses_what_can_not_be_aggregated(suite):
     with pytest.raises(RecordError, match="no records of agent 'god'"):
         score_matrix(suite, "god")
-    with pytest.raises(RecordError, match="normalised scores need agents 'random' and 'oracle-cem'"):
+    with pytest.raises(
+        RecordError, match="normalised scores need agents 'random' and 'oracle-cem'"
+    ):
         score_matrix(suite[suite["agent"] != "random"], "good")
     fewer = suite[(suite["task_id"] == "t/One-v1") | (suite["training_seed"] == 0)]
     with pytest.raises(
-        RecordError, match=r"good: t/Two-v1, near has training seeds \[0\], others have \[0, 1, 2, 3, 4\]"
+        RecordError,
+        match=r"good: t/Two-v1, near has training seeds \[0\], others have \[0, 1, 2, 3, 4\]",
     ):
         score_matrix(fewer, "good")
 
@@ -205,7 +238,11 @@ def test_aggregate_table_is_rliables_statistics_of_the_score_matrix(suite, gener
     scores = score_matrix(suite, "bad")
     for name in ("iqm", "mean", "median", "optimality_gap"):
         assert table.loc["bad", name] == getattr(run_statistics, name)(scores)
-        assert table.loc["bad", f"{name}_low"] <= table.loc["bad", name] <= table.loc["bad", f"{name}_high"]
+        assert (
+            table.loc["bad", f"{name}_low"]
+            <= table.loc["bad", name]
+            <= table.loc["bad", f"{name}_high"]
+        )
     one_seed = aggregate_table(suite, generator=generator, agents=["random"], normalise=False)
     assert one_seed["iqm"].item() == pytest.approx(0.1) and np.isnan(one_seed["iqm_low"].item())
 

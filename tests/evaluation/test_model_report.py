@@ -8,15 +8,27 @@ import pandas as pd
 import pytest
 import torch
 
-from agents.base import RandomAgent
-from envs import episode_specs, get_task, make, reset_to
-from evaluation.model_report import NUM_STEPS, imagine_beginning, world_report
-from evaluation.probing import probe_table
-from evaluation.rollout import evaluate_episodes
-from evaluation.submission_diagnostics import diagnostics_files, read_diagnostics, read_imagined
-from evaluation.surprise import record_clips, surprise_table
-from world_models.checkpoint import load_world_model, save_world_model, untrained_world_model
-from world_models.train import train_decoder
+from jepabench.agents.base import RandomAgent
+from jepabench.envs import episode_specs, get_task, make, reset_to
+from jepabench.evaluation.model_checks.model_report import (
+    NUM_STEPS,
+    imagine_beginning,
+    world_report,
+)
+from jepabench.evaluation.model_checks.probing import probe_table
+from jepabench.evaluation.model_checks.surprise import record_clips, surprise_table
+from jepabench.evaluation.rollout import evaluate_episodes
+from jepabench.evaluation.submissions.diagnostics import (
+    diagnostics_files,
+    read_diagnostics,
+    read_imagined,
+)
+from jepabench.world_models.checkpoint import (
+    load_world_model,
+    save_world_model,
+    untrained_world_model,
+)
+from jepabench.world_models.training.fit import train_decoder
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 
@@ -27,8 +39,14 @@ def folder(pixel_model, episodes, tmp_path_factory):
     folder = tmp_path_factory.mktemp("with_decoder")
     decoder = train_decoder(pixel_model.model, episodes[0], num_steps=5, seed=0, progress=False)
     save_world_model(
-        folder, kind="jepa", model=pixel_model.model, scale=pixel_model.scale, task_id=TWO_ROOM, metadata={}, decoder=decoder
-    )  # fmt: skip
+        folder,
+        kind="jepa",
+        model=pixel_model.model,
+        scale=pixel_model.scale,
+        task_id=TWO_ROOM,
+        metadata={},
+        decoder=decoder,
+    )
     return folder
 
 
@@ -41,7 +59,9 @@ def run():
 
 
 def test_it_says_what_measuring_says(folder, episodes, run):
-    report, frames = world_report(folder, episodes[1], [run], pixels=64, training_seed=3, num_episodes=8)
+    report, frames = world_report(
+        folder, episodes[1], [run], pixels=64, training_seed=3, num_episodes=8
+    )
     loaded = load_world_model(folder)
     linear = probe_table(loaded, episodes[1], steps=(), kinds=("linear",))
     for said, true in zip(report["probe"], linear.to_dict("records"), strict=True):
@@ -50,13 +70,25 @@ def test_it_says_what_measuring_says(folder, episodes, run):
         assert said["r2"] is None or said["r2"] == pytest.approx(true["r2"], abs=1e-4)
     clips = record_clips(TWO_ROOM, observation_key="pixels", known=2, num_episodes=8)
     nulls = [untrained_world_model(folder, seed=seed) for seed in range(3)]
-    table = surprise_table(loaded, clips, untrained=nulls, rng=np.random.default_rng(0)).set_index("event")
+    table = surprise_table(loaded, clips, untrained=nulls, rng=np.random.default_rng(0)).set_index(
+        "event"
+    )
     for said in report["surprise"]:
-        assert said["auroc"] == pytest.approx(table.loc[said["event"], "auroc"], abs=1e-4, nan_ok=True)
+        assert said["auroc"] == pytest.approx(
+            table.loc[said["event"], "auroc"], abs=1e-4, nan_ok=True
+        )
         assert said["kind"] == table.loc[said["event"], "kind"]
 
-    files = diagnostics_files([report], frames) | {"checkpoints/TwoRoom-v1/seed3/world_model/model.json": b"{}"}
-    row = {"task_id": TWO_ROOM, "training_seed": 3, "stratum": "near", "index": 0, "steps": len(run[1])}
+    files = diagnostics_files([report], frames) | {
+        "checkpoints/TwoRoom-v1/seed3/world_model/model.json": b"{}"
+    }
+    row = {
+        "task_id": TWO_ROOM,
+        "training_seed": 3,
+        "stratum": "near",
+        "index": 0,
+        "steps": len(run[1]),
+    }
     reports = read_diagnostics(files, pd.DataFrame([row]))
     assert reports[0].model_dump() == json.loads(json.dumps(report))
     again = read_imagined(files, reports, 64)
@@ -66,7 +98,11 @@ def test_it_says_what_measuring_says(folder, episodes, run):
 def test_it_imagines_from_what_was_seen_under_what_was_done(folder, run):
     loaded, (spec, actions) = load_world_model(folder), run
     frames = imagine_beginning(loaded, spec, actions, pixels=64)
-    assert frames is not None and frames.shape == (1 + NUM_STEPS, 64, 64, 3) and loaded.decoder is not None
+    assert (
+        frames is not None
+        and frames.shape == (1 + NUM_STEPS, 64, 64, 3)
+        and loaded.decoder is not None
+    )
     env = make(TWO_ROOM, pixels=64)
     observation, _ = reset_to(env, spec)
     block, seen = env.task.action_block, [observation["pixels"]]
@@ -78,7 +114,9 @@ def test_it_imagines_from_what_was_seen_under_what_was_done(folder, run):
     expected = [latents[1]]
     window = list(latents)
     for step in range(NUM_STEPS):
-        window.append(loaded.model.predict(torch.stack(window[-2:])[None], blocks[None, step : step + 2])[0])
+        window.append(
+            loaded.model.predict(torch.stack(window[-2:])[None], blocks[None, step : step + 2])[0]
+        )
         expected.append(window[-1])
     painted = loaded.decoder.paint(torch.stack(expected))
     assert np.abs(painted.astype(int) - frames).max() <= 1
@@ -89,7 +127,9 @@ def test_what_can_not_be_imagined_is_left_out(folder, pixel_model, run):
     loaded, (spec, actions) = load_world_model(folder), run
     block = get_task(TWO_ROOM).action_block
     assert imagine_beginning(pixel_model, spec, actions, pixels=64) is None  # it has no decoder
-    assert imagine_beginning(loaded, spec, actions[:block], pixels=64) is None  # two frames are known, and then it ends
+    assert (
+        imagine_beginning(loaded, spec, actions[:block], pixels=64) is None
+    )  # two frames are known, and then it ends
     short = imagine_beginning(loaded, spec, actions[: 3 * block], pixels=64)
     assert short is not None and len(short) == 3
     restless = actions.copy()

@@ -1,15 +1,17 @@
 import numpy as np
 import pytest
 
-from envs import list_tasks, make
-from envs.episodes import EpisodeDataset
-from evaluation.probing import ProbingError, probe_table
-from evaluation.quantities import observation_names
+from jepabench.envs import list_tasks, make
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.evaluation.model_checks.probing import ProbingError, probe_table
+from jepabench.evaluation.model_checks.quantities import observation_names
 from jepabench.main import main
 
 
 def test_the_state_is_read_off_the_state_and_less_so_off_what_is_imagined(state_twin, episodes):
-    table = probe_table(state_twin, episodes[1], steps=(1, 4)).set_index(["probe", "step", "quantity"])
+    table = probe_table(state_twin, episodes[1], steps=(1, 4)).set_index(
+        ["probe", "step", "quantity"]
+    )
     for quantity in ("ball x", "ball y"):
         r2 = [table.loc[("linear", step, quantity), "r2"] for step in (0, 1, 4)]
         assert r2[0] > 0.99999 > r2[1] > r2[2] > 0.3
@@ -23,25 +25,37 @@ def test_an_encoder_that_learned_nothing_knows_less(state_twin, pixel_model, epi
 
 
 def test_data_that_does_not_fit_is_refused(state_twin, pixel_model, episodes, tmp_path):
-    from envs.collect import collect
+    from jepabench.envs.data.collect import collect
 
     other = collect(
-        "jepabench/PointMaze-UMaze-v1", tmp_path / "maze", num_episodes=4, num_steps=3, num_workers=1, pixels=None,
+        "jepabench/PointMaze-UMaze-v1",
+        tmp_path / "maze",
+        num_episodes=4,
+        num_steps=3,
+        num_workers=1,
+        pixels=None,
         progress=False,
-    )  # fmt: skip
+    )
     with pytest.raises(ProbingError, match="of the same task"):
         probe_table(state_twin, other)
     blind = collect(
-        "jepabench/TwoRoom-v1", tmp_path / "blind", num_episodes=4, num_steps=3, num_workers=1, pixels=None,
+        "jepabench/TwoRoom-v1",
+        tmp_path / "blind",
+        num_episodes=4,
+        num_steps=3,
+        num_workers=1,
+        pixels=None,
         progress=False,
-    )  # fmt: skip
+    )
     with pytest.raises(ProbingError, match="--pixels"):
         probe_table(pixel_model, blind)
     with pytest.raises(ValueError, match="longest has 3"):
         probe_table(state_twin, EpisodeDataset.open(blind.path), steps=(9,))
 
 
-@pytest.mark.parametrize("task_id", [spec.id for spec in list_tasks() if spec.id.startswith("jepabench/")])
+@pytest.mark.parametrize(
+    "task_id", [spec.id for spec in list_tasks() if spec.id.startswith("jepabench/")]
+)
 def test_every_world_of_the_suite_names_its_quantities(task_id):
     names = observation_names(task_id)
     assert len(set(names)) == len(names) == make(task_id).observation_space["observation"].shape[0]
@@ -52,7 +66,15 @@ def test_the_verb_writes_what_it_prints(state_twin, pixel_model, episodes, tmp_p
     folder = tmp_path / "out"
     assert main(["probe", "no-such-checkpoint", str(episodes[1].path)]) == 2
     assert "no-such-checkpoint" in capsys.readouterr().err
-    command = ["probe", str(pixel_model_folder(pixel_model)), str(episodes[1].path), "--steps", "2", "--frames", "200"]
+    command = [
+        "probe",
+        str(pixel_model_folder(pixel_model)),
+        str(episodes[1].path),
+        "--steps",
+        "2",
+        "--frames",
+        "200",
+    ]
     assert main([*command, "--output", str(folder)]) == 0
     assert "ball x" in capsys.readouterr().out
     lines = (folder / "probe.csv").read_text().splitlines()

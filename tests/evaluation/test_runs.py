@@ -13,7 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stage_processes import ROOT, WORKER, never, start, write_result
 
-from evaluation.runs import StageError, is_done, run_stage, stage_id, stage_state, written_whole
+from jepabench.evaluation.stages.stage import (
+    StageError,
+    is_done,
+    run_stage,
+    stage_id,
+    stage_state,
+    written_whole,
+)
 
 CONFIG = {"agent": {"name": "cem", "horizon": 5}, "seed": 0, "progress": True}
 
@@ -38,7 +45,7 @@ def test_stage_id_ignores_order_containers_and_cosmetics():
 
 
 def test_stage_id_is_the_same_in_every_process():
-    code = "from evaluation.runs import stage_id; print(stage_id({'b': 1.5, 'a': ['x', None, True], 'c': {'d': 1e-4}}))"
+    code = "from jepabench.evaluation.stages.stage import stage_id; print(stage_id({'b': 1.5, 'a': ['x', None, True], 'c': {'d': 1e-4}}))"
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -54,8 +61,14 @@ def test_stage_id_is_the_same_in_every_process():
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+    ),
     max_leaves=8,
 )
 
@@ -101,7 +114,13 @@ def test_done_says_what_was_done(tmp_path):
     assert done["config"] == CONFIG and done["hash"] == stage_id(CONFIG)
     assert done["versions"]["numpy"] == np.__version__
     assert done["seconds"] >= 0 and done["finished"].endswith("+00:00")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", "done.json", "log.txt", "model", "stage.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".lock",
+        "done.json",
+        "log.txt",
+        "model",
+        "stage.json",
+    ]
 
 
 def test_work_is_done_beside_the_final_names(tmp_path):
@@ -119,7 +138,9 @@ def test_another_configuration_is_refused_and_nothing_is_touched(tmp_path):
     before = content(tmp_path)
     other = {"agent": {"name": "cem", "horizon": 6}, "seed": 0, "extra": 1}
     for call in (lambda: run_stage(tmp_path, other, never), lambda: is_done(tmp_path, other)):
-        with pytest.raises(StageError, match=r"agent\.horizon is 5 there, 6 asked for; extra is '\(absent\)' there"):
+        with pytest.raises(
+            StageError, match=r"agent\.horizon is 5 there, 6 asked for; extra is '\(absent\)' there"
+        ):
             call()
     assert content(tmp_path) == before
     assert not run_stage(tmp_path, CONFIG, never)
@@ -148,7 +169,9 @@ def test_corrupt_done_marker_means_done_again(tmp_path, damage):
     assert not run_stage(tmp_path, CONFIG, never)
 
 
-@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"123")])
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"123")]
+)
 def test_missing_or_cut_files_mean_done_again(tmp_path, damage):
     run_stage(tmp_path, CONFIG, write_result)
     damage(tmp_path / "model" / "weights.bin")
@@ -161,7 +184,9 @@ def test_work_that_makes_nothing_or_takes_reserved_names_is_refused(tmp_path):
     with pytest.raises(StageError, match="left no file"):
         run_stage(tmp_path / "a", CONFIG, lambda directory: None)
     with pytest.raises(StageError, match=r"wrote done\.json"):
-        run_stage(tmp_path / "b", CONFIG, lambda directory: (directory / "done.json").write_text("{}"))
+        run_stage(
+            tmp_path / "b", CONFIG, lambda directory: (directory / "done.json").write_text("{}")
+        )
     assert not is_done(tmp_path / "a", CONFIG) and not is_done(tmp_path / "b", CONFIG)
 
 
@@ -259,8 +284,13 @@ def test_a_crash_while_moving_is_repaired_without_working_again(tmp_path, monkey
     assert not run_stage(tmp_path, CONFIG, never)
     assert is_done(tmp_path, CONFIG)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        ".lock", "done.json", "log.txt", "model", "stage.json", "z.txt",
-    ]  # fmt: skip
+        ".lock",
+        "done.json",
+        "log.txt",
+        "model",
+        "stage.json",
+        "z.txt",
+    ]
 
 
 def test_a_crash_while_moving_with_files_lost_means_done_again(tmp_path):
@@ -321,7 +351,9 @@ def test_a_file_that_was_changed_keeping_its_size_is_noticed(tmp_path):
     before = weights.stat()
     weights.write_bytes(b"4321")
     assert not is_done(tmp_path, CONFIG)
-    os.utime(weights, ns=(before.st_atime_ns, before.st_mtime_ns))  # rotten, not written: only a thorough look tells
+    os.utime(
+        weights, ns=(before.st_atime_ns, before.st_mtime_ns)
+    )  # rotten, not written: only a thorough look tells
     assert is_done(tmp_path, CONFIG) and not is_done(tmp_path, CONFIG, thorough=True)
     assert run_stage(tmp_path, CONFIG, write_result) is False
     weights.write_bytes(b"4321")
@@ -365,7 +397,9 @@ def test_the_state_of_a_stage_is_told_without_touching_it(tmp_path):
     with pytest.raises(ZeroDivisionError):
         run_stage(tmp_path / "a", {"seed": 0}, lambda directory: 1 / 0)
     failed = stage_state(tmp_path / "a", {"seed": 0})
-    assert failed.name == "failed" and failed.detail.startswith("ZeroDivisionError") and failed.stamp
+    assert (
+        failed.name == "failed" and failed.detail.startswith("ZeroDivisionError") and failed.stamp
+    )
     run_stage(tmp_path / "a", {"seed": 0}, write_result)
     done = stage_state(tmp_path / "a", {"seed": 0})
     assert done.name == "done" and done.seconds >= 0

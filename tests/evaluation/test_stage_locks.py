@@ -7,8 +7,8 @@ import time
 import pytest
 from stage_processes import WORKER, never, start, write_result
 
-from evaluation.locks import StageLock
-from evaluation.runs import StageBusyError, StageLostError, is_done, run_stage
+from jepabench.evaluation.stages.locks import StageLock
+from jepabench.evaluation.stages.stage import StageBusyError, StageLostError, is_done, run_stage
 
 CONFIG = {"seed": 0}
 
@@ -33,7 +33,9 @@ def test_of_racing_processes_exactly_one_does_the_work(tmp_path):
         racer.stdin.write("go\n")
         racer.stdin.flush()
     outputs = [racer.communicate()[0].split() for racer in racers]
-    assert [sorted(column) for column in zip(*outputs, strict=True)] == [["False", "False", "True"]] * 20
+    assert [sorted(column) for column in zip(*outputs, strict=True)] == [
+        ["False", "False", "True"]
+    ] * 20
     assert len((tmp_path / "log").read_text().split()) == 20
 
 
@@ -43,7 +45,9 @@ def test_a_second_process_says_who_is_at_work_or_waits(tmp_path):
     with pytest.raises(StageBusyError, match=f"worked on by process {worker.pid} on "):
         run_stage(tmp_path, {"seed": 0}, never, wait=0)
     result = []
-    waiting = threading.Thread(target=lambda: result.append(run_stage(tmp_path, {"seed": 0}, never)))
+    waiting = threading.Thread(
+        target=lambda: result.append(run_stage(tmp_path, {"seed": 0}, never))
+    )
     waiting.start()
     assert worker.communicate("go\n")[0] == "True\n"
     waiting.join()
@@ -55,7 +59,9 @@ def test_a_waiting_process_takes_over_when_the_other_is_killed(tmp_path):
     worker = start(WORKER, tmp_path)
     assert worker.stdout.readline() == "working\n"
     result = []
-    waiting = threading.Thread(target=lambda: result.append(run_stage(tmp_path, {"seed": 0}, write_result)))
+    waiting = threading.Thread(
+        target=lambda: result.append(run_stage(tmp_path, {"seed": 0}, write_result))
+    )
     waiting.start()
     worker.kill()
     worker.communicate()

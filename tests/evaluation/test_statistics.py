@@ -7,12 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from evaluation import run_statistics, statistics
-from evaluation.statistics import StatisticsError
+from jepabench.evaluation.statistics import aggregates as run_statistics
+from jepabench.evaluation.statistics import intervals as statistics
+from jepabench.evaluation.statistics.intervals import StatisticsError
 
 # Made once with rliable 1.2.0 (arch 7.2.0, pandas 2.3.3, numpy 2.4.6) on these two matrices [runs, tasks]: metrics.aggregate_*,
 # metrics.probability_of_improvement and library.create_performance_profile; intervals of the IQM with 20,000 resamples.
-OURS = np.array([[0.69, 1.07, 0.85], [0.25, 0.33, 0.96], [0.01, 0.9, 1.3], [0.51, 0.33, 0.31], [0.28, 0.49, 0.56]])
+OURS = np.array(
+    [
+        [0.69, 1.07, 0.85],
+        [0.25, 0.33, 0.96],
+        [0.01, 0.9, 1.3],
+        [0.51, 0.33, 0.31],
+        [0.28, 0.49, 0.56],
+    ]
+)
 THEIRS = np.array([[0.25, 1.0, 0.79], [0.62, 0.99, 0.22], [0.16, 0.33, 0.04], [0.04, 0.33, 0.47]])
 RLIABLE = {
     "mean": (0.5893333333333334, 0.4366666666666667),
@@ -46,8 +55,12 @@ def test_performance_profile_agrees_with_rliable():
 
 
 def test_probability_of_improvement_agrees_with_rliable():
-    assert run_statistics.probability_of_improvement(OURS, THEIRS) == pytest.approx(0.6583333333333333, abs=1e-12)
-    assert run_statistics.probability_of_improvement(THEIRS, OURS) == pytest.approx(0.3416666666666666, abs=1e-12)
+    assert run_statistics.probability_of_improvement(OURS, THEIRS) == pytest.approx(
+        0.6583333333333333, abs=1e-12
+    )
+    assert run_statistics.probability_of_improvement(THEIRS, OURS) == pytest.approx(
+        0.3416666666666666, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(("matrix", "ends"), [(OURS, (0.38, 0.75)), (THEIRS, (0.22, 0.62))])
@@ -60,13 +73,16 @@ def test_bootstrap_interval_agrees_with_rliable(matrix, ends, generator):
 
 @given(scores)
 def test_iqm_is_scipys_trimmed_mean(matrix):
-    assert run_statistics.iqm(matrix) == pytest.approx(scipy.stats.trim_mean(matrix, 0.25, axis=None), abs=1e-9)
+    assert run_statistics.iqm(matrix) == pytest.approx(
+        scipy.stats.trim_mean(matrix, 0.25, axis=None), abs=1e-9
+    )
 
 
 @given(
     scores.flatmap(
         lambda first: st.tuples(
-            st.just(first), arrays(np.float64, (4, first.shape[1]), elements=st.sampled_from([0.0, 0.5, 1.0]))
+            st.just(first),
+            arrays(np.float64, (4, first.shape[1]), elements=st.sampled_from([0.0, 0.5, 1.0])),
         )
     )
 )
@@ -79,16 +95,27 @@ def test_probability_of_improvement_is_scipys_mann_whitney_statistic(pair):
             for task in range(first.shape[1])
         ]
     )
-    assert run_statistics.probability_of_improvement(first, second) == pytest.approx(expected, abs=1e-9)
+    assert run_statistics.probability_of_improvement(first, second) == pytest.approx(
+        expected, abs=1e-9
+    )
 
 
 @given(scores)
 def test_leading_dimensions_are_kept(matrix):
     stacked = np.stack([matrix, matrix + 0.25])
-    for statistic in (run_statistics.mean, run_statistics.median, run_statistics.iqm, run_statistics.optimality_gap):
-        assert statistic(stacked) == pytest.approx([statistic(matrix), statistic(matrix + 0.25)], abs=1e-9)
+    for statistic in (
+        run_statistics.mean,
+        run_statistics.median,
+        run_statistics.iqm,
+        run_statistics.optimality_gap,
+    ):
+        assert statistic(stacked) == pytest.approx(
+            [statistic(matrix), statistic(matrix + 0.25)], abs=1e-9
+        )
     profile = run_statistics.performance_profile(stacked, [0.1, 0.7])
-    np.testing.assert_array_equal(profile[1], run_statistics.performance_profile(matrix + 0.25, [0.1, 0.7]))
+    np.testing.assert_array_equal(
+        profile[1], run_statistics.performance_profile(matrix + 0.25, [0.1, 0.7])
+    )
 
 
 def test_all_ties_improve_on_half():
@@ -117,7 +144,10 @@ def test_cell_of_one_seed_has_wilsons_interval_and_says_over_episodes(successes)
 
 def test_two_identical_seeds_tell_no_more_than_one():
     outcomes = (np.arange(100) < 80)[None]
-    one, two = statistics.cell_interval(outcomes), statistics.cell_interval(np.repeat(outcomes, 2, axis=0))
+    one, two = (
+        statistics.cell_interval(outcomes),
+        statistics.cell_interval(np.repeat(outcomes, 2, axis=0)),
+    )
     assert (two.low, two.high) == pytest.approx((one.low, one.high), abs=1e-9)
 
 
@@ -133,7 +163,11 @@ def test_cell_without_a_failure_is_not_certain():
 
 def draws(generator, *, seeds, seed_sd, shared, rate=0.7, episodes=100):
     """Outcomes [S, E] of seeds whose rate varies; shared episodes differ in difficulty."""
-    difficulty = generator.beta(2 * rate, 2 * (1 - rate), (1, episodes)) if shared else np.full((1, episodes), rate)
+    difficulty = (
+        generator.beta(2 * rate, 2 * (1 - rate), (1, episodes))
+        if shared
+        else np.full((1, episodes), rate)
+    )
     chance = np.clip(difficulty + generator.normal(0, seed_sd, (seeds, 1)), 0, 1)
     return generator.random((seeds, episodes)) < chance
 
@@ -149,7 +183,8 @@ def test_cell_interval_covers_what_it_claims(generator, seeds, shared):
     truth = true_rate(generator, seed_sd=0.05, shared=shared)
     count = 4000 if seeds == 5 else 1000
     trials = [
-        statistics.cell_interval(draws(generator, seeds=seeds, seed_sd=0.05, shared=shared)) for _ in range(count)
+        statistics.cell_interval(draws(generator, seeds=seeds, seed_sd=0.05, shared=shared))
+        for _ in range(count)
     ]
     coverage = np.mean([trial.low <= truth <= trial.high for trial in trials])
     lowest, highest = {3: (0.92, 0.995), 5: (0.93, 0.97), 10: (0.92, 0.98)}[seeds]
@@ -174,7 +209,9 @@ def test_intervals_of_aggregates_cover_what_they_claim_at_five_seeds_and_percent
             statistic, drawn, generator=generator, groups=groups, num_resamples=500
         )
         ours += interval.low <= truth <= interval.high
-        usual = run_statistics.stratified_bootstrap(statistic, drawn, generator=generator, num_resamples=500)
+        usual = run_statistics.stratified_bootstrap(
+            statistic, drawn, generator=generator, num_resamples=500
+        )
         theirs += usual.low <= truth <= usual.high
     assert 0.93 <= ours / 1000 <= 0.97
     assert theirs / 1000 < 0.85
@@ -202,7 +239,8 @@ def test_paired_bootstrap_covers_what_it_claims(generator, seeds):
             for count, shift in zip(seeds, (0.0, -0.1), strict=True)
         ]
         pair = [
-            generator.random(rate.reshape(count, 100).shape) < rate for rate, count in zip(rates, seeds, strict=True)
+            generator.random(rate.reshape(count, 100).shape) < rate
+            for rate, count in zip(rates, seeds, strict=True)
         ]
         interval = statistics.paired_bootstrap(*pair, generator=generator, num_resamples=500)
         hits += interval.low <= 0.1 <= interval.high
@@ -213,18 +251,27 @@ def test_hierarchical_bootstrap_covers_what_it_claims_on_any_scale(generator):
     hits = 0
     for _ in range(400):
         distances = (
-            generator.gamma(2.0, 3.0, (1, 60)) + generator.normal(0, 1.0, (5, 1)) + generator.normal(0, 2, (5, 60))
+            generator.gamma(2.0, 3.0, (1, 60))
+            + generator.normal(0, 1.0, (5, 1))
+            + generator.normal(0, 2, (5, 60))
         )
-        interval = statistics.hierarchical_bootstrap(distances, generator=generator, num_resamples=300)
+        interval = statistics.hierarchical_bootstrap(
+            distances, generator=generator, num_resamples=300
+        )
         hits += interval.low <= 6.0 <= interval.high
     assert 0.92 <= hits / 400 <= 0.98
 
 
 def test_pairing_narrows_the_interval_of_a_difference(generator):
     difficulty = generator.random(200)
-    ours, theirs = (generator.random((5, 200)) < 0.2 + 0.05 * better + 0.7 * (difficulty > 0.5) for better in (1, 0))
+    ours, theirs = (
+        generator.random((5, 200)) < 0.2 + 0.05 * better + 0.7 * (difficulty > 0.5)
+        for better in (1, 0)
+    )
     paired = statistics.paired_bootstrap(ours, theirs, generator=generator)
-    shuffled = statistics.paired_bootstrap(ours, generator.permutation(theirs, axis=1), generator=generator)
+    shuffled = statistics.paired_bootstrap(
+        ours, generator.permutation(theirs, axis=1), generator=generator
+    )
     assert paired.estimate == pytest.approx(shuffled.estimate)
     assert paired.high - paired.low < 0.75 * (shuffled.high - shuffled.low)
 
@@ -248,7 +295,13 @@ def test_an_agent_compared_with_itself_is_a_tie(generator):
 
 @pytest.mark.parametrize(
     ("rates", "expected"),
-    [((0.8, 0.9), 199), ((0.9, 0.95), 434), ((0.85, 0.9), 686), ((0.5, 0.6), 387), ((0.5, 0.7), 93)],
+    [
+        ((0.8, 0.9), 199),
+        ((0.9, 0.95), 434),
+        ((0.85, 0.9), 686),
+        ((0.5, 0.6), 387),
+        ((0.5, 0.7), 93),
+    ],
 )
 def test_episodes_needed_unpaired(rates, expected):
     assert statistics.episodes_needed(*rates) == expected
@@ -287,7 +340,9 @@ def test_episodes_needed_refuses_what_can_not_be(arguments):
 
 def test_intervals_need_two_runs(generator):
     with pytest.raises(StatisticsError, match="2 runs or more"):
-        run_statistics.stratified_bootstrap(run_statistics.iqm, np.ones((1, 5)), generator=generator)
+        run_statistics.stratified_bootstrap(
+            run_statistics.iqm, np.ones((1, 5)), generator=generator
+        )
 
 
 def test_nan_is_refused_everywhere(generator):
@@ -300,7 +355,9 @@ def test_nan_is_refused_everywhere(generator):
         lambda: run_statistics.performance_profile(broken, [0.5]),
         lambda: run_statistics.probability_of_improvement(broken, np.ones((2, 2))),
         lambda: run_statistics.probability_of_improvement(np.ones((2, 2)), broken),
-        lambda: run_statistics.stratified_bootstrap(run_statistics.mean, broken, generator=generator),
+        lambda: run_statistics.stratified_bootstrap(
+            run_statistics.mean, broken, generator=generator
+        ),
         lambda: statistics.cell_interval(broken),
         lambda: statistics.hierarchical_bootstrap(broken, generator=generator),
         lambda: statistics.paired_bootstrap(broken, np.ones((2, 2)), generator=generator),
@@ -341,7 +398,11 @@ def test_same_generator_gives_the_same_interval():
 
 def test_two_sample_bootstrap_of_the_probability_of_improvement(generator):
     interval = run_statistics.stratified_bootstrap(
-        run_statistics.probability_of_improvement, OURS, THEIRS, generator=generator, num_resamples=5000
+        run_statistics.probability_of_improvement,
+        OURS,
+        THEIRS,
+        generator=generator,
+        num_resamples=5000,
     )
     assert interval.low < interval.estimate < interval.high
     assert 0 <= interval.low and interval.high <= 1
@@ -360,5 +421,7 @@ def test_replicates_of_a_profile_keep_its_thresholds(generator):
 def test_fifty_thousand_resamples_take_no_time(generator):
     matrix = generator.random((10, 8))
     began = time.process_time()
-    run_statistics.stratified_bootstrap(run_statistics.iqm, matrix, generator=generator, num_resamples=50_000)
+    run_statistics.stratified_bootstrap(
+        run_statistics.iqm, matrix, generator=generator, num_resamples=50_000
+    )
     assert time.process_time() - began < 1.5  # about 0.1 s on a quiet core; rliable takes 10 s

@@ -9,7 +9,7 @@ import pytest
 from hostile_submissions import KINDS
 from tiny_submission import add_diagnostics, find_suite, write_true
 
-from evaluation.verification import verify
+from jepabench.evaluation.verification.levels import verify
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ import dataclasses
 import pytest
 from point_world import POINT
 
-from envs import UnknownNameError
-from evaluation.protocol import PROTOCOL_VERSION, Suite, SuiteError, SuiteTask
+from jepabench.envs import UnknownNameError
+from jepabench.evaluation.protocol import PROTOCOL_VERSION, Suite, SuiteError, SuiteTask
 
 CONFIG = {
     "name": "tiny",
@@ -28,7 +28,11 @@ def test_suite_from_config_is_the_suite_that_it_describes():
         agents=("random", "greedy"),
         training_seeds=(0, 1),
     )
-    assert (suite.split, suite.protocol_version, suite.description) == ("test", PROTOCOL_VERSION, "")
+    assert (suite.split, suite.protocol_version, suite.description) == (
+        "test",
+        PROTOCOL_VERSION,
+        "",
+    )
 
 
 def test_suite_can_be_stored_as_a_mapping_and_read_again():
@@ -53,7 +57,9 @@ def test_a_salt_gives_private_episodes_that_nobody_else_has():
     private = suite.specs(POINT.id, salt=b"secret")
     assert {spec.split for spec in private} == {"private"}
     assert not {spec.seed for spec in private} & {spec.seed for spec in suite.specs(POINT.id)}
-    assert not {spec.seed for spec in private} & {spec.seed for spec in suite.specs(POINT.id, salt=b"other")}
+    assert not {spec.seed for spec in private} & {
+        spec.seed for spec in suite.specs(POINT.id, salt=b"other")
+    }
 
 
 def test_strata_are_all_of_the_tasks_by_default():
@@ -100,7 +106,10 @@ def test_unknown_names_are_refused_with_a_suggestion(changes, message):
         ({"training_seeds": [0, 1, 0]}, "Training seeds are there more than once: 0"),
         ({"agents": ["a", "a"]}, "Agents are there more than once: a"),
         ({"tasks": CONFIG["tasks"] * 2}, "Tasks are there more than once"),
-        ({"tasks": [{"task_id": POINT.id, "strata": ["far", "far"]}]}, "Strata of tests/PointWorld-v1 are there more"),
+        (
+            {"tasks": [{"task_id": POINT.id, "strata": ["far", "far"]}]},
+            "Strata of tests/PointWorld-v1 are there more",
+        ),
         ({"tasks": [{"task_id": POINT.id, "num_episodes": 0}]}, "num_episodes is 1 or more"),
         ({"protocol_version": 99}, "made for protocol 99"),
     ],

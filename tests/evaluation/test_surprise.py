@@ -1,9 +1,15 @@
 import numpy as np
 import pytest
 
-from evaluation.surprise import Clip, auroc, prediction_errors, record_clips, surprise_table
+from jepabench.evaluation.model_checks.surprise import (
+    Clip,
+    auroc,
+    prediction_errors,
+    record_clips,
+    surprise_table,
+)
 from jepabench.main import main
-from world_models.checkpoint import untrained_world_model
+from jepabench.world_models.checkpoint import untrained_world_model
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 
@@ -30,13 +36,21 @@ def test_an_event_changes_what_follows_it_and_nothing_before(clips):
             assert np.array_equal(clip.observations[:1], plain.observations[:1])
             assert np.array_equal(clip.actions, plain.actions)
             assert not np.array_equal(clip.observations[1], plain.observations[1])
-    assert not clips.disturbed["recolour"] and clips.impossible_here["recolour"] == 24  # the state has no colour
+    assert (
+        not clips.disturbed["recolour"] and clips.impossible_here["recolour"] == 24
+    )  # the state has no colour
 
 
 def test_a_model_of_the_state_notices_a_teleport(state_twin, clips):
-    table = surprise_table(state_twin, clips, rng=np.random.default_rng(0), num_resamples=200).set_index("event")
+    table = surprise_table(
+        state_twin, clips, rng=np.random.default_rng(0), num_resamples=200
+    ).set_index("event")
     assert table.loc["teleport", "auroc"] > 0.95 and table.loc["teleport", "kind"] == "impossible"
-    assert table.loc["teleport", "low"] <= table.loc["teleport", "auroc"] <= table.loc["teleport", "high"]
+    assert (
+        table.loc["teleport", "low"]
+        <= table.loc["teleport", "auroc"]
+        <= table.loc["teleport", "high"]
+    )
     assert np.isnan(table.loc["recolour", "auroc"]) and table.loc["recolour", "pairs"] == 0
 
 
@@ -55,7 +69,17 @@ def test_pixels_and_an_untrained_null(pixel_model, tmp_path, capsys):
     folder = pixel_model.metadata["folder"]
     again = untrained_world_model(folder_of(folder), seed=1)
     assert again.task_id == TWO_ROOM and again.decoder is None
-    arguments = ["--episodes", "6", "--events", "teleport", "recolour", "--untrained", "1", "--output", str(tmp_path)]
+    arguments = [
+        "--episodes",
+        "6",
+        "--events",
+        "teleport",
+        "recolour",
+        "--untrained",
+        "1",
+        "--output",
+        str(tmp_path),
+    ]
     assert main(["surprise", folder, *arguments]) == 0
     lines = (tmp_path / "surprise.csv").read_text().splitlines()
     assert len(lines) == 3 and lines[2].startswith("recolour,harmless,")

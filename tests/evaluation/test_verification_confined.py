@@ -8,9 +8,9 @@ import pytest
 from hostile_submissions import KINDS
 from tiny_submission import find_suite, write_true
 
-from evaluation.confinement import Limits
-from evaluation.verification import verify
-from evaluation.verification_confined import verify_confined
+from jepabench.evaluation.verification.confined import verify_confined
+from jepabench.evaluation.verification.confinement import Limits
+from jepabench.evaluation.verification.levels import verify
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +36,18 @@ def test_a_check_that_runs_out_of_memory_is_a_refusal(true):
 @pytest.mark.parametrize(
     "name",
     [
-        "pipe-that-never-ends", "terabyte-of-nothing", "100000-levels", "suite-that-is-a-path", "rows-with-a-damaged-page",
-        "millions-of-rows", "few-bytes-that-unfold", "bomb-that-gives-its-size-as-small", "pickled-actions", "one-flag-flipped",
+        "pipe-that-never-ends",
+        "terabyte-of-nothing",
+        "100000-levels",
+        "suite-that-is-a-path",
+        "rows-with-a-damaged-page",
+        "millions-of-rows",
+        "few-bytes-that-unfold",
+        "bomb-that-gives-its-size-as-small",
+        "pickled-actions",
+        "one-flag-flipped",
     ],
-)  # fmt: skip
+)
 def test_hostile_kinds_are_refused_alike(name, true, tmp_path):
     folder = tmp_path / "seeker"
     shutil.copytree(true, folder)

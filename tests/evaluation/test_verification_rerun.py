@@ -8,23 +8,34 @@ import numpy as np
 import pytest
 from tiny_submission import ABOUT, ROOM, find_suite, sign, write_true
 
-from envs.splits import episode_specs
-from evaluation import verification_rerun
-from evaluation.confinement import Limits, can_isolate
-from evaluation.protocol import Suite, SuiteTask
-from evaluation.remote_agent import RemoteAgent
-from evaluation.rollout import AgentError, evaluate_episodes
-from evaluation.submission import read_submission, write_submission
-from evaluation.verification import badges_of, verify, write_record
-from evaluation.verification_rerun import SALT_VARIABLE, Rerun, private_salt, verify_rerun
+from jepabench.envs.splits import episode_specs
+from jepabench.evaluation.protocol import Suite, SuiteTask
+from jepabench.evaluation.rollout import AgentError, evaluate_episodes
+from jepabench.evaluation.submissions.submission import read_submission, write_submission
+from jepabench.evaluation.verification import rerun as verification_rerun
+from jepabench.evaluation.verification.confinement import Limits, can_isolate
+from jepabench.evaluation.verification.levels import badges_of, verify, write_record
+from jepabench.evaluation.verification.remote_agent import RemoteAgent
+from jepabench.evaluation.verification.rerun import (
+    SALT_VARIABLE,
+    Rerun,
+    private_salt,
+    verify_rerun,
+)
 
 CODE = Path(__file__).parent
 SALT = b"a secret of the maintainers"
 LIMITS = Limits(memory=1 << 30, seconds=60, file_bytes=16 << 20)
 ROOMS = Suite(
-    name="rooms", version=1, tasks=(SuiteTask(task_id=ROOM, strata=("near",), num_episodes=8),), agents=("a",), training_seeds=(0,)
-)  # fmt: skip
-needs_isolation = pytest.mark.skipif(not can_isolate(), reason="this system can not isolate a process")
+    name="rooms",
+    version=1,
+    tasks=(SuiteTask(task_id=ROOM, strata=("near",), num_episodes=8),),
+    agents=("a",),
+    training_seeds=(0,),
+)
+needs_isolation = pytest.mark.skipif(
+    not can_isolate(), reason="this system can not isolate a process"
+)
 
 
 def rooms(name: str) -> Suite:
@@ -39,12 +50,18 @@ def submitted(folder: Path, kind: str, privilege: str = "none") -> Path:
     agent = getattr(untrusted_agents, kind)(task_id=ROOM)
     found = evaluate_episodes(agent, ROOMS.specs(ROOM), agent_name="a")
     about = ABOUT | {
-        "name": folder.name, "training_seeds": [0], "costs": ABOUT["costs"][:1],
+        "name": folder.name,
+        "training_seeds": [0],
+        "costs": ABOUT["costs"][:1],
         "agent": {
-            "name": "a", "learns": False, "package": "", "track": ABOUT["agent"]["track"] | {"privilege": privilege},
-            "config": {"agent": {"_target_": f"untrusted_agents.{kind}"}}, "per_task": {},
+            "name": "a",
+            "learns": False,
+            "package": "",
+            "track": ABOUT["agent"]["track"] | {"privilege": privilege},
+            "config": {"agent": {"_target_": f"untrusted_agents.{kind}"}},
+            "per_task": {},
         },
-    }  # fmt: skip
+    }
     actions = {(ROOM, 0): np.concatenate(list(found.actions.values()))}
     write_submission(folder, about, suite=ROOMS, records=found.records, actions=actions)
     return folder
@@ -79,7 +96,10 @@ def test_an_agent_that_looks_into_the_simulator_is_replayed_but_not_re_run(tmp_p
     found = again(submitted(tmp_path / "looker", "Looker"))
     assert found.badges == ("valid", "replayed") and found.check == "re-run"
     assert "success_held does not agree" in found.reason
-    assert found.rerun is not None and found.rerun["cells"][0]["submitted"] > 0.5 > found.rerun["cells"][0]["rerun"]
+    assert (
+        found.rerun is not None
+        and found.rerun["cells"][0]["submitted"] > 0.5 > found.rerun["cells"][0]["rerun"]
+    )
 
 
 def test_what_says_that_it_sees_the_simulator_is_not_re_run(tmp_path):
@@ -88,7 +108,12 @@ def test_what_says_that_it_sees_the_simulator_is_not_re_run(tmp_path):
 
 
 def remote(kind: str, **options) -> RemoteAgent:
-    settings = {"limits": LIMITS, "isolated": can_isolate(), "python_path": (CODE,), "patience": 120.0} | options
+    settings = {
+        "limits": LIMITS,
+        "isolated": can_isolate(),
+        "python_path": (CODE,),
+        "patience": 120.0,
+    } | options
     config = {"_target_": f"untrusted_agents.{kind}"}
     return RemoteAgent(config, ROOM, paths={}, salt=b"told to the agent", **settings)
 
@@ -147,5 +172,7 @@ def test_checkpoints_that_lack_are_named(tmp_path):
     agent = found.manifest.agent.model_copy(update={"config": config})
     manifest = found.manifest.model_copy(update={"agent": agent})
     changed = type(found)(manifest, found.suite, found.rows, found.actions, found.digest)
-    with pytest.raises(ValueError, match=r"checkpoints/TwoRoom-v1/seed0/world_model.*checkpoints=yes"):
+    with pytest.raises(
+        ValueError, match=r"checkpoints/TwoRoom-v1/seed0/world_model.*checkpoints=yes"
+    ):
         verification_rerun.rerun(changed, folder, Rerun(salt=SALT, limits=LIMITS))

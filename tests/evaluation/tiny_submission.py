@@ -9,30 +9,35 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-import envs  # noqa: F401  (registers the tasks)
-from envs.registry import unknown_name
-from evaluation.protocol import Suite, SuiteTask
-from evaluation.quantities import observation_names
-from evaluation.records import SCHEMA
-from evaluation.rollout import evaluate_episodes
-from evaluation.submission import write_submission
-from evaluation.submission_checks import aggregates
-from evaluation.submission_diagnostics import diagnostics_files, frames_name
-from evaluation.submission_files import read_rows
+from jepabench import envs  # noqa: F401  (registers the tasks)
+from jepabench.envs.registry import unknown_name
+from jepabench.evaluation.model_checks.quantities import observation_names
+from jepabench.evaluation.protocol import Suite, SuiteTask
+from jepabench.evaluation.records import SCHEMA
+from jepabench.evaluation.rollout import evaluate_episodes
+from jepabench.evaluation.submissions.checks import aggregates
+from jepabench.evaluation.submissions.diagnostics import diagnostics_files, frames_name
+from jepabench.evaluation.submissions.files import read_rows
+from jepabench.evaluation.submissions.submission import write_submission
 
 ROOM, MAZE = "jepabench/TwoRoom-v1", "jepabench/PointMaze-UMaze-v1"
 SUITE = Suite(
     name="tiny",
     version=3,
-    tasks=(SuiteTask(task_id=ROOM, strata=("near",), num_episodes=3), SuiteTask(task_id=MAZE, strata=("near",), num_episodes=2)),
+    tasks=(
+        SuiteTask(task_id=ROOM, strata=("near",), num_episodes=3),
+        SuiteTask(task_id=MAZE, strata=("near",), num_episodes=2),
+    ),
     agents=("seeker",),
     training_seeds=(0, 1),
-)  # fmt: skip
+)
 ABOUT = {
     "name": "seeker",
     "pixels": 64,
     "agent": {
-        "name": "seeker", "learns": True, "package": "",
+        "name": "seeker",
+        "learns": True,
+        "package": "",
         "track": {"observation": "state", "data": "none", "privilege": "none"},
         "config": {"agent": {"_target_": "tiny_submission.Seeker"}},
         "per_task": {},
@@ -47,11 +52,18 @@ ABOUT = {
     "versions": {name: version(name) for name in ("mujoco", "pymunk", "numpy")},
     "machine": {"cores": "2"},
     "costs": [
-        {"task_id": task, "training_seed": seed, "transitions": 100, "train_seconds": 1.5, "parameters": 10, "data_fingerprint": ""}
+        {
+            "task_id": task,
+            "training_seed": seed,
+            "transitions": 100,
+            "train_seconds": 1.5,
+            "parameters": 10,
+            "data_fingerprint": "",
+        }
         for task in (ROOM, MAZE)
         for seed in (0, 1)
     ],
-}  # fmt: skip
+}
 
 
 class Seeker:
@@ -85,10 +97,16 @@ def write_true(folder: Path) -> None:
     for task in SUITE.tasks:
         for seed in SUITE.training_seeds:
             found = evaluate_episodes(
-                Seeker(gain=4.0 + seed), SUITE.specs(task), agent_name="seeker", training_seed=seed, batch_size=3
+                Seeker(gain=4.0 + seed),
+                SUITE.specs(task),
+                agent_name="seeker",
+                training_seed=seed,
+                batch_size=3,
             )
             records += found.records
-            actions[task.task_id, seed] = np.concatenate([found.actions[name] for name in found.actions])
+            actions[task.task_id, seed] = np.concatenate(
+                [found.actions[name] for name in found.actions]
+            )
     write_submission(folder, ABOUT, suite=SUITE, records=records, actions=actions)
 
 
@@ -101,10 +119,16 @@ def add_diagnostics(folder: Path) -> None:
     quantities[2].update(r2=None, r=None)
     rates = {"auroc": 0.9, "low": 0.8, "high": 1.0, "untrained": 0.5, "pairs": 20}
     report = {
-        "task_id": ROOM, "training_seed": 0, "frames": 100, "probe": quantities,
-        "surprise": [{"event": "teleport", "kind": "impossible", **rates}, {"event": "recolour", "kind": "harmless", **rates}],
+        "task_id": ROOM,
+        "training_seed": 0,
+        "frames": 100,
+        "probe": quantities,
+        "surprise": [
+            {"event": "teleport", "kind": "impossible", **rates},
+            {"event": "recolour", "kind": "harmless", **rates},
+        ],
         "imagined": [{"stratum": "near", "index": 0, "known": 2, "steps": 3}],
-    }  # fmt: skip
+    }
     frames = {frames_name(ROOM, "near", 0): np.full((4, 64, 64, 3), 128, np.uint8)}
     for name, content in diagnostics_files([report], frames).items():
         (folder / name).write_bytes(content)
@@ -125,9 +149,13 @@ def sign(folder: Path, *, with_aggregates: bool = False) -> None:
     """Makes the manifest's checksums, and if wanted its aggregates, those of the files."""
 
     def change(manifest):
-        names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+        names = [
+            path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+        ]
         names.remove("submission.json")
-        manifest["files"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+        manifest["files"] = {
+            name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names
+        }
         if with_aggregates:
             content = (folder / "episodes.parquet").read_bytes()
             rows = read_rows(content, parquet.read_metadata(folder / "episodes.parquet").num_rows)

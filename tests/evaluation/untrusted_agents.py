@@ -35,16 +35,20 @@ class Looker(Base):
     observation_keys = ()
 
     def reset(self, specs):
-        import envs
-        from envs.core import reset_to
+        from jepabench import envs
+        from jepabench.envs.core import reset_to
 
         super().reset(specs)
         self.worlds = [envs.make(self.task_id) for _ in specs]
-        self.seen = [reset_to(world, spec)[0] for world, spec in zip(self.worlds, specs, strict=True)]
+        self.seen = [
+            reset_to(world, spec)[0] for world, spec in zip(self.worlds, specs, strict=True)
+        ]
 
     def act(self, observations, active):
         keys = Base.observation_keys
-        actions = super().act({key: np.stack([seen[key] for seen in self.seen]) for key in keys}, active)
+        actions = super().act(
+            {key: np.stack([seen[key] for seen in self.seen]) for key in keys}, active
+        )
         for row, world in enumerate(self.worlds):
             if active[row]:
                 self.seen[row] = world.step(actions[row])[0]
@@ -56,9 +60,14 @@ class Thief(Base):
 
     def reset(self, specs):
         found = [f"salt {spec.salt.hex()}" for spec in specs]
-        found += [path.read_bytes().decode(errors="replace") for path in Path("/proc").glob("[0-9]*/environ")]
+        found += [
+            path.read_bytes().decode(errors="replace")
+            for path in Path("/proc").glob("[0-9]*/environ")
+        ]
         try:
-            socket.create_connection(("127.0.0.1", int(Path(__file__).with_name("port").read_text())), timeout=5)
+            socket.create_connection(
+                ("127.0.0.1", int(Path(__file__).with_name("port").read_text())), timeout=5
+            )
             found.append("NETWORK")
         except OSError:
             pass

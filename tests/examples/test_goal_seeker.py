@@ -14,7 +14,9 @@ PACKAGE = HOME / "examples" / "goal-seeker"
 
 def run(*command: str, cwd: Path, installed: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HOME), str(installed)])}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +27,33 @@ def installed(tmp_path_factory) -> Path:
     for path in PACKAGE.iterdir():
         if path.is_file():  # no build folder is left in the clone
             (source / path.name).write_bytes(path.read_bytes())
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-index", "--no-deps"]
-    done = run(*pip, "--no-build-isolation", "--target", str(folder), str(source), cwd=folder, installed=folder)
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-index",
+        "--no-deps",
+    ]
+    done = run(
+        *pip,
+        "--no-build-isolation",
+        "--target",
+        str(folder),
+        str(source),
+        cwd=folder,
+        installed=folder,
+    )
     assert done.returncode == 0, done.stderr
     return folder
 
 
 @pytest.mark.slow
-def test_a_package_that_only_implements_an_agent_makes_a_submission_that_is_replayed(installed, tmp_path):
+def test_a_package_that_only_implements_an_agent_makes_a_submission_that_is_replayed(
+    installed, tmp_path
+):
     submit = [
         sys.executable,
         "-m",
@@ -65,6 +86,15 @@ def test_a_mistyped_agent_of_another_package_is_explained(tmp_path):
         "json:JSONDecoder": "lacks reset",
     }
     for name, message in cases.items():
-        done = run(sys.executable, "-m", "jepabench", "submit", name, "suite=smoke", cwd=tmp_path, installed=tmp_path)
+        done = run(
+            sys.executable,
+            "-m",
+            "jepabench",
+            "submit",
+            name,
+            "suite=smoke",
+            cwd=tmp_path,
+            installed=tmp_path,
+        )
         assert done.returncode == 2
         assert message in done.stderr and "Traceback" not in done.stderr

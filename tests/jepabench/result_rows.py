@@ -2,8 +2,11 @@
 
 import dataclasses
 
-from evaluation.records import EpisodeRecord
+from jepabench.evaluation.records import EpisodeRecord
 
-RECORD = EpisodeRecord(**{
-    item.name: {"str": "x", "int": 1, "float": 1.0, "bool": True}[str(item.type)] for item in dataclasses.fields(EpisodeRecord)
-})  # fmt: skip
+RECORD = EpisodeRecord(
+    **{
+        item.name: {"str": "x", "int": 1, "float": 1.0, "bool": True}[str(item.type)]
+        for item in dataclasses.fields(EpisodeRecord)
+    }
+)

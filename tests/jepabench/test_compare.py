@@ -3,16 +3,23 @@ import dataclasses
 import pytest
 from result_rows import RECORD
 
-from evaluation.records import records_frame
-from jepabench.compare import difference_table, flipped
+from jepabench.cli.benchmark.compare import difference_table, flipped
+from jepabench.cli.benchmark.power import typical_discordance
+from jepabench.evaluation.records import records_frame
 from jepabench.main import main
-from jepabench.power import typical_discordance
 
 
 def records(agent, held, task="a/One-v1"):
     """Records of an agent from its held flags [seeds, episodes]."""
     return [
-        dataclasses.replace(RECORD, agent=agent, task_id=task, training_seed=seed, index=index, success_held=bool(flag))
+        dataclasses.replace(
+            RECORD,
+            agent=agent,
+            task_id=task,
+            training_seed=seed,
+            index=index,
+            success_held=bool(flag),
+        )
         for seed, row in enumerate(held)
         for index, flag in enumerate(row)
     ]
@@ -23,15 +30,21 @@ def pair():
     rows = records("a", [[1, 1, 1, 0], [1, 1, 0, 0]]) + records("b", [[1, 0, 0, 1]])
     rows += records("a", [[1] * 8] * 2, "a/Two-v1") + records("b", [[0] * 8], "a/Two-v1")
     frame = records_frame(rows)
-    return frame.assign(episode=frame["task_id"] + "|" + frame["stratum"] + "|" + frame["index"].astype(str))
+    return frame.assign(
+        episode=frame["task_id"] + "|" + frame["stratum"] + "|" + frame["index"].astype(str)
+    )
 
 
 def test_differences_are_paired_for_each_cell_and_for_all(pair):
     table = difference_table(pair, "a", "b").set_index("task")
-    assert table["difference"].to_dict() == pytest.approx({"a/One-v1": 0.125, "a/Two-v1": 1.0, "all": 8.5 / 12})
+    assert table["difference"].to_dict() == pytest.approx(
+        {"a/One-v1": 0.125, "a/Two-v1": 1.0, "all": 8.5 / 12}
+    )
     assert table["distinguishable"].to_dict() == {"a/One-v1": False, "a/Two-v1": True, "all": True}
     assert table.loc["a/One-v1", "low"] <= 0.125 <= table.loc["a/One-v1", "high"]
-    assert difference_table(pair, "b", "a").set_index("task").loc["all", "difference"] == pytest.approx(-8.5 / 12)
+    assert difference_table(pair, "b", "a").set_index("task").loc[
+        "all", "difference"
+    ] == pytest.approx(-8.5 / 12)
 
 
 def test_flipped_episodes_are_those_with_another_share_of_seeds_the_largest_first(pair):
@@ -39,8 +52,10 @@ def test_flipped_episodes_are_those_with_another_share_of_seeds_the_largest_firs
     assert len(flips) == 3 + 8
     one = flips[flips["task"] == "a/One-v1"].set_index("index")
     assert one[["first", "second"]].to_dict("index") == {
-        1: {"first": 1.0, "second": 0.0}, 2: {"first": 0.5, "second": 0.0}, 3: {"first": 0.0, "second": 1.0},
-    }  # fmt: skip
+        1: {"first": 1.0, "second": 0.0},
+        2: {"first": 0.5, "second": 0.0},
+        3: {"first": 0.0, "second": 1.0},
+    }
     assert (flips["first"] - flips["second"]).abs().is_monotonic_decreasing
 
 
@@ -60,7 +75,9 @@ def test_a_comparison_that_can_not_be_made_says_why(arguments, message, tmp_path
 def test_power_agrees_with_published_numbers(capsys):
     assert main(["power", "80%", "0.9"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    needed = [int(line.split()[-1]) for line in lines if line.rstrip().endswith(tuple("0123456789"))]
+    needed = [
+        int(line.split()[-1]) for line in lines if line.rstrip().endswith(tuple("0123456789"))
+    ]
     assert needed[0] == 199  # two proportions
     assert all(107 <= number <= 210 for number in needed[1:]) and needed[1:] == sorted(needed[1:])
     assert main(["power", "0.8", "0.9", "--discordant", "0.14"]) == 0
@@ -70,7 +87,10 @@ def test_power_agrees_with_published_numbers(capsys):
 @pytest.mark.parametrize("rates", [(0.8, 0.9), (0.05, 0.5), (0.99, 1.0), (0.2, 0.1)])
 def test_typical_shares_of_discordant_episodes_can_be(rates):
     most = min(sum(rates), 2 - sum(rates))
-    assert all(abs(rates[0] - rates[1]) - 1e-12 <= share <= most + 1e-12 for share in typical_discordance(*rates))
+    assert all(
+        abs(rates[0] - rates[1]) - 1e-12 <= share <= most + 1e-12
+        for share in typical_discordance(*rates)
+    )
 
 
 def test_equal_rates_are_refused(capsys):

@@ -1,7 +1,7 @@
 """``jepabench evaluate checkpoint=FOLDER agent=NAME`` with an agent that was trained on top of the world model."""
 
-from agents import contacts
-from envs.collect import collect
+from jepabench.agents.mpc import contacts
+from jepabench.envs.data.collect import collect
 from jepabench.main import main
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
@@ -9,13 +9,28 @@ TWO_ROOM = "jepabench/TwoRoom-v1"
 
 def test_a_policy_beside_its_world_model_is_found(save_twin, tmp_path, capsys):
     model, data = save_twin(tmp_path / "model"), tmp_path / "data"
-    arguments = ["evaluate", f"checkpoint={model}", "agent=jepa-contacts", "strata=near", "episodes=2", "pixels=16"]
+    arguments = [
+        "evaluate",
+        f"checkpoint={model}",
+        "agent=jepa-contacts",
+        "strata=near",
+        "episodes=2",
+        "pixels=16",
+    ]
     assert main(arguments) == 2
     assert "does not just plan" in capsys.readouterr().err
-    collect(TWO_ROOM, data, num_episodes=6, num_steps=12, pixels=None, num_workers=1, progress=False)
+    collect(
+        TWO_ROOM, data, num_episodes=6, num_steps=12, pixels=None, num_workers=1, progress=False
+    )
     contacts.train(
-        task_id=TWO_ROOM, dataset=data, world_model=model, directory=model / "jepa-contacts", seed=0, progress=False,
-        kind="mahalanobis", proposal={"num_steps": 5, "history": 1},
-    )  # fmt: skip
+        task_id=TWO_ROOM,
+        dataset=data,
+        world_model=model,
+        directory=model / "jepa-contacts",
+        seed=0,
+        progress=False,
+        kind="mahalanobis",
+        proposal={"num_steps": 5, "history": 1},
+    )
     assert main(arguments) == 0
     assert "near" in capsys.readouterr().out

@@ -1,11 +1,11 @@
 import pytest
 
-import envs
-from jepabench.config import compose_root, load_preset, options
-from jepabench.costs import Speeds, load_speeds, stage_seconds
-from jepabench.estimates import StageTimes
+from jepabench import envs
+from jepabench.execution.costs import Speeds, load_speeds, stage_seconds
+from jepabench.execution.estimates import StageTimes
 from jepabench.main import main
-from jepabench.stages import MEASURES, SuitePlan
+from jepabench.pipeline.config import compose_root, load_preset, options
+from jepabench.pipeline.stages import MEASURES, SuitePlan
 
 SPEEDS = Speeds(step=2e-5, frame=1e-4, model_step=3e-6, training_step=0.2)
 SUITES = options("suite")
@@ -17,7 +17,9 @@ def plans(tmp_path_factory):
 
     def plan(name):
         if name not in made:
-            made[name] = SuitePlan(compose_root([f"suite={name}", f"output={tmp_path_factory.getbasetemp()}"]))
+            made[name] = SuitePlan(
+                compose_root([f"suite={name}", f"output={tmp_path_factory.getbasetemp()}"])
+            )
         return made[name]
 
     return plan
@@ -32,11 +34,14 @@ def test_a_suite_plans_its_stages_and_knows_what_they_cost(name, plans):
         seen.add(key)
         assert 0 < stage_seconds(stage, SPEEDS) < 1e6, key
     assert len({stage.directory for stage in plan.stages.values()}) == len(plan.stages)
-    asked = {"success": "evaluation", "generalization": "change", "surprise": "surprise"}[plan.measure]
+    asked = {"success": "evaluation", "generalization": "change", "surprise": "surprise"}[
+        plan.measure
+    ]
     for task in plan.suite["tasks"]:
         for agent in plan.agents.values():
             assert any(
-                key.startswith(f"{asked}/{task['task_id'].split('/')[1]}/{agent['name']}/") for key in plan.stages
+                key.startswith(f"{asked}/{task['task_id'].split('/')[1]}/{agent['name']}/")
+                for key in plan.stages
             )
 
 
@@ -67,12 +72,19 @@ def test_the_literature_suite_is_the_published_protocol(plans):
     plan = plans("literature")
     world = envs.make("jepabench/PushT-v1")
     for index in range(3):
-        (spec,) = envs.episode_specs("jepabench/PushT-v1", "test", 3, strata=("steps25",))[index : index + 1]
+        (spec,) = envs.episode_specs("jepabench/PushT-v1", "test", 3, strata=("steps25",))[
+            index : index + 1
+        ]
         world.reset(seed=spec.seed, options=spec.options)
         assert world.budget == 50
     config = plan.stages["evaluation/PushT-v1/jepa-cem/0"].config
     planner, agent = config["agent"]["agent"]["planner"], config["agent"]["agent"]
-    assert (planner["num_samples"], planner["num_elites"], planner["num_iterations"], planner["horizon"]) == (
+    assert (
+        planner["num_samples"],
+        planner["num_elites"],
+        planner["num_iterations"],
+        planner["horizon"],
+    ) == (
         300,
         30,
         30,
@@ -99,7 +111,9 @@ def test_a_state_twin_compares_all_of_the_goal_and_nothing_else(plans):
     plan = plans("full")
     for task in plan.suite["tasks"]:
         name = task["task_id"].split("/")[1]
-        terms = plan.stages[f"evaluation/{name}/state-cem/0"].config["agent"]["agent"]["energy"]["terms"]
+        terms = plan.stages[f"evaluation/{name}/state-cem/0"].config["agent"]["agent"]["energy"][
+            "terms"
+        ]
         space = envs.make(task["task_id"]).observation_space
         first, last = terms[0].get("dims") or (0, space["observation"].shape[0])
         assert (first, last) == (0, space["desired_goal"].shape[0]), name

@@ -13,10 +13,10 @@ import pytest
 from rich.console import Console
 from toy_stages import ToyPlan
 
-from evaluation.runs import StageError, is_done, stage_state
-from jepabench.config import ConfigError
-from jepabench.executor import StagesFailedError, last_lines, run_stages
-from jepabench.launchers import JoblibLauncher, RayLauncher, SubmititLauncher
+from jepabench.evaluation.stages.stage import StageError, is_done, stage_state
+from jepabench.execution.executor import StagesFailedError, last_lines, run_stages
+from jepabench.execution.launchers import JoblibLauncher, RayLauncher, SubmititLauncher
+from jepabench.pipeline.config import ConfigError
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 
@@ -24,7 +24,12 @@ HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 def run(make_plan, launcher=None, **options):
     """Runs a plan and returns what was printed."""
     said = io.StringIO()
-    run_stages(make_plan, launcher=launcher or JoblibLauncher(2), console=Console(file=said, width=200), **options)
+    run_stages(
+        make_plan,
+        launcher=launcher or JoblibLauncher(2),
+        console=Console(file=said, width=200),
+        **options,
+    )
     return said.getvalue()
 
 
@@ -63,12 +68,17 @@ def test_what_fails_is_named_with_all_that_needs_it_and_the_rest_is_done(tmp_pat
     with pytest.raises(StagesFailedError) as raised:
         run(make)
     message = str(raised.value)
-    assert "3 stages failed" in message and "model/toy/m/0: ValueError: model/toy/m/0 is broken" in message
+    assert (
+        "3 stages failed" in message
+        and "model/toy/m/0: ValueError: model/toy/m/0 is broken" in message
+    )
     assert "evaluation/toy/a1/0: needs model/toy/m/0, which failed" in message
     stages = make().stages
     failed = stages["model/toy/m/0"]
     assert stage_state(failed.directory, failed.config).name == "failed"
-    assert "working on model/toy/m/0" in last_lines(failed, 2)  # the other line may be a progress bar
+    assert "working on model/toy/m/0" in last_lines(
+        failed, 2
+    )  # the other line may be a progress bar
     assert is_done(stages["evaluation/toy/a1/1"].directory, stages["evaluation/toy/a1/1"].config)
     assert make().begun()["model/toy/m/0"] == 1
     (tmp_path / "broken").unlink()
@@ -107,11 +117,17 @@ def test_a_worker_that_is_killed_at_a_progress_bar_leaves_no_semaphore_behind(tm
     script.write_text(KILL)
     paths = {"PYTHONPATH": os.pathsep.join(map(str, (HERE, ROOT)))}
     done = subprocess.run(
-        [sys.executable, script, tmp_path], env={**os.environ, **paths}, capture_output=True, text=True, timeout=120
+        [sys.executable, script, tmp_path],
+        env={**os.environ, **paths},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     logs = [path.read_text() for path in tmp_path.rglob("stage.log")]
     assert done.returncode == 0 and len(logs) == 1, done.stderr
-    assert not [text for text in (done.stderr, *logs) if "leaked" in text or "resource_tracker" in text]
+    assert not [
+        text for text in (done.stderr, *logs) if "leaked" in text or "resource_tracker" in text
+    ]
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 64])
@@ -159,7 +175,14 @@ def sweep(folder, num_models, num_evaluations, seconds):
     script = folder.parent / "sweep_of_toys.py"
     script.write_text(SWEEP)
     return subprocess.Popen(
-        [sys.executable, str(script), str(folder), str(num_models), str(num_evaluations), str(seconds)],
+        [
+            sys.executable,
+            str(script),
+            str(folder),
+            str(num_models),
+            str(num_evaluations),
+            str(seconds),
+        ],
         env={**os.environ, "PYTHONPATH": f"{HERE}:{ROOT}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -180,13 +203,17 @@ def test_two_sweeps_at_once_share_the_work(tmp_path):
 def test_submitit_does_the_same_on_its_local_executor(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{HERE}:{ROOT}")
     make = partial(ToyPlan, tmp_path / "toys", lethal=("model/toy/m/1",))
-    launcher = SubmititLauncher(num_workers=2, folder=str(tmp_path / "jobs"), cluster="local", timeout_min=5)
+    launcher = SubmititLauncher(
+        num_workers=2, folder=str(tmp_path / "jobs"), cluster="local", timeout_min=5
+    )
     assert run(make, launcher).count("a worker died") == 1
     assert make().begun() == {key: 1 + (key == "model/toy/m/1") for key in make().stages}
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"
+)
 def test_ray_does_the_same_on_a_cluster_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{HERE}:{ROOT}")
     make = partial(ToyPlan, tmp_path / "toys", lethal=("model/toy/m/1",))
@@ -204,7 +231,9 @@ def test_200_jobs_with_workers_killed_at_random_end_as_if_undisturbed(tmp_path, 
         rounds = dice.randint(4, 8)
         while process.poll() is None and rounds:
             rounds -= 1
-            time.sleep(dice.uniform(0.5, 2.0))  # what is tested is what happens meanwhile, in other processes
+            time.sleep(
+                dice.uniform(0.5, 2.0)
+            )  # what is tested is what happens meanwhile, in other processes
             if victims := workers_of(plan):
                 os.kill(dice.choice(victims), signal.SIGKILL)
                 kills += 1

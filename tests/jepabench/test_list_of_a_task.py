@@ -1,7 +1,7 @@
 import pytest
 
-import envs
-from envs.events import list_events
+from jepabench import envs
+from jepabench.envs.events import list_events
 from jepabench.main import main
 
 TASK = "jepabench/TwoRoom-v1"
@@ -12,7 +12,9 @@ def test_variations_are_listed_with_their_levels(capsys):
     text = capsys.readouterr().out
     for factor in envs.make(TASK).variations.factors:
         assert factor.name in text
-    assert "mild 0.8 ... 1.15; hard 0.4 ... 1.3; allowed 0.1 ... 2; dim; bright" in " ".join(text.split())
+    assert "mild 0.8 ... 1.15; hard 0.4 ... 1.3; allowed 0.1 ... 2; dim; bright" in " ".join(
+        text.split()
+    )
     assert "[m]" in text
 
 

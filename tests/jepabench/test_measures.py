@@ -17,9 +17,14 @@ TINY = [
 
 @pytest.mark.slow
 def test_a_surprise_suite_asks_the_world_models(tmp_path, capsys):
-    assert main(["run", "suite=surprise", "suite.agents=[state-cem]", f"output={tmp_path}", *TINY]) == 0
+    assert (
+        main(["run", "suite=surprise", "suite.agents=[state-cem]", f"output={tmp_path}", *TINY])
+        == 0
+    )
     table = pd.read_csv(tmp_path / "surprise" / "surprise.csv")
-    assert set(table["kind"]) == {"impossible", "harmless"} and (table["task"] == "TwoRoom-v1").all()
+    assert (
+        set(table["kind"]) == {"impossible", "harmless"} and (table["task"] == "TwoRoom-v1").all()
+    )
     assert table["auroc"].dropna().between(0, 1).all()
     assert "surprise.csv" in capsys.readouterr().out.replace("\n", "")
 
@@ -34,4 +39,6 @@ def test_a_generalization_suite_changes_one_thing_at_a_time(tmp_path):
     assert ("step_length", "hard") in expert.index and expert["random"].between(0, 1).all()
     # What only the picture shows does not change what the expert does.
     assert expert.loc[("light", "hard"), "lost"] == 0.0
-    assert len(list((tmp_path / "generalization" / "changes").glob("*/*/*/seed0/episodes.parquet"))) == len(table)
+    assert len(
+        list((tmp_path / "generalization" / "changes").glob("*/*/*/seed0/episodes.parquet"))
+    ) == len(table)

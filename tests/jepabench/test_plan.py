@@ -1,8 +1,8 @@
 import pytest
 
-from jepabench.config import ConfigError, compose_root, load_preset, options
-from jepabench.stages import SuitePlan
-from world_models.checkpoint import load_world_model
+from jepabench.pipeline.config import ConfigError, compose_root, load_preset, options
+from jepabench.pipeline.stages import SuitePlan
+from jepabench.world_models.checkpoint import load_world_model
 
 
 def plan(tmp_path, *overrides: str) -> SuitePlan:
@@ -36,7 +36,10 @@ def test_training_seeds_multiply_what_learns_and_nothing_else(tmp_path):
 
 def test_what_changes_a_result_changes_its_folder_and_what_does_not_does_not(tmp_path):
     def folders(*overrides: str) -> dict[str, str]:
-        return {key: stage.directory.name for key, stage in plan(tmp_path, "suite=quick", *overrides).stages.items()}
+        return {
+            key: stage.directory.name
+            for key, stage in plan(tmp_path, "suite=quick", *overrides).stages.items()
+        }
 
     base = folders()
     assert folders("num_workers=7") == base
@@ -49,19 +52,29 @@ def test_what_changes_a_result_changes_its_folder_and_what_does_not_does_not(tmp
 def test_a_checkpoint_takes_the_place_of_training(tmp_path):
     given = "+suite.overrides.checkpoint={TwoRoom-v1: {jepa: two-room}}"
     stages = plan(
-        tmp_path, "suite=quick", given, "suite.agents=[jepa-cem,inverse]", "suite.training_seeds=[0,1]"
+        tmp_path,
+        "suite=quick",
+        given,
+        "suite.agents=[jepa-cem,inverse]",
+        "suite.training_seeds=[0,1]",
     ).stages
-    assert [key for key in stages if key.startswith("model/TwoRoom-v1")] == ["model/TwoRoom-v1/two-room/given"]
+    assert [key for key in stages if key.startswith("model/TwoRoom-v1")] == [
+        "model/TwoRoom-v1/two-room/given"
+    ]
     assert "model/PointMaze-UMaze-v1/jepa/0" in stages
     taken = stages["model/TwoRoom-v1/two-room/given"]
     assert "model/TwoRoom-v1/two-room/given" in stages["evaluation/TwoRoom-v1/inverse/1"].needs
     taken.directory.mkdir(parents=True)
     taken.work(taken.directory)
-    assert load_world_model(taken.directory, task_id="jepabench/TwoRoom-v1").metadata["transitions"] == 90_000
+    assert (
+        load_world_model(taken.directory, task_id="jepabench/TwoRoom-v1").metadata["transitions"]
+        == 90_000
+    )
 
 
 @pytest.mark.parametrize(
-    ("checkpoint", "why"), [("push-t", "is of jepabench/PushT-v1, not of"), ("tworoom", "Did you mean 'two-room'")]
+    ("checkpoint", "why"),
+    [("push-t", "is of jepabench/PushT-v1, not of"), ("tworoom", "Did you mean 'two-room'")],
 )
 def test_a_checkpoint_of_another_task_or_name_is_refused_before_any_work(checkpoint, why, tmp_path):
     given = f"+suite.overrides.checkpoint={{TwoRoom-v1: {{jepa: {checkpoint}}}}}"
@@ -78,19 +91,25 @@ def test_every_preset_can_be_read(group):
 
 
 def test_overrides_reach_deep_into_a_preset():
-    preset = load_preset("world_model", "jepa", ["training.num_steps=7", "model.terms.sigreg.weight=0.5"])
+    preset = load_preset(
+        "world_model", "jepa", ["training.num_steps=7", "model.terms.sigreg.weight=0.5"]
+    )
     assert preset["training"]["num_steps"] == 7
     assert preset["model"]["terms"]["sigreg"]["weight"] == 0.5
 
 
 def test_an_override_may_add_what_the_preset_leaves_at_its_default():
-    assert load_preset("world_model", "jepa", ["training.on_collapse=warn"])["training"]["on_collapse"] == "warn"
+    assert (
+        load_preset("world_model", "jepa", ["training.on_collapse=warn"])["training"]["on_collapse"]
+        == "warn"
+    )
     with pytest.raises(KeyError, match="Did you mean 'training'"):
         load_preset("world_model", "jepa", ["train.num_steps=3"])
 
 
 @pytest.mark.parametrize(
-    "override", ["suite.tasks=[{task_id:jepabench/TwoRom-v1}]", "suite.split=tset", "suite.agents=[japa-cem]"]
+    "override",
+    ["suite.tasks=[{task_id:jepabench/TwoRom-v1}]", "suite.split=tset", "suite.agents=[japa-cem]"],
 )
 def test_a_suite_with_a_wrong_name_in_it_is_refused_before_any_work(tmp_path, override):
     with pytest.raises(KeyError, match="Did you mean"):

@@ -5,16 +5,18 @@ import pytest
 from result_rows import RECORD
 
 import jepabench
-from evaluation.records import RecordError, write_records
-from evaluation.runs import run_stage
+from jepabench.cli.benchmark.query import query
+from jepabench.evaluation.records import RecordError, write_records
+from jepabench.evaluation.stages.stage import run_stage
 from jepabench.main import main
-from jepabench.query import query
 
 
 def evaluation(output, agent, held, *, seed=0):
     """Writes a finished evaluation of one agent, as a run leaves it."""
     records = [
-        dataclasses.replace(RECORD, agent=agent, training_seed=seed, index=index, success_held=bool(flag))
+        dataclasses.replace(
+            RECORD, agent=agent, training_seed=seed, index=index, success_held=bool(flag)
+        )
         for index, flag in enumerate(held)
     ]
     directory = output / "quick" / "evaluations" / "Task-v1" / agent / f"seed{seed}"
@@ -26,12 +28,20 @@ def evaluation(output, agent, held, *, seed=0):
 def test_questions_about_episodes_and_runs_are_answered(tmp_path):
     evaluation(tmp_path, "good", [1, 1, 1, 0])
     evaluation(tmp_path, "bad", [1, 0, 0, 0])
-    held = query("SELECT agent, avg(success_held::INT) AS held FROM episodes GROUP BY agent ORDER BY agent", tmp_path)
+    held = query(
+        "SELECT agent, avg(success_held::INT) AS held FROM episodes GROUP BY agent ORDER BY agent",
+        tmp_path,
+    )
     assert held.to_dict("list") == {"agent": ["bad", "good"], "held": [0.25, 0.75]}
     runs = query("SELECT kind, state, suite, task, agent, seed FROM runs ORDER BY agent", tmp_path)
     assert runs.iloc[0].to_dict() == {
-        "kind": "evaluation", "state": "done", "suite": "quick", "task": "jepabench/Task-v1", "agent": "bad", "seed": 0,
-    }  # fmt: skip
+        "kind": "evaluation",
+        "state": "done",
+        "suite": "quick",
+        "task": "jepabench/Task-v1",
+        "agent": "bad",
+        "seed": 0,
+    }
     both = query("SELECT count(*) AS n FROM episodes JOIN runs USING (directory)", tmp_path)
     assert both["n"].item() == 8
 
@@ -52,7 +62,9 @@ def test_what_is_read_is_what_was_written(tmp_path):
     directory = evaluation(tmp_path, "good", [1, 0, 1])
     loaded = jepabench.load_results(tmp_path)
     assert list(loaded.columns[:2]) == ["suite", "directory"] and set(loaded["suite"]) == {"quick"}
-    pd.testing.assert_frame_equal(loaded.iloc[:, 2:], pd.read_parquet(directory / "episodes.parquet"))
+    pd.testing.assert_frame_equal(
+        loaded.iloc[:, 2:], pd.read_parquet(directory / "episodes.parquet")
+    )
 
 
 def test_a_damaged_result_is_left_out_and_a_damaged_copy_is_made_anew(tmp_path, caplog):
@@ -64,7 +76,9 @@ def test_a_damaged_result_is_left_out_and_a_damaged_copy_is_made_anew(tmp_path, 
     assert set(jepabench.load_results(tmp_path)["agent"]) == {"good"}
 
 
-@pytest.mark.parametrize("sql", ["SELEC 1", "SELECT * FROM episode", "SELECT nothing FROM episodes"])
+@pytest.mark.parametrize(
+    "sql", ["SELEC 1", "SELECT * FROM episode", "SELECT nothing FROM episodes"]
+)
 def test_a_question_that_makes_no_sense_gets_a_sentence(tmp_path, sql, capsys):
     evaluation(tmp_path, "good", [1])
     assert main(["query", sql, "--output", str(tmp_path)]) == 2
@@ -78,7 +92,12 @@ def test_nothing_to_ask_about_is_said(tmp_path):
 
 def test_answers_come_as_a_table_or_as_csv(tmp_path, capsys):
     evaluation(tmp_path, "good", [1, 1])
-    arguments = ["query", "SELECT agent, count(*) AS n FROM episodes GROUP BY agent", "--output", str(tmp_path)]
+    arguments = [
+        "query",
+        "SELECT agent, count(*) AS n FROM episodes GROUP BY agent",
+        "--output",
+        str(tmp_path),
+    ]
     assert main([*arguments, "--csv"]) == 0
     assert capsys.readouterr().out == "agent,n\ngood,2\n"
     assert main(arguments) == 0

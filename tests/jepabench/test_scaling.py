@@ -3,14 +3,17 @@
 import pytest
 from rich.console import Console
 
-from jepabench.config import ConfigError
-from jepabench.run import do_stages
-from jepabench.scaling import ScalingPlan, collect_table, scaling_root
-from results.figures import scaling_figure
+from jepabench.cli.benchmark.run import do_stages
+from jepabench.cli.benchmark.scaling import ScalingPlan, collect_table, scaling_root
+from jepabench.pipeline.config import ConfigError
+from jepabench.results.report.figures import scaling_figure
 
 TINY = [
-    "task=tworoom", "budgets=300,600", "model_transitions=300", "suite.data={num_episodes: 9, num_validation: 2, num_steps: 10}",
-]  # fmt: skip
+    "task=tworoom",
+    "budgets=300,600",
+    "model_transitions=300",
+    "suite.data={num_episodes: 9, num_validation: 2, num_steps: 10}",
+]
 
 
 def plan(tmp_path, *overrides):
@@ -19,11 +22,21 @@ def plan(tmp_path, *overrides):
 
 def test_planners_learn_from_nested_data_and_online_agents_once(tmp_path):
     made = plan(tmp_path, "agents=jepa-cem,gcbc,sac-her,sac-latent,random")
-    kinds = {kind: [stage for key, stage in made.stages.items() if key.startswith(kind)] for kind in ("data", "model")}
-    train = [stage.config["num_episodes"] for stage in kinds["data"] if stage.config["split"] == "train"]
-    assert sorted(train) == [6, 12]  # 50 transitions an episode; the 300 of the latents are those of the first budget
+    kinds = {
+        kind: [stage for key, stage in made.stages.items() if key.startswith(kind)]
+        for kind in ("data", "model")
+    }
+    train = [
+        stage.config["num_episodes"] for stage in kinds["data"] if stage.config["split"] == "train"
+    ]
+    assert sorted(train) == [
+        6,
+        12,
+    ]  # 50 transitions an episode; the 300 of the latents are those of the first budget
     assert len(kinds["model"]) == 2
-    online = [stage for key, stage in made.stages.items() if "sac-her" in key and key.startswith("policy")]
+    online = [
+        stage for key, stage in made.stages.items() if "sac-her" in key and key.startswith("policy")
+    ]
     assert len(online) == 1 and online[0].config["train"]["num_steps"] == 120
     evaluated = [stage for key, stage in made.stages.items() if key.startswith("evaluation")]
     names = [(stage.config["agent"]["name"], stage.config["budget"]) for stage in evaluated]
@@ -34,8 +47,16 @@ def test_planners_learn_from_nested_data_and_online_agents_once(tmp_path):
 
 
 def test_a_checkpoint_is_for_online_agents_only(tmp_path):
-    made = plan(tmp_path, "agents=jepa-cem,sac-latent", "+suite.overrides.checkpoint={TwoRoom-v1: {jepa: two-room}}")
-    models = {stage.directory.name.partition("-")[0] for key, stage in made.stages.items() if key.startswith("model")}
+    made = plan(
+        tmp_path,
+        "agents=jepa-cem,sac-latent",
+        "+suite.overrides.checkpoint={TwoRoom-v1: {jepa: two-room}}",
+    )
+    models = {
+        stage.directory.name.partition("-")[0]
+        for key, stage in made.stages.items()
+        if key.startswith("model")
+    }
     assert models == {"two", "jepa"}
     policy = next(stage for key, stage in made.stages.items() if key.startswith("policy"))
     assert list(policy.config["world_model"]) == ["checkpoint"]
@@ -57,15 +78,20 @@ def test_refuses_unknown_tasks_and_agents():
 @pytest.mark.slow
 def test_one_command_draws_the_curve(tmp_path):
     made = plan(
-        tmp_path, "agents=gcbc,sac-her,random", "suite.tasks.0.num_episodes=2",
+        tmp_path,
+        "agents=gcbc,sac-her,random",
+        "suite.tasks.0.num_episodes=2",
         "+suite.overrides.agent.gcbc={train: {num_steps: 20}}",
         "+suite.overrides.agent.sac-her={train: {learning_starts: 60}}",
-    )  # fmt: skip
+    )
     do_stages(dict(made.root), Console(quiet=True), kind=ScalingPlan)
     table = collect_table(made).query("stratum == 'all'")
     assert table["episodes"].tolist() == [6] * 5
     spent = {(row.agent, row.budget): row.transitions for row in table.itertuples()}
-    assert spent["gcbc", 300] == spent["sac-her", 300] == 300 and spent["gcbc", 600] == spent["sac-her", 600] == 600
+    assert (
+        spent["gcbc", 300] == spent["sac-her", 300] == 300
+        and spent["gcbc", 600] == spent["sac-her", 600] == 600
+    )
     assert spent["random", 600] == 0
     figure = scaling_figure(collect_table(made)).decode()
     assert figure.count("transitions (control steps)") == 1 and "gcbc" in figure

@@ -4,9 +4,9 @@ import sys
 
 import pytest
 
-from jepabench.config import load_preset
 from jepabench.main import main
-from jepabench.plugins import package_of, preset_of_plugin
+from jepabench.pipeline.config import load_preset
+from jepabench.pipeline.plugins import package_of, preset_of_plugin
 
 AGENT = """
 class {kind}:
@@ -36,12 +36,18 @@ def module(tmp_path, monkeypatch):
         (["submit", "random", "suite=smok"], "Did you mean 'smoke'"),
         (["submit", "random", "nme=x"], "Did you mean 'name'"),
         (["submit", "random", "seed=3"], "with all of its tasks, episodes and seeds"),
-        (["submit", "random", "suite.training_seeds=[3]"], "with all of its tasks, episodes and seeds"),
+        (
+            ["submit", "random", "suite.training_seeds=[3]"],
+            "with all of its tasks, episodes and seeds",
+        ),
         (["submit", "random", "suite=surprise"], "suites that measure success"),
         (["submit", "random", "checkpoints=maybe"], "checkpoints=yes or checkpoints=no"),
         (["submit", "random", "suite=smoke", "name=taken", "to=."], "is there already"),
         (["submit", "random", "suite=smoke", "name=A/b", "to=."], "name: String should match"),
-        (["submit", "random", "suite=smoke", "link=javascript:alert(1)"], "link: String should match"),
+        (
+            ["submit", "random", "suite=smoke", "link=javascript:alert(1)"],
+            "link: String should match",
+        ),
         (["verify", "taken", "--level", "3"], "JEPABENCH_PRIVATE_SALT"),
     ],
 )
@@ -63,7 +69,12 @@ def test_what_is_no_submission_is_refused(name, tmp_path, monkeypatch, capsys):
 
 
 def test_the_track_of_another_packages_agent_follows_from_what_it_looks_at(module):
-    pixels = module("agents_of_a_test_1", kind="PixelAgent", keys=("pixels", "goal_pixels"), track={"data": "online"})
+    pixels = module(
+        "agents_of_a_test_1",
+        kind="PixelAgent",
+        keys=("pixels", "goal_pixels"),
+        track={"data": "online"},
+    )
     preset = load_preset("agent", f"{pixels}:PixelAgent", ["agent.gain=3"])
     assert preset == {
         "name": "pixel",

@@ -10,13 +10,15 @@ import pytest
 from hydra.utils import get_method
 from rich.console import Console
 
-from jepabench.config import ConfigError, load_preset, options
-from jepabench.tune import nested, search, search_space, suggest, tuning_root
-from world_models.train import TrainConfig
+from jepabench.cli.benchmark.tune import nested, search, search_space, suggest, tuning_root
+from jepabench.pipeline.config import ConfigError, load_preset, options
+from jepabench.world_models.training.fit import TrainConfig
 
 LEARNERS = [
-    name for name in options("agent") if {"train", "world_model"} & load_preset("agent", name).keys()
-]  # fmt: skip
+    name
+    for name in options("agent")
+    if {"train", "world_model"} & load_preset("agent", name).keys()
+]
 
 
 @pytest.mark.parametrize("name", LEARNERS)
@@ -36,7 +38,9 @@ def test_what_is_tried_are_settings_of_the_preset(name):
 def _settings(target):
     function = get_method(target)
     known = set(inspect.signature(function).parameters)
-    policy = getattr(function, "args", ())  # the offline methods are one loop with a policy class put in
+    policy = getattr(
+        function, "args", ()
+    )  # the offline methods are one loop with a policy class put in
     return known | (set(policy[0].config_type.__dataclass_fields__) if policy else set())
 
 
@@ -57,7 +61,10 @@ def test_no_settings_are_tried_twice_until_all_were():
         changes = suggest(space, rows, tried, seed=3, number=number)
         tried.append(json.dumps(changes))
         rows.append({"changes": tried[-1], "score": float(number)})
-    every = {json.dumps(dict(zip(space, values, strict=True))) for values in itertools.product(*space.values())}
+    every = {
+        json.dumps(dict(zip(space, values, strict=True)))
+        for values in itertools.product(*space.values())
+    }
     assert set(tried) == every
     assert suggest(space, rows, tried, seed=3, number=4) is None
 
@@ -77,7 +84,10 @@ def test_a_search_learns_from_its_trials():
 
 
 def test_nests_what_it_changes():
-    assert nested({"agent.train.x": 1, "agent.train.y": 2, "z": 3}) == {"agent": {"train": {"x": 1, "y": 2}}, "z": 3}
+    assert nested({"agent.train.x": 1, "agent.train.y": 2, "z": 3}) == {
+        "agent": {"train": {"x": 1, "y": 2}},
+        "z": 3,
+    }
 
 
 def test_refuses_what_can_not_be_searched():
@@ -100,9 +110,14 @@ def test_says_which_extra_is_missing(monkeypatch):
 @pytest.mark.slow
 def test_a_search_goes_on_where_it_was_stopped(tmp_path):
     words = [
-        f"output={tmp_path}", "task=tworoom", "agent=gcbc", "num_steps=5", "suite.tasks.0.num_episodes=1",
-        "suite.data={num_episodes: 4, num_validation: 2, num_steps: 5}", "num_workers=1",
-    ]  # fmt: skip
+        f"output={tmp_path}",
+        "task=tworoom",
+        "agent=gcbc",
+        "num_steps=5",
+        "suite.tasks.0.num_episodes=1",
+        "suite.data={num_episodes: 4, num_validation: 2, num_steps: 5}",
+        "num_workers=1",
+    ]
     quiet = Console(quiet=True)
     root, own = tuning_root([*words, "trials=2"])
     two = search(root, own, quiet)
@@ -112,6 +127,8 @@ def test_a_search_goes_on_where_it_was_stopped(tmp_path):
     pd.testing.assert_frame_equal(three.head(2), two)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     assert three["changes"].nunique() == 3 and (three["transitions"] == 4 * 5 * 5).all()
-    policies = [json.loads(path.read_text()) for path in tmp_path.rglob("policies/**/training.json")]
+    policies = [
+        json.loads(path.read_text()) for path in tmp_path.rglob("policies/**/training.json")
+    ]
     assert {content["config"]["num_steps"] for content in policies} == {5}
     assert {content["seed"] for content in policies} == {100}

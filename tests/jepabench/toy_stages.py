@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from jepabench.stages import Stage
+from jepabench.pipeline.stages import Stage
 
 
 class ToyPlan:
@@ -38,7 +38,9 @@ class ToyPlan:
         config = {"key": key, "needs": [self.stages[need].config for need in needs]}
         directory = self.folder / key
         paths = [self.stages[need].directory for need in needs]
-        self.stages[key] = Stage(key, f"do {key}", directory, config, needs, partial(self._work, key, paths))
+        self.stages[key] = Stage(
+            key, f"do {key}", directory, config, needs, partial(self._work, key, paths)
+        )
 
     def _work(self, key, paths, directory):
         self._journal(f"begin {key}")
@@ -54,7 +56,9 @@ class ToyPlan:
             (self.folder / f"died-{key.replace('/', '-')}").touch()
             os.kill(os.getpid(), 9)
         inputs = [(path / "result.txt").read_text() for path in paths]
-        (directory / "result.txt").write_text(hashlib.sha256("".join([key, *inputs]).encode()).hexdigest())
+        (directory / "result.txt").write_text(
+            hashlib.sha256("".join([key, *inputs]).encode()).hexdigest()
+        )
         self._journal(f"end {key}")
 
     def _journal(self, line):
@@ -63,7 +67,9 @@ class ToyPlan:
             file.write(f"{line} {os.getpid()}\n")
 
     def results(self):
-        return {key: (stage.directory / "result.txt").read_text() for key, stage in self.stages.items()}
+        return {
+            key: (stage.directory / "result.txt").read_text() for key, stage in self.stages.items()
+        }
 
     def begun(self):
         """How often work began, by key."""

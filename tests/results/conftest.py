@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from agents.base import HoldStillAgent, RandomAgent
-from agents.scripted import ScriptedAgent
-from envs import episode_specs, get_task
-from evaluation.metrics import score_table
-from evaluation.records import read_records
-from evaluation.rollout import Imagination, evaluate_episodes, save_evaluation
-from results.report import write_report
-from results.tables import write_table
+from jepabench.agents.base import HoldStillAgent, RandomAgent
+from jepabench.agents.scripted import ScriptedAgent
+from jepabench.envs import episode_specs, get_task
+from jepabench.evaluation.records import read_records
+from jepabench.evaluation.rollout import Imagination, evaluate_episodes, save_evaluation
+from jepabench.evaluation.statistics.success_tables import score_table
+from jepabench.results.report.page import write_report
+from jepabench.results.report.success_table import write_table
 
 TASK = "jepabench/TwoRoom-v1"
 HOSTILE = '<img src=x onerror="alert(1)">&[red]$x$'
@@ -36,7 +36,10 @@ def with_imagination(evaluation, horizon=3):
 
 def named(evaluation, agent):
     """The same episodes under another agent's name."""
-    return replace(evaluation, records=tuple(replace(record, agent=agent) for record in evaluation.records))
+    return replace(
+        evaluation,
+        records=tuple(replace(record, agent=agent) for record in evaluation.records),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +51,9 @@ def evaluations():
         "random": RandomAgent(task_id=TASK),
         "hold-still": HoldStillAgent(task_id=TASK),
     }
-    return {name: evaluate_episodes(agent, specs, agent_name=name) for name, agent in agents.items()}
+    return {
+        name: evaluate_episodes(agent, specs, agent_name=name) for name, agent in agents.items()
+    }
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +72,9 @@ def finished_suite(tmp_path_factory, evaluations, suite) -> Path:
     failed = root / "evaluations" / "TwoRoom-v1" / "mine" / "seed0"
     failed.mkdir(parents=True)
     (failed / "failed.json").write_text(json.dumps({"error": "ValueError: <b>no</b>"}))
-    table = score_table(pd.concat(frames, ignore_index=True), generator=np.random.default_rng(0), num_resamples=50)
+    table = score_table(
+        pd.concat(frames, ignore_index=True), generator=np.random.default_rng(0), num_resamples=50
+    )
     table["transitions"] = [100_000.0 if name == HOSTILE else 0.0 for name in table["agent"]]
     table["train_seconds"] = 0.0
     write_table(root / "table.csv", table)

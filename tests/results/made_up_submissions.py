@@ -6,13 +6,13 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from envs.registry import short_name
-from evaluation.protocol import PROTOCOL_VERSION
-from evaluation.quantities import observation_names
-from evaluation.records import SCHEMA
-from evaluation.submission_diagnostics import diagnostics_files
-from evaluation.submission_files import folder_digest
-from evaluation.verification import BADGES, RECORD_SCHEMA
+from jepabench.envs.registry import short_name
+from jepabench.evaluation.model_checks.quantities import observation_names
+from jepabench.evaluation.protocol import PROTOCOL_VERSION
+from jepabench.evaluation.records import SCHEMA
+from jepabench.evaluation.submissions.diagnostics import diagnostics_files
+from jepabench.evaluation.submissions.files import folder_digest
+from jepabench.evaluation.verification.levels import BADGES, RECORD_SCHEMA
 
 TRACKS = {
     "random": ("none", "none", "none"),
@@ -38,11 +38,26 @@ def suite_of(*tasks, version=1, description="made up", episodes=20):
     return {
         "version": version,
         "description": description,
-        "tasks": [{"task_id": task, "strata": list(strata), "num_episodes": episodes} for task, strata in tasks],
+        "tasks": [
+            {"task_id": task, "strata": list(strata), "num_episodes": episodes}
+            for task, strata in tasks
+        ],
     }
 
 
-def write(root, name, suite_name, suite, *, agent, seeds=(0, 1, 2), skill=None, badges=0, number=0, **changes):
+def write(
+    root,
+    name,
+    suite_name,
+    suite,
+    *,
+    agent,
+    seeds=(0, 1, 2),
+    skill=None,
+    badges=0,
+    number=0,
+    **changes,
+):
     """Writes a submission below ``root/submissions``, and if it has badges the maintainers' record below ``root/verified``."""
     rng = np.random.default_rng([number, len(name)])
     learns = agent not in ("random", "hold-still", "expert", "oracle-cem")
@@ -61,9 +76,12 @@ def write(root, name, suite_name, suite, *, agent, seeds=(0, 1, 2), skill=None, 
         "suite": {"name": suite_name, "version": suite["version"]},
         "pixels": 64,
         "agent": {
-            "name": agent, "learns": learns, "package": "",
+            "name": agent,
+            "learns": learns,
+            "package": "",
             "track": {"observation": observation, "data": data, "privilege": privilege},
-            "config": {"agent": {"_target_": "x.Y"}}, "per_task": {},
+            "config": {"agent": {"_target_": "x.Y"}},
+            "per_task": {},
         },
         "training_seeds": list(seeds),
         "authors": ["A. Nobody"],
@@ -75,22 +93,32 @@ def write(root, name, suite_name, suite, *, agent, seeds=(0, 1, 2), skill=None, 
         "versions": {"mujoco": "3.17.0"},
         "machine": {"processor": "abacus", "cores": "2"},
         "costs": [
-            {"task_id": task, "training_seed": seed, "transitions": 45000 if learns else 0, "train_seconds": 90.5 * learns,
-             "parameters": 250_000 * learns, "data_fingerprint": ""}
-            for task in tasks for seed in seeds
+            {
+                "task_id": task,
+                "training_seed": seed,
+                "transitions": 45000 if learns else 0,
+                "train_seconds": 90.5 * learns,
+                "parameters": 250_000 * learns,
+                "data_fingerprint": "",
+            }
+            for task in tasks
+            for seed in seeds
         ],
         "specs": {"num_episodes": rows.num_rows // len(seeds), "sha256": "0" * 64},
         "aggregates": [],
         "files": {},
         **changes,
-    }  # fmt: skip
+    }
     (folder / "submission.json").write_text(json.dumps(manifest))
     if badges:
         (root / "verified").mkdir(exist_ok=True)
         record = {
-            "schema_version": RECORD_SCHEMA, "name": name, "digest": folder_digest(folder),
-            "protocol_version": PROTOCOL_VERSION, "badges": list(BADGES[:badges]),
-        }  # fmt: skip
+            "schema_version": RECORD_SCHEMA,
+            "name": name,
+            "digest": folder_digest(folder),
+            "protocol_version": PROTOCOL_VERSION,
+            "badges": list(BADGES[:badges]),
+        }
         (root / "verified" / f"{name}.json").write_text(json.dumps(record))
     return folder
 
@@ -105,7 +133,14 @@ def tell_of_world_model(folder, task):
     rates = {"auroc": 0.9, "low": 0.8, "high": 1.0, "untrained": 0.5, "pairs": 20}
     surprise = [{"event": "teleport", "kind": "impossible", **rates}]
     surprise += [{"event": "recolour", "kind": "harmless", **dict.fromkeys(rates), "pairs": 0}]
-    report = {"task_id": task, "training_seed": 0, "frames": 1234, "probe": probe, "surprise": surprise, "imagined": []}
+    report = {
+        "task_id": task,
+        "training_seed": 0,
+        "frames": 1234,
+        "probe": probe,
+        "surprise": surprise,
+        "imagined": [],
+    }
     for name, content in diagnostics_files([report], {}).items():
         (folder / name).write_bytes(content)
 
@@ -121,7 +156,9 @@ def rows_of(suite, agent, seeds, skill, rng):
                 ever = held | (rng.random(count) < 0.05)
                 parts.append(columns(task["task_id"], stratum, agent, seed, held, ever, rng))
     names = SCHEMA.names
-    return pa.table({name: np.concatenate([part[name] for part in parts]) for name in names}, schema=SCHEMA)
+    return pa.table(
+        {name: np.concatenate([part[name] for part in parts]) for name in names}, schema=SCHEMA
+    )
 
 
 def columns(task, stratum, agent, seed, held, ever, rng):
@@ -129,8 +166,19 @@ def columns(task, stratum, agent, seed, held, ever, rng):
     fast = agent in ("gcbc", "sac-her", "random", "hold-still")
     seconds = (0.0001 if fast else 0.002) * 60 * rng.uniform(0.8, 1.2, count)
     words = {"agent": agent, "task_id": task, "split": "test", "stratum": stratum}
-    flags = {"success_ever": ever, "success_final": held, "success_held": held, "joint_ever": ever, "strict_held": held}
-    whole = {"training_seed": seed, "steps": 60, "reference_steps": 30, "model_steps": 0 if fast else 40000}
+    flags = {
+        "success_ever": ever,
+        "success_final": held,
+        "success_held": held,
+        "joint_ever": ever,
+        "strict_held": held,
+    }
+    whole = {
+        "training_seed": seed,
+        "steps": 60,
+        "reference_steps": 30,
+        "model_steps": 0 if fast else 40000,
+    }
     reals = {"distance_start": 1.0, "distance_final": 0.1, "distance_min": 0.05, "return_": -30.0}
     return (
         {name: np.full(count, value, object) for name, value in words.items()}
@@ -138,7 +186,11 @@ def columns(task, stratum, agent, seed, held, ever, rng):
         | {name: np.full(count, value, np.int64) for name, value in whole.items()}
         | {name: np.full(count, value) for name, value in reals.items()}
         | {
-            "index": np.arange(count), "first_success_step": np.where(ever, 20, -1), "violations": rng.integers(0, 3, count),
-            "planning_seconds": seconds, "planning_ms_median": seconds * 10, "planning_ms_p95": seconds * 25,
+            "index": np.arange(count),
+            "first_success_step": np.where(ever, 20, -1),
+            "violations": rng.integers(0, 3, count),
+            "planning_seconds": seconds,
+            "planning_ms_median": seconds * 10,
+            "planning_ms_p95": seconds * 25,
         }
-    )  # fmt: skip
+    )

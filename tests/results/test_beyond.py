@@ -2,19 +2,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from results.beyond import changes_table, surprises_table
+from jepabench.results.report.model_tables import changes_table, surprises_table
 
 
 def records(agent, change, held, task="T"):
     held = np.asarray(held)
     return pd.DataFrame(
         [
-            {"task_id": task, "agent": agent, "factor": change[0], "level": change[1], "stratum": "near",
-             "training_seed": seed, "index": index, "success_held": bool(held[seed, index])}
+            {
+                "task_id": task,
+                "agent": agent,
+                "factor": change[0],
+                "level": change[1],
+                "stratum": "near",
+                "training_seed": seed,
+                "index": index,
+                "success_held": bool(held[seed, index]),
+            }
             for seed in range(held.shape[0])
             for index in range(held.shape[1])
         ]
-    )  # fmt: skip
+    )
 
 
 def test_what_is_lost_is_paired_with_the_unchanged_world_and_beside_the_floor():
@@ -26,9 +34,13 @@ def test_what_is_lost_is_paired_with_the_unchanged_world_and_beside_the_floor():
     table = changes_table(pd.concat(frames)).set_index(["agent", "factor"])
     assert table.loc[("mine", "light"), "held"] == 0.25
     assert table.loc[("mine", "light"), "lost"] == pytest.approx(0.5)
-    assert table.loc[("mine", "light"), "lost_low"] < 0.5 < table.loc[("mine", "light"), "lost_high"]
+    assert (
+        table.loc[("mine", "light"), "lost_low"] < 0.5 < table.loc[("mine", "light"), "lost_high"]
+    )
     assert table.loc[("mine", "light"), "random"] == 0.25
-    assert np.isnan(table.loc[("mine", "-"), "lost"]) and np.isnan(table.loc[("random", "light"), "lost"])
+    assert np.isnan(table.loc[("mine", "-"), "lost"]) and np.isnan(
+        table.loc[("random", "light"), "lost"]
+    )
 
 
 def test_surprise_is_a_mean_over_seeds_with_their_range():
@@ -47,7 +59,14 @@ def test_surprise_is_a_mean_over_seeds_with_their_range():
             ]
         )
 
-    both = surprises_table({("T", "a", 0): table(0.7), ("T", "a", 1): table(0.9), ("T", "b", 0): table(0.6)})
+    both = surprises_table(
+        {("T", "a", 0): table(0.7), ("T", "a", 1): table(0.9), ("T", "b", 0): table(0.6)}
+    )
     first, second = both.to_dict("records")
-    assert (first["auroc"], first["low"], first["high"], first["pairs"]) == (pytest.approx(0.8), 0.7, 0.9, 20)
+    assert (first["auroc"], first["low"], first["high"], first["pairs"]) == (
+        pytest.approx(0.8),
+        0.7,
+        0.9,
+        20,
+    )
     assert (second["low"], second["high"], second["seeds"]) == (0.1, 0.99, 1)

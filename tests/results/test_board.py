@@ -8,17 +8,20 @@ import numpy as np
 import pytest
 from made_up_submissions import suite_of, write
 
-import envs
-from evaluation import statistics
+from jepabench import envs
+from jepabench.evaluation.statistics import intervals as statistics
 from jepabench.main import main
-from jepabench.suites import known_suites
-from results.board import Sources, build_board
-from results.board_entries import difference, overall, read_entries
-from results.board_views import NUMBERS, suite_views, view_numbers
-from results.claims import ClaimError, claims_page, read_claims
+from jepabench.pipeline.suites import known_suites
+from jepabench.results.board.claims import ClaimError, claims_page, read_claims
+from jepabench.results.board.entries import difference, overall, read_entries
+from jepabench.results.board.site import Sources, build_board
+from jepabench.results.board.views import NUMBERS, suite_views, view_numbers
 
 ROOM, PUSH = "jepabench/TwoRoom-v1", "jepabench/PushT-v1"
-SUITES = {"small": suite_of((ROOM, ("near", "far")), (PUSH, ("steps25",))), "other": suite_of((ROOM, ("near",)))}
+SUITES = {
+    "small": suite_of((ROOM, ("near", "far")), (PUSH, ("steps25",))),
+    "other": suite_of((ROOM, ("near",))),
+}
 HOME = Path(__file__).parents[2]
 
 
@@ -40,16 +43,36 @@ class Page(HTMLParser):
 def made_up(tmp_path_factory):
     """A folder of results: ten submissions of two suites, one of an old version, one that is broken."""
     root = tmp_path_factory.mktemp("made-up")
-    for number, agent in enumerate(("expert", "oracle-cem", "random", "hold-still", "jepa-cem", "gcbc", "sac-her")):
+    for number, agent in enumerate(
+        ("expert", "oracle-cem", "random", "hold-still", "jepa-cem", "gcbc", "sac-her")
+    ):
         write(root, agent, "small", SUITES["small"], agent=agent, number=number, badges=2)
-    write(root, "one-seed", "small", SUITES["small"], agent="jepa-icem", seeds=(0,), number=8, badges=3)
+    write(
+        root,
+        "one-seed",
+        "small",
+        SUITES["small"],
+        agent="jepa-icem",
+        seeds=(0,),
+        number=8,
+        badges=3,
+    )
     write(root, "elsewhere", "other", SUITES["other"], agent="jepa-cem", number=9)
     write(root, "elsewhere-random", "other", SUITES["other"], agent="random", number=10)
     write(root, "aged", "small", {**SUITES["small"], "version": 7}, agent="jepa-cem")
     bad = write(root, "hostile", "small", SUITES["small"], agent="jepa-cem", number=11)
-    (bad / "submission.json").write_text((bad / "submission.json").read_text().replace("jepa-cem", "<script>", 1))
+    (bad / "submission.json").write_text(
+        (bad / "submission.json").read_text().replace("jepa-cem", "<script>", 1)
+    )
     (root / "submissions" / "empty").mkdir()
-    write(root, "lonely", "other", suite_of((ROOM, ("near",)), episodes=1), agent="jepa-cem", number=12)
+    write(
+        root,
+        "lonely",
+        "other",
+        suite_of((ROOM, ("near",)), episodes=1),
+        agent="jepa-cem",
+        number=12,
+    )
     return root
 
 
@@ -63,15 +86,20 @@ def site(made_up, tmp_path_factory):
 def sources(root, **changes):
     return Sources(
         **{
-            "submissions": root / "submissions", "verified": root / "verified", "suites": SUITES,
-            "tasks": [envs.get_task(ROOM), envs.get_task(PUSH)], **changes,
+            "submissions": root / "submissions",
+            "verified": root / "verified",
+            "suites": SUITES,
+            "tasks": [envs.get_task(ROOM), envs.get_task(PUSH)],
+            **changes,
         }
-    )  # fmt: skip
+    )
 
 
 def entries(root):
     return read_entries(
-        root / "submissions", root / "verified", {name: suite["version"] for name, suite in SUITES.items()}
+        root / "submissions",
+        root / "verified",
+        {name: suite["version"] for name, suite in SUITES.items()},
     )
 
 
@@ -83,7 +111,11 @@ def test_submissions_are_read_archived_or_refused_with_the_reason(made_up):
     assert [name for name, _ in found.refused] == ["empty", "hostile", "lonely"]
     assert "lacks submission.json" in found.refused[0][1] and "agent.name" in found.refused[1][1]
     badges = {one.name: one.badges for one in found.current}
-    assert badges["gcbc"] == ("valid", "replayed") and badges["one-seed"][-1] == "re-run" and badges["elsewhere"] == ()
+    assert (
+        badges["gcbc"] == ("valid", "replayed")
+        and badges["one-seed"][-1] == "re-run"
+        and badges["elsewhere"] == ()
+    )
 
 
 @pytest.mark.parametrize("version", [1, 7])
@@ -111,14 +143,19 @@ def test_numbers_are_those_of_the_rows(made_up):
 
     (entry,) = [one for one in entries(made_up).current if one.name == "gcbc"]
     rows = pd.read_parquet(entry.folder / "episodes.parquet")
-    means = rows.groupby(["task_id", "stratum"])[["success_held", "success_ever", "violations"]].mean()
+    means = rows.groupby(["task_id", "stratum"])[
+        ["success_held", "success_ever", "violations"]
+    ].mean()
     for key, scores in entry.scores.items():
         assert scores.outcomes.shape == (3, 20)
         assert scores.outcomes.mean() == pytest.approx(means.loc[key, "success_held"])
         assert scores.others["ever"] == pytest.approx(means.loc[key, "success_ever"])
         assert scores.others["violations"] == pytest.approx(means.loc[key, "violations"] / 60)
     whole = overall(entry, list(entry.scores))
-    assert whole.estimate == pytest.approx(means["success_held"].mean()) and whole.low < whole.estimate < whole.high
+    assert (
+        whole.estimate == pytest.approx(means["success_held"].mean())
+        and whole.low < whole.estimate < whole.high
+    )
 
 
 def test_a_view_normalises_between_random_and_oracle_and_names_ties(made_up):
@@ -127,7 +164,10 @@ def test_a_view_normalises_between_random_and_oracle_and_names_ties(made_up):
         rows = dict(zip([one.name for one in own], view_numbers(own, keys), strict=True))
         number = {name: dict(zip(NUMBERS, row, strict=True)) for name, row in rows.items() if row}
         assert number["random"]["norm"] == 0 and number["oracle-cem"]["norm"] == 1
-        assert number["jepa-cem"]["tied"] == 1 and number["expert"]["tied"] == number["random"]["tied"] == 0
+        assert (
+            number["jepa-cem"]["tied"] == 1
+            and number["expert"]["tied"] == number["random"]["tied"] == 0
+        )
     by_name = {one.name: one for one in own}
     gap = difference(by_name["expert"], by_name["random"], list(by_name["expert"].scores))
     assert gap.low > 0.5
@@ -144,7 +184,11 @@ def test_an_entry_without_a_cell_is_not_in_the_view(made_up, tmp_path):
 def test_the_site_has_a_page_for_everything_and_no_link_leads_nowhere(site):
     assert len(list((site / "submissions").glob("*.html"))) == 11
     assert len(list((site / "claims").glob("C*.html"))) == 16
-    assert {path.stem for path in (site / "tasks").glob("*.html")} == {"index", "TwoRoom-v1", "PushT-v1"}
+    assert {path.stem for path in (site / "tasks").glob("*.html")} == {
+        "index",
+        "TwoRoom-v1",
+        "PushT-v1",
+    }
     pages = {path.resolve(): Page(path) for path in site.rglob("*.html")}
     for path, page in pages.items():
         for tag, link in page.links:
@@ -159,13 +203,17 @@ def test_the_site_has_a_page_for_everything_and_no_link_leads_nowhere(site):
 
 def test_pages_and_styles_name_no_address_of_others(site):
     for path in [*site.rglob("*.css"), *site.rglob("*.js"), *site.rglob("*.svg")]:
-        addresses = set(re.findall(r"""(?:url\(|["'])\s*(?:https?:)?//[^"')\s]+""", path.read_text()))
+        addresses = set(
+            re.findall(r"""(?:url\(|["'])\s*(?:https?:)?//[^"')\s]+""", path.read_text())
+        )
         assert all("www.w3.org" in address for address in addresses), path
 
 
 def test_what_authors_wrote_is_text(tmp_path):
     bad = '<img src=x onerror="alert(1)"></script>'
-    folder = write(tmp_path, "mine", "other", SUITES["other"], agent="jepa-cem", description=bad, authors=[bad])
+    folder = write(
+        tmp_path, "mine", "other", SUITES["other"], agent="jepa-cem", description=bad, authors=[bad]
+    )
     (folder / "README.md").write_text(bad)
     build_board(tmp_path / "site", sources(tmp_path), progress=False)
     for name in ("index.html", "submissions/mine.html", "tasks/TwoRoom-v1.html"):
@@ -213,31 +261,41 @@ def test_building_again_gives_the_same_and_drops_what_is_gone(made_up, tmp_path)
 
 def test_the_command_builds_from_what_is_there(tmp_path, capsys):
     suites = known_suites()
-    quick = {**suites["quick"], "tasks": [{**task, "num_episodes": 3} for task in suites["quick"]["tasks"]]}
+    quick = {
+        **suites["quick"],
+        "tasks": [{**task, "num_episodes": 3} for task in suites["quick"]["tasks"]],
+    }
     write(tmp_path, "mine", "quick", quick, agent="jepa-cem")
     assert main(["board", "--results", str(tmp_path), "--output", str(tmp_path / "site")]) == 0
     assert "1 submissions, 0 archived, 0 refused" in capsys.readouterr().out
     assert "mine" in (tmp_path / "site" / "index.html").read_text()
-    assert main(["board", "--results", str(tmp_path / "nowhere"), "--output", str(tmp_path / "site")]) == 2
+    assert (
+        main(["board", "--results", str(tmp_path / "nowhere"), "--output", str(tmp_path / "site")])
+        == 2
+    )
 
 
 def test_a_submission_is_filmed_from_its_actions(tmp_path):
-    from agents.scripted import ScriptedAgent
-    from evaluation.protocol import Suite, SuiteTask
-    from evaluation.rollout import evaluate_episodes
-    from evaluation.submission import write_submission
+    from jepabench.agents.scripted import ScriptedAgent
+    from jepabench.evaluation.protocol import Suite, SuiteTask
+    from jepabench.evaluation.rollout import evaluate_episodes
+    from jepabench.evaluation.submissions.submission import write_submission
 
     suite = Suite(
-        name="tiny", version=1, agents=("expert",), training_seeds=(0,),
+        name="tiny",
+        version=1,
+        agents=("expert",),
+        training_seeds=(0,),
         tasks=(SuiteTask(task_id=ROOM, strata=("near",), num_episodes=2),),
-    )  # fmt: skip
+    )
     done = evaluate_episodes(ScriptedAgent(task_id=ROOM), suite.specs(ROOM), agent_name="expert")
     made = write(tmp_path, "other", "tiny", suite_of((ROOM, ("near",))), agent="expert")
     manifest = json.loads((made / "submission.json").read_text())
     about = {
         key: value
         for key, value in manifest.items()
-        if key not in ("schema_version", "protocol_version", "suite", "specs", "aggregates", "files")
+        if key
+        not in ("schema_version", "protocol_version", "suite", "specs", "aggregates", "files")
     }
     actions = {(ROOM, 0): np.concatenate([*done.actions.values()])}
     write_submission(
@@ -251,9 +309,16 @@ def test_a_submission_is_filmed_from_its_actions(tmp_path):
         path.unlink()
     made.rmdir()
     site = tmp_path / "site"
-    build_board(site, sources(tmp_path, suites={"tiny": suite_of((ROOM, ("near",)))}, num_films=1), progress=False)
+    build_board(
+        site,
+        sources(tmp_path, suites={"tiny": suite_of((ROOM, ("near",)))}, num_films=1),
+        progress=False,
+    )
     text = (site / "submissions" / "expert.html").read_text()
-    assert len(list((site / "media").glob("film-*.webp"))) == 1 and "success</b> TwoRoom-v1, near" in text
+    assert (
+        len(list((site / "media").glob("film-*.webp"))) == 1
+        and "success</b> TwoRoom-v1, near" in text
+    )
 
 
 @pytest.mark.slow
@@ -264,15 +329,27 @@ def test_two_hundred_submissions_are_built_in_a_minute_and_weigh_little(tmp_path
     for number in range(200):
         agent = agents[number] if number < len(agents) else f"agent-{number}"
         write(
-            tmp_path, agent, "core", suites["core"], agent=agent, number=number, skill=number / 200, badges=number % 4
+            tmp_path,
+            agent,
+            "core",
+            suites["core"],
+            agent=agent,
+            number=number,
+            skill=number / 200,
+            badges=number % 4,
         )
     tasks = [envs.get_task(task["task_id"]) for task in suites["core"]["tasks"]]
     began = time.process_time()
-    found = build_board(tmp_path / "site", sources(tmp_path, suites=suites, tasks=tasks), progress=False)
+    found = build_board(
+        tmp_path / "site", sources(tmp_path, suites=suites, tasks=tasks), progress=False
+    )
     seconds = time.process_time() - began
     assert len(found.current) == 200
     assert seconds < 60, seconds
-    first = sum((tmp_path / "site" / name).stat().st_size for name in ("index.html", "board.css", "board.js"))
+    first = sum(
+        (tmp_path / "site" / name).stat().st_size
+        for name in ("index.html", "board.css", "board.js")
+    )
     assert first < 2e6, first
     assert max(path.stat().st_size for path in (tmp_path / "site").rglob("*.html")) < 2e6
 
@@ -283,7 +360,9 @@ def coverage(num_seeds, strata, *, rounds, spread):
     centers = rng.uniform(-1, 1, (tasks, strata))
     truth = np.mean(
         [
-            logistic(center + spread * rng.standard_normal(200_000) + 0.8 * rng.standard_normal(200_000)).mean()
+            logistic(
+                center + spread * rng.standard_normal(200_000) + 0.8 * rng.standard_normal(200_000)
+            ).mean()
             for center in centers.ravel()
         ]
     )

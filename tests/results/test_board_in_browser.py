@@ -7,21 +7,31 @@ import pytest
 from made_up_submissions import suite_of, tell_of_world_model, write
 from playwright.sync_api import sync_playwright
 
-import envs
-from results.board import Sources, build_board
+from jepabench import envs
+from jepabench.results.board.site import Sources, build_board
 
 ROOM, PUSH = "jepabench/TwoRoom-v1", "jepabench/PushT-v1"
-SUITES = {"small": suite_of((ROOM, ("near", "far")), (PUSH, ("steps25",))), "other": suite_of((ROOM, ("near",)))}
+SUITES = {
+    "small": suite_of((ROOM, ("near", "far")), (PUSH, ("steps25",))),
+    "other": suite_of((ROOM, ("near",))),
+}
 # Without these it looks for its makers' servers.
 QUIET = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 
 @pytest.fixture(scope="module")
 def browser():
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    found = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
     if found is None:
         missing = "The board is tested in Chromium, and there is none: `apt-get install chromium`."
         (pytest.fail if os.environ.get("CI") else pytest.skip)(missing)
@@ -34,17 +44,23 @@ def browser():
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     root = tmp_path_factory.mktemp("made-up")
-    for number, agent in enumerate(("expert", "oracle-cem", "random", "hold-still", "jepa-cem", "gcbc", "sac-her")):
+    for number, agent in enumerate(
+        ("expert", "oracle-cem", "random", "hold-still", "jepa-cem", "gcbc", "sac-her")
+    ):
         write(root, agent, "small", SUITES["small"], agent=agent, number=number, badges=number % 4)
-    tell_of_world_model(write(root, "elsewhere", "other", SUITES["other"], agent="jepa-cem", number=9), ROOM)
+    tell_of_world_model(
+        write(root, "elsewhere", "other", SUITES["other"], agent="jepa-cem", number=9), ROOM
+    )
     build_board(
         root / "site",
         Sources(
-            submissions=root / "submissions", verified=root / "verified", suites=SUITES,
+            submissions=root / "submissions",
+            verified=root / "verified",
+            suites=SUITES,
             tasks=[envs.get_task(ROOM), envs.get_task(PUSH)],
         ),
         progress=False,
-    )  # fmt: skip
+    )
     return root / "site"
 
 
@@ -60,7 +76,9 @@ def opened(browser, site):
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on(
             "request",
-            lambda request: None if request.url.startswith(("file:", "data:")) else problems.append(request.url),
+            lambda request: (
+                None if request.url.startswith(("file:", "data:")) else problems.append(request.url)
+            ),
         )
         page.on("requestfailed", lambda request: problems.append(f"failed: {request.url}"))
         page.goto(f"{site.as_uri()}/{name}")
@@ -173,19 +191,31 @@ def test_what_makers_say_of_a_world_model_is_not_mistaken_for_what_was_checked(o
     page = opened("submissions/elsewhere.html")
     assert page.get_by_role("heading", name="What its world model knows").is_visible()
     assert "not verified" in page.locator(".notice").inner_text()
-    probe = page.get_by_role("region", name="Probe, TwoRoom-v1").locator("tbody tr").all_inner_texts()
-    assert probe[0].split() == ["ball", "x", "0.877", "0.940"] and probe[-1].split() == ["door", "y", "-", "-"]
+    probe = (
+        page.get_by_role("region", name="Probe, TwoRoom-v1").locator("tbody tr").all_inner_texts()
+    )
+    assert probe[0].split() == ["ball", "x", "0.877", "0.940"] and probe[-1].split() == [
+        "door",
+        "y",
+        "-",
+        "-",
+    ]
     surprise = page.get_by_role("region", name="Surprise, TwoRoom-v1").locator("tbody tr")
     assert surprise.count() == 2
     point = surprise.first.locator(".point").bounding_box()
     line = surprise.first.locator(".interval").bounding_box()
     assert (point["x"] + 1.5 - line["x"]) / line["width"] == pytest.approx(0.9, abs=0.02)
-    assert opened("submissions/jepa-cem.html").get_by_text("not verified: no badge covers").count() == 0
+    assert (
+        opened("submissions/jepa-cem.html").get_by_text("not verified: no badge covers").count()
+        == 0
+    )
 
 
 @pytest.mark.slow
 def test_two_hundred_submissions_open_in_a_second(browser, tmp_path):
-    suite = suite_of(*[(task.id, task.strata[:3]) for task in envs.list_tasks(tag=None)[:8]], episodes=20)
+    suite = suite_of(
+        *[(task.id, task.strata[:3]) for task in envs.list_tasks(tag=None)[:8]], episodes=20
+    )
     for number in range(200):
         agent = ("expert", "random")[number] if number < 2 else f"agent-{number}"
         write(tmp_path, agent, "core", suite, agent=agent, number=number, skill=number / 200)

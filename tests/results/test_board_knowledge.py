@@ -9,34 +9,56 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from agents.base import RandomAgent
-from envs import get_task
-from envs.collect import collect
-from evaluation.model_report import world_report
-from evaluation.protocol import Suite, SuiteTask
-from evaluation.rollout import evaluate_episodes
-from evaluation.submission import write_submission
-from evaluation.submission_diagnostics import diagnostics_files
-from evaluation.verification import verify, write_record
-from results.board import Sources, build_board
-from world_models.train import fit
+from jepabench.agents.base import RandomAgent
+from jepabench.envs import get_task
+from jepabench.envs.data.collect import collect
+from jepabench.evaluation.model_checks.model_report import world_report
+from jepabench.evaluation.protocol import Suite, SuiteTask
+from jepabench.evaluation.rollout import evaluate_episodes
+from jepabench.evaluation.submissions.diagnostics import diagnostics_files
+from jepabench.evaluation.submissions.submission import write_submission
+from jepabench.evaluation.verification.levels import verify, write_record
+from jepabench.results.board.site import Sources, build_board
+from jepabench.world_models.training.fit import fit
 
 ROOM = "jepabench/TwoRoom-v1"
 SUITE = Suite(
-    name="tiny", version=1, agents=("jepa-cem",), training_seeds=(0,),
+    name="tiny",
+    version=1,
+    agents=("jepa-cem",),
+    training_seeds=(0,),
     tasks=(SuiteTask(task_id=ROOM, strata=("near", "medium"), num_episodes=2),),
-)  # fmt: skip
+)
 ABOUT = {
-    "pixels": 64, "training_seeds": [0], "authors": [], "description": "", "link": "", "created": "2026-01-02T03:04:05Z",
-    "command": "", "code": {"commit": "", "dirty": None}, "versions": {"mujoco": "3.17.0", "pymunk": "7.3.1"}, "machine": {},
+    "pixels": 64,
+    "training_seeds": [0],
+    "authors": [],
+    "description": "",
+    "link": "",
+    "created": "2026-01-02T03:04:05Z",
+    "command": "",
+    "code": {"commit": "", "dirty": None},
+    "versions": {"mujoco": "3.17.0", "pymunk": "7.3.1"},
+    "machine": {},
     "agent": {
-        "name": "jepa-cem", "learns": True, "package": "", "config": {}, "per_task": {},
+        "name": "jepa-cem",
+        "learns": True,
+        "package": "",
+        "config": {},
+        "per_task": {},
         "track": {"observation": "pixels", "data": "offline reward-free", "privilege": "none"},
     },
     "costs": [
-        {"task_id": ROOM, "training_seed": 0, "transitions": 9, "train_seconds": 1.0, "parameters": 9, "data_fingerprint": ""}
+        {
+            "task_id": ROOM,
+            "training_seed": 0,
+            "transitions": 9,
+            "train_seconds": 1.0,
+            "parameters": 9,
+            "data_fingerprint": "",
+        }
     ],
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,21 +67,34 @@ def results(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("learned")
     data = collect(ROOM, root / "data", num_episodes=8, num_steps=6, num_workers=1, progress=False)
     fit(
-        dataset=data.path, validation=data.path, directory=root / "model", seed=0, kind="jepa", progress=False,
+        dataset=data.path,
+        validation=data.path,
+        directory=root / "model",
+        seed=0,
+        kind="jepa",
+        progress=False,
         model={"encoder": "conv", "latent_dim": 8, "history": 1, "rollout_steps": 1},
         training={"num_steps": 4, "batch_size": 8, "decoder_steps": 3, "on_collapse": "warn"},
-    )  # fmt: skip
+    )
     done = evaluate_episodes(RandomAgent(task_id=ROOM), SUITE.specs(ROOM), agent_name="jepa-cem")
-    episodes = list(zip(SUITE.specs(ROOM), done.actions.values(), strict=True))[::2]  # the first of each stratum
-    report, frames = world_report(root / "model", data, episodes, pixels=64, training_seed=0, num_episodes=4)
+    episodes = list(zip(SUITE.specs(ROOM), done.actions.values(), strict=True))[
+        ::2
+    ]  # the first of each stratum
+    report, frames = world_report(
+        root / "model", data, episodes, pixels=64, training_seed=0, num_episodes=4
+    )
     checkpoint = {
         f"checkpoints/TwoRoom-v1/seed0/world_model/{name}": (root / "model" / name).read_bytes()
         for name in ("model.json", "weights.safetensors")
     }
     write_submission(
-        root / "submissions" / "learned", {**ABOUT, "name": "learned"}, suite=SUITE, records=done.records,
-        actions={(ROOM, 0): np.concatenate([*done.actions.values()])}, extra=checkpoint | diagnostics_files([report], frames),
-    )  # fmt: skip
+        root / "submissions" / "learned",
+        {**ABOUT, "name": "learned"},
+        suite=SUITE,
+        records=done.records,
+        actions={(ROOM, 0): np.concatenate([*done.actions.values()])},
+        extra=checkpoint | diagnostics_files([report], frames),
+    )
     return root
 
 
@@ -72,25 +107,36 @@ def site(results) -> Path:
     entries = build_board(
         results / "site",
         Sources(
-            submissions=results / "submissions", verified=results / "verified", suites={"tiny": suite},
-            tasks=[get_task(ROOM)], num_films=1,
+            submissions=results / "submissions",
+            verified=results / "verified",
+            suites={"tiny": suite},
+            tasks=[get_task(ROOM)],
+            num_films=1,
         ),
         progress=False,
-    )  # fmt: skip
+    )
     assert not entries.refused
     return results / "site"
 
 
 def test_the_page_says_what_was_said_and_that_nobody_checked_it(results, site):
     text = (site / "submissions" / "learned.html").read_text()
-    told = json.loads((results / "submissions" / "learned" / "diagnostics.json").read_text())["worlds"][0]
+    told = json.loads((results / "submissions" / "learned" / "diagnostics.json").read_text())[
+        "worlds"
+    ][0]
     assert ">replayed</span>" in text and "not verified: no badge covers this part" in text
-    assert "jepabench surprise results/submissions/learned/checkpoints/TwoRoom-v1/seed0/world_model" in text
+    assert (
+        "jepabench surprise results/submissions/learned/checkpoints/TwoRoom-v1/seed0/world_model"
+        in text
+    )
     for row in told["probe"]:
         shown = "-" if row["r2"] is None else f"{row['r2']:.3f}"
         assert re.search(rf"<td class=\"left\">{row['quantity']}</td><td>{shown}</td>", text), row
     for row in told["surprise"]:
-        assert f'<td class="left">{row["event"].replace("_", " ")}</td><td class="left">{row["kind"]}</td>' in text
+        assert (
+            f'<td class="left">{row["event"].replace("_", " ")}</td><td class="left">{row["kind"]}</td>'
+            in text
+        )
 
 
 def test_imagined_is_above_real_and_real_is_what_a_replay_sees(results, site):
@@ -98,7 +144,7 @@ def test_imagined_is_above_real_and_real_is_what_a_replay_sees(results, site):
     (film,) = (site / "media").glob("imagined-*.gif")
     text = (site / "submissions" / "learned.html").read_text()
     assert strip.name in text and film.name in text and "TwoRoom-v1: near, medium" in text
-    from envs import make, reset_to
+    from jepabench.envs import make, reset_to
 
     env = make(ROOM, pixels=64)
     spec = SUITE.specs(ROOM)[2]
@@ -112,7 +158,7 @@ def test_imagined_is_above_real_and_real_is_what_a_replay_sees(results, site):
         if (step + 1) % env.task.action_block == 0:
             frames.append(observation["pixels"])
     picture = np.asarray(Image.open(strip).convert("RGB"))
-    size, left, label, gap = 88, 66, 18, 3  # of results.imagination
+    size, left, label, gap = 88, 66, 18, 3  # of jepabench.results.media.imagination
     top = label + 2 * (size + gap) + 3 * gap + size + gap  # the second episode's second row
     for column, frame in enumerate(frames):
         shown = picture[top : top + size, left + column * (size + gap) :][:, :size]
@@ -123,7 +169,7 @@ def test_imagined_is_above_real_and_real_is_what_a_replay_sees(results, site):
 def test_what_is_said_of_a_model_is_bounded_on_the_board_too(results, site, tmp_path):
     import shutil
 
-    from results.board_entries import read_entries
+    from jepabench.results.board.entries import read_entries
 
     shutil.copytree(results / "submissions", tmp_path / "submissions")
     path = tmp_path / "submissions" / "learned" / "diagnostics.json"

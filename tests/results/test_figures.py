@@ -5,8 +5,13 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from results.figures import agent_colours, cost_figure, curves_figure, success_figure
-from results.tables import Cell
+from jepabench.results.report.figures import (
+    agent_colours,
+    cost_figure,
+    curves_figure,
+    success_figure,
+)
+from jepabench.results.report.success_table import Cell
 
 HOSTILE = "<script>&$x$\x00"
 TEXT = "{http://www.w3.org/2000/svg}text"
@@ -80,10 +85,13 @@ def test_a_chart_follows_the_theme_of_the_reader():
 
 def test_one_column_makes_a_tall_chart():
     wide, tall = (
-        ElementTree.fromstring(success_figure(CELLS, colours=COLOURS, columns=n)).get("viewBox") for n in (3, 1)
+        ElementTree.fromstring(success_figure(CELLS, colours=COLOURS, columns=n)).get("viewBox")
+        for n in (3, 1)
     )
     assert wide is not None and tall is not None
-    (_, _, width, height), (_, _, width1, height1) = (map(float, box.split()) for box in (wide, tall))
+    (_, _, width, height), (_, _, width1, height1) = (
+        map(float, box.split()) for box in (wide, tall)
+    )
     assert width1 < width and height1 > height
 
 
@@ -97,12 +105,24 @@ def test_costs_are_plotted_for_those_who_paid_and_lines_for_the_others():
 def test_a_cost_in_which_nobody_differs_is_no_chart():
     same = [cell("jepa", transitions=1e5), cell("sac", transitions=1e5), cell("random")]
     for cells in (same, same[2:], []):
-        assert cost_figure(cells, cost=lambda one: one.transitions, label="transitions", colours=COLOURS) is None
+        assert (
+            cost_figure(
+                cells, cost=lambda one: one.transitions, label="transitions", colours=COLOURS
+            )
+            is None
+        )
 
 
 def test_training_curves_have_a_panel_a_metric():
     rows = [
-        {"task": "jepabench/T-v1", "agent": agent, "seed": seed, "seconds": second, "metric": metric, "value": value}
+        {
+            "task": "jepabench/T-v1",
+            "agent": agent,
+            "seed": seed,
+            "seconds": second,
+            "metric": metric,
+            "value": value,
+        }
         for agent in ("jepa", "sac")
         for seed in (0, 1)
         for metric in ("loss", "probe")

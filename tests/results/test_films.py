@@ -2,9 +2,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from envs import EpisodeSpec, episode_specs, get_task, make, reset_to
-from evaluation.rollout import Imagination, replay
-from results.films import episode_film, imagination_strip, imagined_at, watch, write_film, write_picture
+from jepabench.envs import EpisodeSpec, episode_specs, get_task, make, reset_to
+from jepabench.evaluation.rollout import Imagination, replay
+from jepabench.results.media.films import (
+    episode_film,
+    imagination_strip,
+    imagined_at,
+    watch,
+    write_film,
+    write_picture,
+)
 
 TASK = "jepabench/TwoRoom-v1"
 SPEC = EpisodeSpec(TASK, "test", "near", 0)
@@ -101,12 +108,23 @@ def test_success_is_green_and_a_violation_red(evaluations):
                 assert has_colour(frame, RED) == bool(before)
                 if moment.is_success and not moment.violation:
                     assert has_colour(frame, GREEN)
-    assert not any(has_colour(frame, GREEN) for frame in film)  # hold-still, the last one, never gets there
+    assert not any(
+        has_colour(frame, GREEN) for frame in film
+    )  # hold-still, the last one, never gets there
 
 
 @pytest.mark.parametrize(
     ("step", "expected"),
-    [(0, None), (1, (1, 10)), (5, (1, 10)), (6, (1, 20)), (10, (1, 20)), (11, (2, 21)), (20, (3, 22)), (21, None)],
+    [
+        (0, None),
+        (1, (1, 10)),
+        (5, (1, 10)),
+        (6, (1, 20)),
+        (10, (1, 20)),
+        (11, (2, 21)),
+        (20, (3, 22)),
+        (21, None),
+    ],
 )
 def test_imagined_frames_are_aligned_by_model_step_since_the_latest_plan(step, expected):
     frames = np.zeros((2, 3, 4, 4, 3), np.uint8)
@@ -118,7 +136,9 @@ def test_imagined_frames_are_aligned_by_model_step_since_the_latest_plan(step, e
 def test_the_imagined_panel_is_the_decoded_frame_pixel_by_pixel(expert_actions):
     generator = np.random.default_rng(1)
     frames = generator.integers(0, 255, (1, 4, 16, 16, 3), dtype=np.uint8)
-    film = episode_film(SPEC, expert_actions, size=64, every=BLOCK, imagination=Imagination(np.array([0]), frames))
+    film = episode_film(
+        SPEC, expert_actions, size=64, every=BLOCK, imagination=Imagination(np.array([0]), frames)
+    )
     for ahead in range(1, 5):
         assert contains(film[ahead], frames[0, ahead - 1].repeat(4, axis=0).repeat(4, axis=1))
         assert not contains(film[0], frames[0, ahead - 1].repeat(4, axis=0).repeat(4, axis=1))
@@ -128,8 +148,14 @@ def test_a_strip_has_imagined_above_real_in_the_same_columns():
     generator = np.random.default_rng(2)
     imagined, real = generator.integers(0, 255, (2, 3, 32, 32, 3), dtype=np.uint8)
     strip = imagination_strip(real[:2], imagined, size=32)
-    above, below = [position(strip, frame) for frame in imagined], [position(strip, frame) for frame in real[:2]]
-    assert len({top for top, _ in above}) == len({top for top, _ in below}) == 1 and above[0][0] < below[0][0]
+    above, below = (
+        [position(strip, frame) for frame in imagined],
+        [position(strip, frame) for frame in real[:2]],
+    )
+    assert (
+        len({top for top, _ in above}) == len({top for top, _ in below}) == 1
+        and above[0][0] < below[0][0]
+    )
     columns = [left for _, left in above]
     assert columns == sorted(columns) and [left for _, left in below] == columns[:2]
     assert not contains(strip, real[2])
@@ -154,7 +180,9 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path):
     before = path.read_bytes()
     with pytest.raises((TypeError, ValueError)):
         write_picture(path, np.zeros((4, 4, 7), np.float64))
-    assert path.read_bytes() == before and [one.name for one in tmp_path.iterdir()] == ["picture.png"]
+    assert path.read_bytes() == before and [one.name for one in tmp_path.iterdir()] == [
+        "picture.png"
+    ]
 
 
 def test_a_film_between_no_steps_is_refused(expert_actions):

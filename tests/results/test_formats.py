@@ -2,14 +2,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluation.metrics import score_table
-from evaluation.records import SCHEMA
-from results.aggregates import ALL, THRESHOLDS, aggregate, profiles_figure
-from results.figures import agent_colours
-from results.formats import aggregate_rows, latex_report, markdown_report
-from results.tables import read_cells
+from jepabench.evaluation.records import SCHEMA
+from jepabench.evaluation.statistics.success_tables import score_table
+from jepabench.results.report.aggregates import ALL, THRESHOLDS, aggregate, profiles_figure
+from jepabench.results.report.figures import agent_colours
+from jepabench.results.report.formats import aggregate_rows, latex_report, markdown_report
+from jepabench.results.report.success_table import read_cells
 
-RATES = {"expert": 1.0, "oracle-cem": 0.9, "good": 0.7, "b_ad & 100% #1 {x} | y": 0.3, "random": 0.1}
+RATES = {
+    "expert": 1.0,
+    "oracle-cem": 0.9,
+    "good": 0.7,
+    "b_ad & 100% #1 {x} | y": 0.3,
+    "random": 0.1,
+}
 
 
 def records(agents=RATES, seeds=3, episodes=40):
@@ -20,10 +26,19 @@ def records(agents=RATES, seeds=3, episodes=40):
                 for stratum in ("near", "far"):
                     held = rng.random(episodes) < RATES[agent]
                     rows += [
-                        {**{field.name: 0 for field in SCHEMA}, "agent": agent, "training_seed": seed, "task_id": task,
-                         "split": "test", "stratum": stratum, "index": index, "success_held": bool(flag), "steps": 50}
+                        {
+                            **{field.name: 0 for field in SCHEMA},
+                            "agent": agent,
+                            "training_seed": seed,
+                            "task_id": task,
+                            "split": "test",
+                            "stratum": stratum,
+                            "index": index,
+                            "success_held": bool(flag),
+                            "steps": 50,
+                        }
                         for index, flag in enumerate(held)
-                    ]  # fmt: skip
+                    ]
     return pd.DataFrame(rows)
 
 

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from results.gallery import Run, choose_episodes, find_runs, show_run
-from results.report import write_report
-from results.summary import summarise
-from results.tables import Cell
+from jepabench.results.media.gallery import Run, choose_episodes, find_runs, show_run
+from jepabench.results.report.page import write_report
+from jepabench.results.report.success_table import Cell
+from jepabench.results.report.summary import summarise
 
 HOSTILE = '<img src=x onerror="alert(1)">&[red]$x$'
 VOID = {"meta", "img", "source", "br", "link"}
@@ -68,7 +68,9 @@ def test_missing_and_failed_cells_are_shown_as_such_and_never_as_zero(page):
     late = [row for row in rows if 'data-value="late"' in row]
     mine = [row for row in rows if 'data-value="mine"' in row]
     assert len(late) == len(mine) == 2
-    assert all(">missing</td>" in row and "data-value" not in row.split("</td>", 1)[1] for row in late)
+    assert all(
+        ">missing</td>" in row and "data-value" not in row.split("</td>", 1)[1] for row in late
+    )
     assert all("failed: ValueError: &lt;b&gt;no&lt;/b&gt;" in row for row in mine)
     assert parsed.rows("4 of 12 cells are missing or failed") == 1
     assert "nan" not in "".join(parsed.text).lower().split()
@@ -101,7 +103,10 @@ def test_the_page_says_what_kind_of_numbers_these_are(page):
 def test_floors_and_ceilings_are_marked(page):
     text = page.read_text()
     assert text.count('<tr class="row ceiling') == 2 and text.count('<tr class="row floor') == 4
-    assert text.count('<span class="tag">ceiling</span>') == 2 and text.count('<span class="tag">floor</span>') == 4
+    assert (
+        text.count('<span class="tag">ceiling</span>') == 2
+        and text.count('<span class="tag">floor</span>') == 4
+    )
 
 
 def test_films_open_and_imagination_stands_beside_real(page):
@@ -117,10 +122,18 @@ def test_films_open_and_imagination_stands_beside_real(page):
 
 def test_the_same_results_give_the_same_page_and_films_are_kept(suite_dir, suite):
     report = suite_dir / "report"
-    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in report.rglob("*") if path.is_file()}
+    before = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in report.rglob("*")
+        if path.is_file()
+    }
     (report / "media" / "film-old.webp").write_bytes(b"")
     write_report(suite_dir, suite=suite, machine=MACHINE)
-    after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in report.rglob("*") if path.is_file()}
+    after = {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in report.rglob("*")
+        if path.is_file()
+    }
     assert {path: content for path, (content, _) in before.items()} == {
         path: content for path, (content, _) in after.items()
     }
@@ -136,7 +149,13 @@ def test_a_damaged_trace_costs_its_film_and_not_the_report(suite_dir, suite):
 
 def test_private_episodes_are_not_shown(suite_dir, tmp_path):
     run = next(run for run in find_runs(suite_dir) if run.agent == "expert")
-    private = Run(run.agent, run.task_id, 0, run.directory, tuple(replace(one, split="private") for one in run.records))
+    private = Run(
+        run.agent,
+        run.task_id,
+        0,
+        run.directory,
+        tuple(replace(one, split="private") for one in run.records),
+    )
     (shown,) = show_run(private, tmp_path / "media", num_films=1)
     assert shown.film is None and "not shown" in shown.problem
 
@@ -144,13 +163,23 @@ def test_private_episodes_are_not_shown(suite_dir, tmp_path):
 def test_training_curves_are_drawn_if_they_are_given(suite_dir, suite):
     curves = pd.DataFrame(
         [
-            {"task": "jepabench/TwoRoom-v1", "agent": "random", "seed": 0, "seconds": t, "metric": "loss", "value": t}
+            {
+                "task": "jepabench/TwoRoom-v1",
+                "agent": "random",
+                "seed": 0,
+                "seconds": t,
+                "metric": "loss",
+                "value": t,
+            }
             for t in range(3)
         ]
     )
     page = write_report(suite_dir, suite=suite, machine={}, num_films=0, curves=curves)
     assert 'id="training"' in page.read_text()
-    assert 'id="training"' not in write_report(suite_dir, suite=suite, machine={}, num_films=0).read_text()
+    assert (
+        'id="training"'
+        not in write_report(suite_dir, suite=suite, machine={}, num_films=0).read_text()
+    )
 
 
 def test_a_report_without_a_table_or_a_name_is_refused(suite_dir, suite):
@@ -175,31 +204,48 @@ def test_episodes_are_chosen_by_rule(evaluations):
 
 
 def run_of(record, agent, held):
-    records = tuple(replace(record, agent=agent, index=index, success_held=one) for index, one in enumerate(held))
+    records = tuple(
+        replace(record, agent=agent, index=index, success_held=one)
+        for index, one in enumerate(held)
+    )
     return Run(agent, record.task_id, 0, None, records)
 
 
 def cell_of(record, agent, held, status="done"):
     rate = float(np.mean(held)) if status == "done" else float("nan")
-    return Cell(task=record.task_id, stratum=record.stratum, agent=agent, status=status, success_held=rate)
+    return Cell(
+        task=record.task_id, stratum=record.stratum, agent=agent, status=status, success_held=rate
+    )
 
 
 def test_the_headline_names_the_best_and_says_when_it_is_a_tie(evaluations):
     record = evaluations["expert"].records[0]
-    good, close, bad = [True] * 38 + [False] * 2, [True] * 37 + [False] * 3, [True] * 4 + [False] * 36
-    for other, words in ((close, "b, at 92 %, can not be told apart from it."), (bad, "b, at 10 %, follows.")):
+    good, close, bad = (
+        [True] * 38 + [False] * 2,
+        [True] * 37 + [False] * 3,
+        [True] * 4 + [False] * 36,
+    )
+    for other, words in (
+        (close, "b, at 92 %, can not be told apart from it."),
+        (bad, "b, at 10 %, follows."),
+    ):
         outcomes = {"b": other, "a": good, "random": bad, "expert": [True] * 40}
         cells = [cell_of(record, agent, held) for agent, held in outcomes.items()]
         runs = [run_of(record, agent, held) for agent, held in outcomes.items()]
         summary = summarise(cells, runs, place="here", tracks={"a": "pixels"})
-        assert summary.best == "a" and "a reaches and holds 95 % of the goals here" in summary.headline
+        assert (
+            summary.best == "a" and "a reaches and holds 95 % of the goals here" in summary.headline
+        )
         assert words in summary.headline and "a: pixels." in summary.details
         assert summary.context == "Floor: random 10 %. Ceiling: expert 100 %."
 
 
 def test_an_agent_with_a_missing_cell_has_no_place_in_the_headline(evaluations):
     record = evaluations["expert"].records[0]
-    cells = [cell_of(record, "a", [True]), cell_of(replace(record, stratum="far"), "a", [True], status="missing")]
+    cells = [
+        cell_of(record, "a", [True]),
+        cell_of(replace(record, stratum="far"), "a", [True], status="missing"),
+    ]
     summary = summarise(cells, [], place="here", tracks={})
     assert summary.best == "" and "No agent under test" in summary.headline
 

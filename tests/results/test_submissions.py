@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.submission import read_submission
-from evaluation.verification import badges_of, replay_submission
-from jepabench.suites import find_suite
+from jepabench.evaluation.submissions.submission import read_submission
+from jepabench.evaluation.verification.levels import badges_of, replay_submission
+from jepabench.pipeline.suites import find_suite
 
 RESULTS = Path(__file__).parents[2] / "results"
 FOLDERS = sorted(path for path in (RESULTS / "submissions").iterdir() if path.is_dir())
@@ -22,4 +22,6 @@ def test_each_is_valid_and_has_a_record(folder):
 
 
 def test_each_record_is_of_a_submission():
-    assert {path.stem for path in (RESULTS / "verified").glob("*.json")} == {folder.name for folder in FOLDERS}
+    assert {path.stem for path in (RESULTS / "verified").glob("*.json")} == {
+        folder.name for folder in FOLDERS
+    }

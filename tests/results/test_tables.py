@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from results.tables import (
+from jepabench.results.report.success_table import (
     COLUMNS,
     TableError,
     agent_kind,
@@ -24,7 +24,13 @@ from results.tables import (
 
 
 def row(**values):
-    return {**dict.fromkeys(COLUMNS, 0.5), "task": "T-v1", "stratum": "near", "agent": "mine", **values}
+    return {
+        **dict.fromkeys(COLUMNS, 0.5),
+        "task": "T-v1",
+        "stratum": "near",
+        "agent": "mine",
+        **values,
+    }
 
 
 @pytest.mark.parametrize(
@@ -79,7 +85,11 @@ def test_names_survive_the_table_file(tmp_path, name):
     table = pd.DataFrame([row(agent=name, transitions=math.nan, success_held=1 / 3)])
     path = write_table(tmp_path / "table.csv", table)
     (cell,) = read_cells(read_table(path))
-    assert cell.agent == name and cell.success_held == pytest.approx(1 / 3, rel=1e-5) and math.isnan(cell.transitions)
+    assert (
+        cell.agent == name
+        and cell.success_held == pytest.approx(1 / 3, rel=1e-5)
+        and math.isnan(cell.transitions)
+    )
     assert tuple(path.read_text().splitlines()[0].split(",")) == COLUMNS
 
 
@@ -89,7 +99,9 @@ def test_a_table_that_is_not_there_says_what_to_do(tmp_path):
 
 
 def test_the_terminal_shows_names_as_they_are_and_what_is_missing():
-    table = pd.DataFrame([row(agent="[red]x[/red]"), row(stratum="far"), row(agent="broken", success_held=math.nan)])
+    table = pd.DataFrame(
+        [row(agent="[red]x[/red]"), row(stratum="far"), row(agent="broken", success_held=math.nan)]
+    )
     console = Console(file=io.StringIO(), width=140)
     console.print(terminal_table(table))
     shown = console.file.getvalue()

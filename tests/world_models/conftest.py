@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from envs.collect import collect
-from envs.episodes import EpisodeDataset
+from jepabench.envs.data.collect import collect
+from jepabench.envs.data.episodes import EpisodeDataset
 
 
 @pytest.fixture(scope="session")
@@ -13,5 +13,7 @@ def two_room(tmp_path_factory: pytest.TempPathFactory) -> tuple[EpisodeDataset, 
     folder: Path = tmp_path_factory.mktemp("two_room")
     common = {"num_steps": 8, "num_workers": 1, "progress": False}
     train = collect("jepabench/TwoRoom-v1", folder / "train", num_episodes=40, **common)
-    held_out = collect("jepabench/TwoRoom-v1", folder / "validation", num_episodes=12, split="validation", **common)
+    held_out = collect(
+        "jepabench/TwoRoom-v1", folder / "validation", num_episodes=12, split="validation", **common
+    )
     return train, held_out

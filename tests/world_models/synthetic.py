@@ -5,13 +5,17 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from world_models.base import TrajectoryBatch, WorldModel
-from world_models.checkpoint import build_model
+from jepabench.world_models.base import TrajectoryBatch, WorldModel
+from jepabench.world_models.checkpoint import build_model
 
-World = Callable[[int, int, torch.Generator], tuple[Tensor, Tensor]]  # (B, T) to states [B, T, O], actions [B, T-1, A]
+World = Callable[
+    [int, int, torch.Generator], tuple[Tensor, Tensor]
+]  # (B, T) to states [B, T, O], actions [B, T-1, A]
 
 
-def train(kind: str, world: World, *, num_steps: int, batch_size: int = 64, **options) -> WorldModel:
+def train(
+    kind: str, world: World, *, num_steps: int, batch_size: int = 64, **options
+) -> WorldModel:
     """Trains a model on states of a world and returns it in evaluation mode."""
     states, actions = world(2, 3, torch.Generator().manual_seed(0))
     size = states.shape[2]
@@ -19,10 +23,14 @@ def train(kind: str, world: World, *, num_steps: int, batch_size: int = 64, **op
     model = build_model(
         kind,
         {
-            "encoder": "state", "encoder_options": {"mean": [0.0] * size, "std": [1.0] * size}, "latent_dim": size,
-            "observation_key": "observation", "action_size": actions.shape[2], **options,
+            "encoder": "state",
+            "encoder_options": {"mean": [0.0] * size, "std": [1.0] * size},
+            "latent_dim": size,
+            "observation_key": "observation",
+            "action_size": actions.shape[2],
+            **options,
         },
-    )  # fmt: skip
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     generator = torch.Generator().manual_seed(1)
     for _ in range(num_steps):
@@ -33,7 +41,9 @@ def train(kind: str, world: World, *, num_steps: int, batch_size: int = 64, **op
     return model.eval().requires_grad_(False)
 
 
-def draw(world: World, model: WorldModel, batch_size: int, generator: torch.Generator) -> TrajectoryBatch:
+def draw(
+    world: World, model: WorldModel, batch_size: int, generator: torch.Generator
+) -> TrajectoryBatch:
     """Draws windows for a model."""
     states, actions = world(batch_size, model.window, generator)
     return TrajectoryBatch({"observation": states}, actions, states)

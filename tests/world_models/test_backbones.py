@@ -12,21 +12,30 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from world_models.backbones import BackboneError, make_backbone
+from jepabench.world_models.networks.backbones import BackboneError, make_backbone
 
 TRUTH = np.load(Path(__file__).with_name("backbones.npz"))
 WIDTH = 64
 
 
 def frames() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    return (
+        np.random.default_rng(0)
+        .integers(0, 256, (1, 8, 8, 3), dtype=np.uint8)
+        .repeat(8, 1)
+        .repeat(8, 2)
+    )
 
 
 def random_dinov2() -> dict[str, torch.Tensor]:
     shapes = {
-        "cls_token": (1, 1, WIDTH), "pos_embed": (1, 17, WIDTH), "norm.weight": (WIDTH,), "norm.bias": (WIDTH,),
-        "patch_embed.proj.weight": (WIDTH, 3, 14, 14), "patch_embed.proj.bias": (WIDTH,),
-    }  # fmt: skip
+        "cls_token": (1, 1, WIDTH),
+        "pos_embed": (1, 17, WIDTH),
+        "norm.weight": (WIDTH,),
+        "norm.bias": (WIDTH,),
+        "patch_embed.proj.weight": (WIDTH, 3, 14, 14),
+        "patch_embed.proj.bias": (WIDTH,),
+    }
     for block in range(2):
         for name, out, into in (
             ("attn.qkv", 192, 64),
@@ -34,12 +43,23 @@ def random_dinov2() -> dict[str, torch.Tensor]:
             ("mlp.fc1", 256, 64),
             ("mlp.fc2", 64, 256),
         ):
-            shapes |= {f"blocks.{block}.{name}.weight": (out, into), f"blocks.{block}.{name}.bias": (out,)}
-        for name in ("norm1.weight", "norm1.bias", "norm2.weight", "norm2.bias", "ls1.gamma", "ls2.gamma"):
+            shapes |= {
+                f"blocks.{block}.{name}.weight": (out, into),
+                f"blocks.{block}.{name}.bias": (out,),
+            }
+        for name in (
+            "norm1.weight",
+            "norm1.bias",
+            "norm2.weight",
+            "norm2.bias",
+            "ls1.gamma",
+            "ls2.gamma",
+        ):
             shapes[f"blocks.{block}.{name}"] = (WIDTH,)
     rng = np.random.default_rng(0)
     return {
-        name: torch.from_numpy(rng.standard_normal(shapes[name]).astype(np.float32) * 0.1) for name in sorted(shapes)
+        name: torch.from_numpy(rng.standard_normal(shapes[name]).astype(np.float32) * 0.1)
+        for name in sorted(shapes)
     }
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from world_models.batches import ActionScale, WindowSampler, step_generators
+from jepabench.world_models.training.batches import ActionScale, WindowSampler, step_generators
 
 
 def test_windows_hold_the_dataset_rows_and_normalised_actions(two_room):
@@ -23,7 +23,9 @@ def test_windows_before_the_start_repeat_the_first_frame_with_the_zero_action(tw
     sampler = WindowSampler(data, observation_key="observation", num_frames=4, history=3)
     whole = len(data.window_starts(4))
     assert len(sampler) == whole + 2 * len(data)
-    batch = sampler.batch(np.array([whole, whole + len(data)]))  # one and two frames before episode 0
+    batch = sampler.batch(
+        np.array([whole, whole + len(data)])
+    )  # one and two frames before episode 0
     first = data.field("observation")[:4].astype(np.float32)
     np.testing.assert_array_equal(batch.observations["observation"][0].numpy(), first[[0, 0, 1, 2]])
     np.testing.assert_array_equal(batch.observations["observation"][1].numpy(), first[[0, 0, 0, 1]])
@@ -31,7 +33,8 @@ def test_windows_before_the_start_repeat_the_first_frame_with_the_zero_action(tw
     torch.testing.assert_close(batch.actions[0, 0], zero)
     torch.testing.assert_close(batch.actions[1, :2], zero.expand(2, 2))
     torch.testing.assert_close(
-        batch.actions[1, 2], sampler.scale.normalise(torch.tensor(np.array(data.field("action")[0])))
+        batch.actions[1, 2],
+        sampler.scale.normalise(torch.tensor(np.array(data.field("action")[0]))),
     )
 
 

@@ -9,18 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from envs.registry import UnknownNameError
-from world_models.checkpoint import load_world_model
-from world_models.devices import gathered, where
-from world_models.train import TrainConfig
+from jepabench.envs.registry import UnknownNameError
+from jepabench.world_models.checkpoint import load_world_model
+from jepabench.world_models.training.devices import gathered, where
+from jepabench.world_models.training.fit import TrainConfig
 
 pytest.importorskip("accelerate")
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from world_models.devices import rank
-from world_models.train import fit
+from jepabench.world_models.training.devices import rank
+from jepabench.world_models.training.fit import fit
 data, held_out, folder, terms = sys.argv[1:]
 if rank():
     folder += "-helper"
@@ -40,9 +40,13 @@ VICREG = '{"variance": {"weight": 1.0}, "covariance": {"weight": 0.04}, "infonce
 def start(data, folder, terms, **variables):
     arguments = [str(data[0].path), str(data[1].path), str(folder), terms]
     return subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, *arguments], cwd=ROOT, env={**os.environ, **variables}, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
+        [sys.executable, "-c", SCRIPT, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **variables},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def finish(process):
@@ -60,8 +64,15 @@ def free_port():
 @pytest.mark.parametrize("terms", [SIGREG, VICREG], ids=["sigreg", "vicreg"])
 def test_two_processes_train_as_one(two_room, tmp_path, terms):
     finish(start(two_room, tmp_path / "one", terms))
-    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-    several = [start(two_room, tmp_path / "two", terms, RANK=r, LOCAL_RANK=r, **meeting) for r in "01"]
+    meeting = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_port()),
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+    }
+    several = [
+        start(two_room, tmp_path / "two", terms, RANK=r, LOCAL_RANK=r, **meeting) for r in "01"
+    ]
     for process in several:
         finish(process)
     one, two = (load_world_model(tmp_path / name).model.state_dict() for name in ("one", "two"))

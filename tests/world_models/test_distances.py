@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from world_models.distances import HEADS, DistanceConfig, Pairs, expectile_loss, make_head
+from jepabench.world_models.distances import (
+    HEADS,
+    DistanceConfig,
+    Pairs,
+    expectile_loss,
+    make_head,
+)
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -42,7 +48,9 @@ def test_the_scale_of_the_latents_does_not_matter(kind):
     changes = torch.randn(100, 4, generator=GENERATOR) * torch.tensor([1.0, 0.5, 0.1, 2.0])
     plain.fit_scale(latents, changes)
     scaled.fit_scale(1000 * latents + 5, 1000 * changes)
-    torch.testing.assert_close(plain(latents, goal), scaled(1000 * latents + 5, 1000 * goal + 5), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(
+        plain(latents, goal), scaled(1000 * latents + 5, 1000 * goal + 5), rtol=1e-3, atol=1e-3
+    )
 
 
 def test_an_expectile_is_below_the_mean_and_a_half_is_the_mean():
@@ -50,12 +58,18 @@ def test_an_expectile_is_below_the_mean_and_a_half_is_the_mean():
     grid = torch.linspace(0, 10, 10_001)
 
     def best(expectile):
-        return float(grid[torch.stack([expectile_loss(sample - guess, expectile) for guess in grid]).argmin()])
+        return float(
+            grid[
+                torch.stack([expectile_loss(sample - guess, expectile) for guess in grid]).argmin()
+            ]
+        )
 
     assert best(0.5) == pytest.approx(4.0, abs=0.01)
     # The expectile's own equation: shares of the surplus and the shortfall balance.
     low = best(0.1)
-    assert 0.1 * (sample - low).relu().sum() == pytest.approx(float(0.9 * (low - sample).relu().sum()), abs=0.05)
+    assert 0.1 * (sample - low).relu().sum() == pytest.approx(
+        float(0.9 * (low - sample).relu().sum()), abs=0.05
+    )
 
 
 def test_the_value_target_follows_slowly():
@@ -74,11 +88,15 @@ def test_mahalanobis_counts_in_steps_and_what_seldom_moves_counts_more():
     latents = torch.randn(20_000, 4, generator=GENERATOR)
     turn = torch.linalg.qr(torch.randn(4, 4, generator=GENERATOR))[0]
     often, seldom = turn[0], turn[1]  # directions of the latent that no entry is aligned with
-    changes = torch.randn(20_000, 4, generator=GENERATOR) * torch.tensor([1.0, 0.5, 0.5, 0.5]) @ turn
+    changes = (
+        torch.randn(20_000, 4, generator=GENERATOR) * torch.tensor([1.0, 0.5, 0.5, 0.5]) @ turn
+    )
     head.fit_scale(latents, changes)
     origin = torch.zeros(4)
     assert head(origin, 2 * often) == pytest.approx(4 * float(head(origin, often)), rel=1e-4)
-    expected = (1 + 0.1 * 0.4375) / (0.25 + 0.1 * 0.4375)  # variances 1 and 1/4, and a ridge of a tenth of their mean
+    expected = (1 + 0.1 * 0.4375) / (
+        0.25 + 0.1 * 0.4375
+    )  # variances 1 and 1/4, and a ridge of a tenth of their mean
     assert head(origin, seldom) / head(origin, often) == pytest.approx(expected, rel=0.1)
     after = latents + changes
     assert 0.8 < head(latents, after).mean() < 1  # one step is about 1
@@ -87,7 +105,9 @@ def test_mahalanobis_counts_in_steps_and_what_seldom_moves_counts_more():
 @pytest.mark.parametrize("kind", [kind for kind in HEADS if kind != "mahalanobis"])
 def test_the_loss_is_a_finite_scalar(kind):
     latents = torch.randn(4, 16, 4, generator=GENERATOR)
-    pairs = Pairs(latents[0], latents[1], latents[1], latents[2], torch.arange(16.0) + 1, latents[3])
+    pairs = Pairs(
+        latents[0], latents[1], latents[1], latents[2], torch.arange(16.0) + 1, latents[3]
+    )
     loss = head_of(kind).loss(pairs)
     assert loss.shape == () and loss.isfinite()
 

@@ -3,8 +3,8 @@ import pytest
 import torch
 from synthetic import train
 
-from world_models.base import Context, rollout
-from world_models.checkpoint import build_model
+from jepabench.world_models.base import Context, rollout
+from jepabench.world_models.checkpoint import build_model
 
 
 def pushed(batch: int, length: int, generator: torch.Generator):
@@ -18,7 +18,12 @@ def pushed(batch: int, length: int, generator: torch.Generator):
 
 @pytest.fixture(scope="module")
 def ensemble():
-    options = {"history": 1, "rollout_steps": 2, "num_members": 5, "predictor_options": {"width": 32, "depth": 2}}
+    options = {
+        "history": 1,
+        "rollout_steps": 2,
+        "num_members": 5,
+        "predictor_options": {"width": 32, "depth": 2},
+    }
     return train("ensemble", pushed, num_steps=160, **options)
 
 
@@ -34,9 +39,13 @@ def test_members_disagree_where_no_data_were(ensemble):
 def test_disagreement_tells_where_the_prediction_is_wrong(ensemble):
     context = Context(torch.zeros(1, 1, 1), torch.zeros(1, 0, 1))
     actions = torch.linspace(-1.5, 1.5, 61).view(1, 61, 1, 1)
-    error = (rollout(ensemble, context, actions).flatten() - torch.sin(3 * actions.flatten()).clamp(-1, 1)).abs()
+    error = (
+        rollout(ensemble, context, actions).flatten()
+        - torch.sin(3 * actions.flatten()).clamp(-1, 1)
+    ).abs()
     ranks = [
-        np.argsort(np.argsort(values.numpy())) for values in (error, ensemble.disagreement(context, actions).flatten())
+        np.argsort(np.argsort(values.numpy()))
+        for values in (error, ensemble.disagreement(context, actions).flatten())
     ]
     assert np.corrcoef(*ranks)[0, 1] > 0.5
 
@@ -62,8 +71,14 @@ def test_members_of_several_kinds_are_averaged():
         "encoder": "state",
     }
     other = {"predictor": "mlp", "predictor_options": {"width": 8, "depth": 1}}
-    model = build_model("ensemble", {**options, "num_members": 1, "others": [other], "observation_key": "observation"})
-    sizes = [sum(weights.numel() for weights in member.parameters()) for member in model.predictor.members]
+    model = build_model(
+        "ensemble",
+        {**options, "num_members": 1, "others": [other], "observation_key": "observation"},
+    )
+    sizes = [
+        sum(weights.numel() for weights in member.parameters())
+        for member in model.predictor.members
+    ]
     assert len(sizes) == 2 and sizes[1] < sizes[0]
     latents, actions = torch.randn(3, model.history, 4), torch.randn(3, model.history, 2)
     one, two = (member(latents, actions) for member in model.predictor.members)

@@ -6,39 +6,67 @@ import numpy as np
 import pytest
 import torch
 
-from world_models.backbones import BackboneError
-from world_models.batches import ActionScale
-from world_models.checkpoint import build_model, load_world_model
-from world_models.diagnostics import diagnose, encode_frames
-from world_models.heads import ridge_probe_r2
-from world_models.train import fit
+from jepabench.world_models.analysis.diagnostics import diagnose, encode_frames
+from jepabench.world_models.checkpoint import build_model, load_world_model
+from jepabench.world_models.networks.backbones import BackboneError
+from jepabench.world_models.networks.heads import ridge_probe_r2
+from jepabench.world_models.training.batches import ActionScale
+from jepabench.world_models.training.fit import fit
 
-SMALL = {"predictor_options": {"width": 16, "depth": 1}, "history": 1, "rollout_steps": 2, "latent_dim": 8}
+SMALL = {
+    "predictor_options": {"width": 16, "depth": 1},
+    "history": 1,
+    "rollout_steps": 2,
+    "latent_dim": 8,
+}
 OWN = {
-    "backbone": "own", "backbone_options": {"width": 16, "depth": 1, "num_heads": 2}, "pretext": "i-jepa",
+    "backbone": "own",
+    "backbone_options": {"width": 16, "depth": 1, "num_heads": 2},
+    "pretext": "i-jepa",
     "pretext_options": {"predictor_width": 16, "predictor_depth": 1},
-    "pretext_training": {"num_steps": 4, "batch_size": 8, "diagnose_every": 100, "on_collapse": "warn"},
-}  # fmt: skip
-TRAINING = {"num_steps": 40, "batch_size": 16, "learning_rate": 3e-3, "diagnose_every": 1000, "on_collapse": "warn"}
+    "pretext_training": {
+        "num_steps": 4,
+        "batch_size": 8,
+        "diagnose_every": 100,
+        "on_collapse": "warn",
+    },
+}
+TRAINING = {
+    "num_steps": 40,
+    "batch_size": 16,
+    "learning_rate": 3e-3,
+    "diagnose_every": 1000,
+    "on_collapse": "warn",
+}
 
 
 def fit_small(two_room, directory, model: dict, kind: str = "dino-wm", **training):
     data, held_out = two_room
     return fit(
-        dataset=data.path, validation=held_out.path, directory=directory, seed=0, kind=kind, model={**SMALL, **model},
-        training={**TRAINING, **training}, progress=False,
-    )  # fmt: skip
+        dataset=data.path,
+        validation=held_out.path,
+        directory=directory,
+        seed=0,
+        kind=kind,
+        model={**SMALL, **model},
+        training={**TRAINING, **training},
+        progress=False,
+    )
 
 
 def test_a_pretrained_backbone_learns_dynamics_and_stays_out_of_the_checkpoint(two_room, tmp_path):
-    diagnosis = fit_small(two_room, tmp_path / "m", {"backbone": "efficientnet-lite0"}, num_steps=150)
+    diagnosis = fit_small(
+        two_room, tmp_path / "m", {"backbone": "efficientnet-lite0"}, num_steps=150
+    )
     assert diagnosis.error_ratio[0] < 1  # better than saying that nothing changes
     loaded = load_world_model(tmp_path / "m")
     seen = [
-        (encode_frames(loaded.model, data, np.arange(len(data.field("pixels")))).flatten(1),
-         torch.from_numpy(np.array(data.field("observation"), np.float32)[:, :2]))
+        (
+            encode_frames(loaded.model, data, np.arange(len(data.field("pixels")))).flatten(1),
+            torch.from_numpy(np.array(data.field("observation"), np.float32)[:, :2]),
+        )
         for data in two_room
-    ]  # fmt: skip
+    ]
     # A thousand numbers and 360 frames: the probe needs a strong prior.
     assert ridge_probe_r2(*seen, regularisation=1.0).min() > 0.7
     again = diagnose(loaded.model, two_room[1], scale=loaded.scale)
@@ -86,14 +114,20 @@ def test_latents_are_the_features_changes_up_to_one_unit(two_room, tmp_path):
     wider = model.prepare(data, directory=tmp_path, train=None, progress=False)
     frames = torch.from_numpy(data.field("pixels")[:6].copy())
     features, latents = model._features(frames), model.encode(frames)
-    torch.testing.assert_close(torch.cdist(latents.flatten(1), latents.flatten(1)) * model.unit,
-                               torch.cdist(features.flatten(1), features.flatten(1)), rtol=1e-3, atol=1e-2)  # fmt: skip
-    torch.testing.assert_close(torch.from_numpy(wider.field("latents")[:6]).float(), latents, rtol=2e-3, atol=2e-3)
+    torch.testing.assert_close(
+        torch.cdist(latents.flatten(1), latents.flatten(1)) * model.unit,
+        torch.cdist(features.flatten(1), features.flatten(1)),
+        rtol=1e-3,
+        atol=1e-2,
+    )
+    torch.testing.assert_close(
+        torch.from_numpy(wider.field("latents")[:6]).float(), latents, rtol=2e-3, atol=2e-3
+    )
     assert float(latents.square().mean()) < 10
 
 
 def test_actions_reach_the_loss_through_cached_latents_as_through_frames(two_room, tmp_path):
-    from world_models.batches import WindowSampler
+    from jepabench.world_models.training.batches import WindowSampler
 
     data, _ = two_room
     torch.manual_seed(0)
@@ -101,8 +135,12 @@ def test_actions_reach_the_loss_through_cached_latents_as_through_frames(two_roo
     wider = model.prepare(data, directory=tmp_path, train=None, progress=False)
     losses = []
     for source, key in ((wider, "latents"), (data, "pixels")):
-        sampler = WindowSampler(source, observation_key=key, num_frames=3, scale=ActionScale.of(data))
-        losses.append(model.losses(sampler.batch(torch.arange(4).numpy()), torch.Generator())["prediction"])
+        sampler = WindowSampler(
+            source, observation_key=key, num_frames=3, scale=ActionScale.of(data)
+        )
+        losses.append(
+            model.losses(sampler.batch(torch.arange(4).numpy()), torch.Generator())["prediction"]
+        )
     torch.testing.assert_close(*losses, rtol=1e-2, atol=1e-4)
 
 

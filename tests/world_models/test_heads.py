@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from world_models.diagnostics import effective_rank
-from world_models.heads import ridge_probe_r2
+from jepabench.world_models.analysis.diagnostics import effective_rank
+from jepabench.world_models.networks.heads import ridge_probe_r2
 
 
 def test_the_probe_finds_what_is_linear_and_nothing_where_there_is_nothing():

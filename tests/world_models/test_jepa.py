@@ -4,21 +4,25 @@ import numpy as np
 import pytest
 import torch
 
-from world_models.base import TrajectoryBatch
-from world_models.encoders import KeypointEncoder, augment_colour
-from world_models.jepa import JEPA, JEPAConfig
+from jepabench.world_models.base import TrajectoryBatch
+from jepabench.world_models.kinds.jepa import JEPA, JEPAConfig
+from jepabench.world_models.networks.encoders import KeypointEncoder, augment_colour
 
 
 def make(**options) -> JEPA:
     torch.manual_seed(0)
     small = {"width": 8, "num_keypoints": 6, "hidden": 16}
-    return JEPA(JEPAConfig(encoder_options=small, latent_dim=8, action_size=2, rollout_steps=2, **options))
+    return JEPA(
+        JEPAConfig(encoder_options=small, latent_dim=8, action_size=2, rollout_steps=2, **options)
+    )
 
 
 def batch() -> TrajectoryBatch:
     generator = torch.Generator().manual_seed(0)
     frames = torch.randint(0, 256, (6, 4, 64, 64, 3), generator=generator, dtype=torch.uint8)
-    return TrajectoryBatch({"pixels": frames}, torch.randn(6, 3, 2, generator=generator), torch.zeros(6, 4, 1))
+    return TrajectoryBatch(
+        {"pixels": frames}, torch.randn(6, 3, 2, generator=generator), torch.zeros(6, 4, 1)
+    )
 
 
 def encoder_gradient(model: JEPA) -> torch.Tensor:
@@ -35,7 +39,9 @@ def test_a_stopped_gradient_changes_the_encoders_gradient_but_not_the_loss():
 
 def test_a_moving_average_starts_as_the_encoder_and_follows_it_ever_more_slowly():
     model, stopped = make(momentum=0.9), make(stop_gradient=True)
-    torch.testing.assert_close(encoder_gradient(model), encoder_gradient(stopped))  # still the same weights
+    torch.testing.assert_close(
+        encoder_gradient(model), encoder_gradient(stopped)
+    )  # still the same weights
     before = model.target_encoder.head[0].weight.clone()
     with torch.no_grad():
         model.encoder.head[0].weight += 1.0
@@ -80,7 +86,9 @@ def test_keypoints_follow_a_spot_from_the_first_step_on():
 def test_recolouring_changes_colours_of_each_frame_and_no_shape():
     rng = np.random.default_rng(0)
     shapes = torch.from_numpy(rng.integers(3, size=(2, 3, 8, 8)))
-    frames = torch.tensor([[255, 255, 255], [119, 136, 153], [65, 105, 225]], dtype=torch.uint8)[shapes]
+    frames = torch.tensor([[255, 255, 255], [119, 136, 153], [65, 105, 225]], dtype=torch.uint8)[
+        shapes
+    ]
     seen = augment_colour(frames, strength=0.3, generator=torch.Generator().manual_seed(0))
     assert seen.dtype == torch.uint8 and seen.shape == frames.shape
     palettes = []

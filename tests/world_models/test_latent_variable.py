@@ -2,11 +2,16 @@ import pytest
 import torch
 from synthetic import draw, train
 
-from world_models.base import Context, rollout
-from world_models.checkpoint import build_model
+from jepabench.world_models.base import Context, rollout
+from jepabench.world_models.checkpoint import build_model
 
 KINDS = [("categorical", 4), ("gaussian", 2)]
-SMALL = {"history": 1, "rollout_steps": 2, "width": 32, "predictor_options": {"width": 32, "depth": 2}}
+SMALL = {
+    "history": 1,
+    "rollout_steps": 2,
+    "width": 32,
+    "predictor_options": {"width": 32, "depth": 2},
+}
 
 
 def coin(batch: int, length: int, generator: torch.Generator):
@@ -25,16 +30,24 @@ def certain(batch: int, length: int, generator: torch.Generator):
 
 
 @pytest.mark.parametrize(("variable", "size"), KINDS)
-def test_drawn_futures_are_those_of_the_world_and_one_prediction_is_none_of_them(variable: str, size: int):
+def test_drawn_futures_are_those_of_the_world_and_one_prediction_is_none_of_them(
+    variable: str, size: int
+):
     options = {**SMALL, "variable": variable, "variable_size": size, "information_weight": 0.02}
     model = train("latent-variable", coin, num_steps=220, **options)
     context = Context(torch.zeros(1, 1, 1), torch.zeros(1, 0, 1))
     still = torch.zeros(1, 1, 1, 1)
-    ends = model.futures(context, still, num_futures=400, generator=torch.Generator().manual_seed(0)).flatten()
+    ends = model.futures(
+        context, still, num_futures=400, generator=torch.Generator().manual_seed(0)
+    ).flatten()
     up, down = ends[ends > 0], ends[ends < 0]
     assert 0.3 < len(up) / 400 < 0.7
-    assert float(up.median()) == pytest.approx(1.0, abs=0.25) and float(down.median()) == pytest.approx(-1.0, abs=0.25)
-    plain = train("jepa", coin, num_steps=220, **{key: SMALL[key] for key in SMALL if key != "width"})
+    assert float(up.median()) == pytest.approx(1.0, abs=0.25) and float(
+        down.median()
+    ) == pytest.approx(-1.0, abs=0.25)
+    plain = train(
+        "jepa", coin, num_steps=220, **{key: SMALL[key] for key in SMALL if key != "width"}
+    )
     assert abs(float(rollout(plain, context, still)[0, 0, 0, 0])) < 0.4
 
 
@@ -52,12 +65,20 @@ def test_no_information_is_bought_where_the_world_can_be_predicted():
 
 def test_draws_depend_on_the_stream_and_all_candidates_meet_the_same_luck():
     torch.manual_seed(0)
-    options = {**SMALL, "encoder": "state", "encoder_options": {"mean": [0.0], "std": [1.0]}, "latent_dim": 1}
-    model = build_model("latent-variable", {**options, "variable": "gaussian", "action_size": 1}).eval()
+    options = {
+        **SMALL,
+        "encoder": "state",
+        "encoder_options": {"mean": [0.0], "std": [1.0]},
+        "latent_dim": 1,
+    }
+    model = build_model(
+        "latent-variable", {**options, "variable": "gaussian", "action_size": 1}
+    ).eval()
     context = Context(torch.zeros(2, 1, 1), torch.zeros(2, 0, 1))
     same = torch.ones(2, 3, 4, 1)
     a, b, c = (
-        model.futures(context, same, num_futures=5, generator=torch.Generator().manual_seed(seed)) for seed in (0, 0, 1)
+        model.futures(context, same, num_futures=5, generator=torch.Generator().manual_seed(seed))
+        for seed in (0, 0, 1)
     )
     assert a.shape == (2, 3, 5, 4, 1)
     assert torch.equal(a, b) and not torch.equal(a, c)

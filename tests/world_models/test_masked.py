@@ -2,9 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from world_models.base import TrajectoryBatch, WorldModel
-from world_models.batches import ActionScale, WindowSampler, step_generators
-from world_models.masked import PRETEXTS, MaskedPrediction, PatchEncoder, make_pretext, sincos_places
+from jepabench.world_models.base import TrajectoryBatch, WorldModel
+from jepabench.world_models.training.batches import ActionScale, WindowSampler, step_generators
+from jepabench.world_models.training.pretext import (
+    PRETEXTS,
+    MaskedPrediction,
+    PatchEncoder,
+    make_pretext,
+    sincos_places,
+)
 
 SMALL = {
     "i-jepa": {"predictor_width": 16, "predictor_depth": 1},
@@ -35,7 +41,9 @@ def test_every_place_has_a_code_of_its_own_and_neighbours_are_alike():
     code = sincos_places(8, 32)
     apart = torch.cdist(code, code)
     assert float((apart + 9 * torch.eye(64)).min()) > 0.1
-    assert float(apart[0, 1]) < float(apart[0, 7]) and float(apart[0, 8]) == pytest.approx(float(apart[0, 1]), rel=1e-4)
+    assert float(apart[0, 1]) < float(apart[0, 7]) and float(apart[0, 8]) == pytest.approx(
+        float(apart[0, 1]), rel=1e-4
+    )
 
 
 def test_what_is_seen_and_what_is_to_be_predicted_never_overlap():
@@ -71,7 +79,9 @@ def test_a_pretext_task_is_learned_and_teaches_its_encoder(name: str, two_room):
     data, _ = two_room
     task = make(name)
     assert isinstance(task, WorldModel)
-    sampler = WindowSampler(data, observation_key="pixels", num_frames=task.window, scale=ActionScale.of(data))
+    sampler = WindowSampler(
+        data, observation_key="pixels", num_frames=task.window, scale=ActionScale.of(data)
+    )
     trained = [p for p in task.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=3e-3)
     before = {key: value.clone() for key, value in task.encoder.state_dict().items()}
@@ -87,7 +97,9 @@ def test_a_pretext_task_is_learned_and_teaches_its_encoder(name: str, two_room):
         values.append(float(value.detach()))
     if name != "dino":  # whose answers are still uniform after 500 steps: docs/world-models.md
         assert np.mean(values[-5:]) < np.mean(values[:5])
-    assert any(not torch.equal(before[key], value) for key, value in task.encoder.state_dict().items())
+    assert any(
+        not torch.equal(before[key], value) for key, value in task.encoder.state_dict().items()
+    )
 
 
 def test_a_slow_copy_follows_and_is_not_trained():

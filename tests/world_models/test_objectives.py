@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import integrate, special, stats
 
-from world_models import objectives
+from jepabench.world_models.training import objectives
 
 
 def latents(seed: int = 0, shape: tuple[int, ...] = (64, 3, 5)) -> torch.Tensor:
@@ -23,7 +23,9 @@ def test_covariance_as_pldm_counts_it():
     z = latents()
     matrix = np.cov(z[:, 0].numpy(), rowvar=False)
     expected = (matrix**2).sum() - (np.diag(matrix) ** 2).sum()
-    assert float(objectives.covariance(z, first_only=True, per_pair=True)) == pytest.approx(expected / 20)
+    assert float(objectives.covariance(z, first_only=True, per_pair=True)) == pytest.approx(
+        expected / 20
+    )
     hinge = np.maximum(0, 2 - np.sqrt(z[:, 0].numpy().var(0, ddof=1) + 1e-4)).mean()
     assert float(objectives.variance(z, margin=2.0, first_only=True)) == pytest.approx(hinge)
 
@@ -32,7 +34,9 @@ def unit(values: np.ndarray) -> np.ndarray:
     return values / np.linalg.norm(values, axis=-1, keepdims=True)
 
 
-@pytest.mark.parametrize("shape", [(40, 2, 6), (3, 2, 20)])  # more samples than dimensions, and fewer
+@pytest.mark.parametrize(
+    "shape", [(40, 2, 6), (3, 2, 20)]
+)  # more samples than dimensions, and fewer
 def test_mcr2_agrees_with_the_determinant_of_its_definition(shape: tuple[int, ...]):
     z = latents(shape=shape)
     rows = unit(z.flatten(0, 1).numpy())
@@ -45,7 +49,9 @@ def test_mcr2_agrees_with_the_determinant_of_its_definition(shape: tuple[int, ..
 def test_mcr2_lies_between_a_collapse_and_equal_use_of_all_directions():
     collapsed = latents(shape=(1, 1, 4)).expand(64, 2, 4)
     spread = torch.eye(4).repeat(16, 1)[:, None]
-    assert float(objectives.mcr2(collapsed)) == pytest.approx(-0.5 * math.log(1 + 4 / 0.5), rel=1e-4)
+    assert float(objectives.mcr2(collapsed)) == pytest.approx(
+        -0.5 * math.log(1 + 4 / 0.5), rel=1e-4
+    )
     assert float(objectives.mcr2(spread)) == pytest.approx(-2 * math.log(1 + 1 / 0.5), rel=1e-4)
 
 
@@ -55,7 +61,9 @@ def test_mmcr_agrees_with_the_singular_values_of_the_centroids():
     spread = [np.linalg.svd(views[:, step].mean(1), compute_uv=False).sum() for step in range(3)]
     assert float(objectives.mmcr(predicted, target)) == pytest.approx(-np.mean(spread), rel=1e-5)
     own = np.linalg.svd(views, compute_uv=False).sum(-1).mean()
-    assert float(objectives.mmcr(predicted, target, within=0.5)) == pytest.approx(0.5 * own - np.mean(spread), rel=1e-5)
+    assert float(objectives.mmcr(predicted, target, within=0.5)) == pytest.approx(
+        0.5 * own - np.mean(spread), rel=1e-5
+    )
 
 
 def test_mmcr_of_a_collapse_is_minus_the_root_of_the_batch():
@@ -67,17 +75,23 @@ def test_barlow_agrees_with_numpys_correlations():
     predicted, target = latents(0), latents(0) + 0.5 * latents(1)
     expected = []
     for step in range(3):
-        matrix = np.corrcoef(predicted[:, step].numpy(), target[:, step].numpy(), rowvar=False)[:5, 5:]
+        matrix = np.corrcoef(predicted[:, step].numpy(), target[:, step].numpy(), rowvar=False)[
+            :5, 5:
+        ]
         beside = (matrix**2).sum() - (np.diag(matrix) ** 2).sum()
         expected.append(((1 - np.diag(matrix)) ** 2).sum() + 0.3 * beside)
-    assert float(objectives.barlow(predicted, target, off_diagonal=0.3)) == pytest.approx(np.mean(expected), rel=1e-3)
+    assert float(objectives.barlow(predicted, target, off_diagonal=0.3)) == pytest.approx(
+        np.mean(expected), rel=1e-3
+    )
 
 
 def test_infonce_agrees_with_scipys_softmax_and_is_log_batch_for_a_collapse():
     predicted, target = latents(0), latents(0) + latents(1)
     cosines = np.einsum("ihd,jhd->hij", unit(predicted.numpy()), unit(target.numpy())) / 0.2
     expected = -np.diagonal(special.log_softmax(cosines, axis=-1), axis1=1, axis2=2).mean()
-    assert float(objectives.infonce(predicted, target, temperature=0.2)) == pytest.approx(expected, rel=1e-5)
+    assert float(objectives.infonce(predicted, target, temperature=0.2)) == pytest.approx(
+        expected, rel=1e-5
+    )
     collapsed = latents(shape=(1, 1, 5)).expand(64, 3, 5)
     assert float(objectives.infonce(collapsed, collapsed)) == pytest.approx(math.log(64), rel=1e-5)
 
@@ -119,13 +133,15 @@ def test_sigreg_agrees_with_direct_integration_of_the_empirical_characteristic_f
 def test_sigreg_is_least_for_a_standard_normal(broken: str):
     normal = torch.from_numpy(stats.norm.ppf((np.arange(512) + 0.5) / 512)).float()
     shuffled = torch.stack(
-        [normal[torch.randperm(512, generator=torch.Generator().manual_seed(i))] for i in range(4)], 1
+        [normal[torch.randperm(512, generator=torch.Generator().manual_seed(i))] for i in range(4)],
+        1,
     )
     other = {
-        "constant": torch.zeros_like(shuffled), "narrow": 0.2 * shuffled,
+        "constant": torch.zeros_like(shuffled),
+        "narrow": 0.2 * shuffled,
         "uniform": 4 * torch.rand(shuffled.shape, generator=torch.Generator().manual_seed(9)),
         "line": shuffled[:, :1].expand(-1, 4),
-    }[broken]  # fmt: skip
+    }[broken]
 
     def value(z: torch.Tensor) -> float:
         return float(objectives.sigreg(z[:, None], torch.Generator().manual_seed(1)))
@@ -148,7 +164,11 @@ def test_every_pair_term_pushes_on_predictions_and_on_what_they_should_meet(name
     predicted, target = latents(0).float().requires_grad_(), latents(1).float().requires_grad_()
     objectives.PAIR_TERMS[name](predicted, target).backward()
     for part in (predicted, target):
-        assert part.grad is not None and torch.isfinite(part.grad).all() and float(part.grad.abs().sum()) > 0
+        assert (
+            part.grad is not None
+            and torch.isfinite(part.grad).all()
+            and float(part.grad.abs().sum()) > 0
+        )
 
 
 def test_a_stopped_target_gets_no_gradient():

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from world_models.diagnostics import encode_frames
-from world_models.imagination import draw_windows, imagine
-from world_models.probes import KINDS, fit_linear, fit_probe, score
+from jepabench.world_models.analysis.diagnostics import encode_frames
+from jepabench.world_models.analysis.imagination import draw_windows, imagine
+from jepabench.world_models.analysis.probes import KINDS, fit_linear, fit_probe, score
 
 GENERATOR = torch.Generator().manual_seed(0)
 LATENTS = torch.randn(1200, 5, generator=GENERATOR)
@@ -13,14 +13,19 @@ TRAIN, TEST = slice(0, 800), slice(800, None)
 
 def test_a_line_reads_what_is_linear_and_a_network_also_what_is_not():
     truth = torch.stack([4 * LATENTS[:, 0] - LATENTS[:, 2] + 7, (2 * LATENTS[:, 1]).sin()], dim=1)
-    r2 = {kind: score(fit_probe(kind, LATENTS[TRAIN], truth[TRAIN])(LATENTS[TEST]), truth[TEST]).r2 for kind in KINDS}
+    r2 = {
+        kind: score(fit_probe(kind, LATENTS[TRAIN], truth[TRAIN])(LATENTS[TEST]), truth[TEST]).r2
+        for kind in KINDS
+    }
     assert r2["linear"][0] > 0.999 and r2["mlp"][0] > 0.97
     assert r2["linear"][1] < 0.5 and r2["mlp"][1] > 0.9
 
 
 def test_ridge_is_that_of_scikit_style_algebra_whichever_matrix_is_smaller():
     truth = LATENTS[:30] @ torch.randn(5, 2, generator=torch.Generator().manual_seed(1)) + 1
-    wide = torch.cat([LATENTS[:30], torch.randn(30, 60, generator=torch.Generator().manual_seed(2))], dim=1)
+    wide = torch.cat(
+        [LATENTS[:30], torch.randn(30, 60, generator=torch.Generator().manual_seed(2))], dim=1
+    )
     for latents in (LATENTS[:30], wide):
         probe = fit_linear(latents, truth, regularisation=0.1)
         features = ((latents - latents.mean(0)) / latents.std(0)).double().numpy()
@@ -60,12 +65,18 @@ class Drift(torch.nn.Module):
 
 
 def test_windows_are_frames_of_one_episode_and_imagination_follows_their_actions(two_room):
-    from world_models.batches import ActionScale
+    from jepabench.world_models.training.batches import ActionScale
 
     dataset, scale = two_room[1], ActionScale.of(two_room[1])
     rng = np.random.default_rng(0)
     windows = draw_windows(
-        Drift(), dataset, scale=scale, num_steps=3, num_windows=20, episodes=np.arange(4, 8), rng=rng
+        Drift(),
+        dataset,
+        scale=scale,
+        num_steps=3,
+        num_windows=20,
+        episodes=np.arange(4, 8),
+        rng=rng,
     )
     assert set(windows.episodes) <= set(range(4, 8)) and len(windows.starts) == 20
     for step in range(4):

@@ -1,22 +1,37 @@
 import pytest
 import torch
 
-from world_models.base import TrajectoryBatch
-from world_models.checkpoint import build_model, load_world_model
-from world_models.train import fit
+from jepabench.world_models.base import TrajectoryBatch
+from jepabench.world_models.checkpoint import build_model, load_world_model
+from jepabench.world_models.training.fit import fit
 
 MODEL = {
-    "encoder_options": {"width": 8, "num_keypoints": 8, "hidden": 32}, "latent_dim": 8, "history": 1, "rollout_steps": 2,
-    "predictor_options": {"width": 32, "depth": 1}, "decoder_width": 4,
-}  # fmt: skip
+    "encoder_options": {"width": 8, "num_keypoints": 8, "hidden": 32},
+    "latent_dim": 8,
+    "history": 1,
+    "rollout_steps": 2,
+    "predictor_options": {"width": 32, "depth": 1},
+    "decoder_width": 4,
+}
 
 
 def test_pixels_alone_teach_where_the_ball_is(two_room, tmp_path):
     data, held_out = two_room
     diagnosis = fit(
-        dataset=data.path, validation=held_out.path, directory=tmp_path / "m", seed=0, kind="autoencoder", model=MODEL,
-        training={"num_steps": 150, "batch_size": 32, "learning_rate": 3e-3, "diagnose_every": 1000}, progress=False,
-    )  # fmt: skip
+        dataset=data.path,
+        validation=held_out.path,
+        directory=tmp_path / "m",
+        seed=0,
+        kind="autoencoder",
+        model=MODEL,
+        training={
+            "num_steps": 150,
+            "batch_size": 32,
+            "learning_rate": 3e-3,
+            "diagnose_every": 1000,
+        },
+        progress=False,
+    )
     assert min(diagnosis.probe_r2[:2]) > 0.7 and not diagnosis.collapsed
     model = load_world_model(tmp_path / "m").model
     frames = torch.from_numpy(held_out.field("pixels")[:64].copy())
@@ -28,7 +43,9 @@ def test_pixels_alone_teach_where_the_ball_is(two_room, tmp_path):
 
 def test_predictions_do_not_pull_what_they_should_meet():
     torch.manual_seed(0)
-    model = build_model("autoencoder", {**MODEL, "rollout_steps": 1, "pixel_weight": 0.0, "action_size": 2})
+    model = build_model(
+        "autoencoder", {**MODEL, "rollout_steps": 1, "pixel_weight": 0.0, "action_size": 2}
+    )
     generator = torch.Generator().manual_seed(0)
     frames = torch.randint(0, 256, (4, 2, 64, 64, 3), generator=generator, dtype=torch.uint8)
     latents = model.encode(frames.flatten(0, 1)).unflatten(0, (4, 2)).detach().requires_grad_()

@@ -2,7 +2,7 @@ import pytest
 import torch
 from synthetic import draw, train
 
-from world_models.base import Context, rollout
+from jepabench.world_models.base import Context, rollout
 
 
 def cue(batch: int, length: int, generator: torch.Generator):
@@ -38,7 +38,9 @@ def test_imagining_carries_the_memory_as_reading_a_longer_context_does():
     context = Context(latents[:, :3], batch.actions[:, :2])
     imagined = rollout(model, context, batch.actions[:, None, 2:])[:, 0]
     longer = Context(torch.cat([latents[:, :3], imagined[:, :1]], dim=1), batch.actions[:, :3])
-    torch.testing.assert_close(rollout(model, longer, batch.actions[:, None, 3:])[:, 0, 0], imagined[:, 1])
+    torch.testing.assert_close(
+        rollout(model, longer, batch.actions[:, None, 3:])[:, 0, 0], imagined[:, 1]
+    )
 
 
 @pytest.mark.parametrize("length", [1, 2, 7])

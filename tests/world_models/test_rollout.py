@@ -1,6 +1,6 @@
 import torch
 
-from world_models.base import Context, WorldModel, rollout
+from jepabench.world_models.base import Context, WorldModel, rollout
 
 
 class Integrator:
@@ -38,6 +38,8 @@ def test_rollout_sums_actions_and_keeps_problems_and_candidates_apart():
 
 def test_rollout_is_differentiable_in_the_actions():
     actions = torch.zeros(1, 1, 3, 2, requires_grad=True)
-    imagined = rollout(Integrator(history=1), Context(torch.zeros(1, 1, 2), torch.zeros(1, 0, 2)), actions)
+    imagined = rollout(
+        Integrator(history=1), Context(torch.zeros(1, 1, 2), torch.zeros(1, 0, 2)), actions
+    )
     imagined[:, :, -1].sum().backward()
     assert actions.grad is not None and bool((actions.grad == 1).all())

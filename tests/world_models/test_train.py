@@ -6,35 +6,62 @@ import numpy as np
 import pytest
 import torch
 
-from world_models import train as train_module
-from world_models.checkpoint import MODELS, CheckpointError, load_world_model
-from world_models.diagnostics import CollapseError, diagnose
-from world_models.jepa import JEPA, JEPAConfig
-from world_models.train import TrainConfig, fit
+from jepabench.world_models.analysis.diagnostics import CollapseError, diagnose
+from jepabench.world_models.checkpoint import MODELS, CheckpointError, load_world_model
+from jepabench.world_models.kinds.jepa import JEPA, JEPAConfig
+from jepabench.world_models.training import fit as train_module
+from jepabench.world_models.training.fit import TrainConfig, fit
 
 MODEL = {
-    "encoder": "keypoint", "encoder_options": {"width": 8, "num_keypoints": 8, "hidden": 32}, "latent_dim": 8, "history": 1,
-    "rollout_steps": 2, "predictor_options": {"width": 32, "depth": 1},
-    "terms": {"sigreg": {"weight": 0.05, "num_directions": 32}, "inverse_dynamics": {"weight": 1.0}},
-}  # fmt: skip
-TRAINING = {"num_steps": 30, "batch_size": 32, "learning_rate": 3e-3, "diagnose_every": 100, "decoder_steps": 5}
+    "encoder": "keypoint",
+    "encoder_options": {"width": 8, "num_keypoints": 8, "hidden": 32},
+    "latent_dim": 8,
+    "history": 1,
+    "rollout_steps": 2,
+    "predictor_options": {"width": 32, "depth": 1},
+    "terms": {
+        "sigreg": {"weight": 0.05, "num_directions": 32},
+        "inverse_dynamics": {"weight": 1.0},
+    },
+}
+TRAINING = {
+    "num_steps": 30,
+    "batch_size": 32,
+    "learning_rate": 3e-3,
+    "diagnose_every": 100,
+    "decoder_steps": 5,
+}
 
 
 def fit_small(
-    two_room, directory: Path, *, training: dict | None = None, model: dict | None = None, seed: int = 0, kind="jepa"
+    two_room,
+    directory: Path,
+    *,
+    training: dict | None = None,
+    model: dict | None = None,
+    seed: int = 0,
+    kind="jepa",
 ):
     data, held_out = two_room
     return fit(
-        dataset=data.path, validation=held_out.path, directory=directory, seed=seed, kind=kind,
-        model={**MODEL, **(model or {})}, training={**TRAINING, **(training or {})}, progress=False,
-    )  # fmt: skip
+        dataset=data.path,
+        validation=held_out.path,
+        directory=directory,
+        seed=seed,
+        kind=kind,
+        model={**MODEL, **(model or {})},
+        training={**TRAINING, **(training or {})},
+        progress=False,
+    )
 
 
 def weights(directory: Path) -> dict[str, torch.Tensor]:
     return dict(load_world_model(directory).model.state_dict())
 
 
-def test_training_learns_where_the_ball_is_and_saves_a_model_that_loads_the_same(two_room, tmp_path):
+def test_training_learns_where_the_ball_is_and_saves_a_model_that_loads_the_same(
+    two_room, tmp_path
+):
     diagnosis = fit_small(two_room, tmp_path / "m", training={"num_steps": 150})
     assert min(diagnosis.probe_r2[:2]) > 0.7
     assert not diagnosis.collapsed
@@ -63,7 +90,10 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(two_room,
 def test_the_predictor_learns_on_alone(two_room, tmp_path, kind):
     before = fit_small(two_room, tmp_path / "before", kind=kind)
     after = fit_small(
-        two_room, tmp_path / "after", kind=kind, training={"predictor_steps": 100, "predictor_batch_size": 64}
+        two_room,
+        tmp_path / "after",
+        kind=kind,
+        training={"predictor_steps": 100, "predictor_batch_size": 64},
     )
     assert after.probe_r2[:2] == before.probe_r2[:2]  # the encoder is as it was
     assert after.error_ratio[0] < 0.9 * before.error_ratio[0]
@@ -76,13 +106,21 @@ def test_the_predictor_learns_on_alone(two_room, tmp_path, kind):
 
 
 @pytest.mark.parametrize(("kind", "changes"), [("autoencoder", {}), ("jepa", {"momentum": 0.9})])
-def test_a_predictor_that_needs_more_than_latents_does_not_learn_alone(two_room, tmp_path, kind, changes):
+def test_a_predictor_that_needs_more_than_latents_does_not_learn_alone(
+    two_room, tmp_path, kind, changes
+):
     data, held_out = two_room
     with pytest.raises(ValueError, match="leave it at 0"):
         fit(
-            dataset=data.path, validation=held_out.path, directory=tmp_path / "m", seed=0, kind=kind, progress=False,
-            model=MODEL | changes, training={**TRAINING, "predictor_steps": 60},
-        )  # fmt: skip
+            dataset=data.path,
+            validation=held_out.path,
+            directory=tmp_path / "m",
+            seed=0,
+            kind=kind,
+            progress=False,
+            model=MODEL | changes,
+            training={**TRAINING, "predictor_steps": 60},
+        )
 
 
 def test_several_predictors_share_one_encoder(two_room, tmp_path):
@@ -92,13 +130,24 @@ def test_several_predictors_share_one_encoder(two_room, tmp_path):
 
     def refit(folder="other", *, dataset=data.path, **changes):
         return fit(
-            dataset=dataset, validation=held_out.path, directory=tmp_path / folder, seed=0, kind="jepa", progress=False,
-            model=model | changes, training={**TRAINING, "predictor_steps": 60}, encoder_from=tmp_path / "whole",
-        )  # fmt: skip
+            dataset=dataset,
+            validation=held_out.path,
+            directory=tmp_path / folder,
+            seed=0,
+            kind="jepa",
+            progress=False,
+            model=model | changes,
+            training={**TRAINING, "predictor_steps": 60},
+            encoder_from=tmp_path / "whole",
+        )
 
     assert refit().probe_r2[:2] == whole.probe_r2[:2]
     one, other = weights(tmp_path / "whole"), weights(tmp_path / "other")
-    assert all(torch.equal(value, other[name]) for name, value in one.items() if name.startswith("encoder."))
+    assert all(
+        torch.equal(value, other[name])
+        for name, value in one.items()
+        if name.startswith("encoder.")
+    )
     with pytest.raises(ValueError, match="another make"):
         refit("narrow", encoder_options={"width": 4, "num_keypoints": 8, "hidden": 32})
     with pytest.raises(ValueError, match="another dataset"):
@@ -116,7 +165,9 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(two_room, tmp_
 
     monkeypatch.setattr(train_module, "_train_step", die_at_seven)
     with pytest.raises(KeyboardInterrupt):
-        fit_small(two_room, tmp_path / "parts", training={"num_steps": 12, "checkpoint_seconds": 0.0})
+        fit_small(
+            two_room, tmp_path / "parts", training={"num_steps": 12, "checkpoint_seconds": 0.0}
+        )
     with pytest.raises(CheckpointError, match="did not finish"):
         load_world_model(tmp_path / "parts")
     taken: list[int] = []
@@ -141,9 +192,13 @@ class Averaged(JEPA):
         self.average = self.encoder.head[-1].bias.detach().clone()
 
 
-def test_a_model_is_called_after_each_step_and_what_needs_no_gradient_stays(two_room, tmp_path, monkeypatch):
+def test_a_model_is_called_after_each_step_and_what_needs_no_gradient_stays(
+    two_room, tmp_path, monkeypatch
+):
     built: list[Averaged] = []
-    monkeypatch.setitem(MODELS, "averaged", (lambda config: built.append(Averaged(config)) or built[-1], JEPAConfig))
+    monkeypatch.setitem(
+        MODELS, "averaged", (lambda config: built.append(Averaged(config)) or built[-1], JEPAConfig)
+    )
     torch.manual_seed(0)
     before = Averaged(JEPAConfig(**MODEL, action_size=2)).inverse[0].weight.clone()
     fit_small(two_room, tmp_path / "m", training={"num_steps": 4}, kind="averaged")
@@ -156,14 +211,18 @@ def test_a_model_is_called_after_each_step_and_what_needs_no_gradient_stays(two_
 def test_a_model_without_anything_against_collapse_fails_loudly(two_room, tmp_path):
     with pytest.raises(CollapseError, match=r"collapsed .* anti-collapse"):
         fit_small(
-            two_room, tmp_path / "m", model={"terms": {}, "rollout_steps": 1},
+            two_room,
+            tmp_path / "m",
+            model={"terms": {}, "rollout_steps": 1},
             training={"num_steps": 800, "diagnose_every": 50},
-        )  # fmt: skip
+        )
     assert not (tmp_path / "m" / "model.json").exists()
 
 
 def test_the_state_twin_takes_its_statistics_from_the_data(two_room, tmp_path):
-    diagnosis = fit_small(two_room, tmp_path / "m", model={"encoder": "state", "encoder_options": {}, "terms": {}})
+    diagnosis = fit_small(
+        two_room, tmp_path / "m", model={"encoder": "state", "encoder_options": {}, "terms": {}}
+    )
     loaded = load_world_model(tmp_path / "m")
     assert loaded.model.observation_key == "observation" and loaded.decoder is None
     assert diagnosis.probe_r2[0] > 0.999
@@ -172,16 +231,27 @@ def test_the_state_twin_takes_its_statistics_from_the_data(two_room, tmp_path):
 
 
 def test_the_state_twin_may_count_in_what_a_step_changes(two_room, tmp_path):
-    fit_small(two_room, tmp_path / "m", model={"encoder": "state", "encoder_options": {"units": "step"}, "terms": {}})
+    fit_small(
+        two_room,
+        tmp_path / "m",
+        model={"encoder": "state", "encoder_options": {"units": "step"}, "terms": {}},
+    )
     data = two_room[0]
-    latents = load_world_model(tmp_path / "m").model.encode(torch.from_numpy(np.array(data.field("observation"))))
+    latents = load_world_model(tmp_path / "m").model.encode(
+        torch.from_numpy(np.array(data.field("observation")))
+    )
     starts = data.window_starts(2)
     torch.testing.assert_close(
-        (latents[starts + 1] - latents[starts]).std(0, correction=0)[:2], torch.ones(2), rtol=1e-3, atol=0
+        (latents[starts + 1] - latents[starts]).std(0, correction=0)[:2],
+        torch.ones(2),
+        rtol=1e-3,
+        atol=0,
     )
     with pytest.raises(ValueError, match=r"takes units: spread .* or step"):
         fit_small(
-            two_room, tmp_path / "n", model={"encoder": "state", "encoder_options": {"unit": "step"}, "terms": {}}
+            two_room,
+            tmp_path / "n",
+            model={"encoder": "state", "encoder_options": {"unit": "step"}, "terms": {}},
         )
 
 

@@ -3,18 +3,24 @@
 import pytest
 import torch
 
-from world_models.base import Context, rollout, rollout_with
-from world_models.checkpoint import build_model
-from world_models.history_transformer import AdaLNPredictor
-from world_models.precision import in_precision
+from jepabench.world_models.base import Context, rollout, rollout_with
+from jepabench.world_models.checkpoint import build_model
+from jepabench.world_models.networks.history_transformer import AdaLNPredictor
+from jepabench.world_models.networks.precision import in_precision
 
 
 def state_model(predictor="adaln", history=3, **options):
     """A model of the state whose predictor, unlike a new one, listens to the actions."""
     config = {
-        "encoder": "state", "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4}, "latent_dim": 4, "action_size": 2,
-        "observation_key": "observation", "predictor": predictor, "history": history, "predictor_options": options,
-    }  # fmt: skip
+        "encoder": "state",
+        "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4},
+        "latent_dim": 4,
+        "action_size": 2,
+        "observation_key": "observation",
+        "predictor": predictor,
+        "history": history,
+        "predictor_options": options,
+    }
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = build_model("jepa", config).eval().requires_grad_(False)
@@ -26,16 +32,25 @@ def state_model(predictor="adaln", history=3, **options):
 
 @pytest.mark.parametrize("known", [1, 2, 3])
 @pytest.mark.parametrize(
-    "options", [{}, {"width": 24, "num_heads": 2, "head_size": 16, "mlp_width": 40, "out_width": 20}]
+    "options",
+    [{}, {"width": 24, "num_heads": 2, "head_size": 16, "mlp_width": 40, "out_width": 20}],
 )
 def test_unrolling_gives_what_predicting_step_by_step_gives(known, options):
     model = state_model(**options)
     generator = torch.Generator().manual_seed(1)
-    context = Context(torch.randn(2, known, 4, generator=generator), torch.randn(2, known - 1, 2, generator=generator))
+    context = Context(
+        torch.randn(2, known, 4, generator=generator),
+        torch.randn(2, known - 1, 2, generator=generator),
+    )
     actions = torch.randn(2, 5, 6, 2, generator=generator, requires_grad=True)
-    quick, slow = rollout(model, context, actions), rollout_with(model.predict, model.history, context, actions)
+    quick, slow = (
+        rollout(model, context, actions),
+        rollout_with(model.predict, model.history, context, actions),
+    )
     torch.testing.assert_close(quick, slow, atol=1e-5, rtol=1e-4)
-    gradients = [torch.autograd.grad(out[:, :, -1].square().sum(), actions)[0] for out in (quick, slow)]
+    gradients = [
+        torch.autograd.grad(out[:, :, -1].square().sum(), actions)[0] for out in (quick, slow)
+    ]
     assert float(gradients[0].abs().amax()) > 1e-3
     torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-3)
 
@@ -76,7 +91,14 @@ def test_precision_is_refused_where_it_can_not_be_had():
 def test_lewm_has_its_published_size():
     """Predictor 10.79 M, its output projection .79 M (arXiv 2603.19312; counted in the released code)."""
     predictor = AdaLNPredictor(
-        latent_dim=192, action_size=10, width=192, depth=6, num_heads=16, head_size=64, mlp_width=2048, out_width=2048
+        latent_dim=192,
+        action_size=10,
+        width=192,
+        depth=6,
+        num_heads=16,
+        head_size=64,
+        mlp_width=2048,
+        out_width=2048,
     )
     count = sum(parameter.numel() for parameter in predictor.parameters()) / 1e6
     assert count == pytest.approx(10.79 + 0.79, abs=0.2)

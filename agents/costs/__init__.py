@@ -1,0 +1,1 @@
+"""Planning costs: energies on latents, learned distances, cost tasks and uncertainty."""

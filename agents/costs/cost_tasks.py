@@ -1,0 +1,381 @@
+"""Tasks told by a cost instead of a goal picture: go to a position, follow a path, avoid a chaser or a zone. Nothing is trained for them.
+
+A task speaks of places: what a probe reads from imagined latents (``jepabench.agents.mpc.cost_agent``), metres in the plane. It says
+what an episode asks (``assign``), what that means now (``directions``), what an imagined way costs (``cost``), and how
+well a real way did (``jepabench.evaluation.cost_tasks`` calls ``score``). A new one is a small class with these four.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jepabench.agents.costs.energy import step_weights
+from jepabench.agents.planners.base import require_at_least
+from jepabench.envs.core import GoalEnv, reset_to
+from jepabench.envs.splits import EpisodeSpec
+
+_RUNNING_WEIGHT = 0.25
+_BETWEEN = 4  # moments of a model step at which the chaser is looked at
+_VIA_BATCHES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What one episode asks, in metres.
+
+    Attributes:
+        path: places to pass in this order, the last is where to end up [K, 2].
+        hazard: where what is to be avoided is at the start [2]; None without it.
+    """
+
+    path: NDArray[np.float64]
+    hazard: NDArray[np.float64] | None = None
+
+
+class CostTask(Protocol):
+    """What to do, in numbers."""
+
+    def assign(
+        self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
+    ) -> Assignment:
+        """Returns what the episode from ``start`` [2] to ``goal`` [2] asks, ``seed`` drawing the rest."""
+        ...
+
+    def directions(
+        self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
+    ) -> NDArray[np.float64]:
+        """Returns the numbers [P] that ``cost`` needs now, having been at ``places`` [n, 2], one a model step, the last is now."""
+        ...
+
+    def cost(self, places: Tensor, directions: Tensor) -> Tensor:
+        """Returns costs [B, S] of imagined places [B, S, H, 2]: entry h after action h; ``directions`` [B, P]."""
+        ...
+
+    def score(
+        self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
+    ) -> dict[str, float]:
+        """Returns how well the real way [T+1, 2] of an episode did, a place a control step: ``success`` 0 or 1, and more."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoTo:
+    """Go to where the episode's goal is, told as a position, and stay there. Success is the suite's own rule, ``held``."""
+
+    def assign(
+        self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
+    ) -> Assignment:
+        """Returns the goal's position."""
+        del env, start, seed
+        return Assignment(goal[None])
+
+    def directions(
+        self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
+    ) -> NDArray[np.float64]:
+        """Returns the goal for each step of the plan [2 * H]."""
+        del places
+        return np.tile(assignment.path[-1], horizon)
+
+    def cost(self, places: Tensor, directions: Tensor) -> Tensor:
+        """Returns squared distances [m2], the last step's counting most."""
+        return _apart(places, directions, _RUNNING_WEIGHT)
+
+    def score(
+        self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
+    ) -> dict[str, float]:
+        """Returns ``success``, and the ``distance`` to the goal at the end [m]."""
+        there, held = env.is_success(places[1:], assignment.path[-1]), env.task.held_steps
+        runs = np.convolve(there, np.ones(held, np.int64)) == held
+        return {
+            "success": float(runs.any()),
+            "distance": float(np.linalg.norm(places[-1] - assignment.path[-1])),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowPath:
+    """Follow a path that leads to the goal by way of another place, on no shortest way.
+
+    Success: each place of the path is passed, in order, within the task's own distance of success.
+
+    Attributes:
+        pace: along the path [m a model step].
+        spacing: of the places to pass [m].
+        detour: least and greatest length of the path in units of the shortest way.
+    """
+
+    pace: float = 0.22
+    spacing: float = 0.15
+    detour: tuple[float, float] = (1.25, 1.6)
+
+    def __post_init__(self) -> None:
+        if not (self.pace > 0 and self.spacing > 0 and 1 <= self.detour[0] < self.detour[1]):
+            raise ValueError(
+                f"pace and spacing are above 0 and 1 <= detour[0] < detour[1], got {self.pace}, {self.spacing}, {self.detour}."
+            )
+
+    def assign(
+        self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
+    ) -> Assignment:
+        """Returns places along the way through a random free one."""
+        space, rng = _free_space(env), np.random.default_rng([seed, 1])
+        direct = float(space.lengths(start, goal[None])[0])
+        found: list[tuple[float, NDArray[np.float64]]] = []
+        for _ in range(_VIA_BATCHES):
+            vias = space.sample(rng)
+            ratios = (space.lengths(start, vias) + space.lengths(goal, vias)) / direct
+            fitting = np.flatnonzero((ratios > self.detour[0]) & (ratios < self.detour[1]))
+            if len(fitting):
+                via = vias[fitting[0]]
+                break
+            off = np.abs(ratios - sum(self.detour) / 2)
+            found.append((float(off.min()), vias[off.argmin()]))
+        else:
+            via = min(found, key=lambda pair: pair[0])[1]
+        bends = np.vstack([start, space.path(start, via), space.path(via, goal)])
+        return Assignment(
+            along(bends, np.arange(self.spacing, length(bends), self.spacing), end=True)
+        )
+
+    def directions(
+        self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
+    ) -> NDArray[np.float64]:
+        """Returns where to be after each step of the plan [2 * H]: ahead of the next place to pass."""
+        bends = np.vstack([places[0], assignment.path])
+        done = 0.0
+        for place in places:  # never back, and no further ahead than one could have come
+            reachable = done + np.linspace(0.0, 2 * self.pace, 9)
+            done = float(
+                reachable[np.linalg.norm(along(bends, reachable) - place, axis=1).argmin()]
+            )
+        return along(bends, done + self.pace * np.arange(1.0, horizon + 1.0)).reshape(-1)
+
+    def cost(self, places: Tensor, directions: Tensor) -> Tensor:
+        """Returns squared distances from the path's places [m2], all steps alike."""
+        return _apart(places, directions, 1.0)
+
+    def score(
+        self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
+    ) -> dict[str, float]:
+        """Returns ``success`` and the ``passed`` share of the path's places."""
+        passed = 0
+        for place in places:
+            while passed < len(assignment.path) and bool(
+                env.is_success(place, assignment.path[passed])
+            ):
+                passed += 1
+        return {
+            "success": float(passed == len(assignment.path)),
+            "passed": passed / len(assignment.path),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AvoidChaser:
+    """Get to the goal before something that runs straight at one, through walls, has come too near.
+
+    The chaser is in no picture: where it starts is told, where it is and will be is predicted. Success: the goal is reached and
+    the chaser was never within ``radius`` before.
+
+    Attributes:
+        speed: of the chaser [m a model step].
+        radius: at which it has caught one [m].
+        gap: least distance of its start from start and goal [m].
+        margin: that plans keep beyond the radius [m].
+        weight: of a breach of radius and margin, beside squared metres.
+    """
+
+    speed: float = 0.08
+    radius: float = 0.12
+    gap: float = 0.45
+    margin: float = 0.08
+    weight: float = 100.0
+
+    def __post_init__(self) -> None:
+        require_at_least(
+            0, speed=self.speed, radius=self.radius, margin=self.margin, weight=self.weight
+        )
+        if not self.gap > self.radius:
+            raise ValueError(
+                f"The chaser starts farther away than it catches: gap {self.gap} is not above radius {self.radius}."
+            )
+
+    def assign(
+        self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
+    ) -> Assignment:
+        """Returns the goal, and a chaser near the middle of the way there."""
+        space, rng = _free_space(env), np.random.default_rng([seed, 2])
+        bends = np.vstack([start, space.path(start, goal)])
+        middle = along(bends, np.array([length(bends) / 2]))[0]
+        spots = np.vstack([space.sample(rng) for _ in range(4)])
+        room = np.minimum(
+            np.linalg.norm(spots - start, axis=1), np.linalg.norm(spots - goal, axis=1)
+        )
+        far = spots[room >= min(self.gap, room.max())]
+        return Assignment(goal[None], far[np.linalg.norm(far - middle, axis=1).argmin()])
+
+    def directions(
+        self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
+    ) -> NDArray[np.float64]:
+        """Returns the goal for each step, where one is, and where the chaser is by now [2 * H + 4]."""
+        assert assignment.hazard is not None
+        chaser = self.chase(assignment.hazard, np.asarray(places)[1:], self.speed)[-1]
+        return np.concatenate([np.tile(assignment.path[-1], horizon), places[-1], chaser])
+
+    def cost(self, places: Tensor, directions: Tensor) -> Tensor:
+        """Returns squared distances to the goal [m2], and what coming near the predicted chaser costs."""
+        now, chaser = (
+            part[:, None].expand_as(places[:, :, 0]) for part in directions[:, -4:].split(2, dim=1)
+        )
+        breach = places.new_zeros(places.shape[:2])
+        for place in places.unbind(2):
+            for share in torch.linspace(0, 1, _BETWEEN + 1)[1:].tolist():
+                towards = torch.lerp(now, place, share) - chaser
+                apart = towards.norm(dim=-1, keepdim=True)
+                chaser = chaser + towards * (
+                    self.speed / _BETWEEN / apart.clamp_min(1e-9)
+                ).clamp_max(1)
+                near = (self.radius + self.margin - apart[..., 0]).clamp_min(0)
+                breach = breach + near.square() / _BETWEEN
+            now = place
+        return _apart(places, directions[:, :-4], _RUNNING_WEIGHT) + self.weight * breach
+
+    def score(
+        self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
+    ) -> dict[str, float]:
+        """Returns ``success``, whether one was ``caught`` before, and whether one ever ``arrived``."""
+        assert assignment.hazard is not None
+        chasers = self.chase(assignment.hazard, places[1:], self.speed / env.task.action_block)
+        apart = np.linalg.norm(chasers - places, axis=1)
+        return _arrival(assignment, places, env, apart < self.radius, "caught")
+
+    @staticmethod
+    def chase(
+        chaser: NDArray[np.float64], places: NDArray[np.float64], speed: float
+    ) -> NDArray[np.float64]:
+        """Returns where a chaser is [T+1, 2] that runs at places [T, 2], ``speed`` metres for each."""
+        way = [np.asarray(chaser, np.float64)]
+        for place in places:
+            towards = place - way[-1]
+            way.append(
+                way[-1] + towards * min(1.0, speed / max(float(np.linalg.norm(towards)), 1e-9))
+            )
+        return np.stack(way)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AvoidZone:
+    """Get to the goal, and never into a disc that lies over the shortest way, where there is most room to go around it.
+
+    Success: the goal is reached and no control step before was in the zone.
+
+    Attributes:
+        radius: of the disc [m].
+        offset: of its centre from the way, in units of the radius.
+        margin: that plans keep beyond the radius [m].
+        weight: of a breach of radius and margin, beside squared metres.
+    """
+
+    radius: float = 0.12
+    offset: float = 0.5
+    margin: float = 0.05
+    weight: float = 100.0
+
+    def assign(
+        self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
+    ) -> Assignment:
+        """Returns the goal, and the centre of the zone."""
+        space, rng = _free_space(env), np.random.default_rng([seed, 3])
+        bends = np.vstack([start, space.path(start, goal)])
+        places = along(bends, length(bends) * np.linspace(0.25, 0.75, 11))
+        spots = np.vstack([space.sample(rng) for _ in range(4)])
+        apart = np.linalg.norm(spots - places[:, None], axis=2)
+        widest = int((apart < 3 * self.radius).sum(1).argmax())
+        ahead = places[min(widest + 1, 10)] - places[min(widest, 9)]
+        aside = np.array([-ahead[1], ahead[0]]) / max(float(np.linalg.norm(ahead)), 1e-9)
+        return Assignment(goal[None], places[widest] + self.offset * self.radius * aside)
+
+    def directions(
+        self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
+    ) -> NDArray[np.float64]:
+        """Returns the goal for each step, and the zone's centre [2 * H + 2]."""
+        del places
+        assert assignment.hazard is not None
+        return np.concatenate([np.tile(assignment.path[-1], horizon), assignment.hazard])
+
+    def cost(self, places: Tensor, directions: Tensor) -> Tensor:
+        """Returns squared distances to the goal [m2], and what being in the zone costs."""
+        apart = (places - directions[:, None, None, -2:]).norm(dim=-1)
+        breach = (self.radius + self.margin - apart).clamp_min(0).square().sum(2)
+        return _apart(places, directions[:, :-2], _RUNNING_WEIGHT) + self.weight * breach
+
+    def score(
+        self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
+    ) -> dict[str, float]:
+        """Returns ``success``, whether the zone was ``entered`` before, and whether one ever ``arrived``."""
+        assert assignment.hazard is not None
+        apart = np.linalg.norm(places - assignment.hazard, axis=1)
+        return _arrival(assignment, places, env, apart < self.radius, "entered")
+
+
+def length(bends: NDArray[np.float64]) -> float:
+    """Returns the length of a way [K, 2] [m]."""
+    return float(np.linalg.norm(np.diff(bends, axis=0), axis=1).sum())
+
+
+def along(
+    bends: NDArray[np.float64], distances: NDArray[np.float64], *, end: bool = False
+) -> NDArray[np.float64]:
+    """Returns the places [N, 2] at ``distances`` [N] along a way [K, 2]; ``end`` adds its end. Beyond the end it is the end."""
+    reached = np.concatenate([[0.0], np.linalg.norm(np.diff(bends, axis=0), axis=1).cumsum()])
+    places = np.stack([np.interp(distances, reached, bends[:, axis]) for axis in (0, 1)], axis=1)
+    return np.vstack([places, bends[-1:]]) if end else places
+
+
+def _apart(places: Tensor, directions: Tensor, running_weight: float) -> Tensor:
+    horizon = places.shape[2]
+    wanted = directions.view(len(directions), 1, horizon, 2)
+    weights = step_weights(horizon, when="running", running_weight=running_weight, k=1).to(places)
+    return ((places - wanted).square().sum(-1) * weights).sum(2)
+
+
+def _arrival(
+    assignment: Assignment,
+    places: NDArray[np.float64],
+    env: GoalEnv,
+    broken: NDArray[np.bool_],
+    what: str,
+) -> dict[str, float]:
+    """Returns whether the real way [T+1, 2] ``arrived``, whether it was ``what`` (``broken`` [T+1]) until then, and ``success``."""
+    there = np.append(np.flatnonzero(env.is_success(places, assignment.path[-1])), len(places))[0]
+    arrived, spoilt = bool(there < len(places)), bool(broken[: there + 1].any())
+    return {
+        "success": float(arrived and not spoilt),
+        what: float(spoilt),
+        "arrived": float(arrived),
+    }
+
+
+def assigned(task: CostTask, env: GoalEnv, spec: EpisodeSpec) -> Assignment:
+    """Puts ``env`` at the start of an episode and returns what the task asks there; the same for whoever asks."""
+    observation, _ = reset_to(env, spec)
+    start, goal = (
+        np.asarray(observation[key], np.float64)[:2] for key in ("achieved_goal", "desired_goal")
+    )
+    return task.assign(env, start, goal, spec.planner_seed)
+
+
+def _free_space(env: GoalEnv) -> Any:
+    space = getattr(env, "free_space", None)
+    if space is None:
+        raise ValueError(
+            f"{env.task.id} does not say where one can go (free_space): this task needs a maze or a table."
+        )
+    return space

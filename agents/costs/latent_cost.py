@@ -1,0 +1,66 @@
+"""The cost of plans in the latent space of a world model: imagine, then let the energy judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from jepabench.agents.costs.energy import Energy
+from jepabench.world_models.base import Context, WorldModel, rollout
+
+
+@dataclass(frozen=True, slots=True)
+class LatentCost:
+    """A cost function over B problems; what was seen is encoded once, before.
+
+    Attributes:
+        model: imagines.
+        context: what each problem has seen.
+        goal: latents of the goals [B, *latent].
+        energy: judges.
+    """
+
+    model: WorldModel
+    context: Context
+    goal: Tensor
+    energy: Energy
+
+    def __call__(self, actions: Tensor) -> Tensor:
+        """Returns costs [B, S] of candidates [B, S, H, A]."""
+        return self.energy(self.imagine(actions), self.goal, actions)
+
+    def imagine(self, actions: Tensor) -> Tensor:
+        """Returns the imagined latents [B, S, H, *latent] of candidates [B, S, H, A]."""
+        return rollout(self.model, self.context, actions)
+
+    @property
+    def start(self) -> Tensor:
+        """Where each problem is [B, *latent]."""
+        return self.context.latents[:, -1]
+
+    def transitions(self, states: Tensor, actions: Tensor) -> Tensor:
+        """Predicts every step of a trajectory on its own, all at once: what the model says follows each state.
+
+        Args:
+            states: latents after each action, guessed [B, S, H, *latent].
+            actions: candidates [B, S, H, A].
+
+        Returns:
+            [B, S, H, *latent]; entry h is the prediction from the context and ``states[:, :, :h]`` under action h.
+        """
+        problems, samples, horizon = actions.shape[:3]
+        known = self.context.latents[:, None].expand(-1, samples, *self.context.latents.shape[1:])
+        past = self.context.actions[:, None].expand(-1, samples, -1, -1)
+        latents = torch.cat([known, states[:, :, :-1]], dim=2)
+        moves = torch.cat([past, actions], dim=2)
+        length = min(self.model.history, known.shape[2])
+        first = known.shape[2] - length
+        index = torch.arange(first, first + horizon)[:, None] + torch.arange(length)  # [H, K]
+        rows = problems * samples * horizon
+        predicted = self.model.predict(
+            latents[:, :, index].reshape(rows, length, *latents.shape[3:]),
+            moves[:, :, index].reshape(rows, length, -1),
+        )
+        return predicted.reshape(problems, samples, horizon, *predicted.shape[1:])

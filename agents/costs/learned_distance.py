@@ -1,0 +1,202 @@
+"""Training a learned distance on the frozen latents of a world model, keeping it on disk, and planning with it.
+
+A trained head is a folder: ``distance.safetensors`` and ``training.json``, which says of which task, model and data it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from jepabench.agents.costs.energy import Energy, LearnedDistance
+from jepabench.agents.encoding import Features
+from jepabench.agents.model_free.offline.hindsight import HindsightPairs
+from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
+from jepabench.agents.mpc.agent import MPCAgent, build_mpc
+from jepabench.agents.planners.base import Planner
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.registry import get_task
+from jepabench.world_models.checkpoint import fingerprint, load_world_model
+from jepabench.world_models.distances import DistanceConfig, DistanceHead, Pairs, make_head
+from jepabench.world_models.training.batches import step_generators
+
+ALGORITHM = "learned_distance"
+_WEIGHTS = "distance.safetensors"
+
+
+def train(
+    *,
+    task_id: str,
+    dataset: Path,
+    world_model: Path,
+    directory: Path,
+    seed: int,
+    extra: Mapping[str, Any] | None = None,
+    also: Callable[[Path, Tensor], None] | None = None,
+    progress: bool = True,
+    **config: Any,
+) -> None:
+    """Trains a head on the latents of ``world_model`` over a dataset; ``config`` is that of ``DistanceConfig``.
+
+    Batches are a function of (seed, step). Training takes a minute, so a killed one begins anew. What is trained on top
+    (the nodes of a graph, the levels of a hierarchy) is saved by ``also``, which gets the folder and the latents of the data
+    [N, D]; ``extra`` is what decides it.
+
+    Raises:
+        ValueError: the dataset is of another task, or ``directory`` holds another run.
+        UnknownNameError: an unknown setting or kind.
+    """
+    settings = DistanceConfig.of(config)
+    data, directory = open_dataset(dataset, task_id), Path(directory)
+    run = {
+        "algorithm": ALGORITHM,
+        "task_id": get_task(task_id).id,
+        "seed": seed,
+        "config": asdict(settings),
+        **(extra or {}),
+        "world_model": fingerprint(world_model),
+        "dataset_fingerprint": data.manifest.fingerprint,
+    }
+    if open_run(directory, run):
+        return
+    latents, goals = Features(load_world_model(Path(world_model), task_id=task_id).model).vectors(
+        data
+    )
+    began = time.monotonic()
+    head = fit_head(latents.float(), goals.float(), data, settings, seed=seed, progress=progress)
+    save_file(head.state_dict(), directory / "distance.partial")
+    (directory / "distance.partial").replace(directory / _WEIGHTS)
+    if also is not None:
+        also(directory, latents.float())
+    cost = {
+        "latent_size": latents.shape[1],
+        "train_seconds": time.monotonic() - began,
+        "transitions": int(data.lengths.sum()) * get_task(task_id).action_block,
+        "parameters": sum(parameter.numel() for parameter in head.parameters()),
+    }
+    close_run(directory, run, cost)
+
+
+def fit_head(
+    latents: Tensor,
+    goals: Tensor,
+    data: EpisodeDataset,
+    config: DistanceConfig,
+    *,
+    seed: int,
+    progress: bool = True,
+) -> DistanceHead:
+    """Returns a head trained on the latents [N, D] of all N frames of a dataset, and on those of the goals [N, D] they are at."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # weight initialisation has no generator argument
+        head = make_head(latents.shape[1], config)
+    starts = torch.from_numpy(data.window_starts(2).astype(np.int64))
+    head.fit_scale(latents, latents[starts + 1] - latents[starts])
+    trained = [parameter for parameter in head.parameters() if parameter.requires_grad]
+    if not trained:
+        return head.eval()
+    sampler = HindsightPairs(data, max_steps=config.max_steps)
+    optimizer = torch.optim.Adam(trained, lr=config.learning_rate)
+    for step in tqdm(
+        range(config.num_steps), desc=config.kind, unit="step", disable=not progress, leave=False
+    ):
+        rng, _ = step_generators(seed, step)
+        now, later, apart = sampler.sample(config.batch_size, rng)
+        other = torch.from_numpy(rng.integers(len(latents), size=config.batch_size))
+        pairs = Pairs(
+            latents[now],
+            latents[now + 1],
+            goals[now + 1],
+            goals[later],
+            apart.float(),
+            goals[other],
+        )
+        loss = head.loss(pairs)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"The loss of the distance is not finite at step {step}: lower its learning_rate."
+            )
+        optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - step / config.num_steps)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        head.after_step()
+    return head.eval().requires_grad_(False)
+
+
+def load_distance(directory: Path, *, task_id: str, world_model: Path) -> DistanceHead:
+    """Returns the head that ``train`` left in ``directory``.
+
+    Raises:
+        ValueError: it is not finished, damaged, or of another task or world model.
+    """
+    content = read_run(
+        directory,
+        algorithm=ALGORITHM,
+        task_id=get_task(task_id).id,
+        world_model=fingerprint(world_model),
+    )
+    head = make_head(content["latent_size"], DistanceConfig(**content["config"]))
+    try:
+        head.load_state_dict(load_file(Path(directory) / _WEIGHTS))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ValueError(
+            f"The distance in {directory} can not be read ({error}). Delete it and train again."
+        ) from error
+    return head.eval().requires_grad_(False)
+
+
+def build_mpc_by_distance(
+    *,
+    task_id: str,
+    world_model: Path,
+    policy: Path,
+    planner: Planner,
+    energy: Energy,
+    **settings: Any,
+) -> MPCAgent:
+    """Returns an agent as ``build_mpc`` does, with the head in the folder ``policy`` in every ``LearnedDistance``."""
+    head = load_distance(policy, task_id=task_id, world_model=world_model)
+    return build_mpc(
+        task_id=task_id,
+        world_model=world_model,
+        planner=planner,
+        energy=with_head(energy, head),
+        **settings,
+    )
+
+
+def with_head(energy: Energy, head: DistanceHead) -> Energy:
+    """Returns the energy with ``head`` in each ``LearnedDistance`` that has none."""
+    terms = [
+        dataclasses.replace(term, head=head)
+        if isinstance(term, LearnedDistance) and term.head is None
+        else term
+        for term in energy.terms
+    ]
+    return Energy(terms=terms)
+
+
+def open_dataset(path: Path, task_id: str) -> EpisodeDataset:
+    """Opens a dataset of a task.
+
+    Raises:
+        ValueError: it is of another task.
+    """
+    data = EpisodeDataset.open(Path(path))
+    if data.manifest.task_id != get_task(task_id).id:
+        raise ValueError(
+            f"The dataset {path} is of {data.manifest.task_id!r}, not of {task_id!r}. Collect one."
+        )
+    return data

@@ -1,0 +1,164 @@
+"""Costs of not knowing: what an ensemble disagrees on (it has not learned it), and what a world does by chance (nobody can)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from jepabench.agents.costs.energy import EnergyTerm, GoalDistance
+from jepabench.agents.planners.base import require_at_least
+from jepabench.envs.registry import unknown_name
+from jepabench.world_models.base import Context, WorldModel
+
+RISKS = ("mean", "worst", "best")
+
+
+@runtime_checkable
+class Disagreeing(Protocol):
+    """A world model that knows what it does not know."""
+
+    def disagreement(self, context: Context, actions: Tensor) -> Tensor:
+        """Returns [B, S, H] for candidates [B, S, H, A], 0 or more; low where the model is sure."""
+        ...
+
+
+@runtime_checkable
+class Chancy(Protocol):
+    """A world model that knows that the world has several futures."""
+
+    def futures(
+        self, context: Context, actions: Tensor, *, num_futures: int, generator: torch.Generator
+    ) -> Tensor:
+        """Draws M futures of each candidate [B, S, H, A]: latents [B, S, M, H, *latent]."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disagreement:
+    """How far the members of an ensemble are apart along the plan, as in PLDM; mean over its steps.
+
+    A positive weight keeps plans where the model can be trusted; a negative one looks for what it does not know
+    (``jepabench.agents.curiosity``).
+
+    Attributes:
+        discount: what a step counts in units of the one before it, above 0 to 1.
+        name, weight: see ``EnergyTerm``.
+    """
+
+    discount: float = 1.0
+    name: str = "disagreement"
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.discount <= 1:
+            raise ValueError(f"discount is above 0 to 1, got {self.discount}.")
+
+    def bind(self, model: WorldModel, context: Context) -> EnergyTerm:
+        """Returns the term for plans from ``context``.
+
+        Raises:
+            TypeError: the model has one opinion only.
+        """
+        if not isinstance(model, Disagreeing):
+            raise TypeError(
+                f"{self.name!r} needs a world model with disagreement(), {type(model).__name__} has none. "
+                "Take a world model of kind ensemble."
+            )
+
+        def cost(latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
+            del latents, goal
+            apart = model.disagreement(context, actions)
+            weights = self.discount ** torch.arange(apart.shape[2], dtype=apart.dtype)
+            return (apart * weights).sum(2) / weights.sum()
+
+        return BoundTerm(self.name, self.weight, cost)
+
+    def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
+        """Refuses: see ``bind``."""
+        raise _unbound(self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OverFutures:
+    """Another term over the futures that chance allows, in place of the one that is most to be expected.
+
+    Every candidate meets the same draws of chance, in every iteration and every plan (scenarios fixed in advance, as in
+    PEGASUS, Ng & Jordan 2000): the search can not be lucky.
+
+    Attributes:
+        term: what is wanted of each future.
+        num_futures: M draws.
+        risk: "mean" over the futures, the "worst" of them, or the "best" (which treats luck as a choice).
+        seed: of the draws.
+        name, weight: see ``EnergyTerm``; those of ``term`` are not used.
+    """
+
+    term: EnergyTerm = field(default_factory=GoalDistance)
+    num_futures: int = 8
+    risk: str = "mean"
+    seed: int = 0
+    name: str = "goal"
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_at_least(1, num_futures=self.num_futures)
+        if self.risk not in RISKS:
+            raise unknown_name("risk", self.risk, RISKS)
+
+    def bind(self, model: WorldModel, context: Context) -> EnergyTerm:
+        """Returns the term for plans from ``context``.
+
+        Raises:
+            TypeError: for the model there is one future only.
+        """
+        if not isinstance(model, Chancy):
+            raise TypeError(
+                f"{self.name!r} needs a world model with futures(), {type(model).__name__} has none. "
+                "Take a world model of kind latent-variable."
+            )
+
+        def cost(latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
+            del latents
+            generator = torch.Generator().manual_seed(self.seed)
+            futures = model.futures(
+                context, actions, num_futures=self.num_futures, generator=generator
+            )
+            repeated = actions.repeat_interleave(self.num_futures, dim=1)
+            costs = self.term(futures.flatten(1, 2), goal, repeated).view(
+                *actions.shape[:2], self.num_futures
+            )
+            if self.risk == "mean":
+                return costs.mean(2)
+            return costs.amax(2) if self.risk == "worst" else costs.amin(2)
+
+        return BoundTerm(self.name, self.weight, cost)
+
+    def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
+        """Refuses: see ``bind``."""
+        raise _unbound(self.name)
+
+
+class _Cost(Protocol):
+    def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BoundTerm:
+    """A term that has its model and its context; see ``EnergyTerm``."""
+
+    name: str
+    weight: float
+    cost: _Cost
+
+    def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
+        """Returns costs [B, S]."""
+        return self.cost(latents, goal, actions)
+
+
+def _unbound(name: str) -> RuntimeError:
+    return RuntimeError(
+        f"{name!r} asks the model: use energy.bind(model, context), as MPCAgent does."
+    )

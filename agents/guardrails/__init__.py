@@ -1,0 +1,1 @@
+"""Guardrails: calibrated constraints on imagined states."""

@@ -1,0 +1,1 @@
+"""Offline goal-conditioned methods trained on the suite's datasets."""

@@ -1,0 +1,1 @@
+"""Online reinforcement learning with Stable-Baselines3."""

@@ -1,0 +1,215 @@
+"""What an online policy sees of a world: the state, the frozen latents of a world model, or frames.
+
+The reward is the world's own in all three, and hindsight replay has to recompute it. On latents, goals therefore carry
+the task's coordinates in front of the latent, for the reward alone: the policy is built without them, and an agent that
+is evaluated never gets them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.buffers import DictReplayBuffer
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor
+
+from jepabench.agents.encoding import GOAL_KEYS, encode_goal_rows, encode_rows, observation_keys
+from jepabench.envs.core import Observation
+from jepabench.envs.registry import TaskSpec, make
+from jepabench.world_models.base import WorldModel
+from jepabench.world_models.checkpoint import fingerprint, load_world_model
+
+IMAGE = "image"
+MAX_SHIFT = 4  # pixels, as in DrQ (Yarats et al., 2021)
+
+
+class View:
+    """The state: observation, achieved and desired goal as they are.
+
+    Attributes:
+        inputs: "state", "latents" or "pixels".
+        world_model: fingerprint of the model whose latents they are, or None.
+        world_keys: what an agent that acts needs of the world's observation.
+        pixels: side of the frames that it needs, or None.
+        num_coordinates: leading entries of the goals that are the task's own goal.
+        space: of what the policy sees.
+        policy: further arguments of Stable-Baselines3's policy.
+    """
+
+    inputs = "state"
+    world_model: str | None = None
+
+    def __init__(self, task: TaskSpec, *, pixels: int | None = None) -> None:
+        self.pixels = pixels
+        self.world_keys: tuple[str, ...] = ("observation", "achieved_goal", "desired_goal")
+        world = make(task.id)
+        self.goal_size = world.observation_space["desired_goal"].shape[0]  # pyright: ignore[reportOptionalSubscript]
+        self.num_coordinates = self.goal_size
+        self.space = world.observation_space
+        self.policy: dict[str, Any] = {}
+        world.close()
+
+    def __call__(
+        self, seen: Mapping[str, NDArray[Any]], before: Observation | None = None
+    ) -> Observation:
+        """Returns what the policy sees when the world shows ``seen``; ``before`` is what it saw a block ago, None at the start."""
+        del before
+        return {key: seen[key] for key in self.world_keys}
+
+    @property
+    def normalised(self) -> list[str]:
+        """Keys whose entries are standardised with running moments."""
+        return list(self.world_keys)
+
+
+class LatentView(View):
+    """The last K latents of a frozen world model, as many as it remembers itself, and that of the goal.
+
+    One frame shows no velocity, and a policy that does not know its own runs past its goals.
+    """
+
+    inputs = "latents"
+
+    def __init__(self, task: TaskSpec, model: WorldModel, *, weights: str, pixels: int) -> None:
+        super().__init__(task, pixels=pixels if model.observation_key == "pixels" else None)
+        self.model, self.world_model = model, weights
+        self.world_keys = observation_keys(model)
+        self._goal_key = GOAL_KEYS[model.observation_key]
+        self._goal: tuple[NDArray[Any], NDArray[np.float32]] | None = None
+        world = make(task.id, pixels=self.pixels)
+        size = self.encoded(world.reset(seed=0)[0]).size
+        world.close()
+        coordinates, recent = _box(self.goal_size + size), _box(model.history * size)
+        self.space = spaces.Dict(
+            {"observation": recent, "achieved_goal": coordinates, "desired_goal": coordinates}
+        )
+        self.policy = {
+            "features_extractor_class": LatentsOnly,
+            "features_extractor_kwargs": {"num_coordinates": self.goal_size},
+        }
+
+    def __call__(
+        self, seen: Mapping[str, NDArray[Any]], before: Observation | None = None
+    ) -> Observation:
+        """Returns latents, the first of an episode repeated; the goals' coordinates are 0 where there are none to see."""
+        now, unseen = self.encoded(seen), np.zeros(self.goal_size, np.float32)
+        recent = (
+            before["observation"][len(now) :] if before else np.tile(now, self.model.history - 1)
+        )
+        return {
+            "observation": np.concatenate([recent, now]),
+            "achieved_goal": np.concatenate(
+                [seen.get("achieved_goal", unseen), now], dtype=np.float32
+            ),
+            "desired_goal": np.concatenate(
+                [seen.get("desired_goal", unseen), self._encoded_goal(seen)], dtype=np.float32
+            ),
+        }
+
+    @property
+    def normalised(self) -> list[str]:
+        """All of it."""
+        return list(self.space.spaces)
+
+    def encoded(self, seen: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Returns the latent of what is seen now [D]."""
+        return encode_rows(self.model, _row(seen), [0]).flatten().numpy()
+
+    def _encoded_goal(self, seen: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        goal = seen[self._goal_key]
+        if self._goal is None or not np.array_equal(self._goal[0], goal):
+            self._goal = (
+                goal.copy(),
+                encode_goal_rows(self.model, _row(seen), [0]).flatten().numpy(),
+            )
+        return self._goal[1]
+
+
+class PixelView(View):
+    """The present frame and the goal frame, one above the other: uint8 [6, size, size]."""
+
+    inputs = "pixels"
+
+    def __init__(self, task: TaskSpec, *, pixels: int) -> None:
+        super().__init__(task, pixels=pixels)
+        self.world_keys = ("pixels", "goal_pixels")
+        self.space = spaces.Dict({IMAGE: spaces.Box(0, 255, (6, pixels, pixels), np.uint8)})
+
+    def __call__(
+        self, seen: Mapping[str, NDArray[Any]], before: Observation | None = None
+    ) -> Observation:
+        """Returns both frames as one."""
+        del before
+        frames = np.concatenate([seen["pixels"], seen["goal_pixels"]], axis=-1)
+        return {IMAGE: np.ascontiguousarray(frames.transpose(2, 0, 1))}
+
+    @property
+    def normalised(self) -> list[str]:
+        """Nothing: frames have their scale."""
+        return []
+
+
+class LatentsOnly(BaseFeaturesExtractor):
+    """What a policy on latents is given: the last latents and that of the goal, without the coordinates before the latter."""
+
+    def __init__(self, observation_space: spaces.Dict, *, num_coordinates: int) -> None:
+        recent, goal = (observation_space[key].shape[0] for key in ("observation", "desired_goal"))  # pyright: ignore[reportOptionalSubscript]
+        super().__init__(observation_space, recent + goal - num_coordinates)
+        self.num_coordinates = num_coordinates
+
+    def forward(self, observations: dict[str, Tensor]) -> Tensor:
+        """Returns features [N, (K + 1) D]."""
+        goal = observations["desired_goal"][:, self.num_coordinates :]
+        return torch.cat([observations["observation"], goal], dim=1).float()
+
+
+class ShiftedReplayBuffer(DictReplayBuffer):
+    """Gives frames shifted by up to ``MAX_SHIFT`` pixels: the augmentation without which SAC does not learn from pixels."""
+
+    def _get_samples(self, batch_inds: NDArray[np.int_], env: Any = None) -> Any:
+        samples = super()._get_samples(batch_inds, env)
+        before, after = samples.observations, samples.next_observations
+        return samples._replace(
+            observations={**before, IMAGE: shifted(before[IMAGE], MAX_SHIFT)},
+            next_observations={**after, IMAGE: shifted(after[IMAGE], MAX_SHIFT)},
+        )
+
+
+def shifted(images: Tensor, reach: int) -> Tensor:
+    """Returns images [N, C, s, s], each moved by up to ``reach`` pixels; edges are repeated. Draws from torch's global generator."""
+    count, _, size, _ = images.shape
+    moves = torch.randint(-reach, reach + 1, (2, count, 1))
+    rows, columns = (torch.arange(size) + moves).clamp(0, size - 1)
+    picked = images[torch.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]]
+    return picked.permute(0, 3, 1, 2)
+
+
+def make_view(task: TaskSpec, *, world_model: Path | None, pixels: bool, size: int) -> View:
+    """Returns the view of a policy on the state, on the latents of ``world_model``, or on frames of side ``size``.
+
+    Raises:
+        ValueError: a world model and frames.
+        CheckpointError: no such model, or one of another task.
+    """
+    if world_model and pixels:
+        raise ValueError(
+            "A policy sees the latents of a world model or frames, not both: leave out pixels."
+        )
+    if world_model:
+        model = load_world_model(Path(world_model), task_id=task.id).model
+        return LatentView(task, model, weights=fingerprint(world_model), pixels=size)
+    return PixelView(task, pixels=size) if pixels else View(task)
+
+
+def _row(seen: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    return {key: values[None] for key, values in seen.items()}
+
+
+def _box(size: int) -> spaces.Box:
+    return spaces.Box(-np.inf, np.inf, (size,), np.float32)

@@ -1,0 +1,88 @@
+"""Ways round forbidden rectangles: where the shortest one bends is what a planner heads for first.
+
+A guardrail only forbids. A short search near what a policy proposes then has no way round among its candidates, and one with
+a distance that knows nothing of the zones waits before them. Where the zones are known, geometry is the better planner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jepabench.agents.guardrails.hazards import ZoneHazard
+from jepabench.agents.planners.base import require_at_least
+from jepabench.envs.maze.free_space import FreeSpace
+from jepabench.envs.splits import EpisodeSpec
+
+
+class Detours:
+    """Heads for the last place of the way round that can be come to straight. Implements ``jepabench.agents.mpc.agent.Subgoals``.
+
+    A straight way is good if it keeps ``clearance`` from every zone, or as much as its ends do. Ways round keep twice as much.
+    Walls are not known to it: it is for zones in a room.
+
+    Args:
+        hazard: reads the place from a latent, and knows the zones.
+        goals: latents of goals [N, *latent] that a subgoal is chosen from.
+        places: where they are [N, 2].
+        clearance: see above, in units of the place.
+    """
+
+    def __init__(
+        self, hazard: ZoneHazard, goals: Tensor, places: Tensor, *, clearance: float
+    ) -> None:
+        require_at_least(0, clearance=clearance)
+        self.hazard, self.goals, self.places, self.clearance = hazard, goals, places, clearance
+        grow = 2 * clearance * np.array([-1.0, -1.0, 1.0, 1.0])
+        bounds = np.concatenate([places.amin(0).double().numpy(), places.amax(0).double().numpy()])
+        self._space = FreeSpace(
+            bounds=bounds + grow, boxes=hazard.zones.double().numpy(), clearance=2 * clearance
+        )
+        self._num_episodes = 0
+
+    def reset(self, specs: Sequence[EpisodeSpec]) -> None:
+        """Starts B new episodes."""
+        self._num_episodes = len(specs)
+
+    @torch.no_grad()
+    def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
+        """Returns the latent [*latent] to head for: the goal, if the straight way to it is good."""
+        del episode
+        here, there = (
+            self.hazard.probe(torch.stack([latent.flatten(), goal.flatten()])).double().numpy()
+        )
+        target = self._target(here, there)
+        if target is None:
+            return goal
+        nearest = (self.places - torch.from_numpy(target)).square().sum(1).argmin()
+        return self.goals[nearest].view_as(goal)
+
+    def _target(
+        self, here: NDArray[np.float64], there: NDArray[np.float64]
+    ) -> NDArray[np.float64] | None:
+        """Returns the place [2] to head for, None for the goal itself."""
+        free = self._space.nearest(here.copy())
+        if self._depth(here, here) > 0:
+            return free
+        bends = self._space.path(free, self._space.nearest(there.copy()))[:-1]
+        if not len(bends) or self._is_good(here, there):
+            return None
+        return next((bend for bend in bends[::-1] if self._is_good(here, bend)), bends[0])
+
+    def _is_good(self, start: NDArray[np.float64], end: NDArray[np.float64]) -> bool:
+        kept = min(self.clearance, -self._depth(start, start), -self._depth(end, end))
+        return self._depth(start, end) <= -kept + 1e-6
+
+    def _depth(self, start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
+        return float(
+            self.hazard.depth(*(torch.from_numpy(place)[None] for place in (start, end)))[0]
+        )
+
+    @property
+    def model_steps(self) -> NDArray[np.int64]:
+        """Zero [B]: nothing is imagined."""
+        return np.zeros(self._num_episodes, dtype=np.int64)

@@ -1,0 +1,200 @@
+"""Subgoals among the states of the data: a graph whose edges are short learned distances, and the way through it.
+
+The strong simple baseline of long-horizon planning (search on the replay buffer, Eysenbach et al., 2019, arXiv 1906.05253):
+what is too far for the model's horizon is cut into pieces that someone has walked before. The search costs no model step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import dijkstra
+from torch import Tensor
+
+from jepabench.agents.costs import learned_distance
+from jepabench.agents.costs.energy import Energy
+from jepabench.agents.mpc.agent import MPCAgent, build_mpc
+from jepabench.agents.planners.base import Planner, require_at_least
+from jepabench.envs.splits import EpisodeSpec
+from jepabench.world_models.distances import DistanceHead
+
+_NODES = "nodes.safetensors"
+_CHUNK = 64  # rows of a table of distances that are computed at once
+
+
+class StateGraph:
+    """States of the data, joined where the learned distance says that one is a few steps from the other.
+
+    Args:
+        nodes: latents [N, D].
+        distance: the learned distance, in model steps.
+        max_edge: longest edge [model steps].
+    """
+
+    def __init__(self, nodes: Tensor, distance: DistanceHead, *, max_edge: float) -> None:
+        require_at_least(0, max_edge=max_edge)
+        self.nodes, self.distance, self.max_edge = nodes, distance, max_edge
+        lengths = self._table(nodes, nodes)
+        lengths[lengths > max_edge] = (
+            0  # scipy's sparse graphs have no edge where there is no entry
+        )
+        np.fill_diagonal(lengths, 0)
+        # Shortest ways to a place are those from it along the edges turned round.
+        self._turned = csr_matrix(lengths.T)
+
+    @property
+    def num_edges(self) -> int:
+        """How many ordered pairs of nodes are joined."""
+        return self._turned.nnz
+
+    def ways_to(self, goal: Tensor) -> NDArray[np.float64]:
+        """Returns the length of the way from each node [N] to ``goal`` [D], infinite where there is none [model steps].
+
+        The last piece goes from a node near the goal to the goal itself. Where no node is within ``max_edge`` of the goal,
+        the nearest counts as near.
+        """
+        last = self._table(self.nodes, goal[None])[:, 0]
+        near = np.flatnonzero(last <= max(self.max_edge, last.min()))
+        ways = dijkstra(self._turned, indices=near)
+        return (ways + last[near, None]).min(0)
+
+    def distances_from(self, latent: Tensor) -> NDArray[np.float64]:
+        """Returns the learned distance from ``latent`` [D] to each node [N]."""
+        return self._table(latent[None], self.nodes)[0]
+
+    @torch.no_grad()
+    def _table(self, starts: Tensor, ends: Tensor) -> NDArray[np.float64]:
+        rows = [self.distance(chunk[:, None], ends[None]) for chunk in starts.split(_CHUNK)]
+        return torch.cat(rows).double().numpy()
+
+
+class GraphSubgoals:
+    """Heads for the node nearest to the goal (along the graph) that is within reach. Implements ``jepabench.agents.mpc.agent.Subgoals``.
+
+    Args:
+        graph: states of the data.
+        reach: a subgoal is at most so far from here, in learned model steps: what the planner below can plan for.
+    """
+
+    def __init__(self, graph: StateGraph, *, reach: float) -> None:
+        require_at_least(0, reach=reach)
+        self.graph, self.reach = graph, reach
+        self._ways: dict[int, NDArray[np.float64]] = {}
+        self._num_episodes = 0
+
+    def reset(self, specs: Sequence[EpisodeSpec]) -> None:
+        """Starts B new episodes."""
+        self._ways, self._num_episodes = {}, len(specs)
+
+    @torch.no_grad()
+    def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
+        """Returns the latent [*latent] to head for: the goal, if it is within reach."""
+        here, there = latent.flatten(), goal.flatten()
+        if float(self.graph.distance(here, there)) <= self.reach:
+            return goal
+        if episode not in self._ways:
+            self._ways[episode] = self.graph.ways_to(there)
+        ways, away = self._ways[episode], self.graph.distances_from(here)
+        if not np.isfinite(ways).any():
+            return goal
+        leads_there = np.isfinite(ways)
+        within = leads_there & (away <= self.reach)
+        # Off the graph: back to it, to the nearest node from which there is a way.
+        rest = (
+            np.where(within, ways, np.inf) if within.any() else np.where(leads_there, away, np.inf)
+        )
+        return self.graph.nodes[int(rest.argmin())].view_as(goal)
+
+    @property
+    def model_steps(self) -> NDArray[np.int64]:
+        """Zero [B]: nothing is imagined."""
+        return np.zeros(self._num_episodes, dtype=np.int64)
+
+
+def train(
+    *,
+    task_id: str,
+    dataset: Path,
+    world_model: Path,
+    directory: Path,
+    seed: int,
+    num_nodes: int = 1000,
+    progress: bool = True,
+    **config: Any,
+) -> None:
+    """Trains the distance of a graph, and draws ``num_nodes`` frames of the data as its nodes.
+
+    ``config`` is that of ``DistanceConfig``.
+
+    Raises:
+        ValueError: see ``learned_distance.train``.
+    """
+    require_at_least(2, num_nodes=num_nodes)
+
+    def keep_nodes(folder: Path, latents: Tensor) -> None:
+        rows = np.random.default_rng([seed, 2]).permutation(len(latents))[:num_nodes]
+        save_file({"nodes": latents[np.sort(rows)].contiguous()}, folder / "nodes.partial")
+        (folder / "nodes.partial").replace(folder / _NODES)
+
+    learned_distance.train(
+        task_id=task_id,
+        dataset=dataset,
+        world_model=world_model,
+        directory=directory,
+        seed=seed,
+        progress=progress,
+        extra={"num_nodes": num_nodes},
+        also=keep_nodes,
+        **config,
+    )
+
+
+def load_graph(directory: Path, *, task_id: str, world_model: Path, max_edge: float) -> StateGraph:
+    """Returns the graph that ``train`` left in ``directory``.
+
+    Raises:
+        ValueError: see ``load_distance``; or the folder has a distance and no nodes.
+    """
+    head = learned_distance.load_distance(directory, task_id=task_id, world_model=world_model)
+    try:
+        nodes = load_file(Path(directory) / _NODES)["nodes"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise ValueError(
+            f"The nodes in {directory} can not be read ({error}). Delete it and train again."
+        ) from error
+    return StateGraph(nodes, head, max_edge=max_edge)
+
+
+def build_mpc_by_graph(
+    *,
+    task_id: str,
+    world_model: Path,
+    policy: Path,
+    planner: Planner,
+    energy: Energy,
+    max_edge: float = 3.0,
+    reach: float = 5.0,
+    **settings: Any,
+) -> MPCAgent:
+    """Returns an agent as ``build_mpc`` does that plans from subgoal to subgoal through the graph in the folder ``policy``.
+
+    Every ``LearnedDistance`` of the energy gets the graph's own head. ``max_edge`` is that of ``StateGraph``, ``reach`` that
+    of ``GraphSubgoals``.
+    """
+    graph = load_graph(policy, task_id=task_id, world_model=world_model, max_edge=max_edge)
+    return build_mpc(
+        task_id=task_id,
+        world_model=world_model,
+        planner=planner,
+        energy=learned_distance.with_head(energy, graph.distance),
+        subgoals=GraphSubgoals(graph, reach=reach),
+        **settings,
+    )

@@ -1,0 +1,292 @@
+"""Planning on several levels: each finds, over macro-actions, where to be a stride from now; the level below heads for that.
+
+The levels above the world model are trained on its frozen latents (``jepabench.world_models.kinds.hierarchy``) and searched with the same
+planners and energies. Their predictions count as model steps, so that flat and hierarchical agents compare at equal cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from jepabench.agents.costs import learned_distance
+from jepabench.agents.costs.energy import Energy
+from jepabench.agents.model_free.run_folder import read_run
+from jepabench.agents.mpc.agent import MPCAgent, build_mpc
+from jepabench.agents.planners.base import ActionBounds, Planner, require_at_least
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.splits import EpisodeSpec
+from jepabench.world_models.base import Context, TrajectoryBatch, rollout
+from jepabench.world_models.checkpoint import fingerprint
+from jepabench.world_models.kinds.hierarchy import HierarchyConfig, MacroLevel, make_levels
+from jepabench.world_models.training.batches import ActionScale, step_generators
+
+_WEIGHTS = "levels.safetensors"
+MACRO_BOUND = 2.0  # of macro-actions, whose prior has standard deviation 1
+THERE = 0.05  # share of the cost from here, below which a place counts as the target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelPlan:
+    """How one level is searched.
+
+    Attributes:
+        planner: over sequences of macro-actions.
+        energy: cost of where they lead.
+        every: model steps of the lowest level between two plans of this one.
+    """
+
+    planner: Planner
+    energy: Energy
+    every: int = 3
+
+    def __post_init__(self) -> None:
+        require_at_least(1, every=self.every)
+
+
+class MacroSubgoals:
+    """Heads for the first place of the best plan of the level above. Implements ``jepabench.agents.mpc.agent.Subgoals``.
+
+    When the first stride of a level's plan ends at its target, or nothing after comes nearer, the target itself is handed down:
+    it is within a stride, and an imagined place near it would only add an error.
+
+    Args:
+        levels: trained levels, the lowest first.
+        plans: how each is searched, in the same order.
+    """
+
+    def __init__(self, levels: Sequence[MacroLevel], plans: Sequence[LevelPlan]) -> None:
+        if len(levels) != len(plans):
+            raise ValueError(
+                f"There are {len(levels)} trained levels and plans for {len(plans)}: give one to each, the lowest first."
+            )
+        self.levels, self.plans = list(levels), list(plans)
+        self.reset(())
+
+    def reset(self, specs: Sequence[EpisodeSpec]) -> None:
+        """Starts B new episodes."""
+        self._model_steps: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
+        self._asked = [0] * len(specs)
+        self._targets: list[list[Tensor]] = [[torch.empty(0)] * len(self.levels) for _ in specs]
+        # Streams of their own: the level below draws the same noise whatever is above it.
+        self._generators = [
+            [_stream(spec, number) for number in range(len(self.levels))] for spec in specs
+        ]
+
+    def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
+        """Returns the latent [*latent] to head for now."""
+        target = goal
+        for number in reversed(range(len(self.levels))):
+            if self._asked[episode] % self.plans[number].every == 0:
+                self._targets[episode][number] = self._search(episode, number, latent, target)
+            target = self._targets[episode][number]
+        self._asked[episode] += 1
+        return target
+
+    @property
+    def model_steps(self) -> NDArray[np.int64]:
+        """Predictions of all levels so far [B]."""
+        return self._model_steps
+
+    @torch.no_grad()
+    def _search(self, episode: int, number: int, latent: Tensor, target: Tensor) -> Tensor:
+        level, plan = self.levels[number], self.plans[number]
+        here, there = latent.flatten()[None], target.flatten()[None]
+        context = Context(here[:, None], here.new_zeros(1, 0, level.action_size))
+
+        def cost(actions: Tensor) -> Tensor:
+            return plan.energy(rollout(level, context, actions), there, actions)
+
+        bound = here.new_full((level.action_size,), MACRO_BOUND)
+        found = plan.planner.plan(
+            cost,
+            bounds=ActionBounds(-bound, bound),
+            initial=None,
+            generators=[self._generators[episode][number]],
+        )
+        self._model_steps[episode] += found.num_evaluations * plan.planner.horizon
+        places = rollout(level, context, found.actions[:, None])[0, 0]  # [H, D]
+        first = found.actions[:, None, :1]
+        rest = torch.cat(
+            [plan.energy(place[None, None, None], there, first)[0] for place in (here[0], *places)]
+        )
+        arrived = rest[1] <= THERE * rest[0] or int(rest[1:].argmin()) == 0
+        return target if arrived else places[0].view_as(target)
+
+
+def _stream(spec: EpisodeSpec, number: int) -> torch.Generator:
+    seed = int(
+        np.random.SeedSequence([spec.planner_seed, number]).generate_state(1, np.uint64)[0] >> 1
+    )
+    return torch.Generator().manual_seed(seed)
+
+
+def train(
+    *,
+    task_id: str,
+    dataset: Path,
+    world_model: Path,
+    directory: Path,
+    seed: int,
+    levels: dict[str, Any] | None = None,
+    progress: bool = True,
+    **config: Any,
+) -> None:
+    """Trains the levels of a hierarchy, and a learned distance for their energies, on the latents of ``world_model``.
+
+    ``levels`` are the settings of ``HierarchyConfig``, ``config`` those of ``DistanceConfig``.
+
+    Raises:
+        ValueError: see ``learned_distance.train``; or the episodes are shorter than the longest window.
+    """
+    settings = HierarchyConfig.of(levels or {})
+    data = learned_distance.open_dataset(dataset, task_id)
+
+    def also(folder: Path, latents: Tensor) -> None:
+        trained = fit_levels(latents, data, settings, seed=seed, progress=progress)
+        save_file(trained.state_dict(), folder / "levels.partial")
+        (folder / "levels.partial").replace(folder / _WEIGHTS)
+
+    learned_distance.train(
+        task_id=task_id,
+        dataset=dataset,
+        world_model=world_model,
+        directory=directory,
+        seed=seed,
+        progress=progress,
+        extra={"levels": asdict(settings)},
+        also=also,
+        **config,
+    )
+
+
+def fit_levels(
+    latents: Tensor,
+    data: EpisodeDataset,
+    config: HierarchyConfig,
+    *,
+    seed: int,
+    progress: bool = True,
+) -> nn.ModuleList:
+    """Returns levels trained on the latents [N, D] of all N frames of a dataset."""
+    actions = ActionScale.of(data).normalise(
+        torch.from_numpy(np.array(data.field("action"), np.float32))
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # weight initialisation has no generator argument
+        levels = make_levels(latents.shape[1], actions.shape[1], config)
+    for level in levels:
+        if isinstance(level, MacroLevel):
+            _fit_level(level, latents, actions, data, seed=seed, progress=progress)
+    return levels.eval().requires_grad_(False)
+
+
+def _fit_level(
+    level: MacroLevel,
+    latents: Tensor,
+    actions: Tensor,
+    data: EpisodeDataset,
+    *,
+    seed: int,
+    progress: bool,
+) -> None:
+    config, starts = level.config, torch.from_numpy(data.window_starts(level.window))
+    if not len(starts):
+        raise ValueError(
+            f"A level of stride {level.stride} over {config.rollout_steps} strides needs episodes of {level.window - 1} "
+            f"model steps; the longest has {int(data.lengths.max())}. Collect longer ones or use shorter strides."
+        )
+    level.fit_scale(latents)
+    optimizer = torch.optim.Adam(level.parameters(), lr=config.learning_rate)
+    offsets = torch.arange(level.window)
+    name = f"level of stride {level.stride}"
+    for step in tqdm(
+        range(config.num_steps), desc=name, unit="step", disable=not progress, leave=False
+    ):
+        rng, generator = step_generators(seed, step)
+        rows = (
+            starts[torch.from_numpy(rng.integers(len(starts), size=config.batch_size))][:, None]
+            + offsets
+        )
+        batch = TrajectoryBatch(
+            {level.observation_key: latents[rows]}, actions[rows[:, :-1]], latents[rows]
+        )
+        loss = torch.stack(list(level.losses(batch, generator).values())).sum()
+        optimizer.param_groups[0]["lr"] = config.learning_rate * (1 - step / config.num_steps)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+
+
+def load_levels(directory: Path, *, task_id: str, world_model: Path) -> list[MacroLevel]:
+    """Returns the levels that ``train`` left in ``directory``, the lowest first.
+
+    Raises:
+        ValueError: the run is not finished, damaged, or of another task or world model; or it has no levels.
+    """
+    content = read_run(
+        directory,
+        algorithm=learned_distance.ALGORITHM,
+        task_id=task_id,
+        world_model=fingerprint(world_model),
+    )
+    if "levels" not in content:
+        raise ValueError(
+            f"{directory} holds a learned distance and no levels. Train with jepabench.agents.subgoals.hierarchy.train."
+        )
+    try:
+        weights = load_file(Path(directory) / _WEIGHTS)
+        latent_size = len(weights["0.mean"])
+        config = HierarchyConfig.of(content["levels"])
+        action_size = weights["0.macro_encoder.0.weight"].shape[1] // config.strides[0]
+        levels = make_levels(latent_size, action_size, config)
+        levels.load_state_dict(weights)
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        raise ValueError(
+            f"The levels in {directory} can not be read ({error}). Delete it and train again."
+        ) from error
+    return [level.eval().requires_grad_(False) for level in levels if isinstance(level, MacroLevel)]
+
+
+def build_mpc_by_hierarchy(
+    *,
+    task_id: str,
+    world_model: Path,
+    policy: Path,
+    planner: Planner,
+    energy: Energy,
+    levels: Sequence[LevelPlan],
+    **settings: Any,
+) -> MPCAgent:
+    """Returns an agent as ``build_mpc`` does, under the levels in the folder ``policy``.
+
+    ``levels`` say how each is searched, the lowest first. Every ``LearnedDistance`` gets the folder's head.
+    """
+    head = learned_distance.load_distance(policy, task_id=task_id, world_model=world_model)
+    plans = [
+        LevelPlan(
+            planner=plan.planner,
+            energy=learned_distance.with_head(plan.energy, head),
+            every=plan.every,
+        )
+        for plan in levels
+    ]
+    subgoals = MacroSubgoals(load_levels(policy, task_id=task_id, world_model=world_model), plans)
+    return build_mpc(
+        task_id=task_id,
+        world_model=world_model,
+        planner=planner,
+        energy=learned_distance.with_head(energy, head),
+        subgoals=subgoals,
+        **settings,
+    )

@@ -1,0 +1,423 @@
+"""Any Gymnasium environment with goals as a task: ``adapt`` registers it, ``Adapted`` is the world.
+
+The environment keeps its physics, observations and starts. What a benchmark needs beyond that is added around it: goals that are
+states (so that they have a picture), exact snapshots, one seed for a whole episode, refused actions, frames without a
+graphics driver. Ready ones are in ``jepabench.envs.adapted``.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo is a binary module without type stubs.)
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import gymnasium
+import mujoco
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from jepabench.envs.adapted.simulator_state import (
+    AdapterError,
+    Memory,
+    MujocoMemory,
+    ReplayMemory,
+)
+from jepabench.envs.core import GoalEnv, Observation
+from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.viewing import view
+from jepabench.envs.registry import TaskSpec, load_entry_point, register, unknown_name
+from jepabench.envs.state import EpisodeDraw
+from jepabench.envs.variations import Factor
+
+__all__ = ["Adapted", "AdapterError", "RandomActions", "adapt", "play", "restart"]
+
+GOAL_KEYS = ("observation", "achieved_goal", "desired_goal")
+FRAMES = ("rays", "own")
+_PLAY_STEPS = 50
+_LARGEST_SEED = 2**31
+
+
+def adapt(
+    task_id: str,
+    env_id: str,
+    *,
+    control_dt: float,
+    max_steps: int,
+    env_kwargs: Mapping[str, Any] | None = None,
+    goal: str = "jepabench.envs.adapted.gymnasium_env:restart",
+    success_distance: float | None = None,
+    success: str | None = None,
+    frames: str | None = None,
+    camera: Camera | str | None = None,
+    colours: Mapping[str, Sequence[float]] | None = None,
+    action_block: int = 1,
+    actions_per_block: int = 1,
+    behaviours: Mapping[str, str] | None = None,
+    default_behaviour: str = "random",
+    tags: Sequence[str] = (),
+) -> TaskSpec:
+    """Registers a Gymnasium environment as a task with the one stratum ``any``, and returns its spec. Makes nothing yet.
+
+    Args:
+        task_id: id of the task, with a version.
+        env_id: id of the environment, which ``gymnasium.make`` knows; ``module:Name-v0`` imports the module first.
+        control_dt: seconds between two actions [s].
+        max_steps: budget of every episode [control steps].
+        env_kwargs: for ``gymnasium.make``. Ask for a sparse reward, and for no end at a success.
+        goal: ``module:function`` that brings the environment into a goal state, see ``restart`` and ``play``.
+        success_distance: success is a Euclidean distance of at most this between achieved and desired goal. By default success is
+            what ``compute_reward`` rewards as much as being exactly at the goal, which is right for sparse rewards.
+        success: the success rule in words.
+        frames: ``rays`` for the CPU ray caster, the default of environments with a MuJoCo model, or ``own`` for
+            ``render()``, the default of others.
+        camera: of the ray caster: a ``Camera``, the name of one of the model that stands still, or None for the model's free camera.
+        colours: red, green, blue and opacity of geoms by name, for the ray caster, which draws no sites and no textures.
+        action_block, actions_per_block, behaviours, default_behaviour, tags: as in ``TaskSpec``; ``random`` is there.
+    """
+    rule = f"Within {success_distance:g} of the goal." if success_distance is not None else None
+    spec = TaskSpec(
+        id=task_id,
+        family="adapted",
+        entry_point="jepabench.envs.adapted.gymnasium_env:Adapted",
+        kwargs={
+            "env_id": env_id,
+            "env_kwargs": dict(env_kwargs or {}),
+            "goal": goal,
+            "success_distance": success_distance,
+            "frames": frames,
+            "camera": camera,
+            "colours": dict(colours or {}),
+        },
+        control_dt=control_dt,
+        action_block=action_block,
+        actions_per_block=actions_per_block,
+        max_steps=max_steps,
+        strata=("any",),
+        success=success or rule or f"The sparse reward of {env_id} is that of being at the goal.",
+        behaviours={
+            "random": "jepabench.envs.adapted.gymnasium_env:RandomActions",
+            **(behaviours or {}),
+        },
+        default_behaviour=default_behaviour,
+        physics=env_id,
+        tags=frozenset(tags),
+    )
+    register(spec)
+    return spec
+
+
+def restart(env: gymnasium.Env[Any, Any], rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
+    """A goal is where another reset leaves the environment: good where its resets vary what the goal is about.
+
+    This is what a ``goal`` function is like: it may use ``reset`` with a seed and ``step``, or in an environment with a MuJoCo
+    model change its data. It draws from ``rng`` only, and returns the observation of the goal state. The environment is then
+    as it was reset for the episode, and in the end put back there.
+    """
+    return env.reset(seed=int(rng.integers(_LARGEST_SEED)))[0]
+
+
+def play(env: gymnasium.Env[Any, Any], rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
+    """A goal is where 50 control steps of random actions, each held for 5, lead from the start: it can be reached."""
+    space = _action_space(env)
+    observation = {}
+    for _ in range(_PLAY_STEPS // 5):
+        action = rng.uniform(space.low, space.high).astype(space.dtype)
+        for _ in range(5):
+            observation = env.step(action)[0]
+    return observation
+
+
+class RandomActions:
+    """Uniform actions within the bounds."""
+
+    def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
+        """Starts an episode."""
+        self._space, self._rng = env.action_space, rng
+
+    def act(self, observation: Observation) -> NDArray[np.float32]:
+        """Returns the next action [A]."""
+        del observation
+        return self._rng.uniform(self._space.low, self._space.high).astype(np.float32)
+
+
+class Adapted(GoalEnv):
+    """A Gymnasium environment with goals, as a task.
+
+    Physics, observations and the distribution of starts are those of the environment. Its own goals, its time limit and its end
+    of an episode are not used.
+
+    ## Action
+
+    That of the environment.
+
+    ## Observation
+
+    ``observation`` and ``achieved_goal`` are those of the environment, as float64 vectors. ``desired_goal`` is the
+    ``achieved_goal`` of the goal state.
+
+    ## Reward
+
+    ``sparse``: 0 on success, else -1. ``dense``: minus the Euclidean distance of achieved and desired goal.
+
+    ## Start
+
+    The environment's own reset, with a seed that the episode draws. The goal is a state of the environment: that of another
+    reset, or what else the task's ``goal`` function leads to.
+
+    ## Success
+
+    The environment's ``compute_reward`` gives as much as at the goal itself, or a limit on the distance.
+
+    ## Termination and truncation
+
+    Never terminated. Truncated when the budget of the episode is used up.
+
+    ## Arguments
+
+    Those of ``GoalEnv`` and those of ``jepabench.envs.adapted.gymnasium_env.adapt``.
+
+    ``info["violation"]`` says that the environment has ended its episode without a success.
+
+    ## Versions
+
+    * v1: first version.
+
+    Raises:
+        AdapterError: the environment cannot be made, or is not one with goals and bounded actions.
+    """
+
+    def __init__(
+        self,
+        task: TaskSpec,
+        *,
+        env_id: str,
+        env_kwargs: Mapping[str, Any],
+        goal: str,
+        success_distance: float | None,
+        frames: str | None,
+        camera: Camera | str | None,
+        colours: Mapping[str, Sequence[float]],
+        **kwargs: Any,
+    ) -> None:
+        if frames not in (None, *FRAMES):
+            raise unknown_name("frames", str(frames), FRAMES)
+        self.wrapped = _made(env_id, {**env_kwargs, "render_mode": "rgb_array"})
+        space = _action_space(self.wrapped)
+        sizes = _sizes(self.wrapped)
+        super().__init__(
+            task,
+            action_space=spaces.Box(
+                space.low.astype(np.float32), space.high.astype(np.float32), dtype=np.float32
+            ),
+            observation_size=sizes["observation"],
+            goal_size=sizes["achieved_goal"],
+            **kwargs,
+        )
+        self._memory: Memory = _memory_of(self.wrapped)
+        has_model = isinstance(self._memory, MujocoMemory)
+        if frames == "rays" and not has_model:
+            raise AdapterError(f"{env_id} has no MuJoCo model to cast rays into; use frames='own'.")
+        self._ray_camera = (
+            _ray_camera(self.wrapped, camera, colours) if has_model and frames != "own" else None
+        )
+        self._success_distance = success_distance
+        self._bring_to_goal = load_entry_point(goal)
+        self._own_dtype = space.dtype
+        self._seen, self._achieved, self._has_ended = (
+            np.zeros(sizes["observation"]),
+            np.zeros(sizes["achieved_goal"]),
+            False,
+        )
+
+    @property
+    def camera(self) -> RayCamera:
+        """The ray caster of an environment with a MuJoCo model."""
+        if self._ray_camera is None:
+            raise AdapterError(f"{self.task.id} draws its own frames.")
+        return self._ray_camera
+
+    def distance(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.float64]:
+        """Returns the Euclidean distance, [..., G] and [..., G] to [...]."""
+        return np.sqrt(np.square(np.subtract(achieved_goal, desired_goal)).sum(axis=-1))
+
+    def is_success(
+        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
+    ) -> NDArray[np.bool_]:
+        """Returns whether the task's success rule holds, [..., G] and [..., G] to [...]."""
+        if self._success_distance is not None:
+            return self.distance(achieved_goal, desired_goal) <= self._success_distance
+        achieved, desired = np.broadcast_arrays(achieved_goal, desired_goal)
+        rows = [goal.reshape(-1, goal.shape[-1]) for goal in (achieved, desired)]
+        return (self._own_reward(*rows) >= self._own_reward(rows[1], rows[1])).reshape(
+            achieved.shape[:-1]
+        )
+
+    def _own_reward(self, achieved: NDArray[Any], desired: NDArray[Any]) -> NDArray[np.float64]:
+        reward = self.wrapped.get_wrapper_attr("compute_reward")
+        if self._takes_rows:
+            return np.asarray(reward(achieved, desired, {}), np.float64)
+        return np.array(
+            [reward(*pair, {}) for pair in zip(achieved, desired, strict=True)], np.float64
+        )
+
+    @cached_property
+    def _takes_rows(self) -> bool:
+        """Whether ``compute_reward`` takes goals [N, G], as it should."""
+        rows = np.zeros((3, len(self._achieved)))
+        try:
+            return np.shape(self.wrapped.get_wrapper_attr("compute_reward")(rows, rows, {})) == (3,)
+        except Exception:  # whatever a reward for one pair makes of three
+            return False
+
+    def _factors(self) -> Sequence[Factor]:
+        return () if self._ray_camera is None else view(self)
+
+    def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
+        del stratum, split  # there is one, and no layouts
+        self._look(self._memory.env.reset(seed=int(rng.integers(_LARGEST_SEED)))[0])
+        start = self._get_physics()
+        self._look(self._bring_to_goal(self._memory.env, rng))
+        return EpisodeDraw(start, self._get_physics(), self.task.max_steps // 2)
+
+    def _look(self, observation: Mapping[str, NDArray[Any]], *, has_ended: bool = False) -> None:
+        self._seen = np.array(observation["observation"], np.float64).ravel()
+        self._achieved = np.array(observation["achieved_goal"], np.float64).ravel()
+        self._has_ended = has_ended
+
+    def _get_physics(self) -> NDArray[np.float64]:
+        return np.concatenate([self._seen, self._achieved, [self._has_ended], self._memory.get()])
+
+    def _set_physics(self, physics: NDArray[np.float64]) -> None:
+        ends = np.cumsum([len(self._seen), len(self._achieved), 1])
+        self._seen, self._achieved, ended, state = np.split(physics, ends)
+        self._has_ended = bool(ended[0])
+        self._memory.set(state)
+        if isinstance(self._memory, MujocoMemory):
+            self.wrapped.unwrapped.np_random = self.np_random  # which snapshots know of
+
+    def _step_physics(self, action: NDArray[np.float64]) -> None:
+        observation, _, terminated, _, _ = self._memory.env.step(action.astype(self._own_dtype))
+        self._look(observation, has_ended=bool(terminated))
+
+    def _observation(self) -> NDArray[np.float64]:
+        return self._seen.copy()
+
+    def _achieved_goal(self) -> NDArray[np.float64]:
+        return self._achieved.copy()
+
+    def _violated(self) -> bool:
+        return self._has_ended and not self._is_success_now()
+
+    def _frame(self, size: int) -> NDArray[np.uint8]:
+        if self._ray_camera is not None:
+            return self._ray_camera.frame(self.wrapped.unwrapped.data, size)
+        frame = self.wrapped.render()
+        if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3:
+            raise AdapterError(
+                f"{self.task.id}: render() gives no uint8 [height, width, 3] frame, but {type(frame)}."
+            )
+        side = min(frame.shape[:2])
+        top, left = ((length - side) // 2 for length in frame.shape[:2])
+        square = np.ascontiguousarray(frame[top : top + side, left : left + side, :3])
+        return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+    def close(self) -> None:
+        """Closes the environment."""
+        self.wrapped.close()
+
+
+def _made(env_id: str, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
+    try:
+        env = gymnasium.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)
+    except (ImportError, gymnasium.error.Error) as error:
+        raise AdapterError(
+            f"{env_id} cannot be made: {error} Install the package that it is from; the worlds in jepabench.envs.adapted are from the "
+            "extras `robotics` and `ogbench`: pip install 'jepabench[robotics,ogbench]'."
+        ) from error
+    # The mazes of Gymnasium-Robotics write their model into the folder for temporary files and leave it there.
+    if left_behind := getattr(env.unwrapped, "tmp_xml_file_path", None):
+        Path(left_behind).unlink(missing_ok=True)
+    return env
+
+
+def _action_space(env: gymnasium.Env[Any, Any]) -> spaces.Box:
+    space = env.action_space
+    if not (isinstance(space, spaces.Box) and space.is_bounded() and len(space.shape) == 1):
+        raise AdapterError(
+            f"{env} has the actions {space}; a bounded Box with one axis is needed. Wrap it."
+        )
+    return space
+
+
+def _sizes(env: gymnasium.Env[Any, Any]) -> dict[str, int]:
+    space = env.observation_space
+    if not (isinstance(space, spaces.Dict) and set(GOAL_KEYS) <= set(space.keys())):
+        raise AdapterError(
+            f"{env} observes {space}; a Dict with {', '.join(GOAL_KEYS)} is needed. Wrap it."
+        )
+    return {key: int(np.prod(space[key].shape or (1,))) for key in GOAL_KEYS}
+
+
+def _memory_of(env: gymnasium.Env[Any, Any]) -> Memory:
+    env.reset(seed=0)  # some have a model only from then on
+    found = (getattr(env.unwrapped, "model", None), getattr(env.unwrapped, "data", None))
+    if isinstance(found[0], mujoco.MjModel) and isinstance(found[1], mujoco.MjData):
+        return MujocoMemory(env)
+    return ReplayMemory(env)
+
+
+def _ray_camera(
+    env: gymnasium.Env[Any, Any],
+    camera: Camera | str | None,
+    colours: Mapping[str, Sequence[float]],
+) -> RayCamera:
+    model = copy.copy(env.unwrapped.model)
+    for name, colour in colours.items():
+        names = [model.geom(index).name for index in range(model.ngeom)]
+        if name not in names:
+            raise unknown_name("geom", name, names)
+        model.geom(name).matid, model.geom(name).rgba = -1, colour
+    return RayCamera(model, _camera(model, env.unwrapped.data, camera))
+
+
+def _camera(model: mujoco.MjModel, data: mujoco.MjData, wanted: Camera | str | None) -> Camera:
+    if isinstance(wanted, Camera):
+        return wanted
+    if wanted is not None:
+        names = [model.camera(index).name for index in range(model.ncam)]
+        if wanted not in names:
+            raise unknown_name("camera", wanted, names)
+        index = model.camera(wanted).id
+        position, turn = data.cam_xpos[index], data.cam_xmat[index].reshape(3, 3)
+        return _looking(position, -turn[:, 2], up=turn[:, 1], degrees=float(model.cam_fovy[index]))
+    free = mujoco.MjvCamera()
+    mujoco.mjv_defaultFreeCamera(model, free)
+    azimuth, elevation = np.radians([free.azimuth, free.elevation])
+    forward = np.array(
+        [
+            np.cos(elevation) * np.cos(azimuth),
+            np.cos(elevation) * np.sin(azimuth),
+            np.sin(elevation),
+        ]
+    )
+    up = (0.0, 0.0, 1.0)
+    return _looking(
+        free.lookat - free.distance * forward, forward, up=up, degrees=float(model.vis.global_.fovy)
+    )
+
+
+def _looking(position: NDArray[Any], forward: NDArray[Any], *, up: Any, degrees: float) -> Camera:
+    place, target, top = (
+        tuple(np.asarray(vector, np.float64).tolist())
+        for vector in (position, position + forward, up)
+    )
+    return Camera(position=place, target=target, up=top, field_of_view=np.radians(degrees))

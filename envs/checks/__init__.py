@@ -1,0 +1,1 @@
+"""Conformance checks for environments, and the scaffold that drafts a new one."""

@@ -1,0 +1,1 @@
+"""Datasets of episodes: collecting, storing and exchanging them."""

@@ -1,0 +1,266 @@
+"""Rolls a behaviour policy in parallel processes into a dataset, and goes on where an interrupted run stopped.
+
+Beside the dataset ``<path>`` there is ``<path>.partial`` until all is made: the request, the fields at their final size,
+and a marker with a checksum for each chunk of episodes that is finished. Processes write their chunks in place, so nothing
+is merged, and the bytes depend neither on the number of processes nor on interruptions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Generator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from jepabench.envs.data.behaviour import Behaviour, NamedBehaviour
+from jepabench.envs.data.episodes import EpisodeDataset, seal
+from jepabench.envs.data.manifest import DatasetError, Provenance, half_done_folder
+from jepabench.envs.data.recording import (
+    Recorder,
+    Request,
+    frame_fields,
+    is_finished,
+    write_whole,
+)
+from jepabench.envs.registry import TaskSpec, get_task, make, register, unknown_name
+from jepabench.envs.splits import SPLITS
+
+
+def collect(
+    task_id: str,
+    path: str | Path,
+    *,
+    num_episodes: int,
+    num_steps: int,
+    behaviour: str | NamedBehaviour | None = None,
+    split: str = "train",
+    pixels: int | None = 64,
+    num_workers: int = 2,
+    first_index: int = 0,
+    progress: bool = True,
+) -> EpisodeDataset:
+    """Collects a dataset of ``num_episodes`` episodes of ``num_steps`` model steps each.
+
+    The strata take turns: episode i is index ``i // n`` of stratum ``i % n``, counted from ``first_index``. The world runs
+    on after a success and beyond the budget. After an interruption the same call makes what is missing, and when the
+    dataset is whole it opens it.
+
+    Args:
+        task_id: registered task, also ``module:Name-v0``.
+        path: folder of the dataset.
+        num_episodes: episodes of all strata together.
+        num_steps: model steps (action blocks) of an episode.
+        behaviour: name of a behaviour of the task, by default the one that the suite's datasets are made with; or a behaviour
+            of your own.
+        split: train, validation or test.
+        pixels: side of the recorded frames, None for none.
+        num_workers: processes; 1 works in this one. More need ``if __name__ == "__main__":`` in a script.
+        first_index: number of the first episode, so that a dataset can go on where another ends.
+        progress: whether to show a bar.
+
+    Raises:
+        DatasetError: there is another dataset at ``path``, another process makes it, the disk is too small, or an
+            episode failed.
+        UnknownNameError: no such task, behaviour or split.
+        KeyboardInterrupt: Ctrl-C; what is finished is kept.
+    """
+    if num_workers < 1:
+        raise ValueError(f"num_workers is 1 or more, got {num_workers}.")
+    task, path = get_task(task_id), Path(path)
+    name, own = (
+        (behaviour, None)
+        if behaviour is None or isinstance(behaviour, str)
+        else (behaviour.name, behaviour)
+    )
+    request = Request(
+        provenance=_provenance(task, name, split, first_index, is_own=own is not None),
+        num_episodes=num_episodes,
+        num_steps=num_steps,
+        fields=frame_fields(make(task.id, pixels=pixels)),
+    )
+    if not path.exists():
+        _make(path, request, task, own, num_workers, progress=progress)
+    dataset = _open_if_asked_for(path, request)
+    shutil.rmtree(half_done_folder(path), ignore_errors=True)
+    return dataset
+
+
+def _provenance(
+    task: TaskSpec, behaviour: str | None, split: str, first_index: int, *, is_own: bool
+) -> Provenance:
+    public = [name for name in SPLITS if name != "private"]
+    if split not in public:
+        raise unknown_name("split of a dataset", split, public)
+    behaviour = behaviour or task.default_behaviour
+    if not is_own:
+        task.behaviour(behaviour)  # refuses unknown names before any work
+    return Provenance.of(
+        task.id, behaviour=behaviour, split=split, strata=task.strata, first_index=first_index
+    )
+
+
+def _open_if_asked_for(path: Path, request: Request) -> EpisodeDataset:
+    dataset = EpisodeDataset.open(path)
+    lengths = np.unique(dataset.lengths).tolist()
+    found = {name: getattr(dataset.manifest, name, None) for name in request.asked()}
+    found |= {
+        "num_steps": lengths[0] if len(lengths) == 1 else lengths,
+        "strata": list(dataset.manifest.strata),
+    }
+    # Data that is finished stays what it is when the software moves on; its manifest says what made it.
+    _refuse_another(found, request.asked() | {"versions": found["versions"]}, path)
+    return dataset
+
+
+def _refuse_another(found: Mapping[str, Any], asked: Mapping[str, Any], path: Path) -> None:
+    for name, value in asked.items():
+        if found.get(name) != value:
+            raise DatasetError(
+                f"{path} has {name}={found.get(name)!r}, but {name}={value!r} is asked for. "
+                "Choose another path, or delete it first."
+            )
+
+
+def _make(
+    path: Path,
+    request: Request,
+    task: TaskSpec,
+    own: Behaviour | None,
+    num_workers: int,
+    *,
+    progress: bool,
+) -> None:
+    folder = half_done_folder(path)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "lock", timeout=0):
+            if path.exists():  # another process has made it since
+                return
+            _prepare(folder, request)
+            _record_missing(folder, request, task, own, num_workers, progress=progress)
+            seal(folder / "data", request.provenance, request.fields, request.table())
+            (folder / "data").rename(path)
+    except Timeout:
+        raise DatasetError(
+            f"Another process is collecting {path}. Wait for it, or choose another path."
+        ) from None
+
+
+def _record_missing(
+    folder: Path,
+    request: Request,
+    task: TaskSpec,
+    own: Behaviour | None,
+    num_workers: int,
+    *,
+    progress: bool,
+) -> None:
+    """Makes the chunks that are not there, or not as they should be."""
+    missing = [
+        episodes for episodes in request.chunks() if not is_finished(folder, request, episodes)
+    ]
+    total = request.num_episodes
+    done = total - sum(map(len, missing))
+    kept = f"What is finished is kept in {folder}; the same call goes on from there."
+    try:
+        with (
+            tqdm(total=total, initial=done, desc=task.id, unit="ep", disable=not progress) as bar,
+            closing(_record(missing, folder, request, task, own, num_workers)) as counts,
+        ):
+            for count in counts:
+                bar.update(count)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(f"The collection was interrupted. {kept}") from None
+    except BrokenProcessPool as error:
+        raise DatasetError(
+            "A worker process died: killed, out of memory, or a script without an `if __name__ == '__main__':` guard. "
+            f"num_workers=1 works without such processes. {kept}"
+        ) from error
+    except DatasetError as error:
+        raise DatasetError(f"{error} {kept}") from error
+
+
+def _prepare(folder: Path, request: Request) -> None:
+    """Makes a half-done folder ready to be written to: the request is on record, and each field has its full size."""
+    record = folder / "request.json"
+    if record.exists():
+        _refuse_another(json.loads(record.read_text()), request.asked(), folder)
+    elif request.nbytes > (free := shutil.disk_usage(folder).free):
+        raise DatasetError(
+            f"The dataset takes {request.nbytes / 1e9:.1f} GB, the disk of {folder} has {free / 1e9:.1f}."
+        )
+    write_whole(record, json.dumps(request.asked(), indent=2, sort_keys=True))
+    for name in ("data", "chunks"):
+        (folder / name).mkdir(exist_ok=True)
+    for name, field in request.fields.items():
+        file, shape = folder / "data" / f"{name}.npy", (request.num_frames, *field.shape)
+        try:
+            intact = np.load(file, mmap_mode="r").shape == shape
+        except (OSError, ValueError, EOFError):
+            intact = False
+        if not intact:
+            np.lib.format.open_memmap(file, mode="w+", dtype=field.dtype, shape=shape)
+
+
+def _record(
+    chunks: list[range],
+    folder: Path,
+    request: Request,
+    task: TaskSpec,
+    own: Behaviour | None,
+    num_workers: int,
+) -> Generator[int, None, None]:
+    """Makes chunks and yields the number of episodes of each as it is finished."""
+    num_workers = min(num_workers, len(chunks))
+    if num_workers == 0:
+        return
+    if num_workers == 1:
+        yield from map(Recorder(task, request, folder, own).record, chunks)
+        return
+    pool = ProcessPoolExecutor(
+        num_workers, get_context("spawn"), _start_worker, (task, request, folder, own)
+    )
+    try:
+        for future in as_completed([pool.submit(_record_chunk, episodes) for episodes in chunks]):
+            yield future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+_recorder: Recorder | None = None  # the one of a worker process
+
+
+def _start_worker(task: TaskSpec, request: Request, folder: Path, own: Behaviour | None) -> None:
+    global _recorder
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # Ctrl-C reaches all processes; the parent decides what is to be done
+    Thread(target=_exit_with_parent, daemon=True).start()
+    register(task)  # a task that was registered outside of envs is not known here
+    _recorder = Recorder(task, request, folder, own)
+
+
+def _exit_with_parent() -> None:
+    """Ends this process when its parent was killed; a pool's processes would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _record_chunk(episodes: range) -> int:
+    if _recorder is None:
+        raise RuntimeError("This process is not a worker of a collection.")
+    return _recorder.record(episodes)

@@ -1,0 +1,419 @@
+"""Episodes, and datasets of them: one memory-mapped array a field over all frames of all episodes.
+
+The rate is that of a world model: a frame every ``action_block`` control steps, and between two frames the block's
+distinct actions in a row. Fields are aligned by frame: row r of ``action``, ``reward`` and ``violation`` belongs to the
+step that leaves frame r, and is zero for an episode's last frame.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from jepabench.envs.data.manifest import (
+    DatasetError,
+    FieldSpec,
+    Manifest,
+    Provenance,
+    fingerprint,
+)
+from jepabench.envs.registry import unknown_name
+
+GOAL_KEYS = ("observation", "achieved_goal", "desired_goal")
+OBSERVATION_FIELDS = (*GOAL_KEYS, "pixels")
+STEP_FIELDS = ("action", "reward", "violation")
+EPISODE_FIELDS = {"lengths": "<i8", "seeds": "<i8", "terminated": "|b1", "truncated": "|b1"}
+_MIN_STD = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
+class Episode:
+    """T transitions of one episode, checked.
+
+    Attributes:
+        observations: [T+1, ...] by name: ``observation``, ``achieved_goal``, ``desired_goal`` (floats) and optionally
+            ``pixels`` (uint8 [T+1, size, size, 3]).
+        actions: float32 [T, actions_per_block * A].
+        rewards: float32 [T]; the task's sparse reward.
+        violations: bool [T]; a keep-out rule was broken during the step.
+        terminated, truncated: how the record ends.
+        task_id: versioned task id.
+        seed: of the world, -1 when it is not known.
+
+    Raises:
+        DatasetError: on construction, for lengths, types or values that do not fit.
+    """
+
+    observations: Mapping[str, NDArray[Any]]
+    actions: NDArray[np.float32]
+    rewards: NDArray[np.float32]
+    violations: NDArray[np.bool_]
+    terminated: bool
+    truncated: bool
+    task_id: str
+    seed: int
+
+    def __post_init__(self) -> None:
+        if missing := [key for key in GOAL_KEYS if key not in self.observations]:
+            raise DatasetError(
+                f"An episode needs the observations {', '.join(GOAL_KEYS)}; {missing[0]!r} is missing."
+            )
+        num_steps = len(self.actions)
+        if num_steps < 1:
+            raise DatasetError("An episode has at least one transition, got none.")
+        for name, values in self.observations.items():
+            if name not in OBSERVATION_FIELDS:
+                raise unknown_name("observation", name, OBSERVATION_FIELDS)
+            if name == "pixels":
+                size = values.shape[1] if values.ndim == 4 else 0
+                _check(name, values, np.uint8, (num_steps + 1, size, size, 3))
+            else:
+                _check(name, values, np.floating, (num_steps + 1, values.shape[-1]))
+        _check("actions", self.actions, np.float32, (num_steps, self.actions.shape[-1]))
+        _check("rewards", self.rewards, np.float32, (num_steps,))
+        _check("violations", self.violations, np.bool_, (num_steps,))
+
+    def __len__(self) -> int:
+        """T, the number of transitions."""
+        return len(self.actions)
+
+    def __repr__(self) -> str:
+        arrays = dict(self.observations) | {"actions": self.actions}
+        shapes = ", ".join(
+            f"{name} {values.dtype}{list(values.shape)}" for name, values in arrays.items()
+        )
+        return f"Episode({self.task_id!r}, seed={self.seed}, {len(self)} transitions, {shapes})"
+
+
+class EpisodeDataset:
+    """A dataset folder, memory-mapped: opening costs milliseconds and no memory, whatever the size.
+
+    Open one with ``EpisodeDataset.open``. Pickling takes the path along and not the data.
+
+    Attributes:
+        path: the folder.
+        manifest: what the dataset says about itself.
+        lengths: transitions of each episode, int64 [E].
+        starts: row of each episode's first frame, int64 [E].
+    """
+
+    def __init__(
+        self, path: Path, manifest: Manifest, arrays: Mapping[str, np.memmap[Any, Any]]
+    ) -> None:
+        self.path, self.manifest = path, manifest
+        self._fields = {name: arrays[name] for name in manifest.fields}
+        # Plain views of the maps: numpy indexes them several times faster than its memmap subclass.
+        self._rows = {name: np.asarray(field) for name, field in self._fields.items()}
+        self.lengths, self._seeds, self._terminated, self._truncated = (
+            np.array(arrays[n]) for n in EPISODE_FIELDS
+        )
+        self._ends = np.cumsum(self.lengths + 1)
+        self.starts = self._ends - self.lengths - 1
+        self._statistics: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+
+    @classmethod
+    def open(cls, path: str | Path, *, verify: bool = False) -> EpisodeDataset:
+        """Opens a dataset folder; ``verify`` also reads every byte and compares the fingerprint.
+
+        Raises:
+            DatasetError: missing, interrupted, damaged, or of another schema version.
+        """
+        folder = Path(path)
+        manifest = Manifest.read(folder)
+        arrays = {
+            name: _map_field(folder / f"{name}.npy", manifest.num_frames, field)
+            for name, field in manifest.fields.items()
+        } | {
+            name: _map_field(folder / f"{name}.npy", manifest.num_episodes, FieldSpec((), dtype))
+            for name, dtype in EPISODE_FIELDS.items()
+        }
+        lengths = arrays["lengths"]
+        if lengths.min() < 1 or int((lengths + 1).sum()) != manifest.num_frames:
+            raise DatasetError(
+                f"The lengths in {folder} do not add up to {manifest.num_frames} frames. Make it again."
+            )
+        if verify and (found := fingerprint(arrays)) != manifest.fingerprint:
+            raise DatasetError(
+                f"{folder} was changed after it was made: its fingerprint is {found[:12]}, the manifest says "
+                f"{manifest.fingerprint[:12]}. Delete the folder and make or fetch the dataset again."
+            )
+        return cls(folder, manifest, arrays)
+
+    @property
+    def fields(self) -> Mapping[str, FieldSpec]:
+        """Layout by field name."""
+        return self.manifest.fields
+
+    def field(self, name: str) -> np.memmap[Any, Any]:
+        """Returns a field over all frames, [num_frames, ...], read-only."""
+        if name not in self._fields:
+            raise unknown_name("field", name, self._fields)
+        return self._fields[name]
+
+    def with_field(self, name: str, values: NDArray[Any]) -> EpisodeDataset:
+        """Returns the same episodes with one more field in memory, [num_frames, ...]: what an encoder made of each frame, say."""
+        if len(values) != self.manifest.num_frames or name in self._fields:
+            raise ValueError(
+                f"A new field has {self.manifest.num_frames} rows and a name that is free, got {len(values)} rows of {name!r}."
+            )
+        wider = copy.copy(self)
+        wider._fields, wider._rows = self._fields | {name: values}, self._rows | {name: values}  # pyright: ignore
+        return wider
+
+    def __len__(self) -> int:
+        """E, the number of episodes."""
+        return len(self.lengths)
+
+    def __getitem__(self, index: int) -> Episode:
+        number = index + len(self) if index < 0 else index
+        if not 0 <= number < len(self):
+            raise IndexError(f"Episode {index} of {len(self)}.")
+        frames = slice(int(self.starts[number]), int(self._ends[number]))
+        steps = slice(frames.start, frames.stop - 1)
+        return Episode(
+            observations={
+                name: self._rows[name][frames] for name in OBSERVATION_FIELDS if name in self._rows
+            },
+            actions=self._rows["action"][steps],
+            rewards=self._rows["reward"][steps],
+            violations=self._rows["violation"][steps],
+            terminated=bool(self._terminated[number]),
+            truncated=bool(self._truncated[number]),
+            task_id=self.manifest.task_id,
+            seed=int(self._seeds[number]),
+        )
+
+    def window_starts(self, num_frames: int, *, stride: int = 1) -> NDArray[np.int64]:
+        """Returns the first rows [W] of all windows of ``num_frames`` frames that stay within an episode, ascending.
+
+        Args:
+            num_frames: frames of a window, 1 or more.
+            stride: from one window of an episode to the next.
+        """
+        if num_frames < 1 or stride < 1:
+            raise ValueError(f"num_frames and stride are 1 or more, got {num_frames} and {stride}.")
+        counts = np.maximum(0, (self.lengths + 1 - num_frames) // stride + 1)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.repeat(self.starts, counts) + stride * within
+
+    def gather(
+        self, name: str, starts: ArrayLike, num_frames: int, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """Copies the windows of ``num_frames`` frames that start at the rows ``starts`` [B] into one array.
+
+        Args:
+            name: of the field.
+            starts: first rows; see ``window_starts``.
+            num_frames: frames of a window.
+            out: array [B, num_frames, ...] to write to; reusing one saves the price of fresh memory.
+
+        Returns:
+            ``out``, or a new array.
+
+        Raises:
+            ValueError: a window leaves its episode, or ``out`` does not fit.
+        """
+        if name not in self._rows:
+            raise unknown_name("field", name, self._rows)
+        field, rows = self._rows[name], np.asarray(starts, dtype=np.int64)
+        ends = self._ends[
+            np.minimum(np.searchsorted(self._ends, rows, side="right"), len(self) - 1)
+        ]
+        if (rows < 0).any() or (rows + num_frames > ends).any():
+            raise ValueError(
+                f"A window of {num_frames} frames leaves its episode. Use window_starts({num_frames})."
+            )
+        shape = (len(rows), num_frames, *field.shape[1:])
+        if out is None:
+            out = np.empty(shape, field.dtype)
+        elif out.shape != shape or out.dtype != field.dtype or not out.flags.c_contiguous:
+            raise ValueError(
+                f"out is a contiguous {field.dtype}{list(shape)}, got {out.dtype}{list(out.shape)}."
+            )
+        frames = (rows[:, None] + np.arange(num_frames)).reshape(-1)
+        # Of numpy's modes only "clip" and "wrap" write straight into `out`; the rows were checked above.
+        np.take(field, frames, axis=0, out=out.reshape(len(frames), *field.shape[1:]), mode="clip")
+        return out
+
+    def action_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Returns mean and standard deviation [actions_per_block * A] over the transitions; the latter is never 0."""
+        if self._statistics is None:
+            is_transition = np.ones(self.manifest.num_frames, np.bool_)
+            is_transition[self._ends - 1] = False
+            actions = self._rows["action"][is_transition]
+            mean, std = actions.mean(0, dtype=np.float64), actions.std(0, dtype=np.float64)
+            self._statistics = mean.astype(np.float32), np.maximum(std, _MIN_STD).astype(np.float32)
+        return self._statistics
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EpisodeDataset.open, (self.path,)
+
+    def __repr__(self) -> str:
+        fields = ", ".join(
+            f"{name} {np.dtype(f.dtype)}{list(f.shape)}" for name, f in self.fields.items()
+        )
+        return (
+            f"EpisodeDataset({str(self.path)!r}, {self.manifest.task_id!r}, {len(self)} episodes, "
+            f"{self.manifest.num_transitions} transitions, {fields})"
+        )
+
+
+def write_dataset(
+    path: str | Path, episodes: Iterable[Episode], *, provenance: Provenance | None = None
+) -> EpisodeDataset:
+    """Writes episodes as a dataset: the whole folder appears at once, or nothing.
+
+    Args:
+        path: of the new folder.
+        episodes: of one task and layout; they are taken one at a time and need not fit into memory together.
+        provenance: where they come from; by default only their task is stated.
+
+    Raises:
+        DatasetError: the folder exists, there are no episodes, or they differ in task or layout.
+    """
+    path = Path(path)
+    if path.exists():
+        raise DatasetError(f"{path} exists already. Choose another path, or delete it first.")
+    folder = path.with_name(f".{path.name}.{os.getpid()}")
+    folder.mkdir(parents=True)
+    try:
+        task_id, layout, table = _stream(folder, episodes)
+        provenance = provenance or Provenance.of(task_id, behaviour="not stated")
+        if provenance.task_id != task_id:
+            raise DatasetError(
+                f"The episodes are of {task_id!r}, the provenance says {provenance.task_id!r}."
+            )
+        seal(folder, provenance, layout, table)
+        folder.rename(path)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return EpisodeDataset.open(path)
+
+
+def seal(
+    folder: Path,
+    provenance: Provenance,
+    layout: Mapping[str, FieldSpec],
+    table: Mapping[str, ArrayLike],
+) -> None:
+    """Makes a dataset of a folder that holds the frame fields: adds the columns of ``table`` (EPISODE_FIELDS), then the manifest."""
+    columns = {name: np.array(table[name], dtype) for name, dtype in EPISODE_FIELDS.items()}
+    for name, column in columns.items():
+        np.save(folder / f"{name}.npy", column)
+    num_frames = int((columns["lengths"] + 1).sum())
+    arrays: dict[str, NDArray[Any]] = {
+        name: _map_field(folder / f"{name}.npy", num_frames, field)
+        for name, field in layout.items()
+    }
+    manifest = Manifest(
+        **{name: getattr(provenance, name) for name in Provenance.__dataclass_fields__},
+        num_episodes=len(columns["lengths"]),
+        num_frames=num_frames,
+        fields=layout,
+        fingerprint=fingerprint(arrays | columns),
+    )
+    manifest.write(folder)
+
+
+def _stream(
+    folder: Path, episodes: Iterable[Episode]
+) -> tuple[str, dict[str, FieldSpec], dict[str, list[int]]]:
+    """Appends the episodes to one file a field; returns their task, layout and the table of episodes."""
+    task_id, layout = "", {}
+    table: dict[str, list[int]] = {name: [] for name in EPISODE_FIELDS}
+    with ExitStack() as stack:
+        files: dict[str, BinaryIO] = {}
+        for number, episode in enumerate(episodes):
+            rows = _frame_rows(episode)
+            if not files:
+                task_id, layout = (
+                    episode.task_id,
+                    {name: FieldSpec.of(values) for name, values in rows.items()},
+                )
+                files = {
+                    name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in rows
+                }
+                for name, file in files.items():
+                    _write_header(file, layout[name], 0)
+            found = episode.task_id, {name: FieldSpec.of(values) for name, values in rows.items()}
+            if found != (task_id, layout):
+                raise DatasetError(
+                    f"Episode {number} is {found}, the ones before are {(task_id, layout)}."
+                )
+            for name, values in rows.items():
+                files[name].write(np.ascontiguousarray(values).data)
+            entry = (len(episode), episode.seed, episode.terminated, episode.truncated)
+            for name, value in zip(EPISODE_FIELDS, entry, strict=True):
+                table[name].append(int(value))
+        if not files:
+            raise DatasetError("A dataset has at least one episode, got none.")
+        num_frames = sum(table["lengths"]) + len(table["lengths"])
+        for name, file in files.items():
+            file.seek(0)
+            _write_header(file, layout[name], num_frames)
+    return task_id, layout, table
+
+
+def _frame_rows(episode: Episode) -> dict[str, NDArray[Any]]:
+    """Returns the fields of an episode aligned by frame: T+1 rows each."""
+    steps = dict(
+        zip(STEP_FIELDS, (episode.actions, episode.rewards, episode.violations), strict=True)
+    )
+    padded = {
+        name: np.concatenate([values, np.zeros_like(values[:1])]) for name, values in steps.items()
+    }
+    return {
+        name: episode.observations[name]
+        for name in OBSERVATION_FIELDS
+        if name in episode.observations
+    } | padded
+
+
+def _write_header(file: BinaryIO, field: FieldSpec, num_rows: int) -> None:
+    # Since 1.23 numpy pads headers so that the number of rows can grow in place.
+    np.lib.format.write_array_header_1_0(
+        file, {"descr": field.dtype, "fortran_order": False, "shape": (num_rows, *field.shape)}
+    )
+
+
+def _map_field(file: Path, num_rows: int, field: FieldSpec) -> np.memmap[Any, Any]:
+    """Maps a field's file, read-only."""
+    if not file.is_file():
+        raise DatasetError(
+            f"{file} is missing. Delete the folder and make or fetch the dataset again."
+        )
+    try:
+        array = np.load(file, mmap_mode="r")
+    except (ValueError, EOFError, OSError) as error:
+        raise DatasetError(
+            f"{file} is cut off or damaged ({error}). Make or fetch the dataset again."
+        ) from error
+    found, expected = (array.shape, array.dtype.str), ((num_rows, *field.shape), field.dtype)
+    if found != expected or file.stat().st_size != array.offset + array.nbytes:
+        raise DatasetError(
+            f"{file} holds {found} in {file.stat().st_size} bytes, the manifest says {expected}. Make it again."
+        )
+    return array
+
+
+def _check(
+    name: str, values: NDArray[Any], dtype: type[np.generic], shape: tuple[int, ...]
+) -> None:
+    if values.shape != shape:
+        raise DatasetError(
+            f"{name} of an episode should have shape {list(shape)}, got {list(values.shape)}."
+        )
+    if not np.issubdtype(values.dtype, dtype):
+        raise DatasetError(f"{name} of an episode should be {dtype.__name__}, got {values.dtype}.")
+    if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
+        raise DatasetError(f"{name} of an episode has a value that is not finite.")

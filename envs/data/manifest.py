@@ -1,0 +1,212 @@
+"""What a dataset says about itself: where its episodes come from, their layout, and a fingerprint of every byte.
+
+A dataset is whole when it has a manifest: it is the last file that is written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import platform
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jepabench.envs.registry import get_task
+from jepabench.envs.splits import EpisodeSpec
+
+SCHEMA = 1
+MANIFEST_FILE = "manifest.json"
+_RECORDED_VERSIONS = ("jepabench", "mujoco", "numpy", "pymunk")
+_SEGMENT_BYTES = 1 << 24
+_NUM_HASH_THREADS = 4
+
+
+class DatasetError(ValueError):
+    """A dataset that cannot be read or may not be written; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """The layout of one field: the shape of a row (one frame) and numpy's name of its type, such as ``|u1``."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @classmethod
+    def of(cls, rows: NDArray[Any]) -> FieldSpec:
+        """Returns the layout of an array whose first axis counts frames."""
+        return cls(tuple(rows.shape[1:]), rows.dtype.str)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a row."""
+        return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where episodes come from.
+
+    Attributes:
+        task_id: versioned task id.
+        split: the split that the episodes are from.
+        behaviour: name of the policy that acted.
+        strata, first_index: which episodes these are: number j of a task and split is index ``j // len(strata)`` of
+            stratum ``strata[j % len(strata)]``, and the dataset starts at j = ``first_index``. No strata: not of a series.
+        action_block: control steps between two frames.
+        actions_per_block: distinct actions between two frames.
+        versions: of the software that made the data.
+    """
+
+    task_id: str
+    split: str
+    behaviour: str
+    strata: tuple[str, ...] = ()
+    first_index: int = 0
+    action_block: int = 1
+    actions_per_block: int = 1
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, task_id: str, *, behaviour: str, split: str = "train", **others: Any) -> Provenance:
+        """Returns the provenance of data made now, by this software, on a registered task."""
+        task = get_task(task_id)
+        return cls(
+            task_id=task.id,
+            split=split,
+            behaviour=behaviour,
+            action_block=task.action_block,
+            actions_per_block=task.actions_per_block,
+            versions=installed_versions(),
+            **others,
+        )
+
+    def episode_spec(self, index: int) -> EpisodeSpec:
+        """Returns the spec of the dataset's episode ``index``: ``reset_to`` gives its start.
+
+        Raises:
+            DatasetError: the episodes are not of a seeded series.
+        """
+        if not self.strata:
+            raise DatasetError(
+                "These episodes are not of a seeded series, so they have no specs. Their seeds may do."
+            )
+        number = self.first_index + index
+        stratum = self.strata[number % len(self.strata)]
+        return EpisodeSpec(self.task_id, self.split, stratum, number // len(self.strata))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest(Provenance):
+    """Provenance, layout and fingerprint of a whole dataset.
+
+    Attributes:
+        num_episodes, num_frames: of the dataset; an episode of T transitions has T + 1 frames.
+        fields: layout by field name.
+        fingerprint: SHA-256 over every field; see ``fingerprint``.
+        schema: version of the folder's layout.
+    """
+
+    num_episodes: int
+    num_frames: int
+    fields: Mapping[str, FieldSpec]
+    fingerprint: str
+    schema: int = SCHEMA
+
+    @property
+    def num_transitions(self) -> int:
+        """State-action-next-state triples at the rate of the world model."""
+        return self.num_frames - self.num_episodes
+
+    @property
+    def pixels(self) -> int | None:
+        """Side of the frames, None without."""
+        return self.fields["pixels"].shape[0] if "pixels" in self.fields else None
+
+    @property
+    def provenance(self) -> Provenance:
+        """The part that says where the episodes come from."""
+        return Provenance(**{name: getattr(self, name) for name in Provenance.__dataclass_fields__})
+
+    def write(self, folder: Path) -> None:
+        """Writes the manifest; the dataset is whole from then on."""
+        content = asdict(self) | {"pixels": self.pixels}
+        (folder / MANIFEST_FILE).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+    @classmethod
+    def read(cls, folder: Path) -> Manifest:
+        """Reads the manifest of a dataset folder.
+
+        Raises:
+            DatasetError: missing, not readable, or of another schema.
+        """
+        file = folder / MANIFEST_FILE
+        if not file.is_file():
+            raise DatasetError(_what_is_missing(folder))
+        try:
+            content = json.loads(file.read_text())
+            found = content["schema"]
+            if found == SCHEMA:
+                content.pop("pixels")
+                layout = {
+                    name: FieldSpec(tuple(f["shape"]), f["dtype"])
+                    for name, f in content.pop("fields").items()
+                }
+                return cls(**content | {"strata": tuple(content["strata"]), "fields": layout})
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DatasetError(
+                f"{file} is not a manifest that can be read ({error!r}). Make the dataset again."
+            ) from error
+        raise DatasetError(
+            f"{folder} has schema version {found!r}, this software reads {SCHEMA}. Make the dataset again."
+        )
+
+
+def fingerprint(fields: Mapping[str, NDArray[Any]]) -> str:
+    """Returns a SHA-256 over names, types, shapes and bytes of arrays, in the order of their names.
+
+    It is taken over the SHA-256 of 16 MiB segments, so that several threads can work on it.
+    """
+    total = hashlib.sha256()
+    with ThreadPoolExecutor(_NUM_HASH_THREADS) as pool:
+        for name in sorted(fields):
+            total.update(f"{name}|{fields[name].dtype.str}|{fields[name].shape}".encode())
+            data = np.ascontiguousarray(fields[name]).reshape(-1).view(np.uint8)
+            segments = (
+                data[first : first + _SEGMENT_BYTES]
+                for first in range(0, len(data), _SEGMENT_BYTES)
+            )
+            for digest in pool.map(lambda segment: hashlib.sha256(segment).digest(), segments):
+                total.update(digest)
+    return total.hexdigest()
+
+
+def installed_versions() -> dict[str, str]:
+    """Returns the versions that decide about the bytes of a dataset."""
+    versions = {"python": platform.python_version()}
+    for name in _RECORDED_VERSIONS:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"  # run from a clone
+    return versions
+
+
+def half_done_folder(path: Path) -> Path:
+    """Returns where ``collect`` keeps what it has of the dataset ``path``."""
+    return path.with_name(f"{path.name}.partial")
+
+
+def _what_is_missing(folder: Path) -> str:
+    if half_done_folder(folder).is_dir():
+        return f"The dataset {folder} is half-done. Run the same collection again: it goes on where it stopped."
+    if folder.is_dir():
+        return f"{folder} has no {MANIFEST_FILE}: it is no dataset, or was not written to the end. Make it again."
+    return f"There is no dataset at {folder}. Make one with jepabench.envs.data.collect.collect."

@@ -1,0 +1,180 @@
+"""Exchange with other projects through Minari (Farama's format of offline datasets). Lossless: no frame becomes a JPEG."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from gymnasium import spaces
+
+from jepabench.envs.core import ActionBlock
+from jepabench.envs.data.episodes import (
+    OBSERVATION_FIELDS,
+    Episode,
+    EpisodeDataset,
+    write_dataset,
+)
+from jepabench.envs.data.manifest import DatasetError, FieldSpec, Provenance
+from jepabench.envs.registry import make, unknown_name
+
+if TYPE_CHECKING:
+    from minari import MinariDataset
+
+_PROVENANCE = "jepabench_provenance"
+
+
+def export_minari(
+    dataset: EpisodeDataset,
+    minari_id: str,
+    *,
+    author: str = "JEPA Bench",
+    author_email: str = "not stated",
+    code_permalink: str = "not stated",
+) -> MinariDataset:
+    """Writes a dataset as a local Minari dataset, for ``minari.load_dataset(minari_id)`` and ``minari upload``.
+
+    A step is a model step. As in Gymnasium, ``infos["violation"]`` [T+1] starts with the reset.
+
+    Args:
+        dataset: of a registered task.
+        minari_id: ``namespace/name-v0``; a namespace has at least two characters.
+        author, author_email, code_permalink: for Minari's metadata.
+
+    Raises:
+        DatasetError: not a valid id, or there is such a dataset already.
+        ImportError: Minari is not installed.
+    """
+    minari = _import_minari()
+    folder = _folder(minari_id)
+    if folder.exists():
+        raise DatasetError(
+            f"There is a Minari dataset {minari_id!r} already. Give this one a new name or version."
+        )
+    manifest = dataset.manifest
+    layout = {name: manifest.fields[name] for name in OBSERVATION_FIELDS if name in manifest.fields}
+    try:
+        # Minari warns of all metadata that is not given; there is no Gymnasium spec at the rate of a world model.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            exported = minari.create_dataset_from_buffers(
+                minari_id,
+                [_buffer(episode) for episode in dataset],
+                observation_space=spaces.Dict(
+                    {name: _space(field) for name, field in layout.items()}
+                ),
+                action_space=ActionBlock(make(manifest.task_id)).action_space,
+                algorithm_name=manifest.behaviour,
+                author=author,
+                author_email=author_email,
+                code_permalink=code_permalink,
+                description=f"{manifest.task_id}, {manifest.split}; a step is {manifest.action_block} control steps.",
+                jpeg_encoding=False,
+            )
+        exported.storage.update_metadata({_PROVENANCE: json.dumps(asdict(manifest.provenance))})
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return exported
+
+
+def import_minari(
+    minari_id: str, path: str | Path, *, provenance: Provenance | None = None
+) -> EpisodeDataset:
+    """Writes a local Minari dataset of a goal task as a dataset of this suite.
+
+    Args:
+        minari_id: of a local dataset (``minari download`` fetches others).
+        path: of the new folder.
+        provenance: where the data come from; what ``export_minari`` wrote says so itself.
+
+    Raises:
+        DatasetError: no such dataset, its observations are not those of a goal task, or ``provenance`` is missing.
+        ImportError: Minari is not installed.
+    """
+    minari = _import_minari()
+    if not _folder(minari_id).exists():
+        raise DatasetError(
+            str(unknown_name("Minari dataset", minari_id, minari.list_local_datasets()))
+        )
+    source = minari.load_dataset(minari_id)
+    if provenance is None and _PROVENANCE in source.storage.metadata:
+        content = json.loads(source.storage.metadata[_PROVENANCE])
+        provenance = Provenance(**content | {"strata": tuple(content["strata"])})
+    if provenance is None:
+        raise DatasetError(
+            f"{minari_id!r} does not say what task of this suite it is of. Give provenance=Provenance(...)."
+        )
+    return write_dataset(path, _episodes(source, provenance.task_id), provenance=provenance)
+
+
+def _import_minari() -> Any:
+    try:
+        import minari
+    except ImportError as error:
+        raise ImportError(
+            "Minari is not installed. Install it with: pip install 'jepabench[minari]'"
+        ) from error
+    return minari
+
+
+def _folder(minari_id: str) -> Path:
+    from minari.dataset.minari_dataset import parse_dataset_id
+    from minari.storage import get_dataset_path
+
+    try:
+        parse_dataset_id(minari_id)
+    except (ValueError, TypeError):
+        raise DatasetError(
+            f"{minari_id!r} is not a Minari id. One looks like 'jepabench/two-room-random-v0': a namespace of at least "
+            "two characters, a name, a version."
+        ) from None
+    return get_dataset_path(minari_id)
+
+
+def _space(field: FieldSpec) -> spaces.Box:
+    dtype = np.dtype(field.dtype)
+    low, high = (0, 255) if dtype == np.uint8 else (-np.inf, np.inf)
+    return spaces.Box(low, high, field.shape, dtype.type)
+
+
+def _buffer(episode: Episode) -> Any:
+    from minari.data_collector import EpisodeBuffer
+
+    is_last = np.arange(len(episode)) == len(episode) - 1
+    # Arrays where Minari's own collector has lists: they are views of the memory map, and stored as they are.
+    return EpisodeBuffer(
+        seed=episode.seed if episode.seed >= 0 else None,
+        observations=dict(episode.observations),
+        actions=episode.actions,  # pyright: ignore[reportArgumentType]
+        rewards=episode.rewards,  # pyright: ignore[reportArgumentType]
+        terminations=is_last & episode.terminated,
+        truncations=is_last & episode.truncated,
+        infos={"violation": np.concatenate([[False], episode.violations])},
+    )
+
+
+def _episodes(source: MinariDataset, task_id: str) -> Iterator[Episode]:
+    for entry, metadata in zip(
+        source, source.storage.get_episode_metadata(source.episode_indices), strict=True
+    ):
+        if not isinstance(entry.observations, dict):
+            raise DatasetError(
+                f"A goal task has a dict of observations; these are {type(entry.observations).__name__}."
+            )
+        violations = (entry.infos or {}).get("violation", np.zeros(len(entry) + 1, np.bool_))
+        yield Episode(
+            observations=entry.observations,
+            actions=np.asarray(entry.actions, np.float32),
+            rewards=np.asarray(entry.rewards, np.float32),
+            violations=np.asarray(violations[1:], np.bool_),
+            terminated=bool(entry.terminations[-1]),
+            truncated=bool(entry.truncations[-1]),
+            task_id=task_id,
+            seed=int(metadata.get("seed", -1)),
+        )

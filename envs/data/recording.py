@@ -1,0 +1,241 @@
+"""What a collection makes, and how one process makes a part of it. ``jepabench.envs.data.collect`` shares the parts out.
+
+Every episode follows from its ``EpisodeSpec`` alone and has its rows in the dataset from the start. So a part can be
+made by any process at any time, and making it again gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from jepabench.envs.core import GoalEnv, reset_to
+from jepabench.envs.data.behaviour import Behaviour
+from jepabench.envs.data.episodes import OBSERVATION_FIELDS
+from jepabench.envs.data.manifest import DatasetError, FieldSpec, Provenance
+from jepabench.envs.registry import TaskSpec, make
+
+_CHUNK_FRAMES = 1024
+_CHUNK_BYTES = 1 << 25
+_MIN_CHUNKS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a collection is to make; the bytes of the dataset follow from it.
+
+    Attributes:
+        provenance: task, split, behaviour, series of episodes and versions.
+        num_episodes: episodes of the dataset.
+        num_steps: model steps of each.
+        fields: layout of what is recorded a frame.
+    """
+
+    provenance: Provenance
+    num_episodes: int
+    num_steps: int
+    fields: Mapping[str, FieldSpec]
+
+    def __post_init__(self) -> None:
+        if self.num_episodes < 1 or self.num_steps < 1 or self.provenance.first_index < 0:
+            raise ValueError(
+                "num_episodes and num_steps are 1 or more and first_index is 0 or more, "
+                f"got {self.num_episodes}, {self.num_steps} and {self.provenance.first_index}."
+            )
+
+    @property
+    def num_frames(self) -> int:
+        """Frames of all episodes."""
+        return self.num_episodes * (self.num_steps + 1)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all frames."""
+        return self.num_frames * sum(field.nbytes for field in self.fields.values())
+
+    @property
+    def pixels(self) -> int | None:
+        """Side of the frames, None without."""
+        return self.fields["pixels"].shape[0] if "pixels" in self.fields else None
+
+    def chunks(self) -> list[range]:
+        """Returns the episodes of each chunk: small enough that processes finish together and an interruption costs little."""
+        frames = min(_CHUNK_FRAMES, _CHUNK_BYTES * self.num_frames // self.nbytes)
+        size = max(1, min(frames // (self.num_steps + 1), -(-self.num_episodes // _MIN_CHUNKS)))
+        return [
+            range(first, min(first + size, self.num_episodes))
+            for first in range(0, self.num_episodes, size)
+        ]
+
+    def rows(self, episodes: range) -> slice:
+        """Returns the frames of consecutive episodes."""
+        return slice(episodes.start * (self.num_steps + 1), episodes.stop * (self.num_steps + 1))
+
+    def table(self) -> dict[str, Any]:
+        """Returns what the dataset says of each episode (EPISODE_FIELDS): all are cut off, none ends by itself."""
+        seeds = [self.provenance.episode_spec(index).seed for index in range(self.num_episodes)]
+        lengths = np.full(self.num_episodes, self.num_steps)
+        return {
+            "lengths": lengths,
+            "seeds": seeds,
+            "terminated": lengths < 0,
+            "truncated": lengths > 0,
+        }
+
+    def asked(self) -> dict[str, Any]:
+        """Returns the request in the words of ``collect``, as JSON knows them; ``versions`` are those of now."""
+        sizes = {
+            "num_episodes": self.num_episodes,
+            "num_steps": self.num_steps,
+            "pixels": self.pixels,
+        }
+        provenance = asdict(self.provenance)
+        return provenance | sizes | {"strata": list(self.provenance.strata)}
+
+
+class Recorder:
+    """Plays the episodes of a request, chunk by chunk, and writes them to their rows. One a process.
+
+    Args:
+        task: the task of the request.
+        request: what to make.
+        folder: the half-done folder, see ``jepabench.envs.data.collect``.
+        behaviour: who acts; by default the task's behaviour that the request names.
+    """
+
+    def __init__(
+        self, task: TaskSpec, request: Request, folder: Path, behaviour: Behaviour | None = None
+    ) -> None:
+        self.request, self.folder = request, folder
+        self.env = make(task.id, pixels=request.pixels, reward="sparse")
+        self.behaviour = behaviour or task.behaviour(request.provenance.behaviour).deciding
+        self.num_actions = task.actions_per_block
+        self.hold = task.hold_steps
+        frames = max(map(len, request.chunks())) * (request.num_steps + 1)
+        # The rows of action, reward and violation at an episode's last frame are never written, so they stay zero.
+        self.buffer = {
+            name: np.zeros((frames, *field.shape), field.dtype)
+            for name, field in request.fields.items()
+        }
+
+    def record(self, episodes: range) -> int:
+        """Makes one chunk and returns how many episodes it has.
+
+        Raises:
+            DatasetError: the world or the behaviour failed; the message names the episode.
+        """
+        num_frames = self.request.num_steps + 1
+        for position, index in enumerate(episodes):
+            frames = slice(position * num_frames, (position + 1) * num_frames)
+            try:
+                self._play(index, {name: rows[frames] for name, rows in self.buffer.items()})
+            except Exception as error:
+                key = self.request.provenance.episode_spec(index).key
+                raise DatasetError(
+                    f"Episode {key} failed with {type(error).__name__}: {error}"
+                ) from error
+        made = {name: rows[: len(episodes) * num_frames] for name, rows in self.buffer.items()}
+        for name, rows in made.items():
+            _write_rows(
+                self.folder / "data" / f"{name}.npy", self.request.rows(episodes).start, rows
+            )
+        write_whole(marker(self.folder, episodes), checksum(made))
+        return len(episodes)
+
+    def _play(self, index: int, rows: Mapping[str, NDArray[Any]]) -> None:
+        spec = self.request.provenance.episode_spec(index)
+        observation, _ = reset_to(self.env, spec)
+        self.behaviour.reset(self.env, np.random.default_rng(spec.planner_seed))
+        seen = [(name, rows[name]) for name in OBSERVATION_FIELDS if name in rows]
+        blocks = rows["action"].reshape(len(rows["action"]), self.num_actions, -1)
+        for step in range(self.request.num_steps):
+            for name, frames in seen:
+                frames[step] = observation[name]
+            observation, rows["reward"][step], rows["violation"][step] = self._block(
+                observation, blocks[step]
+            )
+        for name, frames in seen:
+            frames[-1] = observation[name]
+
+    def _block(
+        self, observation: Mapping[str, Any], block: NDArray[np.float32]
+    ) -> tuple[Any, float, bool]:
+        """Takes one model step, with frames only at its end; writes the actions taken to ``block``."""
+        violated, reward = False, 0.0
+        for number, action in enumerate(block, start=1):
+            chosen = self.behaviour.act(dict(observation))
+            if np.shape(chosen) != action.shape:
+                raise ValueError(
+                    f"the behaviour gave an action of shape {np.shape(chosen)}, not {action.shape}."
+                )
+            action[:] = chosen
+            held = action[None].repeat(self.hold, axis=0)
+            observation, reward, _, _, info = self.env.advance(
+                held, pixels=number == self.num_actions
+            )
+            violated |= info["violation"]
+        return observation, reward, violated
+
+
+def frame_fields(env: GoalEnv) -> dict[str, FieldSpec]:
+    """Returns the layout of what is recorded of a world at each frame."""
+    size = env.task.actions_per_block * env.action_space.shape[0]
+    fields = {
+        "action": FieldSpec((size,), "<f4"),
+        "reward": FieldSpec((), "<f4"),
+        "violation": FieldSpec((), "|b1"),
+    }
+    for name in OBSERVATION_FIELDS:
+        space = env.observation_space.spaces.get(name)
+        if isinstance(space, spaces.Box):
+            fields[name] = FieldSpec(space.shape, space.dtype.str)
+    return fields
+
+
+def is_finished(folder: Path, request: Request, episodes: range) -> bool:
+    """Returns whether a chunk has its marker, and the bytes on disk are those that the marker speaks of."""
+    file = marker(folder, episodes)
+    if not file.exists():
+        return False
+    rows = request.rows(episodes)
+    fields = {
+        name: np.load(folder / "data" / f"{name}.npy", mmap_mode="r")[rows]
+        for name in request.fields
+    }
+    return file.read_text() == checksum(fields)
+
+
+def marker(folder: Path, episodes: range) -> Path:
+    """Returns the file whose presence says that a chunk is finished."""
+    return folder / "chunks" / f"{episodes.start}"
+
+
+def checksum(rows: Mapping[str, NDArray[Any]]) -> str:
+    """Returns a CRC-32 over contiguous arrays: fast, and enough to notice what a crash or a bad disk leaves behind."""
+    value = 0
+    for name in sorted(rows):
+        value = zlib.crc32(rows[name].data, value)
+    return f"{value:08x}"
+
+
+def write_whole(file: Path, content: str) -> None:
+    """Writes a small file so that it is there as a whole or not at all."""
+    partial = file.with_name(f".{file.name}.{os.getpid()}")
+    partial.write_text(content)
+    partial.replace(file)
+
+
+def _write_rows(file: Path, first_row: int, rows: NDArray[Any]) -> None:
+    # Written and not assigned to a memory map: a full disk is then an OSError and not the end of the process.
+    offset = np.load(file, mmap_mode="r").offset
+    with file.open("r+b") as stream:
+        stream.seek(offset + first_row * rows[:1].nbytes)
+        stream.write(rows.data)

@@ -1,0 +1,1 @@
+"""Building blocks of MuJoCo worlds: simulation, CPU ray-cast rendering, scenery and cameras."""

@@ -1,0 +1,69 @@
+"""One MuJoCo simulation whose states can be saved and put back to the last bit.
+
+MuJoCo's integration state holds everything that the next step depends on, the solver's warm start included. Body
+poses are derived data that lag a step behind it, so they are brought up to date here after every change: whoever
+looks at the simulation (a camera, an observation) sees the same after ``step`` and after ``set_state``.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo is a binary module without type stubs.)
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import mujoco
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+STATE_SIGNATURE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
+
+
+class Simulation:
+    """A MuJoCo model and its data.
+
+    Attributes:
+        model: the compiled model; change it only where ``GoalEnv._set_world`` does.
+        data: the present state and what follows from it.
+    """
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        self.model = model
+        self.data = mujoco.MjData(model)
+        self.state_size = mujoco.mj_stateSize(model, STATE_SIGNATURE)
+        mujoco.mj_kinematics(model, self.data)
+
+    def step(self, num_steps: int = 1) -> None:
+        """Advances time by ``num_steps`` physics steps with the present controls."""
+        mujoco.mj_step(self.model, self.data, num_steps)
+        mujoco.mj_kinematics(self.model, self.data)
+
+    def get_state(self) -> NDArray[np.float64]:
+        """Returns a copy of the full integration state [state_size]."""
+        state = np.empty(self.state_size)
+        mujoco.mj_getState(self.model, self.data, state, STATE_SIGNATURE)
+        return state
+
+    def set_state(self, state: NDArray[np.float64]) -> None:
+        """Puts back what ``get_state`` gave; the steps that follow are the same to the last bit.
+
+        Raises:
+            ValueError: the state is not of this model.
+        """
+        if state.shape != (self.state_size,):
+            raise ValueError(
+                f"A state of this model has shape {(self.state_size,)}, got {state.shape}."
+            )
+        mujoco.mj_setState(self.model, self.data, state, STATE_SIGNATURE)
+        mujoco.mj_kinematics(self.model, self.data)
+
+    def rest_state(self, joints: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
+        """Returns the state at time zero and at rest with the named joints at the given positions [m, rad, quaternion].
+
+        The simulation is in that state afterwards. Joints that are not named are where the model says.
+        """
+        mujoco.mj_resetData(self.model, self.data)
+        for name, position in joints.items():
+            self.data.joint(name).qpos[:] = position
+        mujoco.mj_kinematics(self.model, self.data)
+        return self.get_state()

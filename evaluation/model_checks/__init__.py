@@ -1,0 +1,1 @@
+"""Checks of world models: diagnosis, probes, surprise and generalization."""

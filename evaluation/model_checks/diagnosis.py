@@ -1,0 +1,302 @@
+"""Can a model be planned with? Foresight against copying, whether it heeds actions, and whether cheap plans are good plans.
+
+A low loss says none of this. Each number here compares the model with something it must beat: copying the last latent,
+imagining with other actions than those taken, and picking a plan at random.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+from torch import Tensor
+
+from jepabench.agents.base import ActionQueue
+from jepabench.agents.costs.energy import Energy, GoalDistance
+from jepabench.agents.encoding import encode_goal_rows, encode_rows
+from jepabench.envs.core import GoalEnv, Observation, reset_to
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.registry import get_task, make
+from jepabench.envs.splits import EpisodeSpec
+from jepabench.evaluation.model_checks.probing import check_dataset
+from jepabench.world_models.analysis.diagnostics import effective_rank
+from jepabench.world_models.analysis.imagination import Windows, draw_windows, imagine
+from jepabench.world_models.base import Context, rollout
+from jepabench.world_models.checkpoint import LoadedWorldModel
+
+ACTIONS = ("true", "zero", "random")
+_TOP_SHARE = 0.1
+
+
+def foresight_table(
+    loaded: LoadedWorldModel,
+    dataset: EpisodeDataset,
+    *,
+    num_steps: int = 8,
+    num_windows: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Returns a row a step: squared errors of imagined latents, each as a share of what copying the last latent gives.
+
+    Columns: ``step``; ``true``, ``zero``, ``random``, the error when imagining with the actions that were taken, with none
+    (the action 0 in the environment's units), and with those of another moment. Below 1 is better than copying; a model
+    that does not heed actions has three equal columns. ``copy_last`` is the squared error of copying itself, in units of
+    the latent's variance.
+
+    Raises:
+        ProbingError: the dataset does not fit the model.
+        ValueError: the episodes are too short.
+    """
+    check_dataset(loaded, dataset)
+    rng = np.random.default_rng(seed)
+    windows = _windows(loaded, dataset, num_steps, num_windows, rng)
+    plans = windows.plans
+    taken = {
+        "true": plans,
+        "zero": loaded.scale.normalise(torch.zeros_like(loaded.scale.mean)).expand_as(plans),
+        "random": plans[torch.from_numpy(rng.permutation(len(plans)))],
+    }
+    copied = (windows.present[:, None] - windows.future).flatten(2).square().mean((0, 2))
+    errors = {
+        name: (imagine(loaded.model, windows, actions) - windows.future)
+        .flatten(2)
+        .square()
+        .mean((0, 2))
+        for name, actions in taken.items()
+    }
+    spread = float(windows.latents.flatten(0, 1).flatten(1).var(0).mean())
+    return pd.DataFrame(
+        {
+            "step": np.arange(1, num_steps + 1),
+            **{name: (error / copied.clamp_min(1e-12)).numpy() for name, error in errors.items()},
+            "copy_last": (copied / max(spread, 1e-12)).numpy(),
+        }
+    )
+
+
+def geometry(
+    loaded: LoadedWorldModel, dataset: EpisodeDataset, *, num_windows: int = 1000, seed: int = 0
+) -> dict[str, float]:
+    """Returns what the latents look like: their size, effective rank, spread (0 is collapse) and straightness (-1 to 1)."""
+    windows = _windows(loaded, dataset, 3, num_windows, np.random.default_rng(seed))
+    flat = windows.latents.flatten(2).float()
+    points, velocity = flat.flatten(0, 1), flat.diff(dim=1)
+    straight = torch.nn.functional.cosine_similarity(velocity[:, 1:], velocity[:, :-1], dim=-1)
+    return {
+        "latent_size": float(points.shape[1]),
+        "effective_rank": effective_rank(points[:: max(1, len(points) // 2000)]),
+        "std_mean": float(points.std(0).mean()),
+        "std_min": float(points.std(0).min()),
+        "straightness": float(straight.mean()),
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOutcomes:
+    """Plans from E starts: what the model thought of them, and what came of them in the simulator.
+
+    Attributes:
+        predicted: energies of S random plans [E, S], lower is better.
+        distance: true distance to the goal after each plan, task units [E, S].
+        path: the same along the shortest path, where the world knows it.
+    """
+
+    predicted: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    path: NDArray[np.float64] | None
+
+
+def plan_outcomes(
+    loaded: LoadedWorldModel,
+    *,
+    energy: Energy | None = None,
+    num_starts: int = 30,
+    num_plans: int = 64,
+    horizon: int = 5,
+    split: str = "validation",
+    pixels: int = 64,
+    seed: int = 0,
+    progress: Callable[[int], object] | None = None,
+) -> PlanOutcomes:
+    """Draws plans, asks the model what they cost, and executes each in the simulator from the same snapshot.
+
+    Args:
+        loaded: a world model.
+        energy: the cost; by default the running distance to the goal.
+        num_starts: episodes, over all strata.
+        num_plans: random plans from each start, smooth ones among them (the actions are redrawn with probability 1/2 a step).
+        horizon: model steps of a plan.
+        split: where the episodes are from.
+        pixels: side of the frames.
+        seed: of the plans.
+        progress: called with 1 after each start.
+    """
+    task, model = get_task(loaded.task_id), loaded.model
+    specs = start_specs(task.id, split, num_starts)
+    env = make(task.id, pixels=pixels if model.observation_key == "pixels" else None)
+    queue = ActionQueue(task=task)
+    if energy is None:
+        state_twin = (
+            model.observation_key == "observation"
+        )  # which compares the goal's entries only
+        energy = Energy(terms=[GoalDistance(dims=(0, _goal_size(env)) if state_twin else None)])
+    predicted, distances, paths = [], [], []
+    for spec in specs:
+        observation, _ = reset_to(env, spec)
+        blocks = _random_plans(
+            queue, num_plans, horizon, np.random.default_rng([seed, spec.planner_seed])
+        )
+        predicted.append(_energies(loaded, energy, observation, blocks))
+        distance, path = _executed(env, observation, blocks)
+        distances.append(distance)
+        paths.append(path)
+        if progress:
+            progress(1)
+    env.close()
+    known = [path for path in paths if path is not None]
+    return PlanOutcomes(
+        np.stack(predicted),
+        np.stack(distances),
+        np.stack(known) if len(known) == len(paths) else None,
+    )
+
+
+def plan_table(
+    outcomes: PlanOutcomes, *, rng: np.random.Generator, num_resamples: int = 2000
+) -> pd.DataFrame:
+    """Returns how well cheap plans are good plans, with 95 % bootstrap intervals over starts.
+
+    Rows: Spearman's rank correlation of predicted cost with the true distance after the plan (1 is perfect, 0 useless), over
+    all plans and within the cheapest tenth; and the regret of the cheapest plan, its true distance above the best one's as
+    a share of the mean plan's (0 is perfect, 1 is picking at random). ``path`` rows take the way around walls as the distance.
+    """
+    rows = []
+    for name, real in (("distance", outcomes.distance), ("path", outcomes.path)):
+        if real is None:
+            continue
+        for measure, values in _measures(outcomes.predicted, real).items():
+            values = values[np.isfinite(values)]
+            if not len(values):
+                continue
+            means = rng.choice(values, (num_resamples, len(values))).mean(1)
+            low, high = np.quantile(means, (0.025, 0.975))
+            rows.append(
+                {
+                    "outcome": name,
+                    "measure": measure,
+                    "value": values.mean(),
+                    "low": low,
+                    "high": high,
+                    "starts": len(values),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _measures(
+    predicted: NDArray[np.float64], real: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    order = predicted.argsort(axis=1)
+    top = order[:, : max(5, round(_TOP_SHARE * predicted.shape[1]))]
+    first = np.take_along_axis(real, order[:, :1], axis=1)[:, 0]
+    best, mean = real.min(1), real.mean(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        regret = (first - best) / (mean - best)
+    return {
+        "rank correlation": _rank_correlation(predicted, real),
+        "rank correlation, cheapest tenth": _rank_correlation(
+            np.take_along_axis(predicted, top, axis=1), np.take_along_axis(real, top, axis=1)
+        ),
+        "regret of the cheapest": regret,
+    }
+
+
+def _rank_correlation(
+    first: NDArray[np.float64], second: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    ranks = [rankdata(values, axis=1) for values in (first, second)]
+    offsets = [values - values.mean(1, keepdims=True) for values in ranks]
+    with np.errstate(invalid="ignore"):
+        return (offsets[0] * offsets[1]).sum(1) / np.sqrt(
+            (offsets[0] ** 2).sum(1) * (offsets[1] ** 2).sum(1)
+        )
+
+
+def _windows(
+    loaded: LoadedWorldModel,
+    dataset: EpisodeDataset,
+    num_steps: int,
+    num_windows: int,
+    rng: np.random.Generator,
+) -> Windows:
+    return draw_windows(
+        loaded.model,
+        dataset,
+        scale=loaded.scale,
+        num_steps=num_steps,
+        num_windows=num_windows,
+        rng=rng,
+    )
+
+
+def _random_plans(
+    queue: ActionQueue, count: int, horizon: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """Returns blocks [S, H, n * A] in the environment's units; each step keeps the action before it with probability 1/2."""
+    drawn = rng.uniform(queue.low, queue.high, (count, horizon, len(queue.low)))
+    for step in range(1, horizon):
+        keeps = rng.random(count) < 0.5
+        drawn[keeps, step] = drawn[keeps, step - 1]
+    return drawn.astype(np.float32)
+
+
+def _energies(
+    loaded: LoadedWorldModel, energy: Energy, observation: Observation, blocks: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Returns what the model thinks of plans [S, H, n * A] from the start of an episode [S]."""
+    model, scale = loaded.model, loaded.scale
+    batch = {key: value[None] for key, value in observation.items()}
+    goal, latent = encode_goal_rows(model, batch, [0]), encode_rows(model, batch, [0])
+    rest = scale.normalise(torch.zeros_like(scale.mean))
+    context = Context(
+        latent[:, None].expand(-1, model.history, *latent.shape[1:]),
+        rest.expand(1, model.history - 1, -1),
+    )
+    actions: Tensor = scale.normalise(torch.from_numpy(blocks))[None]
+    with torch.inference_mode():
+        return (
+            energy.bind(model, context)(rollout(model, context, actions), goal, actions)[0]
+            .double()
+            .numpy()
+        )
+
+
+def _goal_size(env: GoalEnv) -> int:
+    return (env.observation_space["desired_goal"].shape or (0,))[0]
+
+
+def _executed(
+    env: GoalEnv, observation: Observation, blocks: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    task = env.task
+    held = blocks.reshape(*blocks.shape[:2], task.actions_per_block, -1).repeat(
+        task.hold_steps, axis=2
+    )
+    ends = env.imagine_goals(held)[:, -1]
+    path_distance = getattr(env, "path_distance", None)
+    distance = env.distance(ends, np.broadcast_to(observation["desired_goal"], ends.shape))
+    return distance, np.asarray(path_distance(ends)) if path_distance else None
+
+
+def start_specs(task_id: str, split: str, count: int) -> list[EpisodeSpec]:
+    """Returns ``count`` episodes, the strata taking turns."""
+    strata = get_task(task_id).strata
+    return [
+        EpisodeSpec(task_id, split, strata[number % len(strata)], number // len(strata))
+        for number in range(count)
+    ]

@@ -1,0 +1,138 @@
+"""What a world model knows, in short, for whoever submits it: a linear probe, surprise, and the beginning of some episodes as imagined.
+
+``jepabench.evaluation.submissions.diagnostics`` says what becomes of it. Everything is drawn from fixed seeds, so that it can be measured again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from jepabench.envs.core import reset_to
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.registry import get_task, make
+from jepabench.envs.splits import EpisodeSpec
+from jepabench.evaluation.model_checks.probing import probe_table
+from jepabench.evaluation.model_checks.surprise import record_clips, surprise_table
+from jepabench.evaluation.submissions.diagnostics import Frames, frames_name
+from jepabench.world_models.base import Context, rollout
+from jepabench.world_models.checkpoint import (
+    LoadedWorldModel,
+    load_world_model,
+    untrained_world_model,
+)
+
+NUM_STEPS = 8  # imagined, where the episode is as long
+_NUM_EPISODES, _NUM_UNTRAINED = 100, 3  # of surprise, as in `jepabench surprise`
+
+Episodes = Sequence[tuple[EpisodeSpec, NDArray[np.float32]]]
+
+
+def world_report(
+    folder: Path,
+    held_out: EpisodeDataset,
+    episodes: Episodes,
+    *,
+    pixels: int,
+    training_seed: int,
+    num_episodes: int = _NUM_EPISODES,
+) -> tuple[dict[str, Any], dict[str, Frames]]:
+    """Returns a ``WorldReport`` as JSON takes it, and the imagined frames by the names that they have in ``imagined.npz``.
+
+    Args:
+        folder: of the world model.
+        held_out: episodes of its task that it was not trained on; half of them fit the probe, the others are read.
+        episodes: specs and control actions [steps, A] of episodes that were run, whose beginnings are imagined.
+        pixels: side of the frames.
+        training_seed: of the model.
+        num_episodes: with and without each event.
+    """
+    loaded = load_world_model(folder)
+    probe = probe_table(loaded, held_out, steps=(), kinds=("linear",))
+    clips = record_clips(
+        loaded.task_id,
+        observation_key=loaded.model.observation_key,
+        known=loaded.model.history,
+        num_episodes=num_episodes,
+        pixels=pixels,
+    )
+    untrained = [untrained_world_model(folder, seed=seed) for seed in range(_NUM_UNTRAINED)]
+    surprise = surprise_table(loaded, clips, untrained=untrained, rng=np.random.default_rng(0))
+    imagined = {}
+    for spec, actions in episodes:
+        frames = imagine_beginning(loaded, spec, actions, pixels=pixels)
+        if frames is not None:
+            imagined[spec.stratum, spec.index] = frames
+    report = {
+        "task_id": loaded.task_id,
+        "training_seed": training_seed,
+        "frames": int(probe["frames"].to_numpy().max()),
+        "probe": _rows(probe, ("quantity", "r2", "r")),
+        "surprise": _rows(
+            surprise, ("event", "kind", "auroc", "low", "high", "untrained", "pairs")
+        ),
+        "imagined": [
+            {
+                "stratum": stratum,
+                "index": index,
+                "known": loaded.model.history,
+                "steps": len(frames) - 1,
+            }
+            for (stratum, index), frames in imagined.items()
+        ],
+    }
+    return report, {frames_name(loaded.task_id, *key): frames for key, frames in imagined.items()}
+
+
+def imagine_beginning(
+    loaded: LoadedWorldModel, spec: EpisodeSpec, actions: NDArray[np.float32], *, pixels: int
+) -> Frames | None:
+    """Returns the last of the K frames that the model sees of an episode, and what it imagines under the actions that followed.
+
+    Args:
+        loaded: a world model of the task.
+        spec: the episode.
+        actions: that were taken in it, control steps [steps, A].
+        pixels: side of the frames.
+
+    Returns:
+        Decoded frames, uint8 [1 + H, s, s, 3]; None without a decoder, and where the episode is too short or its actions are not
+        held as the model's are.
+    """
+    task, known = get_task(spec.task_id), loaded.model.history
+    blocks = min(known - 1 + NUM_STEPS, len(actions) // task.action_block)
+    held = actions[: blocks * task.action_block].reshape(
+        blocks, task.actions_per_block, task.hold_steps, -1
+    )
+    if loaded.decoder is None or blocks < known or (held != held[:, :, :1]).any():
+        return None
+    with closing(make(task.id, pixels=pixels)) as env:
+        observation, _ = reset_to(env, spec)
+        seen = [observation["pixels"]]
+        for block in range(known - 1):
+            observation, *_ = env.advance(held[block].reshape(task.action_block, -1))
+            seen.append(observation["pixels"])
+    with torch.inference_mode():
+        latents = loaded.model.encode(torch.from_numpy(np.stack(seen)))
+        plan = loaded.scale.normalise(torch.from_numpy(held[:, :, 0].reshape(1, blocks, -1)))
+        context = Context(latents[None], plan[:, : known - 1])
+        future = rollout(loaded.model, context, plan[:, None, known - 1 :])[0, 0]
+        return loaded.decoder.paint(torch.cat([latents[-1:], future]))
+
+
+def _rows(table: Any, names: Sequence[str]) -> list[Mapping[str, Any]]:
+    """Rows as JSON takes them: what is not a number is null, and nothing is more exact than it is."""
+    rows = table[list(names)].to_dict("records")
+    return [{name: _plain(value) for name, value in row.items()} for row in rows]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, 4) if np.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value

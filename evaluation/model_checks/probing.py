@@ -1,0 +1,151 @@
+"""What a latent knows: linear and MLP probes of the physical state on held-out episodes, also of imagined latents.
+
+The probe is fitted on encoded frames of the first half of the episodes and read on the second half: on encoded frames,
+and on latents that the model imagined k steps ahead under the actions that were really taken. The second form shows
+what the imagination loses that the encoder knew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.evaluation.model_checks.quantities import observation_names
+from jepabench.world_models.analysis.diagnostics import encode_frames
+from jepabench.world_models.analysis.imagination import draw_windows, imagine, in_episodes
+from jepabench.world_models.analysis.probes import KINDS, Probe, fit_probe, score
+from jepabench.world_models.checkpoint import LoadedWorldModel
+
+FEWEST_EPISODES = 4
+
+
+class ProbingError(ValueError):
+    """A dataset that nothing can be probed on; the message says why."""
+
+
+def probe_table(
+    loaded: LoadedWorldModel,
+    dataset: EpisodeDataset,
+    *,
+    steps: Sequence[int] = (1, 3, 5),
+    num_frames: int = 6000,
+    num_windows: int = 1000,
+    seed: int = 0,
+    kinds: Sequence[str] = KINDS,
+) -> pd.DataFrame:
+    """Returns a row a quantity, probe and step.
+
+    Columns: ``quantity``; ``probe``, ``linear`` or ``mlp``; ``step``, 0 for encoded frames, k for latents imagined k steps
+    ahead; ``r2`` and ``r`` (NaN where the quantity does not vary); ``frames`` that they were read on.
+
+    Args:
+        loaded: a world model.
+        dataset: held-out episodes of its task.
+        steps: imagined steps to probe at; empty for none.
+        num_frames: at most so many, half to fit and half to read.
+        num_windows: at most so many imagined futures.
+        seed: of the choice of frames, and of the MLP's weights.
+        kinds: of probes.
+
+    Raises:
+        ProbingError: the dataset is of another task, or too small.
+        ValueError: steps that are below 1 or longer than the episodes.
+    """
+    check_dataset(loaded, dataset)
+    if any(step < 1 for step in steps):
+        raise ValueError(f"Imagined steps to probe at are 1 or more, got {list(steps)}.")
+    rng = np.random.default_rng(seed)
+    halves = np.array_split(np.arange(len(dataset)), 2)
+    fitting, reading = (_rows(dataset, half, num_frames // 2, rng) for half in halves)
+    latents = encode_frames(loaded.model, dataset, fitting)
+    truth = _states(dataset, fitting)
+    probes = {kind: fit_probe(kind, latents, truth, seed=seed) for kind in kinds}
+    names = observation_names(loaded.task_id)
+    parts = [
+        _scored(
+            probes,
+            0,
+            encode_frames(loaded.model, dataset, reading),
+            _states(dataset, reading),
+            names,
+        )
+    ]
+    if steps:
+        windows = draw_windows(
+            loaded.model,
+            dataset,
+            scale=loaded.scale,
+            num_steps=max(steps),
+            num_windows=num_windows,
+            episodes=halves[1],
+            rng=rng,
+        )
+        imagined = imagine(loaded.model, windows)
+        for step in steps:
+            parts.append(
+                _scored(
+                    probes, step, imagined[:, step - 1], _states(dataset, windows.rows(step)), names
+                )
+            )
+    return pd.concat(parts, ignore_index=True)
+
+
+def check_dataset(loaded: LoadedWorldModel, dataset: EpisodeDataset) -> None:
+    """Refuses a dataset of another task, without what the model looks at, or with too few episodes to split.
+
+    Raises:
+        ProbingError: see above.
+    """
+    if dataset.manifest.task_id != loaded.task_id:
+        raise ProbingError(
+            f"The world model is of {loaded.task_id}, the dataset of {dataset.manifest.task_id}. Use one of the same task."
+        )
+    if loaded.model.observation_key not in dataset.fields:
+        raise ProbingError(
+            f"The world model looks at {loaded.model.observation_key!r}, which {dataset.path} does not have; it has "
+            f"{', '.join(dataset.fields)}. Collect it again with --pixels 64."
+        )
+    if len(dataset) < FEWEST_EPISODES:
+        raise ProbingError(
+            f"{dataset.path} has {len(dataset)} episodes, {FEWEST_EPISODES} or more are needed."
+        )
+
+
+def _rows(
+    dataset: EpisodeDataset, episodes: NDArray[np.int64], count: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    rows = np.arange(int((dataset.lengths + 1).sum()))
+    rows = rows[np.isin(in_episodes(dataset, rows), episodes)]
+    return np.sort(rng.permutation(rows)[:count])
+
+
+def _states(dataset: EpisodeDataset, rows: NDArray[np.int64]) -> Tensor:
+    return torch.from_numpy(np.asarray(dataset.field("observation")[rows], np.float32))
+
+
+def _scored(
+    probes: dict[str, Probe], step: int, latents: Tensor, truth: Tensor, names: Sequence[str]
+) -> pd.DataFrame:
+    parts = []
+    for kind, probe in probes.items():
+        with torch.no_grad():
+            scores = score(probe(latents.flatten(1).float()), truth)
+        parts.append(
+            pd.DataFrame(
+                {
+                    "quantity": list(names),
+                    "probe": kind,
+                    "step": step,
+                    "r2": scores.r2,
+                    "r": scores.r,
+                    "frames": len(truth),
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,1 @@
+"""Idempotent stages: configuration hashes, locks and completion markers."""

@@ -1,0 +1,72 @@
+"""What a configuration is to a stage: JSON types, an id that stands for it, and the differences of two."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jepabench.evaluation.stages.locks import StageError
+
+COSMETIC_KEYS = frozenset({"progress", "num_workers", "verbose", "log_level"})
+
+
+def stage_id(config: Mapping[str, Any]) -> str:
+    """Returns 16 hexadecimal digits that stand for a resolved configuration.
+
+    Order of keys, tuples or lists, and cosmetic keys (``COSMETIC_KEYS``, at any depth) make no difference.
+
+    Raises:
+        StageError: a value that JSON can not hold, such as NaN or an object; the message names its key.
+    """
+    return hashlib.sha256(_canonical(_without_cosmetics(plain(config))).encode()).hexdigest()[:16]
+
+
+def _canonical(plain: Any) -> str:
+    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def plain(value: Any, key: str = "") -> Any:
+    """Returns a configuration as JSON types; ``key`` names the value in errors."""
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, Path):
+        return value.as_posix()
+    if isinstance(value, Mapping):
+        for name in value:
+            if not isinstance(name, str):
+                raise StageError(
+                    f"Keys of a configuration are strings, got {name!r} in {key or 'the top level'}."
+                )
+        return {name: plain(item, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        return [plain(item, f"{key}[{index}]") for index, item in enumerate(value)]
+    raise StageError(
+        f"Configuration {key or '(top level)'} is {value!r} ({type(value).__name__}); "
+        "a stage needs strings, finite numbers, booleans, None, lists and mappings."
+    )
+
+
+def _without_cosmetics(plain: Any) -> Any:
+    if isinstance(plain, dict):
+        return {
+            key: _without_cosmetics(item) for key, item in plain.items() if key not in COSMETIC_KEYS
+        }
+    return [_without_cosmetics(item) for item in plain] if isinstance(plain, list) else plain
+
+
+def differences(known: Any, asked: Any, key: str = "") -> list[str]:
+    """Returns what differs between two plain configurations, at most five lines."""
+    if isinstance(known, dict) and isinstance(asked, dict):
+        found = []
+        for name in sorted(known.keys() | asked.keys()):
+            if name not in COSMETIC_KEYS:
+                path = f"{key}.{name}".lstrip(".")
+                found += differences(known.get(name, "(absent)"), asked.get(name, "(absent)"), path)
+        return found[:5]
+    return [] if known == asked else [f"{key} is {known!r} there, {asked!r} asked for"]

@@ -1,0 +1,224 @@
+"""Who may work in a directory: one process, on one machine or on several that share the directory.
+
+The kernel's lock decides wherever it is seen, and it is gone the moment its process is, however that died; so there is
+no stale lock to break on one machine, and no moment in which two processes could break the same one. A machine that does not
+see another's kernel locks (some network file systems) goes by the heartbeat of ``.owner.json``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+
+from filelock import FileLock, Timeout
+
+_POLL_SECONDS = 0.2
+_ORPHAN_SECONDS = 10.0
+_log = logging.getLogger(__name__)
+
+
+class StageError(RuntimeError):
+    """A stage that can not be run; the message says what to do."""
+
+
+class StageBusyError(StageError):
+    """Another process is at work in the directory."""
+
+
+class StageLostError(StageError):
+    """Another machine took the directory over, because no heartbeat reached it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who holds a directory.
+
+    Attributes:
+        pid, host, boot: process id, host name, the kernel's boot id.
+        token: of this one acquisition.
+        since: when it began.
+        deaths: how many processes before this one, in a row, died while they held it.
+    """
+
+    pid: int
+    host: str
+    boot: str
+    token: str
+    since: str
+    deaths: int = 0
+
+
+class StageLock:
+    """The exclusive right to work in a directory, held in a ``with`` block.
+
+    Args:
+        directory: an existing directory.
+        stale_after: seconds without a heartbeat after which another machine's lock counts as abandoned.
+        wait: seconds to wait for another process; 0 gives up at once.
+
+    Raises:
+        StageBusyError: on entry, another process still holds it after ``wait`` seconds.
+    """
+
+    def __init__(self, directory: Path, *, stale_after: float = 60.0, wait: float = 0.0) -> None:
+        if stale_after <= 0 or wait < 0:
+            raise ValueError(
+                f"stale_after is positive and wait 0 or more seconds, got {stale_after} and {wait}."
+            )
+        self.directory, self.stale_after, self.wait = directory, stale_after, wait
+        self.owner = Owner(
+            os.getpid(),
+            socket.gethostname(),
+            _boot_id(),
+            secrets.token_hex(8),
+            datetime.now(timezone.utc).isoformat(),
+        )
+        self._path = directory / ".owner.json"
+        self._kernel = FileLock(directory / ".lock", thread_local=False)
+        self._ended = threading.Event()
+        self._heart = threading.Thread(
+            target=self._beat, name=f"heartbeat of {directory}", daemon=True
+        )
+
+    def __enter__(self) -> StageLock:
+        began, told = time.monotonic(), False
+        while not self._acquired():
+            # A child that was being forked as its parent died holds a copy of the lock until it comes to close it.
+            patience = max(self.wait, _ORPHAN_SECONDS) if self._holder_is_dead() else self.wait
+            if time.monotonic() - began >= patience:
+                raise StageBusyError(
+                    f"{self.directory} is being worked on by {self._holder()}. Wait for it, or stop it."
+                )
+            if not told:
+                _log.info(
+                    "Waiting for %s: it is being worked on by %s.", self.directory, self._holder()
+                )
+                told = True
+            time.sleep(min(_POLL_SECONDS, self.stale_after / 4))
+        self._heart.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._heart.join()
+        if self._is_ours():
+            self._path.unlink(missing_ok=True)
+        self._kernel.release()
+
+    def confirm(self) -> None:
+        """Returns if this process still holds the directory.
+
+        Raises:
+            StageLostError: another one took it over.
+        """
+        if not self._is_ours():
+            raise StageLostError(
+                f"{self.directory} was taken over by {self._holder()}: this process gave no heartbeat for "
+                f"{self.stale_after:g} s. Its work is dropped; the other one's counts."
+            )
+
+    def _acquired(self) -> bool:
+        try:
+            self._kernel.acquire(blocking=False)
+        except Timeout:
+            return False
+        try:
+            owner = _read_owner(self._path)
+            # With the kernel's lock in hand, an owner on this machine is dead; one elsewhere may just not see the lock.
+            if owner and owner.boot != self.owner.boot and self._heartbeat_age() < self.stale_after:
+                self._kernel.release()
+                return False
+            if owner:  # whoever leaves alive takes the file along
+                self.owner = replace(self.owner, deaths=owner.deaths + 1)
+            self._write_owner()
+        except BaseException:
+            self._kernel.release()
+            raise
+        return True
+
+    def _heartbeat_age(self) -> float:
+        # Both times come from the file system, so that clocks of different machines are never compared.
+        probe = self.directory / ".lock"
+        os.utime(probe)
+        return probe.stat().st_mtime - self._path.stat().st_mtime
+
+    def _write_owner(self) -> None:
+        partial = self.directory / f".owner.json.{self.owner.token}"
+        partial.write_text(json.dumps(asdict(self.owner)))
+        partial.replace(self._path)
+
+    def _is_ours(self) -> bool:
+        owner = _read_owner(self._path)
+        return owner is not None and owner.token == self.owner.token
+
+    def _holder(self) -> str:
+        owner = _read_owner(self._path)
+        return (
+            f"process {owner.pid} on {owner.host} since {owner.since}"
+            if owner
+            else "another process"
+        )
+
+    def _holder_is_dead(self) -> bool:
+        owner = _read_owner(self._path)
+        return owner is not None and owner.boot == self.owner.boot and not _is_alive(owner.pid)
+
+    def _beat(self) -> None:
+        while not self._ended.wait(self.stale_after / 4) and self._is_ours():
+            with suppress(
+                OSError
+            ):  # a hiccup of a network file system; confirm() has the last word
+                os.utime(self._path)
+
+
+def worked_on_by(directory: Path, *, stale_after: float = 60.0) -> Owner | None:
+    """Returns who is at work in a directory, as far as one can tell without getting in the way; None for nobody."""
+    path = directory / ".owner.json"
+    owner = _read_owner(path)
+    if owner is None:
+        return None
+    if owner.boot == _boot_id():
+        return owner if _is_alive(owner.pid) else None
+    try:
+        return owner if time.time() - path.stat().st_mtime < stale_after else None
+    except OSError:
+        return None
+
+
+def _read_owner(path: Path) -> Owner | None:
+    try:
+        return Owner(**json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        pass
+    return True
+
+
+def _boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:  # not Linux
+        return socket.gethostname()

@@ -1,0 +1,388 @@
+"""Idempotent stages: running the same command again does what is missing, on any launcher.
+
+A stage is one directory and one resolved configuration. What is in it:
+
+    stage.json      the configuration and its hash, written first: no other configuration may use the directory
+    .partial/       where the work is done; kept across crashes, so that a trainer resumes from its checkpoints
+    .commit.json    what is about to be moved out of .partial; a crash while moving is repaired from it
+    done.json       written last, by one rename: configuration, versions, files with their sizes and checksums
+    failed.json     why the last attempt failed
+    stage.log       what its processes said, if a sweep did it
+    .lock, .owner.json    who is at work (``jepabench.evaluation.stages.locks``)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import platform
+import shutil
+import socket
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from jepabench.evaluation.stages.config import differences, plain, stage_id
+from jepabench.evaluation.stages.locks import (
+    StageBusyError,
+    StageError,
+    StageLock,
+    StageLostError,
+    worked_on_by,
+)
+
+__all__ = [
+    "StageBusyError",
+    "StageError",
+    "StageLostError",
+    "StageState",
+    "is_done",
+    "read_stage",
+    "run_stage",
+    "stage_id",
+    "stage_state",
+    "written_whole",
+]
+
+PACKAGES = ("jepabench", "gymnasium", "mujoco", "numpy", "pymunk", "stable-baselines3", "torch")
+_RESERVED = frozenset(
+    {
+        "stage.json",
+        "stage.log",
+        "done.json",
+        "failed.json",
+        ".partial",
+        ".commit.json",
+        ".lock",
+        ".owner.json",
+    }
+)
+_FIELDS = {
+    "stage.json": {"hash", "config"},
+    "done.json": {"hash", "config", "files", "seconds"},
+    ".commit.json": {"hash", "config", "files"},
+    "failed.json": {"error", "failed", "pid"},
+}
+_TRACEBACK_LINES = 30
+_log = logging.getLogger(__name__)
+
+
+def is_done(directory: Path, config: Mapping[str, Any], *, thorough: bool = False) -> bool:
+    """Returns whether a stage is finished with this configuration and its files are there, as they were made.
+
+    Sizes are compared, and the checksum of whatever was changed since; with ``thorough``, every checksum.
+
+    Raises:
+        StageError: the directory belongs to another configuration.
+    """
+    done = _read_json(directory / "done.json")
+    _check_config(directory, config, done)
+    if done is None:
+        return False
+    damaged = _damaged(directory, done, thorough)
+    if damaged:
+        _log.warning("%s was done, but is damaged (%s); it is done again.", directory, damaged)
+    return not damaged
+
+
+@dataclass(frozen=True, slots=True)
+class StageState:
+    """How far a stage is.
+
+    Attributes:
+        name: ``done``, ``running``, ``failed``, ``stopped`` (begun, and nobody is at work on it) or ``missing``.
+        detail: who is at work on it, or why it failed.
+        seconds: what it took, if it is done.
+        stamp: tells one failure from the next; empty if it did not fail.
+    """
+
+    name: str
+    detail: str = ""
+    seconds: float = math.nan
+    stamp: str = ""
+
+
+def stage_state(directory: Path, config: Mapping[str, Any]) -> StageState:
+    """Returns how far a stage is, without touching it.
+
+    Raises:
+        StageError: the directory belongs to another configuration.
+    """
+    done = _read_json(directory / "done.json")
+    _check_config(directory, config, done)
+    return _state(directory, done)
+
+
+def read_stage(directory: Path) -> tuple[dict[str, Any], StageState, dict[str, Any]] | None:
+    """Returns configuration, state and, if it is done, ``done.json`` of whatever stage is in a directory; None if there is none."""
+    done, begun = _read_json(directory / "done.json"), _read_json(directory / "stage.json")
+    known = done or begun
+    return None if known is None else (known["config"], _state(directory, done), done or {})
+
+
+def _state(directory: Path, done: Mapping[str, Any] | None) -> StageState:
+    if done is not None and not _damaged(directory, done, thorough=False):
+        return StageState("done", seconds=done["seconds"])
+    owner = worked_on_by(directory)
+    if owner is not None:
+        return StageState("running", f"process {owner.pid} on {owner.host} since {owner.since}")
+    failed = _read_json(directory / "failed.json")
+    if failed is not None:
+        return StageState("failed", failed["error"], stamp=failed["failed"] + str(failed["pid"]))
+    return StageState("stopped" if (directory / "stage.json").exists() else "missing")
+
+
+def run_stage(
+    directory: Path,
+    config: Mapping[str, Any],
+    work: Callable[[Path], None],
+    *,
+    stale_after: float = 60.0,
+    wait: float = math.inf,
+    max_deaths: float = math.inf,
+) -> bool:
+    """Does a stage unless it is done already.
+
+    Args:
+        directory: where the result goes; made if needed.
+        config: everything that decides the result, of JSON types.
+        work: fills the directory that it is given. After a crash it finds there what it left, and may go on from it.
+        stale_after: seconds without a heartbeat after which another machine's lock counts as abandoned.
+        wait: seconds to wait for another process that is at work on the stage; 0 gives up at once.
+        max_deaths: of how many processes in a row that were killed at this stage it counts as failed.
+
+    Returns:
+        True if ``work`` was done now, False if there was nothing to do.
+
+    Raises:
+        StageError: another configuration's directory, a value that JSON can not hold, nothing was made, or too many died at it.
+        StageBusyError: another process is still at work after ``wait`` seconds.
+        Exception: whatever ``work`` raised; its traceback is in ``failed.json`` and the next call tries again.
+    """
+    stage_id(config)
+    if is_done(directory, config):
+        return False
+    directory.mkdir(parents=True, exist_ok=True)
+    with StageLock(directory, stale_after=stale_after, wait=wait) as lock:
+        if is_done(directory, config) or _finished_commit(directory, config):
+            return False
+        _claim(directory, config)
+        try:
+            if lock.owner.deaths > max_deaths:
+                raise StageError(
+                    f"{lock.owner.deaths} processes in a row were killed at it, without an error of its own. Often the memory "
+                    f"is too small. {directory / 'stage.log'} has the last that was heard."
+                )
+            done = _do(directory, config, work)
+            lock.confirm()
+            _commit(directory, done)
+        except StageLostError:
+            raise
+        except BaseException as error:
+            _record_failure(directory, error)
+            raise
+    return True
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Gives a path beside ``path`` to write to, and renames it on success: ``path`` is whole, old or absent, never half."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+# -- the steps of a stage ------------------------------------------------------------------------------------------
+
+
+def _check_config(
+    directory: Path, config: Mapping[str, Any], done: Mapping[str, Any] | None
+) -> None:
+    asked = stage_id(config)
+    for known in (done, _read_json(directory / "stage.json")):
+        if known is not None and known["hash"] != asked:
+            changes = "; ".join(differences(known["config"], plain(config))) or "its hash differs"
+            raise StageError(
+                f"{directory} holds a stage with another configuration: {changes}. Nothing was touched. "
+                "Choose another directory, or remove this one to lose its result."
+            )
+
+
+def _claim(directory: Path, config: Mapping[str, Any]) -> None:
+    """Writes ``stage.json``; a directory with files of unknown origin is refused, so that none is overwritten."""
+    marker = directory / "stage.json"
+    if _read_json(marker) is None:
+        if not (directory / "done.json").exists():
+            foreign = sorted(
+                path.name for path in directory.iterdir() if not path.name.startswith(".")
+            )
+            if foreign:
+                raise StageError(
+                    f"{directory} is not empty ({', '.join(foreign[:5])}) and no stage. Choose another directory."
+                )
+        _write_json(marker, {"hash": stage_id(config), "config": plain(config)})
+    # What was done is damaged: from here on nobody may take it for the result.
+    for name in ("done.json", ".commit.json"):
+        (directory / name).unlink(missing_ok=True)
+
+
+def _do(directory: Path, config: Mapping[str, Any], work: Callable[[Path], None]) -> dict[str, Any]:
+    partial, start = directory / ".partial", time.perf_counter()
+    partial.mkdir(exist_ok=True)
+    work(partial)
+    files = {path.relative_to(partial).as_posix(): path.stat().st_size for path in _files(partial)}
+    if not files:
+        raise StageError(
+            f"The work of {directory} left no file. A stage must write what it made into its directory."
+        )
+    taken = sorted(_RESERVED & {path.name for path in partial.iterdir()})
+    if taken:
+        raise StageError(
+            f"The work of {directory} wrote {', '.join(taken)}; these names are the stage's own."
+        )
+    return {
+        "hash": stage_id(config),
+        "config": plain(config),
+        "versions": _versions(),
+        "host": socket.gethostname(),
+        "seconds": round(time.perf_counter() - start, 3),
+        "finished": datetime.now(timezone.utc).isoformat(),
+        "files": files,
+        "sha256": {name: _checksum(partial / name) for name in files},
+    }
+
+
+def _commit(directory: Path, done: Mapping[str, Any]) -> None:
+    """Publishes the result; the list of what is moved is written before the first move, and becomes ``done.json`` after."""
+    _write_json(directory / ".commit.json", done)
+    _publish(directory)
+
+
+def _finished_commit(directory: Path, config: Mapping[str, Any]) -> bool:
+    """Finishes a commit that a crash cut off. Returns False if there is none, or not all of its files are there."""
+    commit = _read_json(directory / ".commit.json")
+    if commit is None or commit["hash"] != stage_id(config):
+        return False
+    for name, size in commit["files"].items():
+        waiting = _size(directory / ".partial" / name)
+        if size != (_size(directory / name) if waiting is None else waiting):
+            return False
+    _publish(directory)
+    return True
+
+
+def _publish(directory: Path) -> None:
+    _move(directory)
+    (directory / "failed.json").unlink(missing_ok=True)
+    (directory / ".commit.json").replace(directory / "done.json")
+
+
+def _move(directory: Path) -> None:
+    partial = directory / ".partial"
+    if not partial.is_dir():
+        return
+    for source in sorted(partial.iterdir()):
+        target = directory / source.name
+        if target.is_dir() and not target.is_symlink():
+            shutil.rmtree(target)
+        elif source.is_dir():
+            target.unlink(missing_ok=True)
+        source.replace(target)
+    partial.rmdir()
+
+
+def _record_failure(directory: Path, error: BaseException) -> None:
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    with suppress(OSError):  # a full disk must not hide why it failed
+        _write_json(
+            directory / "failed.json",
+            {
+                "error": f"{type(error).__name__}: {error}",
+                "traceback": lines[-_TRACEBACK_LINES:],
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "failed": datetime.now(timezone.utc).isoformat(),
+            },
+        )
+
+
+# -- files and configurations --------------------------------------------------------------------------------------
+
+
+def _files(directory: Path) -> list[Path]:
+    return sorted(path for path in directory.rglob("*") if path.is_file())
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
+
+
+def _damaged(directory: Path, done: Mapping[str, Any], thorough: bool) -> str:
+    """Returns what is wrong with the files that ``done`` lists, or an empty string."""
+    published = (directory / "done.json").stat().st_mtime_ns
+    for name, size in done["files"].items():
+        path = directory / name
+        found = _size(path)
+        if found != size:
+            return (
+                f"{name} is missing" if found is None else f"{name} has {found} bytes, not {size}"
+            )
+        changed = path.stat().st_mtime_ns > published
+        made = done.get("sha256", {}).get(name)  # not in what an older version made
+        if (thorough or changed) and made and _checksum(path) != made:
+            return f"{name} is not what was written"
+    return ""
+
+
+def _checksum(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    """Returns a stage file's content, None if there is none or it is corrupt."""
+    try:
+        content = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        content = None
+    expected = _FIELDS.get(path.name, _FIELDS["stage.json"])
+    if isinstance(content, dict) and expected <= content.keys():
+        return content
+    _log.warning("%s is corrupt and is ignored.", path)
+    return None
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n")
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    """Half of what a stage that does nothing would cost, if it were asked for each time."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found

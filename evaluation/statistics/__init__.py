@@ -1,0 +1,1 @@
+"""Intervals, success tables and aggregates over runs."""

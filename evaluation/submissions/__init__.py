@@ -1,0 +1,1 @@
+"""Submissions: schema, reading, and the checks that need no simulator."""

@@ -1,0 +1,159 @@
+"""Arrays of a submission: an archive of which every name, size, shape and type is known before anything of it is unfolded."""
+
+from __future__ import annotations
+
+import math
+import re
+import zipfile
+import zlib
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jepabench.envs.registry import get_task, make
+from jepabench.evaluation.submissions.files import ACTIONS, SubmissionError
+
+_HEADER = 1024  # of an array, at most
+_ARRAY_OF = rb"\x93NUMPY\x01\x00..\{'descr': '%s', 'fortran_order': False, 'shape': %s, \} *\n"
+_ROUNDING = 1e-5  # beyond the bounds of an action, as in jepabench.envs.core
+
+
+def read_actions(content: bytes, rows: pd.DataFrame) -> dict[tuple[str, int], NDArray[np.float32]]:
+    """Returns the actions [control steps, A] of each task and training seed, of the lengths that the rows say.
+
+    Raises:
+        SubmissionError: another list of arrays, another shape or type, or an action that is not finite or out of bounds.
+    """
+    bounds = {str(task): _bounds(str(task)) for task in rows["task_id"].unique()}
+    wanted: dict[str, tuple[str, int, tuple[int, int]]] = {}
+    for (task, seed), group in rows.groupby(["task_id", "training_seed"], sort=False):  # pyright: ignore[reportGeneralTypeIssues]
+        longest, steps = get_task(str(task)).max_steps, group["steps"].to_numpy()
+        if steps.max() > longest or steps.min() < 1:
+            raise SubmissionError(
+                "rows",
+                f"{task}: an episode has 1 to {longest} control steps, got {steps.min()} to {steps.max()}.",
+            )
+        wanted[f"{task}/{seed}"] = (
+            str(task),
+            int(seed),
+            (int(steps.sum()), len(bounds[str(task)][0])),
+        )
+    shapes = {name: shape for name, (_, _, shape) in wanted.items()}
+    arrays = read_arrays(content, shapes, "<f4", name=ACTIONS, check="actions")
+    actions = {}
+    for name, (task, seed, _) in wanted.items():
+        low, high = bounds[task]
+        outside = ~((arrays[name] >= low - _ROUNDING) & (arrays[name] <= high + _ROUNDING)).all(
+            axis=1
+        )  # NaN is outside
+        if outside.any():
+            step = int(outside.argmax())
+            raise SubmissionError(
+                "actions",
+                f"{ACTIONS}: {name}, step {step}: {arrays[name][step].tolist()} is not within {low.tolist()} to {high.tolist()}.",
+            )
+        actions[task, seed] = arrays[name]
+    return actions
+
+
+def _bounds(task_id: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    env = make(task_id)
+    try:
+        return env.action_space.low, env.action_space.high
+    finally:
+        env.close()
+
+
+def read_arrays(
+    content: bytes, wanted: Mapping[str, tuple[int, ...]], kind: str, *, name: str, check: str
+) -> dict[str, NDArray[Any]]:
+    """Returns the arrays of an archive as ``numpy.savez_compressed`` writes it, if it holds those that are wanted and no others.
+
+    Args:
+        content: of the file.
+        wanted: shape by name.
+        kind: of their numbers, as numpy describes it: ``<f4``.
+        name: of the file.
+        check: that refuses it.
+
+    Raises:
+        SubmissionError: another list of arrays, or one of another shape or type.
+    """
+    try:
+        return _Archive(content, kind, name, check).arrays(wanted)
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        NotImplementedError,
+        MemoryError,
+        ValueError,
+    ) as error:
+        if isinstance(error, SubmissionError):
+            raise
+        raise SubmissionError(
+            check, f"{name} can not be read: {' '.join(str(error)[:300].split())}"
+        ) from None
+
+
+class _Archive:
+    def __init__(self, content: bytes, kind: str, name: str, check: str) -> None:
+        self.content, self.kind, self.name, self.check = content, np.dtype(kind), name, check
+
+    def arrays(self, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
+        if (
+            self.content.count(b"PK\x01\x02") > 2 * len(wanted) + 1000
+        ):  # the marker of an entry; a few more by chance
+            raise self._refused(f"has far more than the {len(wanted)} arrays that there must be.")
+        with zipfile.ZipFile(BytesIO(self.content)) as archive:
+            entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
+            names = [entry.filename for entry in archive.infolist()]
+            if sorted(names) != sorted(f"{name}.npy" for name in wanted):
+                odd = (
+                    sorted(set(names) ^ {f"{name}.npy" for name in wanted})[:5]
+                    or "an array is there twice"
+                )
+                raise self._refused(
+                    f"does not hold one array for each that there must be: {str(odd)[:300]}."
+                )
+            return {
+                name: self._array(archive, entries[name], shape) for name, shape in wanted.items()
+            }
+
+    def _array(
+        self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        size, shown = math.prod(shape) * self.kind.itemsize, entry.filename[:100]
+        if entry.flag_bits & 1 or entry.compress_type not in (
+            zipfile.ZIP_STORED,
+            zipfile.ZIP_DEFLATED,
+        ):
+            raise self._refused(f"holds {shown} encrypted, or packed in an unusual way.")
+        if not size < entry.file_size <= size + _HEADER:
+            raise self._refused(
+                f"holds {shown}, which unfolds to {entry.file_size} bytes; it must be {list(shape)}."
+            )
+        with archive.open(entry) as stream:
+            data = stream.read(size + _HEADER + 1)  # no further, whatever the archive holds
+        start = data.index(b"\n", 0, _HEADER) + 1 if b"\n" in data[:_HEADER] else 0
+        # numpy evaluates a header as Python, with errors of all kinds; here it is this line or none.
+        line = _ARRAY_OF % (
+            re.escape(self.kind.str.encode()),
+            re.escape(str(tuple(shape)).encode()),
+        )
+        if not re.fullmatch(line, data[:start], re.DOTALL):
+            found = data[:start].decode("ascii", "replace")[10:200].strip()
+            raise self._refused(
+                f"holds {shown}, which is no array of {self.kind} {list(shape)} in C order: {found!r}."
+            )
+        if len(data) - start != size:
+            raise self._refused(f"holds {shown} of {len(data) - start} bytes for {list(shape)}.")
+        return np.frombuffer(data[start:], dtype=self.kind).reshape(shape)
+
+    def _refused(self, reason: str) -> SubmissionError:
+        return SubmissionError(self.check, f"{self.name} {reason}")

@@ -1,0 +1,232 @@
+"""What the makers of a submission say that its world models know: bounded, finite, and the word of those who say it.
+
+No check runs a model, so no badge covers any of it. It is only taken beside the checkpoint that it is of: whoever doubts it can
+measure again (``jepabench.evaluation.model_checks.model_report`` says how it is made).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from jepabench.envs.events import list_events
+from jepabench.envs.registry import get_task, short_name
+from jepabench.evaluation.model_checks.quantities import observation_names
+from jepabench.evaluation.submissions.arrays import read_arrays
+from jepabench.evaluation.submissions.files import (
+    CHECKPOINTS,
+    DIAGNOSTICS,
+    IMAGINED,
+    SubmissionError,
+)
+from jepabench.evaluation.submissions.manifest import (
+    Count,
+    Line,
+    Share,
+    Strict,
+    parse_json,
+    validated,
+)
+
+SCHEMA = 1
+_CHECK = "diagnostics"
+_MOST_UNFOLDED = 1 << 26  # bytes of all frames
+_Steps = Annotated[int, Field(ge=1, le=32)]
+
+Frames = NDArray[np.uint8]
+
+
+class Probe(Strict):
+    """How well a linear probe reads one physical quantity on held-out episodes; null where it does not vary."""
+
+    quantity: Line
+    r2: Annotated[float, Field(ge=-1e6, le=1)] | None
+    r: Annotated[float, Field(ge=-1.000001, le=1.000001)] | None
+
+
+class Surprise(Strict):
+    """AUROC of surprise at an event against the same steps undisturbed, with its 95 % interval; null where it could not happen."""
+
+    event: Line
+    kind: Literal["impossible", "harmless"]
+    auroc: Share | None
+    low: Share | None
+    high: Share | None
+    untrained: Share | None
+    pairs: Count
+
+
+class Imagined(Strict):
+    """The beginning of an episode, imagined under the actions that were taken: ``steps`` model steps after ``known`` frames."""
+
+    stratum: Line
+    index: Count
+    known: _Steps
+    steps: _Steps
+
+
+class WorldReport(Strict):
+    """What is said of one world model."""
+
+    task_id: Line
+    training_seed: Count
+    frames: Count
+    probe: Annotated[list[Probe], Field(max_length=500)]
+    surprise: Annotated[list[Surprise], Field(max_length=50)]
+    imagined: Annotated[list[Imagined], Field(max_length=16)]
+
+
+class Diagnostics(Strict):
+    """What ``diagnostics.json`` holds; ``results/submissions/README.md`` says it in words."""
+
+    schema_version: Literal[1]
+    worlds: Annotated[list[WorldReport], Field(max_length=100)]
+
+
+def read_diagnostics(files: Mapping[str, bytes], rows: pd.DataFrame) -> Sequence[WorldReport]:
+    """Returns what is said of each world model; nothing if the submission says nothing.
+
+    Args:
+        files: of the submission, by name.
+        rows: its episodes.
+
+    Raises:
+        SubmissionError: no such schema, or it speaks of what the submission or the world does not have.
+    """
+    if DIAGNOSTICS not in files:
+        if IMAGINED in files:
+            raise SubmissionError(
+                _CHECK, f"{IMAGINED} belongs to {DIAGNOSTICS}, which is not there."
+            )
+        return ()
+    tree = parse_json(files[DIAGNOSTICS], DIAGNOSTICS, check=_CHECK)
+    found = validated(Diagnostics, tree, name=DIAGNOSTICS, check=_CHECK)
+    _once((report.task_id for report in found.worlds), "task")
+    for report in found.worlds:
+        _check(report, files, rows)
+    if any(report.imagined for report in found.worlds) != (IMAGINED in files):
+        raise SubmissionError(
+            _CHECK, f"{IMAGINED} is there if and only if {DIAGNOSTICS} lists what it holds."
+        )
+    return tuple(found.worlds)
+
+
+def read_imagined(
+    files: Mapping[str, bytes], reports: Sequence[WorldReport], pixels: int
+) -> dict[tuple[str, str, int], Frames]:
+    """Returns the decoded present and what was imagined after it, uint8 [1 + steps, pixels, pixels, 3], by task, stratum and index.
+
+    Raises:
+        SubmissionError: too much, or other arrays than ``reports`` list.
+    """
+    shapes = {
+        (report.task_id, item.stratum, item.index): (1 + item.steps, pixels, pixels, 3)
+        for report in reports
+        for item in report.imagined
+    }
+    if sum(shape[0] * pixels * pixels * 3 for shape in shapes.values()) > _MOST_UNFOLDED:
+        raise SubmissionError(
+            _CHECK, f"{IMAGINED} would unfold to more than {_MOST_UNFOLDED} bytes."
+        )
+    if not shapes:
+        return {}
+    names = {key: frames_name(*key) for key in shapes}
+    wanted = {names[key]: shape for key, shape in shapes.items()}
+    arrays = read_arrays(files[IMAGINED], wanted, "|u1", name=IMAGINED, check=_CHECK)
+    return {key: arrays[name] for key, name in names.items()}
+
+
+def diagnostics_files(
+    reports: Sequence[Mapping[str, Any]], frames: Mapping[str, Frames]
+) -> dict[str, bytes]:
+    """Returns the files of a submission that say what its world models know, as far as there is something to say.
+
+    Args:
+        reports: as ``WorldReport`` has them, but plain.
+        frames: by ``frames_name``.
+    """
+    files = {}
+    if reports:
+        content = {"schema_version": SCHEMA, "worlds": list(reports)}
+        files[DIAGNOSTICS] = (json.dumps(content, indent=1, allow_nan=False) + "\n").encode()
+    if frames:
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **frames)  # pyright: ignore[reportArgumentType]  (its stub mixes up allow_pickle)
+        files[IMAGINED] = buffer.getvalue()
+    return files
+
+
+def frames_name(task_id: str, stratum: str, index: int) -> str:
+    """Returns the name of an episode's array in ``imagined.npz``."""
+    return f"{task_id}/{stratum}/{index}"
+
+
+def _check(report: WorldReport, files: Mapping[str, bytes], rows: pd.DataFrame) -> None:
+    own = pd.DataFrame(
+        rows[(rows["task_id"] == report.task_id) & (rows["training_seed"] == report.training_seed)]
+    )
+    if own.empty:
+        raise _refused(
+            report,
+            f"the submission has no episodes of it with training seed {report.training_seed}",
+        )
+    home = f"{CHECKPOINTS}/{short_name(report.task_id)}/seed{report.training_seed}/world_model/"
+    if not any(name.startswith(home) for name in files):
+        raise _refused(
+            report, f"its world model is not in {home}, so nobody could measure it again"
+        )
+    quantities, events = _known(report.task_id)
+    if report.probe and [item.quantity for item in report.probe] != list(quantities):
+        raise _refused(report, f"its quantities are {', '.join(quantities)}, in this order")
+    _once((item.event for item in report.surprise), f"event of {report.task_id}")
+    for item in report.surprise:
+        if events.get(item.event) != item.kind:
+            raise _refused(report, f"it has no {item.kind} event {item.event[:60]!r}")
+        if None not in (item.low, item.high) and not (item.low or 0) <= (item.high or 0):
+            raise _refused(report, f"the interval of {item.event} ends before it begins")
+    block = get_task(report.task_id).action_block
+    steps = {
+        (str(row["stratum"]), int(row["index"])): int(row["steps"])
+        for row in own.to_dict("records")
+    }
+    _once(
+        ((item.stratum, item.index) for item in report.imagined),
+        f"imagined episode of {report.task_id}",
+    )
+    for item in report.imagined:
+        if (item.known - 1 + item.steps) * block > steps.get((item.stratum, item.index), 0):
+            raise _refused(
+                report,
+                f"episode {item.stratum[:60]}/{item.index} is not there, or not as long as imagined",
+            )
+
+
+def _once(items: Iterator[object], what: str) -> None:
+    seen: set[object] = set()
+    for item in items:
+        if item in seen:
+            raise SubmissionError(
+                _CHECK, f"{DIAGNOSTICS}: {what} {str(item)[:100]} is there twice."
+            )
+        seen.add(item)
+
+
+def _refused(report: WorldReport, reason: str) -> SubmissionError:
+    return SubmissionError(_CHECK, f"{DIAGNOSTICS}, {report.task_id}: {reason}.")
+
+
+@cache
+def _known(task_id: str) -> tuple[Sequence[str], Mapping[str, str]]:
+    """The names of a world's quantities, and the kind of each of its events."""
+    kinds = {
+        event.name: "harmless" if event.harmless else "impossible" for event in list_events(task_id)
+    }
+    return observation_names(task_id), kinds

@@ -1,0 +1,1 @@
+"""Verification of submissions at three levels: valid, replayed, re-run."""

@@ -1,0 +1,1 @@
+"""Command-line commands, one module each. Commands never import each other."""

@@ -1,0 +1,203 @@
+"""``jepabench compare``: two agents on the same episodes. ``compare planners`` is in ``compare_planners.py``."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from jepabench.pipeline.config import load_preset
+from jepabench.pipeline.stages import SuitePlan
+
+_AS_PLANNERS = "planners"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.usage = "jepabench compare AGENT AGENT [suite=quick output=folder seed=0,1] [--films N]\n       jepabench compare planners ..."
+    parser.add_argument(
+        "first",
+        help="an agent, or `planners` to compare planners at equal compute (task=...; its own --help)",
+    )
+    parser.add_argument(
+        "rest",
+        nargs=argparse.REMAINDER,
+        help="the other agent, overrides as for `jepabench run`, --films N",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    if options.first == _AS_PLANNERS:
+        module = importlib.import_module("jepabench.cli.benchmark.compare_planners")
+        parser = argparse.ArgumentParser(prog="jepabench compare planners")
+        module.configure(parser)
+        return module.run(parser.parse_intermixed_args(options.rest))
+    parser = argparse.ArgumentParser(prog=f"jepabench compare {options.first}")
+    parser.add_argument("second", help="the other agent")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], help="suite=quick output=folder seed=0,1"
+    )
+    parser.add_argument(
+        "--films",
+        type=int,
+        default=3,
+        help="flipped episodes of each kind that are filmed, for each task",
+    )
+    return _compare(options.first, parser.parse_intermixed_args(options.rest))
+
+
+def _compare(first: str, options: argparse.Namespace) -> int:
+    from jepabench.cli.benchmark.run import suite_root
+
+    for name in (first, options.second):
+        load_preset("agent", name)
+    if first == options.second:
+        raise ValueError(f"{first} is compared with itself; name two agents.")
+    plan = SuitePlan(suite_root([*options.overrides, f"agent={first},{options.second}"]))
+    records = finished_records(plan)
+    console = Console()
+    table = difference_table(records, first, options.second)
+    _print_table(table, first, options.second, console)
+    flips = flipped(records, first, options.second)
+    console.print(
+        f"\n{(flips['first'] > flips['second']).sum()} episodes are held more often by {first}, "
+        f"{(flips['first'] < flips['second']).sum()} by {options.second}, of {records['episode'].nunique()}."
+    )
+    folder = plan.suite_directory / "compare" / f"{first}-{options.second}"
+    folder.mkdir(parents=True, exist_ok=True)
+    flips.to_csv(folder / "flipped.csv", index=False)
+    films = _filmed(records, flips, (first, options.second), folder, options.films)
+    page = [
+        f"# {first} and {options.second}",
+        "",
+        f"| episode | {first} | {options.second} |",
+        "|---|---|---|",
+        *films,
+    ]
+    (folder / "README.md").write_text("\n".join(page) + "\n")
+    console.print(
+        f"All of them: {folder / 'flipped.csv'}   Films: {folder / 'README.md'}", soft_wrap=True
+    )
+    return 0
+
+
+def finished_records(plan: SuitePlan) -> pd.DataFrame:
+    """Returns the records of a plan's finished evaluations, with ``directory`` and ``episode``, its name across tasks.
+
+    Raises:
+        ValueError: an evaluation of the plan is not done; both agents must have met the same episodes.
+    """
+    from jepabench.evaluation.records import read_records
+    from jepabench.evaluation.stages.stage import is_done
+
+    parts = []
+    for stage in plan.evaluations:
+        if not is_done(stage.directory, stage.config, thorough=True):
+            raise ValueError(
+                f"Not done yet: {stage.title}. `jepabench status suite={plan.suite['name']}` shows what is."
+            )
+        parts.append(
+            read_records(stage.directory / "episodes.parquet").assign(
+                directory=str(stage.directory)
+            )
+        )
+    records = pd.concat(parts, ignore_index=True)
+    return records.assign(
+        episode=records["task_id"] + "|" + records["stratum"] + "|" + records["index"].astype(str)
+    )
+
+
+def difference_table(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """Returns a row a task and stratum as ``jepabench.evaluation.statistics.success_tables.comparison_table``, and with several of them a last one for all."""
+    from jepabench.evaluation.statistics.success_tables import comparison_table
+
+    pairs = [(first, second)]
+    table = comparison_table(records, generator=np.random.default_rng(0), pairs=pairs)
+    if len(table) > 1:
+        # Episodes of all cells as those of one: each counts the same.
+        numbers = records["episode"].astype("category").cat.codes.astype(np.int64)
+        whole = records.assign(task_id="all", stratum="", index=numbers)
+        table = pd.concat(
+            [table, comparison_table(whole, generator=np.random.default_rng(0), pairs=pairs)],
+            ignore_index=True,
+        )
+    return table
+
+
+def flipped(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """Returns the episodes that the two hold differently often: ``task, stratum, index`` and the share of training seeds of each."""
+    keys = ["task_id", "stratum", "index"]
+    means = pd.DataFrame(records.groupby([*keys, "agent"], as_index=False)["success_held"].mean())
+    ours, theirs = (
+        means.loc[means["agent"] == name, [*keys, "success_held"]] for name in (first, second)
+    )
+    flips = pd.merge(ours, theirs, on=keys, suffixes=("_first", "_second"), validate="one_to_one")
+    flips = flips.set_axis(["task", "stratum", "index", "first", "second"], axis="columns")
+    flips = flips.iloc[
+        np.argsort(-np.abs(np.subtract(flips["first"], flips["second"])), kind="stable")
+    ]
+    return flips.query("first != second").reset_index(drop=True)
+
+
+def _print_table(table: pd.DataFrame, first: str, second: str, console: Console) -> None:
+    from jepabench.envs.registry import short_name
+
+    shown = Table("", "difference", "95 % interval", "P(better)", "flipped", "", box=None)
+    shown.title, shown.title_justify = (
+        f"{first} minus {second}, held goals in points on the same episodes",
+        "left",
+    )
+    for row in table.to_dict("records"):
+        better = first if row["difference"] > 0 else second
+        shown.add_row(
+            f"{short_name(row['task'])} {row['stratum']}".strip(),
+            f"{100 * row['difference']:+.1f}",
+            f"{100 * max(-1, row['low']):+.1f} to {100 * min(1, row['high']):+.1f}",
+            f"{row['probability_of_improvement']:.2f}",
+            f"{100 * row['discordant']:.0f} %",
+            f"{better} is better" if row["distinguishable"] else "can not be told apart",
+        )
+    console.print(shown)
+
+
+def _filmed(
+    records: pd.DataFrame, flips: pd.DataFrame, names: tuple[str, str], folder: Path, count: int
+) -> list[str]:
+    """Films the first ``count`` flips of each task and direction, and returns Markdown lines with links to them."""
+    from tqdm import tqdm
+
+    chosen = []
+    for _, part in flips.groupby("task", sort=False):
+        chosen += [
+            part[part["first"] > part["second"]].head(count),
+            part[part["first"] < part["second"]].head(count),
+        ]
+    lines = []
+    for row in tqdm(
+        pd.concat(chosen).to_dict("records") if chosen else [],
+        desc="films",
+        unit="episode",
+        leave=False,
+    ):
+        episode = f"{row['task']}|{row['stratum']}|{row['index']}"
+        both = records[records["episode"] == episode]
+        links = [_film(both.loc[both["agent"] == name], folder) for name in names]
+        lines.append(f"| {row['task']}, {row['stratum']} {row['index']} | {' | '.join(links)} |")
+    return lines
+
+
+def _film(rows: pd.DataFrame, folder: Path) -> str:
+    """A link to the film of an episode, of the first training seed."""
+    from jepabench.evaluation.records import frame_records
+    from jepabench.results.media.gallery import show_episode
+
+    (record,) = frame_records(rows.head(1).drop(columns=["directory", "episode"]))
+    shown = show_episode(Path(rows["directory"].iloc[0]), record, folder)
+    held = f"held by {np.count_nonzero(rows['success_held'])} of {len(rows)} seeds"
+    return f"[{held}]({shown.film.path})" if shown.film else f"{held}, no film: {shown.problem}"

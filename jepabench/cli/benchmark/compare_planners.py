@@ -1,0 +1,311 @@
+"""``jepabench compare planners``: every planner at several budgets on one world model a task; success against compute."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jepabench.envs.registry import unknown_name
+
+PLANNERS = (
+    "jepa-shooting",
+    "jepa-cem",
+    "jepa-icem",
+    "jepa-mppi",
+    "jepa-cmaes",
+    "jepa-gradient",
+    "jepa-sgd",
+    "jepa-hybrid",
+    "jepa-state-space",
+    "jepa-adaptive",
+)
+_SIZES = (
+    "num_samples",
+    "num_elites",
+    "num_starts",
+)  # of a search; a budget changes them, so that the number of rounds stays
+_KEYS = ("task", "checkpoint", "world_model")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument(
+        "what",
+        nargs="+",
+        help="task=NAME[,NAME] (trains a world model unless it is there), checkpoint=FOLDER[,FOLDER] or folders; "
+        "world_model=state-twin plans on the true state",
+    )
+    parser.add_argument(
+        "--planners", default=",".join(PLANNERS), help="agent presets, comma-separated"
+    )
+    parser.add_argument(
+        "--agent",
+        help="preset that all but the planner comes from; by default jepa-cem, on the true state state-cem",
+    )
+    parser.add_argument(
+        "--proposals",
+        type=Path,
+        help="folder of a policy on the model's latents; every search starts from its plans, too",
+    )
+    parser.add_argument(
+        "--horizon", type=int, help="model steps of a plan; by default that of the planner's preset"
+    )
+    parser.add_argument(
+        "--budgets",
+        default="0.25,1",
+        help="sizes of the search in units of the preset's, comma-separated",
+    )
+    parser.add_argument("--episodes", type=int, default=20, help="of each stratum")
+    parser.add_argument(
+        "--strata", default="", help="comma-separated; by default the first two of a task"
+    )
+    parser.add_argument("--split", default="validation", choices=("validation", "test"))
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("outputs"),
+        help="of data and models, as of `jepabench run`",
+    )
+    parser.add_argument(
+        "--table", type=Path, help="CSV file; by default planners/planners.csv below the output"
+    )
+    parser.add_argument(
+        "--seconds", type=float, default=float("inf"), help="begin no further planner after so long"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb; rows are written as they come, and rows that are there already are not measured again."""
+    import pandas as pd
+
+    path, began = options.table or options.output / "planners" / "planners.csv", time.monotonic()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = pd.read_csv(path).to_dict("records") if path.exists() else []
+    budgets = [float(budget) for budget in options.budgets.split(",")]
+    strata = tuple(name for name in options.strata.split(",") if name)
+    for checkpoint in checkpoints(options.what, options.output):
+        for name in options.planners.split(","):
+            for budget in budgets:
+                key = {"checkpoint": label(checkpoint), "planner": name, "budget": budget}
+                preset = searching(checkpoint, name, budget, options)
+                key |= {
+                    "agent": preset["name"],
+                    "horizon": agent_planner(preset).horizon,
+                    "split": options.split,
+                }
+                done = any(
+                    all(row.get(part) == value for part, value in key.items()) for row in rows
+                )
+                if done or time.monotonic() - began > options.seconds:
+                    continue
+                found = measure(checkpoint, preset, strata=strata, options=options)
+                rows.append({"task": found.pop("task"), **key, **found})
+                table = pd.DataFrame(rows)
+                partial = path.with_suffix(".partial")
+                table.to_csv(partial, index=False, float_format="%.4g")
+                partial.replace(path)
+                print(table.tail(1).to_string(index=False, header=len(rows) == 1), flush=True)
+    draw(pd.DataFrame(rows), path.with_suffix(".png"))
+    print(f"{path} and {path.with_suffix('.png')}")
+    return 0
+
+
+def checkpoints(what: list[str], output: Path) -> list[Path]:
+    """Returns the folders of the world models that are asked for, and trains those of tasks that are not there."""
+    from jepabench.envs.registry import get_task
+    from jepabench.pipeline.checkpoints import find_checkpoint
+    from jepabench.pipeline.shared_model import prepare
+
+    asked: dict[str, list[str]] = {key: [] for key in _KEYS}
+    for item in what:
+        key, separator, value = item.partition("=")
+        if separator and key not in asked:
+            raise unknown_name("key of `jepabench compare planners`", key, _KEYS)
+        asked[key if separator else "checkpoint"] += (value if separator else item).split(",")
+    agents = {"": "jepa-cem", "jepa": "jepa-cem", "state-twin": "state-cem"}
+    (world_model,) = asked["world_model"] or [""]
+    if world_model not in agents:
+        raise unknown_name(
+            "world model to train for a comparison", world_model, [name for name in agents if name]
+        )
+    found = [find_checkpoint(name) for name in asked["checkpoint"]]
+    for task in asked["task"]:
+        task_id = get_task(
+            task if "/" in task or ":" in task else f"jepabench/{task.removesuffix('-v1')}-v1"
+        ).id
+        found.append(
+            prepare(
+                task_id, output, agent=agents[world_model], pixels=world_model != "state-twin"
+            ).model
+        )
+    return found
+
+
+def label(checkpoint: Path) -> str:
+    """Returns what a checkpoint is called in the table: its last two folders, without where they are."""
+    return "/".join(checkpoint.resolve().parts[-2:])
+
+
+def scaled(planner: Mapping[str, Any], budget: float, horizon: int | None = None) -> dict[str, Any]:
+    """Returns the settings of a planner with a search ``budget`` times as large, at least one of which it can still be.
+
+    Candidates (and elites) are scaled; a planner that has none to scale gets more iterations or rounds. Inner planners
+    likewise, and each gets ``horizon``, if there is one.
+    """
+    changed = {
+        key: scaled(value, budget, horizon) if isinstance(value, Mapping) else value
+        for key, value in planner.items()
+    }
+    if horizon is not None and "horizon" in planner:
+        changed["horizon"] = horizon
+    if any(isinstance(value, Mapping) for value in planner.values()):
+        return changed
+    keys = [key for key in _SIZES if key in planner] or ["num_iterations"]
+    return changed | {key: max(2, round(planner[key] * budget)) for key in keys}
+
+
+def searching(
+    checkpoint: Path, planner: str, budget: float, options: argparse.Namespace
+) -> dict[str, Any]:
+    """Returns the preset of ``--agent`` with the planner of another, of the size and horizon that are asked for."""
+    from jepabench.envs.registry import make
+    from jepabench.pipeline.config import load_preset
+    from jepabench.pipeline.saved_model import agent_preset
+    from jepabench.world_models.checkpoint import load_world_model
+
+    preset, loaded = agent_preset(checkpoint, options.agent), load_world_model(checkpoint)
+    preset["agent"].pop("record_imagination", None)
+    preset["agent"]["planner"] = scaled(
+        load_preset("agent", planner)["agent"]["planner"], budget, options.horizon
+    )
+    if options.proposals:
+        preset["agent"]["policy"] = options.proposals
+        preset["name"] += ", proposals"
+    if (
+        loaded.model.observation_key == "observation"
+    ):  # the state twin knows the goal in its own entries only
+        size = make(loaded.task_id).observation_space["desired_goal"].shape[-1]  # pyright: ignore[reportOptionalSubscript]
+        preset["agent"]["energy"]["terms"][0]["dims"] = [0, size]
+    return preset
+
+
+def measure(
+    checkpoint: Path,
+    preset: Mapping[str, Any],
+    *,
+    strata: tuple[str, ...],
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Plays episodes of the checkpoint's task with the agent of a preset and returns a row of the table."""
+    from jepabench.envs.registry import get_task
+    from jepabench.envs.splits import episode_specs
+    from jepabench.evaluation.rollout import evaluate_episodes
+    from jepabench.evaluation.statistics.intervals import cell_interval
+    from jepabench.pipeline.saved_model import build_agent, task_of
+
+    task = get_task(task_of(checkpoint))
+    agent = build_agent(preset, checkpoint, task.id)
+    specs = episode_specs(
+        task.id, options.split, options.episodes, strata=strata or task.strata[:2]
+    )
+    records = evaluate_episodes(agent, specs, agent_name=preset["name"]).records
+    held = [record.success_held for record in records]
+    interval = cell_interval([held])
+    plans = sum(record.steps for record in records) / task.action_block
+    return {
+        "task": task.id,
+        "strata": " ".join(dict.fromkeys(spec.stratum for spec in specs)),
+        "episodes": len(held),
+        "held": interval.estimate,
+        "low": interval.low,
+        "high": interval.high,
+        "ever": sum(record.success_ever for record in records) / len(held),
+        "model_steps_a_plan": sum(record.model_steps for record in records) / plans,
+        "milliseconds_a_plan": processor_milliseconds(checkpoint, agent_planner(preset), specs[0]),
+    }
+
+
+def agent_planner(preset: Mapping[str, Any]) -> Any:
+    """Returns the planner of a preset."""
+    from hydra.utils import instantiate
+
+    return instantiate(preset["agent"]["planner"], _convert_="all")
+
+
+def processor_milliseconds(
+    checkpoint: Path, planner: Any, spec: Any, *, num_plans: int = 5
+) -> float:
+    """Returns the processor time of a plan from the start of an episode, the median of several.
+
+    What else the machine does hardly changes it; seconds by the clock, which the records of a run have, are several times as
+    many on a busy one. Policies that propose plans are left out.
+    """
+    import torch
+
+    from jepabench.agents.costs.energy import Energy
+    from jepabench.agents.costs.latent_cost import LatentCost
+    from jepabench.agents.encoding import encode_goal_rows, encode_rows
+    from jepabench.agents.planners.base import ActionBounds
+    from jepabench.envs import make, reset_to
+    from jepabench.world_models.base import Context
+    from jepabench.world_models.checkpoint import load_world_model
+
+    model = load_world_model(checkpoint).model
+    model.eval().requires_grad_(False)  # pyright: ignore[reportAttributeAccessIssue]
+    seen, _ = reset_to(
+        make(spec.task_id, pixels=64 if model.observation_key == "pixels" else None), spec
+    )
+    rows = {name: value[None] for name, value in seen.items()}
+    latents = torch.stack([encode_rows(model, rows, [0])] * model.history, dim=1)
+    context = Context(latents, torch.zeros(1, model.history - 1, model.action_size))
+    cost = LatentCost(model, context, encode_goal_rows(model, rows, [0]), Energy())
+    bounds = ActionBounds(
+        torch.full((model.action_size,), -2.0), torch.full((model.action_size,), 2.0)
+    )
+    times = []
+    for seed in range(num_plans):
+        began = time.process_time()
+        planner.plan(
+            cost, bounds=bounds, initial=None, generators=[torch.Generator().manual_seed(seed)]
+        )
+        times.append(1000 * (time.process_time() - began))
+    return statistics.median(times)
+
+
+def draw(table: Any, path: Path) -> None:
+    """Draws success against model steps and against milliseconds, a row of panels a task; a line joins a planner's budgets."""
+    from matplotlib.figure import Figure
+
+    groups = list(table.groupby(["task", "checkpoint"], sort=False))
+    names = list(dict.fromkeys(table["planner"]))
+    figure = Figure(figsize=(11, 3.4 * len(groups)), layout="constrained")
+    axes = figure.subplots(len(groups), 2, squeeze=False, sharey=True)
+    for row, ((task, _), cells) in zip(axes, groups, strict=True):
+        for axis, column in zip(row, ("model_steps_a_plan", "milliseconds_a_plan"), strict=True):
+            for number, name in enumerate(names):
+                own = cells[cells["planner"] == name].sort_values("budget")
+                if len(own):
+                    error = [own["held"] - own["low"], own["high"] - own["held"]]
+                    style = {
+                        "color": f"C{number}",
+                        "marker": "osD^vP*X<>"[number % 10],
+                        "capsize": 2,
+                        "elinewidth": 0.6,
+                    }
+                    axis.errorbar(
+                        own[column], own["held"], yerr=error, label=name, linewidth=1.2, **style
+                    )
+            axis.set(
+                xscale="log",
+                xlabel=column.replace("_", " "),
+                ylim=(-0.03, 1.03),
+                title=task.split("/")[-1],
+            )
+            axis.grid(alpha=0.2)
+        row[0].set_ylabel("held success, 95 % interval")
+    axes[0][1].legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,69 @@
+"""``jepabench power``: how many episodes it takes to tell two success rates apart."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+from rich.table import Table
+
+SHARES = (
+    0.25,
+    0.5,
+    1.0,
+)  # of the way from the fewest discordant episodes to those of agents with nothing in common
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument(
+        "first", type=_rate, nargs="?", default=0.8, help="one success rate, as 0.8 or 80%%"
+    )
+    parser.add_argument("second", type=_rate, nargs="?", default=0.9, help="the other")
+    parser.add_argument(
+        "--power", type=_rate, default=0.8, help="chance to find the difference if it is there"
+    )
+    parser.add_argument(
+        "--alpha", type=_rate, default=0.05, help="chance to find one if there is none (two-sided)"
+    )
+    parser.add_argument(
+        "--discordant",
+        type=_rate,
+        help="share of episodes that exactly one of the two solves, from `jepabench compare`",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    from jepabench.evaluation.statistics.intervals import episodes_needed
+
+    first, second = options.first, options.second
+    table = Table("design", "episodes of each agent", box=None)
+    table.title = f"{100 * first:g} % against {100 * second:g} %, power {100 * options.power:g} %, alpha {100 * options.alpha:g} %"
+    table.title_justify = "left"
+    settings = {"power": options.power, "alpha": options.alpha}
+    table.add_row("other episodes for each agent", str(episodes_needed(first, second, **settings)))
+    for share in [options.discordant] if options.discordant else typical_discordance(first, second):
+        needed = episodes_needed(first, second, discordant=share, **settings)
+        table.add_row(
+            f"the same episodes, {100 * share:.0f} % of them solved by exactly one", str(needed)
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        "[dim]One training seed each: differences between seeds come on top (docs/statistics.md).[/]"
+    )
+    return 0
+
+
+def typical_discordance(first: float, second: float) -> list[float]:
+    """Returns shares of discordant episodes, from close relatives to agents with nothing in common."""
+    fewest, unrelated = abs(first - second), first * (1 - second) + second * (1 - first)
+    return [fewest + share * (unrelated - fewest) for share in SHARES]
+
+
+def _rate(text: str) -> float:
+    value = float(text.rstrip("%")) / (100 if text.endswith("%") else 1)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"a rate is from 0 to 1, or from 0% to 100%, got {text}")
+    return value

@@ -1,0 +1,1 @@
+"""Commands for submissions and the leaderboard."""

@@ -1,0 +1,58 @@
+"""``jepabench board``: the static site of submissions, tasks and claims."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+RESULTS = Path(__file__).parents[2] / "results"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument(
+        "--output", type=Path, default=Path("outputs/board"), help="folder of the site"
+    )
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder with submissions, verified and tables"
+    )
+    parser.add_argument(
+        "--films",
+        type=int,
+        default=0,
+        help="episodes of each submission and task to film; kept from time to time",
+    )
+
+
+def run(options_: argparse.Namespace) -> int:
+    """Runs the verb."""
+    from jepabench import envs
+    from jepabench.pipeline.suites import known_suites
+    from jepabench.results.board.site import Sources, build_board
+
+    console, began = Console(), time.monotonic()
+    if not options_.results.is_dir():
+        raise ValueError(
+            f"No folder {options_.results}. --results is a folder with submissions, verified and tables."
+        )
+    sources = Sources(
+        submissions=options_.results / "submissions",
+        verified=options_.results / "verified",
+        tables=options_.results / "tables",
+        suites=known_suites(),
+        tasks=[task for task in envs.list_tasks() if task.id.startswith("jepabench/")],
+        num_films=options_.films,
+    )
+    entries = build_board(options_.output, sources)
+    for name, reason in entries.refused:
+        console.print(f"[red]refused[/] {name}: {reason}", highlight=False)
+    size = sum(path.stat().st_size for path in options_.output.rglob("*") if path.is_file())
+    console.print(
+        f"{len(entries.current)} submissions, {len(entries.old)} archived, {len(entries.refused)} refused; "
+        f"{size / 1e6:.1f} MB in {time.monotonic() - began:.0f} s: {options_.output / 'index.html'}",
+        soft_wrap=True,
+    )
+    return 0

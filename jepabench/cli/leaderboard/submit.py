@@ -1,0 +1,292 @@
+"""``jepabench submit``: an agent's results on a suite, in a folder that a stranger can check."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from jepabench.envs.registry import short_name, unknown_name
+from jepabench.pipeline.config import ConfigError
+from jepabench.pipeline.plugins import package_of
+
+if TYPE_CHECKING:
+    from jepabench.evaluation.protocol import Suite
+    from jepabench.pipeline.stages import Stage, SuitePlan
+
+SETTINGS = {
+    "name": "",
+    "authors": "",
+    "description": "",
+    "link": "",
+    "readme": "",
+    "to": "submissions",
+    "checkpoints": "no",
+}
+_PASSED_ON = ("suite", "output", "num_workers", "pixels", "launcher")
+_CHECKPOINT_FILES = (".safetensors", ".json", ".npz")
+_NOT_OF_A_CHECKPOINT = {"stage.json", "done.json", "failed.json"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument(
+        "agent", help="name of a preset or of an installed package's agent, or package.module:Class"
+    )
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        default=[],
+        help="suite=quick output=folder agent.KEY=VALUE name=my-agent authors='A; B' description='...' link=https://... "
+        "readme=FILE to=folder checkpoints=yes; what the suite needs is done first, unless it is done already",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    settings, passed_on, changes = _settings(options.settings)
+    console = Console()
+    folder = submit(options.agent, settings, passed_on, changes, console)
+    console.print(
+        f"Submission: {folder}   (check it as a stranger would: `jepabench verify {folder}`)",
+        soft_wrap=True,
+    )
+    return 0
+
+
+def submit(
+    agent: str,
+    settings: Mapping[str, str],
+    passed_on: list[str],
+    changes: Mapping[str, Any],
+    console: Console,
+) -> Path:
+    """Does what is missing of an agent's runs on a suite, writes the submission and returns its folder."""
+    from jepabench.cli.benchmark.run import do_stages, suite_root
+    from jepabench.evaluation.submissions.manifest import check_words
+    from jepabench.evaluation.submissions.submission import read_submission, write_submission
+    from jepabench.pipeline.stages import SuitePlan
+    from jepabench.pipeline.suites import find_suite
+
+    root = suite_root([*passed_on, f"agent={agent}"])
+    if changes:
+        overrides = root["suite"].setdefault("overrides", {}).setdefault("agent", {})
+        overrides[agent] = {
+            **overrides.get(agent, {}),
+            "agent": {**overrides.get(agent, {}).get("agent", {}), **changes},
+        }
+    suite = find_suite(root["suite"]["name"])
+    plan = SuitePlan(root)
+    name = settings[
+        "name"
+    ] or f"{plan.agents[agent]['name']}-{suite.name}-v{suite.version}".lower().replace("_", "-")
+    folder = Path(settings["to"]) / name
+    if folder.exists():
+        raise ConfigError(f"{folder} is there already. Choose another name=, or remove it first.")
+    check_words(
+        name=name,
+        authors=_authors(settings),
+        description=settings["description"],
+        link=settings["link"],
+    )
+    do_stages(root, console)
+    records, actions = _gathered(plan, suite)
+    manifest = _manifest(
+        plan,
+        agent,
+        settings,
+        [*passed_on, *(f"agent.{key}={value}" for key, value in changes.items())],
+    )
+    extra = _extra(plan, suite, settings, console)
+    write_submission(
+        folder,
+        {**manifest, "name": name},
+        suite=suite,
+        records=records,
+        actions=actions,
+        extra=extra,
+    )
+    read_submission(folder, find_suite)
+    return folder
+
+
+def _settings(items: list[str]) -> tuple[dict[str, str], list[str], dict[str, Any]]:
+    import yaml
+
+    settings, passed_on, changes = dict(SETTINGS), [], {}
+    for item in items:
+        key, separator, value = item.partition("=")
+        if separator and key in settings:
+            settings[key] = value
+        elif separator and (key in _PASSED_ON or key.startswith("launcher.")):
+            passed_on.append(item)
+        elif separator and key.startswith("agent."):
+            changes[key.removeprefix("agent.")] = yaml.safe_load(value)
+        elif key.startswith("suite.") or key == "seed":
+            raise ConfigError(
+                f"{item}: a submission is of a suite as it is, with all of its tasks, episodes and seeds."
+            )
+        else:
+            raise unknown_name(
+                "setting of a submission", key, [*settings, *_PASSED_ON, "agent.KEY"]
+            )
+    if settings["checkpoints"] not in ("yes", "no"):
+        raise ConfigError(f"checkpoints=yes or checkpoints=no, got {settings['checkpoints']!r}.")
+    return settings, passed_on, changes
+
+
+def _authors(settings: Mapping[str, str]) -> list[str]:
+    return [item.strip() for item in settings["authors"].split(";") if item.strip()]
+
+
+def _gathered(plan: SuitePlan, suite: Suite) -> tuple[list[Any], dict[tuple[str, int], Any]]:
+    """Returns the records of all evaluations in the order of a submission, and their actions in one piece a task and seed."""
+    import numpy as np
+
+    from jepabench.evaluation.traces import episode_name, load_evaluation
+
+    records, actions = [], {}
+    for stage in plan.evaluations:
+        found = load_evaluation(stage.directory)
+        task, seed = stage.config["task_id"], stage.config["seed"]
+        by_name = {episode_name(record.stratum, record.index): record for record in found.records}
+        names = [episode_name(spec.stratum, spec.index) for spec in suite.specs(task)]
+        records += [by_name[name] for name in names]
+        actions[task, seed] = np.concatenate([found.actions[name] for name in names]).astype(
+            np.float32
+        )
+    return records, actions
+
+
+def _manifest(
+    plan: SuitePlan, agent: str, settings: Mapping[str, str], arguments: list[str]
+) -> dict[str, Any]:
+    from jepabench.cli.benchmark.report import machine
+
+    preset = plan.agents[agent]
+    per_task = {stage.config["task_id"]: stage.config["agent"] for stage in plan.evaluations}
+    done = [json.loads((stage.directory / "done.json").read_text()) for stage in plan.evaluations]
+    versions = done[0]["versions"]
+    for other in done:
+        if other["versions"] != versions:
+            raise ConfigError(
+                f"Some of it was evaluated with {versions}, some with {other['versions']}; a submission is of one piece. "
+                f"Remove {plan.suite_directory / 'evaluations'} and submit again."
+            )
+    here = machine()
+    shown = [item for item in arguments if item.partition("=")[0] not in ("output", "num_workers")]
+    return {
+        "pixels": plan.root["pixels"],
+        "agent": {
+            "name": preset["name"],
+            "learns": preset.get("learns", True),
+            "track": preset["track"],
+            "package": package_of(str(preset["agent"]["_target_"])),
+            "config": preset,
+            "per_task": {task: config for task, config in per_task.items() if config != preset},
+        },
+        "training_seeds": plan.suite["training_seeds"] if preset.get("learns", True) else [0],
+        "authors": _authors(settings),
+        "description": settings["description"],
+        "link": settings["link"],
+        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "command": " ".join(["jepabench submit", agent, *shown])[:300],
+        "code": _code(),
+        "versions": versions,
+        "machine": {key: str(here[key]) for key in ("processor", "cores", "system")},
+        "costs": [_cost(plan, stage) for stage in plan.evaluations],
+    }
+
+
+def _cost(plan: SuitePlan, stage: Stage) -> dict[str, Any]:
+    spent = json.loads((stage.directory / "cost.json").read_text())
+    prints = [_fingerprint(plan.stages[key]) for key in stage.needs]
+    return {
+        "task_id": stage.config["task_id"],
+        "training_seed": stage.config["seed"],
+        "transitions": int(spent["transitions"]),
+        "train_seconds": float(spent["train_seconds"]),
+        "parameters": int(spent["parameters"]),
+        "data_fingerprint": " ".join(dict.fromkeys(filter(None, prints))),
+    }
+
+
+def _fingerprint(stage: Stage) -> str:
+    """Returns what data a model or policy was made with; empty if it made its own."""
+    for name in ("model.json", "training.json"):
+        path = stage.directory / name
+        if path.exists():
+            content = json.loads(path.read_text())
+            return str(content.get("metadata", content).get("dataset_fingerprint") or "")
+    return ""
+
+
+def _code() -> dict[str, Any]:
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", *arguments], capture_output=True, text=True, check=False, timeout=20
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit, changed = git("rev-parse", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
+    return {
+        "commit": commit or "",
+        "dirty": None if commit is None or changed is None else bool(changed),
+    }
+
+
+def _extra(
+    plan: SuitePlan, suite: Suite, settings: Mapping[str, str], console: Console
+) -> dict[str, bytes]:
+    """Returns the files that are there to be read, or for a re-run."""
+    files = {"README.md": Path(settings["readme"]).read_bytes()} if settings["readme"] else {}
+    if settings["checkpoints"] == "yes":
+        for stage in plan.evaluations:
+            for key in stage.needs:
+                kind, task, *_ = key.split("/")
+                folder = f"checkpoints/{task}/seed{stage.config['seed']}/{'world_model' if kind == 'model' else kind}"
+                home = plan.stages[key].directory
+                for path in sorted(home.rglob("*")):
+                    if path.suffix in _CHECKPOINT_FILES and path.name not in _NOT_OF_A_CHECKPOINT:
+                        files[f"{folder}/{path.relative_to(home).as_posix()}"] = path.read_bytes()
+        files |= _diagnostics(plan, suite, console)
+    return files
+
+
+def _diagnostics(plan: SuitePlan, suite: Suite, console: Console) -> dict[str, bytes]:
+    """Returns what the world models of the first training seed know, and the first episode of each stratum as they imagine it."""
+    from jepabench.envs.data.episodes import EpisodeDataset
+    from jepabench.evaluation.model_checks.model_report import world_report
+    from jepabench.evaluation.submissions.diagnostics import diagnostics_files
+    from jepabench.evaluation.traces import episode_name, load_evaluation
+
+    reports, frames = [], {}
+    for stage in plan.evaluations:
+        models = [plan.stages[key] for key in stage.needs if key.startswith("model/")]
+        if not models or stage.config["seed"] != plan.evaluations[0].config["seed"]:
+            continue
+        (model,) = models
+        if not model.needs:  # it was given, without episodes to ask about
+            continue
+        console.print(f"ask what the world model of {short_name(stage.config['task_id'])} knows")
+        found = load_evaluation(stage.directory)
+        first = [spec for spec in suite.specs(stage.config["task_id"]) if spec.index == 0]
+        report, imagined = world_report(
+            model.directory,
+            EpisodeDataset.open(plan.stages[model.needs[1]].directory / "dataset"),
+            [(spec, found.actions[episode_name(spec.stratum, 0)]) for spec in first],
+            pixels=plan.root["pixels"],
+            training_seed=stage.config["seed"],
+        )
+        reports.append(report)
+        frames |= imagined
+    return diagnostics_files(reports, frames)

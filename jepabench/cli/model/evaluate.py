@@ -1,0 +1,115 @@
+"""``jepabench evaluate``: agents of a suite with whatever they need, or a saved world model at once."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from rich.console import Console
+
+from jepabench.cli.benchmark.report import score_suite
+from jepabench.cli.benchmark.run import do_stages, suite_root
+from jepabench.envs.registry import unknown_name
+from jepabench.pipeline.checkpoints import find_checkpoint, rich_table, write_table
+from jepabench.pipeline.config import ConfigError
+from jepabench.pipeline.saved_model import agent_preset, evaluate_checkpoint
+from jepabench.pipeline.stages import SuitePlan
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        default=[],
+        help="agent=NAME[,NAME] suite=quick output=folder suite.KEY=VALUE; or checkpoint=NAME [agent=NAME strata=near,far "
+        "episodes=20 split=test pixels=64 output=folder agent.KEY=VALUE]",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    if any(item.startswith("checkpoint=") for item in options.overrides):
+        return _evaluate_checkpoint(options.overrides)
+    console = Console()
+    root = suite_root(options.overrides)
+    plan = SuitePlan(root)
+    do_stages(root, console)
+    from jepabench.results.report.success_table import terminal_table
+
+    console.print(terminal_table(score_suite(plan)))
+    return 0
+
+
+_SETTINGS = {
+    "checkpoint": "",
+    "agent": "",
+    "strata": "",
+    "episodes": "20",
+    "split": "test",
+    "pixels": "64",
+    "output": "",
+}
+
+
+def _evaluate_checkpoint(overrides: list[str]) -> int:
+    settings, changes = dict(_SETTINGS), []
+    for item in overrides:
+        key, separator, value = item.partition("=")
+        if separator and key in settings:
+            settings[key] = value
+        elif separator and key.partition(".")[0] == "agent":
+            changes.append(item)
+        else:
+            raise unknown_name(
+                "setting of a checkpoint's evaluation", key, [*settings, "agent.KEY"]
+            )
+    if not all(
+        settings[name].isdigit() and int(settings[name]) > 1 for name in ("episodes", "pixels")
+    ):
+        raise ConfigError(
+            f"episodes and pixels are whole numbers, 2 or more, got {settings['episodes']} and {settings['pixels']}."
+        )
+    folder = find_checkpoint(settings["checkpoint"])
+    import numpy as np
+
+    from jepabench.evaluation.records import read_records
+    from jepabench.evaluation.statistics.success_tables import score_table
+
+    with TemporaryDirectory() as temporary:
+        directory = Path(settings["output"] or temporary)
+        evaluate_checkpoint(
+            folder,
+            agent_preset(folder, settings["agent"] or None, changes),
+            strata=[name for name in settings["strata"].split(",") if name],
+            num_episodes=int(settings["episodes"]),
+            split=settings["split"],
+            pixels=int(settings["pixels"]),
+            directory=directory,
+        )
+        table = score_table(
+            read_records(directory / "episodes.parquet"), generator=np.random.default_rng(0)
+        )
+    write_table(table, Path(settings["output"]) if settings["output"] else None, "table")
+    shown = table.loc[:, list(_SHOWN)].rename(columns=_SHOWN)
+    Console().print(
+        rich_table(
+            shown,
+            f"{settings['checkpoint']} on {table['task'].iloc[0]} (1 seed: intervals are over episodes)",
+        )
+    )
+    return 0
+
+
+_SHOWN = {
+    "stratum": "stratum",
+    "episodes": "episodes",
+    "success_held": "held",
+    "held_low": "low",
+    "held_high": "high",
+    "success_ever": "ever",
+    "violation_rate": "violations",
+    "ms_per_step": "ms/step",
+    "model_steps": "model steps",
+}

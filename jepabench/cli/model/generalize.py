@@ -1,0 +1,111 @@
+"""``jepabench generalize``: a world model's agent under one change of the world at a time, beside the random floor."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+
+from jepabench.pipeline.checkpoints import find_checkpoint, rich_table, write_table
+from jepabench.pipeline.config import ConfigError
+from jepabench.pipeline.saved_model import agent_preset, build_agent, task_of
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument(
+        "checkpoint",
+        help="folder that `jepabench train` made, or the name of a reference checkpoint",
+    )
+    parser.add_argument("--agent", help="preset that plans with it, see `jepabench list agents`")
+    parser.add_argument(
+        "--factors", nargs="*", help="by default all, see `jepabench list variations TASK`"
+    )
+    parser.add_argument("--levels", nargs="*", default=["mild", "hard"], choices=("mild", "hard"))
+    parser.add_argument("--strata", nargs="*", help="by default the nearest")
+    parser.add_argument("--episodes", type=int, default=20, help="episodes a stratum")
+    parser.add_argument("--pixels", type=int, default=64, help="side of the frames")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("generalization"),
+        help="folder; what is done is not done again",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    if options.episodes < 2:
+        raise ConfigError(f"--episodes is 2 or more, got {options.episodes}.")
+    folder = find_checkpoint(options.checkpoint)
+    import numpy as np
+    from tqdm import tqdm
+
+    from jepabench.agents.base import RandomAgent
+    from jepabench.envs.registry import get_task
+    from jepabench.envs.splits import episode_specs
+    from jepabench.evaluation.model_checks.generalization import (
+        Change,
+        generalization_table,
+        list_changes,
+    )
+    from jepabench.evaluation.rollout import evaluate_episodes
+    from jepabench.evaluation.stages.stage import run_stage
+    from jepabench.evaluation.traces import load_evaluation, save_evaluation
+    from jepabench.world_models.checkpoint import load_world_model
+
+    task = get_task(task_of(folder))
+    preset = agent_preset(folder, options.agent)
+    specs = episode_specs(
+        task.id, "test", options.episodes, strata=tuple(options.strata or task.strata[:1])
+    )
+    changes = list_changes(task.id, factors=options.factors, levels=options.levels)
+    fingerprint = load_world_model(folder).metadata.get("dataset_fingerprint", str(folder))
+    agents = {
+        preset["name"]: partial(build_agent, preset, folder, task.id),
+        "random": partial(RandomAgent, task_id=task.id),
+    }
+
+    def evaluate(name: str, change: Change, directory: Path) -> None:
+        evaluation = evaluate_episodes(
+            agents[name](),
+            specs,
+            agent_name=name,
+            pixels=options.pixels,
+            variation=change.variation,
+        )
+        save_evaluation(directory, evaluation)
+
+    outcomes = {name: {} for name in agents}
+    with tqdm(
+        total=len(changes) * len(agents), desc="changes", unit="evaluation", leave=False
+    ) as bar:
+        for change in changes:
+            for name in agents:
+                config = {
+                    "task": task.id,
+                    "agent": preset if name != "random" else name,
+                    "checkpoint": str(folder),
+                    "dataset": fingerprint,
+                    "variation": change.variation,
+                    "pixels": options.pixels,
+                    "episodes": [spec.key for spec in specs],
+                }
+                directory = (
+                    options.output / "evaluations" / name / f"{change.factor}-{change.level}"
+                )
+                run_stage(directory, config, partial(evaluate, name, change))
+                outcomes[name][change] = load_evaluation(directory).records
+                bar.update()
+    table = generalization_table(
+        outcomes[preset["name"]], outcomes["random"], generator=np.random.default_rng(0)
+    )
+    write_table(table, options.output, "generalization")
+    Console().print(
+        rich_table(
+            table, f"{preset['name']} on {task.id}, one change at a time (held success; 1 seed)"
+        )
+    )
+    return 0

@@ -1,0 +1,58 @@
+"""``jepabench probe``: which physical quantities can be read out of a latent, seen and imagined."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from jepabench.pipeline.checkpoints import (
+    add_common_arguments,
+    find_checkpoint,
+    rich_table,
+    write_table,
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    add_common_arguments(parser, dataset=True)
+    parser.add_argument(
+        "--steps",
+        type=int,
+        nargs="*",
+        default=[1, 3, 5],
+        help="also probe latents imagined so many model steps ahead",
+    )
+    parser.add_argument(
+        "--frames", type=int, default=6000, help="frames to fit and read on, at most"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    folder = find_checkpoint(options.checkpoint)
+    from jepabench.envs.data.episodes import EpisodeDataset
+    from jepabench.evaluation.model_checks.probing import probe_table
+    from jepabench.world_models.checkpoint import load_world_model
+
+    table = probe_table(
+        load_world_model(folder),
+        EpisodeDataset.open(options.dataset),
+        steps=tuple(options.steps),
+        num_frames=options.frames,
+        seed=options.seed,
+    )
+    write_table(table, options.output, "probe")
+    for kind, part in table.groupby("probe", sort=False):
+        wide = part.pivot(index="quantity", columns="step", values="r2").reindex(
+            part["quantity"].unique()
+        )
+        wide.columns = ["encoded" if step == 0 else f"imagined {step}" for step in wide.columns]
+        wide.insert(0, "r encoded", part[part["step"] == 0].set_index("quantity")["r"])
+        Console().print(
+            rich_table(
+                wide.reset_index(), f"R2 of a {kind} probe on held-out episodes (1 is perfect)"
+            )
+        )
+    return 0

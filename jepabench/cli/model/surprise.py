@@ -1,0 +1,70 @@
+"""``jepabench surprise``: does a world model notice the impossible, and does it not mind the harmless?"""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+
+from jepabench.pipeline.checkpoints import (
+    add_common_arguments,
+    find_checkpoint,
+    rich_table,
+    write_table,
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    add_common_arguments(parser, dataset=False)
+    parser.add_argument(
+        "--events",
+        nargs="*",
+        help="by default all that can happen, see `jepabench list events TASK`",
+    )
+    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument(
+        "--behaviour", help="scripted behaviour that acts; the task's default if not given"
+    )
+    parser.add_argument("--pixels", type=int, default=64, help="side of the frames")
+    parser.add_argument(
+        "--untrained",
+        type=int,
+        default=3,
+        help="networks that learned nothing to compare with; 0 for none",
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    folder = find_checkpoint(options.checkpoint)
+    import numpy as np
+    from tqdm import tqdm
+
+    from jepabench import envs  # noqa: F401  (registers the tasks)
+    from jepabench.evaluation.model_checks.surprise import record_clips, surprise_table
+    from jepabench.world_models.checkpoint import load_world_model, untrained_world_model
+
+    loaded = load_world_model(folder)
+    with tqdm(total=options.episodes, desc="episodes", unit="episode", leave=False) as bar:
+        clips = record_clips(
+            loaded.task_id,
+            observation_key=loaded.model.observation_key,
+            known=loaded.model.history,
+            num_episodes=options.episodes,
+            events=options.events,
+            behaviour=options.behaviour,
+            pixels=options.pixels,
+            seed=options.seed,
+            progress=bar.update,
+        )
+    table = surprise_table(
+        loaded,
+        clips,
+        untrained=[untrained_world_model(folder, seed=seed) for seed in range(options.untrained)],
+        rng=np.random.default_rng(options.seed),
+    )
+    write_table(table, options.output, "surprise")
+    title = "AUROC of surprise (1: always noticed, 0.5: not at all), 95 % over episodes"
+    Console().print(rich_table(table, title))
+    return 0

@@ -1,0 +1,69 @@
+"""``jepabench train``: a world model on a dataset."""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+from jepabench.pipeline.config import load_preset
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the verb's arguments."""
+    parser.add_argument("dataset", type=Path, help="folder that `jepabench collect` made")
+    parser.add_argument("validation", type=Path, help="held-out dataset of the same task")
+    parser.add_argument(
+        "directory", type=Path, help="where the checkpoint goes; continued if half done"
+    )
+    parser.add_argument(
+        "--world-model", default="jepa", help="preset, see `jepabench list world-models`"
+    )
+    parser.add_argument(
+        "--encoder-from",
+        type=Path,
+        help="a model whose encoder is taken as it is: only the predictor learns",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "overrides", nargs="*", default=[], help="e.g. training.num_steps=2000 model.latent_dim=48"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Runs the verb."""
+    preset = load_preset("world_model", options.world_model, options.overrides)
+    from jepabench.evaluation.stages.stage import run_stage
+    from jepabench.world_models.training.devices import rank
+    from jepabench.world_models.training.fit import fit
+
+    config = {
+        **preset,
+        "seed": options.seed,
+        "dataset": str(options.dataset),
+        "validation": str(options.validation),
+    }
+    if options.encoder_from:
+        config["encoder_from"] = str(options.encoder_from)
+
+    def work(directory: Path) -> None:
+        diagnosis = fit(
+            dataset=options.dataset,
+            validation=options.validation,
+            directory=directory,
+            seed=options.seed,
+            kind=preset["kind"],
+            model=preset["model"],
+            training=preset["training"],
+            encoder_from=options.encoder_from,
+        )
+        if not rank():
+            for name, value in diagnosis.scalars().items():
+                print(f"{name:>20}  {value:.3f}")
+
+    if rank():  # one of several processes: the first keeps the folder, the others help
+        with tempfile.TemporaryDirectory() as folder:
+            work(Path(folder))
+    elif not run_stage(options.directory, config, work):
+        print(f"{options.directory} is done already.")
+    return 0

@@ -1,0 +1,1 @@
+"""How it is done: executor, workers, launchers and time estimates."""

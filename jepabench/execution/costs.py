@@ -1,0 +1,157 @@
+"""What a stage will cost before anything like it was done: how much of it there is, times the speeds of this machine.
+
+Good to a factor of two or so: speeds of the worlds are known relative to one, training steps relative to that of the default JEPA.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from jepabench.envs.registry import get_task
+from jepabench.pipeline.stages import Stage
+
+# Seconds of a control step with a frame and without, in those of PointMaze-UMaze (docs/performance.md).
+_FRAME = {"pusht": 1.0, "manipulation": 9.0, "navigation": 17.0, "particles": 60.0, "maze": 1.0}
+_STEP = {"pusht": 2.5, "manipulation": 15.0, "navigation": 4.0, "particles": 70.0, "maze": 2.0}
+# Seconds of a training step in those of the default JEPA, by kind of world model or by what trains a policy.
+_TRAINING = {
+    "jepa": 1.0,
+    "ensemble": 1.5,
+    "recurrent": 3.0,
+    "latent-variable": 1.5,
+    "dino-wm": 3.0,
+    "autoencoder": 2.0,
+}
+_STATE_TRAINING, _POLICY_TRAINING, _PIXEL_POLICY, _ONLINE_STEP = 0.05, 0.05, 0.8, 0.03
+_POLICY_STEPS = 3000  # of trainings that do not say
+_PLANS_A_CONTROL_STEP = (
+    0.25  # blocks of several steps, and plans of which several blocks are executed
+)
+_CONTROL_STEPS = 0.35  # of the longest budget of a task, in an average episode
+_SIMULATED = 5.0  # control steps for a candidate's model step in the true simulator, and what restoring it takes
+_GRADIENT = 3.0  # a backward pass on top
+_CLIPS = 12  # disturbed continuations of an episode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speeds:
+    """Seconds on one thread: of a control step of PointMaze-UMaze without and with a frame, of a model step of one candidate
+    of the default JEPA, and of one of its training steps (128 windows).
+    """
+
+    step: float
+    frame: float
+    model_step: float
+    training_step: float
+
+    def save(self, path: Path) -> None:
+        """Writes them for ``load_speeds``."""
+        from jepabench.results.files import write_whole
+
+        write_whole(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
+
+
+def load_speeds(path: Path) -> Speeds | None:
+    """Returns what ``jepabench doctor`` measured, or None if it has not, or another release of it did."""
+    try:
+        found = json.loads(path.read_text())
+        return Speeds(**{item.name: float(found[item.name]) for item in fields(Speeds)})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def stage_seconds(stage: Stage, speeds: Speeds) -> float:
+    """Returns how long a stage will take on one thread [s]; NaN for a kind of stage that is not known."""
+    kinds = {
+        "data": _data,
+        "model": _model,
+        "policy": _policy,
+        "evaluation": _evaluation,
+        "change": _evaluation,
+    }
+    kinds["surprise"] = _surprise
+    estimate = kinds.get(stage.key.partition("/")[0])
+    return estimate(stage.config, speeds) if estimate else math.nan
+
+
+def _data(config: Mapping[str, Any], speeds: Speeds) -> float:
+    steps = config["num_episodes"] * config["num_steps"]
+    return steps * (
+        _frame(config["task_id"], speeds) + (_block(config) - 1) * _step(config["task_id"], speeds)
+    )
+
+
+def _model(config: Mapping[str, Any], speeds: Speeds) -> float:
+    if "checkpoint" in config:
+        return 1.0
+    training, model = config["training"], config["model"]
+    steps = training.get("num_steps", 1000) * training.get("batch_size", 128) / 128
+    if model.get("encoder") == "state":
+        return steps * _STATE_TRAINING * speeds.training_step
+    width = 6.0 if model.get("encoder") in ("vit", "slots") else 1.0
+    decoder = 0.7 * training.get("decoder_steps", 0)
+    return (steps * _TRAINING.get(config["kind"], 1.0) * width + decoder) * speeds.training_step
+
+
+def _policy(config: Mapping[str, Any], speeds: Speeds) -> float:
+    train = config["train"]
+    steps = train.get("num_steps", _POLICY_STEPS)
+    pixels = train.get("pixels", False)
+    if "data" in config or "dataset" in config:
+        return steps * (_PIXEL_POLICY if pixels else _POLICY_TRAINING) * speeds.training_step
+    world = _block(config) * _step(config["task_id"], speeds)
+    seen = _frame(config["task_id"], speeds) if pixels or "world_model" in config else 0.0
+    return steps * (world + seen + _ONLINE_STEP * (20 if pixels else 1) * speeds.training_step)
+
+
+def _evaluation(config: Mapping[str, Any], speeds: Speeds) -> float:
+    task = get_task(config["task_id"])
+    steps = (
+        max(50, _CONTROL_STEPS * task.max_steps) * config["num_episodes"] * len(config["strata"])
+    )
+    agent = config["agent"]
+    looks = agent["track"]["observation"] == "pixels"
+    acting = _frame(task.id, speeds) / task.action_block if looks else 0.0
+    planner = agent["agent"].get("planner", {})
+    if planner:
+        plans = (
+            _PLANS_A_CONTROL_STEP * 5 / (task.action_block * agent["agent"].get("execute_steps", 1))
+        )
+        acting += min(1.0, plans) * _plan(
+            planner, task.id, speeds, agent["track"]["privilege"] == "simulator"
+        )
+    return steps * (_step(task.id, speeds) + acting)
+
+
+def _plan(planner: Mapping[str, Any], task_id: str, speeds: Speeds, simulated: bool) -> float:
+    candidates = planner.get("num_samples", planner.get("num_starts", 64)) * planner.get(
+        "num_iterations", 5
+    )
+    count = candidates * planner.get("horizon", 5)
+    if simulated:
+        return count * _SIMULATED * _step(task_id, speeds)
+    return count * speeds.model_step * (_GRADIENT if "num_starts" in planner else 1.0)
+
+
+def _surprise(config: Mapping[str, Any], speeds: Speeds) -> float:
+    steps = config["num_episodes"] * (4 + 2 * _CLIPS)
+    return steps * (
+        _frame(config["task_id"], speeds) + _block(config) * _step(config["task_id"], speeds)
+    )
+
+
+def _block(config: Mapping[str, Any]) -> int:
+    return get_task(config["task_id"]).action_block
+
+
+def _frame(task_id: str, speeds: Speeds) -> float:
+    return speeds.frame * _FRAME.get(get_task(task_id).family, 5.0)
+
+
+def _step(task_id: str, speeds: Speeds) -> float:
+    return speeds.step * _STEP.get(get_task(task_id).family, 5.0)

@@ -1,0 +1,217 @@
+"""Does what is missing of a plan: starts workers, replaces those that die, and tells how far it is.
+
+It only watches the folders of the stages, as the workers do. So it may be killed and started again, or started twice.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from jepabench.evaluation.stages.stage import is_done, stage_state
+from jepabench.execution import launchers
+from jepabench.execution.costs import Speeds
+from jepabench.execution.estimates import StageTimes, duration
+from jepabench.execution.workers import Plan, Worker, drop_failed
+from jepabench.pipeline.stages import KINDS, Stage
+
+_MOST_DEATHS = 20  # of workers in a row, without a stage being done
+_POLL_SECONDS = 0.2
+_LOG_BYTES = 4096
+
+
+class StagesFailedError(RuntimeError):
+    """Some stages failed; what did not depend on them is done."""
+
+
+def run_stages(
+    make_plan: Callable[[], Plan],
+    *,
+    launcher: launchers.Launcher,
+    console: Console,
+    only: Sequence[str] | None = None,
+    speeds: Speeds | None = None,
+) -> None:
+    """Does what is missing of a plan.
+
+    Args:
+        make_plan: makes the stages; can be pickled, since each worker makes them anew.
+        launcher: where workers run, and how many; it is closed in the end.
+        console: where the line of each stage goes.
+        only: keys of the stages that are wanted, with all they need; all by default.
+        speeds: of this machine, for an estimate before anything is done.
+
+    Raises:
+        StagesFailedError: names each failed stage and why; rerunning retries them.
+        StageError: a stage's folder belongs to another configuration.
+    """
+    try:
+        stages = make_plan().stages
+        wanted = closure(stages, list(stages) if only is None else only)
+        missing = {
+            key: stages[key]
+            for key in wanted
+            if not is_done(stages[key].directory, stages[key].config)
+        }
+        console.print(f"{len(wanted)} stages, {len(wanted) - len(missing)} done already.")
+        if missing:
+            _Run(make_plan, stages, by_urgency(missing), launcher, console, speeds).to_the_end()
+    finally:
+        launcher.close()
+
+
+def closure(stages: Mapping[str, Stage], keys: Sequence[str]) -> list[str]:
+    """Returns keys and all that they need, each after what it needs."""
+    wanted: dict[str, None] = {}
+
+    def add(key: str) -> None:
+        for need in stages[key].needs:
+            add(need)
+        wanted.setdefault(key)
+
+    for key in keys:
+        add(key)
+    return list(wanted)
+
+
+def by_urgency(stages: Mapping[str, Stage]) -> dict[str, Stage]:
+    """Returns the stages in the order in which to begin them: what most others wait for comes first."""
+    order = sorted(stages, key=lambda key: KINDS.index(key.partition("/")[0]))
+    return {key: stages[key] for key in order}
+
+
+@dataclass
+class _Run:
+    """One run of a plan, seen from the process that started it."""
+
+    make_plan: Callable[[], Plan]
+    stages: Mapping[str, Stage]
+    waiting: dict[str, Stage]
+    launcher: launchers.Launcher
+    console: Console
+    speeds: Speeds | None
+    failures: dict[str, str] = field(default_factory=dict)
+    deaths: int = 0
+
+    def to_the_end(self) -> None:
+        past = {
+            key: stage_state(stage.directory, stage.config).stamp
+            for key, stage in self.waiting.items()
+        }
+        past = {key: stamp for key, stamp in past.items() if stamp}
+        self.past, self.total, self.times = (
+            past,
+            len(self.waiting),
+            StageTimes(self.stages, self.speeds),
+        )
+        worker = Worker(self.make_plan, tuple(self.waiting), past)
+        count = min(self.launcher.num_workers, len(self.waiting))
+        active = [self.launcher.start(worker) for _ in range(count)]
+        with Live(console=self.console, transient=True, auto_refresh=False) as live:
+            while self.waiting:
+                began = time.monotonic()
+                self._look()
+                active = self._replaced(active, worker)
+                live.update(self._shown(count), refresh=self.console.is_terminal)
+                if not active and self.waiting:
+                    self._give_up()
+                # On a slow file system looking takes long; it must not be all that happens.
+                time.sleep(
+                    max(_POLL_SECONDS, 5 * (time.monotonic() - began)) if self.waiting else 0
+                )
+        if self.failures:
+            lines = "\n".join(f"  {key}: {reason}" for key, reason in self.failures.items())
+            raise StagesFailedError(
+                f"{len(self.failures)} stages failed; the same command tries them again.\n{lines}"
+            )
+
+    def _look(self) -> None:
+        """Notes which stages are done or have failed since the last look."""
+        for key, stage in list(self.waiting.items()):
+            if key not in self.waiting or any(need in self.waiting for need in stage.needs):
+                continue
+            names = ("done.json", "failed.json")
+            if not any((stage.directory / name).exists() for name in names):
+                continue
+            state = stage_state(stage.directory, stage.config)
+            if state.name == "done":
+                del self.waiting[key]
+                self.deaths = 0
+                self.times.add(key, state.seconds)
+                self._say(f"[green]done[/] {stage.title}  [dim]{state.seconds:.1f} s[/]")
+            elif state.name == "failed" and state.stamp != self.past.get(key):
+                self._failed(key, state.detail)
+
+    def _failed(self, key: str, reason: str) -> None:
+        title = self.waiting[key].title
+        for dropped in drop_failed(key, self.waiting):
+            self.failures[dropped] = reason if dropped == key else f"needs {key}, which failed"
+        self._say(f"[red]failed[/] {title}: {reason.partition(':')[0]}")
+
+    def _replaced(self, active: list[launchers.Worker], worker: Worker) -> list[launchers.Worker]:
+        """Returns the workers that run; one that died has a successor, one that found nothing more to do has none."""
+        running = []
+        for one in active:
+            if not one.ended():
+                running.append(one)
+            elif reason := one.error():
+                self.deaths += 1
+                self._say(f"[yellow]a worker died[/] [dim]{reason}[/]")
+                if self.deaths < _MOST_DEATHS:
+                    running.append(self.launcher.start(worker))
+        return running
+
+    def _give_up(self) -> None:
+        """Nobody is at work and something is missing: the last chance to find out why."""
+        self._look()
+        for key in list(self.waiting):
+            if key in self.waiting:
+                folder = next(path for path in self.waiting[key].directory.parents if path.exists())
+                free = shutil.disk_usage(folder).free / 1e9
+                why = (
+                    f"{self.deaths} workers in a row died"
+                    if self.deaths
+                    else "no worker could begin it"
+                )
+                self._failed(key, f"Not done: {why}. {free:.2f} GB are free in {folder}.")
+
+    def _say(self, line: str) -> None:
+        self.console.print(line, highlight=False)
+
+    def _shown(self, count: int) -> Group:
+        """How far it is, and the last line of each stage that somebody is at work on."""
+        done = self.total - len(self.waiting)
+        left = self.times.remaining(list(self.waiting)) / count
+        lines = [Text(f"{done} of {self.total} stages, {duration(left)} to go", style="bold")]
+        if self.console.is_terminal:
+            for stage in self.waiting.values():
+                if (stage.directory / ".owner.json").exists():
+                    lines.append(
+                        Text(f"{stage.title}  {last_line(stage)}", style="dim", no_wrap=True)
+                    )
+        return Group(*lines)
+
+
+def last_line(stage: Stage) -> str:
+    """Returns the last line of a stage's log, for instance a progress bar; empty if there is none."""
+    return next(iter(last_lines(stage, 1)), "")
+
+
+def last_lines(stage: Stage, count: int) -> list[str]:
+    """Returns the last lines of a stage's log."""
+    try:
+        with (stage.directory / "stage.log").open("rb") as log:
+            log.seek(max(0, log.seek(0, 2) - _LOG_BYTES))
+            text = log.read().decode(errors="replace")
+    except OSError:
+        return []
+    # A progress bar rewrites its line.
+    lines = (line.rstrip().rpartition("\r")[2] for line in text.replace("\x1b[A", "").split("\n"))
+    return list(deque((line for line in lines if line.strip()), maxlen=count))

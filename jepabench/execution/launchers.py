@@ -1,0 +1,239 @@
+"""Where workers run: processes on this machine, jobs of a SLURM cluster, tasks of a Ray cluster.
+
+A worker finds its work in the output folder by itself (``jepabench.execution.workers``); a launcher only starts it, and tells
+whether it still runs. Nothing is lost with a worker, or with the process that started it.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from jepabench.pipeline.config import ConfigError
+
+Work = Callable[[], None]
+
+
+class Worker(Protocol):
+    """A worker that was started."""
+
+    def ended(self) -> bool:
+        """Returns whether it does not run any more, for whatever reason."""
+        ...
+
+    def error(self) -> str:
+        """Returns why it died, once it has ended; empty if it returned."""
+        ...
+
+
+class Launcher(Protocol):
+    """Starts workers. ``num_workers`` is how many there should be at a time."""
+
+    num_workers: int
+
+    def start(self, work: Work) -> Worker:
+        """Starts a worker that calls ``work``, which can be pickled."""
+        ...
+
+    def close(self) -> None:
+        """Ends the workers that are left."""
+        ...
+
+
+class JoblibLauncher:
+    """Processes on this machine, by joblib's loky: one executor a worker, so that none dies with another.
+
+    Args:
+        num_workers: processes side by side, each with one thread.
+    """
+
+    def __init__(self, num_workers: int = 2) -> None:
+        self.num_workers = _positive(num_workers)
+        self._workers: list[_Joblib] = []
+
+    def start(self, work: Work) -> Worker:
+        """Starts a process."""
+        from joblib.externals.loky.process_executor import ProcessPoolExecutor
+
+        executor = ProcessPoolExecutor(
+            max_workers=1, initializer=_leave_with, initargs=(os.getpid(),)
+        )
+        self._workers.append(_Joblib(executor, executor.submit(work)))
+        return self._workers[-1]
+
+    def close(self) -> None:
+        """Kills what is left."""
+        for worker in self._workers:
+            worker.close()
+
+
+class SubmititLauncher:
+    """Jobs of a SLURM cluster, by submitit. The output folder must be seen by all of its machines.
+
+    Args:
+        num_workers: jobs side by side.
+        folder: submitit's own files and the jobs' output.
+        cluster: ``slurm``, ``local``, or None for what is there.
+        timeout_min: longest time of a job [minutes]. One that is cut off is followed by another, which goes on.
+        cpus_per_task, mem_gb: of a job.
+        parameters: more for ``submitit.AutoExecutor.update_parameters``, such as ``slurm_partition``.
+    """
+
+    def __init__(
+        self,
+        *,
+        num_workers: int = 2,
+        folder: str = "outputs/submitit",
+        cluster: str | None = None,
+        timeout_min: int = 720,
+        cpus_per_task: int = 1,
+        mem_gb: float = 8,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> None:
+        submitit = _imported("submitit", "slurm")
+        self.num_workers = _positive(num_workers)
+        self._executor = submitit.AutoExecutor(
+            folder=Path(folder).resolve() / "%j", cluster=cluster
+        )
+        self._executor.update_parameters(
+            timeout_min=timeout_min,
+            cpus_per_task=cpus_per_task,
+            mem_gb=mem_gb,
+            **(parameters or {}),
+        )
+        self._jobs: list[Any] = []
+
+    def start(self, work: Work) -> Worker:
+        """Submits a job."""
+        self._jobs.append(self._executor.submit(work))
+        return _Submitit(self._jobs[-1])
+
+    def close(self) -> None:
+        """Cancels what is left, and waits a moment for it to go: on this machine a job is a child to be reaped."""
+        for job in self._jobs:
+            if not job.done():
+                job.cancel()
+        give_up = time.monotonic() + 5
+        while time.monotonic() < give_up and not all(job.done() for job in self._jobs):
+            time.sleep(0.05)
+
+
+class RayLauncher:
+    """Tasks of a Ray cluster. The output folder must be seen by all of its machines, and jepabench be installed there.
+
+    Args:
+        num_workers: tasks side by side.
+        address: of the cluster (``auto``, ``ray://host:10001``); None starts a Ray of its own on this machine.
+        num_cpus: processors that a task takes.
+    """
+
+    def __init__(
+        self, *, num_workers: int = 2, address: str | None = None, num_cpus: float = 1
+    ) -> None:
+        self._ray = _imported("ray", "ray")
+        self.num_workers = _positive(num_workers)
+        self._began = not self._ray.is_initialized()
+        if self._began:
+            own = (
+                {} if address else {"num_cpus": num_workers * num_cpus, "include_dashboard": False}
+            )
+            self._ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
+        self._remote = self._ray.remote(num_cpus=num_cpus, max_retries=0, max_calls=1)(_call)
+        self._references: list[Any] = []
+
+    def start(self, work: Work) -> Worker:
+        """Submits a task."""
+        self._references.append(self._remote.remote(work))
+        return _Ray(self._ray, self._references[-1])
+
+    def close(self) -> None:
+        """Cancels what is left, and leaves the cluster."""
+        for reference in self._references:
+            self._ray.cancel(reference, force=True)
+        if self._began:
+            self._ray.shutdown()
+
+
+class _Joblib:
+    def __init__(self, executor: Any, future: Any) -> None:
+        self._executor, self._future = executor, future
+
+    def ended(self) -> bool:
+        return self._future.done()
+
+    def error(self) -> str:
+        error = self._future.exception()
+        self.close()
+        return "" if error is None else _words(error)
+
+    def close(self) -> None:
+        # A worker with nothing to do is asked to leave: one that is killed leaves semaphores behind.
+        self._executor.shutdown(wait=True, kill_workers=not self._future.done())
+
+
+class _Submitit:
+    def __init__(self, job: Any) -> None:
+        self._job = job
+
+    def ended(self) -> bool:
+        return self._job.done()
+
+    def error(self) -> str:
+        error = self._job.exception()
+        return "" if error is None else _words(error)
+
+
+class _Ray:
+    def __init__(self, ray: Any, reference: Any) -> None:
+        self._ray, self._reference = ray, reference
+
+    def ended(self) -> bool:
+        return bool(self._ray.wait([self._reference], timeout=0)[0])
+
+    def error(self) -> str:
+        try:
+            self._ray.get(self._reference)
+        except Exception as error:
+            return _words(error)
+        return ""
+
+
+def _call(work: Work) -> None:
+    work()
+
+
+def _words(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[-1]}"
+
+
+def _positive(num_workers: int) -> int:
+    if num_workers < 1:
+        raise ConfigError(f"num_workers is 1 or more, got {num_workers}.")
+    return num_workers
+
+
+def _imported(module: str, extra: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise ConfigError(
+            f"launcher={module} needs a package that is not there: {error}. `pip install 'jepabench[{extra}]'` brings it."
+        ) from error
+
+
+def _leave_with(parent: int) -> None:
+    """Ends this process when ``parent`` is gone: a killed command leaves nobody behind who holds a stage."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,142 @@
+"""What a worker does: stage after stage of a plan, as long as there is one that nobody else is at.
+
+Workers do not talk to each other. The folder of a stage says all that they need to know: whether it is done, who is at
+work on it, whether it failed. So it makes no difference who started them, or on which machine they are.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from jepabench.evaluation.stages.stage import (
+    StageBusyError,
+    StageLostError,
+    run_stage,
+    stage_state,
+)
+from jepabench.pipeline.stages import Stage
+
+MAX_DEATHS = 10  # at one stage, in a row
+_POLL_SECONDS = (0.05, 2.0)
+
+
+class Plan(Protocol):
+    """Stages by key, each after those that it needs."""
+
+    @property
+    def stages(self) -> Mapping[str, Stage]: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The work of one worker; an instance can be pickled and called anywhere that sees the folders.
+
+    Attributes:
+        plan: makes the plan anew.
+        wanted: keys of the stages to be done.
+        past_failures: ``StageState.stamp`` of stages that had failed before; those are tried again, others only once.
+    """
+
+    plan: Callable[[], Plan]
+    wanted: tuple[str, ...]
+    past_failures: Mapping[str, str] = field(default_factory=dict)
+
+    def __call__(self) -> None:
+        """Returns when every stage is done, has failed, or needs one that failed."""
+        stages = self.plan().stages
+        waiting = {key: stages[key] for key in self.wanted}
+        _prepare_process()
+        polls = 0
+        while waiting:
+            if self._do_one(waiting):
+                polls = 0
+            elif waiting:
+                time.sleep(min(_POLL_SECONDS[0] * 2**polls, _POLL_SECONDS[1]))
+                polls = min(polls + 1, 10)
+
+    def _do_one(self, waiting: dict[str, Stage]) -> bool:
+        """Does the first stage that can be done; those that are finished or out of reach leave ``waiting`` on the way."""
+        for key, stage in list(waiting.items()):
+            if key not in waiting or any(need in waiting for need in stage.needs):
+                continue
+            if self._has_failed(key, stage):
+                drop_failed(key, waiting)
+                continue
+            try:
+                with _log_of(stage) as work:
+                    did = run_stage(
+                        stage.directory, stage.config, work, wait=0, max_deaths=MAX_DEATHS
+                    )
+            except (StageBusyError, StageLostError):
+                continue
+            except Exception:  # it is in failed.json, where everybody sees it
+                drop_failed(key, waiting)
+                return True
+            del waiting[key]
+            if did:
+                return True
+        return False
+
+    def _has_failed(self, key: str, stage: Stage) -> bool:
+        if not (stage.directory / "failed.json").exists():
+            return False
+        state = stage_state(stage.directory, stage.config)
+        return state.name == "failed" and state.stamp != self.past_failures.get(key, "")
+
+
+def drop_failed(key: str, waiting: dict[str, Stage]) -> list[str]:
+    """Takes a stage that failed out of ``waiting``, with all that need it, and returns their keys."""
+    dropped = [key]
+    del waiting[key]
+    for other, stage in list(waiting.items()):  # needs come before those that need them
+        if set(stage.needs) & set(dropped):
+            dropped.append(other)
+            del waiting[other]
+    return dropped
+
+
+@contextmanager
+def _log_of(stage: Stage) -> Iterator[Callable[[Path], None]]:
+    """Gives the stage's work, with all that it says going to ``stage.log`` (also what C code says as it crashes)."""
+    saved: list[int] = []
+
+    def work(directory: Path) -> None:
+        # Only now is it sure that the folder is ours.
+        with (stage.directory / "stage.log").open("ab", buffering=0) as log:
+            _flush()
+            for number in (1, 2):
+                saved.append(os.dup(number))
+                os.dup2(log.fileno(), number)
+        stage.work(directory)
+
+    try:
+        yield work
+    finally:
+        _flush()
+        for number, copy in zip((1, 2), saved, strict=False):
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def _prepare_process() -> None:
+    from tqdm import tqdm
+
+    # By default progress bars share a lock of processes, a semaphore that a worker leaves behind when it is killed.
+    tqdm.set_lock(threading.RLock())
+    os.environ.setdefault("TQDM_MININTERVAL", "1")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)

@@ -1,0 +1,1 @@
+"""What has to be done: configuration, suites and the graph of stages."""

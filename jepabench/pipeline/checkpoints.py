@@ -1,0 +1,80 @@
+"""Finds a world model by name among the reference checkpoints, or by folder; writes the tables that are made of one."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+
+from jepabench.envs.registry import unknown_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REFERENCES = Path(__file__).parents[1] / "results" / "checkpoints"
+
+
+def reference_names() -> list[str]:
+    """Returns the names of the reference checkpoints that come with the project."""
+    return sorted(path.parent.name for path in REFERENCES.glob("*/model.json"))
+
+
+def find_checkpoint(name: str) -> Path:
+    """Returns the folder of a world model: a folder of one's own, or the name of a reference checkpoint.
+
+    Raises:
+        UnknownNameError: neither; the message suggests the nearest reference checkpoint.
+    """
+    folder = Path(name)
+    if (folder / "model.json").exists() or folder.is_dir():
+        return folder  # loading says what is wrong with one that is unfinished
+    if (REFERENCES / name / "model.json").exists():
+        return REFERENCES / name
+    raise unknown_name(
+        "checkpoint (neither a folder nor a reference checkpoint)", name, reference_names()
+    )
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, *, dataset: bool) -> None:
+    """Adds what the verbs that look at a checkpoint share."""
+    parser.add_argument(
+        "checkpoint",
+        help="folder that `jepabench train` made, or the name of a reference checkpoint",
+    )
+    if dataset:
+        parser.add_argument(
+            "dataset",
+            type=Path,
+            help="held-out episodes of the same task, from `jepabench collect`",
+        )
+    parser.add_argument("--output", type=Path, help="folder for tables and figures as files")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def write_table(table: pd.DataFrame, output: Path | None, name: str) -> None:
+    """Writes ``name.csv`` and ``name.json`` into the folder ``output``, if there is one."""
+    if output is None:
+        return
+    from jepabench.results.files import write_whole
+
+    write_whole(output / f"{name}.csv", table.to_csv(index=False, float_format="%.6g").encode())
+    rows = json.loads(str(table.to_json(orient="records", double_precision=6)))
+    write_whole(output / f"{name}.json", (json.dumps(rows, indent=1) + "\n").encode())
+
+
+def rich_table(table: pd.DataFrame, title: str) -> Table:
+    """Returns a table for the terminal: numbers with three decimals, a dash for what is not known."""
+    shown = Table(*map(str, table.columns), title=title, title_justify="left", box=None)
+    for row in table.itertuples(index=False):
+        shown.add_row(*[_cell(value) for value in row])
+    return shown
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return "-" if math.isnan(value) else f"{value:.3f}"
+    return str(value)

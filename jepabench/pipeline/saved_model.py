@@ -1,0 +1,91 @@
+"""A saved world model as an agent: which preset plans with it, and its evaluation without a suite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jepabench.pipeline.config import ConfigError, load_preset
+
+if TYPE_CHECKING:
+    from jepabench.agents.base import Agent
+
+
+def agent_preset(
+    checkpoint: Path, name: str | None, overrides: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Returns the preset that plans with a checkpoint: ``name``, or the one for what its model looks at.
+
+    Raises:
+        ConfigError: the preset has no world model, or it is trained on top of one and did not leave its policy beside this
+            one, in a folder of the preset's name.
+    """
+    from jepabench.world_models.checkpoint import load_world_model
+
+    loaded = load_world_model(checkpoint)
+    preset = load_preset(
+        "agent",
+        name or ("jepa-cem" if loaded.model.observation_key == "pixels" else "state-cem"),
+        overrides,
+    )
+    if not preset.get("world_model") or (
+        preset.get("train") and not (checkpoint / preset["name"]).is_dir()
+    ):
+        raise ConfigError(
+            f"Agent {preset['name']!r} does not just plan with a world model, and there is no policy {checkpoint / preset['name']}. "
+            "Choose one that does, such as jepa-cem, or run it in a suite: `jepabench run agent=...`."
+        )
+    return preset
+
+
+def build_agent(preset: Mapping[str, Any], checkpoint: Path, task_id: str) -> Agent:
+    """Returns the agent of a preset with the world model of a checkpoint, and the policy beside it if it needs one."""
+    from hydra.utils import instantiate
+
+    policy = {"policy": checkpoint / preset["name"]} if preset.get("train") else {}
+    return instantiate(
+        preset["agent"], task_id=task_id, world_model=checkpoint, **policy, _convert_="all"
+    )
+
+
+def task_of(checkpoint: Path) -> str:
+    """Returns the id of the task that a checkpoint was trained on."""
+    from jepabench import envs  # noqa: F401  (registers the tasks)
+    from jepabench.world_models.checkpoint import load_world_model
+
+    return load_world_model(checkpoint).task_id
+
+
+def evaluate_checkpoint(
+    checkpoint: Path,
+    preset: Mapping[str, Any],
+    *,
+    strata: Sequence[str],
+    num_episodes: int,
+    split: str,
+    pixels: int,
+    directory: Path,
+) -> None:
+    """Evaluates a checkpoint's agent on episodes of its task, and writes records and actions into ``directory``."""
+    from tqdm import tqdm
+
+    from jepabench.envs.splits import episode_specs
+    from jepabench.evaluation.rollout import evaluate_episodes
+    from jepabench.evaluation.traces import save_evaluation
+
+    task_id = task_of(checkpoint)
+    specs = episode_specs(task_id, split, num_episodes, strata=tuple(strata) or None)
+    agent = build_agent(preset, checkpoint, task_id)
+    seed = int(json.loads((checkpoint / "model.json").read_text())["metadata"].get("seed", 0))
+    with tqdm(total=len(specs), desc=preset["name"], unit="episode", leave=False) as bar:
+        evaluation = evaluate_episodes(
+            agent,
+            specs,
+            agent_name=preset["name"],
+            training_seed=seed,
+            pixels=pixels,
+            progress=bar.update,
+        )
+    save_evaluation(directory, evaluation)

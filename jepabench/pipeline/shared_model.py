@@ -1,0 +1,77 @@
+"""Data and one world model of a task, made once, or found where they were made: what comparisons on one model start from.
+
+On TwoRoom and PointMaze-UMaze they are those of ``suite=quick``, so that whoever ran it has them already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from hydra.utils import instantiate
+from rich.console import Console
+
+from jepabench.cli.benchmark.run import suite_root
+from jepabench.envs import get_task
+from jepabench.envs.registry import short_name
+from jepabench.execution.executor import run_stages
+from jepabench.pipeline.stages import SuitePlan
+
+# What a harder task gets beyond the quick suite's 600 episodes of 30 model steps and 400 gradient steps.
+_DATA: dict[str, dict[str, int]] = {
+    "PointMaze-Medium-v1": {"num_episodes": 1000},
+    "PointMaze-Large-v1": {"num_episodes": 1500, "num_steps": 40},
+    "Push-v1": {"num_episodes": 2000},
+}
+_GRADIENT_STEPS = {"PointMaze-Medium-v1": 600, "PointMaze-Large-v1": 800}
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Where the parts are.
+
+    Attributes:
+        task_id: the task.
+        model: folder of a world model.
+        data, validation: the datasets that it was trained on and watched with.
+        work: where what is made on top goes.
+    """
+
+    task_id: str
+    model: Path
+    data: Path
+    validation: Path
+    work: Path
+
+    @property
+    def name(self) -> str:
+        """The task's short name."""
+        return short_name(self.task_id)
+
+
+def prepare(
+    task_id: str, output: Path, *, agent: str = "jepa-cem", pixels: bool = True
+) -> Prepared:
+    """Makes what is missing of data and world model of a task, for the world model of an ``agent`` preset."""
+    task = get_task(task_id)
+    root = suite_root(
+        ["suite=quick", f"agent={agent}", f"output={output.resolve()}", "num_workers=1"]
+    )
+    suite, name = root["suite"], short_name(task.id)
+    if not pixels:
+        root["pixels"] = None
+    suite["tasks"] = [{"task_id": task.id, "strata": list(task.strata[:1]), "num_episodes": 1}]
+    suite["data"] |= _DATA.get(name, {})
+    suite["overrides"]["world_model"]["jepa"]["training"]["num_steps"] = _GRADIENT_STEPS.get(
+        name, 400
+    )
+    make_plan = partial(SuitePlan, root)
+    stages = make_plan().stages
+    (model,) = [key for key in stages if key.startswith("model/")]
+    run_stages(make_plan, launcher=instantiate(root["launcher"]), console=Console(), only=[model])
+    train, validation = (
+        stages[f"data/{name}/{split}"].directory / "dataset" for split in ("train", "validation")
+    )
+    folder = stages[model].directory
+    return Prepared(task.id, folder, train, validation, output / "planning" / name / folder.name)

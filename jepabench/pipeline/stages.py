@@ -1,0 +1,415 @@
+"""The graph of a run: which stages a suite needs, what each depends on, and how one is done. Pure planning; see executor.py.
+
+A stage is idempotent (``jepabench.evaluation.stages.stage``) and can be rebuilt in any process from the root configuration and its key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra.utils import instantiate
+
+from jepabench.envs.registry import get_task, short_name, unknown_name
+from jepabench.evaluation.protocol import Suite
+from jepabench.evaluation.stages.stage import stage_id
+from jepabench.pipeline.checkpoints import find_checkpoint
+from jepabench.pipeline.config import ConfigError, load_preset
+
+if TYPE_CHECKING:
+    from jepabench.evaluation.model_checks.generalization import Change
+
+KINDS = (
+    "data",
+    "model",
+    "policy",
+    "evaluation",
+    "change",
+    "surprise",
+)  # first word of a stage's key
+MEASURES = ("success", "generalization", "surprise")  # what a suite asks of its agents
+_UNTRAINED = 3  # networks that learned nothing, which surprise is compared with
+OF_THE_PLAN = ("data", "overrides", "measure")  # keys of a suite that say how, not what
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One piece of work with one folder.
+
+    Attributes:
+        key: unique name, also what other stages depend on.
+        title: one line for people.
+        directory: where its result goes.
+        config: everything that decides the result; hashed by ``jepabench.evaluation.stages.stage``.
+        needs: keys of the stages that must be done before.
+        work: fills a directory.
+    """
+
+    key: str
+    title: str
+    directory: Path
+    config: Mapping[str, Any]
+    needs: tuple[str, ...]
+    work: Callable[[Path], None]
+
+
+def merged(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns two nested mappings as one; what ``first`` says about the same key counts."""
+    both = {**then, **first}
+    for key in first.keys() & then.keys():
+        if isinstance(first[key], Mapping) and isinstance(then[key], Mapping):
+            both[key] = merged(first[key], then[key])
+    return both
+
+
+class SuitePlan:
+    """Turns the root configuration of a suite into its stages, in an order in which each comes after what it needs."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self.root = root
+        self.suite = root["suite"]
+        Suite.from_config(
+            {key: value for key, value in self.suite.items() if key not in OF_THE_PLAN}
+        )
+        self.measure = self.suite.get("measure", "success")
+        if self.measure not in MEASURES:
+            raise unknown_name(f"measure of suite {self.suite['name']}", self.measure, MEASURES)
+        # A task of someone's own package is imported by now; from here on it has its plain id, as in the records.
+        specs = [get_task(task["task_id"]) for task in self.suite["tasks"]]
+        named = [
+            {"strata": list(spec.strata), **task, "task_id": spec.id}
+            for spec, task in zip(specs, self.suite["tasks"], strict=True)
+        ]
+        self.suite = {**self.suite, "tasks": named}
+        self.output = Path(root["output"])
+        self.stages: dict[str, Stage] = {}
+        self.agents = {name: self._agent(name) for name in self.suite["agents"]}
+        for task in self.suite["tasks"]:
+            for name in self.suite["agents"]:
+                for seed in (
+                    self.suite["training_seeds"] if self.agents[name].get("learns", True) else [0]
+                ):
+                    self._add_measured(task, name, seed)
+
+    @property
+    def suite_directory(self) -> Path:
+        """Folder of the suite's evaluations and report."""
+        return self.output / self.suite["name"]
+
+    @property
+    def evaluations(self) -> list[Stage]:
+        """The stages that make rows of the table."""
+        return [stage for key, stage in self.stages.items() if key.startswith("evaluation/")]
+
+    def _agent(self, name: str, task: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        agent = load_preset("agent", name, self._overrides("agent", name, task))
+        unknown = set(agent) - {
+            "name",
+            "track",
+            "learns",
+            "world_model",
+            "inputs",
+            "train",
+            "agent",
+        }
+        if unknown:
+            raise ConfigError(f"Agent preset {name!r} has unknown keys {sorted(unknown)}.")
+        return agent
+
+    def _overrides(
+        self, group: str, name: str, task: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """What the suite changes in a preset (or, for ``data``, for a task), everywhere and on one task."""
+        overrides = self.suite.get("overrides", {})
+        here = overrides.get("task", {}).get(short_name(task["task_id"]), {}) if task else {}
+        return merged(here.get(group, {}).get(name, {}), overrides.get(group, {}).get(name, {}))
+
+    # -- stages ------------------------------------------------------------------------------------------------
+
+    def _add_dataset(self, task: Mapping[str, Any], split: str) -> Stage:
+        data = {**self.suite["data"], **self._overrides("data", short_name(task["task_id"]))}
+        num_validation = data.pop("num_validation")
+        if split == "validation":
+            data["num_episodes"] = num_validation
+        spec = get_task(task["task_id"])
+        config = {"task_id": spec.id, "split": split, "pixels": self.root["pixels"], **data}
+        return self._add(
+            f"data/{short_name(spec.id)}/{split}",
+            f"collect {split} data on {short_name(spec.id)}",
+            self.output / "data" / f"{short_name(spec.id)}-{split}-{stage_id(config)[:8]}",
+            config,
+            (),
+            partial(_collect, config),
+        )
+
+    def _add_world_model(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
+        overrides = self.suite.get("overrides", {})
+        task_name = short_name(task["task_id"])
+        if given := overrides.get("checkpoint", {}).get(task_name, {}).get(name):
+            return self._add_checkpoint(task["task_id"], given)
+        name = overrides.get("instead", {}).get(task_name, {}).get(name, name)
+        preset = load_preset("world_model", name, self._overrides("world_model", name, task))
+        data, held_out = self._add_dataset(task, "train"), self._add_dataset(task, "validation")
+        config = {**preset, "seed": seed, "data": data.config, "validation": held_out.config}
+        return self._add(
+            f"model/{task_name}/{name}/{seed}",
+            f"train world model {name} on {task_name} (seed {seed})",
+            self.output / "models" / task_name / f"{name}-seed{seed}-{stage_id(config)[:8]}",
+            config,
+            (data.key, held_out.key),
+            partial(_fit, preset, data.directory / "dataset", held_out.directory / "dataset", seed),
+        )
+
+    def _add_checkpoint(self, task_id: str, checkpoint: str) -> Stage:
+        """Adds a world model that is there already: one for all training seeds, and nothing to train."""
+        folder, task_name = find_checkpoint(checkpoint).resolve(), short_name(task_id)
+        description = (folder / "model.json").read_bytes()
+        trained_on = json.loads(description)["task_id"]
+        if trained_on != task_id:
+            raise ConfigError(f"Checkpoint {checkpoint!r} is of {trained_on}, not of {task_id}.")
+        config = {"checkpoint": hashlib.sha256(description).hexdigest()}
+        return self._add(
+            f"model/{task_name}/{folder.name}/given",
+            f"take world model {folder.name} for {task_name}",
+            self.output / "models" / task_name / f"{folder.name}-{stage_id(config)[:8]}",
+            config,
+            (),
+            partial(_take, folder),
+        )
+
+    def _add_policy(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
+        agent = self._agent(name, task)
+        task_name = short_name(task["task_id"])
+        needs: dict[str, Stage] = {}
+        for key, split in (("dataset", "train"), ("validation", "validation")):
+            if key in agent.get("inputs", ()):
+                needs[key] = self._add_dataset(task, split)
+        if agent.get("world_model"):
+            needs["world_model"] = self._add_world_model(task, agent["world_model"], seed)
+        config = {
+            "task_id": task["task_id"],
+            "train": agent["train"],
+            "seed": seed,
+            **{key: stage.config for key, stage in needs.items()},
+        }
+        paths = {
+            key: stage.directory / ("" if key == "world_model" else "dataset")
+            for key, stage in needs.items()
+        }
+        return self._add(
+            f"policy/{task_name}/{name}/{seed}",
+            f"train {name} on {task_name} (seed {seed})",
+            self.output / "policies" / task_name / f"{name}-seed{seed}-{stage_id(config)[:8]}",
+            config,
+            tuple(stage.key for stage in needs.values()),
+            partial(
+                _train_policy, agent["train"], {"task_id": task["task_id"], "seed": seed, **paths}
+            ),
+        )
+
+    def _add_measured(self, task: Mapping[str, Any], name: str, seed: int) -> None:
+        """Adds what the suite asks of an agent on a task."""
+        if self.measure == "success":
+            self._add_evaluation(task, name, seed)
+        elif self.measure == "surprise":
+            self._add_surprise(task, name, seed)
+        else:
+            from jepabench.evaluation.model_checks.generalization import list_changes
+
+            for change in list_changes(task["task_id"]):
+                self._add_evaluation(task, name, seed, change)
+
+    def _add_evaluation(
+        self, task: Mapping[str, Any], name: str, seed: int, change: Change | None = None
+    ) -> Stage:
+        agent = self._agent(name, task)
+        needs: dict[str, Stage] = {}
+        if agent.get("world_model"):
+            needs["world_model"] = self._add_world_model(task, agent["world_model"], seed)
+        if agent.get("train"):
+            needs["policy"] = self._add_policy(task, name, seed)
+        config = {
+            "task_id": task["task_id"],
+            "strata": list(task["strata"]),
+            "num_episodes": task["num_episodes"],
+            "split": self.suite["split"],
+            "pixels": self.root["pixels"],
+            "agent": agent,
+            "seed": seed,
+            **{key: stage.config for key, stage in needs.items()},
+        }
+        paths = {key: stage.directory for key, stage in needs.items()}
+        if "policy" in needs:
+            paths["policy"] = self._policy_directory(needs["policy"])
+        place = f"{short_name(task['task_id'])}/{agent['name']}/"
+        title = f"evaluate {agent['name']} on {short_name(task['task_id'])} (seed {seed})"
+        if change is None:
+            key, directory = (
+                f"evaluation/{place}{seed}",
+                self.suite_directory / "evaluations" / place / f"seed{seed}",
+            )
+        else:
+            config["change"] = {"factor": change.factor, "level": change.level}
+            key, title = (
+                f"change/{place}{change.factor}-{change.level}/{seed}",
+                f"{title} with {change.factor} {change.level}",
+            )
+            directory = (
+                self.suite_directory
+                / "changes"
+                / place
+                / f"{change.factor}-{change.level}"
+                / f"seed{seed}"
+            )
+        needed = tuple(stage.key for stage in needs.values())
+        return self._add(key, title, directory, config, needed, partial(_evaluate, config, paths))
+
+    def _add_surprise(self, task: Mapping[str, Any], name: str, seed: int) -> None:
+        """Asks the world model of an agent; agents without one have nothing to be surprised with."""
+        agent = self._agent(name, task)
+        if not agent.get("world_model"):
+            raise ConfigError(
+                f"Suite {self.suite['name']} measures surprise; agent {name!r} has no world model."
+            )
+        model = self._add_world_model(task, agent["world_model"], seed)
+        config = {
+            "task_id": task["task_id"],
+            "num_episodes": task["num_episodes"],
+            "split": self.suite["split"],
+            "pixels": self.root["pixels"],
+            "seed": seed,
+            "world_model": model.config,
+            "agent": {"name": agent["name"]},
+        }
+        place = f"{short_name(task['task_id'])}/{agent['name']}"
+        self._add(
+            f"surprise/{place}/{seed}",
+            f"surprise of {agent['name']} on {short_name(task['task_id'])} (seed {seed})",
+            self.suite_directory / "surprise" / place / f"seed{seed}",
+            config,
+            (model.key,),
+            partial(_surprise, config, model.directory),
+        )
+
+    def _policy_directory(self, policy: Stage) -> Path:
+        """Returns the folder of the policy that is evaluated: by default what training ended with."""
+        return policy.directory
+
+    def _add(
+        self,
+        key: str,
+        title: str,
+        directory: Path,
+        config: Mapping[str, Any],
+        needs: tuple[str, ...],
+        work: Callable[[Path], None],
+    ) -> Stage:
+        return self.stages.setdefault(key, Stage(key, title, directory, config, needs, work))
+
+
+def _collect(config: Mapping[str, Any], directory: Path) -> None:
+    from jepabench.envs.data.collect import collect
+
+    collect(
+        config["task_id"],
+        directory / "dataset",
+        num_workers=1,
+        **{k: v for k, v in config.items() if k != "task_id"},
+    )
+
+
+def _fit(
+    preset: Mapping[str, Any], dataset: Path, validation: Path, seed: int, directory: Path
+) -> None:
+    from jepabench.world_models.training.fit import fit
+
+    fit(
+        dataset=dataset,
+        validation=validation,
+        directory=directory,
+        seed=seed,
+        kind=preset["kind"],
+        model=preset["model"],
+        training=preset["training"],
+    )
+
+
+def _take(checkpoint: Path, directory: Path) -> None:
+    for name in ("model.json", "weights.safetensors"):
+        shutil.copyfile(checkpoint / name, directory / name)
+
+
+def _train_policy(train: Mapping[str, Any], arguments: Mapping[str, Any], directory: Path) -> None:
+    instantiate(train, directory=directory, **arguments, _convert_="all")
+
+
+def _evaluate(config: Mapping[str, Any], paths: Mapping[str, Path], directory: Path) -> None:
+    from tqdm import tqdm
+
+    from jepabench.envs.splits import episode_specs
+    from jepabench.evaluation.model_checks.generalization import Change
+    from jepabench.evaluation.rollout import evaluate_episodes
+    from jepabench.evaluation.traces import save_evaluation
+
+    agent = instantiate(
+        config["agent"]["agent"], task_id=config["task_id"], **paths, _convert_="all"
+    )
+    specs = episode_specs(
+        config["task_id"], config["split"], config["num_episodes"], strata=tuple(config["strata"])
+    )
+    name = config["agent"]["name"]
+    change = Change(**config["change"]) if "change" in config else None
+    with tqdm(total=len(specs), desc=f"evaluate {name}", unit="episode", leave=False) as bar:
+        evaluation = evaluate_episodes(
+            agent,
+            specs,
+            agent_name=name,
+            training_seed=config["seed"],
+            pixels=config["pixels"],
+            progress=bar.update,
+            variation=change.variation if change else None,
+        )
+    save_evaluation(directory, evaluation)
+    (directory / "cost.json").write_text(json.dumps(_training_cost(paths), indent=2))
+
+
+def _surprise(config: Mapping[str, Any], model: Path, directory: Path) -> None:
+    import numpy as np
+
+    from jepabench.evaluation.model_checks.surprise import record_clips, surprise_table
+    from jepabench.world_models.checkpoint import load_world_model, untrained_world_model
+
+    loaded = load_world_model(model)
+    clips = record_clips(
+        config["task_id"],
+        observation_key=loaded.model.observation_key,
+        known=loaded.model.history,
+        num_episodes=config["num_episodes"],
+        split=config["split"],
+        pixels=config["pixels"],
+    )
+    untrained = [untrained_world_model(model, seed=seed) for seed in range(_UNTRAINED)]
+    table = surprise_table(loaded, clips, untrained=untrained, rng=np.random.default_rng(0))
+    table.to_csv(directory / "surprise.csv", index=False, float_format="%.6g")
+
+
+def _training_cost(paths: Mapping[str, Path]) -> dict[str, float]:
+    """Adds up what was spent before the first test episode; data that two parts share counts once."""
+    cost: dict[str, float] = {"transitions": 0, "train_seconds": 0.0, "parameters": 0}
+    for kind, path in paths.items():
+        description = path / ("model.json" if kind == "world_model" else "training.json")
+        content = json.loads(description.read_text())
+        content = content["metadata"] if kind == "world_model" else content
+        if content.get("dataset_fingerprint"):
+            cost["transitions"] = max(cost["transitions"], content["transitions"])
+        else:  # online: its transitions come on top
+            cost["transitions"] += content["transitions"]
+        cost["train_seconds"] += content["train_seconds"]
+        cost["parameters"] += content["parameters"]
+    return cost

@@ -1,0 +1,44 @@
+"""The suites of this release: one by name, for submissions, and all of them, for the board."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jepabench.envs.registry import UnknownNameError
+from jepabench.evaluation.protocol import Suite
+from jepabench.pipeline.config import load_preset, options
+from jepabench.pipeline.stages import OF_THE_PLAN
+
+
+def find_suite(name: str) -> Suite:
+    """Returns a suite as this release has it.
+
+    Raises:
+        UnknownNameError: there is none of this name, or it measures something that a submission does not hold.
+    """
+    from jepabench import envs  # noqa: F401  (registers the tasks)
+
+    preset = load_preset("suite", name)
+    if preset.get("measure", "success") != "success":
+        raise UnknownNameError(
+            f"Suite {name!r} measures {preset['measure']}; submissions are of suites that measure success."
+        )
+    return Suite.from_config(
+        {key: value for key, value in preset.items() if key not in OF_THE_PLAN}
+    )
+
+
+def known_suites() -> dict[str, dict[str, Any]]:
+    """Returns the suites by name, with all strata of each task spelled out."""
+    suites = {}
+    for name in options("suite"):
+        preset = load_preset("suite", name)
+        suite = Suite.from_config(
+            {key: preset[key] for key in Suite.__dataclass_fields__ if key in preset}
+        )
+        suites[name] = {
+            "version": suite.version,
+            "description": suite.description,
+            "tasks": [{"task_id": task.task_id, "strata": task.strata} for task in suite.tasks],
+        }
+    return suites

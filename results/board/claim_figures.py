@@ -1,0 +1,119 @@
+"""Figures of the claims' tables: lines or bars of one column, a panel a value of another. As SVG that follows the reader's theme."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from jepabench.envs.registry import short_name
+from jepabench.results.report.figures import INK, agent_colours, as_svg, log_axis, panel_figure
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int = 3) -> bytes:
+    """Draws a figure of ``claims.yaml``.
+
+    Args:
+        table: the rows.
+        spec: ``kind``, ``bars`` or ``lines``; ``value``, the column that is drawn, with ``low`` and ``high`` if there are such; ``series``,
+            a column with a bar or line each; ``x`` of lines; ``panel``, a column, or "" for one panel; ``label`` of the value;
+            ``most``, where the axis of the value ends, for shares; ``log``, whether x is logarithmic; ``only``, columns and the values
+            that rows must have in them.
+        columns: panels side by side.
+    """
+    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    for column, values in spec.get("only", {}).items():
+        rows = [row for row in rows if str(row[column]) in values]
+    panel, parts = spec.get("panel", ""), {}
+    for row in rows:
+        parts.setdefault(short_name(str(row[panel])) if panel else "", []).append(row)
+    series = list(dict.fromkeys(str(row[spec["series"]]) for row in rows))
+    colours = agent_colours(series)
+    draw = {"bars": _bars, "lines": _lines}[spec["kind"]]
+
+    def drawn(axes: Axes, part: Rows) -> None:
+        draw(
+            axes,
+            {name: [row for row in part if str(row[spec["series"]]) == name] for name in series},
+            spec,
+            colours,
+        )
+
+    height = 0.3 * len(series) + 0.9 if spec["kind"] == "bars" else 2.4
+    return as_svg(
+        panel_figure(parts, drawn, columns=columns, height=height, share_y=spec["kind"] == "bars")
+    )
+
+
+def _bars(
+    axes: Axes, series: Mapping[str, Rows], spec: Mapping[str, Any], colours: Mapping[str, str]
+) -> None:
+    """A bar is a mean; what it is of are dots, unless there is an interval."""
+    for place, (name, rows) in enumerate(list(series.items())[::-1]):
+        if not rows:
+            continue
+        axes.barh(place, np.mean(_column(rows, spec["value"])), height=0.6, color=colours[name])
+        if "low" in spec:
+            ends = np.mean(_column(rows, spec["low"])), np.mean(_column(rows, spec["high"]))
+            axes.plot(ends, [place, place], color=INK, linewidth=1.2)
+        elif len(rows) > 1:
+            axes.plot(
+                _column(rows, spec["value"]),
+                [place] * len(rows),
+                "o",
+                color=INK,
+                markersize=3,
+                clip_on=False,
+            )
+    axes.set_yticks(range(len(series)), list(series)[::-1], parse_math=False)
+    if "most" in spec:
+        axes.set_xlim(0, spec["most"])
+    axes.set_xlabel(spec["label"])
+    axes.grid(axis="x", alpha=0.15, color=INK)
+    axes.tick_params(axis="y", length=0)
+
+
+def _lines(
+    axes: Axes, series: Mapping[str, Rows], spec: Mapping[str, Any], colours: Mapping[str, str]
+) -> None:
+    for name, rows in series.items():
+        if not rows:
+            continue
+        rows = sorted(rows, key=lambda row: row[spec["x"]])
+        places = _column(rows, spec["x"])
+        axes.plot(
+            places,
+            _column(rows, spec["value"]),
+            marker="o",
+            markersize=4,
+            color=colours[name],
+            label=name,
+        )
+        if "low" in spec:
+            axes.vlines(
+                places,
+                _column(rows, spec["low"]),
+                _column(rows, spec["high"]),
+                color=colours[name],
+                alpha=0.5,
+            )
+    if spec.get("log"):
+        low, high = axes.get_xlim()
+        log_axis(axes, fine=high <= 50 * low)
+    if "most" in spec:
+        axes.set_ylim(
+            -0.02 * spec["most"], 1.02 * spec["most"]
+        )  # a marker at either end is seen whole
+    axes.set_xlabel(str(spec["x"]).replace("_", " "))
+    axes.set_ylabel(spec["label"])
+    axes.grid(alpha=0.15, color=INK)
+    axes.legend(frameon=False, fontsize=8)
+
+
+def _column(rows: Rows, name: str) -> list[float]:
+    return [float(row[name]) for row in rows]

@@ -1,0 +1,67 @@
+"""Films of a submission's episodes, from its actions: the farthest success and the nearest failure of each task."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jepabench.envs import EpisodeSpec, get_task
+from jepabench.evaluation.records import EpisodeRecord, frame_records
+from jepabench.evaluation.submissions.arrays import read_actions
+from jepabench.evaluation.submissions.files import ACTIONS, ROWS, read_files, read_rows
+from jepabench.results.board.entries import Entry
+from jepabench.results.media import films
+from jepabench.results.media.gallery import Media, Shown, choose_episodes, media_of
+
+_LOGGER = logging.getLogger(__name__)
+_SIZE, _MOST_FRAMES, _FPS = 160, 48, 12.0
+
+
+def film_entry(entry: Entry, media: Path, *, num_films: int) -> list[Shown]:
+    """Returns ``num_films`` episodes of each task of the first training seed, filmed in ``media`` unless they are there already."""
+    files = read_files(entry.folder)
+    manifest = entry.manifest
+    rows = read_rows(files[ROWS], manifest.specs.num_episodes * len(manifest.training_seeds))
+    actions = read_actions(files[ACTIONS], rows)
+    shown = []
+    seed = manifest.training_seeds[0]
+    for task_id, group in rows.query("training_seed == @seed").groupby("task_id", sort=False):
+        records = frame_records(pd.DataFrame(group))
+        ends = np.cumsum([record.steps for record in records])
+        whole = actions[str(task_id), seed]
+        for record in choose_episodes(
+            records, strata=get_task(str(task_id)).strata, num_episodes=num_films
+        ):
+            end = int(ends[records.index(record)])
+            shown.append(_shown(record, whole[end - record.steps : end], media))
+    return shown
+
+
+def _shown(record: EpisodeRecord, actions: NDArray[np.float32], media: Path) -> Shown:
+    spec = EpisodeSpec(record.task_id, record.split, record.stratum, record.index)
+    try:
+        return Shown(record, film=_film(spec, actions, media))
+    except (ValueError, RuntimeError, OSError) as error:
+        _LOGGER.warning("No film of %s: %s", spec.key, error)
+        return Shown(record, problem=str(error))
+
+
+def _film(spec: EpisodeSpec, actions: NDArray[np.float32], media: Path) -> Media:
+    key = hashlib.sha256(
+        f"{spec.key} {_SIZE} {_MOST_FRAMES} {_FPS}\n".encode() + actions.tobytes()
+    ).hexdigest()[:16]
+    film, still = media / f"film-{key}.webp", media / f"still-{key}.png"
+    if not (film.is_file() and still.is_file()):
+        media.mkdir(parents=True, exist_ok=True)
+        frames = films.episode_film(
+            spec, actions, size=_SIZE, every=math.ceil(len(actions) / _MOST_FRAMES)
+        )
+        films.write_picture(still, frames[-1])
+        films.write_film(film, frames, fps=_FPS)
+    return media_of(film, still)

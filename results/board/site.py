@@ -1,0 +1,268 @@
+"""Builds the board: a static site of submissions, tasks and claims that opens from disk and asks the network for nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown import markdown
+from markupsafe import Markup
+from tqdm import tqdm
+
+from jepabench.envs.checks.task_pages import page, picture
+from jepabench.envs.registry import TaskSpec, short_name
+from jepabench.evaluation.verification.levels import BADGES
+from jepabench.results.board import views as views
+from jepabench.results.board.charts import profile_chart
+from jepabench.results.board.claim_figures import claim_figure
+from jepabench.results.board.claims import Claim, ClaimTable, read_claims
+from jepabench.results.board.entries import Entries, Entry, read_entries
+from jepabench.results.board.films import film_entry
+from jepabench.results.board.knowledge import draw_strips, knowledge
+from jepabench.results.files import write_whole
+
+HOME = Path(__file__).resolve().parents[1]
+_ASSETS = {
+    "board.css": ("media/palette.css", "board/templates/board.css"),
+    "board.js": ("board/templates/board.js",),
+}
+_PICTURES = HOME.parent / "docs" / "environments"
+_MOST_ROWS = 300  # of a claim's table on its page; the file has them all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What a board is made of.
+
+    Attributes:
+        submissions: folder of submissions.
+        verified: the maintainers' records.
+        tables: of the claims.
+        suites: by name, with ``version``, ``description`` and ``tasks``.
+        tasks: those that have a page.
+        num_films: episodes of each submission and task that are filmed.
+    """
+
+    submissions: Path = HOME / "submissions"
+    verified: Path = HOME / "verified"
+    tables: Path = HOME / "tables"
+    suites: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    tasks: Sequence[TaskSpec] = ()
+    num_films: int = 0
+
+
+def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Entries:
+    """Writes the site below ``output`` and returns the entries on it. A submission that can not be read is named with the reason.
+
+    Raises:
+        ClaimError: the claims' tables do not fit the claims.
+    """
+    versions = {name: int(suite["version"]) for name, suite in sources.suites.items()}
+    entries = read_entries(sources.submissions, sources.verified, versions)
+    claims = read_claims(sources.tables)
+    known = {task.id: task for task in sources.tasks}
+    site = _Site(output, known, progress)
+    data = views.board_data(entries.current, sources.suites)
+    site.write(
+        "index.html",
+        "index.html.j2",
+        root="",
+        entries=entries,
+        claims=claims,
+        tasks=sources.tasks,
+        data=Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")),
+        badges=BADGES,
+    )
+    for name, parts in _ASSETS.items():
+        write_whole(output / name, b"".join((HOME / part).read_bytes() for part in parts))
+    for entry in site.each([*entries.current, *entries.old], "submissions"):
+        _submission(site, entry, entries.current, sources.num_films)
+    for task in site.each(sources.tasks, "tasks"):
+        _task(site, task, entries.current)
+    site.write("tasks/index.html", "tasks.html.j2", tasks=sources.tasks)
+    for claim in site.each(claims, "claims"):
+        _claim(site, claim, claims)
+    site.write("claims/index.html", "claims.html.j2", claims=claims)
+    site.remove_what_is_not_there_any_more()
+    return entries
+
+
+class _Site:
+    """The files of the site, as they are written."""
+
+    def __init__(self, output: Path, tasks: Mapping[str, TaskSpec], progress: bool) -> None:
+        self.output, self.tasks, self.progress = output, tasks, progress
+        self.used = {output / name for name in _ASSETS}
+        self.environment = Environment(
+            loader=PackageLoader("jepabench.results.board", "templates"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.filters["short"] = short_name
+        self.environment.globals["has_page"] = lambda task: task in tasks
+        self.environment.globals["about_badges"] = _ABOUT_BADGES
+
+    def write(self, name: str, template: str, /, root: str = "../", **values: Any) -> None:
+        html = self.environment.get_template(template).render(root=root, **values)
+        self.used.add(write_whole(self.output / name, html.encode()))
+
+    def add(self, name: str, content: bytes) -> None:
+        """Writes another file; one that is the same already is left alone."""
+        path = self.output / name
+        if not path.is_file() or path.read_bytes() != content:
+            write_whole(path, content)
+        self.used.add(path)
+
+    def each(self, items: Sequence[Any], what: str) -> Any:
+        return tqdm(items, desc=what, leave=False, disable=not self.progress)
+
+    def remove_what_is_not_there_any_more(self) -> None:
+        for folder in ("submissions", "tasks", "claims", "media"):
+            for path in (self.output / folder).glob("*"):
+                if path not in self.used and path.is_file():
+                    path.unlink()
+
+
+_ABOUT_BADGES = {
+    "valid": "schema, episodes and aggregates are as the protocol says",
+    "replayed": "every action was run again in the simulator and came out the same",
+    "re-run": "a maintainer ran the agent on private episodes, and success agreed",
+}
+
+
+def _submission(site: _Site, entry: Entry, entries: Sequence[Entry], num_films: int) -> None:
+    films, strips, media = [], {}, site.output / "media"
+    if num_films and not entry.old:  # other worlds, perhaps
+        films = film_entry(entry, media, num_films=num_films)
+        site.used.update(media / name for shown in films for name in shown.files)
+        strips = draw_strips(entry, media)
+        site.used.update(
+            media / one.path for strip in strips.values() for one in (strip.strip, strip.film)
+        )
+    peers = [
+        one
+        for one in entries
+        if one.suite == entry.suite and one.kind != "learned" and one.name != entry.name
+    ]
+    site.write(
+        f"submissions/{entry.name}.html",
+        "submission.html.j2",
+        entry=entry,
+        track=views.track(entry),
+        costs=views.costs(entry),
+        tasks=views.submission_rows(entry, entries),
+        films=films,
+        badges=BADGES,
+        worlds=knowledge(entry, strips),
+        strips=strips,
+        profile=Markup(profile_chart(entry, peers)),
+        config=json.dumps(entry.manifest.agent.config, indent=1),
+    )
+
+
+def _task(site: _Site, task: TaskSpec, entries: Sequence[Entry]) -> None:
+    name = short_name(task.id)
+    ready = _PICTURES / f"{name}.png"
+    image = site.output / "tasks" / f"{name}.png"
+    if ready.is_file():
+        site.add(f"tasks/{name}.png", ready.read_bytes())
+    else:
+        if not image.is_file():
+            image.parent.mkdir(parents=True, exist_ok=True)
+            picture(task.id, image)
+        site.used.add(image)
+    # Title and picture have their own place; the rest is the page of the documentation.
+    text = "\n".join(page(task.id).splitlines()[1:])
+    site.write(
+        f"tasks/{name}.html",
+        "task.html.j2",
+        task=task,
+        name=name,
+        card=Markup(_html(text)),
+        places=views.task_places(task.id, entries),
+    )
+
+
+def _claim(site: _Site, claim: Claim, claims: Sequence[Claim]) -> None:
+    figures = []
+    for number, spec in enumerate(claim.figures):
+        table = next((one for one in claim.tables if one.name == spec["table"]), None)
+        if table is not None:
+            for width, columns in (("wide", 2), ("narrow", 1)):
+                site.add(
+                    f"claims/{claim.id}-{number}-{width}.svg",
+                    claim_figure(table.rows, spec, columns=columns),
+                )
+            figures.append(
+                {"name": f"{claim.id}-{number}", "caption": spec.get("caption", spec["label"])}
+            )
+    for table in claim.tables:
+        site.add(f"claims/{table.name}", table.rows.to_csv(index=False).encode())
+    place = [one.id for one in claims].index(claim.id)
+    site.write(
+        f"claims/{claim.id}.html",
+        "claim.html.j2",
+        claim=claim,
+        figures=figures,
+        tables=[_table(table) for table in claim.tables],
+        previous=claims[place - 1].id if place else "",
+        following=claims[place + 1].id if place + 1 < len(claims) else "",
+    )
+
+
+def _table(table: ClaimTable) -> dict[str, Any]:
+    """A claim's table as its page shows it: numbers short, the interval of a rate as a bar."""
+    rows = table.rows
+    numeric = {str(name) for name in rows.columns if pd.api.types.is_numeric_dtype(rows[name])}
+    shown = [
+        [
+            {"text": _text(value), "value": value if name in numeric and _is_known(value) else None}
+            for name, value in row.items()
+        ]
+        for row in rows.head(_MOST_ROWS).to_dict("records")
+    ]
+    heads = [
+        {"name": str(name).replace("_", " "), "numeric": str(name) in numeric}
+        for name in rows.columns
+    ]
+    return {
+        "table": table,
+        "heads": heads,
+        "rows": shown,
+        "left": len(rows) - len(shown),
+        "reading": Markup(_html(table.reading)),
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        if math.isnan(value):
+            return "-"
+        return f"{value:,.0f}" if value == round(value) and abs(value) >= 100 else f"{value:.4g}"
+    return short_name(str(value)) if str(value).startswith("jepabench/") else str(value)
+
+
+def _is_known(value: Any) -> bool:
+    return not (isinstance(value, float) and math.isnan(value))
+
+
+def _html(text: str) -> str:
+    """Markdown of the project's own pages as HTML, headings one level down, tables within something that scrolls."""
+    html = markdown(text, extensions=["tables"])
+    for level in (3, 2, 1):
+        html = html.replace(f"<h{level}>", f"<h{level + 1}>").replace(
+            f"</h{level}>", f"</h{level + 1}>"
+        )
+    html = html.replace(
+        "<table>",
+        '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table class="plain">',
+    )
+    return html.replace("</table>", "</table></div>")

@@ -1,0 +1,223 @@
+"""What the pages of the board show, as plain values: numbers of the table, rows of a submission, places on a task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from jepabench.envs.registry import short_name
+from jepabench.evaluation.statistics.intervals import Interval
+from jepabench.evaluation.verification.levels import BADGES
+from jepabench.results.board.entries import Entry, difference, normalised, overall
+from jepabench.results.report.success_table import count, duration, milliseconds, percent
+
+Keys = list[tuple[str, str]]
+Number = float | None
+# What each number of a view is, in this order; board.js reads it.
+NUMBERS = (
+    "held",
+    "low",
+    "high",
+    "norm",
+    "ever",
+    "final",
+    "joint",
+    "strict",
+    "violations",
+    "ms",
+    "p95",
+    "model_steps",
+    "tied",
+)
+
+
+def board_data(entries: Sequence[Entry], suites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns what the index page's table is made of: suites with their views, and entries with a row of ``NUMBERS`` a view.
+
+    Args:
+        entries: that can be compared.
+        suites: by name, with ``version``, ``description`` and ``tasks`` (mappings with ``task_id`` and ``strata``).
+    """
+    data: dict[str, Any] = {"numbers": NUMBERS, "suites": [], "entries": []}
+    for name, suite in suites.items():
+        own = [entry for entry in entries if entry.suite == name]
+        if not own:
+            continue
+        views = suite_views(suite)
+        tasks = [
+            {
+                "id": task["task_id"],
+                "short": short_name(task["task_id"]),
+                "strata": list(task["strata"]),
+            }
+            for task in suite["tasks"]
+        ]
+        about = {key: suite[key] for key in ("version", "description")}
+        data["suites"].append(
+            {"name": name, **about, "tasks": tasks, "views": [label for label, _ in views]}
+        )
+        columns = [view_numbers(own, keys) for _, keys in views]
+        data["entries"] += [
+            _entry(entry, [column[place] for column in columns]) for place, entry in enumerate(own)
+        ]
+    return data
+
+
+def suite_views(suite: Mapping[str, Any]) -> list[tuple[str, Keys]]:
+    """Returns the views of a suite: all tasks (""), each task, and each stratum, with the cells that count."""
+    tasks = {task["task_id"]: list(task["strata"]) for task in suite["tasks"]}
+    views: list[tuple[str, Keys]] = [
+        ("", [(task, stratum) for task, strata in tasks.items() for stratum in strata])
+    ]
+    for task, strata in tasks.items():
+        views.append((short_name(task), [(task, stratum) for stratum in strata]))
+        if len(strata) > 1:
+            views += [(f"{short_name(task)}/{stratum}", [(task, stratum)]) for stratum in strata]
+    return views
+
+
+def view_numbers(entries: Sequence[Entry], keys: Keys) -> list[list[Number] | None]:
+    """Returns ``NUMBERS`` of each entry over some cells; None for an entry that lacks one of them."""
+    whole = [entry for entry in entries if all(key in entry.scores for key in keys)]
+    rates = {entry.name: overall(entry, keys) for entry in whole}
+    tested = [entry for entry in whole if entry.kind == "learned"]
+    best = max(tested, key=lambda entry: rates[entry.name].estimate, default=None)
+    rows: list[list[Number] | None] = []
+    for entry in entries:
+        if entry.name not in rates:
+            rows.append(None)
+            continue
+        rate = rates[entry.name]
+        tied = entry is best or (
+            entry.kind == "learned" and best is not None and difference(best, entry, keys).low <= 0
+        )
+        means = {
+            name: _mean(entry.scores[key].others[name] for key in keys) for name in NUMBERS[4:-1]
+        }
+        numbers = [
+            rate.estimate,
+            rate.low,
+            rate.high,
+            normalised(entry, entries, keys),
+            *means.values(),
+            float(tied),
+        ]
+        rows.append([round(number, 4) if math.isfinite(number) else None for number in numbers])
+    return rows
+
+
+def submission_rows(entry: Entry, entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Returns the cells of a submission, by task, for its page."""
+    tasks: dict[str, list[dict[str, Any]]] = {}
+    for key, scores in entry.scores.items():
+        rate = overall(entry, [key])
+        share = normalised(entry, entries, [key])
+        tasks.setdefault(scores.task, []).append(
+            {
+                "stratum": scores.stratum,
+                **bar(rate),
+                "seeds": " ".join(percent(float(rate)) for rate in scores.outcomes.mean(axis=1)),
+                "norm": f"{share:.2f}" if math.isfinite(share) else "-",
+                "size": f"{scores.outcomes.shape[0]} \N{MULTIPLICATION SIGN} {scores.outcomes.shape[1]}",
+                "numbers": [
+                    *(
+                        percent(scores.others[name])
+                        for name in ("ever", "final", "joint", "strict")
+                    ),
+                    f"{100 * scores.others['violations']:.1f}",
+                    milliseconds(scores.others["ms"]),
+                    milliseconds(scores.others["p95"]),
+                    count(scores.others["model_steps"]),
+                ],
+            }
+        )
+    return [{"task": task, "short": short_name(task), "rows": rows} for task, rows in tasks.items()]
+
+
+def task_places(task: str, entries: Sequence[Entry], *, most: int = 12) -> list[dict[str, Any]]:
+    """Returns the best entries of a task in each suite, with floors and ceilings, for the task's page."""
+    found = []
+    for suite in dict.fromkeys(entry.suite for entry in entries):
+        own = [
+            entry
+            for entry in entries
+            if entry.suite == suite and any(key[0] == task for key in entry.scores)
+        ]
+        if not own:
+            continue
+        keys = [key for key in own[0].scores if key[0] == task]
+        whole = [entry for entry in own if all(key in entry.scores for key in keys)]
+        rates = {entry.name: overall(entry, keys) for entry in whole}
+        order = sorted(whole, key=lambda entry: -rates[entry.name].estimate)
+        learned = [entry for entry in order if entry.kind == "learned"][:most]
+        rows = [
+            {"entry": entry, **bar(rates[entry.name]), "track": track(entry)}
+            for entry in order
+            if entry.kind != "learned" or entry in learned
+        ]
+        found.append(
+            {"suite": suite, "rows": rows, "strata": ", ".join(stratum for _, stratum in keys)}
+        )
+    return found
+
+
+def bar(rate: Interval) -> dict[str, str]:
+    """Returns a rate and its interval as the templates' ``interval`` macro takes it."""
+    low, high = rate.low, rate.high
+    return {
+        "held": percent(rate.estimate),
+        "ends": f"{percent(low)}\N{EN DASH}{percent(high)}",
+        "point": f"{100 * rate.estimate:.1f}",
+        "low": f"{100 * low:.1f}",
+        "width": f"{100 * (high - low):.1f}",
+    }
+
+
+def track(entry: Entry) -> str:
+    """Returns what an agent may use, in words."""
+    own = entry.manifest.agent.track
+    if own.privilege != "none":
+        return f"sees the {own.privilege}"
+    return "blind" if own.observation == "none" else f"{own.observation}, {own.data}"
+
+
+def costs(entry: Entry) -> list[tuple[str, str]]:
+    """Returns what an entry cost, in words."""
+    return [
+        ("transitions", count(entry.cost("transitions"))),
+        ("training", duration(entry.cost("train_seconds"))),
+        ("parameters", count(entry.cost("parameters"))),
+    ]
+
+
+def _entry(entry: Entry, rows: list[list[Number] | None]) -> dict[str, Any]:
+    own = entry.manifest.agent.track
+    shapes = [scores.outcomes.shape for scores in entry.scores.values()]
+    return {
+        "name": entry.name,
+        "agent": entry.manifest.agent.name,
+        "kind": entry.kind,
+        "suite": entry.suite,
+        "observation": own.observation,
+        "data": own.data,
+        "track": track(entry),
+        "badges": [place for place, badge in enumerate(BADGES) if badge in entry.badges],
+        "date": entry.manifest.created[:10],
+        "seeds": shapes[0][0] if shapes else 0,
+        "episodes": max((shape[1] for shape in shapes), default=0),
+        **{
+            name: _known(entry.cost(name))
+            for name in ("transitions", "train_seconds", "parameters")
+        },
+        "views": rows,
+    }
+
+
+def _known(number: float) -> Number:
+    return round(number, 1) if math.isfinite(number) else None
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found)

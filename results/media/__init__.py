@@ -1,0 +1,1 @@
+"""Films, galleries and strips of imagined frames."""

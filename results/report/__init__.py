@@ -1,0 +1,1 @@
+"""The report of a suite: tables, figures and the page."""

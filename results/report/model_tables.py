@@ -1,0 +1,102 @@
+"""Tables of suites that ask for more than success: what is left of it under a change of the world, and what surprises a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jepabench.evaluation.model_checks.generalization import UNCHANGED
+from jepabench.evaluation.statistics import intervals as statistics
+from jepabench.evaluation.statistics.success_tables import RANDOM
+
+_CELL = ["task_id", "agent", "factor", "level"]
+_EVENT = ["task", "agent", "event", "kind"]
+
+
+def changes_table(records: pd.DataFrame) -> pd.DataFrame:
+    """Returns a row a task, agent and change of the world, over all strata and training seeds.
+
+    Columns: ``task``, ``agent``, ``factor``, ``level``; ``held`` with ``low`` and ``high`` (95 %); ``random``, the floor under the
+    same change; ``lost`` to the unchanged world on the same episodes, with ``lost_low`` and ``lost_high``; ``seeds``, ``episodes``.
+
+    Args:
+        records: of ``jepabench.evaluation.records``, with ``factor`` and ``level`` (``UNCHANGED`` for the world as it is).
+    """
+    cells = {
+        tuple(map(str, key)): _outcomes(group) for key, group in records.groupby(_CELL, sort=False)
+    }  # pyright: ignore[reportArgumentType]
+    rows = []
+    for (task, agent, factor, level), held in cells.items():
+        interval = statistics.mean_over_cells([held])
+        base, floor = cells.get((task, agent, *UNCHANGED)), cells.get((task, RANDOM, factor, level))
+        lost = (
+            None
+            if base is None or (factor, level) == UNCHANGED
+            else statistics.mean_over_cells([base], [held])
+        )
+        rows.append(
+            {
+                "task": task,
+                "agent": agent,
+                "factor": factor,
+                "level": level,
+                "held": interval.estimate,
+                "low": interval.low,
+                "high": interval.high,
+                "random": np.nan
+                if floor is None
+                else float(np.mean([cell.mean() for cell in floor])),
+                "lost": np.nan if lost is None else lost.estimate,
+                "lost_low": np.nan if lost is None else lost.low,
+                "lost_high": np.nan if lost is None else lost.high,
+                "seeds": held[0].shape[0],
+                "episodes": sum(cell.shape[1] for cell in held),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def surprises_table(tables: Mapping[tuple[str, str, int], pd.DataFrame]) -> pd.DataFrame:
+    """Returns a row a task, agent and event: means over training seeds of ``jepabench.evaluation.model_checks.surprise.surprise_table``.
+
+    ``low`` and ``high`` are the lowest and the highest seed's AUROC with several seeds, else the interval over episodes.
+
+    Args:
+        tables: by task, agent and training seed.
+    """
+    parts = [
+        table.assign(task=task, agent=agent, seed=seed)
+        for (task, agent, seed), table in tables.items()
+    ]
+    rows = []
+    for key, group in pd.concat(parts, ignore_index=True).groupby(_EVENT, sort=False):
+        numbers = {
+            name: group[name].to_numpy(np.float64)
+            for name in ("auroc", "low", "high", "untrained", "pairs")
+        }
+        several = len(group) > 1
+        rows.append(
+            dict(zip(_EVENT, map(str, key), strict=True))  # pyright: ignore[reportArgumentType]
+            | {
+                "auroc": numbers["auroc"].mean(),
+                "low": numbers["auroc" if several else "low"].min(),
+                "high": numbers["auroc" if several else "high"].max(),
+                "untrained": numbers["untrained"].mean(),
+                "pairs": int(numbers["pairs"].sum()),
+                "seeds": len(group),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _outcomes(group: pd.DataFrame) -> Sequence[NDArray[np.float64]]:
+    """``success_held`` [S, E] of each stratum."""
+    return [
+        part.pivot(index="training_seed", columns="index", values="success_held").to_numpy(
+            np.float64
+        )
+        for _, part in group.groupby("stratum", sort=False)
+    ]

@@ -1,0 +1,320 @@
+"""The report of a run: one page with the numbers, the charts, the films and how it was measured."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from tqdm import tqdm
+
+from jepabench.envs import TaskSpec, UnknownNameError, get_task
+from jepabench.envs.registry import short_name
+from jepabench.evaluation.records import records_frame
+from jepabench.results.files import write_whole
+from jepabench.results.media.gallery import Run, Shown, find_runs, show_run
+from jepabench.results.report import views
+from jepabench.results.report.aggregates import Aggregates, aggregate, profiles_figure
+from jepabench.results.report.figures import (
+    agent_colours,
+    cost_figure,
+    curves_figure,
+    success_figure,
+)
+from jepabench.results.report.formats import aggregate_rows, latex_report, markdown_report
+from jepabench.results.report.success_table import (
+    Cell,
+    agent_kind,
+    agent_order,
+    read_cells,
+    read_table,
+)
+from jepabench.results.report.summary import summarise
+
+_FOLDER = Path(__file__).parent
+_SUITE_KEYS = ("name", "version", "description")
+_REFERENCES = "floors and ceilings"
+
+
+@dataclass(slots=True, kw_only=True)
+class _Page:
+    """A report in the making: what it is made of, where its media go, and which of them it uses."""
+
+    media: Path
+    suite: Mapping[str, Any]
+    cells: Sequence[Cell]
+    runs: Sequence[Run]
+    failures: views.Failures
+    num_films: int
+    colours: Mapping[str, str]
+    tracks: Mapping[str, str]
+    used: set[str] = field(default_factory=set)
+
+    def add(self, svg: bytes) -> str:
+        """Writes a chart under a name made of its content and returns its address within the page."""
+        name = f"chart-{hashlib.sha256(svg).hexdigest()[:16]}.svg"
+        if not (self.media / name).is_file():
+            write_whole(self.media / name, svg)
+        self.used.add(name)
+        return f"media/{name}"
+
+
+def write_report(
+    suite_dir: Path,
+    *,
+    suite: Mapping[str, Any],
+    machine: Mapping[str, Any],
+    num_films: int = 2,
+    curves: pd.DataFrame | None = None,
+) -> Path:
+    """Writes ``suite_dir/report/index.html`` with its media, and its tables as CSV, Markdown and LaTeX.
+
+    The page opens from disk and asks the network for nothing.
+
+    Reads ``suite_dir/table.csv`` and whatever is in ``suite_dir/evaluations``. The same inputs give the same bytes, films
+    that exist are kept, and the page is replaced last, so a crash leaves the old report whole.
+
+    Args:
+        suite_dir: folder of the suite's results.
+        suite: ``name``, ``version``, ``description``; optionally what was to be done, so that what is missing shows:
+            ``tasks`` (mappings with ``task_id`` and ``strata``), ``agents`` (names), ``training_seeds``, ``split``; and
+            ``tracks`` (agent to words), ``command`` (how to make it again).
+        machine: what it ran on, name to value or to a mapping of them.
+        num_films: episodes an agent and task that are filmed (floors and ceilings: one).
+        curves: training curves, rows with ``task, agent, seed, seconds, metric, value``.
+
+    Raises:
+        FileNotFoundError: there is no ``table.csv`` yet.
+        ValueError: the suite has no name, version or description, or the table or the records are malformed.
+    """
+    absent = [key for key in _SUITE_KEYS if key not in suite]
+    if absent:
+        raise ValueError(f"A suite has {', '.join(_SUITE_KEYS)}; {', '.join(absent)} not given.")
+    runs = find_runs(suite_dir)
+    failures = _failures(suite_dir)
+    cells = _cells(read_table(suite_dir / "table.csv"), suite, runs, failures)
+    directory = suite_dir / "report"
+    page = _Page(
+        media=directory / "media",
+        suite=suite,
+        cells=cells,
+        runs=runs,
+        failures=failures,
+        num_films=num_films,
+        colours=agent_colours(cell.agent for cell in cells),
+        tracks=suite.get("tracks", {}),
+    )
+    records = [records_frame(run.records) for run in runs]
+    across = (
+        aggregate(pd.concat(records, ignore_index=True), generator=np.random.default_rng(0))
+        if records
+        else None
+    )
+    html = _render(page, machine=machine, curves=curves, across=across)
+    title = f"{suite['name']}, version {suite['version']}"
+    write_whole(directory / "table.md", markdown_report(title, cells, across).encode())
+    write_whole(directory / "table.tex", latex_report(title, cells, across).encode())
+    if across is not None:
+        for name, table in (("aggregates", across.table), ("profiles", across.profiles)):
+            write_whole(
+                directory / f"{name}.csv", table.to_csv(index=False, float_format="%.6g").encode()
+            )
+    write_whole(directory / "table.csv", (suite_dir / "table.csv").read_bytes())
+    index = write_whole(directory / "index.html", html.encode())
+    for path in page.media.glob("*"):
+        if path.name not in page.used:
+            path.unlink()
+    return index
+
+
+def _cells(
+    table: pd.DataFrame, suite: Mapping[str, Any], runs: Sequence[Run], failures: views.Failures
+) -> list[Cell]:
+    """The table's cells with full task ids, and those that were to be done but are not there."""
+    strata = {str(task["task_id"]): list(task["strata"]) for task in suite.get("tasks", ())}
+    ids = {short_name(task): task for task in (*strata, *(run.task_id for run in runs))}
+    if "task" in table.columns:
+        table = table.assign(task=[ids.get(short_name(str(task)), task) for task in table["task"]])
+    cells = read_cells(table, strata=strata, agents=list(suite.get("agents", ())))
+    return [
+        replace(cell, status="failed")
+        if (short_name(cell.task), cell.agent) in failures and not cell.is_done
+        else cell
+        for cell in cells
+    ]
+
+
+def _render(
+    page: _Page,
+    *,
+    machine: Mapping[str, Any],
+    curves: pd.DataFrame | None,
+    across: Aggregates | None,
+) -> str:
+    environment = Environment(
+        loader=FileSystemLoader([_FOLDER / "templates", _FOLDER.parent / "media"]),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # A line never breaks between a number and its sign.
+    environment.filters["tight"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
+    names = list(dict.fromkeys(cell.task for cell in page.cells))
+    place = f"on {short_name(names[0])}" if len(names) == 1 else f"over {len(names)} tasks"
+    summary = summarise(page.cells, page.runs, place=place, tracks=page.tracks)
+    tasks = [_task(page, name, number) for number, name in enumerate(names, start=1)]
+    return environment.get_template("report.html.j2").render(
+        suite=page.suite,
+        summary=summary,
+        hero=_hero(tasks, summary.best),
+        notices=views.notices(page.cells, page.failures),
+        facts=views.facts(page.cells, num_episodes=sum(len(run.records) for run in page.runs)),
+        tasks=tasks,
+        across=None if across is None else _across(page, across),
+        curves=None if curves is None or curves.empty else _curves(page, curves),
+        protocol=views.protocol(
+            page.cells, [spec for spec in map(_spec, names) if spec], suite=page.suite
+        ),
+        machine=[(name, views.words(value)) for name, value in machine.items()],
+        command=page.suite.get("command", ""),
+    )
+
+
+def _task(page: _Page, task: str, number: int) -> dict[str, Any]:
+    cells = [cell for cell in page.cells if cell.task == task]
+    spec = _spec(task)
+    strata = {
+        stratum: [
+            views.table_row(
+                cell,
+                colour=page.colours[cell.agent],
+                track=page.tracks.get(cell.agent, ""),
+                failures=page.failures,
+                num_seeds=len(page.suite.get("training_seeds", ())),
+            )
+            for cell in cells
+            if cell.stratum == stratum
+        ]
+        for stratum in dict.fromkeys(cell.stratum for cell in cells)
+    }
+    return {
+        "anchor": f"task-{number}",
+        "name": short_name(task),
+        "summary": summarise(cells, page.runs, place=f"on {short_name(task)}", tracks=page.tracks),
+        "success": spec.success if spec else "",
+        "success_chart": _chart(
+            *(
+                page.add(success_figure(cells, colours=page.colours, columns=columns))
+                for columns in (3, 1)
+            ),
+            caption="Success, by distance of the goal",
+        ),
+        "cost_charts": _cost_charts(page, cells),
+        "strata": strata,
+        "reels": _reels(page, task),
+    }
+
+
+def _cost_charts(page: _Page, cells: Sequence[Cell]) -> list[dict[str, str]]:
+    costs = (
+        (
+            lambda cell: cell.ms_per_step,
+            "planning time [ms a control step]",
+            "Success against planning time",
+        ),
+        (
+            lambda cell: cell.transitions,
+            "transitions",
+            "Success against the transitions an agent was trained with",
+        ),
+    )
+    charts = []
+    for cost, label, caption in costs:
+        wide, narrow = (
+            cost_figure(cells, cost=cost, label=label, colours=page.colours, columns=columns)
+            for columns in (3, 1)
+        )
+        if wide and narrow:
+            charts.append(_chart(page.add(wide), page.add(narrow), caption=caption))
+    return charts
+
+
+def _across(page: _Page, across: Aggregates) -> dict[str, Any]:
+    wide, narrow = (
+        profiles_figure(across, colours=page.colours, columns=columns) for columns in (3, 1)
+    )
+    caption = f"Performance profiles of {across.scale} scores: share of runs (training seed, task, stratum) above a score"
+    strata = list(dict.fromkeys(map(str, across.table["stratum"])))
+    return {
+        "scale": across.scale,
+        "chart": _chart(page.add(wide), page.add(narrow), caption=caption),
+        "strata": {stratum: aggregate_rows(across, stratum) for stratum in strata},
+    }
+
+
+def _curves(page: _Page, curves: pd.DataFrame) -> dict[str, str]:
+    wide, narrow = (
+        curves_figure(curves, colours=page.colours, columns=columns) for columns in (3, 1)
+    )
+    return _chart(page.add(wide), page.add(narrow), caption="One line a training seed")
+
+
+def _chart(wide: str, narrow: str, *, caption: str) -> dict[str, str]:
+    return {"wide": wide, "narrow": narrow, "caption": caption}
+
+
+def _reels(page: _Page, task: str) -> list[dict[str, Any]]:
+    """The films of a task: the agents under test in the order of the table, then floors and ceilings together."""
+    if _spec(task) is None:
+        return []
+    first: dict[str, Run] = {}
+    for run in page.runs:
+        if run.task_id == task:
+            first.setdefault(run.agent, run)
+    agents = agent_order(agent for agent in page.colours if agent in first)
+    reels: dict[str, list[Shown]] = {}
+    for agent in tqdm(
+        sorted(agents, key=_is_reference), desc=f"films {short_name(task)}", leave=False
+    ):
+        shown = list(show_run(first[agent], page.media, num_films=page.num_films))
+        page.used.update(name for one in shown for name in one.files)
+        reels.setdefault(_REFERENCES if _is_reference(agent) else agent, []).extend(shown)
+    return [
+        {"title": title, "colour": page.colours.get(title, ""), "episodes": shown}
+        for title, shown in reels.items()
+        if shown
+    ]
+
+
+def _hero(tasks: Sequence[Mapping[str, Any]], agent: str) -> Shown | None:
+    """The first film of the headline's agent."""
+    reels = (reel for task in tasks for reel in task["reels"] if reel["title"] == agent)
+    return next((shown for reel in reels for shown in reel["episodes"] if shown.film), None)
+
+
+def _is_reference(agent: str) -> bool:
+    return agent_kind(agent) != "learned"
+
+
+def _spec(task: str) -> TaskSpec | None:
+    try:
+        return get_task(task)
+    except UnknownNameError:
+        return None
+
+
+def _failures(suite_dir: Path) -> dict[tuple[str, str], str]:
+    """Why runs failed (``jepabench.evaluation.stages.stage`` keeps it in ``failed.json``), by short task name and agent."""
+    return {
+        (path.parts[-4], path.parts[-3]): str(
+            json.loads(path.read_text()).get("error", "no reason given")
+        )
+        for path in sorted(suite_dir.glob("evaluations/*/*/seed*/failed.json"))
+    }

@@ -1,0 +1,239 @@
+"""The success table: its cells, which of them are missing, and how it is written and shown in a terminal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from jepabench.envs.registry import short_name
+from jepabench.results.files import write_whole
+
+COLUMNS = (
+    "task",
+    "stratum",
+    "agent",
+    "episodes",
+    "seeds",
+    "success_held",
+    "success_ever",
+    "success_final",
+    "held_low",
+    "held_high",
+    "ms_per_step",
+    "model_steps",
+    "transitions",
+    "train_seconds",
+)
+_KEYS = ("task", "stratum", "agent")
+_FLOORS, _CEILINGS = ("hold-still", "random"), ("oracle", "expert", "scripted")
+
+Kind = Literal["floor", "learned", "ceiling"]
+Status = Literal["done", "failed", "missing"]
+
+
+class TableError(ValueError):
+    """A table that is not a success table; the message says why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One task, stratum and agent. What is not known is NaN, never 0.
+
+    Attributes:
+        task, stratum, agent: whose numbers these are.
+        status: ``done``; ``failed``: there is a row without a success rate; ``missing``: there is no row.
+        others: as in ``jepabench.evaluation.statistics.success_tables.score_table`` and ``cost.json``.
+    """
+
+    task: str
+    stratum: str
+    agent: str
+    status: Status
+    episodes: float = math.nan
+    seeds: float = math.nan
+    success_held: float = math.nan
+    success_ever: float = math.nan
+    success_final: float = math.nan
+    held_low: float = math.nan
+    held_high: float = math.nan
+    normalised: float = math.nan
+    tied_with_best: float = math.nan
+    ms_per_step: float = math.nan
+    model_steps: float = math.nan
+    violation_rate: float = math.nan
+    transitions: float = math.nan
+    train_seconds: float = math.nan
+    parameters: float = math.nan
+
+    @property
+    def kind(self) -> Kind:
+        """Floor, ceiling, or an agent under test."""
+        return agent_kind(self.agent)
+
+    @property
+    def is_done(self) -> bool:
+        """There is a success rate."""
+        return self.status == "done"
+
+
+def agent_kind(agent: str) -> Kind:
+    """Returns whether an agent is a floor (needs no skill), a ceiling (is privileged), or one that is under test."""
+    name = agent.lower().replace("_", "-")
+    if name in _FLOORS:
+        return "floor"
+    # The first word tells ("oracle-cem"); not so for floors, "random-shooting" is a planner.
+    return "ceiling" if name.split("-")[0] in _CEILINGS else "learned"
+
+
+def agent_order(agents: Iterable[str]) -> list[str]:
+    """Returns the agents with ceilings first and floors last, otherwise in the given order, each once."""
+    rank = {"ceiling": 0, "learned": 1, "floor": 2}
+    return sorted(dict.fromkeys(agents), key=lambda agent: rank[agent_kind(agent)])
+
+
+def read_cells(
+    table: pd.DataFrame,
+    *,
+    strata: Mapping[str, Sequence[str]] | None = None,
+    agents: Sequence[str] = (),
+) -> list[Cell]:
+    """Returns a cell for every task, stratum and agent, whether the table has it or not.
+
+    Args:
+        table: rows with ``COLUMNS``; other fields of ``Cell`` are read if they are there.
+        strata: the strata of each task that is expected; tasks and strata of the table are added.
+        agents: the agents that are expected; those of the table are added.
+
+    Raises:
+        TableError: columns are missing, or a cell is there twice.
+    """
+    absent = [name for name in COLUMNS if name not in table.columns]
+    if absent:
+        raise TableError(
+            f"A success table has the columns {', '.join(COLUMNS)}; there is no {', '.join(absent)}."
+        )
+    rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for row in table.to_dict("records"):
+        key = (str(row["task"]), str(row["stratum"]), str(row["agent"]))
+        if key in rows:
+            raise TableError(
+                f"A success table has one row a task, stratum and agent; {' | '.join(key)} is there twice."
+            )
+        rows[key] = {str(name): value for name, value in row.items()}
+    expected = {task: dict.fromkeys(names) for task, names in (strata or {}).items()}
+    for task, stratum, _ in rows:
+        expected.setdefault(task, {}).setdefault(stratum)
+    everyone = agent_order([*agents, *(agent for _, _, agent in rows)])
+    return [
+        _cell((task, stratum, agent), rows.get((task, stratum, agent)))
+        for task, names in expected.items()
+        for stratum in names
+        for agent in everyone
+    ]
+
+
+def write_table(path: Path, table: pd.DataFrame) -> Path:
+    """Writes a table as CSV: ``COLUMNS`` first, six significant digits, unknown values empty."""
+    columns = [name for name in COLUMNS if name in table.columns]
+    columns += [name for name in table.columns if name not in columns]
+    text = table.reindex(columns=columns).to_csv(
+        index=False, float_format="%.6g", lineterminator="\n"
+    )
+    return write_whole(path, text.encode())
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Reads a table that ``write_table`` wrote.
+
+    Raises:
+        FileNotFoundError: the suite has not been scored yet.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"No table at {path}. Evaluate the suite first; that writes the table."
+        )
+    # Names are names: an agent called "none" or "1" stays what it is.
+    return pd.read_csv(
+        path, dtype=dict.fromkeys(_KEYS, "str"), keep_default_na=False, na_values=[""]
+    )
+
+
+def terminal_table(table: pd.DataFrame) -> Table:
+    """Returns the table for a terminal of 80 columns, a group for each task and stratum; floors and ceilings are dim."""
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    shown.add_column("agent", no_wrap=True)
+    for name in ("held", "95 %", "ever", "ms/step", "data", "training"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    before = ""
+    for cell in read_cells(table):
+        place = f"{short_name(cell.task)}, {cell.stratum}"
+        if place != before:
+            shown.add_row()
+            shown.add_row(Text(place, style="bold"))
+        # Text, not markup: an agent's name may hold brackets.
+        values = [Text(value) for value in (f"  {cell.agent}", *_numbers(cell))]
+        shown.add_row(*values, style=None if cell.kind == "learned" else "dim")
+        before = place
+    return shown
+
+
+def percent(rate: float) -> str:
+    """Returns a rate as a percentage, without the sign; a dash if it is not known."""
+    return f"{100 * rate:.0f}" if math.isfinite(rate) else "-"
+
+
+def count(number: float) -> str:
+    """Returns a count in three figures (``950``, ``12.5k``, ``1.2M``); a dash if it is 0 or not known."""
+    if not math.isfinite(number) or number <= 0:
+        return "-"
+    for divisor, unit in ((1, ""), (1e3, "k"), (1e6, "M")):
+        # Rounding first: 999,600 is 1M, not 1000k.
+        if float(f"{number:.3g}") < 1000 * divisor:
+            return f"{float(f'{number / divisor:.3g}'):g}{unit}"
+    return f"{number / 1e9:.3g}G"
+
+
+def milliseconds(value: float) -> str:
+    """Returns milliseconds in about two figures; a dash if they are not known."""
+    if not math.isfinite(value):
+        return "-"
+    return "<0.1" if value < 0.095 else f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
+
+
+def duration(seconds: float) -> str:
+    """Returns a duration in the unit that suits it; a dash if it is not known or nothing was trained."""
+    if not math.isfinite(seconds) or seconds <= 0:
+        return "-"
+    for limit, divisor, unit in ((99.5, 1, "s"), (99.5 * 60, 60, "min")):
+        if seconds < limit:
+            return f"{seconds / divisor:.2g} {unit}"
+    return f"{seconds / 3600:.3g} h"
+
+
+def _cell(key: tuple[str, str, str], row: Mapping[str, Any] | None) -> Cell:
+    task, stratum, agent = key
+    if row is None:
+        return Cell(task=task, stratum=stratum, agent=agent, status="missing")
+    numbers = {item.name: float(row[item.name]) for item in fields(Cell)[4:] if item.name in row}
+    status = "done" if math.isfinite(numbers["success_held"]) else "failed"
+    return Cell(task=task, stratum=stratum, agent=agent, status=status, **numbers)
+
+
+def _numbers(cell: Cell) -> list[str]:
+    if not cell.is_done:
+        return [cell.status]
+    return [
+        f"{percent(cell.success_held)} %",
+        f"{percent(cell.held_low)} to {percent(cell.held_high)}",
+        f"{percent(cell.success_ever)} %",
+        milliseconds(cell.ms_per_step),
+        count(cell.transitions),
+        duration(cell.train_seconds),
+    ]

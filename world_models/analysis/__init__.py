@@ -1,0 +1,1 @@
+"""What a latent contains: collapse diagnostics, probes and imagined rollouts."""

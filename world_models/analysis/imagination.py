@@ -1,0 +1,123 @@
+"""What a model imagines along recorded episodes, beside what really came: the raw material of every test of foresight."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.world_models.analysis.diagnostics import encode_frames
+from jepabench.world_models.base import Context, WorldModel, rollout
+from jepabench.world_models.training.batches import ActionScale
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """N windows of recorded episodes with K known and H imagined steps.
+
+    Attributes:
+        starts: row of each window's first frame [N].
+        episodes: number of each window's episode [N].
+        known: K.
+        latents: encoded frames [N, K+H, *latent].
+        actions: normalised model-step actions [N, K+H-1, A].
+    """
+
+    starts: NDArray[np.int64]
+    episodes: NDArray[np.int64]
+    known: int
+    latents: Tensor
+    actions: Tensor
+
+    @property
+    def context(self) -> Context:
+        """What the model knows at the start of the imagined part."""
+        return Context(self.latents[:, : self.known], self.actions[:, : self.known - 1])
+
+    @property
+    def present(self) -> Tensor:
+        """The last known latents [N, *latent]."""
+        return self.latents[:, self.known - 1]
+
+    @property
+    def future(self) -> Tensor:
+        """The latents of what really came [N, H, *latent]."""
+        return self.latents[:, self.known :]
+
+    @property
+    def plans(self) -> Tensor:
+        """The actions that were really taken [N, H, A]."""
+        return self.actions[:, self.known - 1 :]
+
+    def rows(self, step: int) -> NDArray[np.int64]:
+        """Dataset rows [N] of the frames after imagined step ``step`` = 1 ... H; 0 is the present."""
+        return self.starts + self.known - 1 + step
+
+
+def in_episodes(dataset: EpisodeDataset, rows: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Returns the number of the episode that each row [N] belongs to."""
+    return np.searchsorted(dataset.starts, rows, side="right") - 1
+
+
+@torch.inference_mode()
+def draw_windows(
+    model: WorldModel,
+    dataset: EpisodeDataset,
+    *,
+    scale: ActionScale,
+    num_steps: int,
+    num_windows: int | None = None,
+    episodes: NDArray[np.integer] | None = None,
+    rng: np.random.Generator,
+) -> Windows:
+    """Draws windows without replacement and encodes them.
+
+    Args:
+        model: in eval mode.
+        dataset: recorded episodes.
+        scale: of the model's actions.
+        num_steps: H.
+        num_windows: at most so many; None for all.
+        episodes: numbers of the episodes to draw from; None for all.
+        rng: draws.
+
+    Raises:
+        ValueError: no episode is long enough.
+    """
+    known = model.history
+    starts = dataset.window_starts(known + num_steps)
+    if episodes is not None:
+        starts = starts[np.isin(in_episodes(dataset, starts), episodes)]
+    if not len(starts):
+        raise ValueError(
+            f"{num_steps} imagined steps after {known} known frames need episodes of {known + num_steps - 1} model steps; "
+            f"the longest has {int(dataset.lengths.max())}. Ask for fewer steps, or collect longer episodes."
+        )
+    if num_windows is not None and num_windows < len(starts):
+        starts = np.sort(rng.choice(starts, num_windows, replace=False))
+    rows = starts[:, None] + np.arange(known + num_steps)
+    frames, places = np.unique(
+        rows, return_inverse=True
+    )  # windows overlap: each frame is encoded once
+    latents = encode_frames(model, dataset, frames)[torch.from_numpy(places.reshape(-1))]
+    raw = torch.from_numpy(
+        np.asarray(dataset.gather("action", starts, known + num_steps), np.float32)
+    )
+    return Windows(
+        starts=starts,
+        episodes=in_episodes(dataset, starts),
+        known=known,
+        latents=latents.view(*rows.shape, *latents.shape[1:]),
+        actions=scale.normalise(raw[:, :-1]),
+    )
+
+
+@torch.inference_mode()
+def imagine(model: WorldModel, windows: Windows, actions: Tensor | None = None) -> Tensor:
+    """Returns the imagined latents [N, H, *latent] under ``actions`` [N, H, A], by default those that were really taken."""
+    plans = windows.plans if actions is None else actions
+    return rollout(model, windows.context, plans[:, None])[:, 0]

@@ -1,0 +1,100 @@
+"""The generative control: the encoder and predictor of a JEPA, taught by pixels instead of latents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.world_models.base import Context, TrajectoryBatch, rollout
+from jepabench.world_models.kinds.jepa import JEPA, JEPAConfig
+from jepabench.world_models.networks.heads import Decoder
+from jepabench.world_models.training import objectives
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderConfig(JEPAConfig):
+    """What the generative control is made of.
+
+    Attributes:
+        pixel_weight: of the errors of painted frames: what is seen, and what is imagined.
+        decoder_width: channels of the decoder's last stage.
+        image_size: side of the frames.
+    """
+
+    pixel_weight: float = 10.0
+    decoder_width: int = 16
+    image_size: int = 64
+
+
+class Autoencoder(JEPA):
+    """Latents are what frames can be painted from, now and along what is imagined; predictions meet them without pulling them.
+
+    Three terms: the squared error of frames painted from their own latents, that of frames painted from imagined latents (each at
+    one random moment of a window, which halves the price), and the prediction error with the gradient stopped at its target, so
+    that distances between imagined and encoded latents mean something to a planner. The decoder is part of the model, other
+    than the one that paints a JEPA's latents afterwards.
+    """
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__(config)
+        self.pixel_weight = config.pixel_weight
+        size = config.latent_dim * (self.num_positions or 1)
+        mean_frame = torch.full((config.image_size, config.image_size, 3), 127.0)
+        self.decoder = Decoder(latent_dim=size, mean_frame=mean_frame, width=config.decoder_width)
+        # It begins as the mean frame: noise all over the picture would be most of the error for a long time.
+        for parameter in self.decoder.grow[-1].parameters():
+            nn.init.zeros_(parameter)
+
+    def prepare(
+        self,
+        dataset: EpisodeDataset,
+        *,
+        directory: Path,
+        train: Callable[..., object],
+        progress: bool = True,
+    ) -> EpisodeDataset:
+        """Takes the mean frame, of which the decoder paints the changes, from the data; returns the dataset as it is."""
+        del directory, train, progress
+        frames = dataset.field("pixels")
+        rows = np.sort(np.random.default_rng(0).permutation(len(frames))[:1024])
+        self.decoder.mean_frame.copy_(torch.from_numpy(frames[rows].mean(0)))
+        return dataset
+
+    @property
+    def needs_frames(self) -> bool:
+        """True: what is imagined is painted and compared with the frame."""
+        return True
+
+    def prediction_terms(
+        self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Returns the prediction terms of latents [B, T, *latent]; see ``JEPA.prediction_terms``."""
+        known = self.config.history
+        frames = batch.observations[self.observation_key]
+        context = Context(latents[:, :known], batch.actions[:, : known - 1])
+        imagined = rollout(self, context, batch.actions[:, None, known - 1 :])[:, 0]
+        windows = torch.arange(len(frames))
+        now = torch.randint(0, frames.shape[1], (len(frames),), generator=generator)
+        later = torch.randint(0, imagined.shape[1], (len(frames),), generator=generator)
+        return {
+            "prediction": objectives.prediction_error(
+                imagined, latents[:, known:], stop_gradient=True
+            ),
+            "reconstruction": self.pixel_weight
+            * self.decoder.loss(latents[windows, now], frames[windows, now]),
+            "imagined_reconstruction": self.pixel_weight
+            * self.decoder.loss(imagined[windows, later], frames[windows, known + later]),
+        }
+
+    def _make_predictor(self) -> nn.Module:
+        if self.config.momentum or self.config.terms.keys() & objectives.PAIR_TERMS.keys():
+            raise ValueError(
+                "The generative control has no other targets than pixels: no momentum, no terms on predictions."
+            )
+        return super()._make_predictor()

@@ -1,0 +1,122 @@
+"""Several predictors on one encoder: where they disagree, the data have not told them what happens (epistemic uncertainty)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jepabench.world_models.base import Context, TrajectoryBatch, rollout_with
+from jepabench.world_models.kinds.jepa import JEPA, JEPAConfig
+from jepabench.world_models.networks.predictors import make_predictor
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleConfig(JEPAConfig):
+    """What an ensemble is made of: a JEPA's parts, of which the predictor is there several times.
+
+    Attributes:
+        num_members: predictors of the kind ``predictor``. They differ in their first weights and in the windows that they
+            learn from.
+        others: further members, each with a ``predictor`` of its own and perhaps ``predictor_options``. Members of
+            different kinds err differently.
+        share: probability that a member learns from a window of a batch, above 0 to 1.
+    """
+
+    num_members: int = 5
+    others: tuple[Mapping[str, Any], ...] = ()
+    share: float = 0.8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (
+            self.num_members < 1
+            or self.num_members + len(self.others) < 2
+            or not 0 < self.share <= 1
+        ):
+            raise ValueError(
+                f"num_members is 2 or more, 1 or more with others beside them, and share above 0 to 1, got "
+                f"{self.num_members}, {len(self.others)} others and {self.share}."
+            )
+        for other in self.others:
+            if not {"predictor"} <= other.keys() <= {"predictor", "predictor_options"}:
+                raise ValueError(
+                    f"A member of others has a predictor and perhaps predictor_options, got {dict(other)}."
+                )
+
+
+class PredictorEnsemble(nn.Module):
+    """Predictors side by side; as a predictor it gives their mean."""
+
+    def __init__(self, members: list[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Predicts [N, *latent] from latents [N, k, *latent] and actions [N, k, A]."""
+        return torch.stack([member(latents, actions) for member in self.members]).mean(0)
+
+
+class EnsembleJEPA(JEPA):
+    """A JEPA with M predictors (PLDM, arXiv 2502.14819, has five; Pathak et al. 2019 for disagreement as curiosity).
+
+    Each member is trained on rollouts of its own. ``predict`` gives the mean of what the members predict, ``disagreement``
+    how far apart their rollouts are.
+    """
+
+    config: EnsembleConfig
+    predictor: PredictorEnsemble
+
+    def _make_predictor(self) -> PredictorEnsemble:
+        config = self.config
+        kinds = [(config.predictor, config.predictor_options)] * config.num_members
+        kinds += [
+            (other["predictor"], other.get("predictor_options", {})) for other in config.others
+        ]
+        return PredictorEnsemble(
+            [
+                make_predictor(
+                    kind,
+                    {"history": config.history, **options},
+                    latent_dim=config.latent_dim,
+                    action_size=config.action_size,
+                )
+                for kind, options in kinds
+            ]
+        )
+
+    def member_rollouts(self, context: Context, actions: Tensor) -> Tensor:
+        """Imagines what each member by itself says of candidates [B, S, H, A]: latents [M, B, S, H, *latent]."""
+        return torch.stack(
+            [
+                rollout_with(member, self.history, context, actions)
+                for member in self.predictor.members
+            ]
+        )
+
+    def disagreement(self, context: Context, actions: Tensor) -> Tensor:
+        """Returns the variance over the members' rollouts, averaged over the latent's entries [B, S, H]; 0 is agreement."""
+        return self.member_rollouts(context, actions).var(0, correction=0).flatten(3).mean(3)
+
+    def prediction_terms(
+        self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Returns the prediction terms of latents [B, T, *latent]; see ``JEPA.prediction_terms``."""
+        known, config = self.config.history, self.config
+        context = Context(latents[:, :known], batch.actions[:, : known - 1])
+        imagined = self.member_rollouts(context, batch.actions[:, None, known - 1 :])[
+            :, :, 0
+        ]  # [M, B, H, *latent]
+        target = latents[:, known:]
+        error = (
+            (imagined - (target.detach() if config.stop_gradient else target))
+            .square()
+            .flatten(2)
+            .mean(2)
+        )
+        learns = (torch.rand(error.shape, generator=generator) < config.share).to(error)
+        # The mean over members, so that the term has the scale of a single predictor's.
+        return {"prediction": ((error * learns).sum(1) / learns.sum(1).clamp(min=1)).mean()}

@@ -1,0 +1,204 @@
+"""World models on a frozen patch encoder (DINO-WM, arXiv 2411.04983): only the predictor learns from actions.
+
+The encoder is a pretrained backbone (``backbones.py``), or our own, taught first by a pretext task on the same frames (``masked.py``).
+A latent holds the D strongest principal components of what changes at each patch, in one common unit, so distances are those
+of the features up to what the other components would add.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.world_models.base import Context, TrajectoryBatch, rollout
+from jepabench.world_models.networks.backbones import BackboneError, make_backbone
+from jepabench.world_models.networks.predictors import make_predictor
+from jepabench.world_models.training import objectives
+from jepabench.world_models.training.pretext import PRETEXTS, PatchEncoder, make_pretext
+
+logger = logging.getLogger(__name__)
+OWN = "own"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenConfig:
+    """What a world model on frozen features is made of.
+
+    Attributes:
+        backbone, backbone_options: name in ``backbones.BACKBONES``, or "own" for a ``PatchEncoder``, and its arguments.
+        pretext, pretext_options: name in ``masked.PRETEXTS`` and its arguments; for "own" alone.
+        pretext_training: ``TrainConfig`` of the pretext task.
+        latent_dim: D, principal components kept at a patch.
+        predictor, predictor_options: name in ``predictors.PATCH_PREDICTORS`` and its arguments.
+        action_size: A of a model step.
+        history: K frames of context.
+        rollout_steps: imagined steps that the prediction loss covers.
+        weights_sha256: of the file that the backbone's weights came from; filled in, and checked when a checkpoint is loaded.
+    """
+
+    backbone: str = "efficientnet-lite0"
+    backbone_options: dict[str, Any] = field(default_factory=dict)
+    pretext: str = ""
+    pretext_options: dict[str, Any] = field(default_factory=dict)
+    pretext_training: dict[str, Any] = field(default_factory=dict)
+    latent_dim: int = 16
+    predictor: str = "grid"
+    predictor_options: dict[str, Any] = field(default_factory=dict)
+    action_size: int
+    history: int = 2
+    rollout_steps: int = 3
+    weights_sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if (self.backbone == OWN) != bool(self.pretext):
+            raise ValueError(
+                f"Backbone 'own' is taught by a pretext task ({', '.join(PRETEXTS)}), others by none; got backbone "
+                f"{self.backbone!r} and pretext {self.pretext!r}."
+            )
+
+
+class FrozenFeatureModel(nn.Module):
+    """A predictor on the patches of a frozen encoder. Implements ``WorldModel``; ``prepare`` comes before training."""
+
+    observation_key = "pixels"
+    feature_mean: Tensor
+    components: Tensor
+    unit: Tensor
+
+    def __init__(self, config: FrozenConfig) -> None:
+        super().__init__()
+        self.history, self.action_size = config.history, config.action_size
+        self.window = config.history + config.rollout_steps
+        # In lists, so that the weights of a backbone or of a pretext task's heads are no part of this module's state.
+        self._backbones: list[nn.Module] = []
+        self._pretexts: list[nn.Module] = []
+        if config.backbone == OWN:
+            self.encoder = PatchEncoder(**config.backbone_options)
+            pretext = make_pretext(
+                config.pretext, config.pretext_options, self.encoder, action_size=config.action_size
+            )
+            self._pretexts.append(pretext)
+        else:
+            backbone, found = make_backbone(config.backbone, config.backbone_options)
+            if config.weights_sha256 not in ("", found):
+                raise BackboneError(
+                    f"The weights of {config.backbone!r} are not those that this model was trained on: SHA-256 {found[:12]}, "
+                    f"not {config.weights_sha256[:12]}. Put the old file back, or train again."
+                )
+            config = dataclasses.replace(config, weights_sha256=found)
+            self._backbones.append(backbone)
+        self.config = config
+        positions, channels = self._features(torch.zeros(1, 64, 64, 3, dtype=torch.uint8)).shape[1:]
+        if config.latent_dim > channels:
+            raise ValueError(
+                f"{config.backbone!r} has {channels} channels, latent_dim {config.latent_dim} is more."
+            )
+        self.register_buffer("feature_mean", torch.zeros(positions, channels))
+        self.register_buffer("components", torch.eye(channels)[:, : config.latent_dim].contiguous())
+        self.register_buffer("unit", torch.ones(()))
+        if config.backbone == OWN:
+            self.encoder.requires_grad_(False)
+        self.predictor = make_predictor(
+            config.predictor,
+            {"history": config.history, **config.predictor_options},
+            latent_dim=config.latent_dim,
+            action_size=config.action_size,
+            positions=positions,
+        )
+
+    @torch.no_grad()
+    def _features(self, frames: Tensor) -> Tensor:
+        if not self._backbones:
+            return self.encoder(frames)
+        return self._backbones[0].to(frames.device)(frames)
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """Encodes frames uint8 [N, s, s, 3] into latents [N, P, D]; no gradient flows back."""
+        return (self._features(observation) - self.feature_mean) @ self.components / self.unit
+
+    def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Predicts the next latent [N, P, D] from latents [N, k, P, D] and actions [N, k, A], k <= K."""
+        return self.predictor(latents, actions)
+
+    def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Returns the prediction error over ``rollout_steps`` imagined steps, of cached latents if the batch has them."""
+        del generator
+        if self.training_key in batch.observations:
+            latents = batch.observations[self.training_key]
+        else:
+            frames = batch.observations[self.observation_key]
+            latents = self.encode(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
+        known = self.history
+        context = Context(latents[:, :known], batch.actions[:, : known - 1])
+        imagined = rollout(self, context, batch.actions[:, None, known - 1 :])[:, 0]
+        return {"prediction": objectives.prediction_error(imagined, latents[:, known:])}
+
+    # -- before training ---------------------------------------------------------------------------------------
+
+    training_key = "latents"
+
+    def prepare(
+        self,
+        dataset: EpisodeDataset,
+        *,
+        directory: Path,
+        train: Callable[[nn.Module, Mapping[str, Any], Path], object],
+        progress: bool = True,
+    ) -> EpisodeDataset:
+        """Teaches the encoder its pretext task if it has one, finds the principal components, and encodes every frame once.
+
+        Args:
+            dataset: training episodes with frames.
+            directory: of the run; the pretext task is trained, and resumed, in a folder below it.
+            train: runs the training loop on a module with ``TrainConfig`` settings in a folder.
+            progress: whether to show a bar.
+
+        Returns:
+            The dataset with one more field, ``latents`` float16 [F, P, D].
+        """
+        for pretext in self._pretexts:
+            self.encoder.requires_grad_(True)
+            train(pretext, self.config.pretext_training, directory / "pretext")
+            self.encoder.requires_grad_(False)
+        frames = dataset.field("pixels")
+        self._find_components(frames)
+        latents = np.empty(
+            (len(frames), *self.feature_mean.shape[:1], self.config.latent_dim), np.float16
+        )
+        for first in tqdm(
+            range(0, len(frames), 256), desc="encode", disable=not progress, leave=False
+        ):
+            chunk = torch.from_numpy(np.array(frames[first : first + 256]))
+            latents[first : first + 256] = self.encode(chunk).numpy()
+        return dataset.with_field(self.training_key, latents)
+
+    def _find_components(self, frames: np.ndarray, *, num_frames: int = 2048) -> None:
+        rows = np.sort(np.random.default_rng(0).permutation(len(frames))[:num_frames])
+        chunks = [
+            torch.from_numpy(np.array(frames[part]))
+            for part in np.array_split(rows, -(-len(rows) // 256))
+        ]
+        features = torch.cat([self._features(chunk) for chunk in chunks])
+        self.feature_mean.copy_(features.mean(0))
+        changes = (features - self.feature_mean).flatten(0, 1).double()
+        strength, directions = torch.linalg.eigh(changes.T @ changes / len(changes))
+        kept = self.config.latent_dim
+        self.components.copy_(directions[:, -kept:].flip(1))
+        self.unit.copy_(strength[-kept:].mean().clamp_min(1e-12).sqrt())
+        share = float(strength[-kept:].sum() / strength.sum().clamp_min(1e-12))
+        logger.info(
+            "%d components of %d channels hold %.1f %% of what changes",
+            kept,
+            len(strength),
+            100 * share,
+        )

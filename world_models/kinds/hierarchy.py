@@ -1,0 +1,164 @@
+"""Higher levels of a world model: predictions over long strides, with macro-actions learned from the actions in between.
+
+A level sees the frozen latents of the model below. An encoder turns the actions of a stride into a short macro-action whose
+prior is a standard normal, so that a search that stays near 0 stays with what was seen, and a
+predictor says where that leads. After HWM and Dual-WM (2026), which plan on two levels in this way; ours is smaller and
+trains after the model below, on frozen latents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jepabench.envs.registry import unknown_name
+from jepabench.world_models.base import Context, TrajectoryBatch, rollout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HierarchyConfig:
+    """What the levels are and how they are trained.
+
+    Attributes:
+        strides: model steps of a prediction, by level from the lowest up; ascending.
+        macro_size: numbers of a macro-action.
+        rollout_steps: strides that the prediction error covers; the episodes must be long enough.
+        kl_weight: price of macro-actions away from their prior, in nats a number, against standardised squared errors.
+        width, depth: of the hidden layers.
+        num_steps, batch_size, learning_rate: of the training; the rate of Adam falls linearly to 0.
+    """
+
+    strides: tuple[int, ...] = (5,)
+    macro_size: int = 4
+    rollout_steps: int = 2
+    kl_weight: float = 0.02
+    width: int = 256
+    depth: int = 2
+    num_steps: int = 2000
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "strides", tuple(self.strides))
+        if not self.strides or any(high <= low for low, high in pairwise((1, *self.strides))):
+            raise ValueError(
+                f"strides ascend from 2 or more, from the lowest level up, got {list(self.strides)}."
+            )
+        for name in ("macro_size", "rollout_steps", "width", "depth", "num_steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is 1 or more, got {getattr(self, name)}.")
+        if self.kl_weight < 0 or self.learning_rate <= 0:
+            raise ValueError(
+                f"kl_weight is at least 0 and learning_rate above 0, got {self.kl_weight} and {self.learning_rate}."
+            )
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> HierarchyConfig:
+        """Returns the configuration with these settings; an unknown one is refused with the nearest that exists."""
+        known = [setting.name for setting in fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise unknown_name("setting of a hierarchy", name, known)
+        return cls(**settings)
+
+
+class MacroLevel(nn.Module):
+    """One level: z(t + stride) from z(t) and a macro-action. Implements ``WorldModel`` as far as ``rollout`` needs it.
+
+    Args:
+        latent_size: D of the latents below.
+        action_size: A of a model step below.
+        stride: model steps of a prediction.
+        config: the rest.
+    """
+
+    mean: Tensor
+    std: Tensor
+    observation_key = "latent"
+    history = 1
+
+    def __init__(
+        self, latent_size: int, action_size: int, stride: int, config: HierarchyConfig
+    ) -> None:
+        super().__init__()
+        self.config, self.stride, self.action_size = config, stride, config.macro_size
+        self.window = stride * config.rollout_steps + 1
+        self.register_buffer("mean", torch.zeros(latent_size))
+        self.register_buffer("std", torch.ones(latent_size))
+        self.macro_encoder = _perceptron(stride * action_size, 2 * config.macro_size, config)
+        self.predictor = _perceptron(latent_size + config.macro_size, latent_size, config)
+
+    def fit_scale(self, latents: Tensor) -> None:
+        """Takes mean and standard deviation of latents [N, D]."""
+        self.mean.copy_(latents.mean(0))
+        self.std.copy_(latents.std(0).clamp(min=1e-6))
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """Returns latents of the level below as they are: the levels share one space."""
+        return observation
+
+    def macro(self, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns mean and log variance [N, M] of the macro-action that stands for actions [N, stride, A]."""
+        mean, log_variance = self.macro_encoder(actions.flatten(1)).chunk(2, dim=-1)
+        return mean, log_variance.clamp(-8, 4)
+
+    def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Predicts [N, D] a stride later from latents [N, 1, D] and macro-actions [N, 1, M]."""
+        now = (latents[:, -1] - self.mean) / self.std
+        return latents[:, -1] + self.predictor(torch.cat([now, actions[:, -1]], dim=-1)) * self.std
+
+    def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Returns the terms of windows of latents ``batch.observations["latent"]`` [B, window, D] and their actions."""
+        latents = batch.observations[self.observation_key][:, :: self.stride]  # [B, R+1, D]
+        windows, strides = len(latents), self.config.rollout_steps
+        mean, log_variance = self.macro(batch.actions.reshape(windows * strides, self.stride, -1))
+        noise = torch.randn(mean.shape, generator=generator)
+        macros = (mean + noise * (0.5 * log_variance).exp()).view(windows, 1, strides, -1)
+        context = Context(latents[:, :1], macros.new_zeros(windows, 0, self.action_size))
+        imagined = rollout(self, context, macros)[:, 0]
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance)
+        return {
+            "prediction": ((imagined - latents[:, 1:]) / self.std).square().mean(),
+            "prior": self.config.kl_weight * divergence.mean(),
+        }
+
+
+def make_levels(latent_size: int, action_size: int, config: HierarchyConfig) -> nn.ModuleList:
+    """Makes the untrained levels, the lowest first."""
+    return nn.ModuleList(
+        MacroLevel(latent_size, action_size, stride, config) for stride in config.strides
+    )
+
+
+def relative_errors(level: MacroLevel, latents: Tensor, actions: Tensor) -> Sequence[float]:
+    """Returns the squared error of each imagined stride over that of copying the first latent; below 1 is useful.
+
+    Args:
+        level: a trained level.
+        latents: windows of true latents [B, window, D].
+        actions: normalised actions in between [B, window - 1, A].
+    """
+    with torch.no_grad():
+        windows, strides = len(latents), level.config.rollout_steps
+        macros, _ = level.macro(actions.reshape(windows * strides, level.stride, -1))
+        context = Context(latents[:, :1], macros.new_zeros(windows, 0, level.action_size))
+        imagined = rollout(level, context, macros.view(windows, 1, strides, -1))[:, 0]
+        truth = latents[:, level.stride :: level.stride]
+        error, copied = (
+            (imagined - truth).square().mean((0, 2)),
+            (latents[:, :1] - truth).square().mean((0, 2)),
+        )
+    return (error / copied.clamp_min(1e-12)).tolist()
+
+
+def _perceptron(input_size: int, output_size: int, config: HierarchyConfig) -> nn.Sequential:
+    sizes = [input_size, *[config.width] * config.depth]
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(sizes):
+        layers += [nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.GELU()]
+    return nn.Sequential(*layers, nn.Linear(sizes[-1], output_size))

@@ -1,0 +1,226 @@
+"""The JEPA family: an encoder, a predictor, and a list of weighted terms. Which terms makes which method."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jepabench.envs.registry import unknown_name
+from jepabench.world_models.base import Context, TrajectoryBatch, rollout
+from jepabench.world_models.networks.encoders import augment_colour, augment_shift, make_encoder
+from jepabench.world_models.networks.predictors import make_predictor
+from jepabench.world_models.training import objectives
+from jepabench.world_models.training.devices import gathered
+
+TERMS = (*objectives.LATENT_TERMS, *objectives.PAIR_TERMS, "inverse_dynamics")
+
+
+@dataclass(frozen=True, kw_only=True)
+class JEPAConfig:
+    """What a JEPA is made of.
+
+    Attributes:
+        encoder, encoder_options: name in ``encoders.ENCODERS`` and its arguments.
+        predictor, predictor_options: name in ``predictors.PREDICTORS`` and its arguments.
+        latent_dim: D; of each position where the encoder keeps several.
+        action_size: A of a model step.
+        history: K frames of context.
+        rollout_steps: imagined steps that the prediction loss covers.
+        stop_gradient: the prediction loss does not pull the latents that are predicted.
+        momentum: above 0, those come from a moving average of the encoder (BYOL, V-JEPA) that keeps this share a step at first,
+            and all of itself at the end of training; implies ``stop_gradient``.
+        sphere: latents and predictions are put on the sphere of radius sqrt(D), for terms that do not see lengths.
+        terms: term name to its options, of which ``weight`` is one.
+        observation_key: what is encoded: "pixels" or "observation" (state twin).
+        shift: random-shift augmentation in pixels, 0 for none.
+        recolour: strength of random colours and light, other ones in each frame, 0 for none; see ``encoders.augment_colour``.
+    """
+
+    encoder: str = "keypoint"
+    encoder_options: dict[str, Any] = field(default_factory=dict)
+    predictor: str = "mlp"
+    predictor_options: dict[str, Any] = field(default_factory=dict)
+    latent_dim: int = 32
+    action_size: int
+    history: int = 2
+    rollout_steps: int = 3
+    stop_gradient: bool = False
+    momentum: float = 0.0
+    sphere: bool = False
+    terms: dict[str, dict[str, Any]] = field(default_factory=dict)
+    observation_key: str = "pixels"
+    shift: int = 0
+    recolour: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, options in self.terms.items():
+            if name not in TERMS:
+                raise unknown_name("term", name, TERMS)
+            if "weight" not in options:
+                raise ValueError(f"Term {name!r} has no weight. Write {{{name}: {{weight: 1.0}}}}.")
+        if not 0 <= self.momentum < 1:
+            raise ValueError(
+                f"momentum is at least 0 (no moving average) and below 1, got {self.momentum}."
+            )
+        if self.history < 1 or self.rollout_steps < 1:
+            raise ValueError(
+                f"history and rollout_steps are 1 or more, got {self.history} and {self.rollout_steps}."
+            )
+
+    @property
+    def window(self) -> int:
+        """Frames of a training window."""
+        return self.history + self.rollout_steps
+
+
+class JEPA(nn.Module):
+    """A world model that predicts in representation space. Implements ``WorldModel``."""
+
+    def __init__(self, config: JEPAConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.window = config.window
+        self.observation_key, self.history, self.action_size = (
+            config.observation_key,
+            config.history,
+            config.action_size,
+        )
+        options = dict(config.encoder_options)
+        if config.encoder != "state":
+            options["latent_dim"] = config.latent_dim
+        self.encoder = make_encoder(config.encoder, options)
+        self.num_positions: int | None = getattr(self.encoder, "num_positions", None)
+        self.target_encoder = (
+            copy.deepcopy(self.encoder).requires_grad_(False) if config.momentum else None
+        )
+        self.predictor = self._make_predictor()
+        self.inverse: nn.Module | None = None
+        if "inverse_dynamics" in config.terms:
+            self.inverse = nn.Sequential(
+                nn.Linear(2 * config.latent_dim * (self.num_positions or 1), 128),
+                nn.GELU(),
+                nn.Linear(128, config.action_size),
+            )
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """Encodes single observations [N, ...] into latents [N, D], or [N, P, D] where the encoder keeps positions."""
+        return self._placed(self.encoder(observation))
+
+    def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Predicts the next latent [N, *latent] from latents [N, k, *latent] and actions [N, k, A], k <= K."""
+        return self._placed(self.predictor(latents, actions))
+
+    def unroll(self, latents: Tensor, actions: Tensor) -> Tensor | None:
+        """Imagines several steps at once where the predictor knows a cheaper way to; see ``Unrolls``. Not in training."""
+        unroll = getattr(self.predictor, "unroll", None)
+        if unroll is None or self.training or type(self).predict is not JEPA.predict:
+            return None
+        return unroll(latents, actions, place=self._placed)
+
+    def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Returns the weighted terms: ``prediction`` over ``rollout_steps`` imagined steps, then those of the config."""
+        frames = batch.observations[self.observation_key]
+        if self.config.shift or self.config.recolour:
+            frames = augment_shift(frames, padding=self.config.shift, generator=generator)
+            frames = augment_colour(frames, strength=self.config.recolour, generator=generator)
+            batch = dataclasses.replace(batch, observations={self.observation_key: frames})
+        latents = self.encode(frames.flatten(0, 1)).unflatten(
+            0, frames.shape[:2]
+        )  # [B, T, *latent]
+        terms = self.prediction_terms(latents, batch, generator)
+        latents = latents.flatten(
+            2
+        )  # the terms see all positions as one long latent, as eb_jepa does
+        for name, options in self.config.terms.items():
+            if name not in objectives.PAIR_TERMS:
+                options = dict(options)
+                weight = options.pop("weight")
+                terms[name] = weight * self._term(name, options, latents, batch, generator)
+        return terms
+
+    @torch.no_grad()
+    def after_step(self, progress: float) -> None:
+        """Moves the target encoder a little towards the encoder; the training loop calls this after each optimiser step.
+
+        Args:
+            progress: share of the training that is done, 0 to 1; the moving average stands still at 1 (BYOL's cosine schedule).
+        """
+        if self.target_encoder is None:
+            return
+        share = (1 - self.config.momentum) * 0.5 * (1 + math.cos(math.pi * progress))
+        for slow, fast in zip(
+            self.target_encoder.parameters(), self.encoder.parameters(), strict=True
+        ):
+            slow.lerp_(fast, share)
+
+    # -- what relatives with another kind of prediction replace ------------------------------------------------
+
+    @property
+    def needs_frames(self) -> bool:
+        """Whether the prediction terms look at the frames themselves; a predictor cannot learn alone then."""
+        return self.target_encoder is not None
+
+    def _make_predictor(self) -> nn.Module:
+        config = self.config
+        return make_predictor(
+            config.predictor,
+            {"history": config.history, **config.predictor_options},
+            latent_dim=config.latent_dim,
+            action_size=config.action_size,
+            positions=self.num_positions,
+        )
+
+    def prediction_terms(
+        self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Returns the terms that say how well the latents [B, T, *latent] of a batch are predicted; weights included."""
+        del generator
+        known = self.config.history
+        context = Context(latents[:, :known], batch.actions[:, : known - 1])
+        imagined = rollout(self, context, batch.actions[:, None, known - 1 :])[:, 0]
+        target = self._targets(latents, batch)[:, known:]
+        terms = {"prediction": objectives.prediction_error(imagined, target)}
+        for name in self.config.terms.keys() & objectives.PAIR_TERMS.keys():
+            options = dict(self.config.terms[name])
+            weight = options.pop("weight")
+            pairs = gathered(torch.stack([imagined.flatten(2), target.flatten(2)], dim=1))
+            terms[name] = weight * objectives.PAIR_TERMS[name](pairs[:, 0], pairs[:, 1], **options)
+        return terms
+
+    def _targets(self, latents: Tensor, batch: TrajectoryBatch) -> Tensor:
+        """Returns what predictions should meet, [B, T, *latent]: the latents themselves unless the config says otherwise."""
+        if self.target_encoder is None:
+            return latents.detach() if self.config.stop_gradient else latents
+        frames = batch.observations[self.observation_key]
+        with torch.no_grad():
+            return self._placed(self.target_encoder(frames.flatten(0, 1))).unflatten(
+                0, frames.shape[:2]
+            )
+
+    def _placed(self, latents: Tensor) -> Tensor:
+        if not self.config.sphere:
+            return latents
+        return math.sqrt(latents.shape[-1]) * functional.normalize(latents, dim=-1)
+
+    def _term(
+        self,
+        name: str,
+        options: dict[str, Any],
+        latents: Tensor,
+        batch: TrajectoryBatch,
+        generator: torch.Generator,
+    ) -> Tensor:
+        if self.inverse is not None and name == "inverse_dynamics":
+            decoded = self.inverse(torch.cat([latents[:, :-1], latents[:, 1:]], dim=-1))
+            return objectives.inverse_dynamics(decoded, batch.actions)
+        whole = gathered(latents)
+        if name == "sigreg":
+            return objectives.sigreg(whole, generator, **options)
+        return objectives.LATENT_TERMS[name](whole, **options)

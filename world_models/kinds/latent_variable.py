@@ -1,0 +1,273 @@
+"""A JEPA for worlds that can not be predicted: what the world decides by itself is a latent variable, one a step.
+
+In training the variable is inferred from the true next state, with limited information; a prior learns what is to be expected
+before it is known. In planning it is drawn from the prior, or its most likely value is taken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jepabench.envs.registry import unknown_name
+from jepabench.world_models.base import Context, TrajectoryBatch, rollout_with
+from jepabench.world_models.kinds.jepa import JEPA, JEPAConfig
+from jepabench.world_models.networks.predictors import make_predictor
+from jepabench.world_models.training import objectives
+
+_UNIFORM_SHARE = 0.01  # of a categorical's probability: no code is ever given up
+
+
+class VariableKind(Protocol):
+    """A family of distributions over the variable u, described by parameters [..., P]. Noise makes draws a function."""
+
+    @property
+    def size(self) -> int:
+        """Entries U of the variable."""
+        ...
+
+    @property
+    def num_parameters(self) -> int:
+        """P."""
+        ...
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """Returns the most likely variable [..., U]."""
+        ...
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Returns noise [*shape, U] that does not depend on parameters."""
+        ...
+
+    def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Returns a variable [..., U] that is differentiable in its parameters."""
+        ...
+
+    def divergence(self, posterior: Tensor, prior: Tensor) -> Tensor:
+        """Returns the information of the posterior beyond the prior, KL [...], in nats."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Categorical:
+    """One of U codes, one-hot; gradients go straight through the draw to its softmax (Jang et al., 2017).
+
+    Attributes:
+        size: number of codes.
+        temperature: of the softmax that gradients see.
+    """
+
+    size: int
+    temperature: float = 1.0
+
+    @property
+    def num_parameters(self) -> int:
+        """One logit a code."""
+        return self.size
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """Returns the likeliest code [..., U]."""
+        return functional.one_hot(parameters.argmax(-1), self.size).to(parameters)
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Returns standard Gumbel noise."""
+        uniform = torch.rand(*shape, self.size, generator=generator).clamp(1e-6, 1 - 1e-6)
+        return -(-uniform.log()).log()
+
+    def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Returns a code [..., U]."""
+        logits = self._log_probabilities(parameters) + noise
+        soft = functional.softmax(logits / self.temperature, dim=-1)
+        return self.mode(logits) + soft - soft.detach()
+
+    def divergence(self, posterior: Tensor, prior: Tensor) -> Tensor:
+        """Returns the KL divergence [...]."""
+        log_posterior = self._log_probabilities(posterior)
+        return (log_posterior.exp() * (log_posterior - self._log_probabilities(prior))).sum(-1)
+
+    def _log_probabilities(self, parameters: Tensor) -> Tensor:
+        share = (1 - _UNIFORM_SHARE) * functional.softmax(
+            parameters, dim=-1
+        ) + _UNIFORM_SHARE / self.size
+        return share.log()
+
+
+@dataclass(frozen=True, slots=True)
+class Gaussian:
+    """A vector of U independent normal entries; parameters are means, then log standard deviations."""
+
+    size: int
+
+    @property
+    def num_parameters(self) -> int:
+        """A mean and a log standard deviation an entry."""
+        return 2 * self.size
+
+    def mode(self, parameters: Tensor) -> Tensor:
+        """Returns the mean [..., U]."""
+        return self._split(parameters)[0]
+
+    def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Returns standard normal noise."""
+        return torch.randn(*shape, self.size, generator=generator)
+
+    def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
+        """Returns a vector [..., U]."""
+        mean, log_std = self._split(parameters)
+        return mean + log_std.exp() * noise
+
+    def divergence(self, posterior: Tensor, prior: Tensor) -> Tensor:
+        """Returns the KL divergence [...]."""
+        (mean, log_std), (other, log_other) = self._split(posterior), self._split(prior)
+        ratio = (2 * (log_std - log_other)).exp()
+        return 0.5 * (ratio + ((mean - other) / log_other.exp()).square() - 1 - ratio.log()).sum(-1)
+
+    def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        mean, log_std = parameters.chunk(2, dim=-1)
+        return mean, 3 * torch.tanh(log_std / 3)  # within a factor of 20 of 1, smoothly
+
+
+VARIABLES: dict[str, type[Categorical] | type[Gaussian]] = {
+    "categorical": Categorical,
+    "gaussian": Gaussian,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentVariableConfig(JEPAConfig):
+    """What a JEPA with a latent variable is made of.
+
+    Attributes:
+        variable: "categorical" (one of ``variable_size`` codes a step) or "gaussian" (``variable_size`` numbers a step).
+        variable_size: U. The information of a categorical is at most log U nats.
+        information_weight: price of a nat that the true next state tells the predictor through the variable, in units of
+            the prediction error. Too low, and the variable carries what the action should explain; too high, and it is not used.
+        width: of the hidden layers of prior and posterior.
+    """
+
+    variable: str = "categorical"
+    variable_size: int = 8
+    information_weight: float = 0.01
+    width: int = 128
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.variable not in VARIABLES:
+            raise unknown_name("variable", self.variable, VARIABLES)
+        if self.variable_size < 1 or self.information_weight < 0:
+            raise ValueError(
+                f"variable_size is 1 or more and information_weight 0 or more, got {self.variable_size} and "
+                f"{self.information_weight}."
+            )
+
+
+class LatentVariableJEPA(JEPA):
+    """A JEPA whose predictor is told, beside the action, what the world decided: z' = f(z, a, u).
+
+    A conditional variational autoencoder in latent space (Sohn et al., 2015; the latent variable of LeCun's 2022 blueprint),
+    with a learned prior as in RSSM models. Prior and posterior look at latents without training them. ``predict`` takes the
+    prior's most likely u; ``futures`` draws it.
+    """
+
+    config: LatentVariableConfig
+
+    def __init__(self, config: LatentVariableConfig) -> None:
+        super().__init__(config)
+        self.variable: VariableKind = VARIABLES[config.variable](config.variable_size)
+        known = config.history * (config.latent_dim + config.action_size)
+        self.prior = _mlp(known, config.width, self.variable.num_parameters)
+        self.posterior = _mlp(known + config.latent_dim, config.width, self.variable.num_parameters)
+
+    def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Predicts the next latent [N, D] that is most to be expected, from latents [N, k, D] and actions [N, k, A], k <= K."""
+        return self._predict_with(
+            latents, actions, self.variable.mode(self.prior(self._known(latents, actions)))
+        )
+
+    def futures(
+        self, context: Context, actions: Tensor, *, num_futures: int, generator: torch.Generator
+    ) -> Tensor:
+        """Draws ``num_futures`` futures of each candidate [B, S, H, A]: latents [B, S, M, H, D].
+
+        All candidates of all problems meet the same M draws of noise, so that they differ by what they do and not by luck.
+        """
+        problems, samples, horizon, size = actions.shape
+        noise = self.variable.noise((horizon, num_futures), generator)
+        many = actions[:, :, None].expand(-1, -1, num_futures, -1, -1)
+        steps = iter(noise)
+
+        def predict(latents: Tensor, past: Tensor) -> Tensor:
+            parameters = self.prior(self._known(latents, past))
+            luck = next(steps).expand(problems * samples, -1, -1).flatten(0, 1)
+            return self._predict_with(latents, past, self.variable.draw(parameters, luck))
+
+        imagined = rollout_with(
+            predict, self.history, context, many.reshape(problems, -1, horizon, size)
+        )
+        return imagined.view(problems, samples, num_futures, horizon, *imagined.shape[3:])
+
+    def _make_predictor(self) -> nn.Module:
+        config = self.config
+        return make_predictor(
+            config.predictor,
+            {"history": config.history, **config.predictor_options},
+            latent_dim=config.latent_dim,
+            action_size=config.action_size + config.variable_size,
+        )
+
+    def _predict_with(self, latents: Tensor, actions: Tensor, variable: Tensor) -> Tensor:
+        # What the world decided before shows in the latents; only the present decision is told.
+        told = functional.pad(variable[:, None], (0, 0, latents.shape[1] - 1, 0))
+        return self.predictor(latents, torch.cat([actions, told], dim=-1))
+
+    def _known(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Returns what is known before the world decides, [N, K * (D + A)]; a short history is padded as in ``MLPPredictor``."""
+        missing = self.history - latents.shape[1]
+        if missing:
+            latents = torch.cat([latents[:, :1].expand(-1, missing, -1), latents], dim=1)
+            actions = functional.pad(actions, (0, 0, missing, 0))
+        return torch.cat([latents.flatten(1), actions.flatten(1)], dim=1)
+
+    def prediction_terms(
+        self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Rolls out with variables inferred from the true latents: ``prediction``, and ``information``, what they cost."""
+        config, history = self.config, self.history
+        num_steps = latents.shape[1] - history
+        seen = (
+            latents[:, :-1].unfold(1, history, 1)[:, :num_steps].transpose(2, 3).flatten(0, 1)
+        )  # [B * H, K, D]
+        done = batch.actions.unfold(1, history, 1)[:, :num_steps].transpose(2, 3).flatten(0, 1)
+        known, target = self._known(seen.detach(), done), latents[:, history:]
+        prior = self.prior(known)
+        posterior = self.posterior(torch.cat([known, target.detach().flatten(0, 1)], dim=1))
+        drawn = self.variable.draw(posterior, self.variable.noise((len(posterior),), generator))
+        steps = iter(drawn.view(len(latents), num_steps, -1).unbind(1))
+        imagined = rollout_with(
+            lambda window, actions: self._predict_with(window, actions, next(steps)),
+            history,
+            Context(latents[:, :history], batch.actions[:, : history - 1]),
+            batch.actions[:, None, history - 1 :],
+        )[:, 0]
+        information = self.variable.divergence(posterior, prior).mean()
+        return {
+            "prediction": objectives.prediction_error(
+                imagined, target, stop_gradient=config.stop_gradient
+            ),
+            "information": config.information_weight * information,
+        }
+
+
+def _mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, width),
+        nn.LayerNorm(width),
+        nn.GELU(),
+        nn.Linear(width, width),
+        nn.GELU(),
+        nn.Linear(width, outputs),
+    )

@@ -1,0 +1,1 @@
+"""Network modules: encoders, predictors, frozen backbones and readout heads."""

@@ -1,0 +1,340 @@
+"""Encoders: one frame (or state) in, one latent out. None of them sees the past; memory is the predictor's business.
+
+A latent is a vector [D], or one vector for each of P positions or slots [P, D]; ``num_positions`` says how many (none for a vector).
+
+Frames are uint8 [N, size, size, 3], as stored; the division by 255 happens here, in the compute type of the caller
+(bfloat16 under autocast), and memory stays channels-last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jepabench.envs.registry import unknown_name
+
+
+def _normalised(frames: Tensor) -> Tensor:
+    """Turns uint8 [N, s, s, 3] into floats in [-1, 1], [N, 3, s, s] in channels-last memory."""
+    dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
+    return frames.permute(0, 3, 1, 2).to(dtype).mul_(2 / 255).sub_(1.0)
+
+
+NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+
+
+def _head(inputs: int, hidden: int, latent_dim: int, norm: str = "layer") -> nn.Sequential:
+    # No normalisation after the last layer: LayerNorm there keeps SIGReg from reaching N(0, I).
+    if norm not in NORMS:
+        raise unknown_name("head_norm", norm, NORMS)
+    return nn.Sequential(
+        nn.Linear(inputs, hidden), NORMS[norm](hidden), nn.GELU(), nn.Linear(hidden, latent_dim)
+    )
+
+
+class ConvEncoder(nn.Module):
+    """Strided convolutions and a flattening head: [N, s, s, 3] to [N, D]. The plain baseline.
+
+    Args:
+        latent_dim: D.
+        width: channels of the first layer; doubled by each of the two others.
+        image_size: side of the frames, a multiple of 16.
+    """
+
+    def __init__(self, *, latent_dim: int = 32, width: int = 32, image_size: int = 64) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            nn.Conv2d(3, width, 4, stride=4),
+            nn.GELU(),
+            nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1),
+            nn.GELU(),
+        )
+        self.head = _head(4 * width * (image_size // 16) ** 2, 256, latent_dim)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Encodes frames uint8 [N, s, s, 3] into latents [N, D]."""
+        return self.head(self.features(_normalised(frames)).flatten(1)).float()
+
+
+class KeypointEncoder(nn.Module):
+    """Reads positions: feature maps, a spatial softmax over each, and an MLP on the expected coordinates.
+
+    Spatial softmax after Levine et al. 2016 (end-to-end visuomotor policies); beside the coordinates each map also gives
+    the strength of what it found, so that "absent" can be told from "in the middle".
+
+    Each map is standardised over its positions before the softmax, and has a temperature of its own that is learned.
+    Without that the maps stay flat, since whatever normalises the coordinates later blows up the little that they differ:
+    a flat softmax is a centre of mass, and on Push-T such an encoder never found the block's angle (probe R2 0.01 after
+    566 steps; with it, 0.85 after 112).
+
+    Args:
+        latent_dim: D.
+        width: channels of the feature layers.
+        num_keypoints: maps, each giving x, y in [-1, 1] and a strength.
+        num_layers: 3x3 convolutions after the patch stem.
+        hidden: width of the MLP.
+        head_norm: normalisation inside the MLP: "layer", or "batch" as LeWM has it before SIGReg.
+    """
+
+    def __init__(
+        self,
+        *,
+        latent_dim: int = 32,
+        width: int = 32,
+        num_keypoints: int = 32,
+        num_layers: int = 2,
+        hidden: int = 256,
+        head_norm: str = "layer",
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, width, 4, stride=4)]
+        for layer in range(num_layers):
+            layers += [
+                nn.GELU(),
+                nn.Conv2d(width, num_keypoints if layer == num_layers - 1 else width, 3, padding=1),
+            ]
+        self.features = nn.Sequential(*layers)
+        self.temperature = nn.Parameter(torch.full((num_keypoints, 1), 1.5))
+        # Coordinates of an untrained map vary little: without this the first hundred steps see nothing.
+        self.standardise = nn.BatchNorm1d(3 * num_keypoints)
+        self.head = _head(3 * num_keypoints, hidden, latent_dim, head_norm)
+
+    def keypoints(self, frames: Tensor) -> Tensor:
+        """Returns x, y (right and down, [-1, 1]) and strength of each map, [N, num_keypoints, 3]."""
+        maps = self.features(_normalised(frames)).float()
+        height, width = maps.shape[-2:]
+        # One copy out of channels-last memory; everything after it runs over contiguous rows.
+        logits = functional.layer_norm(maps.contiguous().flatten(2), (height * width,))
+        where = torch.softmax(logits * self.temperature, dim=-1)  # [N, M, P]
+        ys, xs = torch.meshgrid(
+            torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij"
+        )
+        grid = torch.stack([xs.flatten(), ys.flatten()], dim=-1).to(maps.device)  # [P, 2]
+        strength = (where * logits).sum(-1, keepdim=True)
+        return torch.cat([where @ grid, strength], dim=-1)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Encodes frames uint8 [N, s, s, 3] into latents [N, D]."""
+        return self.head(self.standardise(self.keypoints(frames).flatten(1))).float()
+
+
+class ViTEncoder(nn.Module):
+    """A small vision transformer: patches, learned positions, pre-norm blocks, mean pooling, MLP head; [N, s, s, 3] to [N, D].
+
+    Args:
+        latent_dim: D.
+        patch_size: side of a patch in pixels; divides ``image_size``.
+        width, depth, num_heads: of the transformer.
+    """
+
+    def __init__(
+        self,
+        *,
+        latent_dim: int = 32,
+        image_size: int = 64,
+        patch_size: int = 8,
+        width: int = 96,
+        depth: int = 4,
+        num_heads: int = 3,
+    ) -> None:
+        super().__init__()
+        if image_size % patch_size:
+            raise ValueError(f"patch_size {patch_size} does not divide image_size {image_size}.")
+        self.stem = nn.Conv2d(3, width, patch_size, stride=patch_size)
+        self.positions = nn.Parameter(torch.randn(1, (image_size // patch_size) ** 2, width) * 0.02)
+        block = nn.TransformerEncoderLayer(
+            width,
+            num_heads,
+            4 * width,
+            dropout=0.0,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.blocks = nn.TransformerEncoder(
+            block, depth, norm=nn.LayerNorm(width), enable_nested_tensor=False
+        )
+        self.head = _head(width, 256, latent_dim)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Encodes frames uint8 [N, s, s, 3] into latents [N, D]."""
+        tokens = self.stem(_normalised(frames)).flatten(2).transpose(1, 2) + self.positions
+        return self.head(self.blocks(tokens).mean(1)).float()
+
+
+class SpatialEncoder(nn.Module):
+    """A map of features, each with its place: [N, s, s, 3] to [N, P, D] with P = (s / 8)^2 positions, row by row.
+
+    Args:
+        latent_dim: D of a position.
+        width: channels of the layers.
+        num_layers: residual 3x3 convolutions on the map; each sees one position further.
+        image_size: side of the frames, a multiple of 8.
+    """
+
+    def __init__(
+        self, *, latent_dim: int = 8, width: int = 32, num_layers: int = 2, image_size: int = 64
+    ) -> None:
+        super().__init__()
+        self.num_positions = (image_size // 8) ** 2
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, width, 4, stride=4),
+            nn.GELU(),
+            nn.Conv2d(width, width, 4, stride=2, padding=1),
+        )
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.GroupNorm(1, width), nn.GELU(), nn.Conv2d(width, width, 3, padding=1))
+            for _ in range(num_layers)
+        )
+        self.head = nn.Conv2d(width, latent_dim, 1)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Encodes frames uint8 [N, s, s, 3] into latents [N, P, D]."""
+        maps = self.stem(_normalised(frames))
+        for layer in self.layers:
+            maps = maps + layer(maps)
+        return self.head(functional.gelu(maps)).flatten(2).transpose(1, 2).float()
+
+
+class SlotEncoder(nn.Module):
+    """A few slots that compete for the frame: [N, s, s, 3] to [N, P, D] with P slots.
+
+    Slot attention (Locatello et al. 2020): the softmax goes over slots, so each place is explained by few of them. Ours starts
+    from learned slots and not from random ones, so that a slot means the same thing in every frame.
+
+    Args:
+        latent_dim: D of a slot.
+        num_slots: P.
+        width: of the slots while they compete.
+        num_iterations: rounds of competition.
+        image_size: side of the frames, a multiple of 4.
+    """
+
+    def __init__(
+        self,
+        *,
+        latent_dim: int = 16,
+        num_slots: int = 6,
+        width: int = 32,
+        num_iterations: int = 2,
+        image_size: int = 64,
+    ) -> None:
+        super().__init__()
+        self.num_positions, self.num_iterations = num_slots, num_iterations
+        self.features = nn.Sequential(
+            nn.Conv2d(3, width, 4, stride=4),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+        self.places = nn.Parameter(torch.randn(1, (image_size // 4) ** 2, width) * 0.02)
+        self.inputs = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 2 * width)
+        )
+        self.slots = nn.Parameter(torch.randn(1, num_slots, width) * 0.5)
+        self.query = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width, bias=False))
+        self.update = nn.GRUCell(width, width)
+        self.head = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Linear(4 * width, latent_dim),
+        )
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Encodes frames uint8 [N, s, s, 3] into latents [N, P, D]."""
+        places = self.features(_normalised(frames)).flatten(2).transpose(1, 2) + self.places
+        keys, values = self.inputs(places).float().chunk(2, dim=-1)
+        slots = self.slots.expand(len(frames), -1, -1)
+        for _ in range(self.num_iterations):
+            logits = (
+                self.query(slots).float() @ keys.transpose(1, 2) / keys.shape[-1] ** 0.5
+            )  # [N, P, places]
+            share = logits.softmax(dim=1) + 1e-6
+            seen = (share / share.sum(-1, keepdim=True)) @ values
+            slots = self.update(seen.flatten(0, 1), slots.flatten(0, 1).float()).view_as(slots)
+        return self.head(slots).float()
+
+
+class StateEncoder(nn.Module):
+    """The state twin's encoder: the true state, standardised with the data's statistics. Nothing is learned.
+
+    Args:
+        mean, std: of the observation over the training data [O]; with `units: step`, what a model step changes has spread 1 instead.
+    """
+
+    def __init__(self, *, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+
+    def forward(self, observation: Tensor) -> Tensor:
+        """Standardises observations [N, O]."""
+        return (observation.float() - self.mean) / self.std  # pyright: ignore[reportOperatorIssue]
+
+
+ENCODERS: dict[str, type[nn.Module]] = {
+    "conv": ConvEncoder,
+    "keypoint": KeypointEncoder,
+    "slots": SlotEncoder,
+    "spatial": SpatialEncoder,
+    "state": StateEncoder,
+    "vit": ViTEncoder,
+}
+
+
+def make_encoder(name: str, options: dict[str, Any]) -> nn.Module:
+    """Makes the encoder called ``name`` in channels-last memory.
+
+    Raises:
+        UnknownNameError: no such encoder.
+    """
+    if name not in ENCODERS:
+        raise unknown_name("encoder", name, ENCODERS)
+    return ENCODERS[name](**options).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+
+def augment_shift(frames: Tensor, *, padding: int, generator: torch.Generator) -> Tensor:
+    """Shifts each window of frames [B, T, s, s, 3] by up to ``padding`` pixels, edges repeated, the same for its T frames."""
+    if not padding:
+        return frames
+    windows, steps, size = frames.shape[:3]
+    stacked = frames.permute(0, 1, 4, 2, 3).reshape(windows, steps * 3, size, size)
+    padded = functional.pad(stacked.float(), (padding,) * 4, mode="replicate").to(frames.dtype)
+    offsets = torch.randint(0, 2 * padding + 1, (windows, 2), generator=generator).tolist()
+    moved = torch.stack(
+        [padded[i, :, y : y + size, x : x + size] for i, (y, x) in enumerate(offsets)]
+    )
+    return moved.reshape(windows, steps, 3, size, size).permute(0, 1, 3, 4, 2)
+
+
+def augment_colour(frames: Tensor, *, strength: float, generator: torch.Generator) -> Tensor:
+    """Gives each single frame of uint8 windows [B, T, s, s, 3] colours and light of its own.
+
+    A smooth random map of colour space moves things of different colours in different ways, and what keeps its place keeps its
+    shape. Frames of one window differ, so that no colour can be foretold.
+
+    Args:
+        frames: what was seen.
+        strength: how far colours move, in units of their range; also how much brighter or darker it may be.
+        generator: what draws the maps.
+    """
+    if not strength:
+        return frames
+    colours = frames.flatten(0, 1).flatten(1, 2).float() / 255  # [B T, s s, 3]
+    mixing = torch.randn(len(colours), 3, 3, generator=generator)
+    phase = torch.rand(len(colours), 1, 3, generator=generator)
+    gain = 1 + strength * (2 * torch.rand(len(colours), 1, 1, generator=generator) - 1)
+    moved = (
+        torch.baddbmm(phase.expand_as(colours), colours, mixing)
+        .mul_(2 * torch.pi)
+        .sin_()
+        .mul_(strength)
+    )
+    return moved.addcmul_(colours, gain).clamp_(0, 1).mul_(255).to(torch.uint8).view_as(frames)

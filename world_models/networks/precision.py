@@ -1,0 +1,42 @@
+"""Imagining in bfloat16: half the memory and several times the speed on processors that have it, for planning only."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from jepabench.envs.registry import unknown_name
+from jepabench.world_models.base import WorldModel
+from jepabench.world_models.networks.history_transformer import AdaLNPredictor
+from jepabench.world_models.networks.predictors import MLPPredictor
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+MIXED = (AdaLNPredictor, MLPPredictor)
+
+
+def in_precision(model: WorldModel, precision: str) -> WorldModel:
+    """Returns a model that predicts in ``precision``; its latents stay float32, so steps add up without rounding.
+
+    Args:
+        model: unchanged; a copy is made unless ``precision`` is float32.
+        precision: name in ``PRECISIONS``.
+
+    Raises:
+        UnknownNameError: no such precision.
+        ValueError: the model's predictor has no such form.
+    """
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    if precision == "float32":
+        return model
+    predictor = getattr(model, "predictor", None)
+    if not isinstance(model, nn.Module) or not isinstance(predictor, MIXED):
+        names = " and ".join(kind.__name__ for kind in MIXED)
+        raise ValueError(
+            f"precision={precision!r} is for models that predict with {names}, got {type(predictor).__name__}."
+        )
+    narrow = copy.deepcopy(model)
+    narrow.predictor.to(PRECISIONS[precision])  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+    return narrow  # pyright: ignore[reportReturnType]

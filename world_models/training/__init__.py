@@ -1,0 +1,1 @@
+"""Training loops, batching, objectives and devices."""

@@ -1,0 +1,129 @@
+"""Windows of a dataset as tensors. What happens in a training step is a function of (seed, step) alone, so resuming is exact."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.world_models.base import TrajectoryBatch
+
+
+@dataclass(frozen=True, slots=True)
+class ActionScale:
+    """Standardises model-step actions [..., A] with the statistics of the training data."""
+
+    mean: Tensor
+    std: Tensor
+
+    @classmethod
+    def of(cls, dataset: EpisodeDataset) -> ActionScale:
+        """Returns the scale of a dataset's actions."""
+        mean, std = dataset.action_statistics()
+        return cls(
+            torch.as_tensor(mean, dtype=torch.float32), torch.as_tensor(std, dtype=torch.float32)
+        )
+
+    def normalise(self, actions: Tensor) -> Tensor:
+        """Environment units to normalised units."""
+        return (actions - self.mean) / self.std
+
+    def restore(self, actions: Tensor) -> Tensor:
+        """Normalised units to environment units."""
+        return actions * self.std + self.mean
+
+
+class WindowSampler:
+    """Draws windows of ``num_frames`` frames that never cross an episode's end.
+
+    A model that uses K frames of history meets fewer at an episode's start. Windows that reach up to K-1 frames before the
+    start repeat the first frame with the zero action there, exactly as the planner pads its context.
+
+    Args:
+        dataset: where from.
+        observation_key: "pixels" or "observation".
+        num_frames: T of a window.
+        history: K of the model; 1 for no padding.
+        scale: of the actions; that of the dataset by default (give the training set's for a validation set).
+    """
+
+    def __init__(
+        self,
+        dataset: EpisodeDataset,
+        *,
+        observation_key: str,
+        num_frames: int,
+        history: int = 1,
+        scale: ActionScale | None = None,
+    ) -> None:
+        self.dataset, self.observation_key, self.num_frames = dataset, observation_key, num_frames
+        self.scale = scale or ActionScale.of(dataset)
+        whole = dataset.window_starts(num_frames)
+        first = dataset.starts[dataset.lengths + 1 >= num_frames]
+        if not len(whole):
+            raise ValueError(
+                f"Windows of {num_frames} frames need episodes of {num_frames - 1} model steps; "
+                f"the longest has {int(dataset.lengths.max())}. Collect longer ones or use a shorter rollout."
+            )
+        pads = [np.zeros(len(whole), np.int64)] + [
+            np.full(len(first), p, np.int64) for p in range(1, history)
+        ]
+        self._starts = np.concatenate([whole, *[first] * (history - 1)])
+        self._pads = np.concatenate(pads)
+        self._buffers: dict[int, NDArray[np.generic]] = {}
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def sample(
+        self, batch_size: int, rng: np.random.Generator, *, rank: int = 0, count: int = 1
+    ) -> TrajectoryBatch:
+        """Returns ``batch_size`` windows drawn with replacement. Pixels live in a buffer that the next call overwrites.
+
+        Of ``count`` processes that draw the same, each takes its share: every ``count``-th window from its ``rank`` on.
+        """
+        return self.batch(rng.integers(len(self), size=batch_size)[rank::count])
+
+    def batch(self, indices: NDArray[np.integer]) -> TrajectoryBatch:
+        """Returns the windows with these numbers [B], 0 to ``len(self) - 1``."""
+        starts, pads = self._starts[indices], self._pads[indices]
+        frames = self._gather(self.observation_key, starts)
+        state = torch.from_numpy(
+            np.asarray(self.dataset.gather("observation", starts, self.num_frames), np.float32)
+        )
+        raw = torch.from_numpy(
+            np.asarray(self.dataset.gather("action", starts, self.num_frames), np.float32)
+        )
+        if pads.any():
+            rows = np.flatnonzero(pads)
+            shifted = np.arange(self.num_frames)[None] - pads[rows, None]
+            index = torch.from_numpy(np.maximum(shifted, 0))
+            which = torch.from_numpy(rows)
+            frames[which] = frames[which[:, None], index]
+            state[which] = state[which[:, None], index]
+            moved = raw[which[:, None], index]
+            raw[which] = torch.where(torch.from_numpy(shifted >= 0)[..., None], moved, 0.0)
+        return TrajectoryBatch(
+            {self.observation_key: frames}, self.scale.normalise(raw[:, :-1]), state
+        )
+
+    def _gather(self, key: str, starts: NDArray[np.integer]) -> Tensor:
+        if key != "pixels":
+            return torch.from_numpy(
+                np.asarray(self.dataset.gather(key, starts, self.num_frames), np.float32)
+            )
+        buffer = self._buffers.get(len(starts))
+        self._buffers[len(starts)] = self.dataset.gather(key, starts, self.num_frames, out=buffer)
+        return torch.from_numpy(self._buffers[len(starts)])
+
+
+def step_generators(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
+    """Returns the random streams of one training step, so that a resumed run draws what an undisturbed one would."""
+    sequence = np.random.SeedSequence([seed, step])
+    return np.random.default_rng(sequence), torch.Generator().manual_seed(
+        int(sequence.generate_state(1, np.uint64)[0] >> 1)
+    )

@@ -1,0 +1,190 @@
+"""Training terms as pure functions on latents [B, T, D]. Lower is better for all of them.
+
+Published factors matter more than published weights: each docstring says what is averaged and what is not, because a
+weight means nothing without it. ``LATENT_TERMS`` look at the encoder's latents alone, ``PAIR_TERMS`` at predictions beside
+the latents that they should meet.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def prediction_error(predicted: Tensor, target: Tensor, *, stop_gradient: bool = False) -> Tensor:
+    """Mean squared error over everything, [...] and [...] to a scalar. Gradients flow into both sides unless stopped."""
+    return functional.mse_loss(predicted, target.detach() if stop_gradient else target)
+
+
+def _samples(latents: Tensor, first_only: bool) -> Tensor:
+    """Returns the samples [N, D] that a batch statistic is taken over: all B*T latents, or the B of the first frame."""
+    return latents[:, 0] if first_only else latents.flatten(0, -2)
+
+
+def variance(
+    latents: Tensor, *, margin: float = 1.0, epsilon: float = 1e-4, first_only: bool = False
+) -> Tensor:
+    """VICReg's variance hinge (Bardes et al. 2022, eq. 1): mean over D of max(0, margin - std).
+
+    The std is over all B*T samples, or over the first frames alone (``first_only``, as PLDM does).
+    """
+    flat = _samples(latents, first_only)
+    return functional.relu(margin - (flat.var(0) + epsilon).sqrt()).mean()
+
+
+def covariance(latents: Tensor, *, first_only: bool = False, per_pair: bool = False) -> Tensor:
+    """VICReg's covariance term (eq. 3-4): sum of squared off-diagonal covariances, divided by D.
+
+    Args:
+        latents: [B, T, D].
+        first_only: covariances over the first frames alone, as in PLDM, not over all B*T samples.
+        per_pair: divide by D (D - 1), as PLDM and its successors do; their weights belong to this form.
+    """
+    flat = _samples(latents, first_only)
+    centred = flat - flat.mean(0)
+    matrix = centred.T @ centred / (len(flat) - 1)
+    size = matrix.shape[0]
+    return _off_diagonal(matrix) / (size * (size - 1) if per_pair else size)
+
+
+def _off_diagonal(matrix: Tensor) -> Tensor:
+    """Returns the sum of the squared entries beside the diagonal."""
+    return matrix.square().sum() - matrix.diagonal().square().sum()
+
+
+def temporal_variance(latents: Tensor, *, margin: float = 1.0, epsilon: float = 1e-4) -> Tensor:
+    """PLDM's variance over time: the hinge of ``variance`` with the std over T, averaged over B and D."""
+    return functional.relu(margin - (latents.var(1) + epsilon).sqrt()).mean()
+
+
+def time_similarity(latents: Tensor) -> Tensor:
+    """PLDM's slowness: mean of (z_{t+1} - z_t)^2, gradients to both sides."""
+    return (latents[:, 1:] - latents[:, :-1]).square().mean()
+
+
+def curvature(latents: Tensor) -> Tensor:
+    """Temporal straightening: mean of 1 - cos(v_t, v_{t+1}) with v_t = z_{t+1} - z_t. In [0, 2]; needs T >= 3."""
+    velocity = latents[:, 1:] - latents[:, :-1]
+    return 1.0 - functional.cosine_similarity(velocity[:, 1:], velocity[:, :-1], dim=-1).mean()
+
+
+def sigreg(
+    latents: Tensor,
+    generator: torch.Generator,
+    *,
+    num_directions: int = 256,
+    num_knots: int = 17,
+    limit: float = 3.0,
+) -> Tensor:
+    """SIGReg (LeJEPA, Balestriero & LeCun 2025): Epps-Pulley distance of random projections from a standard normal.
+
+    Each time step is a test of its own over the B samples; the statistic keeps its factor B, so the weight depends on the
+    batch size: 0.05 to 0.1 for B = 128. Knots are 0..limit, doubled by symmetry; trapezoid rule with the normal's own
+    characteristic function as weight.
+
+    Args:
+        latents: [B, T, D].
+        generator: draws the directions, new ones a step.
+        num_directions: random unit vectors.
+        num_knots, limit: knots of the quadrature, evenly spaced on [0, limit].
+    """
+    samples, _, size = latents.shape
+    directions = functional.normalize(
+        torch.randn(size, num_directions, generator=generator), dim=0
+    ).to(latents.device)
+    projected = latents.transpose(0, 1) @ directions  # [T, B, M]
+    step = limit / (num_knots - 1)
+    error = projected.new_zeros(projected.shape[0], num_directions)
+    for knot in range(1, num_knots):  # at knot 0 the error is 0
+        t = knot * step
+        target = math.exp(-0.5 * t * t)
+        angle = projected * t
+        mismatch = (angle.cos().mean(1) - target).square() + angle.sin().mean(1).square()
+        error = error + (step if knot == num_knots - 1 else 2 * step) * target * mismatch
+    return samples * error.mean()
+
+
+def inverse_dynamics(decoded: Tensor, actions: Tensor) -> Tensor:
+    """Mean squared error of actions decoded from neighbouring latents, both [B, T-1, A]. In units of the data's variance."""
+    return functional.mse_loss(decoded, actions)
+
+
+def mcr2(latents: Tensor, *, distortion: float = 0.5) -> Tensor:
+    """Negative coding rate of MCR2 (Yu et al. 2020, eq. 1): -1/2 logdet(I + D / (N e) Z'Z), rows of Z of unit length, N = B*T.
+
+    Only the expansion is maximised: in a world model the prediction error does the compression that MCR2's second term does
+    for classes. ``distortion`` is e, the squared precision of the code. Between -D/2 log(1 + 1/e), all directions used
+    equally, and -1/2 log(1 + D/e), a collapse. Blind to the length of latents: use it on a sphere.
+    """
+    flat = functional.normalize(latents.flatten(0, -2).float(), dim=-1)
+    count, size = flat.shape
+    gram = flat.T @ flat if size <= count else flat @ flat.T  # both have the same determinant
+    return -0.5 * torch.logdet(
+        torch.eye(len(gram), device=gram.device) + gram * (size / (count * distortion))
+    )
+
+
+def mmcr(predicted: Tensor, target: Tensor, *, within: float = 0.0) -> Tensor:
+    """MMCR (Yerxa et al. 2023, eq. 2-3): minus the nuclear norm of the centroids [B, D], mean over time steps.
+
+    The two views of a sample are the prediction and the latent that it should meet, [B, H, D] each; both go to the unit sphere
+    and their mean is the centroid. Between -sqrt(B min(B, D)) and -sqrt(B), a collapse: not divided by B, as published.
+    ``within`` weights the mean nuclear norm of each sample's own views [2, D], which the paper leaves at 0.
+    """
+    views = torch.stack(
+        [functional.normalize(part.float(), dim=-1) for part in (predicted, target)], dim=2
+    )  # [B,H,2,D]
+    centroids = views.mean(2).transpose(0, 1)  # [H, B, D]
+    spread = -torch.linalg.matrix_norm(centroids, ord="nuc").mean()
+    return spread + within * torch.linalg.matrix_norm(views, ord="nuc").mean() if within else spread
+
+
+def barlow(predicted: Tensor, target: Tensor, *, off_diagonal: float = 5e-3) -> Tensor:
+    """Barlow Twins (Zbontar et al. 2021, eq. 1-2): sum_i (1 - C_ii)^2 + off_diagonal * sum_{i != j} C_ij^2, mean over time steps.
+
+    C [D, D] is the cross-correlation over B of predictions [B, H, D] and the latents that they should meet. Sums, as published:
+    grows with D. Blind to the scale of latents: use it on a sphere.
+    """
+    first, second = (_standardised(part) for part in (predicted, target))
+    total = predicted.new_zeros((), dtype=torch.float32)
+    for step in range(predicted.shape[1]):
+        matrix = first[:, step].T @ second[:, step] / len(first)
+        total = (
+            total + (1 - matrix.diagonal()).square().sum() + off_diagonal * _off_diagonal(matrix)
+        )
+    return total / predicted.shape[1]
+
+
+def _standardised(latents: Tensor, epsilon: float = 1e-5) -> Tensor:
+    """Mean 0 and variance 1 over the batch axis."""
+    centred = latents.float() - latents.float().mean(0)
+    return centred / (centred.square().mean(0) + epsilon).sqrt()
+
+
+def infonce(predicted: Tensor, target: Tensor, *, temperature: float = 0.1) -> Tensor:
+    """InfoNCE (van den Oord et al. 2018, eq. 4): -log softmax_j cos(p_i, z_j) / temperature at j = i, mean over B and H.
+
+    Negatives are the latents of the other B - 1 windows at the same step, so a near frame of the same window is never one.
+    Between about 0 and log B, a collapse. The contrastive control.
+    """
+    first, second = (
+        functional.normalize(part.float(), dim=-1).transpose(0, 1) for part in (predicted, target)
+    )
+    logits = first @ second.transpose(1, 2) / temperature  # [H, B, B]
+    return -logits.log_softmax(-1).diagonal(dim1=1, dim2=2).mean()
+
+
+LATENT_TERMS: dict[str, Callable[..., Tensor]] = {
+    "variance": variance,
+    "covariance": covariance,
+    "temporal_variance": temporal_variance,
+    "time_similarity": time_similarity,
+    "curvature": curvature,
+    "sigreg": sigreg,
+    "mcr2": mcr2,
+}
+PAIR_TERMS: dict[str, Callable[..., Tensor]] = {"mmcr": mmcr, "barlow": barlow, "infonce": infonce}

@@ -1,0 +1,368 @@
+"""Pretext tasks that teach a patch encoder without actions: masked latents, masked pixels, self-distillation.
+
+Each is trained by the ordinary loop, before a predictor learns what actions do (see ``frozen.py``). As a ``WorldModel`` a pretext
+task predicts that nothing changes, so the ordinary diagnostics apply. Masks are drawn once a step and shared by the batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jepabench.envs.registry import unknown_name
+from jepabench.world_models.base import TrajectoryBatch
+from jepabench.world_models.networks.encoders import augment_shift
+
+
+def _blocks(width: int, depth: int, num_heads: int) -> nn.TransformerEncoder:
+    block = nn.TransformerEncoderLayer(
+        width,
+        num_heads,
+        4 * width,
+        dropout=0.0,
+        activation="gelu",
+        batch_first=True,
+        norm_first=True,
+    )
+    return nn.TransformerEncoder(block, depth, norm=nn.LayerNorm(width), enable_nested_tensor=False)
+
+
+def sincos_places(side: int, width: int) -> Tensor:
+    """Returns the fixed position code [side^2, width] of a square grid: half of it for rows, half for columns (MAE, I-JEPA)."""
+    if width % 4:
+        raise ValueError(f"width is a multiple of 4, got {width}.")
+    rates = 1.0 / 10000 ** (torch.arange(width // 4) / (width // 4))
+    angles = torch.arange(side)[:, None] * rates  # [side, width / 4]
+    axis = torch.cat([angles.sin(), angles.cos()], dim=1)  # [side, width / 2]
+    rows, columns = axis[:, None].expand(side, side, -1), axis[None].expand(side, side, -1)
+    return torch.cat([rows, columns], dim=-1).flatten(0, 1)
+
+
+class PatchEncoder(nn.Module):
+    """A small vision transformer that keeps its patches: [N, s, s, 3] to [N, P, W].
+
+    Args:
+        width: W, a multiple of 4 and of ``num_heads``.
+        depth, num_heads: of the transformer.
+        patch_size: side of a patch in pixels; divides ``image_size``.
+        image_size: side of the frames.
+    """
+
+    places: Tensor
+
+    def __init__(
+        self,
+        *,
+        width: int = 64,
+        depth: int = 3,
+        num_heads: int = 4,
+        patch_size: int = 8,
+        image_size: int = 64,
+    ) -> None:
+        super().__init__()
+        if image_size % patch_size:
+            raise ValueError(f"patch_size {patch_size} does not divide image_size {image_size}.")
+        self.width, self.patch_size, self.side = width, patch_size, image_size // patch_size
+        self.stem = nn.Linear(3 * patch_size**2, width)
+        self.register_buffer("places", sincos_places(self.side, width), persistent=False)
+        self.blocks = _blocks(width, depth, num_heads)
+
+    def patches(self, frames: Tensor) -> Tensor:
+        """Cuts frames uint8 [N, s, s, 3] into patches [N, P, 3 * patch_size^2] in [-1, 1], row by row."""
+        pixels = frames.permute(0, 3, 1, 2).float() * (2 / 255) - 1
+        return functional.unfold(pixels, self.patch_size, stride=self.patch_size).transpose(1, 2)
+
+    def forward(self, frames: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Encodes frames uint8 [N, s, s, 3] into tokens [N, P, W], or those of the patches ``keep`` [M] alone [N, M, W]."""
+        tokens = self.stem(self.patches(frames)) + self.places
+        return self.blocks(tokens if keep is None else tokens[:, keep]).float()
+
+
+class Pretext(nn.Module):
+    """What the pretext tasks share: an encoder, a slow copy of it if they want one, and the form of a ``WorldModel``.
+
+    Args:
+        encoder: what is trained.
+        action_size: A, which is ignored.
+        window: frames of a clip.
+        momentum: share of itself that the slow copy keeps a step at first, all of itself at the end; 0 for no copy.
+    """
+
+    observation_key, history = "pixels", 1
+
+    def __init__(
+        self, encoder: PatchEncoder, *, action_size: int, window: int = 1, momentum: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.encoder, self.action_size, self.window, self.momentum = (
+            encoder,
+            action_size,
+            window,
+            momentum,
+        )
+        self.slow = copy.deepcopy(encoder).requires_grad_(False) if momentum else None
+
+    def encode(self, observation: Tensor) -> Tensor:
+        """Encodes frames [N, s, s, 3] into tokens [N, P, W]."""
+        return self.encoder(observation)
+
+    def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
+        """Predicts that nothing changes."""
+        del actions
+        return latents[:, -1]
+
+    @torch.no_grad()
+    def after_step(self, progress: float) -> None:
+        """Moves the slow copy; see ``JEPA.after_step``."""
+        if self.slow is None:
+            return
+        share = (1 - self.momentum) * 0.5 * (1 + math.cos(math.pi * progress))
+        for slow, fast in zip(self.slow.parameters(), self.encoder.parameters(), strict=True):
+            slow.lerp_(fast, share)
+
+    @torch.no_grad()
+    def targets(self, frames: Tensor) -> Tensor:
+        """Returns the slow copy's tokens of whole frames, layer-normalised [N, P, W]."""
+        if self.slow is None:
+            raise ValueError("This pretext task has no slow copy.")
+        return functional.layer_norm(self.slow(frames), (self.encoder.width,))
+
+
+class MaskedPrediction(Pretext):
+    """Predicts the latents of masked patches from the visible ones: I-JEPA on single frames, V-JEPA on clips.
+
+    After I-JEPA (arXiv 2301.08243) and V-JEPA (arXiv 2404.08471): a slow copy of the encoder sees whole frames and gives
+    layer-normalised targets; the encoder sees what is left of a large block after several small ones were cut out; a narrower
+    transformer predicts the cut-out tokens from it. Ours predicts all blocks together, encodes each frame of a clip by itself (as
+    V-JEPA 2 does for control), so that the encoder serves single frames, and cuts out the same places in all frames of a clip.
+
+    Args:
+        num_targets: blocks that are cut out, each ``target_scale`` of the frame.
+        context_scale: share of the frame that the large block covers, lowest and highest.
+        loss: "l2" (I-JEPA) or "l1" (V-JEPA).
+        predictor_width, predictor_depth: of the predicting transformer.
+    """
+
+    def __init__(
+        self,
+        encoder: PatchEncoder,
+        *,
+        action_size: int,
+        window: int = 1,
+        momentum: float = 0.996,
+        num_targets: int = 4,
+        target_scale: tuple[float, float] = (0.15, 0.2),
+        context_scale: tuple[float, float] = (0.85, 1.0),
+        loss: str = "l2",
+        predictor_width: int = 32,
+        predictor_depth: int = 2,
+    ) -> None:
+        super().__init__(encoder, action_size=action_size, window=window, momentum=momentum)
+        self.num_targets, self.target_scale, self.context_scale = (
+            num_targets,
+            target_scale,
+            context_scale,
+        )
+        if loss not in ("l1", "l2"):
+            raise unknown_name("loss", loss, ("l1", "l2"))
+        self.error = functional.l1_loss if loss == "l1" else functional.mse_loss
+        self.enter, self.leave = (
+            nn.Linear(encoder.width, predictor_width),
+            nn.Linear(predictor_width, encoder.width),
+        )
+        self.blank = nn.Parameter(torch.randn(predictor_width) * 0.02)
+        self.moments = nn.Parameter(torch.randn(window, 1, predictor_width) * 0.02)
+        self.register_buffer(
+            "places", sincos_places(encoder.side, predictor_width), persistent=False
+        )
+        self.predictor = _blocks(predictor_width, predictor_depth, 4)
+
+    def draw_masks(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Returns the places that the encoder sees [M] and those that are to be predicted [Q]; they do not overlap."""
+        side = self.encoder.side
+        wanted = torch.zeros(side, side, dtype=torch.bool)
+        for _ in range(self.num_targets):
+            wanted |= _block(side, self.target_scale, (0.75, 1.5), generator)
+        seen = _block(side, self.context_scale, (1.0, 1.0), generator) & ~wanted
+        return seen.flatten().nonzero()[:, 0], wanted.flatten().nonzero()[:, 0]
+
+    def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Returns the error of the predicted tokens."""
+        frames = batch.observations["pixels"]  # [B, T, s, s, 3]
+        clips, moments = frames.shape[:2]
+        seen, wanted = self.draw_masks(generator)
+        context = self.encoder(frames.flatten(0, 1), seen).unflatten(0, (clips, moments))
+        places: Tensor = self.places  # pyright: ignore[reportAssignmentType]
+        known = self.enter(context) + places[seen] + self.moments
+        blank = (self.blank + places[wanted] + self.moments).expand(clips, -1, -1, -1)
+        tokens = torch.cat([known, blank], dim=2).flatten(1, 2)  # [B, T (M + Q), predictor_width]
+        predicted = self.leave(self.predictor(tokens)).unflatten(1, (moments, -1))[
+            :, :, len(seen) :
+        ]
+        target = self.targets(frames.flatten(0, 1))[:, wanted].unflatten(0, (clips, moments))
+        return {"masked_prediction": self.error(predicted, target)}
+
+
+def _block(
+    side: int, scale: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
+) -> Tensor:
+    """Draws a rectangle of about a share ``scale`` of the grid, height over width in ``ratio``; bool [side, side]."""
+    size, shape, top, left = torch.rand(4, generator=generator).tolist()
+    area = (scale[0] + size * (scale[1] - scale[0])) * side**2
+    aspect = ratio[0] * (ratio[1] / ratio[0]) ** shape
+    height, width = (
+        min(side, max(1, round(math.sqrt(part)))) for part in (area * aspect, area / aspect)
+    )
+    top, left = int(top * (side - height + 1)), int(left * (side - width + 1))
+    mask = torch.zeros(side, side, dtype=torch.bool)
+    mask[top : top + height, left : left + width] = True
+    return mask
+
+
+class MaskedPixels(Pretext):
+    """A masked autoencoder (arXiv 2111.06377), the generative control: the pixels of masked patches from the visible ones.
+
+    Args:
+        mask_share: share of the patches that are masked.
+        decoder_width, decoder_depth: of the transformer that paints them.
+    """
+
+    def __init__(
+        self,
+        encoder: PatchEncoder,
+        *,
+        action_size: int,
+        mask_share: float = 0.75,
+        decoder_width: int = 32,
+        decoder_depth: int = 1,
+    ) -> None:
+        super().__init__(encoder, action_size=action_size)
+        self.mask_share = mask_share
+        self.enter = nn.Linear(encoder.width, decoder_width)
+        self.blank = nn.Parameter(torch.randn(decoder_width) * 0.02)
+        self.register_buffer("places", sincos_places(encoder.side, decoder_width), persistent=False)
+        self.decoder = _blocks(decoder_width, decoder_depth, 4)
+        self.leave = nn.Linear(decoder_width, 3 * encoder.patch_size**2)
+
+    def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Returns the squared error of the masked patches, each normalised by its own mean and standard deviation."""
+        frames = batch.observations["pixels"].flatten(0, 1)
+        num_places = self.encoder.side**2
+        order = torch.randperm(num_places, generator=generator)
+        seen, wanted = order.tensor_split([round(num_places * (1 - self.mask_share))])
+        places: Tensor = self.places  # pyright: ignore[reportAssignmentType]
+        known = self.enter(self.encoder(frames, seen)) + places[seen]
+        blank = (self.blank + places[wanted]).expand(len(frames), -1, -1)
+        painted = self.leave(self.decoder(torch.cat([known, blank], dim=1))[:, len(seen) :])
+        truth = self.encoder.patches(frames)[:, wanted]
+        mean, variance = truth.mean(-1, keepdim=True), truth.var(-1, keepdim=True)
+        return {
+            "masked_pixels": functional.mse_loss(painted, (truth - mean) / (variance + 1e-4).sqrt())
+        }
+
+
+class SelfDistillation(Pretext):
+    """DINO (arXiv 2104.14294): a part of one view has to tell what a slow copy says about the whole of another.
+
+    Views are shifted and change brightness; both go through a head with ``num_prototypes`` outputs, the slow one centred and
+    sharpened. Crops of other sizes are left out: a student sees a block of the patches in their place.
+
+    Args:
+        num_prototypes: K.
+        padding: largest shift of a view in pixels.
+        student_temperature, teacher_temperature: of the two softmaxes.
+    """
+
+    centre: Tensor
+
+    def __init__(
+        self,
+        encoder: PatchEncoder,
+        *,
+        action_size: int,
+        momentum: float = 0.99,
+        num_prototypes: int = 256,
+        padding: int = 3,
+        student_temperature: float = 0.1,
+        teacher_temperature: float = 0.04,
+    ) -> None:
+        super().__init__(encoder, action_size=action_size, momentum=momentum)
+        self.padding, self.temperatures = padding, (student_temperature, teacher_temperature)
+        self.head = nn.Sequential(
+            nn.Linear(encoder.width, 256),
+            nn.GELU(),
+            nn.Linear(256, 64),
+            _UnitLength(),
+            nn.utils.parametrizations.weight_norm(nn.Linear(64, num_prototypes, bias=False)),
+        )
+        self.slow_head = copy.deepcopy(self.head).requires_grad_(False)
+        self.register_buffer("centre", torch.zeros(num_prototypes))
+
+    def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Returns the cross-entropy of the student's answers under the teacher's, mean over both orders of the views."""
+        frames = batch.observations["pixels"]
+        views = [self._view(frames, generator).flatten(0, 1) for _ in range(2)]
+        with torch.no_grad():
+            told = [self.slow_head(self._slow(view).mean(1)) for view in views]
+            answers = [
+                ((logits - self.centre) / self.temperatures[1]).softmax(-1) for logits in told
+            ]
+            self.centre.lerp_(torch.cat(told).mean(0), 0.1)
+        total = frames.new_zeros((), dtype=torch.float32)
+        for view, answer in zip(views, answers[::-1], strict=True):
+            seen = (
+                _block(self.encoder.side, (0.3, 0.9), (0.75, 1.5), generator)
+                .flatten()
+                .nonzero()[:, 0]
+            )
+            logits = self.head(self.encoder(view, seen).mean(1)) / self.temperatures[0]
+            total = total - (answer * logits.log_softmax(-1)).sum(-1).mean()
+        return {"self_distillation": total / 2}
+
+    @torch.no_grad()
+    def after_step(self, progress: float) -> None:
+        """Moves the slow encoder and its head."""
+        super().after_step(progress)
+        share = (1 - self.momentum) * 0.5 * (1 + math.cos(math.pi * progress))
+        for slow, fast in zip(self.slow_head.parameters(), self.head.parameters(), strict=True):
+            slow.lerp_(fast, share)
+
+    def _slow(self, frames: Tensor) -> Tensor:
+        return (self.slow or self.encoder)(frames)
+
+    def _view(self, frames: Tensor, generator: torch.Generator) -> Tensor:
+        moved = augment_shift(frames, padding=self.padding, generator=generator)
+        gain = 0.7 + 0.6 * torch.rand(len(frames), 1, 1, 1, 1, generator=generator)
+        return (moved.float() * gain).clamp(0, 255).to(torch.uint8)
+
+
+class _UnitLength(nn.Module):
+    def forward(self, values: Tensor) -> Tensor:
+        return functional.normalize(values, dim=-1)
+
+
+PRETEXTS: dict[str, tuple[type[Pretext], dict[str, Any]]] = {
+    "dino": (SelfDistillation, {}),
+    "i-jepa": (MaskedPrediction, {}),
+    "mae": (MaskedPixels, {}),
+    "v-jepa": (MaskedPrediction, {"window": 4, "loss": "l1"}),
+}
+
+
+def make_pretext(
+    name: str, options: dict[str, Any], encoder: PatchEncoder, *, action_size: int
+) -> Pretext:
+    """Makes the pretext task called ``name`` around an encoder.
+
+    Raises:
+        UnknownNameError: no such task.
+    """
+    if name not in PRETEXTS:
+        raise unknown_name("pretext task", name, PRETEXTS)
+    kind, defaults = PRETEXTS[name]
+    return kind(encoder, action_size=action_size, **{**defaults, **options})
