@@ -98,8 +98,8 @@ KILL = """
 import sys, time
 from functools import partial
 from pathlib import Path
-from jepabench.launchers import JoblibLauncher
-from jepabench.workers import Worker
+from jepabench.execution.launchers import JoblibLauncher
+from jepabench.execution.workers import Worker
 from toy_stages import ToyPlan
 
 if __name__ == "__main__":
@@ -161,8 +161,8 @@ import sys
 from functools import partial
 from rich.console import Console
 from toy_stages import ToyPlan
-from jepabench.executor import run_stages
-from jepabench.launchers import JoblibLauncher
+from jepabench.execution.executor import run_stages
+from jepabench.execution.launchers import JoblibLauncher
 
 make = partial(ToyPlan, sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
 if __name__ == "__main__":

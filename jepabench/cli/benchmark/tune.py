@@ -112,10 +112,11 @@ def search_space(name: str) -> dict[str, list[Any]]:
     preset = load_preset("agent", name)
     spaces = yaml.safe_load((CONF / "search.yaml").read_text())
     presets = {"agent": preset}
-    package, method, _ = preset.get("train", {}).get("_target_", "..").rsplit(".", 2)
+    target = preset.get("train", {}).get("_target_", "")
     if preset.get("world_model"):
         presets["world_model"] = load_preset("world_model", preset["world_model"])
-    if package == "jepabench.agents.model_free":
+    if target.startswith("jepabench.agents.model_free."):
+        method = target.split(".")[-2]
         space = spaces.get(method, spaces["offline"])
     elif "world_model" in presets:
         space = spaces["world_model"]
