@@ -35,7 +35,7 @@ def folders(checkout: Path, changed: str) -> list[Path]:
 
 if __name__ == "__main__":
     try:
-        found = folders(Path(sys.argv[1]).absolute(), Path(sys.argv[2]).read_text())
+        found = folders(Path(sys.argv[1]).absolute(), Path(sys.argv[2]).read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         sys.exit(str(error))
     sys.stdout.write("".join(f"{folder}\0" for folder in found))

@@ -241,7 +241,7 @@ def read(path: Path) -> list[dict[str, str]]:
     """Returns the rows of a table; none if there is no file."""
     if not path.exists():
         return []
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -273,7 +273,7 @@ def append(path: Path, row: dict[str, object]) -> None:
     rows = read(path)
     new = not rows
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns if new else list(rows[0]), extrasaction="ignore")
         if new:
             writer.writeheader()

@@ -100,7 +100,7 @@ def straightened(parts: Prepared, weight: float) -> Path:
     """Trains what the task's model would be with the term ``curvature``, all else equal, and returns its folder."""
     folder = parts.work / "gradient" / f"curvature-{weight:g}"
     if not (folder / "model.json").exists():
-        made = json.loads((parts.model / "model.json").read_text())
+        made = json.loads((parts.model / "model.json").read_text(encoding="utf-8"))
         config = made["config"] | {
             "terms": made["config"]["terms"] | {"curvature": {"weight": weight}}
         }

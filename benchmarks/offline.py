@@ -81,7 +81,7 @@ def offline_table(plan: SuitePlan) -> pd.DataFrame:
     )
     keys = [(stage.config["task_id"], stage.config["agent"]["name"]) for stage in done]
     costs = {
-        key: json.loads((stage.directory / "cost.json").read_text())
+        key: json.loads((stage.directory / "cost.json").read_text(encoding="utf-8"))
         for key, stage in zip(keys, done, strict=True)
     }
     for column in COSTS:

@@ -86,7 +86,7 @@ def _status(folder: Path, count: int) -> str:
         if number % 50:  # some are missing
             run_stage(stage.directory, stage.config, _do_nothing)
     began = _now()
-    with Path(os.devnull).open("w") as nowhere:
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         print_status(plan, Console(file=nowhere))  # pyright: ignore[reportArgumentType]  (it asks for no more than this)
     wall, own = _since(began)
     return f"status of {count:,} runs: {wall:.2f} ({own:.2f}) s"
@@ -141,7 +141,7 @@ def _write(table: pa.Table, directory: Path) -> None:
 
 
 def _do_nothing(directory: Path) -> None:
-    (directory / "result.txt").write_text("nothing")
+    (directory / "result.txt").write_text("nothing", encoding="utf-8")
 
 
 def _now() -> tuple[float, float]:

@@ -113,7 +113,7 @@ def save_world_model(
         "metadata": dict(metadata),
     }
     partial = directory / "model.partial"
-    partial.write_text(json.dumps(content, indent=2))
+    partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
     partial.replace(directory / "model.json")
 
 
@@ -176,7 +176,7 @@ def _read_description(directory: Path) -> dict[str, Any]:
             f"No world model in {directory}: model.json is missing, so training did not finish. Run it again."
         )
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         schema = content["schema"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
         raise CheckpointError(

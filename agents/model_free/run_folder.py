@@ -20,7 +20,7 @@ def open_run(directory: Path, run: Mapping[str, Any]) -> bool:
     wanted = json.loads(json.dumps({"schema": SCHEMA, **run}))
     path = directory / "run.json"
     if path.exists():
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         for key in wanted.keys() | found.keys():
             if found.get(key) != wanted.get(key):
                 raise ValueError(
@@ -48,7 +48,7 @@ def read_run(directory: Path, **wanted: Any) -> dict[str, Any]:
         raise ValueError(
             f"No policy in {directory}: training.json is missing, so training did not finish. Run it again."
         )
-    content = json.loads(path.read_text())
+    content = json.loads(path.read_text(encoding="utf-8"))
     wanted = {"schema": SCHEMA, **wanted}
     found = {key: content.get(key) for key in wanted}
     if found != wanted:
@@ -60,5 +60,5 @@ def read_run(directory: Path, **wanted: Any) -> dict[str, Any]:
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(dict(content), indent=2))
+    partial.write_text(json.dumps(dict(content), indent=2), encoding="utf-8")
     partial.replace(path)

@@ -196,7 +196,7 @@ def _prepare(folder: Path, request: Request) -> None:
     """Makes a half-done folder ready to be written to: the request is on record, and each field has its full size."""
     record = folder / "request.json"
     if record.exists():
-        _refuse_another(json.loads(record.read_text()), request.asked(), folder)
+        _refuse_another(json.loads(record.read_text(encoding="utf-8")), request.asked(), folder)
     elif request.nbytes > (free := shutil.disk_usage(folder).free):
         raise DatasetError(
             f"The dataset takes {request.nbytes / 1e9:.1f} GB, the disk of {folder} has {free / 1e9:.1f}."

@@ -138,7 +138,9 @@ class Manifest(Provenance):
     def write(self, folder: Path) -> None:
         """Writes the manifest; the dataset is whole from then on."""
         content = asdict(self) | {"pixels": self.pixels}
-        (folder / MANIFEST_FILE).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
+        (folder / MANIFEST_FILE).write_text(
+            json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+        )
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
@@ -151,7 +153,7 @@ class Manifest(Provenance):
         if not file.is_file():
             raise DatasetError(_what_is_missing(folder))
         try:
-            content = json.loads(file.read_text())
+            content = json.loads(file.read_text(encoding="utf-8"))
             found = content["schema"]
             if found == SCHEMA:
                 content.pop("pixels")

@@ -210,7 +210,7 @@ def is_finished(folder: Path, request: Request, episodes: range) -> bool:
         name: np.load(folder / "data" / f"{name}.npy", mmap_mode="r")[rows]
         for name in request.fields
     }
-    return file.read_text() == checksum(fields)
+    return file.read_text(encoding="utf-8") == checksum(fields)
 
 
 def marker(folder: Path, episodes: range) -> Path:
@@ -229,7 +229,7 @@ def checksum(rows: Mapping[str, NDArray[Any]]) -> str:
 def write_whole(file: Path, content: str) -> None:
     """Writes a small file so that it is there as a whole or not at all."""
     partial = file.with_name(f".{file.name}.{os.getpid()}")
-    partial.write_text(content)
+    partial.write_text(content, encoding="utf-8")
     partial.replace(file)
 
 

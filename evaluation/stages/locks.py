@@ -159,7 +159,7 @@ class StageLock:
 
     def _write_owner(self) -> None:
         partial = self.directory / f".owner.json.{self.owner.token}"
-        partial.write_text(json.dumps(asdict(self.owner)))
+        partial.write_text(json.dumps(asdict(self.owner)), encoding="utf-8")
         partial.replace(self._path)
 
     def _is_ours(self) -> bool:
@@ -202,7 +202,7 @@ def worked_on_by(directory: Path, *, stale_after: float = 60.0) -> Owner | None:
 
 def _read_owner(path: Path) -> Owner | None:
     try:
-        return Owner(**json.loads(path.read_text()))
+        return Owner(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
@@ -219,6 +219,6 @@ def _is_alive(pid: int) -> bool:
 
 def _boot_id() -> str:
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     except OSError:  # not Linux
         return socket.gethostname()

@@ -188,4 +188,6 @@ def _write(
             name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())
         },
     }
-    (folder / MANIFEST).write_text(validated(Manifest, whole).model_dump_json(indent=1) + "\n")
+    (folder / MANIFEST).write_text(
+        validated(Manifest, whole).model_dump_json(indent=1) + "\n", encoding="utf-8"
+    )

@@ -104,7 +104,7 @@ def _ask(
 def main() -> None:
     """What the process does: one order from stdin, an answer to stdout."""
     order = json.load(sys.stdin)
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)  # whatever else is printed is no answer
     from jepabench import envs  # noqa: F401  (registers the tasks)
     from jepabench.evaluation.verification.levels import verify

@@ -46,7 +46,9 @@ class Limits:
     def apply(self) -> None:
         """Limits this process, from now on."""
         pages = (
-            int(Path("/proc/self/statm").read_text().split()[0]) if sys.platform == "linux" else 0
+            int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+            if sys.platform == "linux"
+            else 0
         )
         size = pages * resource.getpagesize() + self.memory
         for kind, value in (

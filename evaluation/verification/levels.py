@@ -229,7 +229,7 @@ def write_record(folder: Path, verification: Verification, about: Mapping[str, A
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{verification.name}.json"
     if path.exists():
-        before = json.loads(path.read_text())
+        before = json.loads(path.read_text(encoding="utf-8"))
         if before["digest"] == verification.digest and len(before["badges"]) > len(
             verification.badges
         ):
@@ -247,7 +247,7 @@ def write_record(folder: Path, verification: Verification, about: Mapping[str, A
         "rerun": verification.rerun,
     }
     with written_whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
+        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     return path
 
 
@@ -261,7 +261,7 @@ def badges_of(folder: Path, verified: Path) -> Sequence[str]:
     path = verified / f"{folder.resolve().name}.json"
     if not path.exists():
         return ()
-    record = json.loads(path.read_text())
+    record = json.loads(path.read_text(encoding="utf-8"))
     current = (
         record["schema_version"] == RECORD_SCHEMA and record["protocol_version"] == PROTOCOL_VERSION
     )

@@ -59,7 +59,7 @@ class Speeds:
 def load_speeds(path: Path) -> Speeds | None:
     """Returns what ``jepabench doctor`` measured, or None if it has not, or another release of it did."""
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
         return Speeds(**{item.name: float(found[item.name]) for item in fields(Speeds)})
     except (OSError, ValueError, KeyError, TypeError):
         return None

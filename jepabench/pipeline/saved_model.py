@@ -78,7 +78,11 @@ def evaluate_checkpoint(
     task_id = task_of(checkpoint)
     specs = episode_specs(task_id, split, num_episodes, strata=tuple(strata) or None)
     agent = build_agent(preset, checkpoint, task_id)
-    seed = int(json.loads((checkpoint / "model.json").read_text())["metadata"].get("seed", 0))
+    seed = int(
+        json.loads((checkpoint / "model.json").read_text(encoding="utf-8"))["metadata"].get(
+            "seed", 0
+        )
+    )
     with tqdm(total=len(specs), desc=preset["name"], unit="episode", leave=False) as bar:
         evaluation = evaluate_episodes(
             agent,

@@ -376,7 +376,9 @@ def _evaluate(config: Mapping[str, Any], paths: Mapping[str, Path], directory: P
             variation=change.variation if change else None,
         )
     save_evaluation(directory, evaluation)
-    (directory / "cost.json").write_text(json.dumps(_training_cost(paths), indent=2))
+    (directory / "cost.json").write_text(
+        json.dumps(_training_cost(paths), indent=2), encoding="utf-8"
+    )
 
 
 def _surprise(config: Mapping[str, Any], model: Path, directory: Path) -> None:
@@ -404,7 +406,7 @@ def _training_cost(paths: Mapping[str, Path]) -> dict[str, float]:
     cost: dict[str, float] = {"transitions": 0, "train_seconds": 0.0, "parameters": 0}
     for kind, path in paths.items():
         description = path / ("model.json" if kind == "world_model" else "training.json")
-        content = json.loads(description.read_text())
+        content = json.loads(description.read_text(encoding="utf-8"))
         content = content["metadata"] if kind == "world_model" else content
         if content.get("dataset_fingerprint"):
             cost["transitions"] = max(cost["transitions"], content["transitions"])

@@ -314,7 +314,7 @@ def _failures(suite_dir: Path) -> dict[tuple[str, str], str]:
     """Why runs failed (``jepabench.evaluation.stages.stage`` keeps it in ``failed.json``), by short task name and agent."""
     return {
         (path.parts[-4], path.parts[-3]): str(
-            json.loads(path.read_text()).get("error", "no reason given")
+            json.loads(path.read_text(encoding="utf-8")).get("error", "no reason given")
         )
         for path in sorted(suite_dir.glob("evaluations/*/*/seed*/failed.json"))
     }

@@ -139,7 +139,7 @@ def test_what_was_trained_comes_back_from_disk(folder, tmp_path, kind, specs, pl
     ]
     now, goal = torch.randn(2, 10, 4, generator=torch.Generator().manual_seed(0))
     assert torch.equal(heads[0](now, goal), heads[1](now, goal))
-    cost = json.loads((path / "training.json").read_text())
+    cost = json.loads((path / "training.json").read_text(encoding="utf-8"))
     assert (
         cost["transitions"] == 6 * 6 * 5
         and (cost["parameters"] > 0) == (kind != "mahalanobis")

@@ -382,7 +382,7 @@ def test_reports_what_it_cost(dataset, tmp_path):
     gcbc.train(
         task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=3, **QUICK | {"num_steps": 5}
     )
-    content = json.loads((tmp_path / "training.json").read_text())
+    content = json.loads((tmp_path / "training.json").read_text(encoding="utf-8"))
     assert content["transitions"] == 150 * 12 * 5 and content["model_steps"] == 150 * 12
     weights = load_file(tmp_path / "policy.safetensors")
     trained = sum(value.numel() for name, value in weights.items() if name.startswith("network"))

@@ -88,7 +88,7 @@ def test_training_world_passes_the_check_of_stable_baselines():
 
 @pytest.mark.parametrize("name", RUNS)
 def test_reports_what_it_cost(name, trained):
-    content = json.loads((trained / name / "training.json").read_text())
+    content = json.loads((trained / name / "training.json").read_text(encoding="utf-8"))
     steps = RUNS[name][1]["num_steps"]
     assert content["model_steps"] == steps and content["transitions"] == 5 * steps
     assert content["algorithm"] == name.split()[0] and content["task_id"] == TWO_ROOM
@@ -157,10 +157,10 @@ def test_refuses_the_policy_of_another_task_or_view(trained):
 @pytest.mark.parametrize("name", ["sac", "ppo"])
 def test_one_run_leaves_a_policy_a_budget(name, trained):
     """Each is a policy like any other, says what it had cost, and comes from another time."""
-    costs = [json.loads((trained / name / "training.json").read_text())]
+    costs = [json.loads((trained / name / "training.json").read_text(encoding="utf-8"))]
     for budget in RUNS[name][1]["budgets"]:
         folder = budget_folder(trained / name, budget)
-        costs.insert(-1, json.loads((folder / "training.json").read_text()))
+        costs.insert(-1, json.loads((folder / "training.json").read_text(encoding="utf-8")))
         OnlineAgent(task_id=TWO_ROOM, policy=folder)
         assert budget <= costs[-2]["transitions"] < budget + 5 * RUNS[name][1].get("num_envs", 1)
     assert [cost["train_seconds"] for cost in costs] == sorted(

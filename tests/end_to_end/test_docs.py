@@ -16,7 +16,7 @@ def commands(page: Path) -> list[list[str]]:
     """What a page tells its reader to run, from top to bottom; a code block with a name is a file to save."""
     found = []
     for language, name, code in re.findall(
-        r"```(bash|python)(?: (\S+))?\n(.*?)```", page.read_text(), re.DOTALL
+        r"```(bash|python)(?: (\S+))?\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL
     ):
         if name:
             save = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
@@ -54,6 +54,6 @@ def test_a_page_runs_from_top_to_bottom(page, tmp_path):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(HOME)))
 def test_links_lead_somewhere(page):
-    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+    for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not link.startswith("http"):
             assert (page.parent / link).exists(), link

@@ -62,7 +62,7 @@ def test_the_smoke_suite_makes_a_table_and_a_report_with_films(finished):
     assert expert["success_held"] == 1.0
     assert table.set_index("agent").loc["hold-still", "success_ever"] == 0.0
     report = finished / "outputs/smoke/report"
-    page = (report / "index.html").read_text()
+    page = (report / "index.html").read_text(encoding="utf-8")
     links: list[str] = []
 
     class Links(HTMLParser):
@@ -160,9 +160,7 @@ def test_importing_envs_never_imports_torch(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 
-@pytest.mark.parametrize(
-    "room", ["envs", "world_models", "agents", "evaluation", "results", "cli"]
-)
+@pytest.mark.parametrize("room", ["envs", "world_models", "agents", "evaluation", "results", "cli"])
 def test_every_room_is_ours(room):
     import importlib
 

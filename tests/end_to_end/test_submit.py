@@ -40,7 +40,7 @@ def test_a_learned_agent_is_re_run_from_its_checkpoints_alone(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
     shutil.rmtree(tmp_path / "outputs")
     folder = tmp_path / "submissions" / "cloned"
-    manifest = json.loads((folder / "submission.json").read_text())
+    manifest = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
     (cost,) = manifest["costs"]
     assert (
         cost["transitions"] > 0
@@ -54,7 +54,7 @@ def test_a_learned_agent_is_re_run_from_its_checkpoints_alone(tmp_path):
     done = jepabench(*again, cwd=tmp_path, JEPABENCH_PRIVATE_SALT="a secret of this test")
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["badges"] == ["valid", "replayed", "re-run"]
-    assert "a secret" not in (tmp_path / "verified" / "cloned.json").read_text()
+    assert "a secret" not in (tmp_path / "verified" / "cloned.json").read_text(encoding="utf-8")
 
     for path in folder.glob("checkpoints/*/*/*/policy.safetensors"):
         path.write_bytes(b"")
@@ -78,7 +78,7 @@ def test_what_is_said_of_a_world_model_can_be_measured_again_from_the_submission
     done = jepabench("verify", "submissions/imagining", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["badges"] == ["valid", "replayed"], done.stdout + done.stderr
     folder = tmp_path / "submissions" / "imagining"
-    (told,) = json.loads((folder / "diagnostics.json").read_text())["worlds"]
+    (told,) = json.loads((folder / "diagnostics.json").read_text(encoding="utf-8"))["worlds"]
     assert [item["stratum"] for item in told["imagined"]] == ["near"] and (
         folder / "imagined.npz"
     ).is_file()

@@ -264,7 +264,7 @@ def test_chunks_that_were_damaged_are_made_again(undisturbed, tmp_path, monkeypa
 def test_a_marker_that_is_cut_off_does_not_count(undisturbed, tmp_path, monkeypatch):
     partial = interrupt(tmp_path / "data", undisturbed, monkeypatch)
     for file in ((partial / "chunks" / "0"), (partial / "chunks" / "4")):
-        file.write_text(file.read_text()[:3])
+        file.write_text(file.read_text(encoding="utf-8")[:3], encoding="utf-8")
     assert_same_bytes(
         collect(NAME, tmp_path / "data", num_workers=1, **SIZES).path, undisturbed.path
     )
@@ -315,10 +315,10 @@ def test_two_collections_do_not_work_at_the_same_path(tmp_path):
 
 def test_a_folder_that_is_no_dataset_is_left_alone(tmp_path):
     (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "thesis.tex").write_text("precious")
+    (tmp_path / "data" / "thesis.tex").write_text("precious", encoding="utf-8")
     with pytest.raises(DatasetError, match="it is no dataset"):
         collect(NAME, tmp_path / "data", num_workers=1, **SIZES)
-    assert (tmp_path / "data" / "thesis.tex").read_text() == "precious"
+    assert (tmp_path / "data" / "thesis.tex").read_text(encoding="utf-8") == "precious"
 
 
 def test_a_dataset_that_does_not_fit_on_the_disk_is_refused(tmp_path, monkeypatch):

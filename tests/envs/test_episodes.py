@@ -160,7 +160,10 @@ def test_the_manifest_survives_the_disk(dataset):
     assert again.manifest == dataset.manifest
     assert again.manifest.provenance == PROVENANCE
     assert again.manifest.pixels == 16
-    assert json.loads((dataset.path / "manifest.json").read_text())["num_episodes"] == 4
+    assert (
+        json.loads((dataset.path / "manifest.json").read_text(encoding="utf-8"))["num_episodes"]
+        == 4
+    )
 
 
 def test_pickling_takes_the_path_and_not_the_data(dataset):
@@ -247,14 +250,16 @@ def test_a_missing_manifest_is_refused(dataset):
     ["", "[]", "{}", '{"schema": 1}', '{"schema": 1, "pixels": 3, "fields": {}, "strata": []}'],
 )
 def test_a_manifest_that_cannot_be_read_is_refused(dataset, content):
-    (dataset.path / "manifest.json").write_text(content)
+    (dataset.path / "manifest.json").write_text(content, encoding="utf-8")
     with pytest.raises(DatasetError, match="not a manifest"):
         EpisodeDataset.open(dataset.path)
 
 
 def test_another_schema_version_is_refused(dataset):
     file = dataset.path / "manifest.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"schema": 99}))
+    file.write_text(
+        json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"schema": 99}), encoding="utf-8"
+    )
     with pytest.raises(DatasetError, match="schema version 99"):
         EpisodeDataset.open(dataset.path)
 

@@ -142,7 +142,7 @@ def test_a_bad_name_is_refused_before_anything_is_written(name, message, tmp_pat
 
 def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "stack_cubes").mkdir()
-    (tmp_path / "stack_cubes" / "mine.txt").write_text("mine")
+    (tmp_path / "stack_cubes" / "mine.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(ScaffoldError, match="is there already"):
         write_draft("StackCubes", family="manipulation", path=tmp_path)
     assert [path.name for path in (tmp_path / "stack_cubes").iterdir()] == ["mine.txt"]
@@ -159,7 +159,9 @@ def test_unknown_families_and_folders_are_refused(tmp_path):
 def test_a_draft_that_does_not_work_is_not_left_behind(tmp_path, monkeypatch):
     broken = tmp_path / "templates" / "broken"
     broken.mkdir(parents=True)
-    (broken / "__init__.py.template").write_text("raise RuntimeError('no such $package')\n")
+    (broken / "__init__.py.template").write_text(
+        "raise RuntimeError('no such $package')\n", encoding="utf-8"
+    )
     monkeypatch.setattr(scaffold, "TEMPLATES", broken.parent)
     target = tmp_path / "target"
     target.mkdir()

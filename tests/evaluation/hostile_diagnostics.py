@@ -14,9 +14,9 @@ def of_diagnostics(name: str, reason: str, change: Callable[[dict], object]) -> 
     def make(folder):
         add_diagnostics(folder)
         path = folder / "diagnostics.json"
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         change(content)
-        path.write_text(json.dumps(content))
+        path.write_text(json.dumps(content), encoding="utf-8")
         sign(folder)
 
     KINDS[name] = Kind(make, "diagnostics", reason)
@@ -119,7 +119,7 @@ def raw_diagnostics(name: str, reason: str, change: Callable[[str], str]) -> Non
     def make(folder):
         add_diagnostics(folder)
         path = folder / "diagnostics.json"
-        path.write_text(change(path.read_text()))
+        path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
         sign(folder)
 
     KINDS[name] = Kind(make, "diagnostics", reason)
@@ -210,27 +210,28 @@ def pictures_as_large_as_a_wall(folder):
     add_diagnostics(folder)
     path = folder / "submission.json"
     path.write_text(
-        path.read_text()
+        path.read_text(encoding="utf-8")
         .replace('"pixels": 64', '"pixels": 1024')
-        .replace('"pixels":64', '"pixels":1024')
+        .replace('"pixels":64', '"pixels":1024'),
+        encoding="utf-8",
     )
-    content = json.loads((folder / "diagnostics.json").read_text())
+    content = json.loads((folder / "diagnostics.json").read_text(encoding="utf-8"))
     content["worlds"][0]["imagined"] = [
         {"stratum": "near", "index": index, "known": 2, "steps": 9} for index in range(3)
     ]
-    (folder / "diagnostics.json").write_text(json.dumps(content))
+    (folder / "diagnostics.json").write_text(json.dumps(content), encoding="utf-8")
     sign(folder)
 
 
 @hostile("files", "larger than")
 def diagnostics_of_a_megabyte(folder):
     add_diagnostics(folder)
-    (folder / "diagnostics.json").write_text(" " * (1 << 20))
+    (folder / "diagnostics.json").write_text(" " * (1 << 20), encoding="utf-8")
     sign(folder)
 
 
 @hostile("files", "does not belong")
 def picture_of_its_own(folder):
     add_diagnostics(folder)
-    (folder / "imagined.svg").write_text("<svg onload='alert(1)'/>")
+    (folder / "imagined.svg").write_text("<svg onload='alert(1)'/>", encoding="utf-8")
     sign(folder)

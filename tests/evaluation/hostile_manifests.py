@@ -36,19 +36,21 @@ def pipe_that_never_ends(folder):
 
 @hostile("files", "does not belong")
 def code(folder):
-    (folder / "agent.py").write_text("raise SystemExit(1)")
+    (folder / "agent.py").write_text("raise SystemExit(1)", encoding="utf-8")
     sign(folder)
 
 
 @hostile("files", "does not belong")
 def hidden_file(folder):
-    (folder / ".gitattributes").write_text("")
+    (folder / ".gitattributes").write_text("", encoding="utf-8")
     sign(folder)
 
 
 @hostile("files", "does not belong")
 def claimed_badges(folder):
-    (folder / "verified.json").write_text('{"badges": ["valid", "replayed", "re-run"]}')
+    (folder / "verified.json").write_text(
+        '{"badges": ["valid", "replayed", "re-run"]}', encoding="utf-8"
+    )
     sign(folder)
 
 
@@ -81,7 +83,7 @@ def huge_manifest(folder):
 
 @hostile("files", "larger than")
 def huge_readme(folder):
-    (folder / "README.md").write_text("x" * 300_000)
+    (folder / "README.md").write_text("x" * 300_000, encoding="utf-8")
     sign(folder)
 
 
@@ -105,7 +107,7 @@ def file_swapped_afterwards(folder):
 
 @hostile("files", "the manifest says nothing of it")
 def file_that_the_manifest_hides(folder):
-    (folder / "README.md").write_text("unlisted")
+    (folder / "README.md").write_text("unlisted", encoding="utf-8")
 
 
 for _name in ("../outside.txt", "/etc/passwd", "checkpoints/../../outside.json"):
@@ -119,7 +121,7 @@ for _name in ("../outside.txt", "/etc/passwd", "checkpoints/../../outside.json")
 
 def raw_manifest(name: str, reason: str, change: Callable[[str], str | bytes]) -> None:
     def make(folder):
-        changed = change((folder / "submission.json").read_text())
+        changed = change((folder / "submission.json").read_text(encoding="utf-8"))
         (folder / "submission.json").write_bytes(
             changed if isinstance(changed, bytes) else changed.encode()
         )

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 def write_result(directory):
     (directory / "model").mkdir(exist_ok=True)
     (directory / "model" / "weights.bin").write_bytes(b"1234")
-    (directory / "log.txt").write_text("fine")
+    (directory / "log.txt").write_text("fine", encoding="utf-8")
 
 
 def never(directory):

@@ -77,7 +77,7 @@ def test_the_verb_writes_what_it_prints(state_twin, pixel_model, episodes, tmp_p
     ]
     assert main([*command, "--output", str(folder)]) == 0
     assert "ball x" in capsys.readouterr().out
-    lines = (folder / "probe.csv").read_text().splitlines()
+    lines = (folder / "probe.csv").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "quantity,probe,step,r2,r,frames" and len(lines) == 1 + 2 * 2 * 4
     assert (folder / "probe.json").exists()
 

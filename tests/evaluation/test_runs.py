@@ -109,7 +109,7 @@ def test_a_stage_is_done_once(tmp_path):
 
 def test_done_says_what_was_done(tmp_path):
     run_stage(tmp_path, CONFIG, write_result)
-    done = json.loads((tmp_path / "done.json").read_text())
+    done = json.loads((tmp_path / "done.json").read_text(encoding="utf-8"))
     assert done["files"] == {"log.txt": 4, "model/weights.bin": 4}
     assert done["config"] == CONFIG and done["hash"] == stage_id(CONFIG)
     assert done["versions"]["numpy"] == np.__version__
@@ -154,10 +154,10 @@ def test_another_configuration_is_refused_after_a_crash_too(tmp_path):
 
 
 def test_a_directory_with_other_files_is_refused(tmp_path):
-    (tmp_path / "thesis.tex").write_text("precious")
+    (tmp_path / "thesis.tex").write_text("precious", encoding="utf-8")
     with pytest.raises(StageError, match=r"not empty \(thesis\.tex\)"):
         run_stage(tmp_path, CONFIG, never)
-    assert (tmp_path / "thesis.tex").read_text() == "precious"
+    assert (tmp_path / "thesis.tex").read_text(encoding="utf-8") == "precious"
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"hash": 1}', b"\xff\xfe"])
@@ -185,7 +185,9 @@ def test_work_that_makes_nothing_or_takes_reserved_names_is_refused(tmp_path):
         run_stage(tmp_path / "a", CONFIG, lambda directory: None)
     with pytest.raises(StageError, match=r"wrote done\.json"):
         run_stage(
-            tmp_path / "b", CONFIG, lambda directory: (directory / "done.json").write_text("{}")
+            tmp_path / "b",
+            CONFIG,
+            lambda directory: (directory / "done.json").write_text("{}", encoding="utf-8"),
         )
     assert not is_done(tmp_path / "a", CONFIG) and not is_done(tmp_path / "b", CONFIG)
 
@@ -195,12 +197,12 @@ def test_work_that_makes_nothing_or_takes_reserved_names_is_refused(tmp_path):
 
 def test_a_failure_is_recorded_raised_and_tried_again_from_what_was_left(tmp_path):
     def fails(directory):
-        (directory / "checkpoint").write_text("half way")
+        (directory / "checkpoint").write_text("half way", encoding="utf-8")
         raise ValueError("no luck today")
 
     with pytest.raises(ValueError, match="no luck today"):
         run_stage(tmp_path, CONFIG, fails)
-    failed = json.loads((tmp_path / "failed.json").read_text())
+    failed = json.loads((tmp_path / "failed.json").read_text(encoding="utf-8"))
     assert failed["error"] == "ValueError: no luck today" and failed["pid"] == os.getpid()
     assert failed["traceback"][-1] == "ValueError: no luck today" and any(
         "fails" in line for line in failed["traceback"]
@@ -208,7 +210,7 @@ def test_a_failure_is_recorded_raised_and_tried_again_from_what_was_left(tmp_pat
     assert not is_done(tmp_path, CONFIG)
 
     def resumes(directory):
-        assert (directory / "checkpoint").read_text() == "half way"
+        assert (directory / "checkpoint").read_text(encoding="utf-8") == "half way"
         write_result(directory)
 
     assert run_stage(tmp_path, CONFIG, resumes)
@@ -221,7 +223,7 @@ def test_an_interrupt_is_recorded_and_lets_go_of_the_stage(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         run_stage(tmp_path, CONFIG, interrupted)
-    assert "KeyboardInterrupt" in (tmp_path / "failed.json").read_text()
+    assert "KeyboardInterrupt" in (tmp_path / "failed.json").read_text(encoding="utf-8")
     assert run_stage(tmp_path, CONFIG, write_result, wait=0)
 
 
@@ -233,8 +235,8 @@ def test_a_killed_process_leaves_its_checkpoint_and_no_lock(tmp_path):
     assert (tmp_path / ".owner.json").exists() and not is_done(tmp_path, {"seed": 0})
 
     def resumes(directory):
-        assert (directory / "checkpoint.txt").read_text() == "half way"
-        (directory / "result.txt").write_text("done")
+        assert (directory / "checkpoint.txt").read_text(encoding="utf-8") == "half way"
+        (directory / "result.txt").write_text("done", encoding="utf-8")
 
     assert run_stage(tmp_path, {"seed": 0}, resumes, wait=0)
     assert not (tmp_path / ".owner.json").exists()
@@ -274,7 +276,7 @@ def test_a_crash_while_moving_is_repaired_without_working_again(tmp_path, monkey
 
     def work(directory):
         write_result(directory)
-        (directory / "z.txt").write_text("last")
+        (directory / "z.txt").write_text("last", encoding="utf-8")
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", replace)
@@ -329,7 +331,7 @@ def test_a_full_disk_leaves_no_half_result(tmp_path):
 
 
 def test_a_file_where_the_directory_should_be_is_an_error(tmp_path):
-    (tmp_path / "stage").write_text("a file")
+    (tmp_path / "stage").write_text("a file", encoding="utf-8")
     with pytest.raises(OSError, match="stage"):
         run_stage(tmp_path / "stage", CONFIG, never)
 
@@ -337,11 +339,11 @@ def test_a_file_where_the_directory_should_be_is_an_error(tmp_path):
 def test_a_file_is_whole_or_not_there(tmp_path):
     path = tmp_path / "a.txt"
     with written_whole(path) as partial:
-        partial.write_text("first")
+        partial.write_text("first", encoding="utf-8")
     with pytest.raises(ZeroDivisionError), written_whole(path) as partial:
-        partial.write_text("sec")
+        partial.write_text("sec", encoding="utf-8")
         _ = 1 / 0
-    assert path.read_text() == "first"
+    assert path.read_text(encoding="utf-8") == "first"
     assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
 
 

@@ -36,7 +36,7 @@ def test_of_racing_processes_exactly_one_does_the_work(tmp_path):
     assert [sorted(column) for column in zip(*outputs, strict=True)] == [
         ["False", "False", "True"]
     ] * 20
-    assert len((tmp_path / "log").read_text().split()) == 20
+    assert len((tmp_path / "log").read_text(encoding="utf-8").split()) == 20
 
 
 def test_a_second_process_says_who_is_at_work_or_waits(tmp_path):
@@ -52,7 +52,7 @@ def test_a_second_process_says_who_is_at_work_or_waits(tmp_path):
     assert worker.communicate("go\n")[0] == "True\n"
     waiting.join()
     assert result == [False]
-    assert (tmp_path / "result.txt").read_text() == "done"
+    assert (tmp_path / "result.txt").read_text(encoding="utf-8") == "done"
 
 
 def test_a_waiting_process_takes_over_when_the_other_is_killed(tmp_path):
@@ -84,7 +84,7 @@ def elsewhere(directory, *, age):
     """Puts down the owner file of a process on another machine, whose kernel lock is not seen here."""
     directory.mkdir(exist_ok=True)
     owner = {"pid": 1, "host": "node7", "boot": "another", "token": "theirs", "since": "2026-01-01"}
-    (directory / ".owner.json").write_text(json.dumps(owner))
+    (directory / ".owner.json").write_text(json.dumps(owner), encoding="utf-8")
     then = time.time() - age
     os.utime(directory / ".owner.json", (then, then))
 
@@ -105,7 +105,7 @@ def test_whoever_lost_the_stage_to_another_machine_does_not_publish(tmp_path):
     with pytest.raises(StageLostError, match="taken over by process 1 on node7"):
         run_stage(tmp_path, CONFIG, overtaken)
     assert not is_done(tmp_path, CONFIG) and not (tmp_path / "failed.json").exists()
-    assert json.loads((tmp_path / ".owner.json").read_text())["token"] == "theirs"
+    assert json.loads((tmp_path / ".owner.json").read_text(encoding="utf-8"))["token"] == "theirs"
 
 
 def test_heartbeats_go_on_while_the_stage_is_held(tmp_path):

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 HOME = Path(__file__).parents[2]
-WORKFLOW = yaml.safe_load((HOME / ".github/workflows/verify-submission.yml").read_text())
+WORKFLOW = yaml.safe_load(
+    (HOME / ".github/workflows/verify-submission.yml").read_text(encoding="utf-8")
+)
 
 
 def test_it_may_read_only_has_no_secrets_and_runs_the_code_of_the_base():
@@ -17,7 +19,7 @@ def test_it_may_read_only_has_no_secrets_and_runs_the_code_of_the_base():
     assert set(WORKFLOW[True]) == {
         "pull_request"
     }  # YAML reads `on` as true; pull_request_target would have secrets
-    text = (HOME / ".github/workflows/verify-submission.yml").read_text()
+    text = (HOME / ".github/workflows/verify-submission.yml").read_text(encoding="utf-8")
     assert "secrets." not in text and "github.event.pull_request.title" not in text
     steps = WORKFLOW["jobs"]["verify"]["steps"]
     assert all(step["uses"].rpartition("@v")[2].isdigit() for step in steps if "uses" in step)
@@ -28,7 +30,7 @@ def test_it_may_read_only_has_no_secrets_and_runs_the_code_of_the_base():
 
 
 def changed(tmp_path: Path, *names: str) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "list").write_text("".join(f"{name}\0" for name in names))
+    (tmp_path / "list").write_text("".join(f"{name}\0" for name in names), encoding="utf-8")
     script = [
         sys.executable,
         str(HOME / ".github/changed_submissions.py"),
@@ -56,9 +58,9 @@ def pull_request(tmp_path):
     def run(change) -> subprocess.CompletedProcess[str]:
         head = tmp_path / "head"
         (head / "results/submissions/mine").mkdir(parents=True)
-        (head / "results/submissions/mine/README.md").write_text("mine")
+        (head / "results/submissions/mine/README.md").write_text("mine", encoding="utf-8")
         (head / "rules.py").write_text(
-            "\n".join(f"rule_{number} = {number}" for number in range(50))
+            "\n".join(f"rule_{number} = {number}" for number in range(50)), encoding="utf-8"
         )
         git(head, "init", "--quiet")
         git(head, "add", "--all")
@@ -89,7 +91,7 @@ def test_the_step_lists_a_new_submission_and_says_which_one_is_gone(pull_request
 
     done = pull_request(change)
     assert done.returncode == 0 and done.stderr == "mine is taken away.\n"
-    listed = (tmp_path / "folders").read_text().split("\0")
+    listed = (tmp_path / "folders").read_text(encoding="utf-8").split("\0")
     assert [Path(name).name for name in listed] == ["yours", ""]
 
 
@@ -99,7 +101,7 @@ def test_a_file_of_the_project_that_is_moved_into_a_submission_is_missed(pull_re
 
     done = pull_request(change)
     assert done.returncode == 1 and "'rules.py' is no file of a submission" in done.stderr
-    assert (tmp_path / "folders").read_text() == ""
+    assert (tmp_path / "folders").read_text(encoding="utf-8") == ""
 
 
 def test_folders_that_were_changed_are_found_once(tmp_path):

@@ -81,7 +81,7 @@ def test_pixels_and_an_untrained_null(pixel_model, tmp_path, capsys):
         str(tmp_path),
     ]
     assert main(["surprise", folder, *arguments]) == 0
-    lines = (tmp_path / "surprise.csv").read_text().splitlines()
+    lines = (tmp_path / "surprise.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 3 and lines[2].startswith("recolour,harmless,")
     assert main(["surprise", folder, "--events", "teleprot"]) == 2
     assert "Did you mean 'teleport'" in capsys.readouterr().err

@@ -86,7 +86,7 @@ def test_an_honest_agent_does_as_well_on_private_episodes(tmp_path):
         tmp_path / "verified", verify(folder, rooms), {"date": "tomorrow"}
     )  # of a lower level: nothing is lost
     assert badges_of(folder, tmp_path / "verified") == ("valid", "replayed", "re-run")
-    (folder / "README.md").write_text("changed afterwards")
+    (folder / "README.md").write_text("changed afterwards", encoding="utf-8")
     sign(folder)
     assert badges_of(folder, tmp_path / "verified") == ()
 
@@ -123,7 +123,7 @@ def test_an_agent_finds_no_secret_no_network_and_no_room(tmp_path, monkeypatch):
     shutil.copy(CODE / "untrusted_agents.py", tmp_path)
     monkeypatch.setenv(SALT_VARIABLE, SALT.decode())
     with socket.create_server(("127.0.0.1", 0)) as server:
-        (tmp_path / "port").write_text(str(server.getsockname()[1]))
+        (tmp_path / "port").write_text(str(server.getsockname()[1]), encoding="utf-8")
         with remote("Thief", python_path=(tmp_path,)) as agent, pytest.raises(AgentError) as told:
             agent.reset(episode_specs(ROOM, "private", 1, strata=("near",), salt=SALT))
     text = str(told.value)

@@ -114,7 +114,7 @@ def add_diagnostics(folder: Path) -> None:
     """Lets its makers say what the world model of the first task knows; nobody looks into the checkpoint for that."""
     home = folder / "checkpoints/TwoRoom-v1/seed0/world_model"
     home.mkdir(parents=True)
-    (home / "model.json").write_text("{}")
+    (home / "model.json").write_text("{}", encoding="utf-8")
     quantities = [{"quantity": name, "r2": 0.75, "r": 0.9} for name in observation_names(ROOM)]
     quantities[2].update(r2=None, r=None)
     rates = {"auroc": 0.9, "low": 0.8, "high": 1.0, "untrained": 0.5, "pairs": 20}
@@ -140,9 +140,9 @@ def add_diagnostics(folder: Path) -> None:
 
 def change_manifest(folder: Path, change) -> None:
     path = folder / "submission.json"
-    manifest = json.loads(path.read_text())
+    manifest = json.loads(path.read_text(encoding="utf-8"))
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(manifest), encoding="utf-8")
 
 
 def sign(folder: Path, *, with_aggregates: bool = False) -> None:

@@ -66,7 +66,8 @@ class Thief(Base):
         ]
         try:
             socket.create_connection(
-                ("127.0.0.1", int(Path(__file__).with_name("port").read_text())), timeout=5
+                ("127.0.0.1", int(Path(__file__).with_name("port").read_text(encoding="utf-8"))),
+                timeout=5,
             )
             found.append("NETWORK")
         except OSError:

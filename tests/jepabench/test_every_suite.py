@@ -131,7 +131,7 @@ def test_estimates_come_from_what_was_done_and_before_that_from_the_machine(plan
 def test_speeds_are_kept_and_damaged_ones_are_measured_again(tmp_path):
     SPEEDS.save(tmp_path / "doctor.json")
     assert load_speeds(tmp_path / "doctor.json") == SPEEDS
-    (tmp_path / "doctor.json").write_text('{"step": 1}')
+    (tmp_path / "doctor.json").write_text('{"step": 1}', encoding="utf-8")
     assert load_speeds(tmp_path / "doctor.json") is None
     assert load_speeds(tmp_path / "none.json") is None
 

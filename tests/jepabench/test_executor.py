@@ -114,7 +114,7 @@ if __name__ == "__main__":
 
 def test_a_worker_that_is_killed_at_a_progress_bar_leaves_no_semaphore_behind(tmp_path):
     script = tmp_path / "kill.py"
-    script.write_text(KILL)
+    script.write_text(KILL, encoding="utf-8")
     paths = {"PYTHONPATH": os.pathsep.join(map(str, (HERE, ROOT)))}
     done = subprocess.run(
         [sys.executable, script, tmp_path],
@@ -123,7 +123,7 @@ def test_a_worker_that_is_killed_at_a_progress_bar_leaves_no_semaphore_behind(tm
         text=True,
         timeout=120,
     )
-    logs = [path.read_text() for path in tmp_path.rglob("stage.log")]
+    logs = [path.read_text(encoding="utf-8") for path in tmp_path.rglob("stage.log")]
     assert done.returncode == 0 and len(logs) == 1, done.stderr
     assert not [
         text for text in (done.stderr, *logs) if "leaked" in text or "resource_tracker" in text
@@ -144,7 +144,7 @@ def test_a_corrupt_result_is_made_again_and_what_was_made_of_it_stays(tmp_path, 
 def test_a_folder_of_another_configuration_is_refused_before_any_work(tmp_path):
     run(partial(ToyPlan, tmp_path, num_models=1))
     stage = tmp_path / "data/toy/train/stage.json"
-    stage.write_text(json.dumps({"hash": "0" * 16, "config": {"key": "another"}}))
+    stage.write_text(json.dumps({"hash": "0" * 16, "config": {"key": "another"}}), encoding="utf-8")
     (stage.parent / "done.json").unlink()
     with pytest.raises(StageError, match="another configuration"):
         run(partial(ToyPlan, tmp_path, num_models=2))
@@ -173,7 +173,7 @@ if __name__ == "__main__":
 def sweep(folder, num_models, num_evaluations, seconds):
     """Starts a sweep in a process of its own."""
     script = folder.parent / "sweep_of_toys.py"
-    script.write_text(SWEEP)
+    script.write_text(SWEEP, encoding="utf-8")
     return subprocess.Popen(
         [
             sys.executable,
@@ -249,7 +249,10 @@ def test_200_jobs_with_workers_killed_at_random_end_as_if_undisturbed(tmp_path, 
     assert sum(1 for _ in folder.rglob("done.json")) == 200
     assert not list(folder.rglob("failed.json"))
     # Never twice, unless the first attempt was killed: an attempt that came to its end was the last.
-    lines = [line.split()[:2] for line in (folder / "journal.txt").read_text().splitlines()]
+    lines = [
+        line.split()[:2]
+        for line in (folder / "journal.txt").read_text(encoding="utf-8").splitlines()
+    ]
     for key in plan.stages:
         words = [word for word, name in lines if name == key]
         assert words.count("begin") - 1 <= kills

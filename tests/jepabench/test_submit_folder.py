@@ -21,7 +21,7 @@ def module(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def write(name: str, **values) -> str:
-        (tmp_path / f"{name}.py").write_text(AGENT.format(**values))
+        (tmp_path / f"{name}.py").write_text(AGENT.format(**values), encoding="utf-8")
         return name
 
     yield write

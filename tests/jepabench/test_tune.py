@@ -128,7 +128,8 @@ def test_a_search_goes_on_where_it_was_stopped(tmp_path):
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     assert three["changes"].nunique() == 3 and (three["transitions"] == 4 * 5 * 5).all()
     policies = [
-        json.loads(path.read_text()) for path in tmp_path.rglob("policies/**/training.json")
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in tmp_path.rglob("policies/**/training.json")
     ]
     assert {content["config"]["num_steps"] for content in policies} == {5}
     assert {content["seed"] for content in policies} == {100}

@@ -55,24 +55,25 @@ class ToyPlan:
         if key in self.lethal and not (self.folder / f"died-{key.replace('/', '-')}").exists():
             (self.folder / f"died-{key.replace('/', '-')}").touch()
             os.kill(os.getpid(), 9)
-        inputs = [(path / "result.txt").read_text() for path in paths]
+        inputs = [(path / "result.txt").read_text(encoding="utf-8") for path in paths]
         (directory / "result.txt").write_text(
-            hashlib.sha256("".join([key, *inputs]).encode()).hexdigest()
+            hashlib.sha256("".join([key, *inputs]).encode()).hexdigest(), encoding="utf-8"
         )
         self._journal(f"end {key}")
 
     def _journal(self, line):
         self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "journal.txt").open("a") as file:
+        with (self.folder / "journal.txt").open("a", encoding="utf-8") as file:
             file.write(f"{line} {os.getpid()}\n")
 
     def results(self):
         return {
-            key: (stage.directory / "result.txt").read_text() for key, stage in self.stages.items()
+            key: (stage.directory / "result.txt").read_text(encoding="utf-8")
+            for key, stage in self.stages.items()
         }
 
     def begun(self):
         """How often work began, by key."""
-        lines = (self.folder / "journal.txt").read_text().splitlines()
+        lines = (self.folder / "journal.txt").read_text(encoding="utf-8").splitlines()
         keys = [line.split()[1] for line in lines if line.startswith("begin")]
         return {key: keys.count(key) for key in keys}

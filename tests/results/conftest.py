@@ -71,7 +71,9 @@ def finished_suite(tmp_path_factory, evaluations, suite) -> Path:
         frames.append(read_records(directory / "episodes.parquet"))
     failed = root / "evaluations" / "TwoRoom-v1" / "mine" / "seed0"
     failed.mkdir(parents=True)
-    (failed / "failed.json").write_text(json.dumps({"error": "ValueError: <b>no</b>"}))
+    (failed / "failed.json").write_text(
+        json.dumps({"error": "ValueError: <b>no</b>"}), encoding="utf-8"
+    )
     table = score_table(
         pd.concat(frames, ignore_index=True), generator=np.random.default_rng(0), num_resamples=50
     )

@@ -109,7 +109,7 @@ def write(
         "files": {},
         **changes,
     }
-    (folder / "submission.json").write_text(json.dumps(manifest))
+    (folder / "submission.json").write_text(json.dumps(manifest), encoding="utf-8")
     if badges:
         (root / "verified").mkdir(exist_ok=True)
         record = {
@@ -119,7 +119,7 @@ def write(
             "protocol_version": PROTOCOL_VERSION,
             "badges": list(BADGES[:badges]),
         }
-        (root / "verified" / f"{name}.json").write_text(json.dumps(record))
+        (root / "verified" / f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
     return folder
 
 
@@ -127,7 +127,7 @@ def tell_of_world_model(folder, task):
     """Adds what its makers say of the world model of a task with seed 0, without pictures, to a submission without badges."""
     home = folder / "checkpoints" / short_name(task) / "seed0" / "world_model"
     home.mkdir(parents=True)
-    (home / "model.json").write_text("{}")
+    (home / "model.json").write_text("{}", encoding="utf-8")
     probe = [{"quantity": name, "r2": None, "r": None} for name in observation_names(task)]
     probe[0] |= {"r2": 0.87654, "r": 0.94}
     rates = {"auroc": 0.9, "low": 0.8, "high": 1.0, "untrained": 0.5, "pairs": 20}

@@ -31,7 +31,7 @@ class Page(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.links, self.ids = [], set()
-        self.feed(path.read_text())
+        self.feed(path.read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
         found = dict(attrs)
@@ -62,7 +62,8 @@ def made_up(tmp_path_factory):
     write(root, "aged", "small", {**SUITES["small"], "version": 7}, agent="jepa-cem")
     bad = write(root, "hostile", "small", SUITES["small"], agent="jepa-cem", number=11)
     (bad / "submission.json").write_text(
-        (bad / "submission.json").read_text().replace("jepa-cem", "<script>", 1)
+        (bad / "submission.json").read_text(encoding="utf-8").replace("jepa-cem", "<script>", 1),
+        encoding="utf-8",
     )
     (root / "submissions" / "empty").mkdir()
     write(
@@ -121,7 +122,7 @@ def test_submissions_are_read_archived_or_refused_with_the_reason(made_up):
 @pytest.mark.parametrize("version", [1, 7])
 def test_a_task_that_names_a_module_is_not_imported(version, tmp_path, monkeypatch):
     (tmp_path / "module_of_a_stranger.py").write_text(
-        "import pathlib\npathlib.Path(__file__).with_name('run').touch()\n"
+        "import pathlib\npathlib.Path(__file__).with_name('run').touch()\n", encoding="utf-8"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     strange = {**suite_of(("module_of_a_stranger:TwoRoom-v1", ("near",))), "version": version}
@@ -134,7 +135,7 @@ def test_a_task_that_names_a_module_is_not_imported(version, tmp_path, monkeypat
 def test_a_badge_is_gone_when_the_folder_has_changed(tmp_path):
     folder = write(tmp_path, "mine", "other", SUITES["other"], agent="jepa-cem", badges=3)
     assert entries(tmp_path).current[0].badges
-    (folder / "README.md").write_text("better than it was")
+    (folder / "README.md").write_text("better than it was", encoding="utf-8")
     assert entries(tmp_path).current[0].badges == ()
 
 
@@ -204,7 +205,9 @@ def test_the_site_has_a_page_for_everything_and_no_link_leads_nowhere(site):
 def test_pages_and_styles_name_no_address_of_others(site):
     for path in [*site.rglob("*.css"), *site.rglob("*.js"), *site.rglob("*.svg")]:
         addresses = set(
-            re.findall(r"""(?:url\(|["'])\s*(?:https?:)?//[^"')\s]+""", path.read_text())
+            re.findall(
+                r"""(?:url\(|["'])\s*(?:https?:)?//[^"')\s]+""", path.read_text(encoding="utf-8")
+            )
         )
         assert all("www.w3.org" in address for address in addresses), path
 
@@ -214,20 +217,19 @@ def test_what_authors_wrote_is_text(tmp_path):
     folder = write(
         tmp_path, "mine", "other", SUITES["other"], agent="jepa-cem", description=bad, authors=[bad]
     )
-    (folder / "README.md").write_text(bad)
+    (folder / "README.md").write_text(bad, encoding="utf-8")
     build_board(tmp_path / "site", sources(tmp_path), progress=False)
     for name in ("index.html", "submissions/mine.html", "tasks/TwoRoom-v1.html"):
-        assert (
-            bad not in (tmp_path / "site" / name).read_text()
-            and "<img src=x" not in (tmp_path / "site" / name).read_text()
-        )
+        assert bad not in (tmp_path / "site" / name).read_text(
+            encoding="utf-8"
+        ) and "<img src=x" not in (tmp_path / "site" / name).read_text(encoding="utf-8")
 
 
 def test_a_claim_shows_its_tables_or_the_command_that_would_answer_it(site):
     claims = {claim.id: claim for claim in read_claims()}
     assert list(claims) == [f"C{number}" for number in range(1, 17)]
     for claim in claims.values():
-        text = (site / "claims" / f"{claim.id}.html").read_text()
+        text = (site / "claims" / f"{claim.id}.html").read_text(encoding="utf-8")
         assert ("Not measured yet" in text) == (not claim.tables)
         for table in claim.tables:
             assert (
@@ -238,23 +240,26 @@ def test_a_claim_shows_its_tables_or_the_command_that_would_answer_it(site):
 
 def test_claims_and_their_tables_must_fit(tmp_path):
     (tmp_path / "README.md").write_text(
-        "| table | claim | command | reading |\n|---|---|---|---|\n| `a.csv` | C99 | `x` | y |\n"
+        "| table | claim | command | reading |\n|---|---|---|---|\n| `a.csv` | C99 | `x` | y |\n",
+        encoding="utf-8",
     )
     with pytest.raises(ClaimError, match=r"a\.csv, which is not there"):
         read_claims(tmp_path)
-    (tmp_path / "a.csv").write_text("a\n1\n")
+    (tmp_path / "a.csv").write_text("a\n1\n", encoding="utf-8")
     with pytest.raises(ClaimError, match="C99; there are C1"):
         read_claims(tmp_path)
 
 
 def test_the_page_of_the_claims_is_generated():
-    assert (HOME / "docs" / "claims.md").read_text() == claims_page(read_claims())
+    assert (HOME / "docs" / "claims.md").read_text(encoding="utf-8") == claims_page(read_claims())
 
 
 def test_building_again_gives_the_same_and_drops_what_is_gone(made_up, tmp_path):
     build_board(tmp_path, sources(made_up), progress=False)
     first = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    (tmp_path / "submissions" / "left.html").write_text("of a submission that was withdrawn")
+    (tmp_path / "submissions" / "left.html").write_text(
+        "of a submission that was withdrawn", encoding="utf-8"
+    )
     build_board(tmp_path, sources(made_up), progress=False)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == first
 
@@ -268,7 +273,7 @@ def test_the_command_builds_from_what_is_there(tmp_path, capsys):
     write(tmp_path, "mine", "quick", quick, agent="jepa-cem")
     assert main(["board", "--results", str(tmp_path), "--output", str(tmp_path / "site")]) == 0
     assert "1 submissions, 0 archived, 0 refused" in capsys.readouterr().out
-    assert "mine" in (tmp_path / "site" / "index.html").read_text()
+    assert "mine" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
     assert (
         main(["board", "--results", str(tmp_path / "nowhere"), "--output", str(tmp_path / "site")])
         == 2
@@ -290,7 +295,7 @@ def test_a_submission_is_filmed_from_its_actions(tmp_path):
     )
     done = evaluate_episodes(ScriptedAgent(task_id=ROOM), suite.specs(ROOM), agent_name="expert")
     made = write(tmp_path, "other", "tiny", suite_of((ROOM, ("near",))), agent="expert")
-    manifest = json.loads((made / "submission.json").read_text())
+    manifest = json.loads((made / "submission.json").read_text(encoding="utf-8"))
     about = {
         key: value
         for key, value in manifest.items()
@@ -314,7 +319,7 @@ def test_a_submission_is_filmed_from_its_actions(tmp_path):
         sources(tmp_path, suites={"tiny": suite_of((ROOM, ("near",)))}, num_films=1),
         progress=False,
     )
-    text = (site / "submissions" / "expert.html").read_text()
+    text = (site / "submissions" / "expert.html").read_text(encoding="utf-8")
     assert (
         len(list((site / "media").glob("film-*.webp"))) == 1
         and "success</b> TwoRoom-v1, near" in text

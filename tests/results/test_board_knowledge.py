@@ -120,10 +120,10 @@ def site(results) -> Path:
 
 
 def test_the_page_says_what_was_said_and_that_nobody_checked_it(results, site):
-    text = (site / "submissions" / "learned.html").read_text()
-    told = json.loads((results / "submissions" / "learned" / "diagnostics.json").read_text())[
-        "worlds"
-    ][0]
+    text = (site / "submissions" / "learned.html").read_text(encoding="utf-8")
+    told = json.loads(
+        (results / "submissions" / "learned" / "diagnostics.json").read_text(encoding="utf-8")
+    )["worlds"][0]
     assert ">replayed</span>" in text and "not verified: no badge covers this part" in text
     assert (
         "jepabench surprise results/submissions/learned/checkpoints/TwoRoom-v1/seed0/world_model"
@@ -142,7 +142,7 @@ def test_the_page_says_what_was_said_and_that_nobody_checked_it(results, site):
 def test_imagined_is_above_real_and_real_is_what_a_replay_sees(results, site):
     (strip,) = (site / "media").glob("imagined-*.png")
     (film,) = (site / "media").glob("imagined-*.gif")
-    text = (site / "submissions" / "learned.html").read_text()
+    text = (site / "submissions" / "learned.html").read_text(encoding="utf-8")
     assert strip.name in text and film.name in text and "TwoRoom-v1: near, medium" in text
     from jepabench.envs import make, reset_to
 
@@ -173,7 +173,10 @@ def test_what_is_said_of_a_model_is_bounded_on_the_board_too(results, site, tmp_
 
     shutil.copytree(results / "submissions", tmp_path / "submissions")
     path = tmp_path / "submissions" / "learned" / "diagnostics.json"
-    path.write_text(path.read_text().replace('"ball x"', '"<script>alert(1)</script>"'))
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"ball x"', '"<script>alert(1)</script>"'),
+        encoding="utf-8",
+    )
     found = read_entries(tmp_path / "submissions", tmp_path, {"tiny": 1})
     assert not found.current and "its quantities are ball x" in found.refused[0][1]
     old = read_entries(tmp_path / "submissions", tmp_path, {"tiny": 2})

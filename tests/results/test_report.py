@@ -43,7 +43,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_is_well_formed_and_everything_it_links_to_is_there(page):
-    parsed = Page(page.read_text())
+    parsed = Page(page.read_text(encoding="utf-8"))
     anchors = {attrs["id"] for _, attrs in parsed.tags if "id" in attrs}
     assert len(parsed.links) > 10
     for link in parsed.links:
@@ -56,15 +56,17 @@ def test_the_page_is_well_formed_and_everything_it_links_to_is_there(page):
 
 
 def test_the_page_asks_the_network_for_nothing(page):
-    parsed = Page(page.read_text())
+    parsed = Page(page.read_text(encoding="utf-8"))
     assert not [link for link in parsed.links if ":" in link or link.startswith("//")]
     assert not {tag for tag, _ in parsed.tags} & {"link", "iframe", "object", "embed", "base"}
-    assert "@import" not in page.read_text() and "url(" not in page.read_text()
+    assert "@import" not in page.read_text(encoding="utf-8") and "url(" not in page.read_text(
+        encoding="utf-8"
+    )
 
 
 def test_missing_and_failed_cells_are_shown_as_such_and_never_as_zero(page):
-    parsed = Page(page.read_text())
-    rows = page.read_text().split('<tr class="row')[1:]
+    parsed = Page(page.read_text(encoding="utf-8"))
+    rows = page.read_text(encoding="utf-8").split('<tr class="row')[1:]
     late = [row for row in rows if 'data-value="late"' in row]
     mine = [row for row in rows if 'data-value="mine"' in row]
     assert len(late) == len(mine) == 2
@@ -77,7 +79,7 @@ def test_missing_and_failed_cells_are_shown_as_such_and_never_as_zero(page):
 
 
 def test_hostile_names_and_words_are_escaped(page):
-    parsed = Page(page.read_text())
+    parsed = Page(page.read_text(encoding="utf-8"))
     assert not [attrs for tag, attrs in parsed.tags if "onerror" in attrs]
     assert sum(tag == "script" for tag, _ in parsed.tags) == 1
     shown = "".join(parsed.text)
@@ -86,7 +88,7 @@ def test_hostile_names_and_words_are_escaped(page):
 
 
 def test_the_page_says_what_kind_of_numbers_these_are(page):
-    parsed = Page(page.read_text())
+    parsed = Page(page.read_text(encoding="utf-8"))
     for words in (
         "2 episodes a stratum: a demonstration, not a ranking.",
         "1 seed: intervals are over episodes only",
@@ -101,7 +103,7 @@ def test_the_page_says_what_kind_of_numbers_these_are(page):
 
 
 def test_floors_and_ceilings_are_marked(page):
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert text.count('<tr class="row ceiling') == 2 and text.count('<tr class="row floor') == 4
     assert (
         text.count('<span class="tag">ceiling</span>') == 2
@@ -143,7 +145,9 @@ def test_the_same_results_give_the_same_page_and_films_are_kept(suite_dir, suite
 def test_a_damaged_trace_costs_its_film_and_not_the_report(suite_dir, suite):
     run = next(run for run in find_runs(suite_dir) if run.agent == "random")
     (run.directory / "actions.npz").write_bytes(b"not an archive")
-    parsed = Page(write_report(suite_dir, suite=suite, machine={}, num_films=1).read_text())
+    parsed = Page(
+        write_report(suite_dir, suite=suite, machine={}, num_films=1).read_text(encoding="utf-8")
+    )
     assert parsed.rows("No film.") == 1
 
 
@@ -175,11 +179,10 @@ def test_training_curves_are_drawn_if_they_are_given(suite_dir, suite):
         ]
     )
     page = write_report(suite_dir, suite=suite, machine={}, num_films=0, curves=curves)
-    assert 'id="training"' in page.read_text()
-    assert (
-        'id="training"'
-        not in write_report(suite_dir, suite=suite, machine={}, num_films=0).read_text()
-    )
+    assert 'id="training"' in page.read_text(encoding="utf-8")
+    assert 'id="training"' not in write_report(
+        suite_dir, suite=suite, machine={}, num_films=0
+    ).read_text(encoding="utf-8")
 
 
 def test_a_report_without_a_table_or_a_name_is_refused(suite_dir, suite):

@@ -90,7 +90,7 @@ def test_names_survive_the_table_file(tmp_path, name):
         and cell.success_held == pytest.approx(1 / 3, rel=1e-5)
         and math.isnan(cell.transitions)
     )
-    assert tuple(path.read_text().splitlines()[0].split(",")) == COLUMNS
+    assert tuple(path.read_text(encoding="utf-8").splitlines()[0].split(",")) == COLUMNS
 
 
 def test_a_table_that_is_not_there_says_what_to_do(tmp_path):

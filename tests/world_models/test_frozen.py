@@ -77,10 +77,10 @@ def test_a_pretrained_backbone_learns_dynamics_and_stays_out_of_the_checkpoint(t
 
 def test_a_checkpoint_notices_other_weights_of_its_backbone(two_room, tmp_path):
     fit_small(two_room, tmp_path / "m", {"backbone": "efficientnet-lite0"}, num_steps=1)
-    content = json.loads((tmp_path / "m" / "model.json").read_text())
+    content = json.loads((tmp_path / "m" / "model.json").read_text(encoding="utf-8"))
     assert content["config"]["weights_sha256"].startswith("57934424")
     content["config"]["weights_sha256"] = "0" * 64
-    (tmp_path / "m" / "model.json").write_text(json.dumps(content))
+    (tmp_path / "m" / "model.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(BackboneError, match="are not those that this model was trained on"):
         load_world_model(tmp_path / "m")
 

@@ -286,16 +286,16 @@ def test_cut_weights_are_refused(saved, tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 0}'])
 def test_a_damaged_description_is_refused(saved, tmp_path, text):
     broken = copy_of(saved, tmp_path)
-    (broken / "model.json").write_text(text)
+    (broken / "model.json").write_text(text, encoding="utf-8")
     with pytest.raises(CheckpointError):
         load_world_model(broken)
 
 
 def test_weights_that_do_not_fit_are_refused(saved, tmp_path):
     broken = copy_of(saved, tmp_path)
-    content = json.loads((broken / "model.json").read_text())
+    content = json.loads((broken / "model.json").read_text(encoding="utf-8"))
     content["config"]["latent_dim"] = 9
-    (broken / "model.json").write_text(json.dumps(content))
+    (broken / "model.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(CheckpointError, match="do not fit"):
         load_world_model(broken)
 

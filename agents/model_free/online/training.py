@@ -324,7 +324,7 @@ def _save_checkpoint(
     _save_statistics(env, partial / "normalisation.npz")
     if isinstance(model, OffPolicyAlgorithm):
         model.save_replay_buffer(partial / "replay_buffer.pkl")
-    (partial / "progress.json").write_text(json.dumps({"train_seconds": seconds}))
+    (partial / "progress.json").write_text(json.dumps({"train_seconds": seconds}), encoding="utf-8")
     final = directory / f"checkpoint-{model.num_timesteps:012d}"
     partial.replace(final)
     for older in directory.glob("checkpoint-*"):
@@ -347,7 +347,9 @@ def _resume(
         for key, moments in _statistics(env).items():
             for name in _MOMENTS:
                 setattr(moments, name, saved[f"{key}_{name}"][()])
-    return model, json.loads((newest / "progress.json").read_text())["train_seconds"]
+    return model, json.loads((newest / "progress.json").read_text(encoding="utf-8"))[
+        "train_seconds"
+    ]
 
 
 class OnlineAgent:

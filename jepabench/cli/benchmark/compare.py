@@ -80,7 +80,7 @@ def _compare(first: str, options: argparse.Namespace) -> int:
         "|---|---|---|",
         *films,
     ]
-    (folder / "README.md").write_text("\n".join(page) + "\n")
+    (folder / "README.md").write_text("\n".join(page) + "\n", encoding="utf-8")
     console.print(
         f"All of them: {folder / 'flipped.csv'}   Films: {folder / 'README.md'}", soft_wrap=True
     )

@@ -69,7 +69,7 @@ def score_suite(plan: SuitePlan) -> pd.DataFrame:
             continue
         parts.append(read_records(stage.directory / "episodes.parquet"))
         costs[stage.config["task_id"], stage.config["agent"]["name"]] = json.loads(
-            (stage.directory / "cost.json").read_text()
+            (stage.directory / "cost.json").read_text(encoding="utf-8")
         )
     if not parts:
         raise ValueError(
@@ -140,7 +140,7 @@ def machine() -> dict[str, Any]:
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():
-        for line in info.read_text().splitlines():
+        for line in info.read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()

@@ -237,7 +237,7 @@ def collect_table(plan: ScalingPlan) -> pd.DataFrame:
             "agent": config["agent"]["name"],
             "budget": config["budget"],
         }
-        costs.append(key | json.loads((stage.directory / "cost.json").read_text()))
+        costs.append(key | json.loads((stage.directory / "cost.json").read_text(encoding="utf-8")))
     return scaling_table(
         pd.concat(records, ignore_index=True),
         pd.DataFrame(costs),

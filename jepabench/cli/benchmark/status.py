@@ -42,7 +42,9 @@ def run(options: argparse.Namespace) -> int:
     begun = [] if asked else sorted((Path(root["output"]) / "sweeps").glob("*.json"))
     for sweep in begun:
         failed += print_status(
-            SuitePlan({**root, **json.loads(sweep.read_text())}), console, every=options.all
+            SuitePlan({**root, **json.loads(sweep.read_text(encoding="utf-8"))}),
+            console,
+            every=options.all,
         )
     if not begun:
         failed += print_status(SuitePlan(root), console, every=options.all)

@@ -61,4 +61,4 @@ def remember(root: dict) -> None:
         if key not in ("output", "launcher", "num_workers")
     }
     with written_whole(folder / f"{root['suite']['name']}-{stage_id(asked)[:8]}.json") as partial:
-        partial.write_text(json.dumps(asked, indent=2) + "\n")
+        partial.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")

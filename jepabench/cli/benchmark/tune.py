@@ -53,7 +53,9 @@ def run(options: argparse.Namespace) -> int:
     with written_whole(folder / "trials.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.4g")
     with written_whole(folder / "best.yaml") as partial:
-        partial.write_text(yaml.safe_dump(nested(json.loads(best["changes"])), sort_keys=False))
+        partial.write_text(
+            yaml.safe_dump(nested(json.loads(best["changes"])), sort_keys=False), encoding="utf-8"
+        )
     console.print(table.drop(columns="changes").to_string(index=False), soft_wrap=True)
     console.print(
         f"Best: trial {best['trial']}, held {best['held']:.0%}: {best['changes']}", soft_wrap=True
@@ -110,7 +112,7 @@ def search_space(name: str) -> dict[str, list[Any]]:
         ConfigError: nothing about it is learned.
     """
     preset = load_preset("agent", name)
-    spaces = yaml.safe_load((CONF / "search.yaml").read_text())
+    spaces = yaml.safe_load((CONF / "search.yaml").read_text(encoding="utf-8"))
     presets = {"agent": preset}
     target = preset.get("train", {}).get("_target_", "")
     if preset.get("world_model"):
@@ -251,7 +253,7 @@ class TuningRound(SuitePlan):
         for number, changes, plan in self.trials:
             stage = plan.evaluations[0]
             records = read_records(stage.directory / "episodes.parquet")
-            cost = json.loads((stage.directory / "cost.json").read_text())
+            cost = json.loads((stage.directory / "cost.json").read_text(encoding="utf-8"))
             held, ever = (
                 float(records[f"success_{kind}"].to_numpy().mean()) for kind in ("held", "ever")
             )

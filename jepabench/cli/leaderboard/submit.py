@@ -171,7 +171,10 @@ def _manifest(
 
     preset = plan.agents[agent]
     per_task = {stage.config["task_id"]: stage.config["agent"] for stage in plan.evaluations}
-    done = [json.loads((stage.directory / "done.json").read_text()) for stage in plan.evaluations]
+    done = [
+        json.loads((stage.directory / "done.json").read_text(encoding="utf-8"))
+        for stage in plan.evaluations
+    ]
     versions = done[0]["versions"]
     for other in done:
         if other["versions"] != versions:
@@ -205,7 +208,7 @@ def _manifest(
 
 
 def _cost(plan: SuitePlan, stage: Stage) -> dict[str, Any]:
-    spent = json.loads((stage.directory / "cost.json").read_text())
+    spent = json.loads((stage.directory / "cost.json").read_text(encoding="utf-8"))
     prints = [_fingerprint(plan.stages[key]) for key in stage.needs]
     return {
         "task_id": stage.config["task_id"],
@@ -222,7 +225,7 @@ def _fingerprint(stage: Stage) -> str:
     for name in ("model.json", "training.json"):
         path = stage.directory / name
         if path.exists():
-            content = json.loads(path.read_text())
+            content = json.loads(path.read_text(encoding="utf-8"))
             return str(content.get("metadata", content).get("dataset_fingerprint") or "")
     return ""
 
