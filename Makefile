@@ -26,10 +26,10 @@ setup: .venv/.core
 setup-test: .venv/.test
 
 .venv/.core: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed; try make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try make PYTHON=python3.12"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv (a minute or two) ..."
-	$(INSTALL) --editable .
+	$(INSTALL) --editable '.[models]'
 	@touch $@
 
 .venv/.test: .venv/.core

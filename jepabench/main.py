@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
@@ -53,11 +54,38 @@ _FOLDERS = {
     "leaderboard": ("submit", "verify", "board"),
 }
 
+# Packages that the default installation lacks, and the extra that has them.
+_EXTRAS = {
+    "cmaes": "models",
+    "stable_baselines3": "models",
+    "tensorboard": "models",
+    "torch": "models",
+    "accelerate": "accelerate",
+    "minari": "minari",
+    "ogbench": "ogbench",
+    "optuna": "tune",
+    "ray": "ray",
+    "sb3_contrib": "contrib",
+    "submitit": "slurm",
+}
+# Commands that train or run learned models, so that they say at once what is missing.
+_NEEDS_MODELS = frozenset(
+    "run sweep train evaluate scaling tune probe diagnose imagine surprise generalize".split()
+)
+
 
 def _module(verb: str) -> str:
     name = verb.replace("-", "_")
     folder = next((folder for folder, names in _FOLDERS.items() if name in names), None)
     return ".".join(["jepabench.cli", *([folder] if folder else []), name])
+
+
+def _missing_extra(error: ModuleNotFoundError) -> str | None:
+    """Return what to install, if a package of an extra is what could not be imported."""
+    extra = _EXTRAS.get((error.name or "").partition(".")[0])
+    return extra and (
+        f"{error.name} is not installed. Install it with: pip install 'jepabench[{extra}]'"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,6 +109,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     own = argv.index(chosen) + 1 if chosen else len(argv)
     options = parser.parse_args(argv[:own])
+    if options.verb in _NEEDS_MODELS and not importlib.util.find_spec("torch"):
+        print(f"error: {_missing_extra(ModuleNotFoundError(name='torch'))}", file=sys.stderr)
+        return 2
     module = importlib.import_module(_module(options.verb))  # one verb: --help stays instant
     module.configure(parsers[options.verb])
     # Intermixed: settings may follow options. `compare` hands on what it is given, to parsers that do the same.
@@ -100,7 +131,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         if options.debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        missing = _missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+        print(f"error: {missing or error}", file=sys.stderr)
         return 2 if isinstance(error, (ValueError, KeyError)) else 1
 
 

@@ -16,7 +16,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime, timezone
 from pathlib import Path
 from types import TracebackType
 
@@ -81,7 +81,7 @@ class StageLock:
             socket.gethostname(),
             _boot_id(),
             secrets.token_hex(8),
-            datetime.now(timezone.utc).isoformat(),
+            datetime.now(UTC).isoformat(),
         )
         self._path = directory / ".owner.json"
         self._kernel = FileLock(directory / ".lock", thread_local=False)

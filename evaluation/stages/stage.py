@@ -26,7 +26,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime, timezone
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -262,7 +262,7 @@ def _do(directory: Path, config: Mapping[str, Any], work: Callable[[Path], None]
         "versions": _versions(),
         "host": socket.gethostname(),
         "seconds": round(time.perf_counter() - start, 3),
-        "finished": datetime.now(timezone.utc).isoformat(),
+        "finished": datetime.now(UTC).isoformat(),
         "files": files,
         "sha256": {name: _checksum(partial / name) for name in files},
     }
@@ -317,7 +317,7 @@ def _record_failure(directory: Path, error: BaseException) -> None:
                 "traceback": lines[-_TRACEBACK_LINES:],
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
-                "failed": datetime.now(timezone.utc).isoformat(),
+                "failed": datetime.now(UTC).isoformat(),
             },
         )
 

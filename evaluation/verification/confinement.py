@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import jepabench
+
 # Alone in its namespaces: no network, and no look into other processes, where the secrets of whoever started it are.
 _ALONE = (
     "unshare",
@@ -26,7 +28,7 @@ _ALONE = (
     "--mount-proc",
     "--",
 )
-HOME = Path(__file__).parents[2]  # where this release's rooms are
+HOME = Path(jepabench.__file__).parents[1]  # the folder that holds the package
 
 
 @dataclass(frozen=True, slots=True)

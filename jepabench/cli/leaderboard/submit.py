@@ -6,7 +6,7 @@ import argparse
 import json
 import subprocess
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -198,7 +198,7 @@ def _manifest(
         "authors": _authors(settings),
         "description": settings["description"],
         "link": settings["link"],
-        "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": " ".join(["jepabench submit", agent, *shown])[:300],
         "code": _code(),
         "versions": versions,
