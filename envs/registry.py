@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import gymnasium
 
 from jepabench.envs.data.behaviour import HeldBehaviour
+from jepabench.envs.plugins import find_entry_point
 
 if TYPE_CHECKING:
     from jepabench.envs.core import GoalEnv
 
 
 HELD_BLOCKS = 3
+TASKS_GROUP = "jepabench.tasks"
 
 
 class UnknownNameError(KeyError):
@@ -123,7 +125,7 @@ def register(spec: TaskSpec) -> None:
     Raises:
         ValueError: another spec already has this id.
     """
-    known = _TASKS.get(spec.id)
+    known = _TASKS.get(check_task_id(spec.id))
     if known == spec:
         return
     if known is not None:
@@ -140,18 +142,52 @@ def register(spec: TaskSpec) -> None:
     )
 
 
-def get_task(task_id: str) -> TaskSpec:
-    """Returns the spec of a task. ``package.module:Name-v0`` imports the module first, as in Gymnasium.
+def check_task_id(task_id: object) -> str:
+    """Return ``task_id`` if it is a plain id, such as the ids that are written into files.
 
     Raises:
-        UnknownNameError: no such task; the message suggests the nearest id.
+        ValueError: It is no text, or it names a module (``package.module:Name-v0``), which only a user may do.
+    """
+    if not isinstance(task_id, str) or not task_id or ":" in task_id:
+        raise ValueError(
+            f"{task_id!r} is not a plain task id. "
+            "An id in a file or a registration must not name a module."
+        )
+    return task_id
+
+
+def find_task(task_id: str) -> TaskSpec:
+    """Return the spec of a task without importing a module that ``task_id`` names.
+
+    Use this wherever a task id was read from a file (a checkpoint, dataset or submission). The only
+    module that it may import is one that an installed distribution declares for this task (entry
+    point group ``jepabench.tasks``).
+
+    Raises:
+        UnknownNameError: The task is not registered; the message suggests the nearest id.
+    """
+    if task_id not in _TASKS:
+        point = find_entry_point(TASKS_GROUP, task_id)
+        if point is not None:
+            importlib.import_module(point.module)
+    if task_id not in _TASKS:
+        raise unknown_name("task", task_id, _TASKS)
+    return _TASKS[task_id]
+
+
+def get_task(task_id: str) -> TaskSpec:
+    """Return the spec of a task that the user names.
+
+    ``package.module:Name-v0`` imports the module first, as in Gymnasium. Never call this with a task
+    id that was read from a file; see ``find_task``.
+
+    Raises:
+        UnknownNameError: The task is not registered; the message suggests the nearest id.
     """
     module, _, name = task_id.rpartition(":")
     if module:
         _import(module)
-    if name not in _TASKS:
-        raise unknown_name("task", name, _TASKS)
-    return _TASKS[name]
+    return find_task(name)
 
 
 def _import(module: str) -> None:

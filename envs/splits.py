@@ -11,7 +11,7 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Any
 
-from jepabench.envs.registry import get_task, unknown_name
+from jepabench.envs.registry import check_task_id, get_task, unknown_name
 
 SPLITS = ("train", "validation", "test", "private")
 
@@ -39,6 +39,7 @@ class EpisodeSpec:
             raise unknown_name("split", self.split, SPLITS)
         if (self.split == "private") != bool(self.salt):
             raise ValueError("The private split needs a salt, and only the private split has one.")
+        check_task_id(self.task_id)  # specs are made from rows of files, and worlds from specs
         if self.index < 0:
             raise ValueError(f"An episode index is 0 or more, got {self.index}.")
 

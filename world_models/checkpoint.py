@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from jepabench.envs.registry import get_task, unknown_name
+from jepabench.envs.registry import UnknownNameError, find_task, get_task, unknown_name
 from jepabench.world_models.base import WorldModel
 from jepabench.world_models.kinds.autoencoder import Autoencoder, AutoencoderConfig
 from jepabench.world_models.kinds.ensemble import EnsembleConfig, EnsembleJEPA
@@ -128,7 +128,14 @@ def load_world_model(directory: Path, *, task_id: str | None = None) -> LoadedWo
         CheckpointError: see there.
     """
     content = _read_description(directory)
-    if task_id is not None and get_task(task_id).id != content["task_id"]:
+    try:
+        trained_on = find_task(content["task_id"]).id
+    except UnknownNameError as error:
+        raise CheckpointError(
+            f"The task of the world model in {directory} is not registered. If another package defines it, "
+            f"import that package first. {error}"
+        ) from error
+    if task_id is not None and get_task(task_id).id != trained_on:
         raise CheckpointError(
             f"The world model in {directory} was trained on {content['task_id']}, not on {task_id}. Train one for this task."
         )

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.registry import get_task
+from jepabench.envs.registry import check_task_id, get_task
 from jepabench.envs.splits import EpisodeSpec
 
 SCHEMA = 1
@@ -156,6 +156,7 @@ class Manifest(Provenance):
             content = json.loads(file.read_text(encoding="utf-8"))
             found = content["schema"]
             if found == SCHEMA:
+                check_task_id(content["task_id"])
                 content.pop("pixels")
                 layout = {
                     name: FieldSpec(tuple(f["shape"]), f["dtype"])

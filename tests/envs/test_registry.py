@@ -1,3 +1,6 @@
+import dataclasses
+import sys
+
 import gymnasium
 import numpy as np
 import pytest
@@ -7,12 +10,14 @@ from jepabench.envs.core import ActionBlock, InvalidActionError
 from jepabench.envs.registry import (
     TaskSpec,
     UnknownNameError,
+    find_task,
     get_task,
     list_tasks,
     make,
     register,
     unknown_name,
 )
+from jepabench.envs.splits import EpisodeSpec
 
 
 def spec(**changes):
@@ -50,6 +55,59 @@ def test_a_module_that_is_not_there_is_answered_with_where_to_look():
         UnknownNameError, match="There is no module 'no_such_package\\.worlds' here"
     ):
         get_task("no_such_package.worlds:Nothing-v0")
+
+
+@pytest.fixture
+def trap(tmp_path, monkeypatch):
+    """A module on the path; ``trap()`` says whether it was imported."""
+    (tmp_path / "trap_world.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "trap_world", raising=False)
+    return lambda: "trap_world" in sys.modules
+
+
+def test_find_task_imports_no_module(trap):
+    with pytest.raises(UnknownNameError, match="Unknown task 'trap_world:Trap-v1'"):
+        find_task("trap_world:Trap-v1")
+    assert not trap()
+    assert find_task("jepabench/TwoRoom-v1") == get_task("jepabench/TwoRoom-v1")
+
+
+def declare_task(folder, name, module):
+    """Write what the installation of a package that declares a task leaves."""
+    info = folder / "trap_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trap-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[jepabench.tasks]\n{name} = {module}\n")
+
+
+def test_find_task_imports_only_what_a_distribution_declares(trap, tmp_path):
+    declare_task(tmp_path, "trap/Trap-v1", "trap_world")
+    with pytest.raises(UnknownNameError):
+        find_task("trap/Other-v1")
+    assert not trap()
+    with pytest.raises(UnknownNameError):  # the module is imported, but registers nothing
+        find_task("trap/Trap-v1")
+    assert trap()
+
+
+def test_a_distribution_in_the_working_directory_is_not_installed(trap, tmp_path, monkeypatch):
+    declare_task(tmp_path, "trap/Trap-v1", "trap_world")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend("")
+    with pytest.raises(UnknownNameError):
+        find_task("trap/Trap-v1")
+    assert not trap()
+
+
+@pytest.mark.parametrize("task_id", ["trap_world:Trap-v1", "", None, 3, ["jepabench/TwoRoom-v1"]])
+def test_episode_specs_and_registrations_take_plain_ids_only(trap, task_id):
+    with pytest.raises(ValueError, match="not a plain task id"):
+        EpisodeSpec(task_id, "test", "near", 0)
+    spec = dataclasses.replace(get_task("jepabench/TwoRoom-v1"), id=task_id)
+    with pytest.raises(ValueError, match="not a plain task id"):
+        register(spec)
+    assert not trap()
 
 
 @pytest.mark.parametrize("given", [None, 3, ("near",)])

@@ -275,6 +275,17 @@ def test_a_model_of_another_task_is_refused(saved):
         load_world_model(saved, task_id="jepabench/PointMaze-UMaze-v1")
 
 
+def test_the_task_of_a_checkpoint_imports_no_module(saved, tmp_path, monkeypatch):
+    forged = copy_of(saved, tmp_path)
+    (tmp_path / "evil_world.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    content = json.loads((forged / "model.json").read_text(encoding="utf-8"))
+    content["task_id"] = "evil_world:TwoRoom-v1"
+    (forged / "model.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="is not registered"):
+        load_world_model(forged)
+
+
 def test_cut_weights_are_refused(saved, tmp_path):
     broken = copy_of(saved, tmp_path)
     data = (broken / "weights.safetensors").read_bytes()
