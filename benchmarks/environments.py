@@ -25,8 +25,8 @@ from tqdm import tqdm
 from jepabench import envs
 from jepabench.envs.checks.checker import check_env
 from jepabench.envs.checks.scripted_rollouts import play, policies
+from jepabench.envs.files import write_atomically
 from jepabench.results.board.world_facts import TABLES
-from jepabench.results.files import write_whole
 
 PIXELS = 64
 NUM_WORLDS = 64
@@ -169,7 +169,7 @@ def update(path: Path, rows: Sequence[Row]) -> None:
     writer.writerows(
         sorted([*others, *rows], key=lambda row: row["task"])
     )  # stable: strata and policies keep their order
-    write_whole(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode())
 
 
 def main() -> None:

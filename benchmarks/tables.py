@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from jepabench.envs.files import atomic_write
 from jepabench.envs.registry import short_name
-from jepabench.evaluation.stages.stage import written_whole
 from jepabench.pipeline.checkpoints import find_checkpoint
 from jepabench.pipeline.shared_model import Prepared
 from jepabench.world_models.checkpoint import load_world_model
@@ -60,7 +60,7 @@ def kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     if not path.exists():
         table = make()
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as partial_path:
+        with atomic_write(path) as partial_path:
             table.to_parquet(partial_path)
     return pd.read_parquet(path)
 
@@ -71,5 +71,5 @@ def write_rows(path: Path, rows: list[dict[str, Any]], keys: list[str]) -> None:
     if path.exists():
         table = pd.concat([pd.read_csv(path), table]).drop_duplicates(keys, keep="last")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as partial_path:
+    with atomic_write(path) as partial_path:
         table.to_csv(partial_path, index=False, float_format="%.4f")

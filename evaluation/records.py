@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from jepabench.evaluation.stages.stage import written_whole
+from jepabench.envs.files import atomic_write
 
 
 class RecordError(ValueError):
@@ -103,7 +103,7 @@ def write_records(path: Path, records: Iterable[EpisodeRecord]) -> None:
     """
     table = _table(records)
     _check_rows(table.to_pandas(), str(path))
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         parquet.write_table(table, partial)
 
 

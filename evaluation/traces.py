@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from jepabench.envs.files import atomic_write
 from jepabench.evaluation.records import (
     EpisodeRecord,
     RecordError,
@@ -18,7 +19,6 @@ from jepabench.evaluation.records import (
     read_records,
     write_records,
 )
-from jepabench.evaluation.stages.stage import written_whole
 
 
 class Imagination(NamedTuple):
@@ -94,7 +94,7 @@ def load_evaluation(directory: Path) -> Evaluation:
 
 
 def _save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    with written_whole(path) as partial, partial.open("wb") as file:
+    with atomic_write(path) as partial, partial.open("wb") as file:
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]  (its stub mixes up allow_pickle)
 
 

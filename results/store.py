@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from jepabench.envs.files import atomic_write
 from jepabench.evaluation.records import SCHEMA, RecordError, read_records
 from jepabench.evaluation.stages.stage import read_stage
-from jepabench.evaluation.stages.stage import written_whole as _written_whole
 
 _log = logging.getLogger(__name__)
 _PLACE = pa.schema([pa.field("suite", pa.string()), pa.field("directory", pa.string())])
@@ -70,7 +70,7 @@ def episodes_file(output: Path) -> Path:
     table = pa.concat_tables(tables).sort_by(
         [(name, "ascending") for name in ("directory", "stratum", "index")]
     )
-    with _written_whole(path) as partial:
+    with atomic_write(path) as partial:
         parquet.write_table(
             table.replace_schema_metadata({_FILES: json.dumps(found).encode()}), partial
         )

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from jepabench.envs.files import atomic_write, write_atomically
 from jepabench.envs.registry import UnknownNameError, find_task, get_task, unknown_name
 from jepabench.world_models.base import WorldModel
 from jepabench.world_models.kinds.autoencoder import Autoencoder, AutoencoderConfig
@@ -99,11 +100,9 @@ def save_world_model(
         # Most of the file, and only looked at: the eight bits of a pixel do not need more than half precision.
         tensors |= {f"decoder.{name}": value.half() for name, value in decoder.state_dict().items()}
     tensors |= {"scale.mean": scale.mean, "scale.std": scale.std}
-    partial = directory / "weights.partial"
-    save_file(
-        {name: value.detach().contiguous().clone() for name, value in tensors.items()}, partial
-    )
-    partial.replace(directory / "weights.safetensors")
+    weights = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
+    with atomic_write(directory / "weights.safetensors") as partial:
+        save_file(weights, partial)
     config = dataclasses.asdict(model.config)  # pyright: ignore[reportArgumentType, reportCallIssue]
     content = {
         "schema": SCHEMA,
@@ -112,9 +111,7 @@ def save_world_model(
         "config": config,
         "metadata": dict(metadata),
     }
-    partial = directory / "model.partial"
-    partial.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    partial.replace(directory / "model.json")
+    write_atomically(directory / "model.json", json.dumps(content, indent=2))
 
 
 def load_world_model(directory: Path, *, task_id: str | None = None) -> LoadedWorldModel:
@@ -214,6 +211,5 @@ def _load_part(
 
 def save_training_state(path: Path, state: Mapping[str, Any]) -> None:
     """Writes a resumable training state atomically."""
-    partial = path.with_suffix(".partial")
-    torch.save(dict(state), partial)
-    partial.replace(path)
+    with atomic_write(path) as partial:
+        torch.save(dict(state), partial)

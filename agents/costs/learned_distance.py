@@ -26,6 +26,7 @@ from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
 from jepabench.agents.mpc.agent import MPCAgent, build_mpc
 from jepabench.agents.planners.base import Planner
 from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.files import atomic_write
 from jepabench.envs.registry import get_task
 from jepabench.world_models.checkpoint import fingerprint, load_world_model
 from jepabench.world_models.distances import DistanceConfig, DistanceHead, Pairs, make_head
@@ -75,8 +76,8 @@ def train(
     )
     began = time.monotonic()
     head = fit_head(latents.float(), goals.float(), data, settings, seed=seed, progress=progress)
-    save_file(head.state_dict(), directory / "distance.partial")
-    (directory / "distance.partial").replace(directory / _WEIGHTS)
+    with atomic_write(directory / _WEIGHTS) as partial:
+        save_file(head.state_dict(), partial)
     if also is not None:
         also(directory, latents.float())
     cost = {

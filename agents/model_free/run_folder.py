@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jepabench.envs.files import write_atomically
+
 SCHEMA = 1
 
 
@@ -59,6 +61,4 @@ def read_run(directory: Path, **wanted: Any) -> dict[str, Any]:
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(dict(content), indent=2), encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, json.dumps(dict(content), indent=2))

@@ -27,6 +27,7 @@ from jepabench.agents.encoding import Features
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
 from jepabench.agents.mpc.agent import MPCAgent, build_mpc
 from jepabench.agents.planners.base import Planner
+from jepabench.envs.files import atomic_write
 from jepabench.envs.registry import get_task, make
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.analysis.probes import Probe, fit_linear, score
@@ -130,8 +131,8 @@ def train(
     probe = fit_linear(latents[:kept].float(), places[:kept], regularisation=1e-4)
     with torch.no_grad():
         read = probe(latents[kept:].float())
-    save_file(probe.state_dict(), directory / "places.partial")
-    (directory / "places.partial").replace(directory / _WEIGHTS)
+    with atomic_write(directory / _WEIGHTS) as partial:
+        save_file(probe.state_dict(), partial)
     cost = {
         "r2": score(read, places[kept:]).r2.tolist(),
         "error": float((read - places[kept:]).norm(dim=1).mean()),

@@ -23,6 +23,7 @@ from jepabench.agents.costs import learned_distance
 from jepabench.agents.costs.energy import Energy
 from jepabench.agents.mpc.agent import MPCAgent, build_mpc
 from jepabench.agents.planners.base import Planner, require_at_least
+from jepabench.envs.files import atomic_write
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.distances import DistanceHead
 
@@ -141,8 +142,8 @@ def train(
 
     def keep_nodes(folder: Path, latents: Tensor) -> None:
         rows = np.random.default_rng([seed, 2]).permutation(len(latents))[:num_nodes]
-        save_file({"nodes": latents[np.sort(rows)].contiguous()}, folder / "nodes.partial")
-        (folder / "nodes.partial").replace(folder / _NODES)
+        with atomic_write(folder / _NODES) as partial:
+            save_file({"nodes": latents[np.sort(rows)].contiguous()}, partial)
 
     learned_distance.train(
         task_id=task_id,

@@ -25,6 +25,7 @@ from jepabench.agents.model_free.run_folder import read_run
 from jepabench.agents.mpc.agent import MPCAgent, build_mpc
 from jepabench.agents.planners.base import ActionBounds, Planner, require_at_least
 from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.files import atomic_write
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.base import Context, TrajectoryBatch, rollout
 from jepabench.world_models.checkpoint import fingerprint
@@ -154,8 +155,8 @@ def train(
 
     def also(folder: Path, latents: Tensor) -> None:
         trained = fit_levels(latents, data, settings, seed=seed, progress=progress)
-        save_file(trained.state_dict(), folder / "levels.partial")
-        (folder / "levels.partial").replace(folder / _WEIGHTS)
+        with atomic_write(folder / _WEIGHTS) as partial:
+            save_file(trained.state_dict(), partial)
 
     learned_distance.train(
         task_id=task_id,

@@ -32,8 +32,8 @@ from jepabench.envs.data.recording import (
     Request,
     frame_fields,
     is_finished,
-    write_whole,
 )
+from jepabench.envs.files import write_atomically
 from jepabench.envs.registry import TaskSpec, get_task, make, register, unknown_name
 from jepabench.envs.splits import SPLITS
 
@@ -201,7 +201,7 @@ def _prepare(folder: Path, request: Request) -> None:
         raise DatasetError(
             f"The dataset takes {request.nbytes / 1e9:.1f} GB, the disk of {folder} has {free / 1e9:.1f}."
         )
-    write_whole(record, json.dumps(request.asked(), indent=2, sort_keys=True))
+    write_atomically(record, json.dumps(request.asked(), indent=2, sort_keys=True))
     for name in ("data", "chunks"):
         (folder / name).mkdir(exist_ok=True)
     for name, field in request.fields.items():

@@ -6,7 +6,6 @@ made by any process at any time, and making it again gives the same bytes.
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from jepabench.envs.core import GoalEnv, reset_to
 from jepabench.envs.data.behaviour import Behaviour
 from jepabench.envs.data.episodes import OBSERVATION_FIELDS
 from jepabench.envs.data.manifest import DatasetError, FieldSpec, Provenance
+from jepabench.envs.files import write_atomically
 from jepabench.envs.registry import TaskSpec, make
 
 _CHUNK_FRAMES = 1024
@@ -147,7 +147,7 @@ class Recorder:
             _write_rows(
                 self.folder / "data" / f"{name}.npy", self.request.rows(episodes).start, rows
             )
-        write_whole(marker(self.folder, episodes), checksum(made))
+        write_atomically(marker(self.folder, episodes), checksum(made))
         return len(episodes)
 
     def _play(self, index: int, rows: Mapping[str, NDArray[Any]]) -> None:
@@ -224,13 +224,6 @@ def checksum(rows: Mapping[str, NDArray[Any]]) -> str:
     for name in sorted(rows):
         value = zlib.crc32(rows[name].data, value)
     return f"{value:08x}"
-
-
-def write_whole(file: Path, content: str) -> None:
-    """Writes a small file so that it is there as a whole or not at all."""
-    partial = file.with_name(f".{file.name}.{os.getpid()}")
-    partial.write_text(content, encoding="utf-8")
-    partial.replace(file)
 
 
 def _write_rows(file: Path, first_row: int, rows: NDArray[Any]) -> None:

@@ -22,6 +22,8 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
+from jepabench.envs.files import write_atomically
+
 _POLL_SECONDS = 0.2
 _ORPHAN_SECONDS = 10.0
 _log = logging.getLogger(__name__)
@@ -158,9 +160,7 @@ class StageLock:
         return probe.stat().st_mtime - self._path.stat().st_mtime
 
     def _write_owner(self) -> None:
-        partial = self.directory / f".owner.json.{self.owner.token}"
-        partial.write_text(json.dumps(asdict(self.owner)), encoding="utf-8")
-        partial.replace(self._path)
+        write_atomically(self._path, json.dumps(asdict(self.owner)))
 
     def _is_ours(self) -> bool:
         owner = _read_owner(self._path)

@@ -23,8 +23,8 @@ import shutil
 import socket
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -32,6 +32,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from jepabench.envs.files import write_atomically
 from jepabench.evaluation.stages.config import differences, plain, stage_id
 from jepabench.evaluation.stages.locks import (
     StageBusyError,
@@ -51,7 +52,6 @@ __all__ = [
     "run_stage",
     "stage_id",
     "stage_state",
-    "written_whole",
 ]
 
 PACKAGES = ("jepabench", "gymnasium", "mujoco", "numpy", "pymunk", "stable-baselines3", "torch")
@@ -192,20 +192,6 @@ def run_stage(
             _record_failure(directory, error)
             raise
     return True
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Gives a path beside ``path`` to write to, and renames it on success: ``path`` is whole, old or absent, never half."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        with suppress(OSError):
-            partial.unlink(missing_ok=True)
 
 
 # -- the steps of a stage ------------------------------------------------------------------------------------------
@@ -374,8 +360,7 @@ def _read_json(path: Path) -> dict[str, Any] | None:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with written_whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(content, indent=2) + "\n")
 
 
 @cache

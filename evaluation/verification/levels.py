@@ -20,12 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepabench.envs.core import GoalEnv, InvalidActionError, reset_to
+from jepabench.envs.files import write_atomically
 from jepabench.envs.registry import get_task, make
 from jepabench.envs.retrace import retrace
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.evaluation.protocol import PROTOCOL_VERSION, Suite
 from jepabench.evaluation.rollout import Outcome, ReplayError, outcome_of, replay
-from jepabench.evaluation.stages.stage import written_whole
 from jepabench.evaluation.submissions.submission import (
     Submission,
     SubmissionError,
@@ -246,8 +246,7 @@ def write_record(folder: Path, verification: Verification, about: Mapping[str, A
         "seconds": verification.seconds,
         "rerun": verification.rerun,
     }
-    with written_whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_atomically(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
     return path
 
 

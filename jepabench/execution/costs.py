@@ -51,9 +51,9 @@ class Speeds:
 
     def save(self, path: Path) -> None:
         """Writes them for ``load_speeds``."""
-        from jepabench.results.files import write_whole
+        from jepabench.envs.files import write_atomically
 
-        write_whole(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
+        write_atomically(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
 
 
 def load_speeds(path: Path) -> Speeds | None:

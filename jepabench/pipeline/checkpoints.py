@@ -59,11 +59,13 @@ def write_table(table: pd.DataFrame, output: Path | None, name: str) -> None:
     """Writes ``name.csv`` and ``name.json`` into the folder ``output``, if there is one."""
     if output is None:
         return
-    from jepabench.results.files import write_whole
+    from jepabench.envs.files import write_atomically
 
-    write_whole(output / f"{name}.csv", table.to_csv(index=False, float_format="%.6g").encode())
+    write_atomically(
+        output / f"{name}.csv", table.to_csv(index=False, float_format="%.6g").encode()
+    )
     rows = json.loads(str(table.to_json(orient="records", double_precision=6)))
-    write_whole(output / f"{name}.json", (json.dumps(rows, indent=1) + "\n").encode())
+    write_atomically(output / f"{name}.json", (json.dumps(rows, indent=1) + "\n").encode())
 
 
 def rich_table(table: pd.DataFrame, title: str) -> Table:

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jepabench.envs.files import write_atomically
 from jepabench.envs.registry import get_task, short_name
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.evaluation.submissions.arrays import read_actions
@@ -32,7 +33,6 @@ from jepabench.evaluation.submissions.files import (
     read_rows,
 )
 from jepabench.results.board.entries import Entry
-from jepabench.results.files import write_whole
 from jepabench.results.media.films import watch
 from jepabench.results.media.gallery import Media, media_of
 from jepabench.results.media.imagination import as_png, imagined_film, imagined_strip
@@ -164,8 +164,8 @@ def _strip(
             for item in report.imagined
         ]
         pictures = np.stack(real), np.stack(ours)
-        write_whole(strip, as_png(imagined_strip(*pictures, size=_STRIP_SIZE)))
-        write_whole(film, imagined_film(*pictures))
+        write_atomically(strip, as_png(imagined_strip(*pictures, size=_STRIP_SIZE)))
+        write_atomically(film, imagined_film(*pictures))
     return Strip(media_of(strip), media_of(film), [item.stratum for item in report.imagined])
 
 

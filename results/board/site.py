@@ -16,6 +16,7 @@ from markupsafe import Markup
 from tqdm import tqdm
 
 from jepabench.envs.checks.task_pages import page, picture
+from jepabench.envs.files import write_atomically
 from jepabench.envs.registry import TaskSpec, short_name
 from jepabench.evaluation.verification.levels import BADGES
 from jepabench.results.board import views as views
@@ -25,7 +26,6 @@ from jepabench.results.board.claims import Claim, ClaimTable, read_claims
 from jepabench.results.board.entries import Entries, Entry, read_entries
 from jepabench.results.board.films import film_entry
 from jepabench.results.board.knowledge import draw_strips, knowledge
-from jepabench.results.files import write_whole
 
 HOME = Path(__file__).resolve().parents[1]
 _ASSETS = {
@@ -80,7 +80,7 @@ def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Ent
         badges=BADGES,
     )
     for name, parts in _ASSETS.items():
-        write_whole(output / name, b"".join((HOME / part).read_bytes() for part in parts))
+        write_atomically(output / name, b"".join((HOME / part).read_bytes() for part in parts))
     for entry in site.each([*entries.current, *entries.old], "submissions"):
         _submission(site, entry, entries.current, sources.num_films)
     for task in site.each(sources.tasks, "tasks"):
@@ -112,13 +112,13 @@ class _Site:
 
     def write(self, name: str, template: str, /, root: str = "../", **values: Any) -> None:
         html = self.environment.get_template(template).render(root=root, **values)
-        self.used.add(write_whole(self.output / name, html.encode()))
+        self.used.add(write_atomically(self.output / name, html.encode()))
 
     def add(self, name: str, content: bytes) -> None:
         """Writes another file; one that is the same already is left alone."""
         path = self.output / name
         if not path.is_file() or path.read_bytes() != content:
-            write_whole(path, content)
+            write_atomically(path, content)
         self.used.add(path)
 
     def each(self, items: Sequence[Any], what: str) -> Any:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from jepabench.envs import EpisodeSpec, GoalEnv, get_task, make, reset_to
+from jepabench.envs.files import write_atomically
 from jepabench.evaluation.traces import Imagination
-from jepabench.results.files import write_whole
 
 Frame = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -168,14 +168,14 @@ def write_film(path: Path, frames: NDArray[np.uint8], *, fps: float, quality: in
         quality=quality,
         method=2,
     )
-    return write_whole(path, buffer.getvalue())
+    return write_atomically(path, buffer.getvalue())
 
 
 def write_picture(path: Path, frame: NDArray[np.uint8]) -> Path:
     """Writes one picture [height, width, 3] as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(frame).save(buffer, "PNG", optimize=True)
-    return write_whole(path, buffer.getvalue())
+    return write_atomically(path, buffer.getvalue())
 
 
 def _moments(

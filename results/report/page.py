@@ -15,9 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tqdm import tqdm
 
 from jepabench.envs import TaskSpec, UnknownNameError, get_task
+from jepabench.envs.files import write_atomically
 from jepabench.envs.registry import short_name
 from jepabench.evaluation.records import records_frame
-from jepabench.results.files import write_whole
 from jepabench.results.media.gallery import Run, Shown, find_runs, show_run
 from jepabench.results.report import views
 from jepabench.results.report.aggregates import Aggregates, aggregate, profiles_figure
@@ -60,7 +60,7 @@ class _Page:
         """Writes a chart under a name made of its content and returns its address within the page."""
         name = f"chart-{hashlib.sha256(svg).hexdigest()[:16]}.svg"
         if not (self.media / name).is_file():
-            write_whole(self.media / name, svg)
+            write_atomically(self.media / name, svg)
         self.used.add(name)
         return f"media/{name}"
 
@@ -118,15 +118,15 @@ def write_report(
     )
     html = _render(page, machine=machine, curves=curves, across=across)
     title = f"{suite['name']}, version {suite['version']}"
-    write_whole(directory / "table.md", markdown_report(title, cells, across).encode())
-    write_whole(directory / "table.tex", latex_report(title, cells, across).encode())
+    write_atomically(directory / "table.md", markdown_report(title, cells, across).encode())
+    write_atomically(directory / "table.tex", latex_report(title, cells, across).encode())
     if across is not None:
         for name, table in (("aggregates", across.table), ("profiles", across.profiles)):
-            write_whole(
+            write_atomically(
                 directory / f"{name}.csv", table.to_csv(index=False, float_format="%.6g").encode()
             )
-    write_whole(directory / "table.csv", (suite_dir / "table.csv").read_bytes())
-    index = write_whole(directory / "index.html", html.encode())
+    write_atomically(directory / "table.csv", (suite_dir / "table.csv").read_bytes())
+    index = write_atomically(directory / "index.html", html.encode())
     for path in page.media.glob("*"):
         if path.name not in page.used:
             path.unlink()

@@ -12,8 +12,8 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from jepabench.envs.files import write_atomically
 from jepabench.envs.registry import short_name
-from jepabench.results.files import write_whole
 
 COLUMNS = (
     "task",
@@ -146,7 +146,7 @@ def write_table(path: Path, table: pd.DataFrame) -> Path:
     text = table.reindex(columns=columns).to_csv(
         index=False, float_format="%.6g", lineterminator="\n"
     )
-    return write_whole(path, text.encode())
+    return write_atomically(path, text.encode())
 
 
 def read_table(path: Path) -> pd.DataFrame:

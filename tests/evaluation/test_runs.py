@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stage_processes import ROOT, WORKER, never, start, write_result
 
+from jepabench.envs.files import atomic_write
 from jepabench.evaluation.stages.stage import (
     StageError,
     is_done,
     run_stage,
     stage_id,
     stage_state,
-    written_whole,
 )
 
 CONFIG = {"agent": {"name": "cem", "horizon": 5}, "seed": 0, "progress": True}
@@ -338,9 +338,9 @@ def test_a_file_where_the_directory_should_be_is_an_error(tmp_path):
 
 def test_a_file_is_whole_or_not_there(tmp_path):
     path = tmp_path / "a.txt"
-    with written_whole(path) as partial:
+    with atomic_write(path) as partial:
         partial.write_text("first", encoding="utf-8")
-    with pytest.raises(ZeroDivisionError), written_whole(path) as partial:
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as partial:
         partial.write_text("sec", encoding="utf-8")
         _ = 1 / 0
     assert path.read_text(encoding="utf-8") == "first"

@@ -34,6 +34,7 @@ from jepabench.agents.model_free.offline.hindsight import (
 from jepabench.agents.model_free.offline.networks import Eyes, OfflineConfig, Sizes, Standardise
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
 from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.files import atomic_write
 from jepabench.envs.registry import get_task, unknown_name
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.checkpoint import fingerprint, load_world_model, save_training_state
@@ -159,8 +160,8 @@ def train_policy(
     weights = {
         name: value.contiguous() for name, value in policy.state_dict().items()
     }  # frames are channels-last
-    save_file(weights, directory / "policy.partial")
-    (directory / "policy.partial").replace(directory / "policy.safetensors")
+    with atomic_write(directory / "policy.safetensors") as partial:
+        save_file(weights, partial)
     cost = {
         "sizes": list(policy.sizes),
         "train_seconds": seconds,

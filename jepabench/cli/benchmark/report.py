@@ -85,8 +85,8 @@ def score_suite(plan: SuitePlan) -> pd.DataFrame:
 
 def _beyond(plan: SuitePlan, console: Console) -> Path:
     """Prints and writes the table of a suite that measures something else than success."""
+    from jepabench.envs.files import write_atomically
     from jepabench.pipeline.checkpoints import rich_table
-    from jepabench.results.files import write_whole
     from jepabench.results.report import model_tables as beyond
 
     done = [stage for stage in plan.stages.values() if (stage.directory / "done.json").exists()]
@@ -114,7 +114,7 @@ def _beyond(plan: SuitePlan, console: Console) -> Path:
         )
     console.print(rich_table(table, f"{plan.suite['name']}: {plan.suite['description']}"))
     text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    return write_whole(plan.suite_directory / f"{plan.measure}.csv", text.encode())
+    return write_atomically(plan.suite_directory / f"{plan.measure}.csv", text.encode())
 
 
 def _track(track: dict[str, str]) -> str:

@@ -40,14 +40,16 @@ def run(options: argparse.Namespace) -> int:
     console = Console()
     plan = ScalingPlan(scaling_root(options.overrides))
     do_stages(dict(plan.root), console, kind=ScalingPlan)
-    from jepabench.results.files import write_whole
+    from jepabench.envs.files import write_atomically
     from jepabench.results.report.figures import scaling_figure
     from jepabench.results.report.success_table import write_table
 
     table = collect_table(plan)
     write_table(plan.suite_directory / "scaling.csv", table)
     for task, rows in table.groupby("task", sort=False):
-        write_whole(plan.suite_directory / f"{short_name(str(task))}.svg", scaling_figure(rows))
+        write_atomically(
+            plan.suite_directory / f"{short_name(str(task))}.svg", scaling_figure(rows)
+        )
     console.print(_terminal_table(table))
     console.print(f"Table and figures: {plan.suite_directory}")
     return 0

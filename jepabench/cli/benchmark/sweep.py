@@ -10,7 +10,8 @@ from rich.console import Console
 
 from jepabench.cli.benchmark.report import score_suite
 from jepabench.cli.benchmark.run import do_stages, suite_root
-from jepabench.evaluation.stages.stage import stage_id, written_whole
+from jepabench.envs.files import write_atomically
+from jepabench.evaluation.stages.stage import stage_id
 from jepabench.execution.executor import StagesFailedError
 from jepabench.pipeline.stages import SuitePlan
 
@@ -60,5 +61,5 @@ def remember(root: dict) -> None:
         for key, value in root.items()
         if key not in ("output", "launcher", "num_workers")
     }
-    with written_whole(folder / f"{root['suite']['name']}-{stage_id(asked)[:8]}.json") as partial:
-        partial.write_text(json.dumps(asked, indent=2) + "\n", encoding="utf-8")
+    path = folder / f"{root['suite']['name']}-{stage_id(asked)[:8]}.json"
+    write_atomically(path, json.dumps(asked, indent=2) + "\n")

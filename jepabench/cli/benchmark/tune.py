@@ -19,8 +19,8 @@ from rich.console import Console
 
 from jepabench.cli.benchmark.run import do_stages
 from jepabench.cli.benchmark.scaling import merged_stages, scaling_root
+from jepabench.envs.files import atomic_write, write_atomically
 from jepabench.envs.registry import short_name
-from jepabench.evaluation.stages.stage import written_whole
 from jepabench.pipeline.config import CONF, ConfigError, load_preset
 from jepabench.pipeline.stages import SuitePlan, merged
 
@@ -50,12 +50,10 @@ def run(options: argparse.Namespace) -> int:
     table = search(root, own, console)
     folder = tuning_directory(root)
     best = table.loc[table["score"].idxmax()]
-    with written_whole(folder / "trials.csv") as partial:
+    with atomic_write(folder / "trials.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.4g")
-    with written_whole(folder / "best.yaml") as partial:
-        partial.write_text(
-            yaml.safe_dump(nested(json.loads(best["changes"])), sort_keys=False), encoding="utf-8"
-        )
+    changes = yaml.safe_dump(nested(json.loads(best["changes"])), sort_keys=False)
+    write_atomically(folder / "best.yaml", changes)
     console.print(table.drop(columns="changes").to_string(index=False), soft_wrap=True)
     console.print(
         f"Best: trial {best['trial']}, held {best['held']:.0%}: {best['changes']}", soft_wrap=True

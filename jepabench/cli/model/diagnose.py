@@ -35,13 +35,13 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from jepabench.envs.data.episodes import EpisodeDataset
+    from jepabench.envs.files import write_atomically
     from jepabench.evaluation.model_checks.diagnosis import (
         foresight_table,
         geometry,
         plan_outcomes,
         plan_table,
     )
-    from jepabench.results.files import write_whole
     from jepabench.results.report.diagnosis import diagnosis_figure
     from jepabench.world_models.checkpoint import load_world_model
 
@@ -73,5 +73,5 @@ def run(options: argparse.Namespace) -> int:
         picture = diagnosis_figure(
             foresight, outcomes.predicted, real, title=f"{options.checkpoint}, {loaded.task_id}"
         )
-        print(write_whole(options.output / "diagnosis.png", picture))
+        print(write_atomically(options.output / "diagnosis.png", picture))
     return 0

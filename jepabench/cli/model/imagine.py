@@ -48,8 +48,8 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from jepabench.envs.data.episodes import EpisodeDataset
+    from jepabench.envs.files import write_atomically
     from jepabench.evaluation.model_checks.probing import ProbingError, check_dataset
-    from jepabench.results.files import write_whole
     from jepabench.results.media.imagination import as_png, imagined_film, imagined_strip
     from jepabench.world_models.analysis.imagination import draw_windows, imagine
     from jepabench.world_models.checkpoint import load_world_model
@@ -93,6 +93,6 @@ def run(options: argparse.Namespace) -> int:
         latents = torch.cat([windows.present, imagine(loaded.model, windows)[0]])
         imagined.append(decoder.paint(latents))
     pictures = np.stack(real), np.stack(imagined)
-    print(write_whole(options.output / "imagined.png", as_png(imagined_strip(*pictures))))
-    print(write_whole(options.output / "imagined.gif", imagined_film(*pictures)))
+    print(write_atomically(options.output / "imagined.png", as_png(imagined_strip(*pictures))))
+    print(write_atomically(options.output / "imagined.gif", imagined_film(*pictures)))
     return 0
