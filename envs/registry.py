@@ -112,6 +112,7 @@ class TaskSpec:
 
 
 _TASKS: dict[str, TaskSpec] = {}
+_MODULES: dict[str, str] = {}  # by task id, the module that an id such as module:Name-v0 named
 
 
 def short_name(task_id: str) -> str:
@@ -187,7 +188,29 @@ def get_task(task_id: str) -> TaskSpec:
     module, _, name = task_id.rpartition(":")
     if module:
         _import(module)
-    return find_task(name)
+    task = find_task(name)
+    if module:
+        _MODULES[name] = module
+    return task
+
+
+def find_module(spec: TaskSpec) -> str:
+    """Return the module that an id such as ``module:Name-v0`` named for a task, or ``""``."""
+    return _MODULES.get(spec.id, "")
+
+
+def register_in_new_process(spec: TaskSpec, module: str) -> None:
+    """Register in a new process a task that is known in another one.
+
+    The module is imported first, because it may also register what the task is made from.
+
+    Args:
+        spec: The task.
+        module: What ``find_module`` returned in the other process.
+    """
+    if module:
+        _import(module)
+    register(spec)
 
 
 def _import(module: str) -> None:

@@ -20,8 +20,8 @@ from gymnasium.utils import env_checker
 from jepabench.envs.checks.fingerprint import (
     TRACE_PIXELS,
     TRACE_STEPS,
+    compute_digests_in_new_process,
     digest,
-    digests_elsewhere,
     fingerprint,
     fixed_actions,
     fixed_trace,
@@ -212,7 +212,7 @@ def _check_seeds(subject: _Subject) -> str:
 def _check_processes(subject: _Subject) -> str:
     here = digest(fixed_trace(make(subject.task.id, pixels=TRACE_PIXELS)))
     _require(
-        digests_elsewhere([subject.task]) == [here],
+        compute_digests_in_new_process([subject.task]) == [here],
         "another process gives other numbers or frames.",
     )
     return "another process agrees byte by byte"

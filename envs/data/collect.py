@@ -34,7 +34,14 @@ from jepabench.envs.data.recording import (
     is_finished,
 )
 from jepabench.envs.files import write_atomically
-from jepabench.envs.registry import TaskSpec, get_task, make, register, unknown_name
+from jepabench.envs.registry import (
+    TaskSpec,
+    find_module,
+    get_task,
+    make,
+    register_in_new_process,
+    unknown_name,
+)
 from jepabench.envs.splits import SPLITS
 
 
@@ -230,7 +237,10 @@ def _record(
         yield from map(Recorder(task, request, folder, own).record, chunks)
         return
     pool = ProcessPoolExecutor(
-        num_workers, get_context("spawn"), _start_worker, (task, request, folder, own)
+        num_workers,
+        get_context("spawn"),
+        _start_worker,
+        (task, find_module(task), request, folder, own),
     )
     try:
         for future in as_completed([pool.submit(_record_chunk, episodes) for episodes in chunks]):
@@ -242,13 +252,15 @@ def _record(
 _recorder: Recorder | None = None  # the one of a worker process
 
 
-def _start_worker(task: TaskSpec, request: Request, folder: Path, own: Behaviour | None) -> None:
+def _start_worker(
+    task: TaskSpec, module: str, request: Request, folder: Path, own: Behaviour | None
+) -> None:
     global _recorder
     signal.signal(
         signal.SIGINT, signal.SIG_IGN
     )  # Ctrl-C reaches all processes; the parent decides what is to be done
     Thread(target=_exit_with_parent, daemon=True).start()
-    register(task)  # a task that was registered outside of envs is not known here
+    register_in_new_process(task, module)
     _recorder = Recorder(task, request, folder, own)
 
 

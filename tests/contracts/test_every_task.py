@@ -9,8 +9,8 @@ from gymnasium.utils.env_checker import data_equivalence
 from jepabench import envs
 from jepabench.envs.checks.fingerprint import (
     TRACE_PIXELS,
+    compute_digests_in_new_process,
     digest,
-    digests_elsewhere,
     fixed_actions,
     fixed_trace,
 )
@@ -34,7 +34,11 @@ def worlds():
 def elsewhere():
     """Digests of each task's fixed trace, as one other process computes them."""
     return dict(
-        zip(TASKS, digests_elsewhere([envs.get_task(task_id) for task_id in TASKS]), strict=True)
+        zip(
+            TASKS,
+            compute_digests_in_new_process([envs.get_task(task_id) for task_id in TASKS]),
+            strict=True,
+        )
     )
 
 

@@ -35,12 +35,12 @@ def drafts(folder):
 every_family = pytest.mark.parametrize("family", NAMES)
 
 
-def test_every_family_is_tried():
+def test_every_family_is_tested():
     assert families() == sorted(NAMES)
 
 
 @every_family
-def test_a_draft_is_a_sound_world(family, drafts):
+def test_a_draft_passes_all_checks(family, drafts):
     draft = drafts[family]
     assert (
         draft.files
@@ -53,7 +53,7 @@ def test_a_draft_is_a_sound_world(family, drafts):
 
 
 @every_family
-def test_its_page_is_the_one_that_its_code_gives(family, drafts):
+def test_the_page_of_a_draft_matches_its_code(family, drafts):
     draft = drafts[family]
     written = (draft.folder / "README.md").read_text(encoding="utf-8")
     assert written == page(draft.task_id)
@@ -62,7 +62,7 @@ def test_its_page_is_the_one_that_its_code_gives(family, drafts):
 
 
 @every_family
-def test_it_has_variations_and_events(family, drafts):
+def test_a_draft_has_variations_and_events(family, drafts):
     env = envs.make(drafts[family].task_id, pixels=48)
     plain, _ = env.reset(seed=0)
     varied, _ = env.reset(seed=0, options={"variation": "hard"})
@@ -79,7 +79,7 @@ def test_it_has_variations_and_events(family, drafts):
 
 
 @every_family
-def test_its_expert_solves_it_in_any_episode(family, drafts):
+def test_the_expert_of_a_draft_solves_every_episode(family, drafts):
     env = envs.make(drafts[family].task_id)
     for spec in episode_specs(drafts[family].task_id, "validation", 15):
         observation, info = envs.reset_to(env, spec)
@@ -91,7 +91,7 @@ def test_its_expert_solves_it_in_any_episode(family, drafts):
 
 
 @every_family
-def test_it_is_written_as_the_house_writes(family, drafts):
+def test_a_draft_passes_the_linter_and_the_formatter(family, drafts):
     settings = ["--config", str(HOME / "pyproject.toml"), str(drafts[family].folder)]
     for command in (["check"], ["format", "--check"]):
         done = subprocess.run(
@@ -103,7 +103,7 @@ def test_it_is_written_as_the_house_writes(family, drafts):
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_draft_inside_a_package_is_a_part_of_it(folder):
+def test_a_draft_inside_a_package_is_a_subpackage(folder):
     outer = folder / "outer_package"
     outer.mkdir()
     (outer / "__init__.py").touch()
@@ -122,15 +122,14 @@ def test_a_draft_inside_a_package_is_a_part_of_it(folder):
         ("Stack Cubes", "Perhaps 'StackCubes'"),
         ("stack-cubes", "Perhaps 'StackCubes'"),
         ("../Evil", "Perhaps 'Evil'"),
-        ("", "is no name for a world"),
-        ("A", "is no name for a world"),
-        ("3D", "is no name for a world"),
-        ("Würfel", "is no name for a world"),
-        ("A" * 41, "is no name for a world"),
-        ("Stack\n", "is no name for a world"),
-        ("Class", "Python has the word 'class'"),
-        ("Torch", "another package 'torch'"),
-        ("Envs", "another package 'envs'"),
+        ("", "is not a valid name"),
+        ("A", "is not a valid name"),
+        ("3D", "is not a valid name"),
+        ("Würfel", "is not a valid name"),
+        ("A" * 41, "is not a valid name"),
+        ("Stack\n", "is not a valid name"),
+        ("Class", "'class' is a keyword of Python"),
+        ("Numpy", "hide the installed package 'numpy'"),
         ("CartPole", "registered already"),
     ],
 )
@@ -143,7 +142,7 @@ def test_a_bad_name_is_refused_before_anything_is_written(name, message, tmp_pat
 def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "stack_cubes").mkdir()
     (tmp_path / "stack_cubes" / "mine.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(ScaffoldError, match="is there already"):
+    with pytest.raises(ScaffoldError, match="exists already"):
         write_draft("StackCubes", family="manipulation", path=tmp_path)
     assert [path.name for path in (tmp_path / "stack_cubes").iterdir()] == ["mine.txt"]
 
@@ -156,7 +155,7 @@ def test_unknown_families_and_folders_are_refused(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_draft_that_does_not_work_is_not_left_behind(tmp_path, monkeypatch):
+def test_a_draft_that_cannot_be_imported_is_removed(tmp_path, monkeypatch):
     broken = tmp_path / "templates" / "broken"
     broken.mkdir(parents=True)
     (broken / "__init__.py.template").write_text(
@@ -170,7 +169,7 @@ def test_a_draft_that_does_not_work_is_not_left_behind(tmp_path, monkeypatch):
     assert list(target.iterdir()) == []
 
 
-def test_the_command_says_what_comes_next_and_refuses_in_one_sentence(tmp_path):
+def test_the_command_prints_the_next_step_and_one_sentence_on_errors(tmp_path):
     def jepabench(*arguments):
         command = [sys.executable, "-m", "jepabench", *arguments]
         return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -181,14 +180,14 @@ def test_the_command_says_what_comes_next_and_refuses_in_one_sentence(tmp_path):
     again = jepabench("new-env", "StackCubes")
     assert (
         again.returncode == 2
-        and "nothing is overwritten" in again.stderr
+        and "is not overwritten" in again.stderr
         and "Traceback" not in again.stderr
     )
     listed = jepabench("list", "variations", "stack_cubes:StackCubes-v0")
     assert listed.returncode == 0 and "ball_colour" in listed.stdout
 
 
-def test_the_installed_command_finds_worlds_of_the_folder_that_one_is_in(drafts, folder):
+def test_the_installed_command_finds_environments_in_the_working_directory(drafts, folder):
     command = Path(sys.executable).with_name("jepabench")
     done = subprocess.run(
         [command, "list", "events", drafts["navigation"].task_id],
@@ -198,3 +197,27 @@ def test_the_installed_command_finds_worlds_of_the_folder_that_one_is_in(drafts,
         check=False,
     )
     assert done.returncode == 0 and "pass_wall" in done.stdout, done.stderr
+
+
+def test_folders_of_the_user_with_our_names_do_no_harm(tmp_path):
+    folder = tmp_path / "my folder"
+    for name in ("envs", "agents"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text("raise ImportError", encoding="utf-8")
+    for arguments in (("new-env", "StackCubes"), ("list", "events", "stack_cubes:StackCubes-v0")):
+        done = subprocess.run(
+            [sys.executable, "-m", "jepabench", *arguments],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+
+@every_family
+def test_an_impossible_stratum_is_reported(family, drafts, monkeypatch):
+    env = envs.make(drafts[family].task_id)
+    monkeypatch.setitem(sys.modules[type(env).__module__].STRATA, "far", (20.0, 30.0))
+    with pytest.raises((RuntimeError, ValueError), match=r"30\.0 m"):
+        env.reset(seed=0, options={"stratum": "far"})

@@ -1,4 +1,4 @@
-"""``jepabench new-env``: the draft of a world of your own."""
+"""``jepabench new-env``: draft a new environment."""
 
 from __future__ import annotations
 
@@ -7,27 +7,24 @@ from pathlib import Path
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     from jepabench.envs.checks.scaffold import families
 
-    parser.add_argument("name", help="name of the world and its class, as in StackCubes")
+    parser.add_argument("name", help="name of the environment and its class, such as StackCubes")
     parser.add_argument(
-        "--family",
-        default="manipulation",
-        help=f"which draft to start from: {', '.join(families())}",
+        "--family", default="manipulation", help=f"draft to start from: {', '.join(families())}"
     )
     parser.add_argument(
-        "--path", type=Path, default=Path(), help="folder that the package is made in"
+        "--path", type=Path, default=Path(), help="existing folder in which to create the package"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     from jepabench.envs.checks.scaffold import write_draft
 
     draft = write_draft(options.name, family=options.family, path=options.path)
     print(f"Wrote {draft.folder}: {', '.join(draft.files)}")
-    print(
-        f"It works as it is. Change it, and after each change check it:\n  jepabench check-env {draft.task_id}"
-    )
+    print("The draft works as it is. Edit it, and check it after each change:")
+    print(f"  jepabench check-env {draft.task_id}")
     return 0
