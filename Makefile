@@ -4,7 +4,7 @@ SUITE ?= quick
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: bench setup setup-test test test-slow lint clean
+.PHONY: bench setup setup-test test test-slow lint docs clean
 
 bench: setup
 	$(BIN)/jepabench run suite=$(SUITE)
@@ -21,6 +21,10 @@ lint: setup-test
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+	$(BIN)/python .ci/wording.py
+
+docs: setup-test
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs outputs/site
 
 setup: .venv/.core
 setup-test: .venv/.test
