@@ -19,9 +19,9 @@ from jepabench.agents.planners.base import ActionBounds, CostFunction, Plan
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.pipeline.config import load_preset
 from jepabench.world_models.base import Context
-from jepabench.world_models.checkpoint import build_model
 from jepabench.world_models.networks.history_transformer import AdaLNPredictor
-from jepabench.world_models.networks.precision import in_precision
+from jepabench.world_models.networks.precision import convert_precision
+from jepabench.world_models.registry import build_model
 
 ACTION_SIZE = 10  # five actions of two numbers a block
 
@@ -55,7 +55,7 @@ def main() -> None:
         return energy(imagined, goal, actions)
 
     exact = LatentCost(model, context, goal, energy)  # pyright: ignore[reportArgumentType]
-    narrow = LatentCost(in_precision(model, "bfloat16"), context, goal, energy)  # pyright: ignore[reportArgumentType]
+    narrow = LatentCost(convert_precision(model, "bfloat16"), context, goal, energy)  # pyright: ignore[reportArgumentType]
     probes = torch.randn(1, 200, 5, ACTION_SIZE)
     costs = torch.cat([cost(probes) for cost in (published, exact, narrow)])
     ranks = costs.argsort(1).argsort(1).float()

@@ -25,7 +25,7 @@ from jepabench.agents.planners.random_shooting import RandomShootingPlanner
 from jepabench.envs import episode_specs, make, reset_to
 from jepabench.world_models.base import Context, WorldModel
 from jepabench.world_models.kinds.jepa import JEPA, JEPAConfig
-from jepabench.world_models.networks.precision import in_precision
+from jepabench.world_models.networks.precision import convert_precision
 
 BIG = CEMPlanner(num_samples=300, num_elites=30, num_iterations=30)
 PLANNERS = {
@@ -58,7 +58,7 @@ def main() -> None:
     for precision in ("float32", "bfloat16"):
         for name in ("CEM 300 x 30", "CEM 128 x 6", "iCEM 64 x 4"):
             side_by_side(
-                f"{name} {precision}", PLANNERS[name], in_precision(model.eval(), precision)
+                f"{name} {precision}", PLANNERS[name], convert_precision(model.eval(), precision)
             )
     report(
         "oracle CEM 128 x 6",

@@ -13,7 +13,7 @@ import torch
 
 from jepabench.envs.data.collect import collect
 from jepabench.pipeline.config import load_preset
-from jepabench.world_models.checkpoint import build_model
+from jepabench.world_models.registry import build_model
 from jepabench.world_models.training.batches import ActionScale, WindowSampler, step_generators
 
 BATCH, STEPS = 128, 8
@@ -52,7 +52,7 @@ def measure(data, encoder: str) -> dict[str, float]:
         observation_key="pixels",
         num_frames=model.config.window,
         history=model.history,
-        scale=ActionScale.of(data),
+        scale=ActionScale.from_dataset(data),
     )
     optimizer = torch.optim.AdamW(model.parameters())
     times: dict[str, list[float]] = {"gather": [], "forward": [], "backward": [], "optimiser": []}

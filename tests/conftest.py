@@ -10,7 +10,8 @@ def save_twin():
 
     Their weights differ. Returns the first folder.
     """
-    from jepabench.world_models.checkpoint import build_model, save_world_model
+    from jepabench.world_models.checkpoint import save_world_model
+    from jepabench.world_models.registry import build_model
     from jepabench.world_models.training.batches import ActionScale
 
     def save(*folders, std=(1.0, 1.0, 1.0, 1.0)):

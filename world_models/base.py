@@ -65,7 +65,7 @@ class WorldModel(Protocol):
 
 
 @runtime_checkable
-class OwnRollout(Protocol):
+class CustomRollout(Protocol):
     """A world model that imagines in a way of its own: with a memory that is carried along, say. ``rollout`` leaves it to it."""
 
     def imagine(self, context: Context, actions: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class OwnRollout(Protocol):
 
 
 @runtime_checkable
-class Unrolls(Protocol):
+class FastRollout(Protocol):
     """A world model that may imagine several steps at less than the price of as many predictions."""
 
     def unroll(self, latents: Tensor, actions: Tensor) -> Tensor | None:
@@ -97,9 +97,9 @@ def rollout(model: WorldModel, context: Context, actions: Tensor) -> Tensor:
     Returns:
         Predicted latents [B, S, H, *latent]: entry h is the latent after action h. Differentiable in ``actions``.
     """
-    if isinstance(model, OwnRollout):
+    if isinstance(model, CustomRollout):
         return model.imagine(context, actions)
-    unroll = model.unroll if isinstance(model, Unrolls) else None
+    unroll = model.unroll if isinstance(model, FastRollout) else None
     return rollout_with(model.predict, model.history, context, actions, unroll=unroll)
 
 
@@ -113,7 +113,7 @@ def rollout_with(
 ) -> Tensor:
     """Imagines futures as ``rollout`` does, with any function that predicts the next latent from up to ``history`` frames.
 
-    ``unroll`` may offer a cheaper way to the same latents; see ``Unrolls``.
+    ``unroll`` may offer a cheaper way to the same latents; see ``FastRollout``.
     """
     num_problems, num_samples, horizon, action_size = actions.shape
     known = context.latents.shape[1]

@@ -26,7 +26,7 @@ class Disagreeing(Protocol):
 
 
 @runtime_checkable
-class Chancy(Protocol):
+class StochasticModel(Protocol):
     """A world model that knows that the world has several futures."""
 
     def futures(
@@ -114,7 +114,7 @@ class OverFutures:
         Raises:
             TypeError: for the model there is one future only.
         """
-        if not isinstance(model, Chancy):
+        if not isinstance(model, StochasticModel):
             raise TypeError(
                 f"{self.name!r} needs a world model with futures(), {type(model).__name__} has none. "
                 "Take a world model of kind latent-variable."

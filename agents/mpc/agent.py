@@ -22,7 +22,7 @@ from jepabench.envs.registry import get_task
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.base import Context, WorldModel
 from jepabench.world_models.checkpoint import load_world_model
-from jepabench.world_models.networks.precision import in_precision
+from jepabench.world_models.networks.precision import convert_precision
 
 Decoder = Callable[[Tensor], NDArray[np.uint8]]
 
@@ -100,7 +100,7 @@ class MPCAgent:
         if isinstance(model, nn.Module):
             model.eval().requires_grad_(False)
         self.observation_keys = observation_keys(model)
-        self._imagines = in_precision(model, precision)
+        self._imagines = convert_precision(model, precision)
         self.model, self.energy, self.decoder, self.proposal = model, energy, decoder, proposal
         self.subgoals = subgoals
         self.problems_at_once, self.record_imagination = problems_at_once, record_imagination

@@ -180,7 +180,7 @@ def fit_levels(
     progress: bool = True,
 ) -> nn.ModuleList:
     """Returns levels trained on the latents [N, D] of all N frames of a dataset."""
-    actions = ActionScale.of(data).normalise(
+    actions = ActionScale.from_dataset(data).normalise(
         torch.from_numpy(np.array(data.field("action"), np.float32))
     )
     with torch.random.fork_rng():

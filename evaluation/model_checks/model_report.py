@@ -24,8 +24,8 @@ from jepabench.evaluation.submissions.diagnostics import Frames, frames_name
 from jepabench.world_models.base import Context, rollout
 from jepabench.world_models.checkpoint import (
     LoadedWorldModel,
+    build_untrained,
     load_world_model,
-    untrained_world_model,
 )
 
 NUM_STEPS = 8  # imagined, where the episode is as long
@@ -62,7 +62,7 @@ def world_report(
         num_episodes=num_episodes,
         pixels=pixels,
     )
-    untrained = [untrained_world_model(folder, seed=seed) for seed in range(_NUM_UNTRAINED)]
+    untrained = [build_untrained(folder, seed=seed) for seed in range(_NUM_UNTRAINED)]
     surprise = surprise_table(loaded, clips, untrained=untrained, rng=np.random.default_rng(0))
     imagined = {}
     for spec, actions in episodes:

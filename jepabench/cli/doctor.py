@@ -158,7 +158,7 @@ def _planning() -> Callable[[], object]:
     from jepabench.agents.planners.cem import CEMPlanner
     from jepabench.pipeline.config import load_preset
     from jepabench.world_models.base import Context, WorldModel, rollout
-    from jepabench.world_models.checkpoint import build_model
+    from jepabench.world_models.registry import build_model
 
     model = build_model("jepa", {**load_preset("world_model", "jepa")["model"], "action_size": 2})
     model.eval().requires_grad_(False)

@@ -385,7 +385,7 @@ def _surprise(config: Mapping[str, Any], model: Path, directory: Path) -> None:
     import numpy as np
 
     from jepabench.evaluation.model_checks.surprise import record_clips, surprise_table
-    from jepabench.world_models.checkpoint import load_world_model, untrained_world_model
+    from jepabench.world_models.checkpoint import build_untrained, load_world_model
 
     loaded = load_world_model(model)
     clips = record_clips(
@@ -396,7 +396,7 @@ def _surprise(config: Mapping[str, Any], model: Path, directory: Path) -> None:
         split=config["split"],
         pixels=config["pixels"],
     )
-    untrained = [untrained_world_model(model, seed=seed) for seed in range(_UNTRAINED)]
+    untrained = [build_untrained(model, seed=seed) for seed in range(_UNTRAINED)]
     table = surprise_table(loaded, clips, untrained=untrained, rng=np.random.default_rng(0))
     table.to_csv(directory / "surprise.csv", index=False, float_format="%.6g")
 

@@ -85,7 +85,7 @@ def test_the_dataset_says_which_curiosity_made_it_and_can_be_made_again(
     assert CuriousBehaviour(ensemble, execute_steps=1).name != name
     again = collect(TASK, tmp_path / "again", behaviour=CuriousBehaviour(ensemble), **SIZES)
     assert filecmp.cmp(again.path / "action.npy", curious.path / "action.npy", shallow=False)
-    assert ActionScale.of(curious).std.min() > 0
+    assert ActionScale.from_dataset(curious).std.min() > 0
 
 
 @pytest.mark.slow

@@ -18,8 +18,9 @@ from jepabench.agents.subgoals.hierarchy import (
 from jepabench.envs import episode_specs
 from jepabench.envs.data.collect import collect
 from jepabench.envs.data.episodes import Episode, write_dataset
-from jepabench.world_models.checkpoint import build_model, save_world_model
+from jepabench.world_models.checkpoint import save_world_model
 from jepabench.world_models.kinds.hierarchy import HierarchyConfig, MacroLevel, relative_errors
+from jepabench.world_models.registry import build_model
 from jepabench.world_models.training.batches import ActionScale
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
@@ -121,7 +122,7 @@ def test_levels_learn_where_a_sum_of_actions_leads(tmp_path):
         rows = torch.from_numpy(data.window_starts(level.window))[:, None] + torch.arange(
             level.window
         )
-        actions = ActionScale.of(data).normalise(torch.from_numpy(np.array(data.field("action"))))[
+        actions = ActionScale.from_dataset(data).normalise(torch.from_numpy(np.array(data.field("action"))))[
             rows[:, :-1]
         ]
         assert max(relative_errors(level, latents[rows], actions)) < 0.1

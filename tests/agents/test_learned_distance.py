@@ -21,8 +21,9 @@ from jepabench.agents.mpc import contacts
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.envs.data.collect import collect
 from jepabench.envs.data.episodes import Episode, write_dataset
-from jepabench.world_models.checkpoint import build_model, save_world_model
+from jepabench.world_models.checkpoint import save_world_model
 from jepabench.world_models.distances import HEADS, DistanceConfig
+from jepabench.world_models.registry import build_model
 from jepabench.world_models.training.batches import ActionScale
 
 TWO_ROOM = "jepabench/TwoRoom-v1"

@@ -17,7 +17,8 @@ from jepabench.agents.planners.random_shooting import RandomShootingPlanner
 from jepabench.agents.proposals import PolicyProposal
 from jepabench.envs import episode_specs
 from jepabench.world_models.base import Context
-from jepabench.world_models.checkpoint import CheckpointError, build_model, save_world_model
+from jepabench.world_models.checkpoint import CheckpointError, save_world_model
+from jepabench.world_models.registry import build_model
 from jepabench.world_models.training.batches import ActionScale
 
 TWO_ROOM = "jepabench/TwoRoom-v1"

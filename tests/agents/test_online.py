@@ -24,7 +24,8 @@ from jepabench.agents.model_free.online.training import (
 )
 from jepabench.envs import EpisodeSpec, get_task
 from jepabench.envs.maze.two_room import TwoRoom
-from jepabench.world_models.checkpoint import build_model, fingerprint, save_world_model
+from jepabench.world_models.checkpoint import fingerprint, save_world_model
+from jepabench.world_models.registry import build_model
 from jepabench.world_models.training.batches import ActionScale
 
 TWO_ROOM = "jepabench/TwoRoom-v1"

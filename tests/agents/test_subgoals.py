@@ -16,7 +16,8 @@ from jepabench.agents.subgoals.graph import (
     train,
 )
 from jepabench.envs.data.collect import collect
-from jepabench.world_models.checkpoint import build_model, save_world_model
+from jepabench.world_models.checkpoint import save_world_model
+from jepabench.world_models.registry import build_model
 from jepabench.world_models.training.batches import ActionScale
 
 TWO_ROOM = "jepabench/TwoRoom-v1"

@@ -31,7 +31,8 @@ from jepabench.agents.planners.state_space import StateSpacePlanner
 from jepabench.agents.scripted import ScriptedAgent
 from jepabench.envs import episode_specs, get_task, make, reset_to
 from jepabench.envs.data.collect import collect
-from jepabench.world_models.checkpoint import build_model, save_world_model
+from jepabench.world_models.checkpoint import save_world_model
+from jepabench.world_models.registry import build_model
 from jepabench.world_models.training.batches import ActionScale
 
 PIXELS = 64

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from jepabench.world_models.base import Context, TrajectoryBatch, WorldModel, rollout
-from jepabench.world_models.checkpoint import build_model, load_world_model, save_world_model
+from jepabench.world_models.checkpoint import load_world_model, save_world_model
+from jepabench.world_models.registry import build_model
 from jepabench.world_models.training.batches import ActionScale
 
 # A kind that needs other options says so here.

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from jepabench.world_models.base import Context, TrajectoryBatch, WorldModel, rollout
-from jepabench.world_models.checkpoint import build_model
 from jepabench.world_models.kinds.jepa import TERMS
 from jepabench.world_models.networks.encoders import ENCODERS
 from jepabench.world_models.networks.heads import Decoder
 from jepabench.world_models.networks.predictors import PATCH_PREDICTORS, PREDICTORS
+from jepabench.world_models.registry import build_model
 
 SMALL = {
     "conv": {"width": 8},

@@ -5,9 +5,9 @@ import torch
 
 from jepabench.pipeline.config import load_preset, options
 from jepabench.world_models.base import TrajectoryBatch, WorldModel
-from jepabench.world_models.checkpoint import build_model
 from jepabench.world_models.networks.backbones import BackboneError
-from jepabench.world_models.training.fit import TrainConfig
+from jepabench.world_models.registry import build_model
+from jepabench.world_models.training.config import TrainConfig
 
 NEEDS_A_FILE = {"dino-wm-dinov2", "dino-wm-dinov3"}
 OF_STATE = {
@@ -28,7 +28,7 @@ def test_a_preset_that_needs_weights_says_how_to_give_them(name: str):
 def test_a_preset_takes_a_training_step(name: str):
     preset = load_preset("world_model", name)
     assert preset["description"]
-    TrainConfig.of(preset["training"])
+    TrainConfig.from_settings(preset["training"])
     model_options = {**preset["model"], "action_size": 10}
     if model_options.get("encoder") == "state":
         model_options |= OF_STATE

@@ -7,8 +7,9 @@ import torch
 
 from jepabench.envs.data.collect import collect
 from jepabench.envs.data.episodes import EpisodeDataset
-from jepabench.world_models.checkpoint import LoadedWorldModel, build_model, load_world_model
+from jepabench.world_models.checkpoint import LoadedWorldModel, load_world_model
 from jepabench.world_models.checkpoint import save_world_model as save
+from jepabench.world_models.registry import build_model
 from jepabench.world_models.training.batches import ActionScale
 from jepabench.world_models.training.fit import fit
 
@@ -61,7 +62,7 @@ def pixel_model(episodes, tmp_path_factory: pytest.TempPathFactory) -> LoadedWor
         folder,
         kind="jepa",
         model=model,
-        scale=ActionScale.of(episodes[0]),
+        scale=ActionScale.from_dataset(episodes[0]),
         task_id=TWO_ROOM,
         metadata={"folder": str(folder)},
     )

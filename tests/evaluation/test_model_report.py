@@ -24,11 +24,11 @@ from jepabench.evaluation.submissions.diagnostics import (
     read_imagined,
 )
 from jepabench.world_models.checkpoint import (
+    build_untrained,
     load_world_model,
     save_world_model,
-    untrained_world_model,
 )
-from jepabench.world_models.training.fit import train_decoder
+from jepabench.world_models.training.decoder import train_decoder
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 
@@ -69,7 +69,7 @@ def test_it_says_what_measuring_says(folder, episodes, run):
         assert (said["r2"] is None) == bool(np.isnan(true["r2"]))
         assert said["r2"] is None or said["r2"] == pytest.approx(true["r2"], abs=1e-4)
     clips = record_clips(TWO_ROOM, observation_key="pixels", known=2, num_episodes=8)
-    nulls = [untrained_world_model(folder, seed=seed) for seed in range(3)]
+    nulls = [build_untrained(folder, seed=seed) for seed in range(3)]
     table = surprise_table(loaded, clips, untrained=nulls, rng=np.random.default_rng(0)).set_index(
         "event"
     )

@@ -9,7 +9,7 @@ from jepabench.evaluation.model_checks.surprise import (
     surprise_table,
 )
 from jepabench.main import main
-from jepabench.world_models.checkpoint import untrained_world_model
+from jepabench.world_models.checkpoint import build_untrained
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 
@@ -67,7 +67,7 @@ def test_the_error_is_that_of_one_step(state_twin, clips):
 
 def test_pixels_and_an_untrained_null(pixel_model, tmp_path, capsys):
     folder = pixel_model.metadata["folder"]
-    again = untrained_world_model(folder_of(folder), seed=1)
+    again = build_untrained(folder_of(folder), seed=1)
     assert again.task_id == TWO_ROOM and again.decoder is None
     arguments = [
         "--episodes",

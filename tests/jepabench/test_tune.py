@@ -12,7 +12,7 @@ from rich.console import Console
 
 from jepabench.cli.benchmark.tune import nested, search, search_space, suggest, tuning_root
 from jepabench.pipeline.config import ConfigError, load_preset, options
-from jepabench.world_models.training.fit import TrainConfig
+from jepabench.world_models.training.config import TrainConfig
 
 LEARNERS = [
     name

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from jepabench.world_models.base import TrajectoryBatch, WorldModel
-from jepabench.world_models.checkpoint import build_model
+from jepabench.world_models.registry import build_model
 
 World = Callable[
     [int, int, torch.Generator], tuple[Tensor, Tensor]

@@ -53,6 +53,6 @@ def test_a_step_draws_the_same_whenever_it_is_made_and_other_steps_draw_otherwis
 
 
 def test_the_scale_is_undone_exactly(two_room):
-    scale = ActionScale.of(two_room[0])
+    scale = ActionScale.from_dataset(two_room[0])
     actions = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(scale.restore(scale.normalise(actions)), actions)

@@ -11,18 +11,18 @@ import torch
 
 from jepabench.envs.registry import UnknownNameError
 from jepabench.world_models.checkpoint import load_world_model
-from jepabench.world_models.training.devices import gathered, where
-from jepabench.world_models.training.fit import TrainConfig
+from jepabench.world_models.training.config import TrainConfig
+from jepabench.world_models.training.devices import gather_batch, select_device
 
 pytest.importorskip("accelerate")
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from jepabench.world_models.training.devices import rank
+from jepabench.world_models.training.devices import get_rank
 from jepabench.world_models.training.fit import fit
 data, held_out, folder, terms = sys.argv[1:]
-if rank():
+if get_rank():
     folder += "-helper"
 fit(
     dataset=Path(data), validation=Path(held_out), directory=Path(folder), seed=0, kind="jepa", progress=False,
@@ -84,7 +84,7 @@ def test_two_processes_train_as_one(two_room, tmp_path, terms):
 
 def test_alone_a_share_is_the_batch():
     share = torch.randn(3, 2)
-    assert gathered(share) is share
+    assert gather_batch(share) is share
 
 
 def test_a_device_that_is_not_there_is_refused():
@@ -92,4 +92,4 @@ def test_a_device_that_is_not_there_is_refused():
         TrainConfig(device="cuda0")
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="no GPU"):
-            where("cuda")
+            select_device("cuda")

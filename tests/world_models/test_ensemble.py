@@ -4,7 +4,7 @@ import torch
 from synthetic import train
 
 from jepabench.world_models.base import Context, rollout
-from jepabench.world_models.checkpoint import build_model
+from jepabench.world_models.registry import build_model
 
 
 def pushed(batch: int, length: int, generator: torch.Generator):

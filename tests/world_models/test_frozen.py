@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from jepabench.world_models.analysis.diagnostics import diagnose, encode_frames
-from jepabench.world_models.checkpoint import build_model, load_world_model
+from jepabench.world_models.checkpoint import load_world_model
 from jepabench.world_models.networks.backbones import BackboneError
 from jepabench.world_models.networks.heads import ridge_probe_r2
+from jepabench.world_models.registry import build_model
 from jepabench.world_models.training.batches import ActionScale
 from jepabench.world_models.training.fit import fit
 
@@ -136,7 +137,7 @@ def test_actions_reach_the_loss_through_cached_latents_as_through_frames(two_roo
     losses = []
     for source, key in ((wider, "latents"), (data, "pixels")):
         sampler = WindowSampler(
-            source, observation_key=key, num_frames=3, scale=ActionScale.of(data)
+            source, observation_key=key, num_frames=3, scale=ActionScale.from_dataset(data)
         )
         losses.append(
             model.losses(sampler.batch(torch.arange(4).numpy()), torch.Generator())["prediction"]

@@ -3,7 +3,7 @@ import torch
 from synthetic import draw, train
 
 from jepabench.world_models.base import Context, rollout
-from jepabench.world_models.checkpoint import build_model
+from jepabench.world_models.registry import build_model
 
 KINDS = [("categorical", 4), ("gaussian", 2)]
 SMALL = {

@@ -8,8 +8,8 @@ from jepabench.world_models.training.pretext import (
     PRETEXTS,
     MaskedPrediction,
     PatchEncoder,
+    encode_positions,
     make_pretext,
-    sincos_places,
 )
 
 SMALL = {
@@ -38,7 +38,7 @@ def test_patches_are_cut_row_by_row():
 
 
 def test_every_place_has_a_code_of_its_own_and_neighbours_are_alike():
-    code = sincos_places(8, 32)
+    code = encode_positions(8, 32)
     apart = torch.cdist(code, code)
     assert float((apart + 9 * torch.eye(64)).min()) > 0.1
     assert float(apart[0, 1]) < float(apart[0, 7]) and float(apart[0, 8]) == pytest.approx(
@@ -80,7 +80,7 @@ def test_a_pretext_task_is_learned_and_teaches_its_encoder(name: str, two_room):
     task = make(name)
     assert isinstance(task, WorldModel)
     sampler = WindowSampler(
-        data, observation_key="pixels", num_frames=task.window, scale=ActionScale.of(data)
+        data, observation_key="pixels", num_frames=task.window, scale=ActionScale.from_dataset(data)
     )
     trained = [p for p in task.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=3e-3)
@@ -116,7 +116,7 @@ def test_a_slow_copy_follows_and_is_not_trained():
     ("make_it", "message"),
     [
         (lambda: PatchEncoder(patch_size=7), "does not divide"),
-        (lambda: sincos_places(8, 6), "multiple of 4"),
+        (lambda: encode_positions(8, 6), "multiple of 4"),
         (lambda: make_pretext("ijepa", {}, PatchEncoder(), action_size=2), "Did you mean 'i-jepa'"),
         (lambda: MaskedPrediction(PatchEncoder(), action_size=2, loss="l3"), "l1"),
     ],

@@ -67,7 +67,7 @@ class Drift(torch.nn.Module):
 def test_windows_are_frames_of_one_episode_and_imagination_follows_their_actions(two_room):
     from jepabench.world_models.training.batches import ActionScale
 
-    dataset, scale = two_room[1], ActionScale.of(two_room[1])
+    dataset, scale = two_room[1], ActionScale.from_dataset(two_room[1])
     rng = np.random.default_rng(0)
     windows = draw_windows(
         Drift(),

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from jepabench.world_models.base import TrajectoryBatch
-from jepabench.world_models.checkpoint import build_model, load_world_model
+from jepabench.world_models.checkpoint import load_world_model
+from jepabench.world_models.registry import build_model
 from jepabench.world_models.training.fit import fit
 
 MODEL = {

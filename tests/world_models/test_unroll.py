@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from jepabench.world_models.base import Context, rollout, rollout_with
-from jepabench.world_models.checkpoint import build_model
 from jepabench.world_models.networks.history_transformer import AdaLNPredictor
-from jepabench.world_models.networks.precision import in_precision
+from jepabench.world_models.networks.precision import convert_precision
+from jepabench.world_models.registry import build_model
 
 
 def state_model(predictor="adaln", history=3, **options):
@@ -66,7 +66,7 @@ def test_unrolling_is_for_planning_not_for_training():
 @pytest.mark.parametrize("predictor", ["adaln", "mlp"])
 def test_bfloat16_ranks_plans_as_float32_does(predictor):
     model = state_model(predictor)
-    narrow = in_precision(model, "bfloat16")
+    narrow = convert_precision(model, "bfloat16")
     context = Context(torch.zeros(1, 3, 4), torch.zeros(1, 2, 2))
     actions = torch.randn(1, 200, 5, 2, generator=torch.Generator().manual_seed(0))
     wide, rounded = (rollout(m, context, actions)[0, :, -1] for m in (model, narrow))
@@ -81,11 +81,11 @@ def test_bfloat16_ranks_plans_as_float32_does(predictor):
 
 def test_precision_is_refused_where_it_can_not_be_had():
     with pytest.raises(KeyError, match="Did you mean 'bfloat16'"):
-        in_precision(state_model(), "bfloat15")
+        convert_precision(state_model(), "bfloat15")
     with pytest.raises(ValueError, match="AdaLNPredictor and MLPPredictor"):
         model = state_model()
         model.predictor = torch.nn.Linear(1, 1)
-        in_precision(model, "bfloat16")
+        convert_precision(model, "bfloat16")
 
 
 def test_lewm_has_its_published_size():

@@ -41,6 +41,8 @@ class Autoencoder(JEPA):
     than the one that paints a JEPA's latents afterwards.
     """
 
+    config_class = AutoencoderConfig
+
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__(config)
         self.pixel_weight = config.pixel_weight

@@ -67,6 +67,7 @@ class EnsembleJEPA(JEPA):
     how far apart their rollouts are.
     """
 
+    config_class = EnsembleConfig
     config: EnsembleConfig
     predictor: PredictorEnsemble
 

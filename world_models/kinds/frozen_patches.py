@@ -70,6 +70,7 @@ class FrozenConfig:
 class FrozenFeatureModel(nn.Module):
     """A predictor on the patches of a frozen encoder. Implements ``WorldModel``; ``prepare`` comes before training."""
 
+    config_class = FrozenConfig
     observation_key = "pixels"
     feature_mean: Tensor
     components: Tensor

@@ -17,7 +17,7 @@ from jepabench.world_models.base import Context, TrajectoryBatch, rollout
 from jepabench.world_models.networks.encoders import augment_colour, augment_shift, make_encoder
 from jepabench.world_models.networks.predictors import make_predictor
 from jepabench.world_models.training import objectives
-from jepabench.world_models.training.devices import gathered
+from jepabench.world_models.training.devices import gather_batch
 
 TERMS = (*objectives.LATENT_TERMS, *objectives.PAIR_TERMS, "inverse_dynamics")
 
@@ -83,6 +83,8 @@ class JEPAConfig:
 class JEPA(nn.Module):
     """A world model that predicts in representation space. Implements ``WorldModel``."""
 
+    config_class: type[JEPAConfig] = JEPAConfig
+
     def __init__(self, config: JEPAConfig) -> None:
         super().__init__()
         self.config = config
@@ -118,7 +120,7 @@ class JEPA(nn.Module):
         return self._placed(self.predictor(latents, actions))
 
     def unroll(self, latents: Tensor, actions: Tensor) -> Tensor | None:
-        """Imagines several steps at once where the predictor knows a cheaper way to; see ``Unrolls``. Not in training."""
+        """Imagines several steps at once where the predictor knows a cheaper way to; see ``FastRollout``. Not in training."""
         unroll = getattr(self.predictor, "unroll", None)
         if unroll is None or self.training or type(self).predict is not JEPA.predict:
             return None
@@ -190,7 +192,7 @@ class JEPA(nn.Module):
         for name in self.config.terms.keys() & objectives.PAIR_TERMS.keys():
             options = dict(self.config.terms[name])
             weight = options.pop("weight")
-            pairs = gathered(torch.stack([imagined.flatten(2), target.flatten(2)], dim=1))
+            pairs = gather_batch(torch.stack([imagined.flatten(2), target.flatten(2)], dim=1))
             terms[name] = weight * objectives.PAIR_TERMS[name](pairs[:, 0], pairs[:, 1], **options)
         return terms
 
@@ -220,7 +222,7 @@ class JEPA(nn.Module):
         if self.inverse is not None and name == "inverse_dynamics":
             decoded = self.inverse(torch.cat([latents[:, :-1], latents[:, 1:]], dim=-1))
             return objectives.inverse_dynamics(decoded, batch.actions)
-        whole = gathered(latents)
+        whole = gather_batch(latents)
         if name == "sigreg":
             return objectives.sigreg(whole, generator, **options)
         return objectives.LATENT_TERMS[name](whole, **options)

@@ -173,6 +173,7 @@ class LatentVariableJEPA(JEPA):
     prior's most likely u; ``futures`` draws it.
     """
 
+    config_class = LatentVariableConfig
     config: LatentVariableConfig
 
     def __init__(self, config: LatentVariableConfig) -> None:

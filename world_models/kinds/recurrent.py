@@ -86,8 +86,9 @@ class GRUPredictor(nn.Module):
 
 
 class RecurrentJEPA(JEPA):
-    """A JEPA that remembers. Implements ``WorldModel`` and ``OwnRollout``."""
+    """A JEPA that remembers. Implements ``WorldModel`` and ``CustomRollout``."""
 
+    config_class = RecurrentConfig
     config: RecurrentConfig
     predictor: GRUPredictor
 

@@ -16,7 +16,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MIXED = (AdaLNPredictor, MLPPredictor)
 
 
-def in_precision(model: WorldModel, precision: str) -> WorldModel:
+def convert_precision(model: WorldModel, precision: str) -> WorldModel:
     """Returns a model that predicts in ``precision``; its latents stay float32, so steps add up without rounding.
 
     Args:

@@ -21,7 +21,7 @@ class ActionScale:
     std: Tensor
 
     @classmethod
-    def of(cls, dataset: EpisodeDataset) -> ActionScale:
+    def from_dataset(cls, dataset: EpisodeDataset) -> ActionScale:
         """Returns the scale of a dataset's actions."""
         mean, std = dataset.action_statistics()
         return cls(
@@ -61,7 +61,7 @@ class WindowSampler:
         scale: ActionScale | None = None,
     ) -> None:
         self.dataset, self.observation_key, self.num_frames = dataset, observation_key, num_frames
-        self.scale = scale or ActionScale.of(dataset)
+        self.scale = scale or ActionScale.from_dataset(dataset)
         whole = dataset.window_starts(num_frames)
         first = dataset.starts[dataset.lengths + 1 >= num_frames]
         if not len(whole):

@@ -1,8 +1,8 @@
-"""A predictor that learns on after its encoder is finished: every frame is encoded once, so a step costs what the predictor costs.
+"""Training of a JEPA's predictor alone, on latents of its finished encoder that are computed once.
 
-Most of a training step from pixels is spent in the encoder, but what is hard about contacts is the predictor's part. With
-the latents fixed, a minute holds some ten times more gradient steps, and the loss can no longer be lowered by latents that
-are easier to predict.
+From pixels, most of a training step is spent in the encoder, while contacts are hard for the predictor.
+With fixed latents a minute holds about ten times more gradient steps, and the loss cannot fall by
+making latents easier to predict.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from jepabench.world_models.kinds.jepa import JEPA
 LATENTS = "latents"
 
 
-class PredictorAlone(nn.Module):
-    """The same JEPA as one whose predictor is all that learns. A view, not a copy: the model that is given is trained.
+class PredictorOnly(nn.Module):
+    """A JEPA in which only the predictor learns. It shares the modules of the given model.
 
     Args:
-        model: a JEPA, or a relative with another kind of predictor.
+        model: A JEPA, or a subclass with another kind of predictor.
     """
 
     training_key = LATENTS
@@ -32,37 +32,32 @@ class PredictorAlone(nn.Module):
         super().__init__()
         self.model = model.requires_grad_(False)
         self.model.predictor.requires_grad_(True)
-        self.observation_key, self.history, self.window = (
-            model.observation_key,
-            model.history,
-            model.window,
-        )
-        self.action_size = model.action_size
+        self.observation_key, self.history = model.observation_key, model.history
+        self.window, self.action_size = model.window, model.action_size
 
     def encode(self, observation: Tensor) -> Tensor:
-        """Encodes observations [N, ...] into latents [N, *latent]."""
+        """Encode observations [N, ...] into latents [N, *latent]."""
         return self.model.encode(observation)
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts the next latent [N, *latent] from latents [N, k, *latent] and actions [N, k, A], k <= K."""
+        """Predict [N, *latent] from latents [N, k, *latent] and actions [N, k, A], k <= K."""
         return self.model.predict(latents, actions)
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Returns the prediction error on latents that the batch brings along."""
+        """Return the prediction terms on the latents of the batch."""
         return self.model.prediction_terms(batch.observations[LATENTS], batch, generator)
 
 
 @torch.inference_mode()
-def with_latents(
+def encode_dataset(
     model: JEPA, dataset: EpisodeDataset, *, progress: bool = True, batch_size: int = 512
 ) -> EpisodeDataset:
-    """Returns the dataset with one more field, ``latents`` float32 [F, *latent], of the model in eval mode."""
+    """Return the dataset with a further field, ``latents`` float32 [F, *latent], from eval mode."""
     model.eval()
     frames = dataset.field(model.observation_key)
     chunks = []
-    for first in tqdm(
-        range(0, len(frames), batch_size), desc="encode", disable=not progress, leave=False
-    ):
+    starts = range(0, len(frames), batch_size)
+    for first in tqdm(starts, desc="encode", disable=not progress, leave=False):
         chunk = torch.from_numpy(np.array(frames[first : first + batch_size]))
         chunks.append(model.encode(chunk if chunk.dtype == torch.uint8 else chunk.float()).numpy())
     return dataset.with_field(LATENTS, np.concatenate(chunks))

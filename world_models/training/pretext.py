@@ -32,7 +32,7 @@ def _blocks(width: int, depth: int, num_heads: int) -> nn.TransformerEncoder:
     return nn.TransformerEncoder(block, depth, norm=nn.LayerNorm(width), enable_nested_tensor=False)
 
 
-def sincos_places(side: int, width: int) -> Tensor:
+def encode_positions(side: int, width: int) -> Tensor:
     """Returns the fixed position code [side^2, width] of a square grid: half of it for rows, half for columns (MAE, I-JEPA)."""
     if width % 4:
         raise ValueError(f"width is a multiple of 4, got {width}.")
@@ -69,7 +69,7 @@ class PatchEncoder(nn.Module):
             raise ValueError(f"patch_size {patch_size} does not divide image_size {image_size}.")
         self.width, self.patch_size, self.side = width, patch_size, image_size // patch_size
         self.stem = nn.Linear(3 * patch_size**2, width)
-        self.register_buffer("places", sincos_places(self.side, width), persistent=False)
+        self.register_buffer("places", encode_positions(self.side, width), persistent=False)
         self.blocks = _blocks(width, depth, num_heads)
 
     def patches(self, frames: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ class MaskedPrediction(Pretext):
         self.blank = nn.Parameter(torch.randn(predictor_width) * 0.02)
         self.moments = nn.Parameter(torch.randn(window, 1, predictor_width) * 0.02)
         self.register_buffer(
-            "places", sincos_places(encoder.side, predictor_width), persistent=False
+            "places", encode_positions(encoder.side, predictor_width), persistent=False
         )
         self.predictor = _blocks(predictor_width, predictor_depth, 4)
 
@@ -245,7 +245,9 @@ class MaskedPixels(Pretext):
         self.mask_share = mask_share
         self.enter = nn.Linear(encoder.width, decoder_width)
         self.blank = nn.Parameter(torch.randn(decoder_width) * 0.02)
-        self.register_buffer("places", sincos_places(encoder.side, decoder_width), persistent=False)
+        self.register_buffer(
+            "places", encode_positions(encoder.side, decoder_width), persistent=False
+        )
         self.decoder = _blocks(decoder_width, decoder_depth, 4)
         self.leave = nn.Linear(decoder_width, 3 * encoder.patch_size**2)
 

@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     from jepabench.results.media.imagination import as_png, imagined_film, imagined_strip
     from jepabench.world_models.analysis.imagination import draw_windows, imagine
     from jepabench.world_models.checkpoint import load_world_model
-    from jepabench.world_models.training.fit import train_decoder
+    from jepabench.world_models.training.decoder import train_decoder
 
     loaded, dataset = load_world_model(folder), EpisodeDataset.open(options.dataset)
     check_dataset(loaded, dataset)

@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
     from jepabench import envs  # noqa: F401  (registers the tasks)
     from jepabench.evaluation.model_checks.surprise import record_clips, surprise_table
-    from jepabench.world_models.checkpoint import load_world_model, untrained_world_model
+    from jepabench.world_models.checkpoint import build_untrained, load_world_model
 
     loaded = load_world_model(folder)
     with tqdm(total=options.episodes, desc="episodes", unit="episode", leave=False) as bar:
@@ -61,7 +61,7 @@ def run(options: argparse.Namespace) -> int:
     table = surprise_table(
         loaded,
         clips,
-        untrained=[untrained_world_model(folder, seed=seed) for seed in range(options.untrained)],
+        untrained=[build_untrained(folder, seed=seed) for seed in range(options.untrained)],
         rng=np.random.default_rng(options.seed),
     )
     write_table(table, options.output, "surprise")

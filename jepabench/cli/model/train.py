@@ -34,17 +34,20 @@ def run(options: argparse.Namespace) -> int:
     """Runs the verb."""
     preset = load_preset("world_model", options.world_model, options.overrides)
     from jepabench.evaluation.stages.stage import run_stage
-    from jepabench.world_models.training.devices import rank
-    from jepabench.world_models.training.fit import fit
+    from jepabench.world_models.checkpoint import fingerprint
+    from jepabench.world_models.training.devices import get_rank
+    from jepabench.world_models.training.fit import fit, open_datasets
 
+    # Contents identify the inputs, not paths: the data at a path may have been replaced.
+    data, held_out = open_datasets(options.dataset, options.validation)
     config = {
         **preset,
         "seed": options.seed,
-        "dataset": str(options.dataset),
-        "validation": str(options.validation),
+        "dataset": data.manifest.fingerprint,
+        "validation": held_out.manifest.fingerprint,
     }
     if options.encoder_from:
-        config["encoder_from"] = str(options.encoder_from)
+        config["encoder_from"] = fingerprint(options.encoder_from)
 
     def work(directory: Path) -> None:
         diagnosis = fit(
@@ -57,11 +60,11 @@ def run(options: argparse.Namespace) -> int:
             training=preset["training"],
             encoder_from=options.encoder_from,
         )
-        if not rank():
+        if not get_rank():
             for name, value in diagnosis.scalars().items():
                 print(f"{name:>20}  {value:.3f}")
 
-    if rank():  # one of several processes: the first keeps the folder, the others help
+    if get_rank():  # one of several processes: the first keeps the folder, the others help
         with tempfile.TemporaryDirectory() as folder:
             work(Path(folder))
     elif not run_stage(options.directory, config, work):

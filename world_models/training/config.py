@@ -1,0 +1,100 @@
+"""Settings of a training run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from jepabench.envs.registry import unknown_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """Settings of a training run.
+
+    Attributes:
+        num_steps: Gradient steps.
+        batch_size: Windows per step.
+        learning_rate: Peak of a cosine schedule with a linear warm-up.
+        weight_decay: Of AdamW.
+        warmup: Share of the steps for the warm-up, 0 to 1.
+        clip_norm: Largest gradient norm.
+        device: "cpu" or "cuda". The launcher of Accelerate or PyTorch starts several processes.
+        precision: "float32", or "bfloat16" for autocast on processors that support it.
+        diagnose_every: Steps between diagnoses on held-out episodes.
+        checkpoint_seconds: Seconds between saved training states, the most work that a crash loses [s].
+        on_collapse: "raise" stops a collapsed run, "warn" continues (for controls that should collapse).
+        predictor_steps, predictor_batch_size, predictor_learning_rate: Further gradient steps of a
+            JEPA's predictor alone, on latents of the finished encoder (see ``predictor_only``); 0 for none.
+        decoder_steps: Gradient steps of a decoder that is trained afterwards on frozen latents; 0 for none.
+    """
+
+    num_steps: int = 1000
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup: float = 0.05
+    clip_norm: float = 1.0
+    device: str = "cpu"
+    precision: str = "float32"
+    diagnose_every: int = 200
+    checkpoint_seconds: float = 20.0
+    on_collapse: str = "raise"
+    predictor_steps: int = 0
+    predictor_batch_size: int = 512
+    predictor_learning_rate: float = 1e-3
+    decoder_steps: int = 0
+
+    def __post_init__(self) -> None:
+        for setting in fields(self):
+            value, kind = getattr(self, setting.name), type(setting.default)
+            allowed = (int, float) if kind is float else kind
+            if isinstance(value, bool) or not isinstance(value, allowed):
+                raise ValueError(f"{setting.name} must be of type {kind.__name__}, got {value!r}.")
+        for name, value, allowed in (
+            ("device", self.device, ("cpu", "cuda")),
+            ("precision", self.precision, ("float32", "bfloat16")),
+            ("on_collapse", self.on_collapse, ("raise", "warn")),
+        ):
+            if value not in allowed:
+                raise unknown_name(name, value, allowed)
+        if self.num_steps < 1 or self.batch_size < 2:
+            raise ValueError(
+                "num_steps must be 1 or more and batch_size 2 or more, "
+                f"got {self.num_steps} and {self.batch_size}."
+            )
+        for name in ("diagnose_every", "predictor_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        for name in ("predictor_steps", "decoder_steps", "weight_decay", "checkpoint_seconds"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        for name in ("learning_rate", "predictor_learning_rate", "clip_norm"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
+        if not 0 <= self.warmup <= 1:
+            raise ValueError(f"warmup must be from 0 to 1, got {self.warmup}.")
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> TrainConfig:
+        """Return the configuration with these settings.
+
+        Raises:
+            UnknownNameError: There is no such setting, or no such value of one.
+            ValueError: A number is out of range.
+        """
+        known = [setting.name for setting in fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise unknown_name("training setting", name, known)
+        return cls(**settings)
+
+    def learning_rate_at(self, step: int) -> float:
+        """Return the learning rate of gradient step ``step``, 0-based."""
+        warm = max(1, round(self.warmup * self.num_steps))
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        progress = (step - warm) / max(1, self.num_steps - warm)
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
