@@ -23,11 +23,11 @@ from jepabench.agents.base import Agent
 from jepabench.agents.costs.cost_tasks import AvoidChaser, AvoidZone, CostTask, FollowPath, GoTo
 from jepabench.agents.mpc.cost_agent import build_mpc_by_cost
 from jepabench.agents.planners.icem import ICEMPlanner
-from jepabench.cli.benchmark.run import suite_root
 from jepabench.envs import episode_specs, get_task
 from jepabench.evaluation.cost_tasks import evaluate_cost_task
 from jepabench.evaluation.statistics.intervals import cell_interval
 from jepabench.execution.executor import run_stages
+from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import Stage, SuitePlan
 
 POLICIES = ("sac-her", "gciql", "tdmpc", "gciql-latent")
@@ -68,7 +68,7 @@ def made(task_id: str, agents: Sequence[str], output: Path) -> dict[str, dict[st
     """Makes what is missing of the agents and returns the folders of each, by kind."""
     found = {}
     for name in agents:
-        root = suite_root(
+        root = compose_run(
             ["suite=quick", f"agent={name}", f"output={output.resolve()}", "num_workers=1"]
         )
         root["suite"]["tasks"] = [{"task_id": get_task(task_id).id, "num_episodes": 1}]

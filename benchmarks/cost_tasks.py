@@ -24,8 +24,8 @@ from jepabench.agents.mpc.cost_agent import train
 from jepabench.envs import episode_specs, get_task
 from jepabench.evaluation.cost_tasks import evaluate_cost_task
 from jepabench.evaluation.statistics.intervals import cell_interval, paired_bootstrap
+from jepabench.execution.shared_model import SharedModel, train_shared_model
 from jepabench.pipeline.config import load_preset
-from jepabench.pipeline.shared_model import Prepared, prepare
 
 # In the units of a world: PointMaze is ten times as large as TwoRoom, and its ball comes to half a metre a model step.
 TASKS: dict[str, dict[str, CostTask]] = {
@@ -49,7 +49,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for task_id in options.tasks:
-        parts, rows = prepare(task_id, options.output), []
+        parts, rows = train_shared_model(task_id, options.output), []
         for name in TASKS[parts.name]:
             told = episodes(parts, name, f"jepa-{name}", options)
             for agent in (f"jepa-{name}", *UNAWARE):
@@ -58,7 +58,9 @@ def main() -> None:
                 write_rows(options.tables / "cost_tasks.csv", rows, ["world", "task", "agent"])
 
 
-def episodes(parts: Prepared, name: str, agent: str, options: argparse.Namespace) -> pd.DataFrame:
+def episodes(
+    parts: SharedModel, name: str, agent: str, options: argparse.Namespace
+) -> pd.DataFrame:
     """Returns how an agent does on a task, a row an episode, from disk if they are there."""
     task, strata = TASKS[parts.name][name], tuple(options.strata or STRATA[parts.name])
     specs = episode_specs(parts.task_id, "test", options.episodes // len(strata), strata=strata)
@@ -70,7 +72,7 @@ def episodes(parts: Prepared, name: str, agent: str, options: argparse.Namespace
     )
 
 
-def build(name: str, task: CostTask, parts: Prepared) -> Agent:
+def build(name: str, task: CostTask, parts: SharedModel) -> Agent:
     """Makes an agent; one that is told the task gets this world's."""
     preset = load_preset("agent", name)
     paths: dict[str, Any] = {"task_id": parts.task_id}
@@ -82,7 +84,7 @@ def build(name: str, task: CostTask, parts: Prepared) -> Agent:
     return instantiate({**preset["agent"], "_partial_": True}, _convert_="all")(**paths)
 
 
-def places(parts: Prepared) -> Path:
+def places(parts: SharedModel) -> Path:
     """Fits the probe unless it is there, and returns its folder."""
     folder = parts.work / "places"
     if not (folder / "training.json").exists():
@@ -97,7 +99,7 @@ def places(parts: Prepared) -> Path:
 
 
 def row(
-    parts: Prepared, task: str, agent: str, own: pd.DataFrame, told: pd.DataFrame
+    parts: SharedModel, task: str, agent: str, own: pd.DataFrame, told: pd.DataFrame
 ) -> dict[str, Any]:
     """Returns one line of the table: success, what else the task scores, and the paired difference to the agent that is told."""
     success, base = (frame["success"].to_numpy(float)[None] for frame in (own, told))

@@ -32,7 +32,7 @@ from jepabench.envs import EpisodeSpec, episode_specs, get_task
 from jepabench.evaluation.records import records_frame
 from jepabench.evaluation.rollout import evaluate_episodes
 from jepabench.evaluation.statistics.intervals import cell_interval, paired_bootstrap
-from jepabench.pipeline.shared_model import Prepared, prepare
+from jepabench.execution.shared_model import SharedModel, train_shared_model
 from jepabench.world_models.checkpoint import load_world_model
 from jepabench.world_models.training.fit import fit
 
@@ -64,7 +64,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for task_id in options.tasks:
-        parts, rows = prepare(task_id, options.output), []
+        parts, rows = train_shared_model(task_id, options.output), []
         specs = episode_specs(
             parts.task_id,
             options.split,
@@ -96,7 +96,7 @@ def main() -> None:
         write_rows(options.tables / "gradient.csv", rows, ["task", "model", "search"])
 
 
-def straightened(parts: Prepared, weight: float) -> Path:
+def straightened(parts: SharedModel, weight: float) -> Path:
     """Trains what the task's model would be with the term ``curvature``, all else equal, and returns its folder."""
     folder = parts.work / "gradient" / f"curvature-{weight:g}"
     if not (folder / "model.json").exists():
@@ -123,7 +123,7 @@ def play(task_id: str, model: Path, planner: Planner, specs: list[EpisodeSpec]) 
 
 
 def row(
-    parts: Prepared,
+    parts: SharedModel,
     name: str,
     model: Path,
     search: str,

@@ -42,8 +42,8 @@ from jepabench.evaluation.statistics.intervals import (
     paired_bootstrap,
 )
 from jepabench.evaluation.traces import episode_name
+from jepabench.execution.shared_model import SharedModel, train_shared_model
 from jepabench.pipeline.config import load_preset
-from jepabench.pipeline.shared_model import Prepared, prepare
 from jepabench.world_models.checkpoint import load_world_model
 from jepabench.world_models.distances import HEADS
 
@@ -109,20 +109,20 @@ def main() -> None:
                 write_rows(options.tables / "guardrails.csv", rows, ["task", "agent"])
 
 
-def prepared(options: argparse.Namespace, task_id: str) -> Prepared:
+def prepared(options: argparse.Namespace, task_id: str) -> SharedModel:
     """Returns data and a world model of a task, made if there is none."""
     state = short_name(task_id) in FORBIDDEN
-    return prepare(
+    return train_shared_model(
         task_id, options.output, agent="state-contacts" if state else "jepa-icem", pixels=not state
     )
 
 
-def zones_of(parts: Prepared) -> list[tuple[float, ...]] | None:
+def zones_of(parts: SharedModel) -> list[tuple[float, ...]] | None:
     """Returns the region that is forbidden beyond the world's own rule."""
     return FORBIDDEN.get(parts.name)
 
 
-def lawful(parts: Prepared, options: argparse.Namespace) -> list[EpisodeSpec]:
+def lawful(parts: SharedModel, options: argparse.Namespace) -> list[EpisodeSpec]:
     """Returns the first test episodes of each stratum; where the rule is ours, those whose start and goal keep it."""
     strata, zones = tuple(options.strata or get_task(parts.task_id).strata), zones_of(parts)
     if zones is None:
@@ -142,7 +142,7 @@ def lawful(parts: Prepared, options: argparse.Namespace) -> list[EpisodeSpec]:
     return chosen
 
 
-def held_out(parts: Prepared, split: str, first: int) -> EpisodeDataset:
+def held_out(parts: SharedModel, split: str, first: int) -> EpisodeDataset:
     """Collects episodes that nothing was trained on."""
     pixels = load_world_model(parts.model).model.observation_key == "pixels"
     return collect(
@@ -157,7 +157,7 @@ def held_out(parts: Prepared, split: str, first: int) -> EpisodeDataset:
     )
 
 
-def guardrail(parts: Prepared, hazard: str, options: argparse.Namespace) -> Path:
+def guardrail(parts: SharedModel, hazard: str, options: argparse.Namespace) -> Path:
     """Trains and calibrates a guardrail, and returns its folder."""
     folder = parts.work / "guardrails" / f"{hazard}-{options.alpha}"
     if not (folder / "training.json").exists():
@@ -175,7 +175,7 @@ def guardrail(parts: Prepared, hazard: str, options: argparse.Namespace) -> Path
     return folder
 
 
-def promise(parts: Prepared, hazard: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+def promise(parts: SharedModel, hazard: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """Returns, for each number of steps ahead, which share of the steps that broke the rule passed in test episodes."""
     rail = load_guardrail(guardrail(parts, hazard, options), task_id=parts.task_id)
     steps = judge_steps(
@@ -216,7 +216,11 @@ def promise(parts: Prepared, hazard: str, options: argparse.Namespace) -> list[d
 
 
 def episodes(
-    parts: Prepared, specs: list[EpisodeSpec], mode: str, hazard: str, options: argparse.Namespace
+    parts: SharedModel,
+    specs: list[EpisodeSpec],
+    mode: str,
+    hazard: str,
+    options: argparse.Namespace,
 ) -> pd.DataFrame:
     """Returns success and violations of each episode of one agent, from disk if they are there, stratum by stratum."""
     found, cost = [], [options.cost] if options.cost else []
@@ -242,7 +246,11 @@ def episodes(
 
 
 def play(
-    parts: Prepared, specs: list[EpisodeSpec], mode: str, hazard: str, options: argparse.Namespace
+    parts: SharedModel,
+    specs: list[EpisodeSpec],
+    mode: str,
+    hazard: str,
+    options: argparse.Namespace,
 ) -> pd.DataFrame:
     """Plays episodes with one agent, and says how it went."""
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
@@ -287,7 +295,7 @@ def play(
     return pd.DataFrame(rows)
 
 
-def pushing(parts: Prepared) -> dict[str, Any]:
+def pushing(parts: SharedModel) -> dict[str, Any]:
     """Returns the settings of ``state-contacts``, and trains the policy that proposes its plans unless it is there."""
     preset, folder = load_preset("agent", "state-contacts"), parts.work / "policies" / "gcbc"
     instantiate(
@@ -301,7 +309,7 @@ def pushing(parts: Prepared) -> dict[str, Any]:
     return preset["agent"] | {"proposals": folder, "problems_at_once": 50}
 
 
-def by_learned_distance(parts: Prepared, kind: str) -> Energy:
+def by_learned_distance(parts: SharedModel, kind: str) -> Energy:
     """Returns the energy of a distance that is learned on the model's latents, and trains it unless it is there."""
     folder = parts.work / "policies" / f"jepa-{kind}"
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
@@ -310,7 +318,7 @@ def by_learned_distance(parts: Prepared, kind: str) -> Energy:
     return learned_distance.with_head(Energy(terms=[LearnedDistance()]), head)
 
 
-def row(parts: Prepared, agent: str, own: pd.DataFrame, free: pd.DataFrame) -> dict[str, Any]:
+def row(parts: SharedModel, agent: str, own: pd.DataFrame, free: pd.DataFrame) -> dict[str, Any]:
     """Returns one line of the table."""
     held, base = (frame["held"].to_numpy(float)[None] for frame in (own, free))
     rate, difference = (

@@ -15,10 +15,11 @@ import pandas as pd
 import torch
 from rich.console import Console
 
-from jepabench.cli.benchmark.report import score_suite
-from jepabench.cli.benchmark.run import do_stages, suite_root
 from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.execution.run_plan import run_plan
+from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
+from jepabench.pipeline.suite_report import score_suite
 from jepabench.world_models.base import Context, rollout
 from jepabench.world_models.checkpoint import LoadedWorldModel, load_world_model
 from jepabench.world_models.training.batches import WindowSampler, step_generators
@@ -44,7 +45,7 @@ def main() -> None:
     options = parser.parse_args()
     rows, console = [], Console()
     for changes in ({}, WINDY):
-        root = suite_root(
+        root = compose_run(
             [
                 "suite=chance",
                 "pixels=null",
@@ -54,7 +55,7 @@ def main() -> None:
         )
         root["suite"] |= changes
         plan = SuitePlan(root)
-        do_stages(root, console)
+        run_plan(root, console)
         table = score_suite(plan)
         for _, row in table.iterrows():
             for rule in ("held", "ever"):

@@ -27,8 +27,8 @@ from jepabench.envs import EpisodeSpec, episode_specs, get_task, make
 from jepabench.evaluation.records import records_frame
 from jepabench.evaluation.rollout import evaluate_episodes
 from jepabench.evaluation.statistics.intervals import cell_interval, paired_bootstrap
+from jepabench.execution.shared_model import SharedModel, train_shared_model
 from jepabench.pipeline.config import load_preset
-from jepabench.pipeline.shared_model import Prepared, prepare
 from jepabench.world_models.checkpoint import load_world_model
 
 # name in the table: preset, its planning cost (None for the preset's own)
@@ -97,14 +97,14 @@ def main() -> None:
                 )
 
 
-def prepared(options: argparse.Namespace, task_id: str) -> Prepared:
+def prepared(options: argparse.Namespace, task_id: str) -> SharedModel:
     """Returns data and a world model of a task, made if there is none."""
     agent = "state-cem" if options.state else "jepa-cem"
-    return prepare(task_id, options.output, agent=agent, pixels=not options.state)
+    return train_shared_model(task_id, options.output, agent=agent, pixels=not options.state)
 
 
 def episodes(
-    parts: Prepared,
+    parts: SharedModel,
     name: str,
     preset: str,
     cost: str | None,
@@ -126,7 +126,7 @@ def episodes(
 
 
 def play(
-    parts: Prepared,
+    parts: SharedModel,
     name: str,
     preset: str,
     cost: str | None,
@@ -141,7 +141,7 @@ def play(
         )
 
 
-def build(preset: str, cost: str | None, parts: Prepared, *, shrinking: bool) -> Any:
+def build(preset: str, cost: str | None, parts: SharedModel, *, shrinking: bool) -> Any:
     """Trains what an agent needs on top of the model, and makes the agent."""
     config = load_preset("agent", preset)
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
@@ -198,7 +198,7 @@ def with_goal_size(settings: Any, size: int) -> Any:
 
 
 def row(
-    name: str, parts: Prepared, stratum: str, own: pd.DataFrame, flat: pd.DataFrame
+    name: str, parts: SharedModel, stratum: str, own: pd.DataFrame, flat: pd.DataFrame
 ) -> dict[str, Any]:
     """Returns one line of the table: success of three kinds, what it cost, and the paired difference to the first agent."""
     held, base = (np.asarray(frame["success_held"], float)[None] for frame in (own, flat))

@@ -19,7 +19,6 @@ import pandas as pd
 from rich.console import Console
 from tables import TABLES, write_rows
 
-from jepabench.cli.benchmark.run import suite_root
 from jepabench.envs.registry import short_name
 from jepabench.evaluation.records import read_records
 from jepabench.evaluation.stages.stage import is_done
@@ -27,6 +26,7 @@ from jepabench.evaluation.statistics.scaling import COSTS, pooled
 from jepabench.evaluation.statistics.success_tables import score_table
 from jepabench.execution.executor import run_stages
 from jepabench.execution.launchers import JoblibLauncher
+from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 
 RELATIVE = ("normalised", "tied_with_best")  # to the other rows of one run
@@ -45,7 +45,7 @@ def main() -> None:
     )
     parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV file")
     options = parser.parse_args()
-    root = suite_root(
+    root = compose_run(
         ["suite=offline", f"output={options.output.resolve()}", "num_workers=1", *options.overrides]
     )
     make_plan = partial(SuitePlan, root)

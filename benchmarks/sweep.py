@@ -18,11 +18,11 @@ from pyarrow import parquet
 from rich.console import Console
 
 from jepabench.cli.benchmark.query import query
-from jepabench.cli.benchmark.status import print_status
 from jepabench.evaluation.records import SCHEMA
 from jepabench.evaluation.stages.stage import run_stage
 from jepabench.execution.executor import run_stages
 from jepabench.execution.launchers import JoblibLauncher
+from jepabench.execution.status import print_status
 from jepabench.execution.workers import Worker
 from jepabench.pipeline.stages import Stage
 

@@ -11,8 +11,8 @@ import pandas as pd
 
 from jepabench.envs.files import atomic_write
 from jepabench.envs.registry import short_name
+from jepabench.execution.shared_model import SharedModel
 from jepabench.pipeline.checkpoints import find_checkpoint
-from jepabench.pipeline.shared_model import Prepared
 from jepabench.world_models.checkpoint import load_world_model
 
 TABLES = Path(__file__).parents[1] / "results" / "tables"
@@ -39,7 +39,7 @@ def add_given_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="what it was trained on")
 
 
-def given(options: argparse.Namespace) -> Prepared:
+def given(options: argparse.Namespace) -> SharedModel:
     """Returns the parts of the model that ``--checkpoint`` names.
 
     Raises:
@@ -52,7 +52,7 @@ def given(options: argparse.Namespace) -> Prepared:
     model = find_checkpoint(options.checkpoint)
     task_id = load_world_model(model).task_id
     work = options.output / "planning" / short_name(task_id) / model.name
-    return Prepared(task_id, model, options.data, options.data, work)
+    return SharedModel(task_id, model, options.data, options.data, work)
 
 
 def kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:

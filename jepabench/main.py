@@ -44,6 +44,7 @@ _FOLDERS = {
         "status",
         "report",
         "compare",
+        "compare_planners",
         "scaling",
         "tune",
         "query",
@@ -75,7 +76,7 @@ _NEEDS_MODELS = frozenset(
 
 
 def _module(verb: str) -> str:
-    name = verb.replace("-", "_")
+    name = verb.replace("-", "_").replace(" ", "_")
     folder = next((folder for folder, names in _FOLDERS.items() if name in names), None)
     return ".".join(["jepabench.cli", *([folder] if folder else []), name])
 
@@ -112,14 +113,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.verb in _NEEDS_MODELS and not importlib.util.find_spec("torch"):
         print(f"error: {_missing_extra(ModuleNotFoundError(name='torch'))}", file=sys.stderr)
         return 2
-    module = importlib.import_module(_module(options.verb))  # one verb: --help stays instant
-    module.configure(parsers[options.verb])
-    # Intermixed: settings may follow options. `compare` hands on what it is given, to parsers that do the same.
-    parse = getattr(
-        parsers[options.verb],
-        "parse_args" if options.verb == "compare" else "parse_intermixed_args",
-    )
-    options = parse(argv[own:], options)
+    command, rest, own_parser = options.verb, argv[own:], parsers[options.verb]
+    if command == "compare" and rest[:1] == ["planners"]:
+        command, rest = "compare planners", rest[1:]
+        own_parser.prog += " planners"
+    module = importlib.import_module(_module(command))  # one command: --help stays instant
+    module.configure(own_parser)
+    options = own_parser.parse_intermixed_args(rest, options)  # settings may follow options
     try:
         return module.run(options)
     except KeyboardInterrupt:

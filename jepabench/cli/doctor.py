@@ -5,18 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import statistics
-import time
-from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from jepabench.execution.costs import Speeds
+from jepabench.execution.speeds import MODEL_STEPS, SPEEDS_FILE, Speeds, measure_speeds
 
 PINNED = {"mujoco": "3.17.0", "torch": "2.13.0"}
 NEEDED = (
@@ -29,8 +24,6 @@ NEEDED = (
     "safetensors",
 )
 FREE_GB = 5.0
-SPEEDS = "doctor.json"  # in the output folder: what the last visit measured
-_MODEL_STEPS = 300 * 30 * 5  # of the plan that is timed
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     console = Console()
     problems = _versions(console) + _disk(options.output, console)
     speeds = measure_speeds()
-    speeds.save(options.output / SPEEDS)
+    speeds.save(options.output / SPEEDS_FILE)
     console.print(_table(speeds))
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > 0.5 * (os.cpu_count() or 1):
@@ -85,45 +78,6 @@ def _disk(folder: Path, console: Console) -> list[str]:
     )
 
 
-def speeds_of(output: Path) -> Speeds:
-    """Returns the speeds that were measured on this machine, measuring them first if nobody has (about ten seconds)."""
-    from jepabench.execution.costs import load_speeds
-
-    path = output / SPEEDS
-    found = load_speeds(path)
-    if found is None:
-        found = measure_speeds()
-        found.save(path)
-    return found
-
-
-def measure_speeds() -> Speeds:
-    """Measures the speeds that estimates are made of, on one thread."""
-    import torch
-
-    from jepabench import envs
-    from jepabench.execution.costs import Speeds
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    world, seen = (
-        envs.make("jepabench/PointMaze-UMaze-v1"),
-        envs.make("jepabench/PointMaze-UMaze-v1", pixels=64),
-    )
-    world.reset(seed=0)
-    seen.reset(seed=0)
-    action = world.action_space.high
-    try:
-        return Speeds(
-            step=_median(lambda: world.step(action), 300),
-            frame=_median(lambda: seen.step(action), 300),
-            model_step=_median(_planning(), 5) / _MODEL_STEPS,
-            training_step=_median(_training(), 3),
-        )
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _table(speeds: Speeds) -> Table:
     table = Table("speed on one thread", "median", "", box=None)
     drawing = 1 - speeds.step / speeds.frame
@@ -136,7 +90,7 @@ def _table(speeds: Speeds) -> Table:
         ),
         (
             "CEM plan",
-            f"{1000 * speeds.model_step * _MODEL_STEPS:.0f} ms",
+            f"{1000 * speeds.model_step * MODEL_STEPS:.0f} ms",
             "default JEPA, 300 samples x 30 iterations x 5 steps",
         ),
         (
@@ -148,69 +102,3 @@ def _table(speeds: Speeds) -> Table:
     for row in rows:
         table.add_row(*row)
     return table
-
-
-def _planning() -> Callable[[], object]:
-    import torch
-
-    from jepabench.agents.costs.energy import Energy
-    from jepabench.agents.planners.base import ActionBounds
-    from jepabench.agents.planners.cem import CEMPlanner
-    from jepabench.pipeline.config import load_preset
-    from jepabench.world_models.base import Context, WorldModel, rollout
-    from jepabench.world_models.registry import build_model
-
-    model = build_model("jepa", {**load_preset("world_model", "jepa")["model"], "action_size": 2})
-    model.eval().requires_grad_(False)
-    assert isinstance(model, WorldModel)
-    latents = model.encode(torch.zeros(3, 64, 64, 3, dtype=torch.uint8))
-    context, energy = Context(latents[None, :2], torch.zeros(1, 1, 2)), Energy()
-    planner = CEMPlanner(num_samples=300, num_elites=30, num_iterations=30)
-    bounds = ActionBounds(-torch.ones(2), torch.ones(2))
-
-    def plan() -> object:
-        return planner.plan(
-            lambda actions: energy(rollout(model, context, actions), latents[2:], actions),
-            bounds=bounds,
-            generators=[torch.Generator().manual_seed(0)],
-        )
-
-    return plan
-
-
-def _training() -> Callable[[], object]:
-    import torch
-
-    from jepabench.pipeline.config import load_preset
-    from jepabench.world_models.kinds.jepa import JEPA, JEPAConfig
-    from jepabench.world_models.training.batches import TrajectoryBatch
-
-    model = JEPA(JEPAConfig(**load_preset("world_model", "jepa")["model"], action_size=2))
-    frames = torch.zeros(128, model.config.window, 64, 64, 3, dtype=torch.uint8)
-    batch = TrajectoryBatch(
-        {"pixels": frames},
-        torch.zeros(128, model.config.window - 1, 2),
-        torch.zeros(*frames.shape[:2], 4),
-    )
-    optimizer = torch.optim.AdamW(model.parameters())
-
-    def step() -> object:
-        loss = torch.stack(
-            list(model.losses(batch, torch.Generator().manual_seed(0)).values())
-        ).sum()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        return optimizer.step()
-
-    return step
-
-
-def _median(work: Callable[[], object], repeats: int) -> float:
-    """Median processor seconds of one call, after one to warm up: what else is running counts less than on a clock."""
-    work()
-    times = []
-    for _ in range(repeats):
-        began = time.process_time()
-        work()
-        times.append(time.process_time() - began)
-    return statistics.median(times)

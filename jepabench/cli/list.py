@@ -105,11 +105,11 @@ def _events(task_id: str) -> Table:
 
 def _suites(output: Path) -> Group:
     """The suites, with what each will cost by the speeds that ``jepabench doctor`` measured here."""
-    from jepabench.cli.doctor import speeds_of
     from jepabench.execution.estimates import StageTimes, duration
+    from jepabench.execution.speeds import load_or_measure_speeds
     from jepabench.pipeline.stages import SuitePlan
 
-    speeds = speeds_of(output)
+    speeds = load_or_measure_speeds(output)
     lines = [Text(_ABOUT_COSTS, style="dim")]
     for name in options("suite"):
         plan = SuitePlan(compose_root([f"suite={name}", f"output={output}"]))
@@ -129,13 +129,13 @@ def _suites(output: Path) -> Group:
 
 
 def _suite(name: str, output: Path) -> Table:
-    from jepabench.cli.doctor import speeds_of
     from jepabench.envs.registry import short_name
     from jepabench.execution.estimates import StageTimes, duration
+    from jepabench.execution.speeds import load_or_measure_speeds
     from jepabench.pipeline.stages import KINDS, SuitePlan
 
     plan = SuitePlan(compose_root([f"suite={name}", f"output={output}"]))
-    times = StageTimes(plan.stages, speeds_of(output))
+    times = StageTimes(plan.stages, load_or_measure_speeds(output))
     suite = plan.suite
     kinds = [kind for kind in KINDS if any(key.startswith(f"{kind}/") for key in plan.stages)]
     table = Table("task", "strata", "episodes", *kinds, "CPU time", box=None)

@@ -5,14 +5,12 @@ Good to a factor of two or so: speeds of the worlds are known relative to one, t
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from jepabench.envs.registry import get_task
+from jepabench.execution.speeds import Speeds
 from jepabench.pipeline.stages import Stage
 
 # Seconds of a control step with a frame and without, in those of PointMaze-UMaze (docs/performance.md).
@@ -36,33 +34,6 @@ _CONTROL_STEPS = 0.35  # of the longest budget of a task, in an average episode
 _SIMULATED = 5.0  # control steps for a candidate's model step in the true simulator, and what restoring it takes
 _GRADIENT = 3.0  # a backward pass on top
 _CLIPS = 12  # disturbed continuations of an episode
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Speeds:
-    """Seconds on one thread: of a control step of PointMaze-UMaze without and with a frame, of a model step of one candidate
-    of the default JEPA, and of one of its training steps (128 windows).
-    """
-
-    step: float
-    frame: float
-    model_step: float
-    training_step: float
-
-    def save(self, path: Path) -> None:
-        """Writes them for ``load_speeds``."""
-        from jepabench.envs.files import write_atomically
-
-        write_atomically(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
-
-
-def load_speeds(path: Path) -> Speeds | None:
-    """Returns what ``jepabench doctor`` measured, or None if it has not, or another release of it did."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return Speeds(**{item.name: float(found[item.name]) for item in fields(Speeds)})
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def stage_seconds(stage: Stage, speeds: Speeds) -> float:

@@ -7,7 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from jepabench.evaluation.stages.stage import stage_state
-from jepabench.execution.costs import Speeds, stage_seconds
+from jepabench.execution.costs import stage_seconds
+from jepabench.execution.speeds import Speeds
 from jepabench.pipeline.stages import Stage
 
 

@@ -17,8 +17,8 @@ from rich.text import Text
 
 from jepabench.evaluation.stages.stage import is_done, stage_state
 from jepabench.execution import launchers
-from jepabench.execution.costs import Speeds
 from jepabench.execution.estimates import StageTimes, duration
+from jepabench.execution.speeds import Speeds
 from jepabench.execution.workers import Plan, Worker, drop_failed
 from jepabench.pipeline.stages import KINDS, Stage
 

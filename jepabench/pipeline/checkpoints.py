@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-from rich.table import Table
 
 from jepabench.envs.registry import unknown_name
 
@@ -66,17 +63,3 @@ def write_table(table: pd.DataFrame, output: Path | None, name: str) -> None:
     )
     rows = json.loads(str(table.to_json(orient="records", double_precision=6)))
     write_atomically(output / f"{name}.json", (json.dumps(rows, indent=1) + "\n").encode())
-
-
-def rich_table(table: pd.DataFrame, title: str) -> Table:
-    """Returns a table for the terminal: numbers with three decimals, a dash for what is not known."""
-    shown = Table(*map(str, table.columns), title=title, title_justify="left", box=None)
-    for row in table.itertuples(index=False):
-        shown.add_row(*[_cell(value) for value in row])
-    return shown
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return "-" if math.isnan(value) else f"{value:.3f}"
-    return str(value)

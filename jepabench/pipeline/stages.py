@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra.utils import instantiate
-
 from jepabench.envs.registry import get_task, short_name, unknown_name
 from jepabench.evaluation.protocol import Suite
 from jepabench.evaluation.stages.stage import stage_id
+from jepabench.pipeline import stage_work as work
 from jepabench.pipeline.checkpoints import find_checkpoint
 from jepabench.pipeline.config import ConfigError, load_preset
 
@@ -34,7 +32,6 @@ KINDS = (
     "surprise",
 )  # first word of a stage's key
 MEASURES = ("success", "generalization", "surprise")  # what a suite asks of its agents
-_UNTRAINED = 3  # networks that learned nothing, which surprise is compared with
 OF_THE_PLAN = ("data", "overrides", "measure")  # keys of a suite that say how, not what
 
 
@@ -145,7 +142,7 @@ class SuitePlan:
             self.output / "data" / f"{short_name(spec.id)}-{split}-{stage_id(config)[:8]}",
             config,
             (),
-            partial(_collect, config),
+            partial(work.collect_dataset, config),
         )
 
     def _add_world_model(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
@@ -163,7 +160,13 @@ class SuitePlan:
             self.output / "models" / task_name / f"{name}-seed{seed}-{stage_id(config)[:8]}",
             config,
             (data.key, held_out.key),
-            partial(_fit, preset, data.directory / "dataset", held_out.directory / "dataset", seed),
+            partial(
+                work.fit_world_model,
+                preset,
+                data.directory / "dataset",
+                held_out.directory / "dataset",
+                seed,
+            ),
         )
 
     def _add_checkpoint(self, task_id: str, checkpoint: str) -> Stage:
@@ -180,7 +183,7 @@ class SuitePlan:
             self.output / "models" / task_name / f"{folder.name}-{stage_id(config)[:8]}",
             config,
             (),
-            partial(_take, folder),
+            partial(work.copy_checkpoint, folder),
         )
 
     def _add_policy(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
@@ -209,7 +212,9 @@ class SuitePlan:
             config,
             tuple(stage.key for stage in needs.values()),
             partial(
-                _train_policy, agent["train"], {"task_id": task["task_id"], "seed": seed, **paths}
+                work.train_policy,
+                agent["train"],
+                {"task_id": task["task_id"], "seed": seed, **paths},
             ),
         )
 
@@ -268,7 +273,9 @@ class SuitePlan:
                 / f"seed{seed}"
             )
         needed = tuple(stage.key for stage in needs.values())
-        return self._add(key, title, directory, config, needed, partial(_evaluate, config, paths))
+        return self._add(
+            key, title, directory, config, needed, partial(work.evaluate_agent, config, paths)
+        )
 
     def _add_surprise(self, task: Mapping[str, Any], name: str, seed: int) -> None:
         """Asks the world model of an agent; agents without one have nothing to be surprised with."""
@@ -294,7 +301,7 @@ class SuitePlan:
             self.suite_directory / "surprise" / place / f"seed{seed}",
             config,
             (model.key,),
-            partial(_surprise, config, model.directory),
+            partial(work.measure_surprise, config, model.directory),
         )
 
     def _policy_directory(self, policy: Stage) -> Path:
@@ -308,110 +315,6 @@ class SuitePlan:
         directory: Path,
         config: Mapping[str, Any],
         needs: tuple[str, ...],
-        work: Callable[[Path], None],
+        do: Callable[[Path], None],
     ) -> Stage:
-        return self.stages.setdefault(key, Stage(key, title, directory, config, needs, work))
-
-
-def _collect(config: Mapping[str, Any], directory: Path) -> None:
-    from jepabench.envs.data.collect import collect
-
-    collect(
-        config["task_id"],
-        directory / "dataset",
-        num_workers=1,
-        **{k: v for k, v in config.items() if k != "task_id"},
-    )
-
-
-def _fit(
-    preset: Mapping[str, Any], dataset: Path, validation: Path, seed: int, directory: Path
-) -> None:
-    from jepabench.world_models.training.fit import fit
-
-    fit(
-        dataset=dataset,
-        validation=validation,
-        directory=directory,
-        seed=seed,
-        kind=preset["kind"],
-        model=preset["model"],
-        training=preset["training"],
-    )
-
-
-def _take(checkpoint: Path, directory: Path) -> None:
-    for name in ("model.json", "weights.safetensors"):
-        shutil.copyfile(checkpoint / name, directory / name)
-
-
-def _train_policy(train: Mapping[str, Any], arguments: Mapping[str, Any], directory: Path) -> None:
-    instantiate(train, directory=directory, **arguments, _convert_="all")
-
-
-def _evaluate(config: Mapping[str, Any], paths: Mapping[str, Path], directory: Path) -> None:
-    from tqdm import tqdm
-
-    from jepabench.envs.splits import episode_specs
-    from jepabench.evaluation.model_checks.generalization import Change
-    from jepabench.evaluation.rollout import evaluate_episodes
-    from jepabench.evaluation.traces import save_evaluation
-
-    agent = instantiate(
-        config["agent"]["agent"], task_id=config["task_id"], **paths, _convert_="all"
-    )
-    specs = episode_specs(
-        config["task_id"], config["split"], config["num_episodes"], strata=tuple(config["strata"])
-    )
-    name = config["agent"]["name"]
-    change = Change(**config["change"]) if "change" in config else None
-    with tqdm(total=len(specs), desc=f"evaluate {name}", unit="episode", leave=False) as bar:
-        evaluation = evaluate_episodes(
-            agent,
-            specs,
-            agent_name=name,
-            training_seed=config["seed"],
-            pixels=config["pixels"],
-            progress=bar.update,
-            variation=change.variation if change else None,
-        )
-    save_evaluation(directory, evaluation)
-    (directory / "cost.json").write_text(
-        json.dumps(_training_cost(paths), indent=2), encoding="utf-8"
-    )
-
-
-def _surprise(config: Mapping[str, Any], model: Path, directory: Path) -> None:
-    import numpy as np
-
-    from jepabench.evaluation.model_checks.surprise import record_clips, surprise_table
-    from jepabench.world_models.checkpoint import build_untrained, load_world_model
-
-    loaded = load_world_model(model)
-    clips = record_clips(
-        config["task_id"],
-        observation_key=loaded.model.observation_key,
-        known=loaded.model.history,
-        num_episodes=config["num_episodes"],
-        split=config["split"],
-        pixels=config["pixels"],
-    )
-    untrained = [build_untrained(model, seed=seed) for seed in range(_UNTRAINED)]
-    table = surprise_table(loaded, clips, untrained=untrained, rng=np.random.default_rng(0))
-    table.to_csv(directory / "surprise.csv", index=False, float_format="%.6g")
-
-
-def _training_cost(paths: Mapping[str, Path]) -> dict[str, float]:
-    """Adds up what was spent before the first test episode; data that two parts share counts once."""
-    cost: dict[str, float] = {"transitions": 0, "train_seconds": 0.0, "parameters": 0}
-    for kind, path in paths.items():
-        description = path / ("model.json" if kind == "world_model" else "training.json")
-        content = json.loads(description.read_text(encoding="utf-8"))
-        content = content["metadata"] if kind == "world_model" else content
-        if content.get("dataset_fingerprint"):
-            cost["transitions"] = max(cost["transitions"], content["transitions"])
-        else:  # online: its transitions come on top
-            cost["transitions"] += content["transitions"]
-        cost["train_seconds"] += content["train_seconds"]
-        cost["parameters"] += content["parameters"]
-    return cost
+        return self.stages.setdefault(key, Stage(key, title, directory, config, needs, do))

@@ -1,8 +1,9 @@
 import pytest
 
 from jepabench import envs
-from jepabench.execution.costs import Speeds, load_speeds, stage_seconds
+from jepabench.execution.costs import stage_seconds
 from jepabench.execution.estimates import StageTimes
+from jepabench.execution.speeds import Speeds, load_speeds
 from jepabench.main import main
 from jepabench.pipeline.config import compose_root, load_preset, options
 from jepabench.pipeline.stages import MEASURES, SuitePlan

@@ -3,9 +3,9 @@
 import pytest
 from rich.console import Console
 
-from jepabench.cli.benchmark.run import do_stages
-from jepabench.cli.benchmark.scaling import ScalingPlan, collect_table, scaling_root
+from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.config import ConfigError
+from jepabench.pipeline.scaling import ScalingPlan, collect_table, compose_scaling
 from jepabench.results.report.figures import scaling_figure
 
 TINY = [
@@ -17,7 +17,7 @@ TINY = [
 
 
 def plan(tmp_path, *overrides):
-    return ScalingPlan(scaling_root([f"output={tmp_path}", *TINY, *overrides]))
+    return ScalingPlan(compose_scaling([f"output={tmp_path}", *TINY, *overrides]))
 
 
 def test_planners_learn_from_nested_data_and_online_agents_once(tmp_path):
@@ -65,14 +65,14 @@ def test_a_checkpoint_is_for_online_agents_only(tmp_path):
 @pytest.mark.parametrize("text", ["", "many", "0", "3000,1000"])
 def test_refuses_budgets_that_are_not_ascending_numbers(text):
     with pytest.raises(ConfigError, match="budgets are whole numbers"):
-        scaling_root([f"budgets={text}"])
+        compose_scaling([f"budgets={text}"])
 
 
 def test_refuses_unknown_tasks_and_agents():
     with pytest.raises(KeyError, match="TwoRoom"):
-        scaling_root(["task=jepabench/TwoRom-v1"])
+        compose_scaling(["task=jepabench/TwoRom-v1"])
     with pytest.raises(KeyError, match="sac-her"):
-        scaling_root(["agents=sac-hre"])
+        compose_scaling(["agents=sac-hre"])
 
 
 @pytest.mark.slow
@@ -84,7 +84,7 @@ def test_one_command_draws_the_curve(tmp_path):
         "+suite.overrides.agent.gcbc={train: {num_steps: 20}}",
         "+suite.overrides.agent.sac-her={train: {learning_starts: 60}}",
     )
-    do_stages(dict(made.root), Console(quiet=True), kind=ScalingPlan)
+    run_plan(dict(made.root), Console(quiet=True), kind=ScalingPlan)
     table = collect_table(made).query("stratum == 'all'")
     assert table["episodes"].tolist() == [6] * 5
     spent = {(row.agent, row.budget): row.transitions for row in table.itertuples()}

@@ -10,8 +10,9 @@ import pytest
 from hydra.utils import get_method
 from rich.console import Console
 
-from jepabench.cli.benchmark.tune import nested, search, search_space, suggest, tuning_root
+from jepabench.cli.benchmark.tune import search
 from jepabench.pipeline.config import ConfigError, load_preset, options
+from jepabench.pipeline.tuning import compose_tuning, nested, search_space, suggest
 from jepabench.world_models.training.config import TrainConfig
 
 LEARNERS = [
@@ -92,11 +93,11 @@ def test_nests_what_it_changes():
 
 def test_refuses_what_can_not_be_searched():
     with pytest.raises(ConfigError, match="one agent on one task"):
-        tuning_root(["task=tworoom", "agent=gcbc,sac-her"])
+        compose_tuning(["task=tworoom", "agent=gcbc,sac-her"])
     with pytest.raises(ConfigError, match="trials is a whole number, got 'many'"):
-        tuning_root(["task=tworoom", "agent=gcbc", "trials=many"])
+        compose_tuning(["task=tworoom", "agent=gcbc", "trials=many"])
     with pytest.raises(ConfigError, match="trials is at least 1"):
-        tuning_root(["task=tworoom", "agent=gcbc", "trials=0"])
+        compose_tuning(["task=tworoom", "agent=gcbc", "trials=0"])
     with pytest.raises(ConfigError, match="'random' learns nothing"):
         search_space("random")
 
@@ -119,10 +120,10 @@ def test_a_search_goes_on_where_it_was_stopped(tmp_path):
         "num_workers=1",
     ]
     quiet = Console(quiet=True)
-    root, own = tuning_root([*words, "trials=2"])
+    root, own = compose_tuning([*words, "trials=2"])
     two = search(root, own, quiet)
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("done.json")}
-    root, own = tuning_root([*words, "trials=3"])
+    root, own = compose_tuning([*words, "trials=3"])
     three = search(root, own, quiet)
     pd.testing.assert_frame_equal(three.head(2), two)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())

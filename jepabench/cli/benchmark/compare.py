@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 from pathlib import Path
 
 import numpy as np
@@ -12,33 +11,15 @@ from rich.console import Console
 from rich.table import Table
 
 from jepabench.pipeline.config import load_preset
+from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
-
-_AS_PLANNERS = "planners"
+from jepabench.pipeline.suite_report import finished_records
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
-    parser.usage = "jepabench compare AGENT AGENT [suite=quick output=folder seed=0,1] [--films N]\n       jepabench compare planners ..."
-    parser.add_argument(
-        "first",
-        help="an agent, or `planners` to compare planners at equal compute (task=...; its own --help)",
-    )
-    parser.add_argument(
-        "rest",
-        nargs=argparse.REMAINDER,
-        help="the other agent, overrides as for `jepabench run`, --films N",
-    )
-
-
-def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
-    if options.first == _AS_PLANNERS:
-        module = importlib.import_module("jepabench.cli.benchmark.compare_planners")
-        parser = argparse.ArgumentParser(prog="jepabench compare planners")
-        module.configure(parser)
-        return module.run(parser.parse_intermixed_args(options.rest))
-    parser = argparse.ArgumentParser(prog=f"jepabench compare {options.first}")
+    """Add the arguments of the command."""
+    parser.epilog = "`jepabench compare planners --help` describes the comparison of planners."
+    parser.add_argument("first", help="an agent")
     parser.add_argument("second", help="the other agent")
     parser.add_argument(
         "overrides", nargs="*", default=[], help="suite=quick output=folder seed=0,1"
@@ -49,17 +30,19 @@ def run(options: argparse.Namespace) -> int:
         default=3,
         help="flipped episodes of each kind that are filmed, for each task",
     )
-    return _compare(options.first, parser.parse_intermixed_args(options.rest))
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the paired difference and write the flipped episodes and their films."""
+    return _compare(options.first, options)
 
 
 def _compare(first: str, options: argparse.Namespace) -> int:
-    from jepabench.cli.benchmark.run import suite_root
-
     for name in (first, options.second):
         load_preset("agent", name)
     if first == options.second:
         raise ValueError(f"{first} is compared with itself; name two agents.")
-    plan = SuitePlan(suite_root([*options.overrides, f"agent={first},{options.second}"]))
+    plan = SuitePlan(compose_run([*options.overrides, f"agent={first},{options.second}"]))
     records = finished_records(plan)
     console = Console()
     table = difference_table(records, first, options.second)
@@ -85,32 +68,6 @@ def _compare(first: str, options: argparse.Namespace) -> int:
         f"All of them: {folder / 'flipped.csv'}   Films: {folder / 'README.md'}", soft_wrap=True
     )
     return 0
-
-
-def finished_records(plan: SuitePlan) -> pd.DataFrame:
-    """Returns the records of a plan's finished evaluations, with ``directory`` and ``episode``, its name across tasks.
-
-    Raises:
-        ValueError: an evaluation of the plan is not done; both agents must have met the same episodes.
-    """
-    from jepabench.evaluation.records import read_records
-    from jepabench.evaluation.stages.stage import is_done
-
-    parts = []
-    for stage in plan.evaluations:
-        if not is_done(stage.directory, stage.config, thorough=True):
-            raise ValueError(
-                f"Not done yet: {stage.title}. `jepabench status suite={plan.suite['name']}` shows what is."
-            )
-        parts.append(
-            read_records(stage.directory / "episodes.parquet").assign(
-                directory=str(stage.directory)
-            )
-        )
-    records = pd.concat(parts, ignore_index=True)
-    return records.assign(
-        episode=records["task_id"] + "|" + records["stratum"] + "|" + records["index"].astype(str)
-    )
 
 
 def difference_table(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:

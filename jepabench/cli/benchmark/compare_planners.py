@@ -117,8 +117,8 @@ def run(options: argparse.Namespace) -> int:
 def checkpoints(what: list[str], output: Path) -> list[Path]:
     """Returns the folders of the world models that are asked for, and trains those of tasks that are not there."""
     from jepabench.envs.registry import get_task
+    from jepabench.execution.shared_model import train_shared_model
     from jepabench.pipeline.checkpoints import find_checkpoint
-    from jepabench.pipeline.shared_model import prepare
 
     asked: dict[str, list[str]] = {key: [] for key in _KEYS}
     for item in what:
@@ -138,7 +138,7 @@ def checkpoints(what: list[str], output: Path) -> list[Path]:
             task if "/" in task or ":" in task else f"jepabench/{task.removesuffix('-v1')}-v1"
         ).id
         found.append(
-            prepare(
+            train_shared_model(
                 task_id, output, agent=agents[world_model], pixels=world_model != "state-twin"
             ).model
         )

@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         from rich.console import Console
 
-        from jepabench.pipeline.checkpoints import rich_table
+        from jepabench.pipeline.terminal import rich_table
 
         Console().print(rich_table(table, f"{len(table)} rows"))
     return 0

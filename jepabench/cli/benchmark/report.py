@@ -1,27 +1,18 @@
-"""``jepabench report``: table and page of a suite, from the evaluations that are done."""
+"""``jepabench report``: table and page of a suite, made from its finished evaluations."""
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
 from rich.console import Console
 
-from jepabench.envs.registry import short_name
-from jepabench.evaluation.records import read_records
-from jepabench.evaluation.statistics.success_tables import score_table
+from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
-from jepabench.results.report.page import write_report
-from jepabench.results.report.success_table import terminal_table, write_table
+from jepabench.pipeline.suite_report import build_report
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -31,116 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
-    from jepabench.cli.benchmark.run import suite_root
-
+    """Write the report and print where it is."""
     console = Console()
-    console.print(f"Report: {build_report(SuitePlan(suite_root(options.overrides)), console)}")
+    page = build_report(SuitePlan(compose_run(options.overrides)), console)
+    console.print(f"Report: {page}", markup=False, soft_wrap=True)
     return 0
-
-
-def build_report(plan: SuitePlan, console: Console) -> Path:
-    """Writes ``table.csv`` and the page of a plan's finished evaluations, prints the table, and returns the page."""
-    if plan.measure != "success":
-        return _beyond(plan, console)
-    table = score_suite(plan)
-    write_table(plan.suite_directory / "table.csv", table)
-    console.print(terminal_table(table))
-    suite = plan.suite
-    described = {
-        **{
-            key: suite[key]
-            for key in ("name", "version", "description", "tasks", "training_seeds", "split")
-        },
-        "agents": [agent["name"] for agent in plan.agents.values()],
-        "tracks": {agent["name"]: _track(agent["track"]) for agent in plan.agents.values()},
-        "command": f"jepabench run suite={suite['name']}",
-    }
-    return write_report(plan.suite_directory, suite=described, machine=machine())
-
-
-def score_suite(plan: SuitePlan) -> pd.DataFrame:
-    """Returns the suite's table from the evaluations that are done; what is not done is not in it."""
-    import json
-
-    parts, costs = [], {}
-    for stage in plan.stages.values():
-        if not stage.key.startswith("evaluation/") or not (stage.directory / "done.json").exists():
-            continue
-        parts.append(read_records(stage.directory / "episodes.parquet"))
-        costs[stage.config["task_id"], stage.config["agent"]["name"]] = json.loads(
-            (stage.directory / "cost.json").read_text(encoding="utf-8")
-        )
-    if not parts:
-        raise ValueError(
-            f"Nothing is evaluated yet in {plan.suite_directory}. Run `jepabench run suite={plan.suite['name']}`."
-        )
-    table = score_table(pd.concat(parts, ignore_index=True), generator=np.random.default_rng(0))
-    for column in ("transitions", "train_seconds", "parameters"):
-        table[column] = [
-            costs[key][column] for key in zip(table["task"], table["agent"], strict=True)
-        ]
-    return table
-
-
-def _beyond(plan: SuitePlan, console: Console) -> Path:
-    """Prints and writes the table of a suite that measures something else than success."""
-    from jepabench.envs.files import write_atomically
-    from jepabench.pipeline.checkpoints import rich_table
-    from jepabench.results.report import model_tables as beyond
-
-    done = [stage for stage in plan.stages.values() if (stage.directory / "done.json").exists()]
-    if plan.measure == "surprise":
-        tables = {
-            (
-                short_name(stage.config["task_id"]),
-                stage.config["agent"]["name"],
-                stage.config["seed"],
-            ): pd.read_csv(stage.directory / "surprise.csv")
-            for stage in done
-            if stage.key.startswith("surprise/")
-        }
-        table = beyond.surprises_table(tables) if tables else None
-    else:
-        records = [
-            read_records(stage.directory / "episodes.parquet").assign(**stage.config["change"])
-            for stage in done
-            if stage.key.startswith("change/")
-        ]
-        table = beyond.changes_table(pd.concat(records, ignore_index=True)) if records else None
-    if table is None:
-        raise ValueError(
-            f"Nothing is measured yet in {plan.suite_directory}. Run `jepabench run suite={plan.suite['name']}`."
-        )
-    console.print(rich_table(table, f"{plan.suite['name']}: {plan.suite['description']}"))
-    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    return write_atomically(plan.suite_directory / f"{plan.measure}.csv", text.encode())
-
-
-def _track(track: dict[str, str]) -> str:
-    if track["privilege"] != "none":
-        return f"sees the {track['privilege']}"
-    return f"{track['observation']}, {track['data']}" if track["observation"] != "none" else "blind"
-
-
-def machine() -> dict[str, Any]:
-    """Returns what the numbers were measured on: processor, cores, memory, system and versions."""
-    from importlib.metadata import version
-
-    packages = ("jepabench", "torch", "mujoco", "gymnasium", "stable-baselines3", "numpy")
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        **{name: version(name) for name in packages},
-    }
-
-
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 
 from rich.console import Console
 
-from jepabench.cli.benchmark.report import score_suite
-from jepabench.cli.benchmark.run import do_stages, suite_root
-from jepabench.envs.files import write_atomically
-from jepabench.evaluation.stages.stage import stage_id
 from jepabench.execution.executor import StagesFailedError
+from jepabench.execution.run_plan import run_plan
+from jepabench.execution.status import print_status, save_sweep
+from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
+from jepabench.pipeline.suite_report import score_suite
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,17 +27,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb; exit code 1 if a stage failed."""
-    console, root = Console(), suite_root(options.overrides)
+    console, root = Console(), compose_run(options.overrides)
     plan = SuitePlan(root)
     if options.dry_run:
-        from jepabench.cli.benchmark.status import print_status
-
         print_status(plan, console, every=True)
         return 0
-    remember(root)
+    save_sweep(root)
     problem = None
     try:
-        do_stages(root, console)
+        run_plan(root, console)
     except StagesFailedError as error:  # the table of what is done comes first
         problem = error
     from jepabench.results.report.success_table import terminal_table
@@ -50,16 +46,3 @@ def run(options: argparse.Namespace) -> int:
         raise problem
     console.print(f"`jepabench report {' '.join(options.overrides)}` makes the page.")
     return 0
-
-
-def remember(root: dict) -> None:
-    """Notes what was asked for below the output folder, so that ``jepabench status`` knows what is missing."""
-    folder = Path(root["output"]) / "sweeps"
-    folder.mkdir(parents=True, exist_ok=True)
-    asked = {
-        key: value
-        for key, value in root.items()
-        if key not in ("output", "launcher", "num_workers")
-    }
-    path = folder / f"{root['suite']['name']}-{stage_id(asked)[:8]}.json"
-    write_atomically(path, json.dumps(asked, indent=2) + "\n")

@@ -68,13 +68,14 @@ def submit(
     console: Console,
 ) -> Path:
     """Does what is missing of an agent's runs on a suite, writes the submission and returns its folder."""
-    from jepabench.cli.benchmark.run import do_stages, suite_root
     from jepabench.evaluation.submissions.manifest import check_words
     from jepabench.evaluation.submissions.submission import read_submission, write_submission
+    from jepabench.execution.run_plan import run_plan
+    from jepabench.pipeline.run_config import compose_run
     from jepabench.pipeline.stages import SuitePlan
     from jepabench.pipeline.suites import find_suite
 
-    root = suite_root([*passed_on, f"agent={agent}"])
+    root = compose_run([*passed_on, f"agent={agent}"])
     if changes:
         overrides = root["suite"].setdefault("overrides", {}).setdefault("agent", {})
         overrides[agent] = {
@@ -95,7 +96,7 @@ def submit(
         description=settings["description"],
         link=settings["link"],
     )
-    do_stages(root, console)
+    run_plan(root, console)
     records, actions = _gathered(plan, suite)
     manifest = _manifest(
         plan,
@@ -167,7 +168,7 @@ def _gathered(plan: SuitePlan, suite: Suite) -> tuple[list[Any], dict[tuple[str,
 def _manifest(
     plan: SuitePlan, agent: str, settings: Mapping[str, str], arguments: list[str]
 ) -> dict[str, Any]:
-    from jepabench.cli.benchmark.report import machine
+    from jepabench.pipeline.machine import describe_machine
 
     preset = plan.agents[agent]
     per_task = {stage.config["task_id"]: stage.config["agent"] for stage in plan.evaluations}
@@ -182,7 +183,7 @@ def _manifest(
                 f"Some of it was evaluated with {versions}, some with {other['versions']}; a submission is of one piece. "
                 f"Remove {plan.suite_directory / 'evaluations'} and submit again."
             )
-    here = machine()
+    here = describe_machine()
     shown = [item for item in arguments if item.partition("=")[0] not in ("output", "num_workers")]
     return {
         "pixels": plan.root["pixels"],

@@ -105,9 +105,9 @@ def _verified(folder: Path, options: argparse.Namespace, console: Console) -> Ve
 
 def _about() -> dict[str, Any]:
     """Returns when, and with and on what, a record is made."""
-    from jepabench.cli.benchmark.report import machine
+    from jepabench.pipeline.machine import describe_machine
 
-    here = {key: str(value) for key, value in machine().items()}
+    here = {key: str(value) for key, value in describe_machine().items()}
     on = {key: here.pop(key) for key in ("processor", "cores", "system")}
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -9,9 +9,9 @@ from rich.console import Console
 from jepabench.pipeline.checkpoints import (
     add_common_arguments,
     find_checkpoint,
-    rich_table,
     write_table,
 )
+from jepabench.pipeline.terminal import rich_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

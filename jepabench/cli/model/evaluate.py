@@ -8,13 +8,15 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from jepabench.cli.benchmark.report import score_suite
-from jepabench.cli.benchmark.run import do_stages, suite_root
 from jepabench.envs.registry import unknown_name
-from jepabench.pipeline.checkpoints import find_checkpoint, rich_table, write_table
+from jepabench.execution.run_plan import run_plan
+from jepabench.pipeline.checkpoints import find_checkpoint, write_table
 from jepabench.pipeline.config import ConfigError
+from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.saved_model import agent_preset, evaluate_checkpoint
 from jepabench.pipeline.stages import SuitePlan
+from jepabench.pipeline.suite_report import score_suite
+from jepabench.pipeline.terminal import rich_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,9 +35,9 @@ def run(options: argparse.Namespace) -> int:
     if any(item.startswith("checkpoint=") for item in options.overrides):
         return _evaluate_checkpoint(options.overrides)
     console = Console()
-    root = suite_root(options.overrides)
+    root = compose_run(options.overrides)
     plan = SuitePlan(root)
-    do_stages(root, console)
+    run_plan(root, console)
     from jepabench.results.report.success_table import terminal_table
 
     console.print(terminal_table(score_suite(plan)))

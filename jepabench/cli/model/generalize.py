@@ -8,9 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from jepabench.pipeline.checkpoints import find_checkpoint, rich_table, write_table
+from jepabench.pipeline.checkpoints import find_checkpoint, write_table
 from jepabench.pipeline.config import ConfigError
 from jepabench.pipeline.saved_model import agent_preset, build_agent, task_of
+from jepabench.pipeline.terminal import rich_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

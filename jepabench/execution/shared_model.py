@@ -12,10 +12,10 @@ from pathlib import Path
 from hydra.utils import instantiate
 from rich.console import Console
 
-from jepabench.cli.benchmark.run import suite_root
 from jepabench.envs import get_task
 from jepabench.envs.registry import short_name
 from jepabench.execution.executor import run_stages
+from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 
 # What a harder task gets beyond the quick suite's 600 episodes of 30 model steps and 400 gradient steps.
@@ -28,7 +28,7 @@ _GRADIENT_STEPS = {"PointMaze-Medium-v1": 600, "PointMaze-Large-v1": 800}
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class SharedModel:
     """Where the parts are.
 
     Attributes:
@@ -50,12 +50,12 @@ class Prepared:
         return short_name(self.task_id)
 
 
-def prepare(
+def train_shared_model(
     task_id: str, output: Path, *, agent: str = "jepa-cem", pixels: bool = True
-) -> Prepared:
+) -> SharedModel:
     """Makes what is missing of data and world model of a task, for the world model of an ``agent`` preset."""
     task = get_task(task_id)
-    root = suite_root(
+    root = compose_run(
         ["suite=quick", f"agent={agent}", f"output={output.resolve()}", "num_workers=1"]
     )
     suite, name = root["suite"], short_name(task.id)
@@ -74,4 +74,4 @@ def prepare(
         stages[f"data/{name}/{split}"].directory / "dataset" for split in ("train", "validation")
     )
     folder = stages[model].directory
-    return Prepared(task.id, folder, train, validation, output / "planning" / name / folder.name)
+    return SharedModel(task.id, folder, train, validation, output / "planning" / name / folder.name)

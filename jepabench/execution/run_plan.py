@@ -1,0 +1,26 @@
+"""Execution of a plan with the launcher that its configuration names."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from hydra.utils import instantiate
+from rich.console import Console
+
+from jepabench.execution.executor import run_stages
+from jepabench.execution.speeds import SPEEDS_FILE, load_speeds
+from jepabench.pipeline.stages import SuitePlan
+
+
+def run_plan(root: dict, console: Console, *, kind: type[SuitePlan] = SuitePlan) -> None:
+    """Run the missing stages of a suite (or of another ``kind`` of plan) with the configured launcher."""
+    # Workers may be started in another folder.
+    elsewhere = {**root, "output": str(Path(root["output"]).resolve())}
+    speeds = load_speeds(Path(root["output"]) / SPEEDS_FILE)
+    run_stages(
+        partial(kind, elsewhere),
+        launcher=instantiate(elsewhere["launcher"]),
+        console=console,
+        speeds=speeds,
+    )

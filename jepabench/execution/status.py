@@ -1,0 +1,64 @@
+"""State of the stages of a plan, as text for the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from jepabench.envs.files import write_atomically
+from jepabench.evaluation.stages.stage import StageState, stage_id, stage_state
+from jepabench.execution.executor import last_line, last_lines
+from jepabench.pipeline.stages import KINDS, Stage, SuitePlan
+
+STATES = ("done", "running", "failed", "stopped", "missing")
+_LOG_LINES = 5
+
+
+def print_status(plan: SuitePlan, console: Console, *, every: bool = False) -> int:
+    """Prints how far the stages of a plan are, and returns how many failed."""
+    states = {key: stage_state(stage.directory, stage.config) for key, stage in plan.stages.items()}
+    suite = plan.suite
+    seeds = ", ".join(map(str, suite["training_seeds"]))
+    console.print(
+        f"[bold]{suite['name']}[/] v{suite['version']} in {plan.output}, training seeds {seeds}"
+    )
+    table = Table("stages", *STATES, box=None)
+    for kind in KINDS:
+        counts = Counter(state.name for key, state in states.items() if key.startswith(f"{kind}/"))
+        if counts:
+            table.add_row(kind, *(str(counts[name] or "-") for name in STATES))
+    console.print(table)
+    for key, state in states.items():
+        if state.name in ("running", "failed") or every:
+            _print_stage(plan.stages[key], state, console)
+    return sum(state.name == "failed" for state in states.values())
+
+
+def _print_stage(stage: Stage, state: StageState, console: Console) -> None:
+    colour = {"done": "green", "running": "cyan", "failed": "red"}.get(state.name, "dim")
+    console.print(f"[{colour}]{state.name}[/] {escape(stage.title)}", highlight=False)
+    if state.name == "running":
+        console.print(
+            f"  [dim]{escape(state.detail)}  {escape(last_line(stage))}[/]", highlight=False
+        )
+    if state.name == "failed":
+        for line in (state.detail, *last_lines(stage, _LOG_LINES), str(stage.directory)):
+            console.print(f"  [dim]{escape(line)}[/]", highlight=False)
+
+
+def save_sweep(root: dict) -> None:
+    """Save the configuration of a sweep below its output folder, so that ``jepabench status`` finds it."""
+    folder = Path(root["output"]) / "sweeps"
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = {
+        key: value
+        for key, value in root.items()
+        if key not in ("output", "launcher", "num_workers")
+    }
+    path = folder / f"{root['suite']['name']}-{stage_id(asked)[:8]}.json"
+    write_atomically(path, json.dumps(asked, indent=2) + "\n")

@@ -1,0 +1,117 @@
+"""The work of each kind of stage. Every function fills the folder that it is given last."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+
+_UNTRAINED = 3  # untrained networks that surprise is compared with
+
+
+def collect_dataset(config: Mapping[str, Any], directory: Path) -> None:
+    from jepabench.envs.data.collect import collect
+
+    collect(
+        config["task_id"],
+        directory / "dataset",
+        num_workers=1,
+        **{k: v for k, v in config.items() if k != "task_id"},
+    )
+
+
+def fit_world_model(
+    preset: Mapping[str, Any], dataset: Path, validation: Path, seed: int, directory: Path
+) -> None:
+    from jepabench.world_models.training.fit import fit
+
+    fit(
+        dataset=dataset,
+        validation=validation,
+        directory=directory,
+        seed=seed,
+        kind=preset["kind"],
+        model=preset["model"],
+        training=preset["training"],
+    )
+
+
+def copy_checkpoint(checkpoint: Path, directory: Path) -> None:
+    for name in ("model.json", "weights.safetensors"):
+        shutil.copyfile(checkpoint / name, directory / name)
+
+
+def train_policy(train: Mapping[str, Any], arguments: Mapping[str, Any], directory: Path) -> None:
+    instantiate(train, directory=directory, **arguments, _convert_="all")
+
+
+def evaluate_agent(config: Mapping[str, Any], paths: Mapping[str, Path], directory: Path) -> None:
+    from tqdm import tqdm
+
+    from jepabench.envs.splits import episode_specs
+    from jepabench.evaluation.model_checks.generalization import Change
+    from jepabench.evaluation.rollout import evaluate_episodes
+    from jepabench.evaluation.traces import save_evaluation
+
+    agent = instantiate(
+        config["agent"]["agent"], task_id=config["task_id"], **paths, _convert_="all"
+    )
+    specs = episode_specs(
+        config["task_id"], config["split"], config["num_episodes"], strata=tuple(config["strata"])
+    )
+    name = config["agent"]["name"]
+    change = Change(**config["change"]) if "change" in config else None
+    with tqdm(total=len(specs), desc=f"evaluate {name}", unit="episode", leave=False) as bar:
+        evaluation = evaluate_episodes(
+            agent,
+            specs,
+            agent_name=name,
+            training_seed=config["seed"],
+            pixels=config["pixels"],
+            progress=bar.update,
+            variation=change.variation if change else None,
+        )
+    save_evaluation(directory, evaluation)
+    (directory / "cost.json").write_text(
+        json.dumps(_sum_training_costs(paths), indent=2), encoding="utf-8"
+    )
+
+
+def measure_surprise(config: Mapping[str, Any], model: Path, directory: Path) -> None:
+    import numpy as np
+
+    from jepabench.evaluation.model_checks.surprise import record_clips, surprise_table
+    from jepabench.world_models.checkpoint import build_untrained, load_world_model
+
+    loaded = load_world_model(model)
+    clips = record_clips(
+        config["task_id"],
+        observation_key=loaded.model.observation_key,
+        known=loaded.model.history,
+        num_episodes=config["num_episodes"],
+        split=config["split"],
+        pixels=config["pixels"],
+    )
+    untrained = [build_untrained(model, seed=seed) for seed in range(_UNTRAINED)]
+    table = surprise_table(loaded, clips, untrained=untrained, rng=np.random.default_rng(0))
+    table.to_csv(directory / "surprise.csv", index=False, float_format="%.6g")
+
+
+def _sum_training_costs(paths: Mapping[str, Path]) -> dict[str, float]:
+    """Adds up what was spent before the first test episode; data that two parts share counts once."""
+    cost: dict[str, float] = {"transitions": 0, "train_seconds": 0.0, "parameters": 0}
+    for kind, path in paths.items():
+        description = path / ("model.json" if kind == "world_model" else "training.json")
+        content = json.loads(description.read_text(encoding="utf-8"))
+        content = content["metadata"] if kind == "world_model" else content
+        if content.get("dataset_fingerprint"):
+            cost["transitions"] = max(cost["transitions"], content["transitions"])
+        else:  # online: its transitions come on top
+            cost["transitions"] += content["transitions"]
+        cost["train_seconds"] += content["train_seconds"]
+        cost["parameters"] += content["parameters"]
+    return cost

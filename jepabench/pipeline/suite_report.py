@@ -1,0 +1,125 @@
+"""Scores and report of a suite, made from the finished evaluations of a plan."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+
+from jepabench.envs.registry import short_name
+from jepabench.evaluation.records import read_records
+from jepabench.evaluation.statistics.success_tables import score_table
+from jepabench.pipeline.machine import describe_machine
+from jepabench.pipeline.stages import SuitePlan
+from jepabench.results.report.page import write_report
+from jepabench.results.report.success_table import terminal_table, write_table
+
+
+def build_report(plan: SuitePlan, console: Console) -> Path:
+    """Writes ``table.csv`` and the page of a plan's finished evaluations, prints the table, and returns the page."""
+    if plan.measure != "success":
+        return _beyond(plan, console)
+    table = score_suite(plan)
+    write_table(plan.suite_directory / "table.csv", table)
+    console.print(terminal_table(table))
+    suite = plan.suite
+    described = {
+        **{
+            key: suite[key]
+            for key in ("name", "version", "description", "tasks", "training_seeds", "split")
+        },
+        "agents": [agent["name"] for agent in plan.agents.values()],
+        "tracks": {agent["name"]: _track(agent["track"]) for agent in plan.agents.values()},
+        "command": f"jepabench run suite={suite['name']}",
+    }
+    return write_report(plan.suite_directory, suite=described, machine=describe_machine())
+
+
+def score_suite(plan: SuitePlan) -> pd.DataFrame:
+    """Returns the suite's table from the evaluations that are done; what is not done is not in it."""
+    parts, costs = [], {}
+    for stage in plan.stages.values():
+        if not stage.key.startswith("evaluation/") or not (stage.directory / "done.json").exists():
+            continue
+        parts.append(read_records(stage.directory / "episodes.parquet"))
+        costs[stage.config["task_id"], stage.config["agent"]["name"]] = json.loads(
+            (stage.directory / "cost.json").read_text(encoding="utf-8")
+        )
+    if not parts:
+        raise ValueError(
+            f"Nothing is evaluated yet in {plan.suite_directory}. Run `jepabench run suite={plan.suite['name']}`."
+        )
+    table = score_table(pd.concat(parts, ignore_index=True), generator=np.random.default_rng(0))
+    for column in ("transitions", "train_seconds", "parameters"):
+        table[column] = [
+            costs[key][column] for key in zip(table["task"], table["agent"], strict=True)
+        ]
+    return table
+
+
+def finished_records(plan: SuitePlan) -> pd.DataFrame:
+    """Returns the records of a plan's finished evaluations, with ``directory`` and ``episode``, its name across tasks.
+
+    Raises:
+        ValueError: an evaluation of the plan is not done; both agents must have met the same episodes.
+    """
+    from jepabench.evaluation.stages.stage import is_done
+
+    parts = []
+    for stage in plan.evaluations:
+        if not is_done(stage.directory, stage.config, thorough=True):
+            raise ValueError(
+                f"Not done yet: {stage.title}. `jepabench status suite={plan.suite['name']}` shows what is."
+            )
+        parts.append(
+            read_records(stage.directory / "episodes.parquet").assign(
+                directory=str(stage.directory)
+            )
+        )
+    records = pd.concat(parts, ignore_index=True)
+    return records.assign(
+        episode=records["task_id"] + "|" + records["stratum"] + "|" + records["index"].astype(str)
+    )
+
+
+def _beyond(plan: SuitePlan, console: Console) -> Path:
+    """Prints and writes the table of a suite that measures something else than success."""
+    from jepabench.envs.files import write_atomically
+    from jepabench.pipeline.terminal import rich_table
+    from jepabench.results.report import model_tables as beyond
+
+    done = [stage for stage in plan.stages.values() if (stage.directory / "done.json").exists()]
+    if plan.measure == "surprise":
+        tables = {
+            (
+                short_name(stage.config["task_id"]),
+                stage.config["agent"]["name"],
+                stage.config["seed"],
+            ): pd.read_csv(stage.directory / "surprise.csv")
+            for stage in done
+            if stage.key.startswith("surprise/")
+        }
+        table = beyond.surprises_table(tables) if tables else None
+    else:
+        records = [
+            read_records(stage.directory / "episodes.parquet").assign(**stage.config["change"])
+            for stage in done
+            if stage.key.startswith("change/")
+        ]
+        table = beyond.changes_table(pd.concat(records, ignore_index=True)) if records else None
+    if table is None:
+        raise ValueError(
+            f"Nothing is measured yet in {plan.suite_directory}. Run `jepabench run suite={plan.suite['name']}`."
+        )
+    console.print(rich_table(table, f"{plan.suite['name']}: {plan.suite['description']}"))
+    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return write_atomically(plan.suite_directory / f"{plan.measure}.csv", text.encode())
+
+
+def _track(track: dict[str, str]) -> str:
+    if track["privilege"] != "none":
+        return f"sees the {track['privilege']}"
+    return f"{track['observation']}, {track['data']}" if track["observation"] != "none" else "blind"

@@ -1,0 +1,218 @@
+"""Plans of a small recorded search for the settings of one agent on one task.
+
+Every agent gets the same number of trials. Each trial is a graph of stages like that of a suite, on
+validation episodes and with a training seed of its own. The settings of a trial depend only on the
+search seed and on the trials before it, so an interrupted search can be resumed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from jepabench.envs.registry import short_name
+from jepabench.pipeline.config import CONF, ConfigError, load_preset
+from jepabench.pipeline.scaling import compose_scaling, merged_stages
+from jepabench.pipeline.stages import SuitePlan, merged
+
+if TYPE_CHECKING:
+    import optuna
+
+TRAINING_SEED = 100  # far from the seeds that are evaluated
+STARTUP = 4  # trials before the sampler uses results
+ROUND = 2  # trials side by side; fixed, so that the search does not depend on the machine
+OWN_WORDS = {"trials": 8, "search_seed": 0, "num_steps": 0}
+
+
+def compose_tuning(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, int]]:
+    """Composes the configuration of a search, and its own words: ``trials``, ``search_seed`` and ``num_steps``.
+
+    Raises:
+        ConfigError: not one task and one agent, or a number that is none.
+        UnknownNameError: no such task, agent or key.
+    """
+    own, rest = dict(OWN_WORDS), []
+    for item in overrides:
+        key, _, value = item.partition("=")
+        if key in own:
+            if not value.isdecimal():
+                raise ConfigError(f"{key} is a whole number, got {value!r}.")
+            own[key] = int(value)
+        else:
+            rest.append(item)
+    root = compose_scaling(rest)
+    agents, tasks = root["suite"]["agents"], root["suite"]["tasks"]
+    if len(agents) != 1 or len(tasks) != 1:
+        raise ConfigError(
+            f"A search is of one agent on one task, such as task=TwoRoom agent=sac-her; got {agents}."
+        )
+    if own["trials"] < 1:
+        raise ConfigError("trials is at least 1, got 0.")
+    root["suite"] |= {"split": "validation", "training_seeds": [TRAINING_SEED]}
+    return root, own
+
+
+def tuning_directory(root: Mapping[str, Any]) -> Path:
+    """Returns the folder of a search."""
+    suite = root["suite"]
+    return (
+        Path(root["output"])
+        / "tuning"
+        / short_name(suite["tasks"][0]["task_id"])
+        / suite["agents"][0]
+    )
+
+
+def search_space(name: str) -> dict[str, list[Any]]:
+    """Returns what is tried of an agent preset, the preset's own value first.
+
+    Raises:
+        ConfigError: nothing about it is learned.
+    """
+    preset = load_preset("agent", name)
+    spaces = yaml.safe_load((CONF / "search.yaml").read_text(encoding="utf-8"))
+    presets = {"agent": preset}
+    target = preset.get("train", {}).get("_target_", "")
+    if preset.get("world_model"):
+        presets["world_model"] = load_preset("world_model", preset["world_model"])
+    if target.startswith("jepabench.agents.model_free."):
+        method = target.split(".")[-2]
+        space = spaces.get(method, spaces["offline"])
+    elif "world_model" in presets:
+        space = spaces["world_model"]
+    else:
+        raise ConfigError(f"Agent {name!r} learns nothing, so there is nothing to tune.")
+    tried = {path: _own_first(presets, path, values) for path, values in space.items()}
+    return {path: values for path, values in tried.items() if values}
+
+
+def _own_first(presets: Mapping[str, Any], path: str, values: list[Any]) -> list[Any]:
+    """Returns the values with the preset's own in front; none for a key of a planner or energy that the agent does not have."""
+    found: Any = presets
+    for part in path.split("."):
+        if not isinstance(found, Mapping) or part not in found:
+            return [] if path.startswith("agent.agent.") else values
+        found = found[part]
+    return [found, *(value for value in values if value != found)]
+
+
+def suggest(
+    space: Mapping[str, list[Any]],
+    rows: Sequence[Mapping[str, Any]],
+    tried: Sequence[str],
+    *,
+    seed: int,
+    number: int,
+) -> dict[str, Any] | None:
+    """Returns the settings of a trial that was not made yet; the preset's own for the first, None if there is none left."""
+    try:
+        import optuna
+    except ModuleNotFoundError as error:
+        message = (
+            "A search needs Optuna, which is not installed. Run: pip install 'jepabench[tune]'"
+        )
+        raise ModuleNotFoundError(message) from error
+    if number == 0:
+        return {path: values[0] for path, values in space.items()}
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # As text, since lists are no choices of Optuna's.
+    distributions: dict[str, optuna.distributions.BaseDistribution] = {
+        path: optuna.distributions.CategoricalDistribution([json.dumps(value) for value in values])
+        for path, values in space.items()
+    }
+    for attempt in range(20):
+        sampler = optuna.samplers.TPESampler(
+            seed=10_000 * seed + 100 * number + attempt, n_startup_trials=STARTUP
+        )
+        study = optuna.create_study(direction="maximize", sampler=sampler)
+        for row in rows:
+            params = {path: json.dumps(value) for path, value in json.loads(row["changes"]).items()}
+            study.add_trial(
+                optuna.create_trial(params=params, distributions=distributions, value=row["score"])
+            )
+        changes = {
+            path: json.loads(value) for path, value in study.ask(distributions).params.items()
+        }
+        if json.dumps(changes) not in tried:
+            return changes
+    every = (dict(zip(space, values, strict=True)) for values in itertools.product(*space.values()))
+    return next((changes for changes in every if json.dumps(changes) not in tried), None)
+
+
+def nested(changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns ``{"agent.train.gamma": 0.9}`` as ``{"agent": {"train": {"gamma": 0.9}}}``."""
+    tree: dict[str, Any] = {}
+    for path, value in changes.items():
+        *branches, leaf = path.split(".")
+        place = tree
+        for branch in branches:
+            place = place.setdefault(branch, {})
+        place[leaf] = value
+    return tree
+
+
+class TrialPlan(SuitePlan):
+    """One agent with some of its settings changed, on one task."""
+
+    def __init__(self, root: Mapping[str, Any], number: int, changes: Mapping[str, Any]) -> None:
+        self._folder = tuning_directory(root) / f"trial-{number:03d}"
+        suite, tree = root["suite"], nested(changes)
+        name = suite["agents"][0]
+        if root["num_steps"]:
+            tree["agent"].setdefault("train", {})["num_steps"] = root["num_steps"]
+        overrides = {group: dict(entries) for group, entries in suite.get("overrides", {}).items()}
+        model = load_preset("agent", name).get("world_model")
+        for group, key in (("agent", name), ("world_model", model)):
+            if group in tree:
+                before = overrides.setdefault(group, {}).get(key, {})
+                overrides[group][key] = merged(tree[group], before)
+        super().__init__({**root, "suite": {**suite, "overrides": overrides}})
+
+    @property
+    def suite_directory(self) -> Path:
+        """Folder of the trial."""
+        return self._folder
+
+
+class TuningRound(SuitePlan):
+    """The trials that are made side by side, as one plan."""
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self.root, self.suite, self.output = root, root["suite"], Path(root["output"])
+        self.trials = [
+            (number, changes, TrialPlan(root, number, changes))
+            for number, changes in enumerate(root["asked"], root["first"])
+        ]
+        self.stages = merged_stages([plan for _, _, plan in self.trials], self.output)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Returns a row a trial, all of which are done: settings, success, and what it cost."""
+        from jepabench.evaluation.records import read_records
+
+        rows = []
+        for number, changes, plan in self.trials:
+            stage = plan.evaluations[0]
+            records = read_records(stage.directory / "episodes.parquet")
+            cost = json.loads((stage.directory / "cost.json").read_text(encoding="utf-8"))
+            held, ever = (
+                float(records[f"success_{kind}"].to_numpy().mean()) for kind in ("held", "ever")
+            )
+            rows.append(
+                {
+                    "trial": number,
+                    "score": (held + ever) / 2,
+                    "held": held,
+                    "ever": ever,
+                    "episodes": len(records),
+                    "transitions": cost["transitions"],
+                    "train_seconds": cost["train_seconds"],
+                    **{path.rpartition(".")[2]: str(value) for path, value in changes.items()},
+                    "changes": json.dumps(changes),
+                }
+            )
+        return rows
