@@ -92,7 +92,7 @@ def save_world_model(
     write_atomically(directory / "model.json", json.dumps(content, indent=2))
 
 
-def load_world_model(directory: Path, *, task_id: str | None = None) -> LoadedWorldModel:
+def load_world_model(directory: Path | str, *, task_id: str | None = None) -> LoadedWorldModel:
     """Load a checkpoint.
 
     Args:
@@ -102,6 +102,7 @@ def load_world_model(directory: Path, *, task_id: str | None = None) -> LoadedWo
     Raises:
         CheckpointError: The checkpoint is missing, damaged, or of another task or schema.
     """
+    directory = Path(directory)
     content = _read_description(directory)
     try:
         trained_on = find_task(content["task_id"]).id
