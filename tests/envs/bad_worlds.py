@@ -1,10 +1,17 @@
-"""Worlds that each break one promise, for the tests of the checker. Registered when a test imports them, never in the suite."""
+"""Environments that each break one promise, for the tests of the checker.
 
+They are registered when a test imports this module, and never in the suite.
+"""
+
+import mujoco
 import numpy as np
-from tiny_world import TinyWorld
+from tiny_world import Expert, Random, TinyWorld
 
 from jepabench.envs.core import EpisodeDraw
+from jepabench.envs.events import MovingObject
+from jepabench.envs.mujoco_world.simulation import Simulation
 from jepabench.envs.registry import TaskSpec, register
+from jepabench.envs.variations import Factor
 
 counter = iter(range(10**9))
 
@@ -50,14 +57,12 @@ class Impossible(TinyWorld):
 
 class Lenient(TinyWorld):
     def _checked(self, action):
-        return np.nan_to_num(np.resize(action, 2))
+        return np.nan_to_num(np.resize(action, (1, 2)))
 
 
 class Unstable(TinyWorld):
-    def _step_physics(self, action):
-        super()._step_physics(action)
-        if self._num_steps == 30:
-            self._position = self._position * np.nan
+    def _observation(self):
+        return self._position * (np.nan if self._num_steps == 31 else 1.0)
 
 
 class Blind(TinyWorld):
@@ -82,19 +87,369 @@ class Falls(TinyWorld):
         raise ZeroDivisionError("the solver gave up")
 
 
-WORLDS = {world.__name__: world for world in (TinyWorld, *TinyWorld.__subclasses__())}
+# -- step, rewards and goals -----------------------------------------------------------------
 
-for name in WORLDS:
+
+class AddsReward(TinyWorld):
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, reward + 10.0 * info["is_success"], terminated, truncated, info
+
+
+class Terminates(TinyWorld):
+    def step(self, action):
+        observation, reward, _, truncated, info = super().step(action)
+        return observation, reward, info["is_success"], truncated, info
+
+
+class TruncatesEarly(TinyWorld):
+    def step(self, action):
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, reward, terminated, truncated or info["is_success"], info
+
+
+class SmoothsActions(TinyWorld):
+    def step(self, action):
+        return super().step(0.5 * np.asarray(action))
+
+
+class ClipsInPlace(TinyWorld):
+    def step(self, action):
+        action *= 0.9
+        return super().step(action)
+
+
+class MutatesGoals(TinyWorld):
+    def compute_reward(self, achieved_goal, desired_goal, info):
+        reward = super().compute_reward(achieved_goal, desired_goal, info)
+        achieved_goal -= desired_goal
+        return reward
+
+
+class RowsOnly(TinyWorld):
+    def distance(self, achieved_goal, desired_goal):
+        difference = np.asarray(achieved_goal) - desired_goal
+        return np.hypot(difference[..., 0], difference[..., 1]).reshape(
+            np.shape(achieved_goal)[:1] if np.ndim(achieved_goal) > 1 else ()
+        )
+
+
+class ImaginesWrongly(TinyWorld):
+    def imagine_goals(self, actions):
+        return np.zeros((*actions.shape[:2], 2))
+
+
+# -- observations ----------------------------------------------------------------------------
+
+
+class SeesGoal(TinyWorld):
+    def _observation(self):
+        return self._position - self._desired_goal
+
+
+class SingleFloats(TinyWorld):
+    def _observation(self):
+        return self._position.astype(np.float32)
+
+
+class WrongSize(TinyWorld):
+    def _observation(self):
+        return np.append(self._position, 0.0)
+
+
+class InPlace(TinyWorld):
+    """Moves in place, as a simulator does; correct as long as it returns copies."""
+
+    def _set_physics(self, physics):
+        self._position[:] = physics
+
+    def _step_physics(self, action):
+        self._position[:] = np.clip(self._position + 0.1 * action, -1, 1)
+
+
+class ViewOfObservation(InPlace):
+    def _observation(self):
+        return self._position
+
+
+class ViewOfGoal(InPlace):
+    def _achieved_goal(self):
+        return self._position
+
+
+class ReturnsInternal(TinyWorld):
+    def _observation(self):
+        return self._position  # never changed in place by the world, but by whoever receives it
+
+
+class AliasedDraw(InPlace):
+    def _draw_episode(self, rng, *, stratum, split):
+        draw = super()._draw_episode(rng, stratum=stratum, split=split)
+        self._position[:] = draw.start
+        return EpisodeDraw(self._position, draw.goal, draw.reference_steps)
+
+    def _begin(self, draw):
+        super()._begin(EpisodeDraw(draw.start.copy(), draw.goal, draw.reference_steps))
+        self._draw = draw
+
+
+# -- state that lives too long, or that snapshots lack ---------------------------------------
+
+
+class WearsOut(TinyWorld):
+    num_episodes = 0
+
+    def reset(self, *, seed=None, options=None):
+        self.num_episodes += 1
+        return super().reset(seed=seed, options=options)
+
+    def _step_physics(self, action):
+        super()._step_physics(action * (0.9 if self.num_episodes > 20 else 1.0))
+
+
+class SharedState(TinyWorld):
+    places = [np.zeros(2)]
+
+    def _set_physics(self, physics):
+        self.places[0] = self._position = np.array(physics)
+
+    def _step_physics(self, action):
+        self._position = self.places[0]
+        super()._step_physics(action)
+        self.places[0] = self._position
+
+
+class ForgetsSuccess(TinyWorld):
+    num_solved = 0
+
+    def _set_physics(self, physics):
+        super()._set_physics(physics)
+        self.num_solved = 0
+
+    def _step_physics(self, action):
+        self.num_solved += self._is_success_now()
+        super()._step_physics(action / (1 + self.num_solved))
+
+
+class AlwaysSeeds(TinyWorld):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed or 0, options=options)
+
+
+# -- episodes --------------------------------------------------------------------------------
+
+
+class IgnoresStratum(TinyWorld):
+    def _draw_episode(self, rng, *, stratum, split):
+        return super()._draw_episode(rng, stratum="far", split=split)
+
+
+class NoReference(TinyWorld):
+    def _draw_episode(self, rng, *, stratum, split):
+        draw = super()._draw_episode(rng, stratum=stratum, split=split)
+        return EpisodeDraw(draw.start, draw.goal, 10.0)
+
+
+class StartsInZone(TinyWorld):
+    def _violated(self):
+        return bool(self._position[0] > 0)
+
+
+class NeverFinds(TinyWorld):
+    def _draw_episode(self, rng, *, stratum, split):
+        draw = super()._draw_episode(rng, stratum=stratum, split=split)
+        while stratum == "far" and np.linalg.norm(draw.goal - draw.start) < 9.0:
+            draw = super()._draw_episode(rng, stratum=stratum, split=split)
+        return draw
+
+
+class AssertsBarely(TinyWorld):
+    def _frame(self, size):
+        assert size == 64
+        return super()._frame(size)
+
+
+# -- images, variations and events -----------------------------------------------------------
+
+
+class FixedFrame(TinyWorld):
+    def _frame(self, size):
+        return super()._frame(64)
+
+
+class SharedFrame(TinyWorld):
+    buffers = {}
+
+    def _frame(self, size):
+        buffer = self.buffers.setdefault(size, np.zeros((size, size, 3), np.uint8))
+        buffer[:] = super()._frame(size)
+        return buffer
+
+
+class Colourful(TinyWorld):
+    """Correct: has a factor of variation, and something that events can happen to."""
+
+    shade = 255
+
+    def _frame(self, size):
+        return np.minimum(super()._frame(size), np.uint8(self.shade))
+
+    def _factors(self):
+        return (
+            Factor(
+                name="shade",
+                description="brightness of the point",
+                default=255,
+                apply=self.set_shade,
+                allowed=(1, 255),
+                hard=(50, 100),
+                whole=True,
+            ),
+        )
+
+    def set_shade(self, value):
+        self.shade = int(value[0])
+
+    def _moving_objects(self):
+        return (
+            MovingObject(
+                name="point",
+                get_motion=lambda: self._position.copy(),
+                set_motion=self.set_motion,
+                sample=lambda rng: rng.uniform(-1, 1, (8, 2)),
+                extent=2.0,
+            ),
+        )
+
+    def set_motion(self, motion):
+        self._position = motion.copy()
+
+
+class KeepsVariation(Colourful):
+    def set_shade(self, value):
+        self.shade = min(self.shade, int(value[0]))
+
+
+class KeepsEvent(Colourful):
+    def set_motion(self, motion):
+        super().set_motion(motion)
+        self.shade = 120
+
+
+# -- physics ---------------------------------------------------------------------------------
+
+XML = """
+<mujoco>
+  <option timestep="0.01" gravity="0 0 0"/>
+  <worldbody>
+    <body><joint name="x" type="slide" damping="1"/>
+          <joint name="y" type="slide" axis="0 1 0" damping="1"/>
+          <geom size="0.1" mass="1"/></body>
+  </worldbody>
+  <actuator><velocity joint="x" kv="10"/><velocity joint="y" kv="10"/></actuator>
+</mujoco>
+"""
+
+
+class Simulated(TinyWorld):
+    """Correct: a point in MuJoCo with a control step of 0.1 s."""
+
+    num_substeps, factor = 10, 1.0
+
+    def __init__(self, task, **kwargs):
+        self.simulation = Simulation(mujoco.MjModel.from_xml_string(XML))
+        super().__init__(task, **kwargs)
+
+    def _set_physics(self, physics):
+        super()._set_physics(physics[:2])
+        self.simulation.rest_state({"x": physics[0], "y": physics[1]})
+
+    def _step_physics(self, action):
+        super()._step_physics(action)
+        self.simulation.data.qfrc_applied[:] = action * self.factor
+        self.simulation.step(self.num_substeps)
+
+
+class WrongTime(Simulated):
+    num_substeps = 5
+
+
+class Explodes(Simulated):
+    factor = 1e14
+
+
+class DeadActuator(TinyWorld):
+    def _step_physics(self, action):
+        super()._step_physics(action * [1.0, 0.0])
+
+
+# -- behaviours ------------------------------------------------------------------------------
+
+
+class GlobalRandom(Random):
+    def act(self, observation):
+        return np.random.uniform(-1, 1, 2).astype(np.float32)  # noqa: NPY002
+
+
+class HashRandom(Random):
+    def act(self, observation):
+        return np.full(2, hash("another in each process") % 1000 / 1000, np.float32)
+
+
+class Meddler(Random):
+    def reset(self, env, rng):
+        super().reset(env, rng)
+        self.env = env
+
+    def act(self, observation):
+        action = super().act(observation)
+        self.env.step(action)  # tries the action in the environment that it acts in
+        return action
+
+
+class Rememberer(Random):
+    num_actions = 0
+
+    def act(self, observation):
+        self.num_actions += 1
+        return np.full(2, min(1.0, self.num_actions / 100), np.float32)
+
+
+class Rude(Random):
+    def act(self, observation):
+        return 2 * super().act(observation)
+
+
+class Winner(Expert):
+    """Solves the task as well as the expert does."""
+
+
+def find_subclasses(cls):
+    return [cls, *(found for child in cls.__subclasses__() for found in find_subclasses(child))]
+
+
+WORLDS = {world.__name__: world for world in find_subclasses(TinyWorld)}
+BEHAVIOURS = ("GlobalRandom", "HashRandom", "Meddler", "Rememberer", "Rude", "Winner", "Absent")
+
+
+def register_bad(name, world, *, behaviour="tiny_world:Random"):
     register(
         TaskSpec(
-            id=f"bad/{name}-v0",
+            id=name,
             family="bad",
-            entry_point=f"bad_worlds:{name}",
+            entry_point=f"bad_worlds:{world}",
             control_dt=0.1,
             max_steps=60,
             strata=("near", "far"),
             success="the point is within 0.2 of the goal",
-            behaviours={"random": "tiny_world:Random", "expert": "tiny_world:Expert"},
+            behaviours={"random": behaviour, "expert": "tiny_world:Expert"},
             physics="none",
         )
     )
+
+
+for name in WORLDS:
+    register_bad(f"bad/{name}-v0", name)
+for name in BEHAVIOURS:
+    register_bad(f"bad/TinyWorld-{name}-v0", "TinyWorld", behaviour=f"bad_worlds:{name}")
+register_bad("bad/Unversioned", "TinyWorld")

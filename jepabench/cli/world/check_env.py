@@ -1,4 +1,4 @@
-"""``jepabench check-env``: does a world keep its promises?"""
+"""``jepabench check-env``: check that an environment keeps its contract."""
 
 from __future__ import annotations
 
@@ -6,24 +6,34 @@ import argparse
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
-    parser.add_argument("task", help="task id, also package.module:Name-v0 for a world of your own")
+    """Add the arguments of the command."""
     parser.add_argument(
-        "--episodes", type=int, default=20, help="episodes a stratum for the expert and the floors"
+        "task", help="task id; package.module:Name-v0 for an environment of your own"
+    )
+    parser.add_argument(
+        "--episodes", type=int, default=20, help="test episodes per policy and stratum"
+    )
+    parser.add_argument(
+        "--time-limit", type=float, default=3600.0, metavar="S", help="end the checks after S s"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb; exit code 1 if a check failed."""
+    """Run the command; return 1 if a check failed."""
     from jepabench import envs  # noqa: F401  (registers the tasks)
     from jepabench.envs.checks.checker import check_env
     from jepabench.envs.checks.scripted_rollouts import rates_text
     from jepabench.results.board.world_facts import recorded_rates
 
-    card = check_env(options.task, num_episodes=options.episodes)
+    card = check_env(
+        options.task,
+        num_episodes=options.episodes,
+        time_limit=options.time_limit,
+        progress=True,
+    )
     print(card.text())
     rates, num_episodes = recorded_rates(card.task_id)
     if rates:
-        lines = rates_text(rates, title=f"on record, {num_episodes} test episodes")
+        lines = rates_text(rates, title=f"recorded, {num_episodes} test episodes")
         print("\n".join(["", *(f"  {line}" for line in lines)]))
     return 0 if card.passed else 1
