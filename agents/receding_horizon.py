@@ -6,7 +6,6 @@ same code with the same noise.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,8 +23,6 @@ from jepabench.agents.planners.base import (
 )
 from jepabench.envs.registry import TaskSpec
 from jepabench.envs.splits import EpisodeSpec
-
-_NO_HORIZON = "A shrinking horizon needs a planner with one of its own, {} has none."
 
 
 class RecedingHorizon:
@@ -62,7 +59,7 @@ class RecedingHorizon:
             shrinking,
         )
         if shrinking:
-            with_horizon(planner, planner.horizon)  # refuses a planner that can not
+            planner.with_horizon(planner.horizon)  # fails for a planner that cannot change it
         self.queue = ActionQueue(task=task)
         self._mean, self._std = (
             np.asarray(values, dtype=np.float64) for values in (action_mean, action_std)
@@ -100,7 +97,7 @@ class RecedingHorizon:
         self.model_steps: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
         self._executed: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
         self._generators = [torch.Generator().manual_seed(spec.planner_seed) for spec in specs]
-        self._num_kept = getattr(self.planner, "num_kept", 0)
+        self._num_kept = self.planner.num_kept
         self._initial = torch.zeros(
             len(specs), 1 + self._num_kept, self.planner.horizon, len(self.bounds.low)
         )
@@ -121,7 +118,7 @@ class RecedingHorizon:
             proposals: further plans to start from [B, P, H, A], or None.
         """
         rows, horizon = list(episodes), self.horizon(episodes[0])
-        planner = with_horizon(self.planner, horizon) if self.shrinking else self.planner
+        planner = self.planner.with_horizon(horizon) if self.shrinking else self.planner
         initial = self._initial[rows][:, :, :horizon]
         if proposals is not None:
             initial = torch.cat([initial, proposals], dim=1)
@@ -137,7 +134,7 @@ class RecedingHorizon:
         if self.warm_start:
             starts = plan.actions[:, None]
             if self._num_kept and plan.others is not None:
-                starts = torch.cat([starts, plan.others], dim=1)
+                starts = torch.cat([starts, plan.others[:, : self._num_kept]], dim=1)
             self._initial[rows] = self._shifted(starts)
         self.model_steps[rows] += plan.num_evaluations * horizon
         self._executed[rows] += min(self.execute_steps, horizon)
@@ -151,24 +148,3 @@ class RecedingHorizon:
         rest = actions[:, :, self.execute_steps :]
         missing = self.planner.horizon - rest.shape[2]
         return torch.cat([rest, actions[:, :, -1:].expand(-1, -1, missing, -1)], dim=2)
-
-
-def with_horizon(planner: Planner, horizon: int) -> Planner:
-    """Returns the same search over plans of another length; one that is made of searches gets each of them so.
-
-    Raises:
-        TypeError: the planner takes its horizon from elsewhere.
-    """
-    if not dataclasses.is_dataclass(planner):
-        raise TypeError(_NO_HORIZON.format(type(planner).__name__))
-    values = {field.name: getattr(planner, field.name) for field in dataclasses.fields(planner)}
-    if "horizon" in values:
-        return dataclasses.replace(planner, horizon=horizon)
-    inner = {
-        name: with_horizon(value, horizon)
-        for name, value in values.items()
-        if hasattr(value, "plan")
-    }
-    if not inner:
-        raise TypeError(_NO_HORIZON.format(type(planner).__name__))
-    return dataclasses.replace(planner, **inner)

@@ -22,6 +22,7 @@ from jepabench.agents.guardrails.training import load_guardrail
 from jepabench.agents.mpc.agent import MPCAgent, build_mpc
 from jepabench.agents.planners.base import (
     ActionBounds,
+    BasePlanner,
     CostFunction,
     Plan,
     Planner,
@@ -146,7 +147,7 @@ class BoundGuardrail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuardedPlanner:
+class GuardedPlanner(BasePlanner):
     """A search under a guardrail.
 
     ``hard``: where no plan passes, the fallback of holding still competes with the least hazardous plan that was found.
@@ -171,6 +172,15 @@ class GuardedPlanner:
     def horizon(self) -> int:
         """Model steps H of a plan."""
         return self.planner.horizon
+
+    @property
+    def num_kept(self) -> int:
+        """Runners-up that the search hands to the next search."""
+        return self.planner.num_kept
+
+    def with_horizon(self, horizon: int) -> GuardedPlanner:
+        """Return the same search over plans of ``horizon`` model steps."""
+        return replace(self, planner=self.planner.with_horizon(horizon))
 
     def plan(
         self,

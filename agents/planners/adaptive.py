@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -11,17 +11,19 @@ from torch import Tensor
 
 from jepabench.agents.planners.base import (
     ActionBounds,
+    BasePlanner,
     BestSoFar,
     CostFunction,
     Plan,
     Planner,
+    improved,
     require_at_least,
 )
 from jepabench.agents.planners.icem import ICEMPlanner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdaptivePlanner:
+class AdaptivePlanner(BasePlanner):
     """Repeats a small search from the best plan so far, and stops each problem on its own.
 
     A problem stops when its goal is predicted to be reached, or when ``patience`` rounds in a row improved the cost by no
@@ -51,6 +53,15 @@ class AdaptivePlanner:
         """Model steps of a plan."""
         return self.planner.horizon
 
+    @property
+    def num_kept(self) -> int:
+        """Runners-up that the search of a round hands to the next search."""
+        return self.planner.num_kept
+
+    def with_horizon(self, horizon: int) -> AdaptivePlanner:
+        """Return the same search over plans of ``horizon`` model steps."""
+        return replace(self, planner=self.planner.with_horizon(horizon))
+
     def plan(
         self,
         cost: CostFunction,
@@ -59,9 +70,9 @@ class AdaptivePlanner:
         initial: Tensor | None = None,
         generators: Sequence[torch.Generator],
     ) -> Plan:
-        """Finds low-cost plans for B problems; see ``Planner.plan``."""
+        """Find low-cost plans for B problems; see ``Planner.plan``."""
         found = self.planner.plan(cost, bounds=bounds, initial=initial, generators=generators)
-        best = BestSoFar(found.actions)
+        best, others = BestSoFar(found.actions), found.others
         best.update(found.actions[:, None], found.cost[:, None])
         evaluations = np.zeros(len(generators), dtype=np.int64) + found.num_evaluations
         iterations, waited = found.num_iterations, torch.zeros(len(generators), dtype=torch.int64)
@@ -69,16 +80,19 @@ class AdaptivePlanner:
         for _ in range(self.max_rounds - 1):
             if not active.any():
                 break
-            # A problem that has stopped must not use up its stream: what it plans next would depend on its neighbours.
+            # A problem that has stopped must not advance its random stream: its next plan would
+            # depend on the other problems of the batch.
             streams = [
                 s if go else torch.Generator() for s, go in zip(generators, active, strict=True)
             ]
             before = best.cost
             found = self.planner.plan(cost, bounds=bounds, initial=best.actions, generators=streams)
             best.update(found.actions[:, None], found.cost[:, None], active=active)
+            if others is not None and found.others is not None:
+                others = torch.where(active[:, None, None, None], found.others, others)
             evaluations += np.where(active.numpy(), found.num_evaluations, 0)
             iterations += found.num_iterations
-            improved = best.cost < before - self.tolerance * before.abs()
-            waited = torch.where(improved, 0, waited + 1)
+            progress = improved(before, best.cost, tolerance=self.tolerance)
+            waited = torch.where(progress, 0, waited + 1)
             active &= (best.cost > self.reached_cost) & (waited < self.patience)
-        return Plan(best.actions, best.cost, evaluations, iterations)
+        return Plan(best.actions, best.cost, evaluations, iterations, others)

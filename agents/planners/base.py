@@ -6,6 +6,7 @@ Below the contract are the few operations that all searches share.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -64,11 +65,16 @@ class Plan:
 
 
 class Planner(Protocol):
-    """A search over action sequences."""
+    """A search over action sequences. ``BasePlanner`` implements the optional members."""
 
     @property
     def horizon(self) -> int:
         """Model steps H of a plan."""
+        ...
+
+    @property
+    def num_kept(self) -> int:
+        """Runners-up of a plan (``Plan.others``) that the next search should start from."""
         ...
 
     def plan(
@@ -79,16 +85,53 @@ class Planner(Protocol):
         initial: Tensor | None,
         generators: Sequence[torch.Generator],
     ) -> Plan:
-        """Finds low-cost plans for B = len(generators) problems.
+        """Find low-cost plans for B = len(generators) problems.
 
         Args:
             cost: what to minimise.
             bounds: limits that every candidate keeps.
-            initial: warm start [B, H, A], or several of them [B, P, H, A], of which the first is the main one; None for a
-                cold start, which is the action 0 (or the bound nearest to it).
-            generators: one random stream a problem; the same stream gives the same plan, alone or in a batch.
+            initial: warm start [B, H, A], or several [B, P, H, A], of which the first is the main
+                one. None is a cold start from the action 0, clipped to the bounds.
+            generators: one random stream per problem. The same stream gives the same plan, whether
+                the problem is solved alone or in a batch.
         """
         ...
+
+    def with_horizon(self, horizon: int) -> Planner:
+        """Return the same search over plans of ``horizon`` model steps.
+
+        Raises:
+            TypeError: the planner cannot plan over another horizon.
+        """
+        ...
+
+
+class BasePlanner:
+    """Default implementation of the optional members of ``Planner``.
+
+    A new planner is a dataclass that derives from this class and defines ``horizon`` and ``plan``.
+    """
+
+    __slots__ = ()
+
+    @property
+    def num_kept(self) -> int:
+        """Zero: a search starts from the last plan alone."""
+        return 0
+
+    def with_horizon(self, horizon: int) -> Any:
+        """Return a copy with another value in the field ``horizon``.
+
+        Raises:
+            TypeError: the planner is not a dataclass with this field.
+        """
+        fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
+        if not any(field.name == "horizon" for field in fields):
+            raise TypeError(
+                f"{type(self).__name__} cannot plan over another horizon, which a shrinking "
+                "horizon needs: it is no dataclass with a field `horizon`. Override with_horizon()."
+            )
+        return dataclasses.replace(self, horizon=horizon)  # pyright: ignore
 
 
 def starting_plans(
@@ -156,7 +199,13 @@ def draw_normal(
             noise[row].zero_()
     if colour == 0:
         return noise
-    return torch.einsum("hg,bsga->bsha", coloured_root(shape[-2], colour).to(noise), noise)
+    # One product per problem, each with the same memory layout: a batched product rounds differently
+    # for different B.
+    root = coloured_root(shape[-2], colour).to(noise)
+    coloured = noise.new_empty(noise.transpose(1, 2).shape).transpose(1, 2)
+    for row in range(len(noise)):
+        coloured[row] = torch.einsum("hg,bsga->bsha", root, noise[row : row + 1])[0]
+    return coloured
 
 
 @lru_cache(maxsize=64)
@@ -214,6 +263,15 @@ class BestSoFar:
         self.cost = torch.where(better, lowest, self.cost)
 
 
+def improved(before: Tensor, after: Tensor, *, tolerance: float) -> Tensor:
+    """Return which costs [B] fell by more than the share ``tolerance``.
+
+    The first finite cost after an infinite one is an improvement.
+    """
+    enough = before - tolerance * before.abs()
+    return torch.where(before.isinf(), after.isfinite(), after < enough)
+
+
 class Progress:
     """Which problems of a batch still search. Each stops on its own, and then costs nothing and draws no noise any more.
 
@@ -237,8 +295,7 @@ class Progress:
         self._evaluations += evaluations * self.active.numpy()
         if self._patience:
             cost = best_cost.detach().cpu()
-            enough = self._reference - self._tolerance * self._reference.abs()
-            better = torch.where(self._reference.isinf(), cost.isfinite(), cost < enough)
+            better = improved(self._reference, cost, tolerance=self._tolerance)
             self._reference = torch.where(better, cost, self._reference)
             self._waited = torch.where(better, 0, self._waited + 1)
             self.active &= self._waited < self._patience

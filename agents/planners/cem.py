@@ -10,23 +10,21 @@ from torch import Tensor
 
 from jepabench.agents.planners.base import (
     ActionBounds,
-    BestSoFar,
+    BasePlanner,
     CostFunction,
     Plan,
-    Progress,
-    draw_normal,
     require_at_least,
     scored,
-    starting_plans,
 )
 from jepabench.agents.planners.elites import select
+from jepabench.agents.planners.gaussian import GaussianSearch
 from jepabench.envs.registry import unknown_name
 
 RETURNS = ("best", "mean")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CEMPlanner:
+class CEMPlanner(BasePlanner):
     """Cross-entropy method with a diagonal Gaussian over [H, A] (Rubinstein, 1999; as used by DINO-WM and LeWM).
 
     Unlike theirs it keeps every candidate within the bounds, has a floor under the standard deviation, scores the mean
@@ -86,39 +84,31 @@ class CEMPlanner:
         generators: Sequence[torch.Generator],
     ) -> Plan:
         """Finds low-cost plans for B problems; see ``Planner.plan``."""
-        starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
-        mean = starts[:, 0]
-        std, others = torch.full_like(mean, self.initial_std), mean[:, None]
-        best, progress = (
-            BestSoFar(mean),
-            Progress(len(mean), patience=self.patience, tolerance=self.tolerance),
-        )
+        search = GaussianSearch(self, initial, bounds=bounds, generators=generators)
+        others = search.mean[:, None]
         for iteration in range(self.num_iterations):
-            active = progress.active
-            shape = (self.num_samples, *mean.shape[1:])
-            noise = draw_normal(shape, generators, like=mean, colour=self.colour, active=active)
-            noise[:, 0] = 0  # the mean is a candidate
-            candidates = (
-                noise.mul_(std[:, None]).add_(mean[:, None]).clamp_(bounds.low, bounds.high)
-            )
-            if iteration == 0:  # and so are the other starts
-                given = starts[:, : self.num_samples]
-                candidates[:, : given.shape[1]] = given
-            costs = scored(cost, candidates)
-            best.update(candidates, costs, active=active)
+            # Sample candidates. The mean and, in the first iteration, all starts are among them.
+            candidates = search.sample(self.num_samples)
+            if iteration == 0:
+                search.insert_starts(candidates)
+            # Score the candidates and select the elites.
+            costs = search.score(cost, candidates)
             elites = select(candidates, costs, self.num_elites)
-            fitted = elites.gaussian(mean, std, momentum=self.momentum, min_std=self.min_std)
-            mean, std = (
-                torch.where(active[:, None, None], *pair)
-                for pair in zip(fitted, (mean, std), strict=True)
+            # Refit the Gaussian to the elites.
+            mean, std = elites.gaussian(
+                search.mean, search.std, momentum=self.momentum, min_std=self.min_std
             )
-            others = torch.where(active[:, None, None, None], elites.plans, others)
-            if not progress.update(best.cost, evaluations=self.num_samples):
+            search.refit(mean, std)
+            others = search.select_active(elites.plans, others)
+            # Stop when every problem has converged.
+            if not search.progress.update(search.best.cost, evaluations=self.num_samples):
                 break
-        mean = mean.clamp(
-            bounds.low, bounds.high
-        )  # a mean of elites on a bound may round to just outside
+        # Score the final mean, which was never a candidate.
+        mean = search.clamped_mean()
         mean_cost = scored(cost, mean[:, None])
-        best.update(mean[:, None], mean_cost)
-        found = (mean, mean_cost[:, 0]) if self.returns == "mean" else (best.actions, best.cost)
-        return Plan(*found, progress.evaluations(extra=1), int(progress.iterations.max()), others)
+        search.best.update(mean[:, None], mean_cost)
+        actions, lowest = search.best.actions, search.best.cost
+        if self.returns == "mean":
+            actions, lowest = mean, mean_cost[:, 0]
+        evaluations = search.progress.evaluations(extra=1)
+        return Plan(actions, lowest, evaluations, int(search.progress.iterations.max()), others)

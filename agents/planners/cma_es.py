@@ -13,6 +13,7 @@ from torch import Tensor
 
 from jepabench.agents.planners.base import (
     ActionBounds,
+    BasePlanner,
     BestSoFar,
     CostFunction,
     Plan,
@@ -24,7 +25,7 @@ from jepabench.agents.planners.base import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CMAESPlanner:
+class CMAESPlanner(BasePlanner):
     """Covariance matrix adaptation (Hansen and Ostermeier, 2001) over all H * A actions of a plan.
 
     Learns correlations between the actions of a plan, which CEM ignores; each iteration costs time that grows with

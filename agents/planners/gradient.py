@@ -10,6 +10,7 @@ from torch import Tensor
 
 from jepabench.agents.planners.base import (
     ActionBounds,
+    BasePlanner,
     BestSoFar,
     CostFunction,
     Plan,
@@ -26,7 +27,7 @@ OPTIMIZERS = ("adam", "sgd", "normalised")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GradientPlanner:
+class GradientPlanner(BasePlanner):
     """Descends on the actions of ``num_starts`` plans in parallel; the best plan ever scored wins.
 
     The first starts are the warm ones, the others are Gaussian around the first. Each iteration is one forward and one

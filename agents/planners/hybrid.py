@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from jepabench.agents.planners.base import ActionBounds, CostFunction, Plan, Planner
+from jepabench.agents.planners.base import ActionBounds, BasePlanner, CostFunction, Plan, Planner
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.agents.planners.gradient import GradientPlanner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HybridPlanner:
+class HybridPlanner(BasePlanner):
     """A search by samples, whose best plan and runners-up are then refined by gradient descent side by side.
 
     Attributes:
@@ -42,6 +42,16 @@ class HybridPlanner:
         """Model steps of a plan."""
         return self.sampler.horizon
 
+    @property
+    def num_kept(self) -> int:
+        """Runners-up of the sampler that it wants back in the next search."""
+        return self.sampler.num_kept
+
+    def with_horizon(self, horizon: int) -> HybridPlanner:
+        """Return the same search over plans of ``horizon`` model steps."""
+        refiner = replace(self.refiner, horizon=horizon)
+        return replace(self, sampler=self.sampler.with_horizon(horizon), refiner=refiner)
+
     def plan(
         self,
         cost: CostFunction,
@@ -67,4 +77,5 @@ class HybridPlanner:
             torch.where(better, refined.cost, found.cost),
             found.num_evaluations + refined.num_evaluations,
             found.num_iterations + refined.num_iterations,
+            found.others,
         )

@@ -10,20 +10,17 @@ from torch import Tensor
 
 from jepabench.agents.planners.base import (
     ActionBounds,
-    BestSoFar,
+    BasePlanner,
     CostFunction,
     Plan,
-    Progress,
-    draw_normal,
     require_at_least,
-    scored,
-    starting_plans,
 )
 from jepabench.agents.planners.elites import select
+from jepabench.agents.planners.gaussian import GaussianSearch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ICEMPlanner:
+class ICEMPlanner(BasePlanner):
     """Improved cross-entropy method (Pinneri et al., 2020): the same quality as CEM from a fraction of the candidates.
 
     Of an iteration's elites some are candidates of the next again; some of the last iteration's come back, shifted, in
@@ -99,34 +96,31 @@ class ICEMPlanner:
         generators: Sequence[torch.Generator],
     ) -> Plan:
         """Finds low-cost plans for B problems; see ``Planner.plan``."""
-        starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
-        mean, kept = starts[:, 0], starts[:, 1:]
-        std = torch.full_like(mean, self.initial_std)
-        best, progress = (
-            BestSoFar(mean),
-            Progress(len(mean), patience=self.patience, tolerance=self.tolerance),
-        )
+        search = GaussianSearch(self, initial, bounds=bounds, generators=generators)
+        kept = search.starts[:, 1:]
         for iteration in range(self.num_iterations):
-            active = progress.active
-            shape = (self.population(iteration), *mean.shape[1:])
-            noise = draw_normal(shape, generators, like=mean, colour=self.colour, active=active)
-            noise[:, 0] = 0
-            drawn = noise.mul_(std[:, None]).add_(mean[:, None]).clamp_(bounds.low, bounds.high)
+            # Sample fewer candidates in each iteration, with coloured noise.
+            drawn = search.sample(self.population(iteration))
+            # Add the elites kept from the last iteration, or in the first one from the last plan.
             candidates = torch.cat([drawn, kept], dim=1)
-            costs = scored(cost, candidates)
-            best.update(candidates, costs, active=active)
+            # Score the candidates and select the elites.
+            costs = search.score(cost, candidates)
             elites = select(candidates, costs, self.num_elites)
-            fitted = elites.gaussian(mean, std, momentum=self.momentum, min_std=self.min_std)
-            mean, std = (
-                torch.where(active[:, None, None], *pair)
-                for pair in zip(fitted, (mean, std), strict=True)
+            # Refit the Gaussian to the elites, with momentum.
+            mean, std = elites.gaussian(
+                search.mean, search.std, momentum=self.momentum, min_std=self.min_std
             )
-            others = elites.plans[:, : self.num_kept]
-            kept = (
-                others if iteration == 0 else torch.where(active[:, None, None, None], others, kept)
-            )
-            if not progress.update(best.cost, evaluations=candidates.shape[1]):
+            search.refit(mean, std)
+            # Keep a share of the elites.
+            best = elites.plans[:, : self.num_kept]
+            kept = best if iteration == 0 else search.select_active(best, kept)
+            # Stop when every problem has converged.
+            if not search.progress.update(search.best.cost, evaluations=candidates.shape[1]):
                 break
         return Plan(
-            best.actions, best.cost, progress.evaluations(), int(progress.iterations.max()), kept
+            search.best.actions,
+            search.best.cost,
+            search.progress.evaluations(),
+            int(search.progress.iterations.max()),
+            kept,
         )

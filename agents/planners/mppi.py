@@ -10,19 +10,17 @@ from torch import Tensor
 
 from jepabench.agents.planners.base import (
     ActionBounds,
-    BestSoFar,
+    BasePlanner,
     CostFunction,
     Plan,
-    Progress,
-    draw_normal,
     require_at_least,
     scored,
-    starting_plans,
 )
+from jepabench.agents.planners.gaussian import GaussianSearch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MPPIPlanner:
+class MPPIPlanner(BasePlanner):
     """Candidates around a mean plan, which moves to their average weighted by exp(-(cost - lowest cost) / temperature).
 
     Williams et al. (2017) with several iterations a plan and, if ``adapt_std``, a standard deviation that is refitted
@@ -77,37 +75,27 @@ class MPPIPlanner:
         generators: Sequence[torch.Generator],
     ) -> Plan:
         """Finds low-cost plans for B problems; see ``Planner.plan``."""
-        starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
-        mean = starts[:, 0]
-        std = torch.full_like(mean, self.initial_std)
-        best, progress = (
-            BestSoFar(mean),
-            Progress(len(mean), patience=self.patience, tolerance=self.tolerance),
-        )
+        search = GaussianSearch(self, initial, bounds=bounds, generators=generators)
         for iteration in range(self.num_iterations):
-            active = progress.active
-            shape = (self.num_samples, *mean.shape[1:])
-            noise = draw_normal(shape, generators, like=mean, colour=self.colour, active=active)
-            noise[:, 0] = 0
-            candidates = (
-                noise.mul_(std[:, None]).add_(mean[:, None]).clamp_(bounds.low, bounds.high)
-            )
+            # Sample candidates. The mean and, in the first iteration, all starts are among them.
+            candidates = search.sample(self.num_samples)
             if iteration == 0:
-                given = starts[:, : self.num_samples]
-                candidates[:, : given.shape[1]] = given
-            costs = scored(cost, candidates)
-            best.update(candidates, costs, active=active)
-            fitted = self._average(candidates, self.weights(costs), mean, std)
-            mean, std = (
-                torch.where(active[:, None, None], *pair)
-                for pair in zip(fitted, (mean, std), strict=True)
-            )
-            if not progress.update(best.cost, evaluations=self.num_samples):
+                search.insert_starts(candidates)
+            # Score the candidates and turn their costs into weights.
+            weights = self.weights(search.score(cost, candidates))
+            # Move the Gaussian to the weighted average of all candidates.
+            search.refit(*self._average(candidates, weights, search.mean, search.std))
+            # Stop when every problem has converged.
+            if not search.progress.update(search.best.cost, evaluations=self.num_samples):
                 break
-        mean = mean.clamp(bounds.low, bounds.high)
-        best.update(mean[:, None], scored(cost, mean[:, None]))
+        # Score the final mean, which was never a candidate.
+        mean = search.clamped_mean()
+        search.best.update(mean[:, None], scored(cost, mean[:, None]))
         return Plan(
-            best.actions, best.cost, progress.evaluations(extra=1), int(progress.iterations.max())
+            search.best.actions,
+            search.best.cost,
+            search.progress.evaluations(extra=1),
+            int(search.progress.iterations.max()),
         )
 
     def weights(self, costs: Tensor) -> Tensor:

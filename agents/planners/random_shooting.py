@@ -10,6 +10,7 @@ from torch import Tensor
 
 from jepabench.agents.planners.base import (
     ActionBounds,
+    BasePlanner,
     BestSoFar,
     CostFunction,
     Plan,
@@ -21,7 +22,7 @@ from jepabench.agents.planners.base import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RandomShootingPlanner:
+class RandomShootingPlanner(BasePlanner):
     """One round of Gaussian candidates around the warm start, which is itself a candidate.
 
     Attributes:

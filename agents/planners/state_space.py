@@ -11,6 +11,7 @@ from torch import Tensor
 
 from jepabench.agents.planners.base import (
     ActionBounds,
+    BasePlanner,
     BestSoFar,
     CostFunction,
     Plan,
@@ -46,7 +47,7 @@ class StateSpaceCost(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StateSpacePlanner:
+class StateSpacePlanner(BasePlanner):
     """Optimises virtual states together with the actions, in the manner of GRASP (2026), then polishes on the true rollout.
 
     Minimises the sum over steps of |F(s_h, a_h) - s_{h+1}|^2 + ``goal_weight`` |F(s_h, a_h) - goal|^2 with the gradient into

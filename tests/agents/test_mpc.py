@@ -9,7 +9,7 @@ from jepabench.agents.costs.latent_cost import LatentCost
 from jepabench.agents.model_free.offline.networks import OfflineConfig, Sizes
 from jepabench.agents.model_free.offline.training import GoalPolicy
 from jepabench.agents.mpc.agent import MPCAgent, build_mpc
-from jepabench.agents.planners.base import CostError
+from jepabench.agents.planners.base import BasePlanner, CostError
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.agents.planners.gradient import GradientPlanner
 from jepabench.agents.planners.hybrid import HybridPlanner
@@ -184,7 +184,7 @@ def test_a_shrinking_horizon_shows_what_it_imagined(walk_model, specs, play):
 def test_a_warm_start_begins_at_what_was_left(walk_model, specs, play):
     """A planner that only returns its warm start shows what it was given."""
 
-    class Repeat:
+    class Repeat(BasePlanner):
         horizon = 3
 
         def __init__(self):

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from jepabench.agents.planners.adaptive import AdaptivePlanner
-from jepabench.agents.planners.base import ActionBounds, draw_normal
+from jepabench.agents.planners.base import ActionBounds, BasePlanner, Plan, draw_normal
+from jepabench.agents.planners.best_proposal import BestProposalPlanner
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.agents.planners.cma_es import CMAESPlanner
 from jepabench.agents.planners.gradient import GradientPlanner
@@ -213,6 +214,76 @@ def test_adaptive_planning_stops_where_nothing_helps():
         lambda actions: actions.sum((2, 3)) * 0 + 1, bounds=BOUNDS, generators=streams(0)
     )
     assert plan.num_evaluations == 64 * 3
+
+
+class Scripted(BasePlanner):
+    """Return plans of the costs that a test lists, one per call."""
+
+    horizon = 5
+
+    def __init__(self, costs):
+        self.costs, self.calls = list(costs), 0
+
+    def plan(self, cost, *, bounds, initial=None, generators):
+        self.calls += 1
+        return Plan(torch.zeros(1, 5, 1), torch.tensor([self.costs[self.calls - 1]]), 1, 1)
+
+
+def test_adaptive_planning_counts_the_first_finite_cost_as_progress():
+    rounds = Scripted([torch.inf, 4.0, 2.0, 2.0, 2.0])
+    plan = AdaptivePlanner(planner=rounds, max_rounds=5, patience=1).plan(
+        lambda actions: actions.sum((2, 3)), bounds=BOUNDS, generators=streams(0)
+    )
+    assert rounds.calls == 4
+    assert plan.cost.item() == 2.0
+
+
+def test_composite_planners_hand_on_the_elites_of_their_search():
+    search = ICEMPlanner(num_iterations=1)
+    for planner in (
+        AdaptivePlanner(planner=search, max_rounds=2),
+        HybridPlanner(sampler=search),
+    ):
+        assert planner.num_kept == search.num_kept == 2
+        plan = planner.plan(
+            lambda actions: (actions - 1.0).square().mean((2, 3)),
+            bounds=BOUNDS,
+            generators=streams(0),
+        )
+        assert plan.others is not None
+        assert plan.others.shape == (1, 2, 5, 1)
+
+
+@pytest.mark.parametrize("size", [1, 3, 5])
+def test_coloured_noise_is_equal_alone_and_in_a_batch(size):
+    shape, seeds = (64, 7, size), range(5)
+    together = draw_normal(shape, streams(*seeds), like=torch.zeros(1), colour=1.0)
+    for seed in seeds:
+        alone = draw_normal(shape, streams(seed), like=torch.zeros(1), colour=1.0)
+        assert torch.equal(alone[0], together[seed])
+
+
+def test_best_proposal_takes_the_best_start_without_search():
+    starts = torch.tensor([0.0, 1.5, 0.9, 3.0])[None, :, None, None].expand(1, 4, 5, 1)
+    stream = torch.Generator().manual_seed(0)
+    before = stream.get_state()
+    plan = BestProposalPlanner().plan(
+        lambda actions: (actions - 1.0).square().mean((2, 3)),
+        bounds=BOUNDS,
+        initial=starts,
+        generators=[stream],
+    )
+    assert torch.equal(plan.actions, torch.full((1, 5, 1), 0.9))
+    assert plan.cost.item() == pytest.approx(0.01)
+    assert plan.num_evaluations == 4
+    assert torch.equal(stream.get_state(), before)
+
+
+def test_with_horizon_changes_every_part_of_a_planner():
+    for planner in (CEMPlanner(), HybridPlanner(), AdaptivePlanner(), BestProposalPlanner()):
+        assert planner.with_horizon(3).horizon == 3
+    with pytest.raises(TypeError, match="Scripted cannot plan over another horizon"):
+        Scripted([]).with_horizon(3)
 
 
 def test_a_problem_that_has_converged_stops():
