@@ -13,8 +13,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.registry import TaskSpec, get_task, make
+from jepabench.envs.registry import get_task, make
 from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.task import TaskSpec
 
 
 @runtime_checkable

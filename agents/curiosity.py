@@ -18,7 +18,7 @@ from jepabench.agents.costs.uncertainty import Disagreement
 from jepabench.agents.mpc.agent import MPCAgent, build_mpc
 from jepabench.agents.planners.base import Planner
 from jepabench.agents.planners.random_shooting import RandomShootingPlanner
-from jepabench.envs.core import GoalEnv
+from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.checkpoint import load_world_model
 

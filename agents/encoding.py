@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jepabench.envs.data.episodes import EpisodeDataset
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 from jepabench.world_models.analysis.diagnostics import encode_frames
 from jepabench.world_models.base import WorldModel
 

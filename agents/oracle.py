@@ -20,7 +20,7 @@ from jepabench.agents.planners.base import Planner
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.agents.receding_horizon import RecedingHorizon
 from jepabench.agents.scripted import simulators
-from jepabench.envs.core import GoalEnv
+from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.registry import get_task
 from jepabench.envs.splits import EpisodeSpec
 
@@ -107,6 +107,7 @@ class OracleMPCAgent:
         held = blocks.reshape(*blocks.shape[:2], self.task.actions_per_block, -1)
         held = held.repeat(self.task.action_block // self.task.actions_per_block, axis=2)
         achieved = env.imagine_goals(held)
-        path_distance = getattr(env, "path_distance", None)
-        distance = path_distance(achieved) if path_distance else env.distance(achieved, goal)
+        distance = env.path_distance(achieved)
+        if distance is None:
+            distance = env.distance(achieved, goal)
         return torch.from_numpy((distance * self._weights).sum(1)).to(actions)[None]

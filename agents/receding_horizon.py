@@ -21,8 +21,8 @@ from jepabench.agents.planners.base import (
     Planner,
     require_at_least,
 )
-from jepabench.envs.registry import TaskSpec
 from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.task import TaskSpec
 
 
 class RecedingHorizon:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepabench.agents.base import check_specs
-from jepabench.envs.core import GoalEnv, Observation, reset_to
+from jepabench.envs.core.goal_env import GoalEnv, Observation
+from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.envs.registry import get_task, make
-from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.splits import EpisodeSpec, reset_to
 
 
 class ScriptedAgent:
@@ -30,14 +31,16 @@ class ScriptedAgent:
     def __init__(self, *, task_id: str, behaviour: str = "expert") -> None:
         self.task = get_task(task_id)
         self._name = behaviour
-        self.task.behaviour(behaviour)  # an unknown name is refused now, not at the first episode
+        make_behaviour(
+            self.task, behaviour
+        )  # an unknown name is refused now, not at the first episode
         self._envs: list[GoalEnv] = []
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
         """Starts B new episodes."""
         check_specs(self.task, specs)
         self._envs, self._observations = simulators(self.task.id, specs, self._envs)
-        self._behaviours = [self.task.behaviour(self._name) for _ in specs]
+        self._behaviours = [make_behaviour(self.task, self._name) for _ in specs]
         for behaviour, env, spec in zip(self._behaviours, self._envs, specs, strict=True):
             behaviour.reset(env, np.random.default_rng(spec.planner_seed))
 

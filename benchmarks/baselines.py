@@ -35,9 +35,10 @@ from tables import TABLES, write_rows
 from jepabench.agents.model_free.online import off_policy, ppo
 from jepabench.agents.model_free.online import training as online
 from jepabench.agents.model_free.run_folder import read_run
-from jepabench.envs.core import ActionBlock
-from jepabench.envs.registry import TaskSpec, get_task, make, register
+from jepabench.envs.core.action_block import ActionBlock
+from jepabench.envs.registry import get_task, make, register
 from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.task import TaskSpec
 
 SETTINGS = {
     "learning_starts": 1000,

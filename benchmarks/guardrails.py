@@ -30,10 +30,10 @@ from jepabench.agents.guardrails.training import (
     train,
 )
 from jepabench.envs import EpisodeSpec, episode_specs, get_task, make, reset_to
+from jepabench.envs.core.free_space import in_boxes
 from jepabench.envs.data.collect import collect
 from jepabench.envs.data.episodes import EpisodeDataset
-from jepabench.envs.maze.free_space import in_boxes
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 from jepabench.evaluation.cost_tasks import way
 from jepabench.evaluation.rollout import evaluate_episodes
 from jepabench.evaluation.statistics.intervals import (

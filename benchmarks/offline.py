@@ -19,7 +19,7 @@ import pandas as pd
 from rich.console import Console
 from tables import TABLES, write_rows
 
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 from jepabench.evaluation.records import read_records
 from jepabench.evaluation.stages.stage import is_done
 from jepabench.evaluation.statistics.scaling import COSTS, pooled

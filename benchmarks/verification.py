@@ -12,8 +12,8 @@ import time
 import numpy as np
 
 from jepabench import envs
-from jepabench.envs.core import GoalEnv, reset_to
-from jepabench.envs.splits import EpisodeSpec, episode_specs
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.splits import EpisodeSpec, episode_specs, reset_to
 from jepabench.evaluation.rollout import replay
 from jepabench.evaluation.verification.levels import quick_outcome
 

@@ -1,143 +1,47 @@
-"""The only registry of the project: which tasks exist, what they promise, and how to make one.
+"""The registry of tasks: which tasks exist, and how to make one.
 
-Worlds are registered with Gymnasium (``gymnasium.make`` finds them after ``import envs``); this module adds what a
-benchmark must know beyond that, as a frozen ``TaskSpec``. Registering imports nothing: entry points are strings.
+Tasks are registered here and with Gymnasium, so ``gymnasium.make`` finds them after
+``import jepabench``. Registering a task imports nothing, because entry points are strings.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
 
-from jepabench.envs.data.behaviour import HeldBehaviour
+from jepabench.envs.errors import UnknownNameError, unknown_name
 from jepabench.envs.plugins import find_entry_point
+from jepabench.envs.task import TaskSpec, load_entry_point
 
 if TYPE_CHECKING:
-    from jepabench.envs.core import GoalEnv
+    from jepabench.envs.core.goal_env import GoalEnv
 
 
-HELD_BLOCKS = 3
 TASKS_GROUP = "jepabench.tasks"
-
-
-class UnknownNameError(KeyError):
-    """A name that is not registered; the message says what is near it."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> UnknownNameError:
-    """Returns the error for a name (or what was given for one) that is not among ``allowed``; the nearest one is suggested."""
-    names = sorted(allowed)
-    word = str(name).casefold()
-    full = {candidate.casefold(): candidate for candidate in names}
-    short = {folded.split("/")[-1]: candidate for folded, candidate in full.items()}
-    near = [
-        full[match] for match in difflib.get_close_matches(word, list(full), n=1, cutoff=0.5)
-    ] or [
-        short[match]
-        for match in difflib.get_close_matches(word.split("/")[-1], list(short), n=1, cutoff=0.4)
-    ]
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    return UnknownNameError(f"Unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}.")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TaskSpec:
-    """What a task promises.
-
-    Attributes:
-        id: Gymnasium id with a version; physics, reward, success or picture changed means a new version.
-        family: the folder of ``envs/`` that it lives in.
-        entry_point: ``module:Class`` of the ``GoalEnv``.
-        kwargs: keyword arguments of the class that make this task of it.
-        control_dt: seconds between two actions [s].
-        action_block: control steps in one model step (the frames that a world model skips).
-        actions_per_block: distinct actions in a block; each is held for ``action_block / actions_per_block`` steps.
-        max_steps: the longest episode budget that a draw may have [control steps].
-        strata: names of the distance strata, near to far.
-        success: the success rule in words.
-        behaviours: name to ``module:Class`` of the scripted behaviours; ``expert`` is the one that solves the task.
-        default_behaviour: the reward-free behaviour that the suite's datasets are made with.
-        physics: the simulator and the version that the traces hold for.
-        tags: for selecting sets of tasks.
-    """
-
-    id: str
-    family: str
-    entry_point: str
-    kwargs: Mapping[str, Any] = field(default_factory=dict)
-    control_dt: float
-    action_block: int = 1
-    actions_per_block: int = 1
-    max_steps: int
-    strata: tuple[str, ...] = ("near", "medium", "far")
-    success: str
-    behaviours: Mapping[str, str] = field(default_factory=dict)
-    default_behaviour: str = "random"
-    physics: str
-    tags: frozenset[str] = frozenset()
-
-    def __post_init__(self) -> None:
-        if self.action_block % self.actions_per_block:
-            raise ValueError(
-                f"{self.id}: action_block {self.action_block} is no multiple of "
-                f"actions_per_block {self.actions_per_block}."
-            )
-        if self.default_behaviour not in self.behaviours:
-            raise unknown_name("behaviour", self.default_behaviour, self.behaviours)
-
-    @property
-    def held_steps(self) -> int:
-        """Control steps in a row for which a success counts as held: three action blocks, so that a fly-by does not count."""
-        return HELD_BLOCKS * self.action_block
-
-    @property
-    def hold_steps(self) -> int:
-        """Control steps for which each action of a block is held."""
-        return self.action_block // self.actions_per_block
-
-    def behaviour(self, name: str | None = None) -> HeldBehaviour:
-        """Returns a new behaviour policy, by default the one that datasets are made with, to be asked at every control step."""
-        name = name or self.default_behaviour
-        if name not in self.behaviours:
-            raise unknown_name(f"behaviour of {self.id}", name, self.behaviours)
-        return HeldBehaviour(load_entry_point(self.behaviours[name])())
-
-
 _TASKS: dict[str, TaskSpec] = {}
 _MODULES: dict[str, str] = {}  # by task id, the module that an id such as module:Name-v0 named
 
 
-def short_name(task_id: str) -> str:
-    """Returns the name of a task without namespace or module, as in file names and tables."""
-    return task_id.split("/")[-1].split(":")[-1]
-
-
 def register(spec: TaskSpec) -> None:
-    """Registers a task with this suite and with Gymnasium. Registering the same spec twice does nothing.
+    """Register a task here and with Gymnasium. Registering the same spec again does nothing.
 
     Raises:
-        ValueError: another spec already has this id.
+        ValueError: A different spec is registered under this id.
     """
     known = _TASKS.get(check_task_id(spec.id))
     if known == spec:
         return
     if known is not None:
         raise ValueError(
-            f"Task {spec.id!r} is registered already, with another spec. Give it a new version."
+            f"Task {spec.id!r} is already registered with a different spec. Give it a new version."
         )
     _TASKS[spec.id] = spec
     gymnasium.register(
         id=spec.id,
-        entry_point=spec.entry_point,
-        kwargs={"task": spec, **spec.kwargs},
+        entry_point=f"{__name__}:make",
+        kwargs={"task_id": spec.id, **spec.kwargs},  # can be written as JSON
         disable_env_checker=True,
         order_enforce=False,
     )
@@ -147,7 +51,8 @@ def check_task_id(task_id: object) -> str:
     """Return ``task_id`` if it is a plain id, such as the ids that are written into files.
 
     Raises:
-        ValueError: It is no text, or it names a module (``package.module:Name-v0``), which only a user may do.
+        ValueError: It is not a string, or it names a module (``package.module:Name-v0``), which
+            only a user may do.
     """
     if not isinstance(task_id, str) or not task_id or ":" in task_id:
         raise ValueError(
@@ -218,14 +123,15 @@ def _import(module: str) -> None:
         importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # the module is there, something that it needs is not
+            raise  # The module exists, but one of its own imports does not.
         raise UnknownNameError(
-            f"There is no module {module!r} here. Go to the folder that holds it, or name that folder in PYTHONPATH."
+            f"There is no module {module!r} here. "
+            "Run from the folder that contains it, or add that folder to PYTHONPATH."
         ) from error
 
 
 def list_tasks(*, family: str | None = None, tag: str | None = None) -> list[TaskSpec]:
-    """Returns the registered tasks in the order of their ids, optionally of one family or with one tag."""
+    """Return the registered tasks, sorted by id and optionally filtered by family or tag."""
     return [
         spec
         for _, spec in sorted(_TASKS.items())
@@ -234,12 +140,14 @@ def list_tasks(*, family: str | None = None, tag: str | None = None) -> list[Tas
 
 
 def make(task_id: str, **kwargs: Any) -> GoalEnv:
-    """Makes the world of a task. Keyword arguments are those of ``GoalEnv`` (``pixels=64``, ``reward=...``) and its class."""
+    """Make the world of a task.
+
+    Args:
+        task_id: registered id, or ``module:Name-v0``.
+        **kwargs: arguments of ``GoalEnv`` (such as ``pixels=64``) and of the task's class.
+
+    Raises:
+        UnknownNameError: The task is not registered; the message suggests the nearest id.
+    """
     spec = get_task(task_id)
     return load_entry_point(spec.entry_point)(task=spec, **{**spec.kwargs, **kwargs})
-
-
-def load_entry_point(entry_point: str) -> Any:
-    """Returns the object that ``module:name`` stands for."""
-    module, _, name = entry_point.partition(":")
-    return getattr(importlib.import_module(module), name)

@@ -11,9 +11,10 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Any
 
-from jepabench.envs.registry import check_task_id, get_task, unknown_name
-
-SPLITS = ("train", "validation", "test", "private")
+from jepabench.envs.core.goal_env import GoalEnv, Observation
+from jepabench.envs.errors import unknown_name
+from jepabench.envs.registry import check_task_id, get_task
+from jepabench.envs.task import SPLITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +93,11 @@ def episode_specs(
         for stratum in strata
         for index in range(num_episodes)
     ]
+
+
+def reset_to(
+    env: GoalEnv, spec: EpisodeSpec, *, variation: Any = None
+) -> tuple[Observation, dict[str, Any]]:
+    """Starts exactly the episode that ``spec`` names; with a ``variation``, the same one in a world that is changed."""
+    options = spec.options if variation is None else spec.options | {"variation": variation}
+    return env.reset(seed=spec.seed, options=options)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jepabench.agents.base import Agent
 from jepabench.agents.costs.cost_tasks import CostTask, assigned
-from jepabench.envs.core import GoalEnv
+from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.registry import make
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.evaluation.rollout import evaluate_episodes

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
-from jepabench.envs.registry import get_task, unknown_name
-from jepabench.envs.splits import SPLITS, EpisodeSpec, episode_specs
+from jepabench.envs.errors import unknown_name
+from jepabench.envs.registry import get_task
+from jepabench.envs.splits import EpisodeSpec, episode_specs
+from jepabench.envs.task import SPLITS
 
 PROTOCOL_VERSION = 1
 CORE_EPISODES = 100  # a task and stratum, in a suite whose numbers count

@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepabench.agents.base import Agent
-from jepabench.envs.core import GoalEnv, InvalidActionError, Observation, reset_to
-from jepabench.envs.registry import make, unknown_name
-from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.core.goal_env import GoalEnv, Observation
+from jepabench.envs.errors import InvalidActionError, unknown_name
+from jepabench.envs.registry import make
+from jepabench.envs.splits import EpisodeSpec, reset_to
 from jepabench.evaluation.records import EpisodeRecord
 from jepabench.evaluation.traces import (
     Evaluation,

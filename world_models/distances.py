@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

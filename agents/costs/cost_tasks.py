@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,8 +18,9 @@ from torch import Tensor
 
 from jepabench.agents.costs.energy import step_weights
 from jepabench.agents.planners.base import require_at_least
-from jepabench.envs.core import GoalEnv, reset_to
-from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.core.free_space import FreeSpace
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.splits import EpisodeSpec, reset_to
 
 _RUNNING_WEIGHT = 0.25
 _BETWEEN = 4  # moments of a model step at which the chaser is looked at
@@ -372,8 +373,8 @@ def assigned(task: CostTask, env: GoalEnv, spec: EpisodeSpec) -> Assignment:
     return task.assign(env, start, goal, spec.planner_seed)
 
 
-def _free_space(env: GoalEnv) -> Any:
-    space = getattr(env, "free_space", None)
+def _free_space(env: GoalEnv) -> FreeSpace:
+    space = env.free_space
     if space is None:
         raise ValueError(
             f"{env.task.id} does not say where one can go (free_space): this task needs a maze or a table."

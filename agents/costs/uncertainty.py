@@ -10,7 +10,7 @@ from torch import Tensor
 
 from jepabench.agents.costs.energy import EnergyTerm, GoalDistance
 from jepabench.agents.planners.base import require_at_least
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import Context, WorldModel
 
 RISKS = ("mean", "worst", "best")

@@ -29,7 +29,7 @@ from jepabench.agents.planners.base import (
     require_at_least,
 )
 from jepabench.agents.subgoals.detours import Detours
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import Context, WorldModel
 from jepabench.world_models.checkpoint import load_world_model
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 from jepabench.world_models.analysis.probes import Probe
 
 POINTS_ON_THE_WAY = 6  # at which a step is looked at

@@ -26,10 +26,11 @@ from jepabench.agents.guardrails.hazards import (
     train_learned_hazard,
 )
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
-from jepabench.envs.core import GoalEnv
+from jepabench.envs.core.free_space import in_boxes
+from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.data.episodes import EpisodeDataset
-from jepabench.envs.maze.free_space import in_boxes
-from jepabench.envs.registry import get_task, make, unknown_name
+from jepabench.envs.errors import unknown_name
+from jepabench.envs.registry import get_task, make
 from jepabench.world_models.analysis.imagination import Windows, draw_windows, imagine
 from jepabench.world_models.analysis.probes import fit_linear
 from jepabench.world_models.checkpoint import LoadedWorldModel, load_world_model
@@ -251,7 +252,7 @@ def keep_out_zones(env: GoalEnv) -> NDArray[np.float64]:
     Raises:
         GuardrailError: it has none.
     """
-    zones = np.asarray(getattr(getattr(env, "arena", env), "zones", ()), np.float64).reshape(-1, 4)
+    zones = np.asarray(env.zones, np.float64).reshape(-1, 4)
     if not len(zones):
         raise GuardrailError(
             f"{env.task.id} has no keep-out zones. Use hazard=learned, or a world with zones."

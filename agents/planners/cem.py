@@ -18,7 +18,7 @@ from jepabench.agents.planners.base import (
 )
 from jepabench.agents.planners.elites import select
 from jepabench.agents.planners.gaussian import GaussianSearch
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 
 RETURNS = ("best", "mean")
 

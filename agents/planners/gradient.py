@@ -20,7 +20,7 @@ from jepabench.agents.planners.base import (
     scored,
     starting_plans,
 )
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 
 BOUNDS_BY = ("projection", "tanh")
 OPTIMIZERS = ("adam", "sgd", "normalised")

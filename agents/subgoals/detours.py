@@ -15,7 +15,7 @@ from torch import Tensor
 
 from jepabench.agents.guardrails.hazards import ZoneHazard
 from jepabench.agents.planners.base import require_at_least
-from jepabench.envs.maze.free_space import FreeSpace
+from jepabench.envs.core.free_space import FreeSpace
 from jepabench.envs.splits import EpisodeSpec
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from jepabench.envs import list_tasks
 from jepabench.envs.checks.task_pages import index, page, picture
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 from jepabench.results.board.world_facts import recorded_rates
 
 FOLDER = Path(__file__).parent

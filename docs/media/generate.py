@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepabench.envs import episode_specs, get_task, make, reset_to
+from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.evaluation.records import frame_records, read_records
 from jepabench.results.media.films import write_film
 from jepabench.results.media.gallery import show_episode
@@ -33,7 +34,7 @@ def film_expert(name: str) -> NDArray[np.uint8]:
     (spec,) = episode_specs(task.id, "test", 1, strata=(stratum,))
     with closing(make(task.id, render_mode="rgb_array", render_size=SIZE)) as env:
         observation, info = reset_to(env, spec)
-        expert = task.behaviour("expert")
+        expert = make_behaviour(task, "expert")
         expert.reset(env, np.random.default_rng(spec.planner_seed))
         frames = [env.render()]
         for _ in range(info["budget"]):

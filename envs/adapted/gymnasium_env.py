@@ -29,12 +29,13 @@ from jepabench.envs.adapted.simulator_state import (
     MujocoMemory,
     ReplayMemory,
 )
-from jepabench.envs.core import GoalEnv, Observation
+from jepabench.envs.core.goal_env import GoalEnv, Observation
+from jepabench.envs.errors import unknown_name
 from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
 from jepabench.envs.mujoco_world.viewing import view
-from jepabench.envs.registry import TaskSpec, load_entry_point, register, unknown_name
-from jepabench.envs.state import EpisodeDraw
-from jepabench.envs.variations import Factor
+from jepabench.envs.registry import register
+from jepabench.envs.task import EpisodeDraw, TaskSpec, load_entry_point
+from jepabench.envs.variations.factors import Factor
 
 __all__ = ["Adapted", "AdapterError", "RandomActions", "adapt", "play", "restart"]
 

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from jepabench.envs.adapted.gymnasium_env import Adapted, adapt
-from jepabench.envs.core import GoalEnv, Observation
+from jepabench.envs.core.goal_env import GoalEnv, Observation
 
 SUCCESS_DISTANCE = 0.04  # [m], as in OGBench
 _ARM_SIZE = 19

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepabench.envs.adapted.gymnasium_env import Adapted, adapt
-from jepabench.envs.core import GoalEnv, Observation
+from jepabench.envs.core.goal_env import GoalEnv, Observation
 from jepabench.envs.mujoco_world.rendering import Camera
 
 _STIFFNESS, _DAMPING = 12.0, 2.0

@@ -19,7 +19,8 @@ from jepabench.envs.checks.conformance import CHECKS, Conformance
 from jepabench.envs.checks.fingerprint import fingerprint
 from jepabench.envs.checks.subject import CheckFailed, Subject, describe_error
 from jepabench.envs.checks.time_limit import TimeLimitExceeded, limit_time
-from jepabench.envs.registry import get_task, unknown_name
+from jepabench.envs.errors import unknown_name
+from jepabench.envs.registry import get_task
 
 __all__ = ["Check", "EnvCard", "check_env"]
 

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepabench.envs.checks.new_process import call_in_new_process
-from jepabench.envs.core import GoalEnv, Observation, reset_to
-from jepabench.envs.registry import TaskSpec, find_module, make, register_in_new_process
-from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.core.goal_env import GoalEnv, Observation
+from jepabench.envs.registry import find_module, make, register_in_new_process
+from jepabench.envs.splits import EpisodeSpec, reset_to
+from jepabench.envs.task import TaskSpec
 
 TRACE_STEPS = 60
 TRACE_PIXELS = 64

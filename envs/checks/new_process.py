@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jepabench.envs.registry import load_entry_point
+from jepabench.envs.task import load_entry_point
 
 # The search path travels as an argument and not as PYTHONPATH, which cannot hold all file names.
 _PROGRAM = (

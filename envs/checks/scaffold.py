@@ -17,7 +17,7 @@ from string import Template
 import gymnasium
 
 from jepabench.envs.checks.new_process import NewProcessError, call_in_new_process
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 
 TEMPLATES = Path(__file__).with_name("templates")
 _SUFFIX = ".template"

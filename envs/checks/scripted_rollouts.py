@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jepabench.envs.core import GoalEnv, reset_to
-from jepabench.envs.registry import TaskSpec
-from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.data.behaviour import make_behaviour
+from jepabench.envs.splits import EpisodeSpec, reset_to
+from jepabench.envs.task import TaskSpec
 
 HOLD_STILL = "hold-still"
 
@@ -43,7 +44,7 @@ def play(env: GoalEnv, spec: EpisodeSpec, policy: str) -> Played:
     """
     observation, info = reset_to(env, spec)
     still = np.zeros(env.action_space.shape).clip(env.action_space.low, env.action_space.high)
-    behaviour = None if policy == HOLD_STILL else env.task.behaviour(policy)
+    behaviour = None if policy == HOLD_STILL else make_behaviour(env.task, policy)
     if behaviour is not None:
         behaviour.reset(env, np.random.default_rng(spec.planner_seed))
     ever, in_a_row, budget = False, 0, info["budget"]

@@ -10,9 +10,10 @@ from typing import Any
 
 from gymnasium import spaces
 
-from jepabench.envs.core import GoalEnv, Observation
-from jepabench.envs.registry import TaskSpec, load_entry_point, make
+from jepabench.envs.core.goal_env import GoalEnv, Observation
+from jepabench.envs.registry import make
 from jepabench.envs.splits import EpisodeSpec, episode_specs
+from jepabench.envs.task import TaskSpec, load_entry_point
 
 _SALT = b"checker"
 

@@ -6,10 +6,11 @@ import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jepabench.envs.core import GoalEnv
-from jepabench.envs.events import list_events
-from jepabench.envs.registry import TaskSpec, get_task, load_entry_point, make, short_name
-from jepabench.envs.variations import range_text
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.registry import get_task, make
+from jepabench.envs.task import TaskSpec, load_entry_point, short_name
+from jepabench.envs.variations.events import list_events
+from jepabench.envs.variations.factors import range_text
 
 _LAST_SECTION = "## Versions"
 
@@ -169,7 +170,7 @@ def _events(task_id: str) -> str:
         f"| `{event.name}` | {'harmless' if event.harmless else 'impossible'} | {event.description} |"
         for event in list_events(task_id)
     ]
-    intro = "`jepabench.envs.events.inject(env, name, rng)` lets one happen between two steps."
+    intro = "`jepabench.envs.variations.events.inject(env, name, rng)` lets one happen between two steps."
     return "\n".join(
         ["## Events", "", intro, "", "| event | kind | what happens |", "|---|---|---|", *rows]
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from jepabench.envs.core import GoalEnv, Observation
+from jepabench.envs.core.goal_env import GoalEnv, Observation
+from jepabench.envs.errors import unknown_name
+from jepabench.envs.task import TaskSpec, load_entry_point
 
 
 class Behaviour(Protocol):
@@ -60,3 +61,19 @@ class HeldBehaviour:
             self._action = self.deciding.act(observation)
         self._num_steps += 1
         return self._action.copy()
+
+
+def make_behaviour(task: TaskSpec, name: str | None = None) -> HeldBehaviour:
+    """Make a scripted behaviour of a task, to be called at every control step.
+
+    Args:
+        task: the task.
+        name: key of ``TaskSpec.behaviours``; by default the one that collects datasets.
+
+    Raises:
+        UnknownNameError: the task has no such behaviour.
+    """
+    name = name or task.default_behaviour
+    if name not in task.behaviours:
+        raise unknown_name(f"behaviour of {task.id}", name, task.behaviours)
+    return HeldBehaviour(load_entry_point(task.behaviours[name])())

@@ -24,7 +24,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from jepabench.envs.data.behaviour import Behaviour, NamedBehaviour
+from jepabench.envs.data.behaviour import Behaviour, NamedBehaviour, make_behaviour
 from jepabench.envs.data.episodes import EpisodeDataset, seal
 from jepabench.envs.data.manifest import DatasetError, Provenance, half_done_folder
 from jepabench.envs.data.recording import (
@@ -33,16 +33,10 @@ from jepabench.envs.data.recording import (
     frame_fields,
     is_finished,
 )
+from jepabench.envs.errors import unknown_name
 from jepabench.envs.files import write_atomically
-from jepabench.envs.registry import (
-    TaskSpec,
-    find_module,
-    get_task,
-    make,
-    register_in_new_process,
-    unknown_name,
-)
-from jepabench.envs.splits import SPLITS
+from jepabench.envs.registry import find_module, get_task, make, register_in_new_process
+from jepabench.envs.task import SPLITS, TaskSpec
 
 
 def collect(
@@ -112,7 +106,7 @@ def _provenance(
         raise unknown_name("split of a dataset", split, public)
     behaviour = behaviour or task.default_behaviour
     if not is_own:
-        task.behaviour(behaviour)  # refuses unknown names before any work
+        make_behaviour(task, behaviour)  # refuses unknown names before any work
     return Provenance.of(
         task.id, behaviour=behaviour, split=split, strata=task.strata, first_index=first_index
     )

@@ -26,7 +26,7 @@ from jepabench.envs.data.manifest import (
     Provenance,
     fingerprint,
 )
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 
 GOAL_KEYS = ("observation", "achieved_goal", "desired_goal")
 OBSERVATION_FIELDS = (*GOAL_KEYS, "pixels")

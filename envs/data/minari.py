@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from gymnasium import spaces
 
-from jepabench.envs.core import ActionBlock
+from jepabench.envs.core.action_block import ActionBlock
 from jepabench.envs.data.episodes import (
     OBSERVATION_FIELDS,
     Episode,
@@ -21,7 +21,8 @@ from jepabench.envs.data.episodes import (
     write_dataset,
 )
 from jepabench.envs.data.manifest import DatasetError, FieldSpec, Provenance
-from jepabench.envs.registry import make, unknown_name
+from jepabench.envs.errors import unknown_name
+from jepabench.envs.registry import make
 
 if TYPE_CHECKING:
     from minari import MinariDataset

@@ -16,12 +16,14 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.core import GoalEnv, reset_to
-from jepabench.envs.data.behaviour import Behaviour
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.data.behaviour import Behaviour, make_behaviour
 from jepabench.envs.data.episodes import OBSERVATION_FIELDS
 from jepabench.envs.data.manifest import DatasetError, FieldSpec, Provenance
 from jepabench.envs.files import write_atomically
-from jepabench.envs.registry import TaskSpec, make
+from jepabench.envs.registry import make
+from jepabench.envs.splits import reset_to
+from jepabench.envs.task import TaskSpec
 
 _CHUNK_FRAMES = 1024
 _CHUNK_BYTES = 1 << 25
@@ -116,7 +118,7 @@ class Recorder:
     ) -> None:
         self.request, self.folder = request, folder
         self.env = make(task.id, pixels=request.pixels, reward="sparse")
-        self.behaviour = behaviour or task.behaviour(request.provenance.behaviour).deciding
+        self.behaviour = behaviour or make_behaviour(task, request.provenance.behaviour).deciding
         self.num_actions = task.actions_per_block
         self.hold = task.hold_steps
         frames = max(map(len, request.chunks())) * (request.num_steps + 1)

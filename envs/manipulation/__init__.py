@@ -1,6 +1,7 @@
 """Manipulation: a 6-joint arm with a parallel gripper at a table."""
 
-from jepabench.envs.registry import TaskSpec, register
+from jepabench.envs.registry import register
+from jepabench.envs.task import TaskSpec
 
 _MODULE = "jepabench.envs.manipulation"
 _BEHAVIOURS = f"{_MODULE}.behaviours"

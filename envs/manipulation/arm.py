@@ -12,8 +12,8 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jepabench.envs.events import MovingObject
 from jepabench.envs.mujoco_world.simulation import Simulation
+from jepabench.envs.variations.moving_objects import MovingObject
 
 # A pose of the gripper is [x, y, z, yaw, opening]: of the point between the fingertips [m], about the vertical [rad], and
 # the gap between the fingers [m].
@@ -34,6 +34,13 @@ _SAMPLES = 16
 _ITERATIONS = 2  # within a control step; the command moves little from one to the next
 _ITERATIONS_FROM_HOME = 40
 _CONVERGED = 1e-9
+
+OBSERVATION_NAMES = (  # of ``Arm.state``
+    *("gripper x", "gripper y", "gripper z", "gripper yaw", "finger gap"),
+    *(f"joint {number} angle" for number in range(1, 7)),
+    *(f"joint {number} velocity" for number in range(1, 7)),
+    *(f"command offset {name}" for name in ("x", "y", "z", "yaw", "gap")),
+)
 
 
 class Arm:

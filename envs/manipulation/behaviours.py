@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, ClassVar, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from jepabench.envs.core.free_space import in_boxes
 from jepabench.envs.manipulation.arm import STEP, WORKSPACE_HIGH, WORKSPACE_LOW
 from jepabench.envs.manipulation.pick_place import HOVER, OPEN
 from jepabench.envs.manipulation.push import PUSH_DISTANCE, PUSH_HEIGHT
 from jepabench.envs.manipulation.tabletop import TABLE
-from jepabench.envs.maze.free_space import in_boxes
 
 if TYPE_CHECKING:
-    from jepabench.envs.core import GoalEnv, Observation
+    from jepabench.envs.core.goal_env import GoalEnv, Observation
     from jepabench.envs.manipulation.pick_place import PickPlace
     from jepabench.envs.manipulation.push import Push
     from jepabench.envs.manipulation.reach import Reach

@@ -8,14 +8,20 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.core import EpisodeDraw, GoalEnv
-from jepabench.envs.events import MovingObject
-from jepabench.envs.manipulation.arm import POSE_SIZE, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
+from jepabench.envs.core.free_space import in_boxes
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.manipulation.arm import (
+    OBSERVATION_NAMES,
+    POSE_SIZE,
+    STEP,
+    WORKSPACE_HIGH,
+    WORKSPACE_LOW,
+)
 from jepabench.envs.manipulation.tabletop import TABLE, Box, Tabletop, quarter_turns
 from jepabench.envs.maze.arena import planar_distance
-from jepabench.envs.maze.free_space import in_boxes
-from jepabench.envs.registry import TaskSpec
-from jepabench.envs.variations import Factor
+from jepabench.envs.task import EpisodeDraw, TaskSpec
+from jepabench.envs.variations.factors import Factor
+from jepabench.envs.variations.moving_objects import MovingObject
 
 SUCCESS_DISTANCE, SUCCESS_ANGLE = 0.03, np.deg2rad(15.0)
 STRATA = {"near": (0.08, 0.16), "medium": (0.16, 0.26), "far": (0.26, 0.6)}
@@ -190,6 +196,15 @@ class PickPlace(GoalEnv):
 
     def _step_physics(self, action: NDArray[np.float64]) -> None:
         self.table.arm.act(action)
+
+    def _observation_names(self) -> tuple[str, ...]:
+        return (
+            *("cube x", "cube y", "cube z"),
+            *("cube yaw cos(4a)", "cube yaw sin(4a)", "cube settled"),
+            *OBSERVATION_NAMES,
+            *(f"cube velocity {name}" for name in "xyz"),
+            *(f"cube angular velocity {name}" for name in "xyz"),
+        )
 
     def _observation(self) -> NDArray[np.float64]:
         return np.concatenate([self._achieved_goal(), self.table.arm.state, self.cube.velocity])

@@ -8,14 +8,20 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.core import EpisodeDraw, GoalEnv
-from jepabench.envs.events import MovingObject
-from jepabench.envs.manipulation.arm import POSE_SIZE, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
+from jepabench.envs.core.free_space import FreeSpace, in_boxes
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.manipulation.arm import (
+    OBSERVATION_NAMES,
+    POSE_SIZE,
+    STEP,
+    WORKSPACE_HIGH,
+    WORKSPACE_LOW,
+)
 from jepabench.envs.manipulation.tabletop import TABLE, Box, Tabletop, quarter_turns
 from jepabench.envs.maze.arena import planar_distance
-from jepabench.envs.maze.free_space import FreeSpace, in_boxes
-from jepabench.envs.registry import TaskSpec
-from jepabench.envs.variations import Factor
+from jepabench.envs.task import EpisodeDraw, TaskSpec
+from jepabench.envs.variations.factors import Factor
+from jepabench.envs.variations.moving_objects import MovingObject
 
 SUCCESS_DISTANCE = 0.03
 STRATA = {"near": (0.08, 0.16), "medium": (0.16, 0.26), "far": (0.26, 0.6)}
@@ -88,6 +94,8 @@ class Push(GoalEnv):
 
     * v1: first version. MuJoCo 3.17.0.
     """
+
+    free_space: FreeSpace  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, task: TaskSpec, *, wall: bool = False, **kwargs: Any) -> None:
         super().__init__(
@@ -198,6 +206,14 @@ class Push(GoalEnv):
 
     def _step_physics(self, action: NDArray[np.float64]) -> None:
         self.table.arm.act(action)
+
+    def _observation_names(self) -> tuple[str, ...]:
+        return (
+            *("block x", "block y", *OBSERVATION_NAMES),
+            *("block z", "block yaw cos(4a)", "block yaw sin(4a)"),
+            *(f"block velocity {name}" for name in "xyz"),
+            *(f"block angular velocity {name}" for name in "xyz"),
+        )
 
     def _observation(self) -> NDArray[np.float64]:
         position = self.block.position

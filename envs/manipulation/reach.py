@@ -8,12 +8,18 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.core import EpisodeDraw, GoalEnv
-from jepabench.envs.events import MovingObject
-from jepabench.envs.manipulation.arm import POSE_SIZE, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.manipulation.arm import (
+    OBSERVATION_NAMES,
+    POSE_SIZE,
+    STEP,
+    WORKSPACE_HIGH,
+    WORKSPACE_LOW,
+)
 from jepabench.envs.manipulation.tabletop import Tabletop
-from jepabench.envs.registry import TaskSpec
-from jepabench.envs.variations import Factor
+from jepabench.envs.task import EpisodeDraw, TaskSpec
+from jepabench.envs.variations.factors import Factor
+from jepabench.envs.variations.moving_objects import MovingObject
 
 SUCCESS_DISTANCE = 0.03
 STRATA = {"near": (0.08, 0.2), "medium": (0.2, 0.35), "far": (0.35, 0.8)}
@@ -207,6 +213,9 @@ class Reach(GoalEnv):
 
     def _step_physics(self, action: NDArray[np.float64]) -> None:
         self.table.arm.act(action)
+
+    def _observation_names(self) -> tuple[str, ...]:
+        return OBSERVATION_NAMES
 
     def _observation(self) -> NDArray[np.float64]:
         return self.table.arm.state

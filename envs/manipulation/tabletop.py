@@ -13,7 +13,6 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.events import JointMotion, MovingObject
 from jepabench.envs.manipulation.arm import Arm
 from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
 from jepabench.envs.mujoco_world.scenery import (
@@ -23,8 +22,9 @@ from jepabench.envs.mujoco_world.scenery import (
     distractors,
     view,
 )
-from jepabench.envs.mujoco_world.simulation import Simulation
-from jepabench.envs.variations import Factor
+from jepabench.envs.mujoco_world.simulation import JointMotion, Simulation
+from jepabench.envs.variations.factors import Factor
+from jepabench.envs.variations.moving_objects import MovingObject
 
 TABLE = (
     0.36,

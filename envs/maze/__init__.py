@@ -1,6 +1,7 @@
 """Mazes: PointMaze (force-controlled), TwoRoom (displacement-controlled) and AntMaze (a walking ant)."""
 
-from jepabench.envs.registry import TaskSpec, register
+from jepabench.envs.registry import register
+from jepabench.envs.task import TaskSpec
 
 _PHYSICS = "mujoco 3.17.0"
 _BEHAVIOURS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.core import Observation
+from jepabench.envs.core.goal_env import Observation
 from jepabench.envs.maze import behaviours
 from jepabench.envs.maze.behaviours import MazeBehaviour
 

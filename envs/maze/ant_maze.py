@@ -12,8 +12,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.core import EpisodeDraw, GoalEnv
-from jepabench.envs.events import JointMotion, MovingObject
+from jepabench.envs.core.free_space import FreeSpace, in_boxes
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.errors import unknown_name
 from jepabench.envs.maze.ant import (
     DRAWN_LEGS,
     DRAWN_TORSO,
@@ -24,7 +25,6 @@ from jepabench.envs.maze.ant import (
     trot,
 )
 from jepabench.envs.maze.arena import WALL_COLOUR, add_box, planar_distance
-from jepabench.envs.maze.free_space import FreeSpace, in_boxes
 from jepabench.envs.maze.layouts import LAYOUTS
 from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
 from jepabench.envs.mujoco_world.scenery import (
@@ -34,9 +34,10 @@ from jepabench.envs.mujoco_world.scenery import (
     distractors,
     view,
 )
-from jepabench.envs.mujoco_world.simulation import Simulation
-from jepabench.envs.registry import TaskSpec, unknown_name
-from jepabench.envs.variations import Factor
+from jepabench.envs.mujoco_world.simulation import JointMotion, Simulation
+from jepabench.envs.task import EpisodeDraw, TaskSpec
+from jepabench.envs.variations.factors import Factor
+from jepabench.envs.variations.moving_objects import MovingObject
 
 SUCCESS_DISTANCE = 0.45
 CELL = 4.0  # [m]
@@ -114,6 +115,8 @@ class AntMaze(GoalEnv):
 
     * v1: first version. MuJoCo 3.17.0, the ant of Gymnasium 1.4.0.
     """
+
+    free_space: FreeSpace  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, task: TaskSpec, *, layout: str, **kwargs: Any) -> None:
         if layout not in LAYOUTS:
@@ -205,6 +208,20 @@ class AntMaze(GoalEnv):
     def _step_physics(self, action: NDArray[np.float64]) -> None:
         self.simulation.data.ctrl[:] = action
         self.simulation.step(_SUBSTEPS)
+
+    def _observation_names(self) -> tuple[str, ...]:
+        return (
+            *("torso x", "torso y", "torso z"),
+            *(f"torso quaternion {name}" for name in "wxyz"),
+            *(
+                joints := tuple(
+                    f"{joint} {leg}" for leg in range(1, 5) for joint in ("hip", "ankle")
+                )
+            ),
+            *(f"torso velocity {name}" for name in "xyz"),
+            *(f"torso angular velocity {name}" for name in "xyz"),
+            *(f"{joint} velocity" for joint in joints),
+        )
 
     def _observation(self) -> NDArray[np.float64]:
         return np.concatenate([self.simulation.data.qpos, self.simulation.data.qvel])

@@ -13,8 +13,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.events import JointMotion, MovingObject
-from jepabench.envs.maze.free_space import FreeSpace, in_boxes
+from jepabench.envs.core.free_space import FreeSpace, in_boxes
 from jepabench.envs.maze.layouts import Zone
 from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
 from jepabench.envs.mujoco_world.scenery import (
@@ -24,8 +23,9 @@ from jepabench.envs.mujoco_world.scenery import (
     distractors,
     view,
 )
-from jepabench.envs.mujoco_world.simulation import Simulation
-from jepabench.envs.variations import Factor
+from jepabench.envs.mujoco_world.simulation import JointMotion, Simulation
+from jepabench.envs.variations.factors import Factor
+from jepabench.envs.variations.moving_objects import MovingObject
 
 WALL_COLOUR = (0.24, 0.31, 0.42, 1.0)
 _ZONE_COLOUR = (0.97, 0.84, 0.52, 1.0)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from jepabench.envs.core import GoalEnv, Observation
-    from jepabench.envs.maze.free_space import FreeSpace
+    from jepabench.envs.core.free_space import FreeSpace
+    from jepabench.envs.core.goal_env import GoalEnv, Observation
 
 _CORNER_REACHED = 0.05  # [m]
 _AT_REST = 0.1  # [m/s]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepabench.envs.maze.layouts import Layout
-from jepabench.envs.splits import SPLITS
+from jepabench.envs.task import SPLITS
 
 NUM_TRAINING_MAZES = 40
 SIDE = 4  # rooms along each side; with the walls between them 7 x 7 cells

@@ -14,9 +14,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.core import EpisodeDraw
+from jepabench.envs.core.free_space import FreeSpace
 from jepabench.envs.maze.arena import WALL_COLOUR, add_box
-from jepabench.envs.maze.free_space import FreeSpace
 from jepabench.envs.maze.two_room import (
     CLEARANCE,
     HALF_DOOR,
@@ -28,6 +27,7 @@ from jepabench.envs.maze.two_room import (
     STRATA,
     TwoRoom,
 )
+from jepabench.envs.task import EpisodeDraw
 
 DOORS = (-0.5, 0.5)  # y of their middles [m]
 _HEIGHT = 0.1
@@ -96,6 +96,9 @@ class HiddenDoor(TwoRoom):
         shutter = np.array([-HALF_WALL, -HALF_DOOR, HALF_WALL, HALF_DOOR])
         add_box(spec.worldbody.add_body(name="shutter"), shutter, heights, _NOT_DRAWN)
         return spec
+
+    def _observation_names(self) -> tuple[str, ...]:
+        return ("ball x", "ball y", "wall x", "doors y")
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
         del split  # there is one layout

@@ -9,8 +9,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.core import EpisodeDraw, GoalEnv
-from jepabench.envs.events import MovingObject
+from jepabench.envs.core.free_space import FreeSpace
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.errors import unknown_name
 from jepabench.envs.maze import diverse
 from jepabench.envs.maze.arena import (
     WALL_COLOUR,
@@ -20,10 +21,10 @@ from jepabench.envs.maze.arena import (
     moving_ball,
     planar_distance,
 )
-from jepabench.envs.maze.free_space import FreeSpace
 from jepabench.envs.maze.layouts import LAYOUTS, Layout, Zone
-from jepabench.envs.registry import TaskSpec, unknown_name
-from jepabench.envs.variations import Factor
+from jepabench.envs.task import EpisodeDraw, TaskSpec
+from jepabench.envs.variations.factors import Factor
+from jepabench.envs.variations.moving_objects import MovingObject
 
 RANDOM = "random"
 SUCCESS_DISTANCE = 0.45
@@ -94,6 +95,8 @@ class PointMaze(GoalEnv):
     * v1: first version. MuJoCo 3.17.0.
     """
 
+    free_space: FreeSpace  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def __init__(
         self, task: TaskSpec, *, layout: str, zones: Sequence[Zone] | None = None, **kwargs: Any
     ) -> None:
@@ -146,6 +149,11 @@ class PointMaze(GoalEnv):
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
         """Returns the way from where the ball is, [..., 2] to [...], to the present goal [m]; for privileged planners."""
         return self.free_space.distances(achieved_goal, self._desired_goal)
+
+    @property
+    def zones(self) -> tuple[Zone, ...]:
+        """Keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]."""
+        return tuple(map(tuple, self.arena.zones.tolist()))
 
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns the action [2] that, held for a block, brings the ball on along ``path`` [K, 2] and stops at its end."""
@@ -207,6 +215,12 @@ class PointMaze(GoalEnv):
         np.clip(data.qvel, -MAX_SPEED, MAX_SPEED, out=data.qvel)
         data.ctrl[:] = action
         self.simulation.step()
+
+    def _observation_names(self) -> tuple[str, ...]:
+        return (
+            *("ball x", "ball y", "ball velocity x", "ball velocity y"),
+            *(f"passage {number}" for number in range(len(self._passages))),
+        )
 
     def _observation(self) -> NDArray[np.float64]:
         return np.concatenate(

@@ -15,13 +15,13 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.core import EpisodeDraw, GoalEnv
-from jepabench.envs.events import MovingObject
+from jepabench.envs.core.free_space import FreeSpace
+from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.maze.arena import Arena, load, moving_ball, planar_distance
-from jepabench.envs.maze.free_space import FreeSpace
 from jepabench.envs.maze.layouts import Zone
-from jepabench.envs.registry import TaskSpec
-from jepabench.envs.variations import Factor, Value
+from jepabench.envs.task import EpisodeDraw, TaskSpec
+from jepabench.envs.variations.factors import Factor, Value
+from jepabench.envs.variations.moving_objects import MovingObject
 
 SUCCESS_DISTANCE = 0.1
 STEP_LENGTH = 0.05
@@ -99,6 +99,8 @@ class TwoRoom(GoalEnv):
     * v1: first version. MuJoCo 3.17.0.
     """
 
+    free_space: FreeSpace  # pyright: ignore[reportIncompatibleVariableOverride]
+
     def __init__(
         self,
         task: TaskSpec,
@@ -137,6 +139,11 @@ class TwoRoom(GoalEnv):
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
         """Returns the way from where the ball is, [..., 2] to [...], to the present goal [m]; for privileged planners."""
         return self.free_space.distances(achieved_goal, self._desired_goal)
+
+    @property
+    def zones(self) -> tuple[Zone, ...]:
+        """Keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]."""
+        return tuple(map(tuple, self.arena.zones.tolist()))
 
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
         """Returns the action [2] that, held for a block, brings the ball towards the first point of ``path`` [K, 2]."""
@@ -211,6 +218,9 @@ class TwoRoom(GoalEnv):
         # The position alone is the state: neither speed nor the solver's memory of a contact is carried over.
         data.qvel[:] = 0.0
         data.qacc_warmstart[:] = 0.0
+
+    def _observation_names(self) -> tuple[str, ...]:
+        return ("ball x", "ball y", "wall x", "door y")
 
     def _observation(self) -> NDArray[np.float64]:
         return np.concatenate([self.simulation.data.qpos, self._layout])

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from jepabench.envs.mujoco_world.rendering import RayCamera
 from jepabench.envs.mujoco_world.simulation import Simulation
 from jepabench.envs.mujoco_world.viewing import view
-from jepabench.envs.variations import Factor, Range, Value, VariationError
+from jepabench.envs.variations.factors import Factor, Range, Value, VariationError
 
 __all__ = ["COLOURS", "Scene", "Thing", "add_distractors", "add_double", "distractors", "view"]
 
@@ -52,7 +52,7 @@ class Scene(Protocol):
 class Thing:
     """A thing of a scene. Its methods give the factors ``<name>_colour``, ``<name>_size`` and so on.
 
-    Events find the factors of a moving object by these names (``jepabench.envs.events``).
+    Events find the factors of a moving object by these names (``jepabench.envs.variations.events``).
 
     Args:
         scene: where it is.

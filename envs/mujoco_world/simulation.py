@@ -10,7 +10,7 @@ looks at the simulation (a camera, an observation) sees the same after ``step`` 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import mujoco
 import numpy as np
@@ -67,3 +67,31 @@ class Simulation:
             self.data.joint(name).qpos[:] = position
         mujoco.mj_kinematics(self.model, self.data)
         return self.get_state()
+
+
+class JointMotion:
+    """Pose and velocity of MuJoCo joints, for ``MovingObject``. The first joints have to give the place x, y.
+
+    Args:
+        simulation: gives the simulation that the world has at present.
+        joints: names of the joints.
+    """
+
+    def __init__(self, simulation: Callable[[], Simulation], joints: Sequence[str]) -> None:
+        self._simulation, self._joints = simulation, tuple(joints)
+
+    def get(self) -> NDArray[np.float64]:
+        """Returns positions and velocities of all joints."""
+        data = self._simulation().data
+        joints = [data.joint(name) for name in self._joints]
+        return np.concatenate([joint.qpos for joint in joints] + [joint.qvel for joint in joints])
+
+    def set(self, motion: NDArray[np.float64]) -> None:
+        """Puts back what ``get`` gave."""
+        simulation = self._simulation()
+        joints = [simulation.data.joint(name) for name in self._joints]
+        start = 0
+        for part in [joint.qpos for joint in joints] + [joint.qvel for joint in joints]:
+            part[:] = motion[start : start + len(part)]
+            start += len(part)
+        mujoco.mj_kinematics(simulation.model, simulation.data)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
-from jepabench.envs.variations import Factor, Range, Value
+from jepabench.envs.variations.factors import Factor, Range, Value
 
 
 class Seen(Protocol):

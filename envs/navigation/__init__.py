@@ -1,6 +1,7 @@
 """Navigation: rooms seen through the eyes of a robot."""
 
-from jepabench.envs.registry import TaskSpec, register
+from jepabench.envs.registry import register
+from jepabench.envs.task import TaskSpec
 
 register(
     TaskSpec(

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from jepabench.envs.navigation.rooms import wrapped
 
 if TYPE_CHECKING:
-    from jepabench.envs.core import GoalEnv, Observation
+    from jepabench.envs.core.goal_env import GoalEnv, Observation
     from jepabench.envs.navigation.rooms import Rooms
 
 _ARRIVED = 0.1  # [m]

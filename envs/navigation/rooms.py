@@ -16,15 +16,15 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.core import EpisodeDraw, GoalEnv
-from jepabench.envs.events import JointMotion, MovingObject
-from jepabench.envs.maze.free_space import FreeSpace, in_boxes
+from jepabench.envs.core.free_space import FreeSpace, in_boxes
+from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
 from jepabench.envs.mujoco_world.scenery import Thing, add_distractors, distractors, view
-from jepabench.envs.mujoco_world.simulation import Simulation
+from jepabench.envs.mujoco_world.simulation import JointMotion, Simulation
 from jepabench.envs.navigation.layouts import HALF_SIZE, draw_layout, layout
-from jepabench.envs.registry import TaskSpec
-from jepabench.envs.variations import Factor
+from jepabench.envs.task import EpisodeDraw, TaskSpec
+from jepabench.envs.variations.factors import Factor
+from jepabench.envs.variations.moving_objects import MovingObject
 
 SUCCESS_DISTANCE, SUCCESS_ANGLE = 0.3, math.radians(20.0)
 STEP_LENGTH, STEP_TURN = 0.15, 0.3
@@ -95,6 +95,8 @@ class Rooms(GoalEnv):
 
     * v1: first version. MuJoCo 3.17.0.
     """
+
+    free_space: FreeSpace  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, task: TaskSpec, **kwargs: Any) -> None:
         super().__init__(
@@ -246,6 +248,9 @@ class Rooms(GoalEnv):
         after_x, after_y, _ = data.qpos.tolist()
         missing = way - ((after_x - before_x) * x + (after_y - before_y) * y)
         self._blocked = math.copysign(1.0, way) * missing > _BLOCKED
+
+    def _observation_names(self) -> tuple[str, ...]:
+        return ("robot x", "robot y", "robot heading cos", "robot heading sin")
 
     def _observation(self) -> NDArray[np.float64]:
         x, y, heading = self.simulation.data.qpos.tolist()

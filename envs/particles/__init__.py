@@ -1,6 +1,7 @@
 """Particles: chips that are swept together and a rope that is laid, by a pusher that makes one push at a time."""
 
-from jepabench.envs.registry import TaskSpec, register
+from jepabench.envs.registry import register
+from jepabench.envs.task import TaskSpec
 
 _BEHAVIOURS = "jepabench.envs.particles.behaviours"
 

@@ -12,7 +12,7 @@ from jepabench.envs.particles.clouds import as_points, nearest
 from jepabench.envs.particles.table import REACH
 
 if TYPE_CHECKING:
-    from jepabench.envs.core import GoalEnv, Observation
+    from jepabench.envs.core.goal_env import GoalEnv, Observation
 
 Points = NDArray[np.float64]
 
@@ -121,8 +121,9 @@ class _GreedyPusher:
         particles, places = self._choose(as_points(achieved), as_points(desired))
         pushes = self._pushes(particles, places)
         outcomes = env.imagine_goals(pushes[:, None, None])[:, 0]
-        path_distance = getattr(env, "path_distance", None)
-        costs = path_distance(outcomes) if path_distance else env.distance(outcomes, desired)
+        costs = env.path_distance(outcomes)
+        if costs is None:
+            costs = env.distance(outcomes, desired)
         return pushes[np.where(env.is_success(outcomes, desired), 0.0, costs).argmin()]
 
     def _pushes(self, particles: Points, places: Points) -> NDArray[np.float32]:

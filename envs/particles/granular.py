@@ -8,8 +8,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.core import EpisodeDraw, GoalEnv
-from jepabench.envs.events import MovingObject
+from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.particles.clouds import as_points, chamfer_distance
 from jepabench.envs.particles.shapes import (
     HELD_OUT_AREAS,
@@ -21,8 +20,9 @@ from jepabench.envs.particles.shapes import (
     turned,
 )
 from jepabench.envs.particles.table import REACH, Particles, Table
-from jepabench.envs.registry import TaskSpec
-from jepabench.envs.variations import Factor
+from jepabench.envs.task import EpisodeDraw, TaskSpec
+from jepabench.envs.variations.factors import Factor
+from jepabench.envs.variations.moving_objects import MovingObject
 
 NUM_CHIPS = 64
 SUCCESS_DISTANCE = 0.0135
@@ -145,6 +145,9 @@ class Granular(GoalEnv):
 
     def _step_physics(self, action: NDArray[np.float64]) -> None:
         self.table.push(action)
+
+    def _observation_names(self) -> tuple[str, ...]:
+        return tuple(f"chip {i // 2} {'xy'[i % 2]}" for i in range(2 * NUM_CHIPS))
 
     def _observation(self) -> NDArray[np.float64]:
         return self.table.places.ravel()

@@ -12,11 +12,11 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.events import MovingObject
 from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
 from jepabench.envs.mujoco_world.scenery import Thing, add_distractors, distractors, view
 from jepabench.envs.mujoco_world.simulation import Simulation
-from jepabench.envs.variations import Factor, Value
+from jepabench.envs.variations.factors import Factor, Value
+from jepabench.envs.variations.moving_objects import MovingObject
 
 _SAMPLES = 16
 REACH = 0.3  # the pusher's middle stays in a square of twice this side [m]

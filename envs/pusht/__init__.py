@@ -1,6 +1,7 @@
 """Push-T and its variants: a round pusher shoves a block into a pose."""
 
-from jepabench.envs.registry import TaskSpec, register
+from jepabench.envs.registry import register
+from jepabench.envs.task import TaskSpec
 
 for _name, _kwargs, _tags in (
     ("PushT", {}, {"pushing"}),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from jepabench.envs.pusht.simulation import REACH, SIZE, PushSimulation
 
 if TYPE_CHECKING:
-    from jepabench.envs.core import GoalEnv, Observation
+    from jepabench.envs.core.goal_env import GoalEnv, Observation
 
 _NEAR = 25.0  # from a waypoint, where it counts as reached [px]
 _ARC = math.pi / 3  # between two waypoints on the way round the block [rad]

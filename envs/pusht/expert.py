@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.maze.free_space import FreeSpace
+from jepabench.envs.core.free_space import FreeSpace
 from jepabench.envs.pusht.behaviours import Table
 from jepabench.envs.pusht.shapes import Shape, turned
 from jepabench.envs.pusht.simulation import PUSHER_RADIUS, SIZE, PushSimulation, drive
 
 if TYPE_CHECKING:
-    from jepabench.envs.core import EpisodeDraw, GoalEnv, Observation
+    from jepabench.envs.core.goal_env import GoalEnv, Observation
+    from jepabench.envs.task import EpisodeDraw
 
 _Point = tuple[float, float]
 _Array = NDArray[np.float64]

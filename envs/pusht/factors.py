@@ -8,13 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.events import MovingObject
 from jepabench.envs.mujoco_world.scenery import COLOURS
 from jepabench.envs.pusht.drawing import Disc, Look
 from jepabench.envs.pusht.placing import block_places, pusher_places
 from jepabench.envs.pusht.shapes import plate
 from jepabench.envs.pusht.simulation import PUSHER_RADIUS, SIZE, PushSimulation
-from jepabench.envs.variations import Factor, Value
+from jepabench.envs.variations.factors import Factor, Value
+from jepabench.envs.variations.moving_objects import MovingObject
 
 _NO, _YES = 0.0, 1.0
 _NUM_DISCS, _NUM_ARRANGEMENTS = 4, 10_000

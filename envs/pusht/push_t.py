@@ -11,16 +11,17 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.core import EpisodeDraw, GoalEnv
-from jepabench.envs.events import MovingObject
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.errors import unknown_name
 from jepabench.envs.pusht.behaviours import RandomPushes
 from jepabench.envs.pusht.drawing import Drawing, Look
 from jepabench.envs.pusht.factors import factors, moving_objects
 from jepabench.envs.pusht.placing import free_placement
 from jepabench.envs.pusht.shapes import HELD_OUT_SHAPES, SHAPES, TRAIN_SHAPES, T
 from jepabench.envs.pusht.simulation import REACH, SIZE, PushSimulation, drive
-from jepabench.envs.registry import TaskSpec, unknown_name
-from jepabench.envs.variations import Factor
+from jepabench.envs.task import EpisodeDraw, TaskSpec
+from jepabench.envs.variations.factors import Factor
+from jepabench.envs.variations.moving_objects import MovingObject
 
 CONTROLS = ("relative", "absolute")
 UNIT = 100.0  # pixels in a unit of observations and goals
@@ -262,6 +263,13 @@ class PushT(GoalEnv):
             at_x, at_y = self.simulation.pusher
             x, y = min(max(at_x + REACH * x, 0.0), SIZE), min(max(at_y + REACH * y, 0.0), SIZE)
         self.simulation.step(x, y)
+
+    def _observation_names(self) -> tuple[str, ...]:
+        return (
+            *("block x", "block y", "block angle sin", "block angle cos"),
+            *("pusher x", "pusher y", "pusher velocity x", "pusher velocity y"),
+            *(f"block outline {number}" for number in range(_OUTLINE_SIZE * self.random_shape)),
+        )
 
     def _observation(self) -> NDArray[np.float64]:
         velocity = np.array(self.simulation.pusher_velocity) / UNIT

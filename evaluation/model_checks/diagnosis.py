@@ -19,10 +19,10 @@ from torch import Tensor
 from jepabench.agents.base import ActionQueue
 from jepabench.agents.costs.energy import Energy, GoalDistance
 from jepabench.agents.encoding import encode_goal_rows, encode_rows
-from jepabench.envs.core import GoalEnv, Observation, reset_to
+from jepabench.envs.core.goal_env import GoalEnv, Observation
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.registry import get_task, make
-from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.splits import EpisodeSpec, reset_to
 from jepabench.evaluation.model_checks.probing import check_dataset
 from jepabench.world_models.analysis.diagnostics import effective_rank
 from jepabench.world_models.analysis.imagination import Windows, draw_windows, imagine
@@ -288,9 +288,8 @@ def _executed(
         task.hold_steps, axis=2
     )
     ends = env.imagine_goals(held)[:, -1]
-    path_distance = getattr(env, "path_distance", None)
     distance = env.distance(ends, np.broadcast_to(observation["desired_goal"], ends.shape))
-    return distance, np.asarray(path_distance(ends)) if path_distance else None
+    return distance, env.path_distance(ends)
 
 
 def start_specs(task_id: str, split: str, count: int) -> list[EpisodeSpec]:

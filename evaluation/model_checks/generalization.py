@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jepabench.envs.registry import make, unknown_name
-from jepabench.envs.variations import LEVELS, Factor
+from jepabench.envs.errors import unknown_name
+from jepabench.envs.registry import make
+from jepabench.envs.variations.factors import LEVELS, Factor
 from jepabench.evaluation.records import EpisodeRecord
 from jepabench.evaluation.statistics import intervals as statistics
 

@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jepabench.envs.core import reset_to
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.registry import get_task, make
-from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.splits import EpisodeSpec, reset_to
 from jepabench.evaluation.model_checks.probing import probe_table
 from jepabench.evaluation.model_checks.surprise import record_clips, surprise_table
 from jepabench.evaluation.submissions.diagnostics import Frames, frames_name

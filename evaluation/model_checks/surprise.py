@@ -1,7 +1,7 @@
 """Does a model notice the impossible, and does it not mind the harmless? A test by violation of expectation.
 
 Surprise is the prediction error of one model step. Each episode is run once undisturbed; then the world is put back to a
-moment of it, an event happens between two steps (``jepabench.envs.events``), and the same actions follow. So every disturbed step
+moment of it, an event happens between two steps (``jepabench.envs.variations.events``), and the same actions follow. So every disturbed step
 has an undisturbed one that differs in nothing else, and a model that is surprised by all that moves fast gains nothing.
 An untrained network of the same make is the null: what the pixels alone give away.
 """
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
-from jepabench.envs.core import reset_to
-from jepabench.envs.events import EVENTS, EventError, inject, list_events
-from jepabench.envs.registry import TaskSpec, get_task, make, unknown_name
-from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.data.behaviour import make_behaviour
+from jepabench.envs.errors import unknown_name
+from jepabench.envs.registry import get_task, make
+from jepabench.envs.splits import EpisodeSpec, reset_to
+from jepabench.envs.task import TaskSpec
+from jepabench.envs.variations.events import EVENTS, EventError, inject, list_events
 from jepabench.evaluation.model_checks.diagnosis import start_specs
 from jepabench.world_models.base import WorldModel
 from jepabench.world_models.checkpoint import LoadedWorldModel
@@ -131,7 +133,7 @@ class _World:
         num_after: int,
     ) -> Clip:
         observation, _ = reset_to(self.env, spec)
-        acting = self.task.behaviour(behaviour).deciding
+        acting = make_behaviour(self.task, behaviour).deciding
         acting.reset(self.env, np.random.default_rng(spec.planner_seed))
         moment = known - 1 + int(rng.integers(4))
         frames, actions = [observation[self.key]], []

@@ -17,8 +17,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from jepabench.envs.events import list_events
-from jepabench.envs.registry import get_task, short_name
+from jepabench.envs.registry import get_task
+from jepabench.envs.task import short_name
+from jepabench.envs.variations.events import list_events
 from jepabench.evaluation.model_checks.quantities import observation_names
 from jepabench.evaluation.submissions.arrays import read_arrays
 from jepabench.evaluation.submissions.files import (

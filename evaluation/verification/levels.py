@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.core import GoalEnv, InvalidActionError, reset_to
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.errors import InvalidActionError
 from jepabench.envs.files import write_atomically
 from jepabench.envs.registry import get_task, make
-from jepabench.envs.retrace import retrace
-from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.splits import EpisodeSpec, reset_to
 from jepabench.evaluation.protocol import PROTOCOL_VERSION, Suite
 from jepabench.evaluation.rollout import Outcome, ReplayError, outcome_of, replay
 from jepabench.evaluation.submissions.submission import (
@@ -190,7 +190,7 @@ def quick_outcome(env: GoalEnv, spec: EpisodeSpec, actions: NDArray[np.float32])
     if len(actions) != env.budget:
         raise ReplayError(f"the budget is {env.budget} control steps, the trace has {len(actions)}")
     try:
-        steps = retrace(env, actions)
+        steps = env.replay(actions)
     except InvalidActionError as error:
         raise ReplayError(str(error)) from error
     return outcome_of(

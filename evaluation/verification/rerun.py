@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jepabench.envs.registry import UnknownNameError
+from jepabench.envs.errors import UnknownNameError
 from jepabench.evaluation.protocol import Suite
 from jepabench.evaluation.records import EpisodeRecord, records_frame
 from jepabench.evaluation.rollout import AgentError, evaluate_episodes

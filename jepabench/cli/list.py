@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jepabench.envs.registry import list_tasks, make
-from jepabench.envs.variations import range_text
+from jepabench.envs.variations.factors import range_text
 from jepabench.pipeline.config import compose_root, load_preset, options
 from jepabench.pipeline.plugins import plugin_names
 
@@ -95,7 +95,7 @@ def _variations(task_id: str) -> Table:
 
 def _events(task_id: str) -> Table:
     from jepabench import envs  # noqa: F401  (registers the tasks)
-    from jepabench.envs.events import list_events
+    from jepabench.envs.variations.events import list_events
 
     table = Table("event", "kind", "what happens", box=None)
     for event in list_events(task_id):
@@ -129,7 +129,7 @@ def _suites(output: Path) -> Group:
 
 
 def _suite(name: str, output: Path) -> Table:
-    from jepabench.envs.registry import short_name
+    from jepabench.envs.task import short_name
     from jepabench.execution.estimates import StageTimes, duration
     from jepabench.execution.speeds import load_or_measure_speeds
     from jepabench.pipeline.stages import KINDS, SuitePlan

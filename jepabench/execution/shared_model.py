@@ -13,7 +13,7 @@ from hydra.utils import instantiate
 from rich.console import Console
 
 from jepabench.envs import get_task
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 from jepabench.execution.executor import run_stages
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,8 @@ from typing import Any
 
 import pandas as pd
 
-from jepabench.envs.registry import get_task, list_tasks, short_name
+from jepabench.envs.registry import get_task, list_tasks
+from jepabench.envs.task import short_name
 from jepabench.evaluation.stages.stage import stage_id
 from jepabench.pipeline.config import ConfigError, load_preset
 from jepabench.pipeline.run_config import compose_run

@@ -13,7 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jepabench.envs.registry import get_task, short_name, unknown_name
+from jepabench.envs.errors import unknown_name
+from jepabench.envs.registry import get_task
+from jepabench.envs.task import short_name
 from jepabench.evaluation.protocol import Suite
 from jepabench.evaluation.stages.stage import stage_id
 from jepabench.pipeline import stage_work as work

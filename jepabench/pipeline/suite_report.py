@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from rich.console import Console
 
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 from jepabench.evaluation.records import read_records
 from jepabench.evaluation.statistics.success_tables import score_table
 from jepabench.pipeline.machine import describe_machine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jepabench.envs.registry import UnknownNameError
+from jepabench.envs.errors import UnknownNameError
 from jepabench.evaluation.protocol import Suite
 from jepabench.pipeline.config import load_preset, options
 from jepabench.pipeline.stages import OF_THE_PLAN

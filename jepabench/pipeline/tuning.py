@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 from jepabench.pipeline.config import CONF, ConfigError, load_preset
 from jepabench.pipeline.scaling import compose_scaling, merged_stages
 from jepabench.pipeline.stages import SuitePlan, merged

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 from jepabench.results.report.figures import INK, agent_colours, as_svg, log_axis, panel_figure
 
 Rows = Sequence[Mapping[str, Any]]

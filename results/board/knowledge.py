@@ -16,8 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jepabench.envs.files import write_atomically
-from jepabench.envs.registry import get_task, short_name
+from jepabench.envs.registry import get_task
 from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.task import short_name
 from jepabench.evaluation.submissions.arrays import read_actions
 from jepabench.evaluation.submissions.diagnostics import (
     Frames,

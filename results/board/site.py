@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from jepabench.envs.checks.task_pages import page, picture
 from jepabench.envs.files import write_atomically
-from jepabench.envs.registry import TaskSpec, short_name
+from jepabench.envs.task import TaskSpec, short_name
 from jepabench.evaluation.verification.levels import BADGES
 from jepabench.results.board import views as views
 from jepabench.results.board.charts import profile_chart

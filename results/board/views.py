@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 from jepabench.evaluation.statistics.intervals import Interval
 from jepabench.evaluation.verification.levels import BADGES
 from jepabench.results.board.entries import Entry, difference, normalised, overall

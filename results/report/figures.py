@@ -23,7 +23,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 from jepabench.results.report.success_table import Cell, agent_kind, agent_order, count
 
 _BRIGHT = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#E69F00", "#9988DD")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 from jepabench.results.report.aggregates import Aggregates
 from jepabench.results.report.success_table import Cell, count, duration, milliseconds, percent
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from jepabench.envs import TaskSpec, UnknownNameError, get_task
 from jepabench.envs.files import write_atomically
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 from jepabench.evaluation.records import records_frame
 from jepabench.results.media.gallery import Run, Shown, find_runs, show_run
 from jepabench.results.report import views

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jepabench.envs.files import write_atomically
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 
 COLUMNS = (
     "task",

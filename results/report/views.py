@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from jepabench.envs import TaskSpec
-from jepabench.envs.registry import HELD_BLOCKS, short_name
+from jepabench.envs.task import HELD_BLOCKS, short_name
 from jepabench.evaluation.protocol import PROTOCOL_VERSION, QUICK_EPISODES, ROW_SEEDS
 from jepabench.results.report.success_table import Cell, count, duration, milliseconds, percent
 

@@ -7,7 +7,7 @@ import pytest
 
 from jepabench import envs
 from jepabench.envs.checks.task_pages import index, page, picture
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 from jepabench.results.board.world_facts import recorded_rates
 
 FOLDER = Path(__file__).parents[2] / "docs" / "environments"

@@ -14,8 +14,11 @@ from jepabench.envs.checks.fingerprint import (
     fixed_actions,
     fixed_trace,
 )
-from jepabench.envs.core import ActionBlock, InvalidActionError
-from jepabench.envs.splits import SPLITS, episode_specs
+from jepabench.envs.core.action_block import ActionBlock
+from jepabench.envs.data.behaviour import make_behaviour
+from jepabench.envs.errors import InvalidActionError
+from jepabench.envs.splits import episode_specs
+from jepabench.envs.task import SPLITS
 
 TASKS = [task.id for task in envs.list_tasks() if task.id.startswith("jepabench/")]
 PIXELS = 48
@@ -261,7 +264,7 @@ def test_behaviours_act_within_bounds_and_repeat_themselves(task_id):
         actions = []
         for _ in range(2):
             observation, _ = envs.reset_to(env, spec)
-            behaviour = env.task.behaviour(name)
+            behaviour = make_behaviour(env.task, name)
             behaviour.reset(env, np.random.default_rng(0))
             for _ in range(20):
                 actions.append(behaviour.act(observation))

@@ -8,9 +8,10 @@ from gymnasium.utils.env_checker import data_equivalence
 
 from jepabench import envs
 from jepabench.envs.checks.fingerprint import fixed_actions
-from jepabench.envs.events import EVENTS, inject, list_events
+from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.envs.splits import EpisodeSpec
-from jepabench.envs.state import FROZEN
+from jepabench.envs.variations.events import EVENTS, inject, list_events
+from jepabench.envs.variations.factors import FROZEN
 
 TASKS = [task.id for task in envs.list_tasks() if task.id.startswith("jepabench/")]
 PIXELS = 48
@@ -85,7 +86,7 @@ def test_each_factor_alone_changes_something_and_leaves_no_trace(task_id, worlds
 def expert_states(env, most_steps=60):
     """What is observed when the expert acts, without frames."""
     expert, seen = (
-        env.task.behaviour("expert"),
+        make_behaviour(env.task, "expert"),
         [env.advance(np.empty((0, *env.action_space.shape)), pixels=False)[0]],
     )
     expert.reset(env, np.random.default_rng(0))

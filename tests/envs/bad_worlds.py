@@ -7,11 +7,11 @@ import mujoco
 import numpy as np
 from tiny_world import Expert, Random, TinyWorld
 
-from jepabench.envs.core import EpisodeDraw
-from jepabench.envs.events import MovingObject
 from jepabench.envs.mujoco_world.simulation import Simulation
-from jepabench.envs.registry import TaskSpec, register
-from jepabench.envs.variations import Factor
+from jepabench.envs.registry import register
+from jepabench.envs.task import EpisodeDraw, TaskSpec
+from jepabench.envs.variations.factors import Factor
+from jepabench.envs.variations.moving_objects import MovingObject
 
 counter = iter(range(10**9))
 

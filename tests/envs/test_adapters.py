@@ -10,7 +10,7 @@ from jepabench import envs
 from jepabench.envs.adapted.gymnasium_env import AdapterError, adapt
 from jepabench.envs.checks.checker import check_env
 from jepabench.envs.checks.scripted_rollouts import play
-from jepabench.envs.registry import UnknownNameError
+from jepabench.envs.errors import UnknownNameError
 
 MAZE = "jepabench.envs.adapted.robotics:adapted/PointMaze-UMaze-v1"
 CUBE = "jepabench.envs.adapted.ogbench:adapted/Cube-Single-v1"

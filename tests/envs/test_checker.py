@@ -6,7 +6,8 @@ import pytest
 from jepabench.envs.checks.checker import check_env
 from jepabench.envs.checks.conformance import CHECKS
 from jepabench.envs.checks.fingerprint import digest, fingerprint
-from jepabench.envs.registry import UnknownNameError, make
+from jepabench.envs.errors import UnknownNameError
+from jepabench.envs.registry import make
 
 SOUND = ("TinyWorld", "InPlace", "Colourful", "Simulated")
 # By environment, the check that fails and a part of its message.

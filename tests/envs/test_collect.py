@@ -14,11 +14,13 @@ import pytest
 from filelock import FileLock
 
 from jepabench import envs
-from jepabench.envs.core import ActionBlock, reset_to
+from jepabench.envs.core.action_block import ActionBlock
 from jepabench.envs.data.collect import collect
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.data.manifest import DatasetError
-from jepabench.envs.registry import UnknownNameError, get_task, make
+from jepabench.envs.errors import UnknownNameError
+from jepabench.envs.registry import get_task, make
+from jepabench.envs.splits import reset_to
 
 NAME = "tiny/Point-v0"
 SIZES = {

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from jepabench import envs
-from jepabench.envs.events import EventError, inject, list_events
-from jepabench.envs.maze.free_space import in_boxes
-from jepabench.envs.registry import UnknownNameError
+from jepabench.envs.core.free_space import in_boxes
+from jepabench.envs.errors import UnknownNameError
+from jepabench.envs.variations.events import EventError, inject, list_events
 
 POINT, TWO_ROOM = "jepabench/PointMaze-Medium-v1", "jepabench/TwoRoom-v1"
 SEES = 96

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jepabench import envs
+from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.envs.manipulation.arm import LEAD, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3")
@@ -160,7 +161,7 @@ def test_the_fifth_action_does_nothing_where_the_gripper_stays_closed(task_id):
 def test_a_snapshot_taken_in_the_middle_of_a_grasp_goes_on_to_the_last_bit():
     env, other = envs.make("jepabench/PickPlace-v1"), envs.make("jepabench/PickPlace-v1")
     observation, _ = env.reset(seed=4)
-    expert = env.task.behaviour("expert")
+    expert = make_behaviour(env.task, "expert")
     expert.reset(env, np.random.default_rng(0))
     for _ in range(100):
         observation, *_ = env.step(expert.act(observation))

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from jepabench import envs
+from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.envs.manipulation import pick_place, push, reach
 from jepabench.envs.manipulation.pick_place import OPEN
 from jepabench.envs.manipulation.tabletop import TABLE
@@ -42,7 +43,7 @@ def held_share(task_id, behaviour, num_episodes, *, moved=None):
     solved = []
     for spec in episode_specs(task_id, "validation", num_episodes):
         observation, info = envs.reset_to(env, spec)
-        policy = env.task.behaviour(behaviour)
+        policy = make_behaviour(env.task, behaviour)
         policy.reset(env, np.random.default_rng(spec.planner_seed))
         start, held = observation["achieved_goal"], 0
         for _ in range(info["budget"]):

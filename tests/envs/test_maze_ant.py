@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jepabench import envs
+from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.envs.maze.ant import STANDING_HEIGHT
 from jepabench.envs.splits import episode_specs
 
@@ -94,7 +95,7 @@ def test_the_ant_walks_in_any_direction_without_turning_over(direction):
 def test_the_expert_gets_round_the_wall_and_stays_at_the_goal():
     for index in range(3):
         env, observation, info = start(index)
-        expert = env.task.behaviour("expert")
+        expert = make_behaviour(env.task, "expert")
         expert.reset(env, np.random.default_rng(0))
         for _ in range(env.draw.reference_steps):
             observation, *_, info = env.step(expert.act(observation))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from jepabench import envs
+from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.envs.splits import episode_specs
 
 MAZES = [task.id for task in envs.list_tasks(family="maze")]
@@ -25,7 +26,7 @@ def test_actions_are_held_as_long_as_the_task_says(task_id, name):
     env = envs.make(task_id)
     hold = env.task.hold_steps
     _, actions = play(
-        env, env.task.behaviour(name), episode_specs(task_id, "train", 1)[0], 6 * hold
+        env, make_behaviour(env.task, name), episode_specs(task_id, "train", 1)[0], 6 * hold
     )
     blocks = actions.reshape(6, hold, -1)
     assert (blocks == blocks[:, :1]).all()
@@ -38,7 +39,7 @@ def test_actions_are_held_as_long_as_the_task_says(task_id, name):
 def test_the_same_generator_gives_the_same_behaviour(task_id, name):
     env = envs.make(task_id)
     spec = episode_specs(task_id, "train", 1)[0]
-    first, second = (play(env, env.task.behaviour(name), spec, 100)[0] for _ in range(2))
+    first, second = (play(env, make_behaviour(env.task, name), spec, 100)[0] for _ in range(2))
     assert np.array_equal(first, second)
 
 
@@ -48,14 +49,14 @@ def test_the_expert_reaches_and_holds_the_goal_within_the_reference_steps(task_i
     for spec in episode_specs(task_id, "test", 4):
         envs.reset_to(env, spec)
         num_steps = env.draw.reference_steps + 3
-        positions, _ = play(env, env.task.behaviour("expert"), spec, num_steps)
+        positions, _ = play(env, make_behaviour(env.task, "expert"), spec, num_steps)
         assert env.is_success(positions[-3:], env._desired_goal).all(), spec
 
 
 @pytest.mark.parametrize("name", ["random", "wander"])
 def test_collecting_visits_much_of_the_two_rooms(name):
     env = envs.make("jepabench/TwoRoom-v1")
-    behaviour = env.task.behaviour(name)
+    behaviour = make_behaviour(env.task, name)
     visited = set()
     for spec in episode_specs(env.task.id, "train", 8):
         positions, _ = play(env, behaviour, spec, 250)
@@ -66,7 +67,7 @@ def test_collecting_visits_much_of_the_two_rooms(name):
 
 def test_a_random_force_keeps_the_ball_moving_and_off_the_walls():
     env = envs.make("jepabench/PointMaze-UMaze-v1")
-    behaviour = env.task.behaviour("random")
+    behaviour = make_behaviour(env.task, "random")
     speeds, free = [], []
     for spec in episode_specs(env.task.id, "train", 3):
         observation, _ = envs.reset_to(env, spec)

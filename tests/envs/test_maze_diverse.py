@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from jepabench import envs
+from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.envs.maze import diverse
 from jepabench.envs.maze.layouts import LAYOUTS
-from jepabench.envs.splits import SPLITS, episode_specs
+from jepabench.envs.splits import episode_specs
+from jepabench.envs.task import SPLITS
 
 TASK = "jepabench/PointMaze-Diverse-v1"
 
@@ -161,7 +163,7 @@ def test_the_picture_shows_the_maze(env):
 def test_the_expert_solves_mazes_that_it_has_never_seen(env):
     for spec in episode_specs(TASK, "test", 3):
         observation, info = envs.reset_to(env, spec)
-        behaviour = env.task.behaviour("expert")
+        behaviour = make_behaviour(env.task, "expert")
         behaviour.reset(env, np.random.default_rng(0))
         held = 0
         for _ in range(info["budget"]):

@@ -4,7 +4,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
 from jepabench.envs import make
-from jepabench.envs.maze.free_space import FreeSpace
+from jepabench.envs.core.free_space import FreeSpace
 from jepabench.envs.maze.layouts import LAYOUTS
 
 SPACING = 0.1

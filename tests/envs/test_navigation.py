@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jepabench import envs
+from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.envs.navigation import layouts
 from jepabench.envs.navigation.rooms import STRATA, heading_error
-from jepabench.envs.splits import SPLITS, episode_specs
+from jepabench.envs.splits import episode_specs
+from jepabench.envs.task import SPLITS
 
 TASK = "jepabench/Navigation-v1"
 RADIUS, SOFTNESS = 0.15, 0.01  # contacts give way by millimetres [m]
@@ -235,7 +237,7 @@ def test_path_distance_is_least_at_the_goal_and_falls_along_the_way(env):
 def play(env, name, spec, num_steps):
     """Returns the poses [T + 1, 4], actions [T, 2] and violations [T]."""
     observation, _ = envs.reset_to(env, spec)
-    behaviour = env.task.behaviour(name)
+    behaviour = make_behaviour(env.task, name)
     behaviour.reset(env, np.random.default_rng(spec.planner_seed))
     poses, actions, violations = [observation["achieved_goal"]], [], []
     for _ in range(num_steps):

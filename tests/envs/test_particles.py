@@ -3,6 +3,7 @@ import pytest
 from scipy.spatial.distance import pdist
 
 from jepabench import envs
+from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.envs.particles import granular, rope
 from jepabench.envs.particles.clouds import as_points
 from jepabench.envs.particles.shapes import (
@@ -66,7 +67,7 @@ def held_share(task_id, behaviour, num_episodes):
     env, solved = envs.make(task_id), []
     for spec in episode_specs(task_id, "validation", num_episodes):
         observation, info = envs.reset_to(env, spec)
-        policy = env.task.behaviour(behaviour)
+        policy = make_behaviour(env.task, behaviour)
         policy.reset(env, np.random.default_rng(spec.planner_seed))
         held = 0
         for _ in range(info["budget"]):
@@ -149,7 +150,7 @@ def test_the_rope_keeps_its_length_and_never_passes_through_itself(worlds):
     env = worlds["jepabench/Rope-v1"]
     for seed, behaviour in enumerate(("random", "uniform", "random")):
         observation, _ = env.reset(seed=seed)
-        policy = env.task.behaviour(behaviour)
+        policy = make_behaviour(env.task, behaviour)
         policy.reset(env, np.random.default_rng(seed))
         for _ in range(25):
             observation, *_ = env.step(policy.act(observation))
@@ -241,7 +242,7 @@ def test_random_pushes_nearly_always_move_something(task_id, worlds):
     moved = []
     for seed in range(4):
         observation, _ = env.reset(seed=seed)
-        policy = env.task.behaviour("random")
+        policy = make_behaviour(env.task, "random")
         policy.reset(env, np.random.default_rng(seed))
         for _ in range(15):
             before = observation["achieved_goal"]

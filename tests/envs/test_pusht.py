@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jepabench import envs
-from jepabench.envs.core import InvalidActionError
+from jepabench.envs.errors import InvalidActionError, UnknownNameError
 from jepabench.envs.pusht.push_t import LOOK_AHEAD, goals_of
 from jepabench.envs.pusht.shapes import HELD_OUT_SHAPES, SHAPES, TRAIN_SHAPES, T, turned
-from jepabench.envs.registry import UnknownNameError
 from jepabench.envs.splits import episode_specs
 
 TASK = "jepabench/PushT-v1"

@@ -6,18 +6,12 @@ import numpy as np
 import pytest
 
 from jepabench import envs
-from jepabench.envs.core import ActionBlock, InvalidActionError
-from jepabench.envs.registry import (
-    TaskSpec,
-    UnknownNameError,
-    find_task,
-    get_task,
-    list_tasks,
-    make,
-    register,
-    unknown_name,
-)
+from jepabench.envs.core.action_block import ActionBlock
+from jepabench.envs.data.behaviour import make_behaviour
+from jepabench.envs.errors import InvalidActionError, UnknownNameError, unknown_name
+from jepabench.envs.registry import find_task, get_task, list_tasks, make, register
 from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.task import TaskSpec
 
 
 def spec(**changes):
@@ -173,7 +167,7 @@ def test_a_module_before_the_name_is_imported_first():
 
 def test_an_unknown_behaviour_is_answered_with_the_nearest_one():
     with pytest.raises(UnknownNameError, match="Did you mean 'expert'"):
-        get_task("jepabench/TwoRoom-v1").behaviour("experts")
+        make_behaviour(get_task("jepabench/TwoRoom-v1"), "experts")
 
 
 def test_gymnasium_makes_the_same_world():

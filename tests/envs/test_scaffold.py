@@ -10,9 +10,10 @@ from jepabench.envs.checks import scaffold
 from jepabench.envs.checks.checker import check_env
 from jepabench.envs.checks.scaffold import ScaffoldError, families, write_draft
 from jepabench.envs.checks.task_pages import page
-from jepabench.envs.events import inject, list_events
-from jepabench.envs.registry import UnknownNameError
+from jepabench.envs.data.behaviour import make_behaviour
+from jepabench.envs.errors import UnknownNameError
 from jepabench.envs.splits import episode_specs
+from jepabench.envs.variations.events import inject, list_events
 
 HOME = Path(__file__).parents[2]
 FILES = ("README.md", "__init__.py", "behaviours.py", "world.py", "world.xml")
@@ -83,7 +84,7 @@ def test_the_expert_of_a_draft_solves_every_episode(family, drafts):
     env = envs.make(drafts[family].task_id)
     for spec in episode_specs(drafts[family].task_id, "validation", 15):
         observation, info = envs.reset_to(env, spec)
-        expert = env.task.behaviour("expert")
+        expert = make_behaviour(env.task, "expert")
         expert.reset(env, np.random.default_rng(0))
         for _ in range(info["budget"]):
             observation, *_, info = env.step(expert.act(observation))
@@ -112,7 +113,7 @@ def test_a_draft_inside_a_package_is_a_subpackage(folder):
     env = envs.make(draft.task_id)
     env.reset(seed=0)
     assert type(env).__module__ == "outer_package.inner_draft.world"
-    env.task.behaviour("expert").reset(env, np.random.default_rng(0))
+    make_behaviour(env.task, "expert").reset(env, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(

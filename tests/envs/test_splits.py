@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jepabench.envs.registry import UnknownNameError
-from jepabench.envs.splits import SPLITS, EpisodeSpec, episode_specs
+from jepabench.envs.errors import UnknownNameError
+from jepabench.envs.splits import EpisodeSpec, episode_specs
+from jepabench.envs.task import SPLITS
 
 TASK = "jepabench/TwoRoom-v1"
 

@@ -3,9 +3,10 @@ import numpy as np
 import pytest
 
 from jepabench import envs
-from jepabench.envs.registry import UnknownNameError
+from jepabench.envs.data.behaviour import make_behaviour
+from jepabench.envs.errors import UnknownNameError
 from jepabench.envs.splits import episode_specs
-from jepabench.envs.variations import Factor, VariationError, Variations
+from jepabench.envs.variations.factors import Factor, VariationError, Variations
 
 POINT, TWO_ROOM, DIVERSE = (
     "jepabench/PointMaze-UMaze-v1",
@@ -283,7 +284,7 @@ def test_the_expert_solves_hard_episodes_within_the_same_budget(task_id):
     solved = []
     for spec in episode_specs(task_id, "test", 8):
         observation, info = envs.reset_to(env, spec, variation="hard")
-        expert = env.task.behaviour("expert")
+        expert = make_behaviour(env.task, "expert")
         expert.reset(env, np.random.default_rng(0))
         held = 0
         for _ in range(info["budget"]):

@@ -9,8 +9,9 @@ import signal
 import numpy as np
 from gymnasium import spaces
 
-from jepabench.envs.core import EpisodeDraw, GoalEnv
-from jepabench.envs.registry import TaskSpec, register
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.registry import register
+from jepabench.envs.task import EpisodeDraw, TaskSpec
 
 TASK_ID = "tiny/Point-v0"
 

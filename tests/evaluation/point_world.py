@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from gymnasium import spaces
 
-from jepabench.envs.core import EpisodeDraw, GoalEnv
-from jepabench.envs.registry import TaskSpec, register
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.registry import register
+from jepabench.envs.task import EpisodeDraw, TaskSpec
 
 POINT = TaskSpec(
     id="tests/PointWorld-v1",

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from jepabench import envs  # noqa: F401  (registers the tasks)
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 from jepabench.evaluation.model_checks.quantities import observation_names
 from jepabench.evaluation.protocol import Suite, SuiteTask
 from jepabench.evaluation.records import SCHEMA

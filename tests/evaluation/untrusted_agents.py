@@ -36,7 +36,7 @@ class Looker(Base):
 
     def reset(self, specs):
         from jepabench import envs
-        from jepabench.envs.core import reset_to
+        from jepabench.envs.splits import reset_to
 
         super().reset(specs)
         self.worlds = [envs.make(self.task_id) for _ in specs]

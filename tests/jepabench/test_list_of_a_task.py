@@ -1,7 +1,7 @@
 import pytest
 
 from jepabench import envs
-from jepabench.envs.events import list_events
+from jepabench.envs.variations.events import list_events
 from jepabench.main import main
 
 TASK = "jepabench/TwoRoom-v1"

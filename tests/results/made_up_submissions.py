@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 from jepabench.evaluation.model_checks.quantities import observation_names
 from jepabench.evaluation.protocol import PROTOCOL_VERSION
 from jepabench.evaluation.records import SCHEMA

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from jepabench.envs.registry import UnknownNameError
+from jepabench.envs.errors import UnknownNameError
 from jepabench.world_models.checkpoint import CheckpointError, load_world_model, save_world_model
 from jepabench.world_models.kinds.jepa import JEPA
 from jepabench.world_models.registry import build_model, find_kind, list_kinds, register_kind

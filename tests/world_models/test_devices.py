@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from jepabench.envs.registry import UnknownNameError
+from jepabench.envs.errors import UnknownNameError
 from jepabench.world_models.checkpoint import load_world_model
 from jepabench.world_models.training.config import TrainConfig
 from jepabench.world_models.training.devices import gather_batch, select_device

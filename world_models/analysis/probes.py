@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 
 KINDS = ("linear", "mlp")
 _MIN_STD = 1e-6

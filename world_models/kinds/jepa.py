@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import Context, TrajectoryBatch, rollout
 from jepabench.world_models.networks.encoders import augment_colour, augment_shift, make_encoder
 from jepabench.world_models.networks.predictors import make_predictor

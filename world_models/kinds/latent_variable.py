@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import Context, TrajectoryBatch, rollout_with
 from jepabench.world_models.kinds.jepa import JEPA, JEPAConfig
 from jepabench.world_models.networks.predictors import make_predictor

@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import nn
 
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import WorldModel
 from jepabench.world_models.networks.history_transformer import AdaLNPredictor
 from jepabench.world_models.networks.predictors import MLPPredictor

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 from jepabench.world_models.networks.history_transformer import AdaLNBlock, AdaLNPredictor
 
 

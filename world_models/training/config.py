@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 
 
 @dataclass(frozen=True, kw_only=True)

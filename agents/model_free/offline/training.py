@@ -34,8 +34,9 @@ from jepabench.agents.model_free.offline.hindsight import (
 from jepabench.agents.model_free.offline.networks import Eyes, OfflineConfig, Sizes, Standardise
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
 from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.errors import unknown_name
 from jepabench.envs.files import atomic_write
-from jepabench.envs.registry import get_task, unknown_name
+from jepabench.envs.registry import get_task
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.checkpoint import fingerprint, load_world_model, save_training_state
 from jepabench.world_models.training.batches import step_generators

@@ -20,8 +20,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
 from jepabench.agents.encoding import GOAL_KEYS, encode_goal_rows, encode_rows, observation_keys
-from jepabench.envs.core import Observation
-from jepabench.envs.registry import TaskSpec, make
+from jepabench.envs.core.goal_env import Observation
+from jepabench.envs.registry import make
+from jepabench.envs.task import TaskSpec
 from jepabench.world_models.base import WorldModel
 from jepabench.world_models.checkpoint import fingerprint, load_world_model
 

@@ -33,7 +33,8 @@ from jepabench.agents.model_free.online.training import (
     train_online,
 )
 from jepabench.agents.planners.base import require_at_least
-from jepabench.envs.registry import get_task, unknown_name
+from jepabench.envs.errors import unknown_name
+from jepabench.envs.registry import get_task
 
 ALGORITHMS = ("sac", "td3", "tqc")
 

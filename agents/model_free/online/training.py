@@ -34,9 +34,12 @@ from tqdm import tqdm
 from jepabench.agents.base import ActionQueue, check_specs
 from jepabench.agents.model_free.online.observations import View, make_view
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
-from jepabench.envs.core import ActionBlock, Observation, reset_to
-from jepabench.envs.registry import TaskSpec, get_task, load_entry_point, make, unknown_name
-from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.core.action_block import ActionBlock
+from jepabench.envs.core.goal_env import Observation
+from jepabench.envs.errors import unknown_name
+from jepabench.envs.registry import get_task, make
+from jepabench.envs.splits import EpisodeSpec, reset_to
+from jepabench.envs.task import TaskSpec, load_entry_point
 
 POLICY = "MultiInputPolicy"
 BUDGETS = (

@@ -6,7 +6,8 @@ import numpy as np
 
 from jepabench.envs.checks.fingerprint import digest
 from jepabench.envs.checks.subject import CheckFailed, Subject, require
-from jepabench.envs.core import InvalidActionError, reset_to
+from jepabench.envs.errors import InvalidActionError
+from jepabench.envs.splits import reset_to
 
 _NUM_STEPS = 10
 

@@ -7,10 +7,11 @@ import numpy as np
 from jepabench.envs.checks.fingerprint import digest
 from jepabench.envs.checks.new_process import call_in_new_process
 from jepabench.envs.checks.subject import Subject, require
-from jepabench.envs.core import GoalEnv, reset_to
-from jepabench.envs.data.behaviour import Behaviour
-from jepabench.envs.registry import TaskSpec, find_module, make, register_in_new_process
-from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.data.behaviour import Behaviour, make_behaviour
+from jepabench.envs.registry import find_module, make, register_in_new_process
+from jepabench.envs.splits import EpisodeSpec, reset_to
+from jepabench.envs.task import TaskSpec
 
 _NUM_STEPS = 40
 _TIMEOUT = 300.0  # [s]
@@ -24,9 +25,9 @@ def check_behaviours(subject: Subject) -> str:
     )
     env = subject.make()
     for name in task.behaviours:
-        here = _trace(env, task.behaviour(name))
+        here = _trace(env, make_behaviour(task, name))
         require(
-            _trace(env, task.behaviour(name)) == here,
+            _trace(env, make_behaviour(task, name)) == here,
             f"{name!r} acts differently when it is repeated from the same seed.",
             "Draw from the rng given to reset(), never from np.random or random.",
         )
@@ -35,7 +36,7 @@ def check_behaviours(subject: Subject) -> str:
             f"{name!r} acts differently in another process.",
             "Do not depend on np.random, hash(), set order, time or global state.",
         )
-        used = task.behaviour(name)
+        used = make_behaviour(task, name)
         _trace(env, used, index=1)
         require(
             _trace(env, used) == here,
@@ -50,7 +51,7 @@ def trace_behaviours(task: TaskSpec, module: str) -> dict[str, str]:
     """Return a digest of the actions of each behaviour, for a new process."""
     register_in_new_process(task, module)
     env = make(task.id)
-    return {name: _trace(env, task.behaviour(name)) for name in task.behaviours}
+    return {name: _trace(env, make_behaviour(task, name)) for name in task.behaviours}
 
 
 def _trace(env: GoalEnv, behaviour: Behaviour, *, index: int = 0) -> str:
@@ -68,7 +69,7 @@ def _trace(env: GoalEnv, behaviour: Behaviour, *, index: int = 0) -> str:
 def _check_leaves_env_alone(env: GoalEnv, name: str) -> None:
     spec = EpisodeSpec(env.task.id, "train", env.task.strata[0], 0)
     observation, _ = reset_to(env, spec)
-    behaviour = env.task.behaviour(name)
+    behaviour = make_behaviour(env.task, name)
     behaviour.reset(env, np.random.default_rng(spec.planner_seed))
     for _ in range(_NUM_STEPS):
         before = env.snapshot()

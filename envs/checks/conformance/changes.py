@@ -6,8 +6,8 @@ import numpy as np
 
 from jepabench.envs.checks.fingerprint import TRACE_PIXELS, digest, fixed_actions
 from jepabench.envs.checks.subject import Subject, require
-from jepabench.envs.core import GoalEnv
-from jepabench.envs.events import EventError, inject, list_events
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.variations.events import EventError, inject, list_events
 
 _FEW_STEPS = 6
 _NUM_TRIES = 5

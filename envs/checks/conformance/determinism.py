@@ -16,8 +16,8 @@ from jepabench.envs.checks.fingerprint import (
     fixed_trace,
 )
 from jepabench.envs.checks.subject import CheckFailed, Subject, require
-from jepabench.envs.core import GoalEnv, reset_to
-from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.splits import EpisodeSpec, reset_to
 
 _USE_EPISODES, _USE_STEPS, _LONG_STEPS = 40, 5, 400
 _CONTINUED_STEPS = 15

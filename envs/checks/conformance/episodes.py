@@ -6,8 +6,8 @@ import numpy as np
 
 from jepabench.envs.checks.fingerprint import digest
 from jepabench.envs.checks.subject import Subject, require
-from jepabench.envs.core import reset_to
-from jepabench.envs.splits import SPLITS
+from jepabench.envs.splits import reset_to
+from jepabench.envs.task import SPLITS
 
 _NUM_SEEDS = 5
 

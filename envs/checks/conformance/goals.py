@@ -6,7 +6,8 @@ import numpy as np
 
 from jepabench.envs.checks.fingerprint import digest, fixed_actions
 from jepabench.envs.checks.subject import CheckFailed, Subject, require
-from jepabench.envs.core import REWARDS, GoalEnv, reset_to
+from jepabench.envs.core.goal_env import REWARDS, GoalEnv
+from jepabench.envs.splits import reset_to
 
 _NUM_CANDIDATES, _NUM_MODEL_STEPS = 2, 2
 _COMPARED_STEPS = 5

@@ -6,7 +6,7 @@ import numpy as np
 
 from jepabench.envs.checks.fingerprint import TRACE_PIXELS, fixed_actions
 from jepabench.envs.checks.subject import Subject, require
-from jepabench.envs.core import reset_to
+from jepabench.envs.splits import reset_to
 
 _SIZES = (48, 96)
 _RENDER_SIZE = 128

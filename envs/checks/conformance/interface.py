@@ -13,8 +13,8 @@ from gymnasium.utils import env_checker
 
 from jepabench.envs.checks.fingerprint import TRACE_PIXELS
 from jepabench.envs.checks.subject import CheckFailed, Subject, require, require_in_space
-from jepabench.envs.core import GoalEnv
-from jepabench.envs.registry import load_entry_point
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.task import load_entry_point
 
 _INFO = {"is_success", "distance", "violation", "budget"}
 _COPY = "Return a copy, for example `self.simulation.data.qpos[:2].copy()`."

@@ -14,7 +14,8 @@ from jepabench.envs.checks.fingerprint import (
     fixed_trace,
 )
 from jepabench.envs.checks.subject import Subject, require, require_in_space
-from jepabench.envs.core import GoalEnv, Observation, reset_to
+from jepabench.envs.core.goal_env import GoalEnv, Observation
+from jepabench.envs.splits import reset_to
 
 _FEW_STEPS = 10
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jepabench.envs.checks.fingerprint import fixed_actions
 from jepabench.envs.checks.subject import Subject, require
-from jepabench.envs.core import GoalEnv
+from jepabench.envs.core.goal_env import GoalEnv
 
 _DEPTH = 4
 _EVERY, _STABLE_STEPS, _HOLD = 10, 300, 10

@@ -103,7 +103,7 @@ def flipped(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
 
 
 def _print_table(table: pd.DataFrame, first: str, second: str, console: Console) -> None:
-    from jepabench.envs.registry import short_name
+    from jepabench.envs.task import short_name
 
     shown = Table("", "difference", "95 % interval", "P(better)", "flipped", "", box=None)
     shown.title, shown.title_justify = (

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 
 PLANNERS = (
     "jepa-shooting",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.scaling import ScalingPlan, collect_table, compose_scaling
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from jepabench.envs.registry import short_name, unknown_name
+from jepabench.envs.errors import unknown_name
+from jepabench.envs.task import short_name
 from jepabench.pipeline.config import ConfigError
 from jepabench.pipeline.plugins import package_of
 

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from rich.console import Console
 
-from jepabench.envs.registry import unknown_name
+from jepabench.envs.errors import unknown_name
 from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.checkpoints import find_checkpoint, write_table
 from jepabench.pipeline.config import ConfigError

@@ -7,36 +7,46 @@ published baseline run on it unchanged.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.registry import TaskSpec, unknown_name
-from jepabench.envs.splits import SPLITS, EpisodeSpec
-from jepabench.envs.state import FROZEN, REVERSED, EpisodeDraw, State
-from jepabench.envs.variations import Factor, Variations
+from jepabench.envs.core.world import Observation, World
+from jepabench.envs.errors import InvalidActionError, unknown_name
+from jepabench.envs.task import SPLITS, EpisodeDraw, State, TaskSpec
+from jepabench.envs.variations.factors import FROZEN, REVERSED, Variations
+from jepabench.envs.variations.moving_objects import MovingObject
 
-if TYPE_CHECKING:
-    from jepabench.envs.events import MovingObject
-
-Observation = dict[str, NDArray[Any]]
 REWARDS = ("sparse", "dense")
 OPTIONS = ("stratum", "split", "variation")
 _MAX_REDRAWS = 1000
 _ROUNDING = 1e-5
 
 
-class InvalidActionError(ValueError):
-    """An action of the wrong shape, not finite, or outside the bounds; the world is unchanged."""
+class Replay(NamedTuple):
+    """Outcomes of T control steps, each [T].
+
+    Attributes:
+        successes: the success rule of the task.
+        joint: ``success_joint`` where the task has it, else ``successes``.
+        strict: ``success_strict`` where the task has it, else ``successes``.
+        distances: distance to the goal in task units.
+        violations: whether a keep-out rule was broken.
+    """
+
+    successes: NDArray[np.bool_]
+    joint: NDArray[np.bool_]
+    strict: NDArray[np.bool_]
+    distances: NDArray[np.float64]
+    violations: NDArray[np.bool_]
 
 
-class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
+class GoalEnv(World):
     """A goal-reaching world.
 
     Observations are a dict of ``observation`` (low-dimensional state as a sensor would give it), ``achieved_goal``
@@ -136,11 +146,8 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
                 f"{self.task.id}: {_MAX_REDRAWS} draws of stratum {stratum!r} were solved at the start."
             )
         observation = self._observe()
-        info = self._judge(observation["achieved_goal"]) | {"violation": self._violated()}
-        return observation, info | {
-            "budget": self.budget,
-            "reference_steps": self.draw.reference_steps,
-        }
+        info = self._info(observation, violated=self._violated())
+        return observation, info
 
     def step(self, action: NDArray[Any]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Takes one control step.
@@ -163,11 +170,41 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
             self._num_steps += 1
             violated |= self._violated()
         observation = self._observe(pixels=pixels)
-        info = self._judge(observation["achieved_goal"]) | {"violation": violated}
+        info = self._info(observation, violated=violated)
         reward = (
             -info["distance"] if self.reward == "dense" else float(info["is_success"]) - 1.0
         )  # as compute_reward
         return observation, reward, False, self._num_steps >= self.budget, info
+
+    def replay(self, actions: NDArray[Any]) -> Replay:
+        """Take control steps [T, A] and return the outcome of each.
+
+        This is several times as fast as calling ``step`` T times, because it makes no observations
+        and computes all distances at once. A distance may differ from that of ``step`` in its
+        last bit.
+
+        Raises:
+            InvalidActionError: as in ``step``; no step is taken.
+        """
+        checked = self._checked(np.asarray(actions))
+        achieved = np.empty((len(checked), *self._desired_goal.shape))
+        violations = np.empty(len(checked), dtype=np.bool_)
+        for step, action in enumerate(checked):
+            self._take_step(action)
+            self._num_steps += 1
+            achieved[step] = self._achieved_goal()
+            violations[step] = self._violated()
+        if type(self)._judge is GoalEnv._judge:
+            successes = np.asarray(self.is_success(achieved, self._desired_goal))
+            distances = np.asarray(self.distance(achieved, self._desired_goal))
+            return Replay(successes, successes, successes, distances, violations)
+        judged = [self._judge(goal) for goal in achieved]
+        successes, joint, strict = (
+            np.array([info.get(name, info["is_success"]) for info in judged], dtype=np.bool_)
+            for name in ("is_success", "success_joint", "success_strict")
+        )
+        distances = np.array([info["distance"] for info in judged])
+        return Replay(successes, joint, strict, distances, violations)
 
     def render(self) -> NDArray[np.uint8]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Returns the present frame, uint8 [render_size, render_size, 3]."""
@@ -193,6 +230,13 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
     def moving_objects(self) -> tuple[MovingObject, ...]:
         """What events can happen to."""
         return tuple(self._moving_objects())
+
+    @cached_property
+    def observation_names(self) -> tuple[str, ...]:
+        """Names of the entries of ``observation`` [O]; numbered if the world names none."""
+        names = tuple(self._observation_names())
+        size = (self.observation_space["observation"].shape or (0,))[0]
+        return names if len(names) == size else tuple(f"observation {i}" for i in range(size))
 
     @property
     def draw(self) -> EpisodeDraw:
@@ -314,6 +358,13 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
             observation["goal_pixels"] = self._goal_frame.copy()
         return observation
 
+    def _info(self, observation: Observation, *, violated: bool) -> dict[str, Any]:
+        return self._judge(observation["achieved_goal"]) | {
+            "violation": violated,
+            "budget": self.budget,
+            "reference_steps": self.draw.reference_steps,
+        }
+
     def _judge(self, achieved: NDArray[np.float64]) -> dict[str, Any]:
         return {
             "is_success": bool(self.is_success(achieved, self._desired_goal)),
@@ -342,93 +393,6 @@ class GoalEnv(gymnasium.Env[Observation, NDArray[Any]]):
                 f"got {values.tolist()}. Clip it first."
             )
         return clipped
-
-    # -- what a world fills in ---------------------------------------------------------------------------------
-
-    def distance(
-        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
-    ) -> NDArray[np.float64]:
-        """Returns the distance to the goal in task units, [..., G] and [..., G] to [...]. Lower is better."""
-        raise NotImplementedError
-
-    def is_success(
-        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
-    ) -> NDArray[np.bool_]:
-        """Returns whether the task's success rule holds, [..., G] and [..., G] to [...]."""
-        raise NotImplementedError
-
-    def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
-        """Draws start, goal and world of an episode. Uses ``rng`` only."""
-        raise NotImplementedError
-
-    def _set_world(self, world: Mapping[str, NDArray[Any]]) -> None:
-        """Applies the layout, what ``_draw_episode`` gave as ``world``. Worlds without any need not implement it."""
-
-    def _factors(self) -> Sequence[Factor]:
-        """Returns the factors of variation. Called once, while the world is as it was made; see ``Variations.renew``."""
-        return ()
-
-    def _moving_objects(self) -> Sequence[MovingObject]:
-        """Returns what can be moved by events. Called once."""
-        return ()
-
-    def _get_physics(self) -> NDArray[np.float64]:
-        raise NotImplementedError
-
-    def _set_physics(self, physics: NDArray[np.float64]) -> None:
-        raise NotImplementedError
-
-    def _step_physics(self, action: NDArray[np.float64]) -> None:
-        raise NotImplementedError
-
-    def _observation(self) -> NDArray[np.float64]:
-        raise NotImplementedError
-
-    def _achieved_goal(self) -> NDArray[np.float64]:
-        raise NotImplementedError
-
-    def _violated(self) -> bool:
-        return False
-
-    def _frame(self, size: int) -> NDArray[np.uint8]:
-        raise NotImplementedError
-
-
-class ActionBlock(gymnasium.Wrapper[Observation, NDArray[Any], Observation, NDArray[Any]]):
-    """A world at the rate of a world model: one step is one block of the task (``TaskSpec.action_block`` control steps).
-
-    Actions are the block's ``actions_per_block`` distinct actions in a row, [actions_per_block * A], each held.
-    The observation, reward and info are those after the last control step of the block; ``truncated`` is also.
-    """
-
-    def __init__(self, env: GoalEnv) -> None:
-        super().__init__(env)
-        self.goal_env = env
-        self.num_actions = env.task.actions_per_block
-        self.hold = env.task.hold_steps
-        low, high = env.action_space.low, env.action_space.high
-        self.action_space = spaces.Box(
-            np.tile(low, self.num_actions), np.tile(high, self.num_actions), dtype=np.float32
-        )
-
-    def step(self, action: NDArray[Any]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Takes one block of control steps."""
-        actions = np.asarray(action).reshape(self.num_actions, -1).repeat(self.hold, axis=0)
-        return self.goal_env.advance(actions)
-
-    def compute_reward(
-        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any], info: Any
-    ) -> NDArray[np.float64]:
-        """Returns ``GoalEnv.compute_reward``; HER asks the outermost wrapper for it."""
-        return self.goal_env.compute_reward(achieved_goal, desired_goal, info)
-
-
-def reset_to(
-    env: GoalEnv, spec: EpisodeSpec, *, variation: Any = None
-) -> tuple[Observation, dict[str, Any]]:
-    """Starts exactly the episode that ``spec`` names; with a ``variation``, the same one in a world that is changed."""
-    options = spec.options if variation is None else spec.options | {"variation": variation}
-    return env.reset(seed=spec.seed, options=options)
 
 
 def _unbounded(size: int) -> spaces.Box:

@@ -5,22 +5,20 @@ says what moves in it (``GoalEnv._moving_objects``) and which factors that has; 
 on by its laws, and restoring an earlier snapshot undoes the event.
 """
 
-# pyright: reportAttributeAccessIssue=false
-# (MuJoCo is a binary module without type stubs.)
-
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.core import GoalEnv, Observation
-from jepabench.envs.mujoco_world.simulation import Simulation
-from jepabench.envs.registry import make, unknown_name
-from jepabench.envs.state import FROZEN, REVERSED, State
+from jepabench.envs.core.goal_env import GoalEnv, Observation
+from jepabench.envs.errors import unknown_name
+from jepabench.envs.registry import make
+from jepabench.envs.task import State
+from jepabench.envs.variations.factors import FROZEN, REVERSED
+from jepabench.envs.variations.moving_objects import MovingObject
 
 _FAR = 0.25  # of an object's extent: a jump that is plainly seen
 _COLOUR_CHANGE, _LIGHT_CHANGE = 0.4, 0.25  # that are plainly seen
@@ -30,60 +28,6 @@ _MAX_DRAWS = 200
 
 class EventError(ValueError):
     """An event that cannot happen here and now; the world is unchanged."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class MovingObject:
-    """Something that moves, as events see it.
-
-    Its factors ``<name>_hidden``, ``<name>_double``, ``<name>_shape`` and ``<name>_colour``, as far as the world declares
-    them (``jepabench.envs.mujoco_world.scenery.Thing``), make it vanish, appear, change and be recoloured.
-
-    Attributes:
-        name: of the object.
-        get_motion: gives pose and velocity; the first two numbers are its place x, y.
-        set_motion: puts it into a motion, and changes nothing else.
-        sample: draws some places where it may be, one or more [N, 2].
-        extent: side of the area in which it moves, in the unit of places.
-        is_free: which places [N, 2] it may take, [N]; only where there are walls.
-        in_wall: which places [N, 2] are inside a wall, [N]; only where there are walls.
-    """
-
-    name: str
-    get_motion: Callable[[], NDArray[np.float64]]
-    set_motion: Callable[[NDArray[np.float64]], object]
-    sample: Callable[[np.random.Generator], NDArray[np.float64]]
-    extent: float
-    is_free: Callable[[NDArray[np.float64]], NDArray[np.bool_]] | None = None
-    in_wall: Callable[[NDArray[np.float64]], NDArray[np.bool_]] | None = None
-
-
-class JointMotion:
-    """Pose and velocity of MuJoCo joints, for ``MovingObject``. The first joints have to give the place x, y.
-
-    Args:
-        simulation: gives the simulation that the world has at present.
-        joints: names of the joints.
-    """
-
-    def __init__(self, simulation: Callable[[], Simulation], joints: Sequence[str]) -> None:
-        self._simulation, self._joints = simulation, tuple(joints)
-
-    def get(self) -> NDArray[np.float64]:
-        """Returns positions and velocities of all joints."""
-        data = self._simulation().data
-        joints = [data.joint(name) for name in self._joints]
-        return np.concatenate([joint.qpos for joint in joints] + [joint.qvel for joint in joints])
-
-    def set(self, motion: NDArray[np.float64]) -> None:
-        """Puts back what ``get`` gave."""
-        simulation = self._simulation()
-        joints = [simulation.data.joint(name) for name in self._joints]
-        start = 0
-        for part in [joint.qpos for joint in joints] + [joint.qvel for joint in joints]:
-            part[:] = motion[start : start + len(part)]
-            start += len(part)
-        mujoco.mj_kinematics(simulation.model, simulation.data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jepabench.envs.registry import unknown_name
-from jepabench.envs.state import FROZEN, REVERSED
+from jepabench.envs.errors import unknown_name
 
 LEVELS = ("none", "mild", "hard")
+# Entries that an event adds to a world: the control step at which it ends, and for FROZEN also the
+# index of the moving object.
+REVERSED, FROZEN = "reversed", "frozen"
 Range = tuple[ArrayLike, ArrayLike]
 Value = NDArray[np.float64]
 
