@@ -1,4 +1,4 @@
-"""JEPA Bench: joint-embedding world models that plan, measured beside model-free reinforcement learning."""
+"""JEPA Bench: world models that plan, measured beside model-free reinforcement learning."""
 
 from __future__ import annotations
 
@@ -6,21 +6,35 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jepabench.api import Results, evaluate, load_world_model, make, make_agent
     from jepabench.results.store import load_results
 
-__all__ = ["envs", "load_results"]
+__all__ = [
+    "Results",
+    "envs",
+    "evaluate",
+    "load_results",
+    "load_world_model",
+    "make",
+    "make_agent",
+]
 
 _HERE = Path(__file__).resolve().parent
 if not (_HERE / "envs").is_dir():
-    # A checkout without symbolic links (Windows without developer mode): the folders are found where they really are.
+    # A checkout without symbolic links, as on Windows: the folders are at the repository root.
     __path__.append(str(_HERE.parent))
 
-from jepabench import envs as envs  # noqa: E402, PLC0414  (registers the tasks with Gymnasium; needs __path__)
+from jepabench import envs as envs  # noqa: E402  (registers the tasks; needs __path__)
 
 
 def __getattr__(name: str) -> Any:
-    if name == "load_results":  # keeps pandas out of `import jepabench`
+    # Imported on first use: `import jepabench` loads neither torch nor pandas.
+    if name == "load_results":
         from jepabench.results.store import load_results
 
         return load_results
+    if name in __all__:
+        from jepabench import api
+
+        return getattr(api, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import jepabench
-
 # Alone in its namespaces: no network, and no look into other processes, where the secrets of whoever started it are.
 _ALONE = (
     "unshare",
@@ -28,7 +26,7 @@ _ALONE = (
     "--mount-proc",
     "--",
 )
-HOME = Path(jepabench.__file__).parents[1]  # the folder that holds the package
+HOME = Path(__file__).parents[3]  # the folder that holds the package
 
 
 @dataclass(frozen=True, slots=True)

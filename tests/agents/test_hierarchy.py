@@ -122,9 +122,9 @@ def test_levels_learn_where_a_sum_of_actions_leads(tmp_path):
         rows = torch.from_numpy(data.window_starts(level.window))[:, None] + torch.arange(
             level.window
         )
-        actions = ActionScale.from_dataset(data).normalise(torch.from_numpy(np.array(data.field("action"))))[
-            rows[:, :-1]
-        ]
+        actions = ActionScale.from_dataset(data).normalise(
+            torch.from_numpy(np.array(data.field("action")))
+        )[rows[:, :-1]]
         assert max(relative_errors(level, latents[rows], actions)) < 0.1
         spread = level.macro(actions[:, : level.stride])[0].std(0)
         assert (spread > 0.5).all() and (spread < 1.5).all(), (

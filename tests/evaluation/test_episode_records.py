@@ -161,9 +161,7 @@ def test_saving_again_leaves_no_old_imagination(tmp_path):
 
 
 def test_traces_that_disagree_with_the_records_are_refused(tmp_path, evaluation):
-    save_evaluation(
-        tmp_path, dataclasses.replace(evaluation, records=evaluation.records[1:])
-    )
+    save_evaluation(tmp_path, dataclasses.replace(evaluation, records=evaluation.records[1:]))
     with pytest.raises(RecordError, match="disagree about near/0"):
         load_evaluation(tmp_path)
     save_evaluation(tmp_path, evaluation)
