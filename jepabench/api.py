@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jepabench.envs import episode_specs, get_task, make
-from jepabench.envs.registry import short_name
+from jepabench.envs.task import short_name
 
 if TYPE_CHECKING:
     import pandas as pd

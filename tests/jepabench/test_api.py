@@ -25,7 +25,7 @@ def test_an_agent_plans_with_a_reference_model():
         "jepa-icem", world_model="two-room", overrides=["agent.planner.num_samples=32"]
     )
     results = jepabench.evaluate(
-        agent, task=TASK, strata=["near"], episodes=1, name="mine", progress=False
+        agent, task=TASK, strata=["near"], episodes=2, name="mine", progress=False
     )
     assert list(results.table()["agent"]) == ["mine"]
     (film,) = results.films(1)
