@@ -21,7 +21,7 @@ from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.splits import episode_specs
 from jepabench.evaluation.rollout import evaluate_episodes
-from jepabench.evaluation.statistics.intervals import wilson_interval
+from jepabench.evaluation.statistics.intervals import cell_interval
 from jepabench.pipeline.config import load_preset
 from jepabench.world_models.analysis.diagnostics import Diagnosis
 from jepabench.world_models.training.fit import fit
@@ -214,7 +214,7 @@ def judge(
     records = evaluate_episodes(agent, specs, agent_name="mpc").records
     ever = float(np.mean([record.success_ever for record in records]))
     held = [record.success_held for record in records]
-    interval = wilson_interval(sum(held), len(held))
+    interval = cell_interval([held])
     nearer = 1 - float(
         np.median([record.distance_final / record.distance_start for record in records])
     )

@@ -12,7 +12,6 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
@@ -23,7 +22,7 @@ from jepabench.agents.costs.cost_tasks import AvoidChaser, CostTask, FollowPath,
 from jepabench.agents.mpc.cost_agent import train
 from jepabench.envs import episode_specs, get_task
 from jepabench.evaluation.cost_tasks import evaluate_cost_task
-from jepabench.evaluation.statistics.intervals import cell_interval, paired_bootstrap
+from jepabench.evaluation.statistics.intervals import cell_interval, paired_difference
 from jepabench.execution.shared_model import SharedModel, train_shared_model
 from jepabench.pipeline.config import load_preset
 
@@ -104,7 +103,7 @@ def row(
     """Returns one line of the table: success, what else the task scores, and the paired difference to the agent that is told."""
     success, base = (frame["success"].to_numpy(float)[None] for frame in (own, told))
     rate = cell_interval(success)
-    difference = paired_bootstrap(success, base, generator=np.random.default_rng(0))
+    difference = paired_difference(success, base)
     blocks = own["steps"].sum() / get_task(parts.task_id).action_block
     more = {
         key: own[key].mean() for key in ("passed", "caught", "arrived", "distance") if key in own

@@ -82,9 +82,7 @@ def measure(options: argparse.Namespace, arm: str, seed: int) -> dict[str, float
     agent = instantiate(agent_preset, task_id=options.task, world_model=model, _convert_="all")
     specs = episode_specs(options.task, "test", options.test_episodes, strata=("near", "medium"))
     evaluation = evaluate_episodes(agent, specs, agent_name=arm, training_seed=seed)
-    scores = score_table(
-        records_frame(evaluation.records), generator=np.random.default_rng(0)
-    ).set_index("stratum")
+    scores = score_table(records_frame(evaluation.records)).set_index("stratum")
     state = np.asarray(data.field("observation"))
     return {
         "transitions": int(data.lengths.sum()),

@@ -36,11 +36,7 @@ from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.task import short_name
 from jepabench.evaluation.cost_tasks import way
 from jepabench.evaluation.rollout import evaluate_episodes
-from jepabench.evaluation.statistics.intervals import (
-    cell_interval,
-    hierarchical_bootstrap,
-    paired_bootstrap,
-)
+from jepabench.evaluation.statistics.intervals import cell_interval, paired_difference
 from jepabench.evaluation.traces import episode_name
 from jepabench.execution.shared_model import SharedModel, train_shared_model
 from jepabench.pipeline.config import load_preset
@@ -194,10 +190,7 @@ def promise(parts: SharedModel, hazard: str, options: argparse.Namespace) -> lis
             {"episode": steps.episodes[broken], "missed": passes[broken].astype(float)}
         )
         # Steps of one episode depend on each other: an episode counts once, as in the calibration.
-        missed = hierarchical_bootstrap(
-            table.groupby("episode")["missed"].mean().to_numpy()[None],
-            generator=np.random.default_rng(0),
-        )
+        missed = cell_interval(table.groupby("episode")["missed"].mean().to_numpy()[None])
         rows.append(
             {
                 "task": parts.name,
@@ -205,7 +198,7 @@ def promise(parts: SharedModel, hazard: str, options: argparse.Namespace) -> lis
                 "steps_ahead": ahead + 1,
                 "alpha": options.alpha,
                 "missed": missed.estimate,
-                "missed_low": max(0.0, missed.low),
+                "missed_low": missed.low,
                 "missed_high": missed.high,
                 "episodes_with_broken_steps": table["episode"].nunique(),
                 "broken_steps": int(broken.sum()),
@@ -323,7 +316,7 @@ def row(parts: SharedModel, agent: str, own: pd.DataFrame, free: pd.DataFrame) -
     held, base = (frame["held"].to_numpy(float)[None] for frame in (own, free))
     rate, difference = (
         cell_interval(held),
-        paired_bootstrap(held, base, generator=np.random.default_rng(0)),
+        paired_difference(held, base),
     )
     breaking = cell_interval((own["violations"].to_numpy() > 0).astype(float)[None])
     blocks = own["steps"].sum() / get_task(parts.task_id).action_block

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from jepabench.envs import EpisodeSpec, episode_specs, get_task, make
 from jepabench.evaluation.records import records_frame
 from jepabench.evaluation.rollout import evaluate_episodes
-from jepabench.evaluation.statistics.intervals import cell_interval, paired_bootstrap
+from jepabench.evaluation.statistics.intervals import cell_interval, paired_difference
 from jepabench.execution.shared_model import SharedModel, train_shared_model
 from jepabench.pipeline.config import load_preset
 from jepabench.world_models.checkpoint import load_world_model
@@ -203,7 +203,7 @@ def row(
     """Returns one line of the table: success of three kinds, what it cost, and the paired difference to the first agent."""
     held, base = (np.asarray(frame["success_held"], float)[None] for frame in (own, flat))
     rate = cell_interval(held)
-    difference = paired_bootstrap(held, base, generator=np.random.default_rng(0))
+    difference = paired_difference(held, base)
     blocks = own["steps"].sum() / get_task(parts.task_id).action_block
     return {
         "task": parts.name,

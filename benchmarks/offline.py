@@ -14,7 +14,6 @@ import json
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 from tables import TABLES, write_rows
@@ -22,7 +21,7 @@ from tables import TABLES, write_rows
 from jepabench.envs.task import short_name
 from jepabench.evaluation.records import read_records
 from jepabench.evaluation.stages.stage import is_done
-from jepabench.evaluation.statistics.scaling import COSTS, pooled
+from jepabench.evaluation.statistics.scaling import COSTS, pool_strata
 from jepabench.evaluation.statistics.success_tables import score_table
 from jepabench.execution.executor import run_stages
 from jepabench.execution.launchers import JoblibLauncher
@@ -75,9 +74,7 @@ def offline_table(plan: SuitePlan) -> pd.DataFrame:
         [read_records(stage.directory / "episodes.parquet") for stage in done], ignore_index=True
     )
     table = score_table(
-        pd.concat([records, pooled(records)], ignore_index=True),
-        generator=np.random.default_rng(0),
-        num_resamples=1000,
+        pd.concat([records, pool_strata(records)], ignore_index=True),
     )
     keys = [(stage.config["task_id"], stage.config["agent"]["name"]) for stage in done]
     costs = {

@@ -15,7 +15,7 @@ from tables import TABLES, write_rows
 from jepabench.agents.mpc import contacts
 from jepabench.envs.splits import episode_specs
 from jepabench.evaluation.rollout import evaluate_episodes
-from jepabench.evaluation.statistics.intervals import wilson_interval
+from jepabench.evaluation.statistics.intervals import cell_interval
 from jepabench.pipeline.config import load_preset
 from jepabench.pipeline.saved_model import build_agent
 
@@ -62,7 +62,7 @@ def main() -> None:
         seconds = time.process_time() - began
         for rule in ("success_ever", "success_held", "success_final", "joint_ever", "strict_held"):
             hits = [bool(getattr(record, rule)) for record in records]
-            interval = wilson_interval(sum(hits), len(hits))
+            interval = cell_interval([hits])
             rows.append(
                 {
                     "stratum": stratum,

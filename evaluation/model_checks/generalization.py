@@ -65,8 +65,6 @@ def list_changes(
 def generalization_table(
     outcomes: Mapping[Change, Sequence[EpisodeRecord]],
     floors: Mapping[Change, Sequence[EpisodeRecord]],
-    *,
-    generator: np.random.Generator,
 ) -> pd.DataFrame:
     """Returns a row a change.
 
@@ -77,14 +75,13 @@ def generalization_table(
     Args:
         outcomes: the agent's records by change, the unchanged world among them, all of the same episodes in the same order.
         floors: the random agent's.
-        generator: for the paired bootstraps.
     """
     base = _held(outcomes[Change(*UNCHANGED)])
     rows = []
     for change, records in outcomes.items():
         held = _held(records)
         interval = statistics.cell_interval(held)
-        gap = statistics.paired_bootstrap(base, held, generator=generator)
+        gap = statistics.paired_difference(base, held)
         rows.append(
             {
                 "factor": change.factor,

@@ -16,27 +16,28 @@ from jepabench.evaluation.statistics.intervals import (
     Array,
     Interval,
     StatisticsError,
-    checked_scores,
+    check_scores,
     t_quantile,
-    tails_of,
+    tail_probabilities,
 )
+from jepabench.evaluation.statistics.rates import clopper_pearson
 
 _CHUNK = 4_000_000
 
 
 def mean(scores: ArrayLike) -> Array:
     """Returns the mean over runs and tasks of scores [..., R, T]."""
-    return checked_scores(scores).mean(axis=(-2, -1))
+    return check_scores(scores).mean(axis=(-2, -1))
 
 
 def median(scores: ArrayLike) -> Array:
     """Returns the median over tasks of the mean over runs of scores [..., R, T]."""
-    return np.median(checked_scores(scores).mean(axis=-2), axis=-1)
+    return np.median(check_scores(scores).mean(axis=-2), axis=-1)
 
 
 def iqm(scores: ArrayLike) -> Array:
     """Returns the interquartile mean of scores [..., R, T]: the mean without the lowest and the highest quarter of runs."""
-    scores = checked_scores(scores)
+    scores = check_scores(scores)
     flat = scores.reshape(*scores.shape[:-2], -1)
     cut = flat.shape[-1] // 4
     if cut:
@@ -46,22 +47,42 @@ def iqm(scores: ArrayLike) -> Array:
 
 def optimality_gap(scores: ArrayLike, target: float = 1.0) -> Array:
     """Returns by how much scores [..., R, T] miss ``target`` on average; what is above it counts as reached. Lower is better."""
-    return target - np.minimum(checked_scores(scores), target).mean(axis=(-2, -1))
+    return target - np.minimum(check_scores(scores), target).mean(axis=(-2, -1))
 
 
 def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> Array:
     """Returns the share of runs whose score is above each of K ``thresholds``: [..., R, T] to [..., K]. Higher is better."""
-    return (checked_scores(scores)[..., None] > np.asarray(thresholds)).mean(axis=(-3, -2))
+    return (check_scores(scores)[..., None] > np.asarray(thresholds)).mean(axis=(-3, -2))
 
 
 def probability_of_improvement(first: ArrayLike, second: ArrayLike) -> Array:
     """Returns how likely a run of ``first`` [..., R1, T] beats one of ``second`` [..., R2, T] on a random task; a tie is half a win."""
-    ours, theirs = checked_scores(first)[..., :, None, :], checked_scores(second)[..., None, :, :]
+    ours, theirs = check_scores(first)[..., :, None, :], check_scores(second)[..., None, :, :]
     if ours.shape[-1] != theirs.shape[-1]:
         raise StatisticsError(
             f"Both need the same tasks, got {ours.shape[-1]} and {theirs.shape[-1]}."
         )
     return ((ours > theirs) + 0.5 * (ours == theirs)).mean(axis=(-3, -2, -1))
+
+
+def improvement_interval(
+    first: ArrayLike, second: ArrayLike, *, confidence: float = 0.95
+) -> Interval:
+    """Return ``probability_of_improvement`` of two score matrices with its interval over runs.
+
+    The variance of the Mann-Whitney statistic is at most p (1 - p) / min(R1, R2) for each task
+    (van Dantzig 1951). The interval is Clopper-Pearson's with min(R1, R2) trials per task, so it is
+    conservative; with one run each it says almost nothing.
+
+    Args:
+        first, second: scores [R1, T] and [R2, T].
+        confidence: nominal coverage.
+    """
+    tail_probabilities(confidence)
+    estimate = np.asarray(probability_of_improvement(first, second))
+    runs, tasks = min(np.shape(first)[-2], np.shape(second)[-2]), np.shape(first)[-1]
+    low, high = clopper_pearson(estimate, np.asarray(float(runs * tasks)), confidence)
+    return Interval(float(estimate), float(low), float(high), "runs")
 
 
 def stratified_replicates(
@@ -84,7 +105,7 @@ def stratified_replicates(
     Raises:
         StatisticsError: NaN, or fewer than 2 runs.
     """
-    checked = [checked_scores(array) for array in scores]
+    checked = [check_scores(array) for array in scores]
     for array in checked:
         if array.ndim != 2 or array.shape[0] < 2:
             raise StatisticsError(
@@ -114,7 +135,7 @@ def stratified_bootstrap(
     replicates = stratified_replicates(
         statistic, *scores, generator=generator, num_resamples=num_resamples
     )
-    low, high = np.quantile(replicates, tails_of(confidence))
+    low, high = np.quantile(replicates, tail_probabilities(confidence))
     return Interval(float(statistic(*scores)), float(low), float(high), "runs")
 
 
@@ -138,7 +159,7 @@ def aggregate_interval(
     )
     runs, columns = np.shape(scores)
     count = columns if groups is None else len(np.unique(np.asarray(groups)))
-    tails = tails_of(confidence)
+    tails = tail_probabilities(confidence)
     freedom = max(1.0, count / 2) * (runs - 1)
     scale = (runs / (runs - 1)) ** 0.5 * t_quantile(freedom, confidence) / special.ndtri(tails[1])
     estimate = float(statistic(scores))

@@ -1,4 +1,4 @@
-"""What more data buys: the success table at every budget of transitions, for planners and policies alike."""
+"""The success table at every budget of transitions, for planners and policies alike."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from jepabench.evaluation.statistics.success_tables import score_table
 COSTS = ("transitions", "train_seconds", "parameters")
 
 
-def scaling_table(
-    records: pd.DataFrame, costs: pd.DataFrame, *, generator: np.random.Generator
-) -> pd.DataFrame:
-    """Returns a row an agent, task, budget and stratum, and one with the stratum ``all``, which counts every episode alike.
+def scaling_table(records: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per budget, task, stratum and agent, and one with the stratum ``all``.
 
-    Columns are those of ``score_table`` and, before them, ``budget``; after them ``transitions``, ``train_seconds`` and
-    ``parameters``: what was really spent, the mean over training seeds. Budgets are in ascending order.
+    The stratum ``all`` counts every episode alike. The columns are ``budget``, those of
+    ``score_table``, and the costs ``transitions``, ``train_seconds`` and ``parameters``, which are
+    means over training seeds of what was spent. Budgets ascend.
 
     Args:
-        records: what ``read_records`` gives, with a column ``budget`` [transitions].
-        costs: rows with ``task, agent, budget`` and the columns of ``COSTS``, one a training seed.
-        generator: for the bootstraps.
+        records: as returned by ``read_records``, with a column ``budget`` [transitions].
+        costs: one row per training seed: ``task``, ``agent``, ``budget`` and ``COSTS``.
 
     Raises:
-        RecordError: an evaluation whose costs are not known, or records that do not make a table.
+        RecordError: an evaluation without costs, or records that ``score_table`` refuses.
     """
     spent: dict[tuple[str, str, int], list[dict[str, float]]] = {}
     for row in costs.to_dict("records"):
@@ -33,16 +31,12 @@ def scaling_table(
     parts = []
     for budget, group in records.groupby("budget"):
         rows = group.drop(columns="budget")
-        table = score_table(
-            pd.concat([rows, pooled(rows)], ignore_index=True),
-            generator=generator,
-            num_resamples=1000,
-        )
+        table = score_table(pd.concat([rows, pool_strata(rows)], ignore_index=True))
         table.insert(0, "budget", budget)
         keys = list(zip(table["task"], table["agent"], table["budget"], strict=True))
         if missing := [key for key in keys if key not in spent]:
             raise RecordError(
-                f"There are records of {missing[0]}, but nothing says what it cost. Evaluate it again."
+                f"The costs lack (task, agent, budget) = {missing[0]}. Evaluate it again."
             )
         for column in COSTS:
             table[column] = [float(np.mean([row[column] for row in spent[key]])) for key in keys]
@@ -50,8 +44,8 @@ def scaling_table(
     return pd.concat(parts, ignore_index=True)
 
 
-def pooled(records: pd.DataFrame) -> pd.DataFrame:
-    """Returns the records of the same episodes as one stratum, ``all``, with numbers that stay apart."""
+def pool_strata(records: pd.DataFrame) -> pd.DataFrame:
+    """Return the records with all strata merged into ``all``; episode indices stay distinct."""
     number = pd.factorize(records["stratum"])[0]
     return records.assign(
         stratum="all",

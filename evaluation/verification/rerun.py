@@ -22,7 +22,7 @@ from jepabench.envs.errors import UnknownNameError
 from jepabench.evaluation.protocol import Suite
 from jepabench.evaluation.records import EpisodeRecord, records_frame
 from jepabench.evaluation.rollout import AgentError, evaluate_episodes
-from jepabench.evaluation.statistics.intervals import paired_bootstrap
+from jepabench.evaluation.statistics.intervals import paired_difference
 from jepabench.evaluation.submissions.files import CHECKPOINTS, SubmissionError
 from jepabench.evaluation.submissions.old_targets import update_targets
 from jepabench.evaluation.submissions.submission import Submission, read_submission
@@ -183,9 +183,7 @@ def compare(submitted: pd.DataFrame, again: pd.DataFrame) -> list[dict[str, Any]
         before = submitted[(submitted["task_id"] == task) & (submitted["stratum"] == stratum)]
         ours = _outcomes(before)[:, : len(np.unique(rows["index"].to_numpy()))]
         theirs = _outcomes(rows)
-        gap = paired_bootstrap(
-            ours, theirs, generator=np.random.default_rng(0), confidence=confidence
-        )
+        gap = paired_difference(ours, theirs, confidence=confidence)
         found.append(
             {
                 "task_id": str(task),

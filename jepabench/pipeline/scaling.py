@@ -185,7 +185,6 @@ def merged_stages(parts: Sequence[SuitePlan], output: Path) -> dict[str, Stage]:
 
 def collect_table(plan: ScalingPlan) -> pd.DataFrame:
     """Returns the table of a plan's finished evaluations (``jepabench.evaluation.statistics.scaling``)."""
-    import numpy as np
 
     from jepabench.evaluation.records import read_records
     from jepabench.evaluation.statistics.scaling import scaling_table
@@ -207,5 +206,4 @@ def collect_table(plan: ScalingPlan) -> pd.DataFrame:
     return scaling_table(
         pd.concat(records, ignore_index=True),
         pd.DataFrame(costs),
-        generator=np.random.default_rng(0),
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from rich.console import Console
 
@@ -52,7 +51,7 @@ def score_suite(plan: SuitePlan) -> pd.DataFrame:
         raise ValueError(
             f"Nothing is evaluated yet in {plan.suite_directory}. Run `jepabench run suite={plan.suite['name']}`."
         )
-    table = score_table(pd.concat(parts, ignore_index=True), generator=np.random.default_rng(0))
+    table = score_table(pd.concat(parts, ignore_index=True))
     for column in ("transitions", "train_seconds", "parameters"):
         table[column] = [
             costs[key][column] for key in zip(table["task"], table["agent"], strict=True)

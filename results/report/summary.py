@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.evaluation.statistics.intervals import Interval, paired_bootstrap
+from jepabench.evaluation.statistics.intervals import Interval, paired_difference
 from jepabench.results.media.gallery import Run
 from jepabench.results.report.success_table import Cell, agent_kind, percent
 
@@ -89,8 +89,7 @@ def _context(means: Mapping[str, float]) -> str:
 def _difference(gap: Interval | None) -> str:
     if gap is None:
         return ""
-    # A difference of rates is within 100 points, whatever the interval of a few episodes says.
-    ends = (min(1.0, max(-1.0, end)) for end in (gap.estimate, gap.low, gap.high))
+    ends = (gap.estimate, gap.low, gap.high)
     middle, low, high = (f"{100 * end:+.0f}".replace("-", "\N{MINUS SIGN}") for end in ends)
     return f"On the same episodes they differ by {middle} points (95 % interval {low} to {high})."
 
@@ -104,7 +103,7 @@ def _paired(runs: Sequence[Run], tasks: set[str], first: str, second: str) -> In
     ours, theirs = (_outcomes(runs, tasks, agent) for agent in (first, second))
     if ours is None or theirs is None or ours[0] != theirs[0]:
         return None
-    return paired_bootstrap(ours[1], theirs[1], generator=np.random.default_rng(0))
+    return paired_difference(ours[1], theirs[1])
 
 
 def _outcomes(

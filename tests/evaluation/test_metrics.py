@@ -86,8 +86,8 @@ def suite():
     return records_frame(records)
 
 
-def test_score_table_has_a_row_a_cell_in_the_order_given(suite, generator):
-    table = score_table(suite, generator=generator)
+def test_score_table_has_a_row_a_cell_in_the_order_given(suite):
+    table = score_table(suite)
     assert list(zip(table["task"], table["agent"], strict=True)) == [
         (task, agent)
         for task in ("t/One-v1", "t/Two-v1")
@@ -101,12 +101,8 @@ def test_score_table_has_a_row_a_cell_in_the_order_given(suite, generator):
     assert list(table.columns) == expected.split()
 
 
-def test_score_table_numbers_are_those_of_the_records(suite, generator):
-    row = (
-        score_table(suite, generator=generator)
-        .set_index(["task", "agent"])
-        .loc[("t/Two-v1", "good")]
-    )
+def test_score_table_numbers_are_those_of_the_records(suite):
+    row = score_table(suite).set_index(["task", "agent"]).loc[("t/Two-v1", "good")]
     assert (row["episodes"], row["seeds"]) == (40, 5)
     assert row["success_held"] == pytest.approx(0.7)
     assert (row["success_ever"], row["success_final"]) == (1.0, 0.0)
@@ -122,69 +118,52 @@ def test_score_table_numbers_are_those_of_the_records(suite, generator):
     )
 
 
-def test_one_seed_is_said_to_be_over_episodes_only(suite, generator):
-    table = score_table(suite, generator=generator).set_index("agent")
+def test_one_seed_is_said_to_be_over_episodes_only(suite):
+    table = score_table(suite).set_index("agent")
     assert set(table.loc["random", "interval_over"]) == {"episodes"}
 
 
-def test_rows_in_another_order_give_the_same_scores(suite, generator):
+def test_rows_in_another_order_give_the_same_scores(suite):
     shuffled = suite.sample(frac=1, random_state=3)
     keys = ["task", "agent"]
     first, second = (
-        score_table(frame, generator=np.random.default_rng(0))
-        .sort_values(keys)
-        .reset_index(drop=True)
-        for frame in (suite, shuffled)
+        score_table(frame).sort_values(keys).reset_index(drop=True) for frame in (suite, shuffled)
     )
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_ties_with_the_best_are_named_and_references_are_not_the_best(suite, generator):
-    table = score_table(suite, generator=generator)
+def test_ties_with_the_best_are_named_and_references_are_not_the_best(suite):
+    table = score_table(suite)
     assert set(table.loc[table["tied_with_best"], "agent"]) == {"good", "alike"}
 
 
-def test_normalised_score_needs_both_references_and_a_better_oracle(suite, generator):
-    assert (
-        score_table(suite[suite["agent"] != "random"], generator=generator)["normalised"]
-        .isna()
-        .all()
-    )
-    assert (
-        score_table(suite[suite["agent"] != "oracle-cem"], generator=generator)["normalised"]
-        .isna()
-        .all()
-    )
-    useless = score_table(suite, generator=generator, oracles=["random"])
+def test_normalised_score_needs_both_references_and_a_better_oracle(suite):
+    assert score_table(suite[suite["agent"] != "random"])["normalised"].isna().all()
+    assert score_table(suite[suite["agent"] != "oracle-cem"])["normalised"].isna().all()
+    useless = score_table(suite, oracles=["random"])
     assert useless["normalised"].isna().all()
-    other = score_table(suite, generator=generator, oracles=["none", "good"]).set_index(
-        ["task", "agent"]
-    )
+    other = score_table(suite, oracles=["none", "good"]).set_index(["task", "agent"])
     assert other.loc[("t/One-v1", "oracle-cem"), "normalised"] == pytest.approx(0.8 / 0.7)
 
 
-def test_cells_whose_agents_met_different_episodes_are_refused(generator):
+def test_cells_whose_agents_met_different_episodes_are_refused():
     full, short = rows("a", flags(0.5)), rows("b", flags(0.5))[:-1]
     with pytest.raises(RecordError, match="b with training seed 0 has 39 rows for 40 episodes"):
-        score_table(records_frame(full + short), generator=generator)
+        score_table(records_frame(full + short))
     missing_seed = rows("a", flags(0.5, seeds=2))[:-3]
     with pytest.raises(RecordError, match="a with training seed 1 has 37 rows"):
-        score_table(records_frame(missing_seed), generator=generator)
+        score_table(records_frame(missing_seed))
     with pytest.raises(RecordError, match="exactly once"):
-        score_table(records_frame(full + full[:1]), generator=generator)
+        score_table(records_frame(full + full[:1]))
     with pytest.raises(RecordError, match="one split, got test, validation"):
-        score_table(
-            records_frame(full + rows("b", flags(0.5), split="validation")), generator=generator
-        )
+        score_table(records_frame(full + rows("b", flags(0.5), split="validation")))
     with pytest.raises(RecordError, match="no records"):
-        score_table(records_frame(full)[:0], generator=generator)
+        score_table(records_frame(full)[:0])
 
 
-def test_comparison_is_paired_and_antisymmetric(suite, generator):
+def test_comparison_is_paired_and_antisymmetric(suite):
     pairs = [("good", "bad"), ("bad", "good"), ("good", "alike")]
-    table = comparison_table(suite, generator=generator, pairs=pairs).set_index(
-        ["task", "first", "second"]
-    )
+    table = comparison_table(suite, pairs=pairs).set_index(["task", "first", "second"])
     ahead, behind = table.loc[("t/One-v1", "good", "bad")], table.loc[("t/One-v1", "bad", "good")]
     assert ahead["difference"] == pytest.approx(0.5) and behind["difference"] == pytest.approx(-0.5)
     assert ahead["low"] == pytest.approx(-behind["high"], abs=0.02)
@@ -194,18 +173,16 @@ def test_comparison_is_paired_and_antisymmetric(suite, generator):
     assert not tie["distinguishable"] and tie["low"] < 0 < tie["high"]
 
 
-def test_comparison_of_all_pairs_and_of_an_agent_that_is_not_there(suite, generator):
-    assert len(comparison_table(suite, generator=generator, num_resamples=50)) == 2 * 10
+def test_comparison_of_all_pairs_and_of_an_agent_that_is_not_there(suite):
+    assert len(comparison_table(suite)) == 2 * 10
     with pytest.raises(RecordError, match="no records of agent 'god'"):
-        comparison_table(suite, generator=generator, pairs=[("god", "good")])
+        comparison_table(suite, pairs=[("god", "good")])
 
 
-def test_discordant_episodes_are_those_that_one_of_two_solves(generator):
+def test_discordant_episodes_are_those_that_one_of_two_solves():
     ours, theirs = np.zeros((1, 40)), np.zeros((1, 40))
     ours[0, :10], theirs[0, 5:12] = 1, 1
-    table = comparison_table(
-        records_frame(rows("a", ours) + rows("b", theirs)), generator=generator
-    )
+    table = comparison_table(records_frame(rows("a", ours) + rows("b", theirs)))
     assert table["discordant"].item() == (5 + 2) / 40
 
 
@@ -247,14 +224,14 @@ def test_aggregate_table_is_rliables_statistics_of_the_score_matrix(suite, gener
     assert one_seed["iqm"].item() == pytest.approx(0.1) and np.isnan(one_seed["iqm_low"].item())
 
 
-def test_tables_of_a_real_evaluation(generator):
+def test_tables_of_a_real_evaluation():
     specs = episode_specs(POINT.id, "test", 10)
     records = [
         record
         for name, agent in (("expert", Greedy()), ("random", RandomStreams()))
         for record in evaluate_episodes(agent, specs, agent_name=name, batch_size=20).records
     ]
-    table = score_table(records_frame(records), generator=generator).set_index(["stratum", "agent"])
+    table = score_table(records_frame(records)).set_index(["stratum", "agent"])
     assert table.loc[("far", "expert"), "success_held"] == 1.0
     assert table.loc[("far", "expert"), "normalised"] == 1.0
     assert table.loc[("far", "random"), "success_held"] < 0.2

@@ -74,9 +74,7 @@ def finished_suite(tmp_path_factory, evaluations, suite) -> Path:
     (failed / "failed.json").write_text(
         json.dumps({"error": "ValueError: <b>no</b>"}), encoding="utf-8"
     )
-    table = score_table(
-        pd.concat(frames, ignore_index=True), generator=np.random.default_rng(0), num_resamples=50
-    )
+    table = score_table(pd.concat(frames, ignore_index=True))
     table["transitions"] = [100_000.0 if name == HOSTILE else 0.0 for name in table["agent"]]
     table["train_seconds"] = 0.0
     write_table(root / "table.csv", table)

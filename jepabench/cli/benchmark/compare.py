@@ -75,13 +75,13 @@ def difference_table(records: pd.DataFrame, first: str, second: str) -> pd.DataF
     from jepabench.evaluation.statistics.success_tables import comparison_table
 
     pairs = [(first, second)]
-    table = comparison_table(records, generator=np.random.default_rng(0), pairs=pairs)
+    table = comparison_table(records, pairs=pairs)
     if len(table) > 1:
         # Episodes of all cells as those of one: each counts the same.
         numbers = records["episode"].astype("category").cat.codes.astype(np.int64)
         whole = records.assign(task_id="all", stratum="", index=numbers)
         table = pd.concat(
-            [table, comparison_table(whole, generator=np.random.default_rng(0), pairs=pairs)],
+            [table, comparison_table(whole, pairs=pairs)],
             ignore_index=True,
         )
     return table
@@ -115,7 +115,7 @@ def _print_table(table: pd.DataFrame, first: str, second: str, console: Console)
         shown.add_row(
             f"{short_name(row['task'])} {row['stratum']}".strip(),
             f"{100 * row['difference']:+.1f}",
-            f"{100 * max(-1, row['low']):+.1f} to {100 * min(1, row['high']):+.1f}",
+            f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}",
             f"{row['probability_of_improvement']:.2f}",
             f"{100 * row['discordant']:.0f} %",
             f"{better} is better" if row["distinguishable"] else "can not be told apart",

@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb."""
-    from jepabench.evaluation.statistics.intervals import episodes_needed
+    from jepabench.evaluation.statistics.power import episodes_needed
 
     first, second = options.first, options.second
     table = Table("design", "episodes of each agent", box=None)
@@ -43,7 +43,10 @@ def run(options: argparse.Namespace) -> int:
     table.title_justify = "left"
     settings = {"power": options.power, "alpha": options.alpha}
     table.add_row("other episodes for each agent", str(episodes_needed(first, second, **settings)))
-    for share in [options.discordant] if options.discordant else typical_discordance(first, second):
+    shares = (
+        typical_discordance(first, second) if options.discordant is None else [options.discordant]
+    )
+    for share in shares:
         needed = episodes_needed(first, second, discordant=share, **settings)
         table.add_row(
             f"the same episodes, {100 * share:.0f} % of them solved by exactly one", str(needed)

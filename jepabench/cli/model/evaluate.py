@@ -74,7 +74,6 @@ def _evaluate_checkpoint(overrides: list[str]) -> int:
             f"episodes and pixels are whole numbers, 2 or more, got {settings['episodes']} and {settings['pixels']}."
         )
     folder = find_checkpoint(settings["checkpoint"])
-    import numpy as np
 
     from jepabench.evaluation.records import read_records
     from jepabench.evaluation.statistics.success_tables import score_table
@@ -90,9 +89,7 @@ def _evaluate_checkpoint(overrides: list[str]) -> int:
             pixels=int(settings["pixels"]),
             directory=directory,
         )
-        table = score_table(
-            read_records(directory / "episodes.parquet"), generator=np.random.default_rng(0)
-        )
+        table = score_table(read_records(directory / "episodes.parquet"))
     write_table(table, Path(settings["output"]) if settings["output"] else None, "table")
     shown = table.loc[:, list(_SHOWN)].rename(columns=_SHOWN)
     Console().print(

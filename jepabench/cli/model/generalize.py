@@ -41,7 +41,6 @@ def run(options: argparse.Namespace) -> int:
     if options.episodes < 2:
         raise ConfigError(f"--episodes is 2 or more, got {options.episodes}.")
     folder = find_checkpoint(options.checkpoint)
-    import numpy as np
     from tqdm import tqdm
 
     from jepabench.agents.base import RandomAgent
@@ -100,9 +99,7 @@ def run(options: argparse.Namespace) -> int:
                 run_stage(directory, config, partial(evaluate, name, change))
                 outcomes[name][change] = load_evaluation(directory).records
                 bar.update()
-    table = generalization_table(
-        outcomes[preset["name"]], outcomes["random"], generator=np.random.default_rng(0)
-    )
+    table = generalization_table(outcomes[preset["name"]], outcomes["random"])
     write_table(table, options.output, "generalization")
     Console().print(
         rich_table(

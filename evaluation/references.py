@@ -1,0 +1,152 @@
+"""Tracks, and the reference agents that floors and ceilings are taken from.
+
+The kind of an agent follows from its track, never from its name. The names of the reference agents
+are reserved: an agent that has one of them must have the reference's track, and a submission counts
+as the reference only if its actions are those that the suite names by digest (``is_reference``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from jepabench.envs.registry import unknown_name
+
+Kind = Literal["floor", "learned", "ceiling"]
+
+OBSERVATIONS = ("pixels", "state", "none")
+DATA = ("none", "offline reward-free", "offline with reward", "online")
+PRIVILEGES = ("none", "simulator")
+_VALUES = {"observation": OBSERVATIONS, "data": DATA, "privilege": PRIVILEGES}
+
+
+class ReservedNameError(ValueError):
+    """A reserved agent name with another track than the reference's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What an agent may use (section 3 of the protocol).
+
+    Attributes:
+        observation: one of ``OBSERVATIONS``; ``none`` acts blindly.
+        data: one of ``DATA``.
+        privilege: one of ``PRIVILEGES``; ``simulator`` reads or steps the true world.
+
+    Raises:
+        UnknownNameError: a value that is not in these lists.
+    """
+
+    observation: str
+    data: str
+    privilege: str
+
+    def __post_init__(self) -> None:
+        for name, allowed in _VALUES.items():
+            if getattr(self, name) not in allowed:
+                raise unknown_name(f"{name} of a track", str(getattr(self, name)), allowed)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Track:
+        """Return the track of a preset or a manifest.
+
+        Raises:
+            UnknownNameError: an unknown key or value.
+            ValueError: a missing key.
+        """
+        for key in config:
+            if key not in _VALUES:
+                raise unknown_name("key of a track", str(key), _VALUES)
+        missing = [name for name in _VALUES if name not in config]
+        if missing:
+            raise ValueError(f"A track needs {', '.join(_VALUES)}; missing: {', '.join(missing)}.")
+        return cls(**{name: str(config[name]) for name in _VALUES})
+
+    @property
+    def kind(self) -> Kind:
+        """Ceiling if it uses the simulator, floor if it neither observes nor learns."""
+        if self.privilege == "simulator":
+            return "ceiling"
+        return "floor" if self.observation == self.data == "none" else "learned"
+
+    def describe(self) -> str:
+        """Return the track in words, such as ``pixels, offline reward-free``."""
+        parts = [
+            self.observation if self.observation != "none" else "no observation",
+            self.data if self.data != "none" else "no data",
+        ]
+        return ", ".join(parts + (["simulator"] if self.privilege == "simulator" else []))
+
+
+_BLIND, _TRUE = Track("none", "none", "none"), Track("state", "none", "simulator")
+REFERENCES: Mapping[str, Track] = {
+    "random": _BLIND,
+    "hold-still": _BLIND,
+    "oracle-cem": _TRUE,
+    "expert": _TRUE,
+}
+FLOOR = "random"  # scores 0 on the normalised scale
+CEILINGS = ("oracle-cem", "expert")  # the first that is present scores 1
+
+# SHA-256 of the actions of each suite's reference rows. Normalised scores need both a floor and a
+# ceiling here; a suite without an entry has raw scores only.
+PINNED_ACTIONS: Mapping[tuple[str, int], Mapping[str, str]] = {
+    ("quick", 1): {
+        "expert": "c7457f32e41bb90bf3c5de4a571f478980778a9cbeba9829bec4d7e5916aaa1a",
+        "hold-still": "10c9730c2731cb150cef99c1d653c1cb00dd8decf551d154028ce0dde1bfcd46",
+        "random": "24c08d1837ea6e0e56a3a61886a2ba46efce36d96307d74d12b0fc4298979c8e",
+    },
+}
+
+
+def classify_agent(name: str, track: Track | Mapping[str, Any] | None = None) -> Kind:
+    """Return the kind of an agent from its track.
+
+    Args:
+        name: of the agent. It decides only where the track is not known, and then only reserved
+            names are references: everywhere else these names are bound to their track.
+        track: of the agent, or the mapping of a preset or manifest; None if it is not known.
+
+    Raises:
+        ReservedNameError: a reserved name with another track.
+        UnknownNameError: a value that tracks do not have.
+    """
+    if track is None:
+        return REFERENCES[name].kind if name in REFERENCES else "learned"
+    found = track if isinstance(track, Track) else Track.from_config(track)
+    check_reserved_name(name, found)
+    return found.kind
+
+
+def check_reserved_name(name: str, track: Track) -> None:
+    """Refuse an agent that has the name of a reference agent but another track.
+
+    Names are compared without regard to case, and ``_`` counts as ``-``.
+
+    Raises:
+        ReservedNameError: the tracks differ.
+    """
+    reserved = name.lower().replace("_", "-")
+    if reserved in REFERENCES and track != REFERENCES[reserved]:
+        raise ReservedNameError(
+            f"The agent name {name!r} is reserved for a reference agent with the track "
+            f"{asdict(REFERENCES[reserved])}, but the track is {asdict(track)}. Rename the agent."
+        )
+
+
+def is_reference(
+    name: str,
+    actions_digest: str,
+    suite: tuple[str, int],
+    pinned: Mapping[tuple[str, int], Mapping[str, str]] = PINNED_ACTIONS,
+) -> bool:
+    """Return whether a submission is a reference row of its suite.
+
+    Args:
+        name: of the submission's agent.
+        actions_digest: SHA-256 of its ``actions.npz``, as in the manifest.
+        suite: name and version.
+        pinned: digests for each suite and reference agent.
+    """
+    return name in REFERENCES and pinned.get(suite, {}).get(name) == actions_digest
