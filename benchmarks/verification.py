@@ -15,7 +15,7 @@ from jepabench import envs
 from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.splits import EpisodeSpec, episode_specs, reset_to
 from jepabench.evaluation.rollout import replay
-from jepabench.evaluation.verification.levels import quick_outcome
+from jepabench.evaluation.verification.replay import quick_outcome
 
 CORE = (
     "TwoRoom",

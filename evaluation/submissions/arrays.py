@@ -1,4 +1,4 @@
-"""Arrays of a submission: an archive of which every name, size, shape and type is known before anything of it is unfolded."""
+"""Arrays of a submission: names, sizes, shapes and types are known before anything is unpacked."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jepabench.envs.registry import get_task, make
-from jepabench.evaluation.submissions.files import ACTIONS, SubmissionError
+from jepabench.evaluation.submissions.errors import SubmissionError
+from jepabench.evaluation.submissions.files import ACTIONS
 
-_HEADER = 1024  # of an array, at most
+_HEADER = 1024  # bytes of an array, at most
 _ARRAY_OF = rb"\x93NUMPY\x01\x00..\{'descr': '%s', 'fortran_order': False, 'shape': %s, \} *\n"
 _ROUNDING = 1e-5  # beyond the bounds of an action, as in jepabench.envs.core
 
 
 def read_actions(content: bytes, rows: pd.DataFrame) -> dict[tuple[str, int], NDArray[np.float32]]:
-    """Returns the actions [control steps, A] of each task and training seed, of the lengths that the rows say.
+    """Return the actions [control steps, A] of each task and training seed, as long as the rows say.
 
     Raises:
-        SubmissionError: another list of arrays, another shape or type, or an action that is not finite or out of bounds.
+        SubmissionError: other arrays, another shape or type, or an action that is not finite or is
+            out of bounds.
     """
     bounds = {str(task): _bounds(str(task)) for task in rows["task_id"].unique()}
     wanted: dict[str, tuple[str, int, tuple[int, int]]] = {}
@@ -71,12 +73,12 @@ def _bounds(task_id: str) -> tuple[NDArray[Any], NDArray[Any]]:
 def read_arrays(
     content: bytes, wanted: Mapping[str, tuple[int, ...]], kind: str, *, name: str, check: str
 ) -> dict[str, NDArray[Any]]:
-    """Returns the arrays of an archive as ``numpy.savez_compressed`` writes it, if it holds those that are wanted and no others.
+    """Return the arrays of an archive written by ``numpy.savez_compressed``, exactly those wanted.
 
     Args:
         content: of the file.
-        wanted: shape by name.
-        kind: of their numbers, as numpy describes it: ``<f4``.
+        wanted: shapes by name.
+        kind: numpy's description of their type: ``<f4``.
         name: of the file.
         check: that refuses it.
 
@@ -97,7 +99,7 @@ def read_arrays(
         if isinstance(error, SubmissionError):
             raise
         raise SubmissionError(
-            check, f"{name} can not be read: {' '.join(str(error)[:300].split())}"
+            check, f"{name} cannot be read: {' '.join(str(error)[:300].split())}"
         ) from None
 
 
@@ -106,24 +108,24 @@ class _Archive:
         self.content, self.kind, self.name, self.check = content, np.dtype(kind), name, check
 
     def arrays(self, wanted: Mapping[str, tuple[int, ...]]) -> dict[str, NDArray[Any]]:
-        if (
-            self.content.count(b"PK\x01\x02") > 2 * len(wanted) + 1000
-        ):  # the marker of an entry; a few more by chance
-            raise self._refused(f"has far more than the {len(wanted)} arrays that there must be.")
+        if self.content.count(b"PK\x01\x02") > 2 * len(wanted) + 1000:
+            raise self._refused(f"has far more than the {len(wanted)} required arrays.")
         with zipfile.ZipFile(BytesIO(self.content)) as archive:
             entries = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             names = [entry.filename for entry in archive.infolist()]
             if sorted(names) != sorted(f"{name}.npy" for name in wanted):
                 odd = (
                     sorted(set(names) ^ {f"{name}.npy" for name in wanted})[:5]
-                    or "an array is there twice"
+                    or "an array is duplicated"
                 )
-                raise self._refused(
-                    f"does not hold one array for each that there must be: {str(odd)[:300]}."
-                )
-            return {
+                raise self._refused(f"does not hold exactly the required arrays: {str(odd)[:300]}.")
+            found = {
                 name: self._array(archive, entries[name], shape) for name, shape in wanted.items()
             }
+        size = sum(math.prod(shape) * self.kind.itemsize + 4 * _HEADER for shape in wanted.values())
+        if len(self.content) > 1.01 * size + 4 * _HEADER:
+            raise self._refused(f"has {len(self.content)} bytes, far more than its arrays need.")
+        return found
 
     def _array(
         self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo, shape: tuple[int, ...]
@@ -133,15 +135,15 @@ class _Archive:
             zipfile.ZIP_STORED,
             zipfile.ZIP_DEFLATED,
         ):
-            raise self._refused(f"holds {shown} encrypted, or packed in an unusual way.")
+            raise self._refused(f"holds {shown} encrypted or in an unusual compression.")
         if not size < entry.file_size <= size + _HEADER:
             raise self._refused(
-                f"holds {shown}, which unfolds to {entry.file_size} bytes; it must be {list(shape)}."
+                f"holds {shown}, which unpacks to {entry.file_size} bytes; it must be {list(shape)}."
             )
         with archive.open(entry) as stream:
-            data = stream.read(size + _HEADER + 1)  # no further, whatever the archive holds
+            data = stream.read(size + _HEADER + 1)
         start = data.index(b"\n", 0, _HEADER) + 1 if b"\n" in data[:_HEADER] else 0
-        # numpy evaluates a header as Python, with errors of all kinds; here it is this line or none.
+        # numpy would evaluate the header as Python; only this exact line is accepted.
         line = _ARRAY_OF % (
             re.escape(self.kind.str.encode()),
             re.escape(str(tuple(shape)).encode()),
@@ -149,7 +151,7 @@ class _Archive:
         if not re.fullmatch(line, data[:start], re.DOTALL):
             found = data[:start].decode("ascii", "replace")[10:200].strip()
             raise self._refused(
-                f"holds {shown}, which is no array of {self.kind} {list(shape)} in C order: {found!r}."
+                f"holds {shown}, which is not an array of {self.kind} {list(shape)} in C order: {found!r}."
             )
         if len(data) - start != size:
             raise self._refused(f"holds {shown} of {len(data) - start} bytes for {list(shape)}.")

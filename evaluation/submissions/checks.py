@@ -1,4 +1,4 @@
-"""Does a submission fit its suite, and itself? Everything that can be told without the simulator."""
+"""Checks of a submission against its suite and against itself, without the simulator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from jepabench.evaluation.protocol import PROTOCOL_VERSION, Suite
-from jepabench.evaluation.submissions.files import MANIFEST, SubmissionError
+from jepabench.evaluation.submissions.costs import check_row_costs
+from jepabench.evaluation.submissions.errors import SubmissionError
+from jepabench.evaluation.submissions.files import MANIFEST
 from jepabench.evaluation.submissions.manifest import Aggregate, Manifest, SpecsDigest
 
 SUCCESSES = ("success_held", "success_ever", "success_final", "joint_ever", "strict_held")
@@ -26,7 +28,7 @@ _TOLERANCE = 1e-9  # of aggregates; sums in another order
 
 
 def expected_rows(suite: Suite, agent: str, training_seeds: Sequence[int]) -> pd.DataFrame:
-    """Returns which rows a submission must have, in their order: those columns of ``EpisodeRecord`` that name an episode."""
+    """Return the rows that a submission must have, in order: the columns that name an episode."""
     return pd.DataFrame(
         [
             (agent, spec.task_id, spec.split, spec.stratum, seed, spec.index)
@@ -39,14 +41,14 @@ def expected_rows(suite: Suite, agent: str, training_seeds: Sequence[int]) -> pd
 
 
 def specs_digest(suite: Suite) -> SpecsDigest:
-    """Returns what stands for the episodes of a suite: their number and a hash of names and seeds."""
+    """Return the number of a suite's episodes and a hash of their names and seeds."""
     specs = [spec for task in suite.tasks for spec in suite.specs(task)]
     text = "".join(f"{spec.key} {spec.seed} {spec.planner_seed}\n" for spec in specs)
     return SpecsDigest(num_episodes=len(specs), sha256=hashlib.sha256(text.encode()).hexdigest())
 
 
 def aggregates(rows: pd.DataFrame) -> list[Aggregate]:
-    """Returns the means of each task and stratum."""
+    """Return the means of each task and stratum."""
     return [
         Aggregate(
             task_id=str(task),
@@ -63,7 +65,7 @@ def aggregates(rows: pd.DataFrame) -> list[Aggregate]:
 
 
 def check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
-    """Refuses files that are not those of the manifest."""
+    """Refuse files that differ from those in the manifest."""
     found = {
         name: hashlib.sha256(content).hexdigest()
         for name, content in files.items()
@@ -71,16 +73,16 @@ def check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
     }
     for name in sorted(found.keys() | manifest.files.keys()):
         if name not in found:
-            raise SubmissionError("files", f"The manifest lists {name!r}, which is not there.")
+            raise SubmissionError("files", f"The manifest lists {name!r}, which is missing.")
         if found[name] != manifest.files.get(name):
-            said = manifest.files.get(name, "nothing of it")
+            said = manifest.files.get(name, "nothing")
             raise SubmissionError(
                 "files", f"{name}: its SHA-256 is {found[name]}, the manifest says {said}."
             )
 
 
 def suite_of(manifest: Manifest, find_suite: Callable[[str], Suite]) -> Suite:
-    """Returns the suite that a manifest names, if this release has it in that version."""
+    """Return the suite that a manifest names, if this release has that version of it."""
     if manifest.protocol_version != PROTOCOL_VERSION:
         raise SubmissionError(
             "suite",
@@ -100,7 +102,7 @@ def suite_of(manifest: Manifest, find_suite: Callable[[str], Suite]) -> Suite:
 
 
 def check_seeds(manifest: Manifest, suite: Suite) -> None:
-    """Refuses training seeds, or costs, that are not the suite's."""
+    """Refuse training seeds, or costs, other than the suite's."""
     needed = suite.training_seeds if manifest.agent.learns else (0,)
     if manifest.training_seeds != needed:
         raise SubmissionError(
@@ -118,7 +120,7 @@ def check_seeds(manifest: Manifest, suite: Suite) -> None:
 
 
 def check_specs(manifest: Manifest, suite: Suite) -> None:
-    """Refuses episodes that are not the suite's."""
+    """Refuse episodes other than the suite's."""
     if manifest.specs != specs_digest(suite):
         raise SubmissionError(
             "suite",
@@ -127,7 +129,7 @@ def check_specs(manifest: Manifest, suite: Suite) -> None:
 
 
 def check_episodes(rows: pd.DataFrame, expected: pd.DataFrame) -> None:
-    """Refuses rows unless each episode of the suite is there once, in order."""
+    """Refuse rows unless each episode of the suite occurs once, in order."""
     names = list(_EXACT)
     found = rows[names].reset_index(drop=True)
     if found.equals(expected):
@@ -138,14 +140,14 @@ def check_episodes(rows: pd.DataFrame, expected: pd.DataFrame) -> None:
         if row not in known:
             raise SubmissionError(
                 "rows",
-                f"Row {number} is {_words(row)}, which is no episode of this suite and agent.",
+                f"Row {number} is {_words(row)}, which is not an episode of this suite and agent.",
             )
     repeated = found.duplicated().to_numpy()
     if repeated.any():
         first = _words(have[int(repeated.argmax())])
         raise SubmissionError(
             "rows",
-            f"{repeated.sum()} episodes are there twice and as many lack, the first is {first}.",
+            f"{repeated.sum()} episodes are duplicated and as many are missing; the first is {first}.",
         )
     number = next(
         number for number, (one, other) in enumerate(zip(have, want, strict=True)) if one != other
@@ -161,7 +163,7 @@ def _words(row: tuple[Any, ...]) -> str:
 
 
 def check_rows(rows: pd.DataFrame) -> None:
-    """Refuses rows that contradict themselves, whatever the world did.
+    """Refuse rows that contradict themselves.
 
     Raises:
         SubmissionError: names the first such row.
@@ -172,11 +174,6 @@ def check_rows(rows: pd.DataFrame) -> None:
     )
     ever, final, held = column["success_ever"], column["success_final"], column["success_held"]
     start, end, least = column["distance_start"], column["distance_final"], column["distance_min"]
-    seconds, median, p95 = (
-        column["planning_seconds"],
-        column["planning_ms_median"],
-        column["planning_ms_p95"],
-    )
     rules = {
         "steps is 1 or more": steps >= 1,
         "reference_steps is 1 or more": column["reference_steps"] >= 1,
@@ -192,18 +189,21 @@ def check_rows(rows: pd.DataFrame) -> None:
         & (return_ >= -steps)
         & (return_ % 1 == 0),
         "model_steps is 0 or more": column["model_steps"] >= 0,
-        "planning times are 0 or more": (seconds >= 0) & (median >= 0) & (p95 >= 0),
-        "planning_ms_p95 is no less than the median": p95 >= median,
+        "planning times are 0 or more": (column["planning_seconds"] >= 0)
+        & (column["planning_ms_median"] >= 0),
+        "planning_ms_p95 is not below the median": column["planning_ms_p95"]
+        >= column["planning_ms_median"],
     }
     for rule, holds in rules.items():
         if not holds.all():
             number = int(holds.argmin())
             values = rows.iloc[number].to_dict()
             raise SubmissionError("rows", f"Row {number}: {rule}; it is {values}.")
+    check_row_costs(rows)
 
 
 def check_aggregates(manifest: Manifest, rows: pd.DataFrame) -> None:
-    """Refuses aggregates that the rows do not give."""
+    """Refuse aggregates that do not follow from the rows."""
     recomputed = aggregates(rows)
     if len(recomputed) != len(manifest.aggregates):
         raise SubmissionError(

@@ -22,24 +22,25 @@ from jepabench.envs.task import short_name
 from jepabench.envs.variations.events import list_events
 from jepabench.evaluation.model_checks.quantities import observation_names
 from jepabench.evaluation.submissions.arrays import read_arrays
+from jepabench.evaluation.submissions.errors import SubmissionError
 from jepabench.evaluation.submissions.files import (
     CHECKPOINTS,
     DIAGNOSTICS,
     IMAGINED,
-    SubmissionError,
 )
+from jepabench.evaluation.submissions.json_reader import parse_json
 from jepabench.evaluation.submissions.manifest import (
     Count,
     Line,
     Share,
     Strict,
-    parse_json,
     validated,
 )
 
 SCHEMA = 1
 _CHECK = "diagnostics"
-_MOST_UNFOLDED = 1 << 26  # bytes of all frames
+_ROUNDING = 1e-3
+_MAX_UNPACKED = 1 << 26  # bytes of all frames
 _Steps = Annotated[int, Field(ge=1, le=32)]
 
 Frames = NDArray[np.uint8]
@@ -133,9 +134,9 @@ def read_imagined(
         for report in reports
         for item in report.imagined
     }
-    if sum(shape[0] * pixels * pixels * 3 for shape in shapes.values()) > _MOST_UNFOLDED:
+    if sum(shape[0] * pixels * pixels * 3 for shape in shapes.values()) > _MAX_UNPACKED:
         raise SubmissionError(
-            _CHECK, f"{IMAGINED} would unfold to more than {_MOST_UNFOLDED} bytes."
+            _CHECK, f"{IMAGINED} would unpack to more than {_MAX_UNPACKED} bytes."
         )
     if not shapes:
         return {}
@@ -187,12 +188,16 @@ def _check(report: WorldReport, files: Mapping[str, bytes], rows: pd.DataFrame) 
     quantities, events = _known(report.task_id)
     if report.probe and [item.quantity for item in report.probe] != list(quantities):
         raise _refused(report, f"its quantities are {', '.join(quantities)}, in this order")
+    for item in report.probe:
+        if (item.r2 is None) != (item.r is None):
+            raise _refused(report, f"{item.quantity} has one of r2 and r, it needs both")
+        if item.r2 is not None and item.r2 > (item.r or 0.0) ** 2 + _ROUNDING:
+            raise _refused(report, f"r2 of {item.quantity} is larger than the square of its r")
     _once((item.event for item in report.surprise), f"event of {report.task_id}")
     for item in report.surprise:
         if events.get(item.event) != item.kind:
             raise _refused(report, f"it has no {item.kind} event {item.event[:60]!r}")
-        if None not in (item.low, item.high) and not (item.low or 0) <= (item.high or 0):
-            raise _refused(report, f"the interval of {item.event} ends before it begins")
+        _check_rates(report, item)
     block = get_task(report.task_id).action_block
     steps = {
         (str(row["stratum"]), int(row["index"])): int(row["steps"])
@@ -210,13 +215,23 @@ def _check(report: WorldReport, files: Mapping[str, bytes], rows: pd.DataFrame) 
             )
 
 
+def _check_rates(report: WorldReport, item: Surprise) -> None:
+    """Refuse an AUROC without its interval, outside of it, or without any pairs."""
+    rates = (item.low, item.auroc, item.high)
+    if None in rates or not item.pairs:
+        if any(rate is not None for rate in rates):
+            raise _refused(
+                report, f"{item.event} needs auroc, low, high and pairs, or none of them"
+            )
+    elif not (item.low or 0) <= (item.auroc or 0) <= (item.high or 0):
+        raise _refused(report, f"the AUROC of {item.event} lies outside its own interval")
+
+
 def _once(items: Iterator[object], what: str) -> None:
     seen: set[object] = set()
     for item in items:
         if item in seen:
-            raise SubmissionError(
-                _CHECK, f"{DIAGNOSTICS}: {what} {str(item)[:100]} is there twice."
-            )
+            raise SubmissionError(_CHECK, f"{DIAGNOSTICS}: {what} {str(item)[:100]} is duplicated.")
         seen.add(item)
 
 

@@ -1,30 +1,73 @@
-"""The manifest of a submission: its schema, and reading one that anybody may have written."""
+"""The manifest of a submission: its schema, and reading one of unknown origin."""
 
 from __future__ import annotations
 
-import json
-import math
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    StringConstraints,
+    ValidationError,
+)
 
-from jepabench.evaluation.submissions.files import MANIFEST, SubmissionError
+from jepabench.evaluation.submissions.costs import MAX_PARAMETERS, MAX_SECONDS, MAX_TRANSITIONS
+from jepabench.evaluation.submissions.errors import SubmissionError
+from jepabench.evaluation.submissions.files import MANIFEST
+from jepabench.evaluation.submissions.json_reader import parse_json
+from jepabench.evaluation.submissions.text import find_hidden
+from jepabench.evaluation.submissions.tracks import (
+    Data,
+    Observation,
+    Privilege,
+    check_reserved_name,
+    derive_learns,
+)
 
 SCHEMA = 1
 NAME = r"^[a-z0-9][a-z0-9-]{0,63}$"
-_DEEPEST = 24
-_MOST = 2**53  # beyond it JSON numbers are not exact everywhere
+_MAX_INTEGER = 2**53  # beyond it, JSON numbers are not exact everywhere
+# Letters, digits and dots in the host: neither user names nor look-alike letters of other scripts.
+_LINK = r"^(https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?([/?#][!#-;=?-~]*)?)?$"
+_DATE = r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|\+00:00)$"
 
-Line = Annotated[
-    str, StringConstraints(max_length=300, pattern=r"^[^\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$")
-]
+
+def _check_visible(text: str) -> str:
+    if found := find_hidden(text):
+        raise ValueError(f"it holds {found}")
+    return text
+
+
+def _check_visible_lines(text: str) -> str:
+    if found := find_hidden(text, multiline=True):
+        raise ValueError(f"it holds {found}")
+    return text
+
+
+def _check_date(text: str) -> str:
+    datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return text
+
+
+def _check_seconds(value: float) -> float:
+    if 0 < value < 1e-6:
+        raise ValueError("a training takes 0 seconds or at least a microsecond")
+    return value
+
+
+Line = Annotated[str, StringConstraints(max_length=300), AfterValidator(_check_visible)]
 _Hash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0, le=_MOST)]
+Count = Annotated[int, Field(ge=0, le=_MAX_INTEGER)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Strict(BaseModel):
-    """What a stranger wrote: each field known, of its type, and finite."""
+    """Foreign content: each field known, of its type, and finite."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -37,15 +80,15 @@ class SuiteName(Strict):
 
 
 class Track(Strict):
-    """What an agent may use (PROTOCOL 3)."""
+    """What an agent may use; the allowed values are closed lists (``tracks``)."""
 
-    observation: Line
-    data: Line
-    privilege: Literal["none", "simulator"]
+    observation: Observation
+    data: Data
+    privilege: Privilege
 
 
 class AgentDescription(Strict):
-    """Who acts. ``config`` (or that of ``per_task``) is never instantiated by a check, but on a maintainer's word (level 3)."""
+    """The agent. Only level 3, on a maintainer's request, instantiates ``config`` or ``per_task``."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     learns: bool
@@ -56,25 +99,35 @@ class AgentDescription(Strict):
 
 
 class Code(Strict):
-    """The working copy that it was made with."""
+    """The working copy that made the submission."""
 
     commit: Line
     dirty: bool | None
 
 
 class Cost(Strict):
-    """What was spent on one task and training seed before the first test episode."""
+    """What one task and training seed cost before the first test episode; null if not stated.
+
+    Attributes:
+        task_id, training_seed: which run.
+        transitions: environment transitions of every dataset, tuning trial and calibration episode.
+        train_seconds: of training, simulation included [s].
+        parameters: of all trained parts.
+        data_fingerprint: hashes of the datasets, or an empty string.
+    """
 
     task_id: Line
     training_seed: Count
-    transitions: Count
-    train_seconds: Annotated[float, Field(ge=0)]
-    parameters: Count
+    transitions: Annotated[int, Field(ge=0, le=MAX_TRANSITIONS)] | None
+    train_seconds: (
+        Annotated[float, Field(ge=0, le=MAX_SECONDS), AfterValidator(_check_seconds)] | None
+    )
+    parameters: Annotated[int, Field(ge=0, le=MAX_PARAMETERS)] | None
     data_fingerprint: Line
 
 
 class SpecsDigest(Strict):
-    """Stands for the episodes of a suite."""
+    """A digest of the episodes of a suite."""
 
     num_episodes: Count
     sha256: _Hash
@@ -96,23 +149,18 @@ class Aggregate(Strict):
 
 
 class Words(Strict):
-    """What its makers say of a submission."""
+    """The free text of a submission."""
 
     name: Annotated[str, StringConstraints(pattern=NAME)]
     authors: Annotated[list[Line], Field(max_length=50)]
     description: Annotated[
-        str,
-        StringConstraints(
-            max_length=4000, pattern=r"^[^\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]*$"
-        ),
+        str, StringConstraints(max_length=4000), AfterValidator(_check_visible_lines)
     ]
-    link: Annotated[
-        str, StringConstraints(max_length=500, pattern=r"^(https?://[^\s\"'<>\x00-\x1f]+)?$")
-    ]
+    link: Annotated[str, StringConstraints(max_length=500, pattern=_LINK)]
 
 
 class Manifest(Words):
-    """What ``submission.json`` holds; ``results/submissions/README.md`` says it in words."""
+    """The content of ``submission.json``; ``results/submissions/README.md`` describes it."""
 
     schema_version: Literal[1]
     protocol_version: int
@@ -120,9 +168,7 @@ class Manifest(Words):
     pixels: Annotated[int, Field(ge=16, le=1024)]
     agent: AgentDescription
     training_seeds: Annotated[tuple[Count, ...], Field(strict=False, min_length=1, max_length=100)]
-    created: Annotated[
-        str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)$")
-    ]
+    created: Annotated[str, StringConstraints(pattern=_DATE), AfterValidator(_check_date)]
     command: Line
     code: Code
     versions: Annotated[dict[Line, Line], Field(max_length=100)]
@@ -134,21 +180,36 @@ class Manifest(Words):
 
 
 def read_manifest(content: bytes, folder_name: str) -> Manifest:
-    """Reads a manifest strictly: each key once, finite numbers, bounded depth, nothing unknown.
+    """Read a manifest strictly: each key once, finite numbers, bounded depth, nothing unknown.
 
     Raises:
         SubmissionError: names the key and what is wrong with it.
     """
-    manifest = validated(Manifest, parse_json(content, MANIFEST))
+    tree = parse_json(content, MANIFEST)
+    for text in _strings(tree):
+        if found := find_hidden(text, multiline=True):
+            raise SubmissionError("manifest", f"{MANIFEST}: {text[:60]!r} holds {found}.")
+    manifest = validated(Manifest, tree)
     if manifest.name != folder_name:
         raise SubmissionError(
             "manifest", f"{MANIFEST}: name is {manifest.name!r}, the folder is {folder_name!r}."
+        )
+    agent = manifest.agent
+    check_reserved_name(agent.name, agent.config)
+    spent = any(
+        cost.transitions or cost.train_seconds or cost.parameters for cost in manifest.costs
+    )
+    if not agent.learns and (spent or derive_learns(agent.config, agent.per_task)):
+        raise SubmissionError(
+            "manifest",
+            "agent.learns is false, but its configuration or its costs name a training. Every "
+            "training seed of the suite is required.",
         )
     return manifest
 
 
 def check_words(**words: Any) -> None:
-    """Refuses what a manifest could not hold of ``Words``, before any work is done for it.
+    """Refuse free text that a manifest cannot hold, before any work is done.
 
     Raises:
         SubmissionError: names the key and what is wrong with it.
@@ -162,7 +223,7 @@ _Model = TypeVar("_Model", bound=Strict)
 def validated(
     kind: type[_Model], tree: Any, *, name: str = MANIFEST, check: str = "manifest"
 ) -> _Model:
-    """Returns a file, or a part of it, from what JSON says.
+    """Return a file, or a part of it, from parsed JSON.
 
     Args:
         kind: its schema.
@@ -177,7 +238,8 @@ def validated(
         return kind.model_validate(tree)
     except ValidationError as error:
         problems = [
-            f"{'.'.join(str(part)[:60] for part in problem['loc']) or 'the top level'}: {problem['msg'][:200]}"
+            f"{'.'.join(str(part)[:60] for part in problem['loc']) or 'the top level'}: "
+            f"{problem['msg'][:200]}"
             for problem in error.errors(
                 include_input=False, include_url=False, include_context=False
             )[:5]
@@ -185,52 +247,13 @@ def validated(
         raise SubmissionError(check, f"{name}: {'; '.join(problems)}.") from None
 
 
-def parse_json(content: bytes, name: str, *, check: str = "manifest") -> Any:
-    """Returns what JSON of unknown origin says, within limits that a manifest has no reason to reach.
-
-    Raises:
-        SubmissionError: no UTF-8, no JSON, a key twice, a number that is not finite, or too deep.
-    """
-    try:
-        tree = json.loads(
-            content.decode("utf-8"),
-            object_pairs_hook=_once,
-            parse_constant=_no_constant,
-            parse_float=_finite,
-        )
-    except RecursionError:
-        raise SubmissionError(check, f"{name} is nested deeper than {_DEEPEST} levels.") from None
-    except (UnicodeDecodeError, ValueError) as error:
-        raise SubmissionError(
-            check, f"{name} is no JSON that can be read: {str(error)[:300]}"
-        ) from None
-    level = [tree]
-    for _ in range(_DEEPEST):
-        level = [
-            item
-            for node in level
-            if isinstance(node, (dict, list))
-            for item in (node.values() if isinstance(node, dict) else node)
-        ]
-    if level:
-        raise SubmissionError(check, f"{name} is nested deeper than {_DEEPEST} levels.")
-    return tree
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"key {key[:60]!r} is there twice")
-        found[key] = value
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a number of JSON")
-
-
-def _finite(text: str) -> float:
-    if not math.isfinite(float(text)):
-        raise ValueError(f"the number {text[:30]} is too large")
-    return float(text)
+def _strings(tree: Any) -> Iterator[str]:
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, str):
+            yield node
+        elif isinstance(node, dict):
+            stack += [*node.keys(), *node.values()]
+        elif isinstance(node, list):
+            stack += node

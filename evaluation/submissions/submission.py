@@ -1,6 +1,7 @@
-"""A submission: one agent on one suite, in a folder that can be checked without the agent (``results/submissions/README.md``).
+"""A submission: one agent on one suite, in a folder that can be checked without the agent.
 
-What is read here may come from anybody. Reading runs no code of it, and takes nothing in it at its word.
+``results/submissions/README.md`` describes the format. Reading treats all contents as untrusted and
+runs none of it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from jepabench.envs.splits import EpisodeSpec
 from jepabench.evaluation.protocol import PROTOCOL_VERSION, Suite
 from jepabench.evaluation.records import EpisodeRecord, write_records
 from jepabench.evaluation.submissions.arrays import read_actions
+from jepabench.evaluation.submissions.checkpoints import check_checkpoints
 from jepabench.evaluation.submissions.checks import (
     aggregates,
     check_aggregates,
@@ -33,24 +35,29 @@ from jepabench.evaluation.submissions.checks import (
     specs_digest,
     suite_of,
 )
+from jepabench.evaluation.submissions.copies import check_distinct_seeds
 from jepabench.evaluation.submissions.diagnostics import read_diagnostics, read_imagined
+from jepabench.evaluation.submissions.errors import SubmissionError
 from jepabench.evaluation.submissions.files import (
     ACTIONS,
     MANIFEST,
     ROWS,
-    SubmissionError,
+    check_readme,
     digest_of,
     folder_digest,
     read_files,
-    read_rows,
 )
 from jepabench.evaluation.submissions.manifest import SCHEMA, Manifest, read_manifest, validated
+from jepabench.evaluation.submissions.rows import read_rows
+from jepabench.evaluation.submissions.text import escape_text
 
 __all__ = [
+    "Refusal",
     "Submission",
     "SubmissionError",
     "Trace",
     "folder_digest",
+    "read_or_refuse",
     "read_submission",
     "write_submission",
 ]
@@ -64,14 +71,28 @@ class Trace(NamedTuple):
     actions: NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """A submission whose parts fit the suite and each other. Whether its outcomes are true is for a replay to say.
+class Refusal(NamedTuple):
+    """A submission that level 1 refuses.
 
     Attributes:
-        manifest: who, what, with what.
-        suite: that it is for, as this release has it.
-        rows: one an episode, the columns of ``EpisodeRecord``.
+        name: of its folder.
+        check: that refuses it; ``suite`` for other versions of the protocol or the suite.
+        reason: one or more lines, safe to print.
+    """
+
+    name: str
+    check: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A submission whose parts fit the suite and each other. Only a replay proves its outcomes.
+
+    Attributes:
+        manifest: its description.
+        suite: the suite of this release that it is for.
+        rows: one per episode, with the columns of ``EpisodeRecord``.
         actions: float32 [control steps, A] by task id and training seed.
         digest: of the names and contents of its files.
     """
@@ -83,7 +104,7 @@ class Submission:
     digest: str
 
     def traces(self) -> Iterator[Trace]:
-        """Gives the episodes one after the other, task by task."""
+        """Yield the episodes, task by task."""
         begin: dict[tuple[str, int], int] = {}
         for row in self.rows.to_dict("records"):
             key = str(row["task_id"]), int(row["training_seed"])
@@ -98,18 +119,19 @@ class Submission:
 
 
 def read_submission(folder: Path, find_suite: Callable[[str], Suite]) -> Submission:
-    """Reads a submission and checks all that can be checked without the simulator.
+    """Read a submission and check everything that needs no simulator.
 
     Args:
         folder: named as the submission.
-        find_suite: gives the suite of a name as this release has it, and raises KeyError for another.
+        find_suite: returns this release's suite of a name, and raises KeyError for an unknown name.
 
     Raises:
-        SubmissionError: it is not what it must be; the message says what, and where.
+        SubmissionError: the message says what is wrong, and where.
     """
     files = read_files(folder)
     manifest = read_manifest(files[MANIFEST], folder.resolve().name)
     check_files(manifest, files)
+    check_readme(files)
     suite = suite_of(manifest, find_suite)
     check_seeds(manifest, suite)
     expected = expected_rows(suite, manifest.agent.name, manifest.training_seeds)
@@ -119,8 +141,26 @@ def read_submission(folder: Path, find_suite: Callable[[str], Suite]) -> Submiss
     check_specs(manifest, suite)
     check_aggregates(manifest, rows)
     actions = read_actions(files[ACTIONS], rows)
+    if len(manifest.training_seeds) > 1:
+        check_distinct_seeds(actions, files)
+    check_checkpoints(files)
     read_imagined(files, read_diagnostics(files, rows), manifest.pixels)
     return Submission(manifest, suite, rows, actions, digest_of(files))
+
+
+def read_or_refuse(folder: Path, find_suite: Callable[[str], Suite]) -> Submission | Refusal:
+    """Return a submission that passes level 1, or why it does not; nothing in the folder raises.
+
+    Args:
+        folder, find_suite: as for ``read_submission``.
+    """
+    try:
+        return read_submission(folder, find_suite)
+    except SubmissionError as error:
+        return Refusal(folder.name, error.check, str(error))
+    except Exception as error:  # a parser that a hostile file breaks is a refusal as well
+        reason = escape_text(f"It cannot be read: {type(error).__name__}: {str(error)[:300]}")
+        return Refusal(folder.name, "files", reason)
 
 
 def write_submission(
@@ -132,23 +172,23 @@ def write_submission(
     actions: Mapping[tuple[str, int], NDArray[np.float32]],
     extra: Mapping[str, bytes] | None = None,
 ) -> None:
-    """Writes the folder of a submission, which is whole or not there.
+    """Write the folder of a submission, completely or not at all.
 
     Args:
         folder: must not exist.
-        manifest: keys of ``Manifest`` but those that follow from the rest: versions of schema and protocol, suite, specs,
-            aggregates and files.
+        manifest: the keys of ``Manifest`` except those that follow from the rest: versions of schema
+            and protocol, suite, specs, aggregates and files.
         suite: that the records are of.
-        records: one an episode, in the order of ``expected_rows``.
+        records: one per episode, in the order of ``expected_rows``.
         actions: as in ``Submission``.
         extra: more files, by name.
 
     Raises:
-        SubmissionError: the folder is taken, or a key of the manifest is not what it must be.
+        SubmissionError: the folder is taken, or a key of the manifest is invalid.
     """
     if folder.exists():
         raise SubmissionError(
-            "files", f"{folder} is there already. Choose another name, or remove it first."
+            "files", f"{folder} already exists. Choose another name, or remove it first."
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")

@@ -1,4 +1,4 @@
-"""The process of an agent that is not trusted; ``jepabench.evaluation.verification.remote_agent`` has the other side. Run as ``python -m``."""
+"""The process of an untrusted agent, run as ``python -m``; ``remote_agent`` is the other side."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ import numpy as np
 
 from jepabench import envs  # noqa: F401  (registers the tasks)
 from jepabench.envs.splits import EpisodeSpec
-from jepabench.evaluation.verification.confinement import Limits
+from jepabench.evaluation.verification.limits import Limits
 from jepabench.evaluation.verification.remote_agent import write_frame
 
 
 def main() -> None:
-    """Makes the agent that the first frame describes, and does what the others ask, to the end of stdin."""
+    """Make the agent that the first frame describes, then serve requests until stdin ends."""
     asked, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what the agent prints is no answer
+    os.dup2(2, 1)  # what the agent prints is not an answer
     try:
         agent = _make(_header(asked))
         write_frame(answers, {"observation_keys": list(agent.observation_keys)})
@@ -38,7 +38,7 @@ def main() -> None:
 def _make(order: Mapping[str, Any]) -> Any:
     from hydra.utils import instantiate
 
-    Limits(order["memory"], order["seconds"], order["file_bytes"]).apply()
+    Limits(**order["limits"]).apply(sandboxed=order["sandboxed"])
     paths = {key: Path(path) for key, path in order["paths"].items()}
     return instantiate(order["config"], task_id=order["task_id"], **paths, _convert_="all")
 

@@ -1,4 +1,4 @@
-"""A check of a submission in a process of its own, so that a file that breaks a reader breaks that and nothing else."""
+"""Checks of a submission in a separate process, so that a file that breaks a parser breaks only that."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Timer
 from typing import Any
 
 from jepabench.evaluation.protocol import Suite
-from jepabench.evaluation.submissions.files import SubmissionError, read_manifest_file
+from jepabench.evaluation.submissions.errors import SubmissionError
+from jepabench.evaluation.submissions.files import read_manifest_file
 from jepabench.evaluation.submissions.manifest import read_manifest
-from jepabench.evaluation.verification.confinement import Limits, can_isolate, start
+from jepabench.evaluation.verification.levels import Verification, verify
+from jepabench.evaluation.verification.limits import Limits
+from jepabench.evaluation.verification.sandbox import can_sandbox, start_process
 
 _WALL = 4  # times the processor time; other work may run beside it
 _LONGEST_LINE = 1 << 20
@@ -27,20 +29,19 @@ def verify_confined(
     find_suite: Callable[[str], Suite],
     *,
     level: int = 2,
+    others: Sequence[Path] = (),
     progress: Callable[[int], object] | None = None,
     limits: Limits | None = None,
-) -> Any:
-    """Does ``verification.verify`` in a process with limits, which may write no file and is isolated where the system can do that.
+) -> Verification:
+    """Do what ``levels.verify`` does in a process with limits, in a sandbox where there is one.
 
     Args:
-        folder, find_suite, level, progress: as for ``verify``.
+        folder, find_suite, level, others, progress: as for ``verify``.
         limits: of memory and time.
 
     Returns:
-        A ``Verification``; a check that ran into its limits, or crashed, is a refusal like any other.
+        The result; a check that crashed or exceeded its limits is a refusal like any other.
     """
-    from jepabench.evaluation.verification.levels import Verification
-
     limits = limits or Limits()
     refused = {"name": folder.resolve().name, "level": level}
     try:
@@ -54,39 +55,44 @@ def verify_confined(
         "folder": str(folder.absolute()),
         "suite": asdict(suite),
         "level": level,
+        "others": [str(path.absolute()) for path in others],
         "limits": asdict(limits),
+        "sandboxed": can_sandbox(),
     }
-    with TemporaryDirectory() as scratch:
-        answer, code = _ask(order, Path(scratch), limits, progress)
+    answer, code, exceeded = _ask(order, limits, progress)
     if answer is None:
-        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        signals = {number.value: number.name for number in signal.Signals}
+        number = -code if code < 0 else code - 128
+        how = f"signal {signals[number]}" if number in signals else f"exit code {code}"
         return Verification(
             **refused,
             check="limits",
-            reason=f"Its check came to no end ({how}) with {limits.memory >> 20} MiB of memory and {limits.seconds} s of "
-            "processor time: it is too large, or made to break what reads it.",
+            reason=f"Its check did not finish ({exceeded or how}) with {limits.memory >> 20} MiB of "
+            f"memory and {limits.seconds} s of processor time. It is too large, or made to break a "
+            "parser.",
         )
-    return Verification(**{**answer, "badges": tuple(answer["badges"])})
+    tuples = {"badges": tuple(answer["badges"]), "copies": tuple(answer["copies"])}
+    return Verification(**{**answer, **tuples})
 
 
 def _ask(
-    order: dict[str, Any], scratch: Path, limits: Limits, progress: Callable[[int], object] | None
-) -> tuple[dict[str, Any] | None, int]:
-    """Returns what the process answered, None if it did not, and how it ended."""
-    process = start(
-        "jepabench.evaluation.verification.confined", isolated=can_isolate(), cwd=scratch
+    order: dict[str, Any], limits: Limits, progress: Callable[[int], object] | None
+) -> tuple[dict[str, Any] | None, int, str]:
+    """Return the process's answer or None, its exit status, and the limit that it exceeded."""
+    process = start_process(
+        "jepabench.evaluation.verification.confined",
+        sandboxed=order["sandboxed"],
+        limits=limits,
+        visible=tuple(map(Path, (order["folder"], *order["others"]))),
     )
-    stdin, stdout = process.stdin, process.stdout
-    if stdin is None or stdout is None:
-        raise RuntimeError("The pipes of the process are missing.")
-    watch = Timer(_WALL * limits.seconds + 60, lambda: os.killpg(process.pid, signal.SIGKILL))
+    watch = Timer(_WALL * limits.seconds + 60, process.kill)
     watch.daemon = True
     watch.start()
     answer = None
     try:
-        stdin.write(json.dumps(order).encode())
-        stdin.close()
-        while line := stdout.readline(_LONGEST_LINE):
+        process.stdin.write(json.dumps(order).encode())
+        process.stdin.close()
+        while line := process.stdout.readline(_LONGEST_LINE):
             said = json.loads(line)
             if "done" in said and progress:
                 progress(said["done"])
@@ -95,22 +101,18 @@ def _ask(
         answer = None
     finally:
         watch.cancel()
-        stdout.close()
-        process.kill()
-        code = process.wait()
-    return answer, code if answer is None else 0
+        exceeded = process.exceeded_limit()
+        code = process.close(patience=5.0)
+    return answer, code, exceeded
 
 
 def main() -> None:
-    """What the process does: one order from stdin, an answer to stdout."""
+    """Read one order from stdin, check the submission, and write the answer to stdout."""
     order = json.load(sys.stdin)
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
-    os.dup2(2, 1)  # whatever else is printed is no answer
-    from jepabench import envs  # noqa: F401  (registers the tasks)
-    from jepabench.evaluation.verification.levels import verify
-
+    os.dup2(2, 1)  # nothing else that is printed is an answer
     suite = Suite.from_config(order["suite"])
-    Limits(**order["limits"]).apply()
+    Limits(**order["limits"]).apply(sandboxed=order["sandboxed"])
 
     def find_suite(name: str) -> Suite:
         if name != suite.name:
@@ -121,6 +123,7 @@ def main() -> None:
         Path(order["folder"]),
         find_suite,
         level=order["level"],
+        others=[Path(path) for path in order["others"]],
         progress=lambda count: answers.write(json.dumps({"done": count}) + "\n"),
     )
     answers.write(json.dumps({"answer": asdict(verification)}) + "\n")

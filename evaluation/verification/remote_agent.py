@@ -1,7 +1,8 @@
-"""An agent in another process, of which nothing is trusted: it is shown observations, and gives numbers back.
+"""An untrusted agent in another process: it receives observations and returns numbers.
 
-Both sides speak in frames: the length of a header as 4 bytes, the header in JSON, and then the arrays that it announces, as they
-lie in memory. Nothing is pickled. The world stays on this side, and so does what it could be foreseen from.
+Both sides exchange frames: the length of a header as 4 bytes, the header in JSON, then the arrays
+that it announces, as they lie in memory. Nothing is pickled. The world stays on this side, together
+with everything from which an episode could be predicted.
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ from __future__ import annotations
 import json
 import os
 import select
-import signal
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -22,28 +22,32 @@ from numpy.typing import NDArray
 
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.evaluation.rollout import AgentError
-from jepabench.evaluation.verification.confinement import Limits, start
+from jepabench.evaluation.verification.limits import Limits
+from jepabench.evaluation.verification.sandbox import start_process
 
 _LONGEST_HEADER = 1 << 16
-_MOST_KEYS = 20
+_MAX_KEYS = 20
+_MAX_COUNT = 10**12  # model steps of an episode
 _LONGEST_START = 300.0  # seconds until its packages are imported
 
 
 class RemoteAgent:
-    """An agent of an untrusted configuration, in a process with limits. Use it as a context manager.
+    """An agent of an untrusted configuration, in a process of its own. Use it as a context manager.
 
     Args:
-        config: with ``_target_``; built there.
-        task_id: given to the agent.
-        paths: given to the agent: folders of its checkpoints.
-        salt: secret of the episode names that the agent is told. Never that of the world, which it could then make for itself.
+        config: with ``_target_``; instantiated in the process.
+        task_id: passed to the agent.
+        paths: passed to the agent: folders of its checkpoints.
+        salt: secret of the episode names that the agent receives; never that of the world.
         limits: of the process.
-        isolated: without network or sight of other processes (``confinement.can_isolate``).
+        sandboxed: confine the process (``sandbox.can_sandbox``).
+        allowed_keys: observation keys that the agent may ask for; None for any.
         python_path: folders with the agent's code, if it is not installed.
-        patience: seconds to wait for an answer, once it is made.
+        patience: seconds to wait for an answer, once the agent exists.
 
     Raises:
-        AgentError: it can not be made; it dies, is silent, or says what is no answer, now or later.
+        AgentError: the agent cannot be made, dies, stays silent, breaks the protocol, exceeds a limit
+            or asks for other observations, now or later.
     """
 
     def __init__(
@@ -54,39 +58,34 @@ class RemoteAgent:
         paths: Mapping[str, Path],
         salt: bytes,
         limits: Limits,
-        isolated: bool,
+        sandboxed: bool,
+        allowed_keys: Collection[str] | None = None,
         python_path: tuple[Path, ...] = (),
         patience: float = 600.0,
     ) -> None:
         self._salt, self._counts = salt, np.zeros(0, dtype=np.int64)
         self._patience = max(patience, _LONGEST_START)
-        self._scratch = TemporaryDirectory()
-        self._process = start(
+        self._process = start_process(
             "jepabench.evaluation.verification.agent_process",
-            isolated=isolated,
+            sandboxed=sandboxed,
+            limits=limits,
+            visible=tuple(paths.values()),
             python_path=python_path,
-            cwd=Path(self._scratch.name),
         )
         try:
             order = {
                 "config": config,
                 "task_id": task_id,
                 "paths": {key: str(path) for key, path in paths.items()},
-                "memory": limits.memory,
-                "seconds": limits.seconds,
-                "file_bytes": limits.file_bytes,
+                "limits": asdict(limits),
+                "sandboxed": sandboxed,
             }
-            keys = self._ask(order).get("observation_keys")
-            if (
-                not isinstance(keys, list)
-                or len(keys) > _MOST_KEYS
-                or not all(isinstance(key, str) for key in keys)
-            ):
-                raise AgentError("The agent's observation_keys are no list of names.")
+            self.observation_keys = _checked_keys(
+                self._ask(order).get("observation_keys"), allowed_keys
+            )
         except BaseException:
             self.close()
             raise
-        self.observation_keys: tuple[str, ...] = tuple(keys)
         self._patience = patience
 
     def __enter__(self) -> RemoteAgent:
@@ -96,22 +95,11 @@ class RemoteAgent:
         self.close()
 
     def close(self) -> None:
-        """Ends the process, and whatever it has started."""
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    pass
-        self._scratch.cleanup()
+        """End the process and everything that it has started."""
+        self._process.close()
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Starts B new episodes; the agent is told their names, and another secret than that of the world."""
+        """Start B new episodes; the agent receives their names and a salt that is not the world's."""
         self._counts = np.zeros(len(specs), dtype=np.int64)
         names = [[spec.task_id, spec.split, spec.stratum, spec.index] for spec in specs]
         self._ask({"reset": names, "salt": self._salt.hex()})
@@ -119,7 +107,7 @@ class RemoteAgent:
     def act(
         self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Returns what the agent answers, float32 [B, A]; whether it is in range is for the caller to say."""
+        """Return the agent's actions, float32 [B, A]; the caller checks their range."""
         arrays = {**observations, "active": active}
         shapes = {key: [array.dtype.str, array.shape] for key, array in arrays.items()}
         answer = self._ask(
@@ -129,20 +117,20 @@ class RemoteAgent:
         if not isinstance(size, int) or not 1 <= size <= 1000:
             raise AgentError(f"The agent's actions have {str(size)[:50]} entries.")
         fits = isinstance(counts, list) and len(counts) == len(active)
-        if not fits or not all(type(count) is int and 0 <= count < 2**62 for count in counts or ()):
-            raise AgentError("The agent's model_steps are no counts, one an episode.")
+        if not fits or not all(
+            type(count) is int and 0 <= count <= _MAX_COUNT for count in counts or ()
+        ):
+            raise AgentError("The agent's model_steps are not one count per episode.")
         self._counts = np.array(counts, dtype=np.int64)
         actions = np.frombuffer(self._read(len(active) * size * 4), dtype="<f4")
         return actions.reshape(len(active), size)
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """What the agent said it has spent [B]."""
+        """Return the model steps that the agent reported [B]."""
         return self._counts
 
     def _ask(self, header: Mapping[str, Any], *arrays: NDArray[Any]) -> dict[str, Any]:
-        if self._process.stdin is None:
-            raise AgentError("The agent's process has no pipe.")
         try:
             write_frame(self._process.stdin, header, *arrays)
         except BrokenPipeError as error:
@@ -153,16 +141,16 @@ class RemoteAgent:
         try:
             answer = json.loads(self._read(length))
         except (ValueError, RecursionError) as error:
-            raise AgentError("The agent's answer is no JSON.") from error
+            raise AgentError("The agent's answer is not JSON.") from error
         if not isinstance(answer, dict):
-            raise AgentError("The agent's answer is no JSON object.")
+            raise AgentError("The agent's answer is not a JSON object.")
+        if exceeded := self._process.exceeded_limit():
+            raise AgentError(f"The agent went beyond its limits: {exceeded}.")
         if "error" in answer:
             raise AgentError(f"The agent failed: {str(answer['error'])[:2000]}")
         return answer
 
     def _read(self, size: int) -> bytes:
-        if self._process.stdout is None:
-            raise AgentError("The agent's process has no pipe.")
         descriptor, deadline, parts, left = (
             self._process.stdout.fileno(),
             time.monotonic() + self._patience,
@@ -181,13 +169,25 @@ class RemoteAgent:
         return b"".join(parts)
 
     def _died(self) -> AgentError:
-        return AgentError(
-            "The agent's process ended: it crashed, or went beyond its memory or processor time."
-        )
+        why = self._process.exceeded_limit() or "it crashed, or exceeded its memory or time"
+        return AgentError(f"The agent's process ended: {why}.")
+
+
+def _checked_keys(keys: Any, allowed: Collection[str] | None) -> tuple[str, ...]:
+    is_names = isinstance(keys, list) and all(isinstance(key, str) for key in keys)
+    if not is_names or len(keys) > _MAX_KEYS:
+        raise AgentError("The agent's observation_keys are not a list of names.")
+    for key in keys:
+        if allowed is not None and key not in allowed:
+            raise AgentError(
+                f"The agent asks for the observation {key[:60]!r}, which its declared track does "
+                f"not include; allowed are {', '.join(sorted(allowed)) or 'none'}."
+            )
+    return tuple(keys)
 
 
 def write_frame(stream: BinaryIO | Any, header: Mapping[str, Any], *arrays: NDArray[Any]) -> None:
-    """Writes a header, and arrays as they lie in memory."""
+    """Write a header, then arrays as they lie in memory."""
     text = json.dumps(header).encode()
     stream.write(struct.pack("<I", len(text)) + text)
     for array in arrays:

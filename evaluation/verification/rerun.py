@@ -1,38 +1,44 @@
-"""Level 3: the agent itself, on episodes drawn with a secret, in a process of its own. Only a maintainer asks for it.
+"""Level 3: the agent itself, on private episodes, in a sandbox. Only a maintainer asks for it.
 
-The world stays in this process. The agent's process is shown observations and answers with actions; it is given neither the world's
-seeds nor the secret that they come from, so an agent that in truth looks into the simulator does not find its episode there.
+The world stays in this process. The agent's process receives the observations of its declared track and
+answers with actions. It receives neither the world's seeds nor the salt behind them, so an agent that
+looks into a simulator of its own does not find its episode there.
+
+A re-run shows that the agent does as well on private episodes, seeing only the observations that its
+track declares. It cannot show that the agent uses no simulator: one that brings its own, set to the state
+it observes, is not detected by its success. Declared and measured planning costs are therefore compared.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
 from jepabench.envs.errors import UnknownNameError
-from jepabench.evaluation.protocol import Suite
+from jepabench.evaluation.protocol import Suite, SuiteTask
 from jepabench.evaluation.records import EpisodeRecord, records_frame
 from jepabench.evaluation.rollout import AgentError, evaluate_episodes
-from jepabench.evaluation.statistics.intervals import paired_difference
-from jepabench.evaluation.submissions.files import CHECKPOINTS, SubmissionError
+from jepabench.evaluation.submissions.errors import SubmissionError
+from jepabench.evaluation.submissions.files import CHECKPOINTS
 from jepabench.evaluation.submissions.old_targets import update_targets
 from jepabench.evaluation.submissions.submission import Submission, read_submission
-from jepabench.evaluation.verification.confinement import Limits, can_isolate
+from jepabench.evaluation.submissions.text import escape_text
+from jepabench.evaluation.submissions.tracks import OBSERVATION_KEYS
+from jepabench.evaluation.verification.agreement import (
+    compare_costs,
+    compare_success,
+    find_understated_costs,
+)
+from jepabench.evaluation.verification.environment import hash_code, hash_environment
 from jepabench.evaluation.verification.levels import BADGES, Verification
+from jepabench.evaluation.verification.limits import Limits
 from jepabench.evaluation.verification.remote_agent import RemoteAgent
-
-SALT_VARIABLE = "JEPABENCH_PRIVATE_SALT"
-_SHORTEST_SALT = 16
-_CONFIDENCE = 0.95  # that an honest submission passes, over all of its cells
+from jepabench.evaluation.verification.salt import commit_to_salt
+from jepabench.evaluation.verification.sandbox import can_sandbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +47,12 @@ class Rerun:
 
     Attributes:
         salt: secret of the private episodes.
-        limits: of the agent's process.
+        limits: of the agent's processes.
         python_path: folders with the agent's code, if it is not installed.
-        num_episodes: of each task and stratum; the suite's by default.
+        num_episodes: of each task and stratum; None for the suite's number, fewer are not allowed.
         batch_size: episodes side by side.
-        allow_exposed: run it although this system can not isolate it.
+        allow_exposed: run it even where there is no sandbox.
+        patience: seconds to wait for each answer of the agent.
     """
 
     salt: bytes
@@ -54,21 +61,7 @@ class Rerun:
     num_episodes: int | None = None
     batch_size: int = 1
     allow_exposed: bool = False
-
-
-def private_salt() -> bytes:
-    """Returns the secret of the private split, from the environment.
-
-    Raises:
-        ValueError: it is not there, or too short.
-    """
-    salt = os.environ.get(SALT_VARIABLE, "").encode()
-    if len(salt) < _SHORTEST_SALT:
-        raise ValueError(
-            f"Level 3 draws its episodes with a secret of {_SHORTEST_SALT} characters or more in {SALT_VARIABLE}; "
-            f"it has {len(salt)}. For instance: {SALT_VARIABLE}=$(openssl rand -hex 16)"
-        )
-    return salt
+    patience: float = 600.0
 
 
 def verify_rerun(
@@ -79,42 +72,35 @@ def verify_rerun(
     *,
     progress: Callable[[int], object] | None = None,
 ) -> Verification:
-    """Adds level 3 to what levels 1 and 2 found.
+    """Add level 3 to the result of levels 1 and 2.
 
     Args:
-        verification: of levels 1 and 2, passed.
+        verification: of levels 1 and 2; returned as it is if it did not pass.
         folder, find_suite: as for ``read_submission``.
         settings: how.
         progress: called with 1 after every episode.
     """
     if not verification.passed:
-        return verification
+        return replace(verification, level=3)
+    found: Mapping[str, Any] | None = None
     try:
-        if not can_isolate() and not settings.allow_exposed:
+        if not can_sandbox() and not settings.allow_exposed:
             raise SubmissionError(
                 "re-run",
-                "This system can not cut off the network of a process (`unshare`); see --allow-exposed.",
+                "This system cannot confine the agent: install bubblewrap (`apt-get install "
+                "bubblewrap`), or see --allow-exposed.",
             )
         submission = read_submission(folder, find_suite)
         if submission.digest != verification.digest:
             raise SubmissionError("files", "The folder changed while it was checked.")
         found = rerun(submission, folder, settings, progress)
+        _check_agreement(found)
     except SubmissionError as error:
-        return replace(verification, level=3, check=error.check, reason=str(error))
+        return replace(verification, level=3, check=error.check, reason=str(error), rerun=found)
     except (AgentError, UnknownNameError) as error:
-        return replace(verification, level=3, check="re-run", reason=str(error))
-    apart = [cell for cell in found["cells"] if not cell["low"] <= 0 <= cell["high"]]
-    if apart:
-        lines = [
-            f"{cell['task_id']}, {cell['stratum']}: {cell['submitted']:.3f} submitted, {cell['rerun']:.3f} again, "
-            f"difference within {cell['low']:.3f} to {cell['high']:.3f}"
-            for cell in apart
-        ]
-        reason = (
-            "success_held does not agree on episodes that nobody outside has seen.\n"
-            + "\n".join(lines)
-        )
-        return replace(verification, level=3, check="re-run", reason=reason, rerun=found)
+        reason = escape_text(str(error))
+        grounds = _grounds(settings)
+        return replace(verification, level=3, check="re-run", reason=reason, rerun=grounds)
     return replace(verification, level=3, badges=BADGES, rerun=found)
 
 
@@ -124,84 +110,95 @@ def rerun(
     settings: Rerun,
     progress: Callable[[int], object] | None = None,
 ) -> dict[str, Any]:
-    """Returns success on private episodes beside what was submitted, for each task and stratum.
+    """Return success and costs on private episodes beside what was submitted.
 
     Raises:
-        SubmissionError: it can not be run again from what it holds.
-        AgentError: the agent fails, or goes beyond its limits.
+        SubmissionError: it cannot be run again from its contents, or with so few episodes.
+        AgentError: the agent fails, or exceeds its limits.
     """
     agent = submission.manifest.agent
     if agent.track.privilege != "none":
         raise SubmissionError(
             "re-run",
-            "Its agent sees the simulator, as it says: a re-run would have nothing to find out.",
+            "Its track declares that it asks the simulator, so a re-run would prove nothing.",
         )
-    # One secret a submission: were it to leak, it would say nothing of the episodes of others.
+    tasks = [_private_task(task, settings.num_episodes) for task in submission.suite.tasks]
+    # One secret per submission: if it leaks, it tells nothing about other submissions' episodes.
     salt = hmac.new(settings.salt, submission.digest.encode(), hashlib.sha256).digest()
     records: list[EpisodeRecord] = []
-    for task in submission.suite.tasks:
-        shorter = replace(
-            task, num_episodes=min(task.num_episodes, settings.num_episodes or task.num_episodes)
-        )
-        suite = replace(submission.suite, tasks=(shorter,))
+    for task in tasks:
+        suite = replace(submission.suite, tasks=(task,))
         for seed in submission.manifest.training_seeds:
-            paths = _checkpoints(submission, folder, task.task_id, seed)
+            # A process and a sandbox of its own for each training seed, so that none can leave notes.
             with RemoteAgent(
                 _agent_config(submission, task.task_id),
                 task.task_id,
-                paths=paths,
+                paths=_checkpoints(submission, folder, task.task_id, seed),
                 salt=hmac.new(salt, b"agent", hashlib.sha256).digest(),
                 limits=settings.limits,
-                isolated=can_isolate(),
+                sandboxed=can_sandbox(),
+                allowed_keys=OBSERVATION_KEYS[agent.track.observation],
                 python_path=settings.python_path,
+                patience=settings.patience,
             ) as remote:
                 records += evaluate_episodes(
                     remote,
-                    suite.specs(shorter, salt=salt),
+                    suite.specs(task, salt=salt),
                     agent_name=agent.name,
                     training_seed=seed,
                     batch_size=settings.batch_size,
                     pixels=submission.manifest.pixels,
                     progress=progress,
                 ).records
+    again = records_frame(records)
     return {
+        **_grounds(settings),
         "episodes": len(records),
-        "isolated": can_isolate(),
-        "cells": compare(submission.rows, records_frame(records)),
+        **compare_success(submission.rows, again),
+        "costs": compare_costs(submission.rows, again),
     }
 
 
-def compare(submitted: pd.DataFrame, again: pd.DataFrame) -> list[dict[str, Any]]:
-    """Returns for each task and stratum the paired difference of ``success_held``, its interval wide enough for all cells together.
+def _grounds(settings: Rerun) -> dict[str, Any]:
+    """Return what a re-run depends on: sandbox, salt, code and environment."""
+    return {
+        "sandbox": "bubblewrap" if can_sandbox() else "none",
+        "salt_sha256": commit_to_salt(settings.salt),
+        "code_sha256": hash_code(settings.python_path),
+        "environment_sha256": hash_environment(),
+    }
 
-    The pairs share training seed and index; where there were fewer episodes the second time, the first of the submitted count.
+
+def _check_agreement(found: Mapping[str, Any]) -> None:
+    reasons = find_understated_costs(found["costs"])
+    if not found["passed"]:
+        worst = sorted(found["cells"], key=lambda cell: cell["rerun"] - cell["submitted"])[:5]
+        reasons += [
+            "success_held on private episodes is lower than submitted by "
+            f"{found['difference']:.3f} (p = {found['p_value']:.4f}).",
+            *(
+                f"{cell['task_id']}, {cell['stratum']}: {cell['submitted']:.3f} submitted, "
+                f"{cell['rerun']:.3f} re-run"
+                for cell in worst
+            ),
+        ]
+    if reasons:
+        raise SubmissionError("re-run", *reasons)
+
+
+def _private_task(task: SuiteTask, num_episodes: int | None) -> SuiteTask:
+    """Return a task with its number of private episodes.
+
+    Raises:
+        SubmissionError: fewer than the suite has.
     """
-    cells = list(again.groupby(["task_id", "stratum"], sort=False))
-    confidence = 1 - (1 - _CONFIDENCE) / len(cells)
-    found = []
-    for (task, stratum), rows in cells:  # pyright: ignore[reportGeneralTypeIssues]
-        before = submitted[(submitted["task_id"] == task) & (submitted["stratum"] == stratum)]
-        ours = _outcomes(before)[:, : len(np.unique(rows["index"].to_numpy()))]
-        theirs = _outcomes(rows)
-        gap = paired_difference(ours, theirs, confidence=confidence)
-        found.append(
-            {
-                "task_id": str(task),
-                "stratum": str(stratum),
-                "submitted": float(ours.mean()),
-                "rerun": float(theirs.mean()),
-                "difference": gap.estimate,
-                "low": gap.low,
-                "high": gap.high,
-            }
+    if num_episodes is not None and num_episodes < task.num_episodes:
+        raise SubmissionError(
+            "re-run",
+            f"{task.task_id}: a re-run needs at least the suite's {task.num_episodes} private "
+            f"episodes per stratum, got {num_episodes}.",
         )
-    return found
-
-
-def _outcomes(rows: Any) -> NDArray[np.float64]:
-    return rows.pivot(index="training_seed", columns="index", values="success_held").to_numpy(
-        dtype=np.float64
-    )
+    return replace(task, num_episodes=num_episodes or task.num_episodes)
 
 
 def _preset(submission: Submission, task_id: str) -> Mapping[str, Any]:
@@ -212,14 +209,12 @@ def _preset(submission: Submission, task_id: str) -> Mapping[str, Any]:
 def _agent_config(submission: Submission, task_id: str) -> Mapping[str, Any]:
     config = _preset(submission, task_id).get("agent")
     if not isinstance(config, dict) or not isinstance(config.get("_target_"), str):
-        raise SubmissionError(
-            "re-run", "The agent's configuration has no _target_, so there is nothing to run."
-        )
+        raise SubmissionError("re-run", "The agent's configuration has no _target_.")
     return update_targets(config)
 
 
 def _checkpoints(submission: Submission, folder: Path, task_id: str, seed: int) -> dict[str, Path]:
-    """Returns the folders that an agent is made from, those that it needs and no others."""
+    """Return the checkpoint folders that an agent needs, and no others."""
     preset = _preset(submission, task_id)
     home = folder.absolute() / CHECKPOINTS / task_id.split("/")[-1] / f"seed{seed}"
     needed = [
@@ -231,6 +226,6 @@ def _checkpoints(submission: Submission, folder: Path, task_id: str, seed: int) 
         if not (home / name).is_dir():
             raise SubmissionError(
                 "re-run",
-                f"It needs {(home / name).relative_to(folder.absolute())}, which is not in it: submit with checkpoints=yes.",
+                f"It lacks {(home / name).relative_to(folder.absolute())}: submit with checkpoints=yes.",
             )
     return {name: home / name for name in needed}

@@ -21,10 +21,10 @@ from jepabench.evaluation.submissions.files import (
     ROWS,
     SubmissionError,
     read_files,
-    read_rows,
 )
 from jepabench.evaluation.submissions.manifest import Manifest, read_manifest
-from jepabench.evaluation.verification.levels import badges_of
+from jepabench.evaluation.submissions.rows import read_rows
+from jepabench.evaluation.verification.records import badges_of
 from jepabench.results.report.success_table import Kind, agent_kind
 
 Outcomes = NDArray[np.float64]
@@ -114,7 +114,7 @@ def read_entries(submissions: Path, verified: Path, versions: Mapping[str, int])
 
     Args:
         submissions: a folder of folders.
-        verified: where the maintainers' records are (``jepabench.evaluation.verification.levels.badges_of``).
+        verified: where the maintainers' records are (``jepabench.evaluation.verification.records.badges_of``).
         versions: of the suites, by name, as this release has them.
     """
     found = Entries()

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from jepabench.envs import EpisodeSpec, get_task
 from jepabench.evaluation.records import EpisodeRecord, frame_records
 from jepabench.evaluation.submissions.arrays import read_actions
-from jepabench.evaluation.submissions.files import ACTIONS, ROWS, read_files, read_rows
+from jepabench.evaluation.submissions.files import ACTIONS, ROWS, read_files
+from jepabench.evaluation.submissions.rows import read_rows
 from jepabench.results.board.entries import Entry
 from jepabench.results.media import films
 from jepabench.results.media.gallery import Media, Shown, choose_episodes, media_of

@@ -31,8 +31,8 @@ from jepabench.evaluation.submissions.files import (
     CHECKPOINTS,
     ROWS,
     read_files,
-    read_rows,
 )
+from jepabench.evaluation.submissions.rows import read_rows
 from jepabench.results.board.entries import Entry
 from jepabench.results.media.films import watch
 from jepabench.results.media.gallery import Media, media_of

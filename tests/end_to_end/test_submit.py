@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from jepabench.evaluation.verification.confinement import can_isolate
+from jepabench.evaluation.verification.sandbox import can_sandbox
 
 
 def jepabench(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -26,7 +26,7 @@ def jepabench(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not can_isolate(), reason="this system can not isolate a process")
+@pytest.mark.skipif(not can_sandbox(), reason="this system can not isolate a process")
 def test_a_learned_agent_is_re_run_from_its_checkpoints_alone(tmp_path):
     done = jepabench(
         "submit",
@@ -50,15 +50,19 @@ def test_a_learned_agent_is_re_run_from_its_checkpoints_alone(tmp_path):
     )
     assert "checkpoints/TwoRoom-v1/seed0/policy/policy.safetensors" in manifest["files"]
 
+    salt = tmp_path / "salt"
+    salt.write_text("a secret of this test" * 2)
+    salt.chmod(0o600)
     again = ["verify", "submissions/cloned", "--level", "3", "--json", "--record", "verified"]
-    done = jepabench(*again, cwd=tmp_path, JEPABENCH_PRIVATE_SALT="a secret of this test")
+    again += ["--salt-file", str(salt)]
+    done = jepabench(*again, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["badges"] == ["valid", "replayed", "re-run"]
     assert "a secret" not in (tmp_path / "verified" / "cloned.json").read_text(encoding="utf-8")
 
     for path in folder.glob("checkpoints/*/*/*/policy.safetensors"):
         path.write_bytes(b"")
-    done = jepabench(*again, cwd=tmp_path, JEPABENCH_PRIVATE_SALT="a secret of this test")
+    done = jepabench(*again, cwd=tmp_path)
     assert done.returncode == 1 and json.loads(done.stdout)["check"] == "files"
 
 

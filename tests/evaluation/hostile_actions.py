@@ -19,12 +19,12 @@ def raw_actions(name: str, reason: str, change: Callable[[bytes], bytes]) -> Non
     KINDS[name] = Kind(make, "actions", reason)
 
 
-raw_actions("actions-cut-off", "can not be read", lambda content: content[:-40])
-raw_actions("actions-of-noise", "can not be read", lambda content: bytes(range(256)) * 10)
-raw_actions("actions-without-a-file", "can not be read", lambda content: b"")
+raw_actions("actions-cut-off", "cannot be read", lambda content: content[:-40])
+raw_actions("actions-of-noise", "cannot be read", lambda content: bytes(range(256)) * 10)
+raw_actions("actions-without-a-file", "cannot be read", lambda content: b"")
 raw_actions(
     "actions-with-a-damaged-stream",
-    "can not be read",
+    "cannot be read",
     lambda content: content[:80] + bytes(30) + content[110:],
 )
 
@@ -54,43 +54,45 @@ KEY = f"{ROOM}/0"
 of_arrays("action-out-of-range", "not within", changed(KEY, with_value(1.5)))
 of_arrays("action-that-is-nan", "not within", changed(KEY, with_value(np.nan)))
 of_arrays("action-that-is-infinite", "not within", changed(KEY, with_value(-np.inf)))
-of_arrays("actions-in-float64", "unfolds to", changed(KEY, lambda array: array.astype(np.float64)))
-of_arrays("actions-in-float16", "unfolds to", changed(KEY, lambda array: array.astype(np.float16)))
+of_arrays("actions-in-float64", "unpacks to", changed(KEY, lambda array: array.astype(np.float64)))
+of_arrays("actions-in-float16", "unpacks to", changed(KEY, lambda array: array.astype(np.float16)))
 of_arrays(
-    "actions-in-int32", "no array of float32", changed(KEY, lambda array: array.astype(np.int32))
+    "actions-in-int32",
+    "not an array of float32",
+    changed(KEY, lambda array: array.astype(np.int32)),
 )
 of_arrays(
     "actions-of-the-other-end",
-    "no array of float32",
+    "not an array of float32",
     changed(KEY, lambda array: array.astype(">f4")),
 )
-of_arrays("actions-turned", "no array of float32", changed(KEY, lambda array: array.T.copy()))
-of_arrays("actions-in-fortran-order", "no array of float32", changed(KEY, np.asfortranarray))
-of_arrays("actions-flat", "no array of float32", changed(KEY, np.ravel))
-of_arrays("trace-too-long", "unfolds to", changed(KEY, lambda array: np.tile(array, (5, 1))))
-of_arrays("trace-too-short", "unfolds to", changed(KEY, lambda array: array[:20]))
+of_arrays("actions-turned", "not an array of float32", changed(KEY, lambda array: array.T.copy()))
+of_arrays("actions-in-fortran-order", "not an array of float32", changed(KEY, np.asfortranarray))
+of_arrays("actions-flat", "not an array of float32", changed(KEY, np.ravel))
+of_arrays("trace-too-long", "unpacks to", changed(KEY, lambda array: np.tile(array, (5, 1))))
+of_arrays("trace-too-short", "unpacks to", changed(KEY, lambda array: array[:20]))
 of_arrays(
-    "bomb-of-zeros", "unfolds to", changed(KEY, lambda array: np.zeros((2_000_000, 2), np.float32))
+    "bomb-of-zeros", "unpacks to", changed(KEY, lambda array: np.zeros((2_000_000, 2), np.float32))
 )
-of_arrays("trace-left-out", "one array for each", lambda arrays: arrays.pop(f"{MAZE}/1"))
+of_arrays("trace-left-out", "exactly the required arrays", lambda arrays: arrays.pop(f"{MAZE}/1"))
 of_arrays(
     "trace-of-its-own",
-    "one array for each",
+    "exactly the required arrays",
     lambda arrays: arrays.update(extra=np.zeros(3, np.float32)),
 )
 of_arrays(
     "trace-that-climbs-out",
-    "one array for each",
+    "exactly the required arrays",
     lambda arrays: arrays.update({"../../outside": arrays.pop(KEY)}),
 )
 of_arrays(
     "trace-of-another-task",
-    "one array for each",
+    "exactly the required arrays",
     lambda arrays: arrays.update({"jepabench/PushT-v1/0": arrays.pop(KEY)}),
 )
 
 
-@hostile("actions", "no array of float32|unfolds to")
+@hostile("actions", "not an array of float32|unpacks to")
 def pickled_actions(folder):
     arrays = read_arrays(folder)
     arrays[KEY] = np.array([Danger()] * len(arrays[KEY]) * 2, dtype=object)
@@ -122,7 +124,7 @@ def write_all(new: zipfile.ZipFile, members: dict[str, bytes]) -> None:
         new.writestr(name, content)
 
 
-@hostile("actions", "is there twice")
+@hostile("actions", "is duplicated")
 def trace_twice(folder):
     def change(new, members):
         write_all(new, members)
@@ -133,12 +135,12 @@ def trace_twice(folder):
     archive(folder, change)
 
 
-@hostile("actions", "unusual way")
+@hostile("actions", "unusual compression")
 def packed_in_an_unusual_way(folder):
     archive(folder, write_all, compression=zipfile.ZIP_LZMA)
 
 
-@hostile("actions", "far more than")
+@hostile("actions", "far more")
 def archive_of_thousands(folder):
     def change(new, members):
         write_all(new, members)
@@ -157,9 +159,9 @@ def encrypted_trace(folder):
     sign(folder)
 
 
-@hostile("actions", "can not be read")
+@hostile("actions", "cannot be read")
 def bomb_that_gives_its_size_as_small(folder):
-    """The directory of the archive says what is asked for; the stream unfolds to 400 times as much."""
+    """The directory of the archive says what is asked for; the stream unpacks to 400 times as much."""
     small: list[int] = []
 
     def change(new, members):
@@ -193,20 +195,22 @@ def header(name: str, reason: str, text: str) -> None:
 
 header(
     "array-of-a-trillion",
-    "no array of float32",
+    "not an array of float32",
     "{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000000, 2)}",
 )
 header(
     "array-of-negative-length",
-    "no array of float32",
+    "not an array of float32",
     "{'descr': '<f4', 'fortran_order': False, 'shape': (-150, 2)}",
 )
 header(
     "array-of-objects",
-    "no array of float32",
+    "not an array of float32",
     "{'descr': '|O', 'fortran_order': False, 'shape': (150, 2)}",
 )
 header(
-    "array-whose-header-is-code", "no array of float32", "__import__('os').system('touch executed')"
+    "array-whose-header-is-code",
+    "not an array of float32",
+    "__import__('os').system('touch executed')",
 )
-header("array-whose-header-is-deep", "no array of float32", "(" * 90)
+header("array-whose-header-is-deep", "not an array of float32", "(" * 90)

@@ -1,6 +1,7 @@
 """What is said of world models that are not there, in numbers that are none, and in pictures that unfold without end."""
 
 import json
+import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -33,7 +34,7 @@ of_diagnostics(
     "diagnostics-with-a-script", "html: Extra", lambda content: content.update(html="<script>")
 )
 of_diagnostics(
-    "world-twice", "is there twice", lambda content: content["worlds"].append(content["worlds"][0])
+    "world-twice", "is duplicated", lambda content: content["worlds"].append(content["worlds"][0])
 )
 of_diagnostics(
     "a-hundred-worlds-and-one",
@@ -86,17 +87,17 @@ of_report(
     lambda report: report["surprise"][0].update(kind="harmless"),
 )
 of_report(
-    "event-twice", "is there twice", lambda report: report["surprise"].append(report["surprise"][0])
+    "event-twice", "is duplicated", lambda report: report["surprise"].append(report["surprise"][0])
 )
 of_report("auroc-above-1", "auroc: Input", lambda report: report["surprise"][0].update(auroc=1.01))
 of_report(
     "interval-turned",
-    "before it begins",
+    "outside its own interval",
     lambda report: report["surprise"][0].update(low=0.9, high=0.8),
 )
 of_report(
     "imagined-episode-twice",
-    "is there twice",
+    "is duplicated",
     lambda report: report["imagined"].append(report["imagined"][0]),
 )
 of_report(
@@ -132,7 +133,7 @@ raw_diagnostics(
     "diagnostics-with-infinity", "too large", lambda text: text.replace("0.75", "1e999")
 )
 raw_diagnostics(
-    "diagnostics-key-twice", "there twice", lambda text: text.replace("{", '{"worlds": [],', 1)
+    "diagnostics-key-twice", "duplicated", lambda text: text.replace("{", '{"worlds": [],', 1)
 )
 raw_diagnostics(
     "diagnostics-of-50000-levels", "nested deeper", lambda text: "[" * 50_000 + "]" * 50_000
@@ -154,32 +155,32 @@ def of_frames(name: str, reason: str, change: Callable[[dict], object]) -> None:
 
 of_frames(
     "frames-of-another-size",
-    "unfolds to",
+    "unpacks to",
     lambda arrays: arrays.update({FRAMES: arrays[FRAMES][:, :32]}),
 )
 of_frames(
     "frames-in-float32",
-    "unfolds to",
+    "unpacks to",
     lambda arrays: arrays.update({FRAMES: arrays[FRAMES] * np.float32(1)}),
 )
 of_frames(
     "frames-in-int8",
-    "no array of uint8",
+    "not an array of uint8",
     lambda arrays: arrays.update({FRAMES: arrays[FRAMES].astype("int8")}),
 )
 of_frames(
     "frames-of-zeros-without-end",
-    "unfolds to",
+    "unpacks to",
     lambda arrays: arrays.update({FRAMES: np.zeros(10**8, "u1")}),
 )
 of_frames(
     "frames-that-nobody-lists",
-    "one array for each",
+    "exactly the required arrays",
     lambda arrays: arrays.update(more=arrays[FRAMES]),
 )
 of_frames(
     "frames-that-climb-out",
-    "one array for each",
+    "exactly the required arrays",
     lambda arrays: arrays.update({"../x": arrays.pop(FRAMES)}),
 )
 
@@ -187,7 +188,7 @@ of_frames(
 @hostile("diagnostics", "is not in checkpoints/TwoRoom-v1/seed0/world_model/")
 def model_that_nobody_can_ask(folder):
     add_diagnostics(folder)
-    (folder / "checkpoints/TwoRoom-v1/seed0/world_model/model.json").unlink()
+    shutil.rmtree(folder / "checkpoints")
     sign(folder)
 
 
@@ -205,7 +206,7 @@ def words_without_a_picture(folder):
     sign(folder)
 
 
-@hostile("diagnostics", "would unfold to more than")
+@hostile("diagnostics", "would unpack to more than")
 def pictures_as_large_as_a_wall(folder):
     add_diagnostics(folder)
     path = folder / "submission.json"
@@ -230,7 +231,7 @@ def diagnostics_of_a_megabyte(folder):
     sign(folder)
 
 
-@hostile("files", "does not belong")
+@hostile("files", "is not allowed")
 def picture_of_its_own(folder):
     add_diagnostics(folder)
     (folder / "imagined.svg").write_text("<svg onload='alert(1)'/>", encoding="utf-8")

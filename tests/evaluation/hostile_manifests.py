@@ -29,24 +29,24 @@ def link_to_itself(folder):
     (folder / "README.md").symlink_to("README.md")
 
 
-@hostile("files", "no regular file")
+@hostile("files", "not a regular file")
 def pipe_that_never_ends(folder):
     os.mkfifo(folder / "README.md")
 
 
-@hostile("files", "does not belong")
+@hostile("files", "is not allowed")
 def code(folder):
     (folder / "agent.py").write_text("raise SystemExit(1)", encoding="utf-8")
     sign(folder)
 
 
-@hostile("files", "does not belong")
+@hostile("files", "is not allowed")
 def hidden_file(folder):
     (folder / ".gitattributes").write_text("", encoding="utf-8")
     sign(folder)
 
 
-@hostile("files", "does not belong")
+@hostile("files", "is not allowed")
 def claimed_badges(folder):
     (folder / "verified.json").write_text(
         '{"badges": ["valid", "replayed", "re-run"]}', encoding="utf-8"
@@ -54,14 +54,14 @@ def claimed_badges(folder):
     sign(folder)
 
 
-@hostile("files", "does not belong")
+@hostile("files", "is not allowed")
 def pickled_checkpoint(folder):
     (folder / "checkpoints/TwoRoom-v1").mkdir(parents=True)
     (folder / "checkpoints/TwoRoom-v1/model.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
     sign(folder)
 
 
-@hostile("files", "does not belong")
+@hostile("files", "is not allowed")
 def bottomless_folders(folder):
     deep = folder / "checkpoints"
     for _ in range(100):
@@ -105,7 +105,7 @@ def file_swapped_afterwards(folder):
     parquet.write_table(table, folder / "episodes.parquet", compression="none")
 
 
-@hostile("files", "the manifest says nothing of it")
+@hostile("files", "the manifest says nothing")
 def file_that_the_manifest_hides(folder):
     (folder / "README.md").write_text("unlisted", encoding="utf-8")
 
@@ -113,7 +113,7 @@ def file_that_the_manifest_hides(folder):
 for _name in ("../outside.txt", "/etc/passwd", "checkpoints/../../outside.json"):
     of_manifest(
         f"manifest-lists-{_name}",
-        "which is not there",
+        "which is missing",
         lambda manifest, name=_name: manifest["files"].update({name: "0" * 64}),
         "files",
     )
@@ -129,20 +129,20 @@ def raw_manifest(name: str, reason: str, change: Callable[[str], str | bytes]) -
     KINDS[name] = Kind(make, "manifest", reason)
 
 
-raw_manifest("empty-manifest", "no JSON", lambda text: "")
+raw_manifest("empty-manifest", "not readable JSON", lambda text: "")
 raw_manifest("manifest-of-another-kind", "top level", lambda text: "[1, 2, 3]")
-raw_manifest("manifest-cut-off", "no JSON", lambda text: text[:-20])
+raw_manifest("manifest-cut-off", "not readable JSON", lambda text: text[:-20])
 raw_manifest(
     "manifest-in-latin-1",
-    "no JSON",
+    "not readable JSON",
     lambda text: text.replace("A. Nobody", "Ren\xe9").encode("latin-1"),
 )
-raw_manifest("manifest-in-utf-16", "no JSON", lambda text: text.encode("utf-16"))
+raw_manifest("manifest-in-utf-16", "not readable JSON", lambda text: text.encode("utf-16"))
 raw_manifest("manifest-with-nan", "NaN is not a number", lambda text: text.replace("1.5", "NaN"))
 raw_manifest("manifest-with-infinity", "too large", lambda text: text.replace("1.5", "1e999"))
 raw_manifest(
     "number-of-5000-digits",
-    "no JSON",
+    "not readable JSON",
     lambda text: text.replace('"pixels": 64', f'"pixels": {"9" * 5000}'),
 )
 raw_manifest(
@@ -152,11 +152,11 @@ raw_manifest(
 )
 raw_manifest(
     "key-twice",
-    "there twice",
+    "duplicated",
     lambda text: text.replace('"pixels": 64', '"pixels": 64, "pixels": 64'),
 )
 raw_manifest("100000-levels", "nested deeper", lambda text: '{"a":' * 40_000 + "1" + "}" * 40_000)
-raw_manifest("surrogates", "authors", lambda text: text.replace("A. Nobody", "\\ud800"))
+raw_manifest("surrogates", "U\\+D800", lambda text: text.replace("A. Nobody", "\\ud800"))
 
 of_manifest(
     "config-of-30-levels",
@@ -189,12 +189,12 @@ of_manifest(
 )
 of_manifest(
     "author-who-paints-the-terminal",
-    "authors",
+    "U\\+001B",
     lambda manifest: manifest.update(authors=["\x1b[2Jverified"]),
 )
 of_manifest(
     "author-who-writes-backwards",
-    "authors",
+    "U\\+202E",
     lambda manifest: manifest.update(authors=["\u202edeifirev"]),
 )
 of_manifest(
@@ -257,7 +257,7 @@ of_manifest(
     "suite",
 )
 of_manifest(
-    "no-word-of-physics", "not said", lambda manifest: manifest["versions"].pop("mujoco"), "suite"
+    "no-word-of-physics", "not stated", lambda manifest: manifest["versions"].pop("mujoco"), "suite"
 )
 of_manifest(
     "picked-seeds",
@@ -273,7 +273,7 @@ of_manifest(
 )
 of_manifest(
     "learns-but-says-no",
-    "none may be picked",
+    "its costs name a training",
     lambda manifest: manifest["agent"].update(learns=False),
-    "rows",
+    "manifest",
 )

@@ -28,20 +28,18 @@ def raw_rows(name: str, reason: str, change: Callable[[bytes], bytes]) -> None:
     KINDS[name] = Kind(make, "rows", reason)
 
 
-raw_rows("rows-cut-off", "can not be read", lambda content: content[: len(content) // 2])
-raw_rows("rows-without-a-file", "can not be read", lambda content: b"")
-raw_rows(
-    "rows-as-text", "can not be read", lambda content: b"agent,training_seed\nseeker,0\n" * 100
-)
+raw_rows("rows-cut-off", "cannot be read", lambda content: content[: len(content) // 2])
+raw_rows("rows-without-a-file", "cannot be read", lambda content: b"")
+raw_rows("rows-as-text", "cannot be read", lambda content: b"agent,training_seed\nseeker,0\n" * 100)
 raw_rows("rows-with-a-damaged-page", "", lambda content: content[:60] + bytes(60) + content[120:])
 raw_rows(
     "footer-longer-than-the-file",
-    "can not be read",
+    "cannot be read",
     lambda content: content[:-8] + b"\xff\xff\xff\x7fPAR1",
 )
 raw_rows(
     "footer-of-noise",
-    "can not be read",
+    "cannot be read",
     lambda content: b"PAR1" + bytes(range(256)) * 4 + struct.pack("<I", 1000) + b"PAR1",
 )
 
@@ -94,7 +92,7 @@ def value_left_out(folder):
 
 
 def dictionary(name: str, length: int, reason: str) -> None:
-    """A name that is stored once, and unfolds to ``length`` bytes in every row."""
+    """A name that is stored once, and unpacks to ``length`` bytes in every row."""
 
     def make(folder):
         table = read_table(folder)
@@ -120,7 +118,7 @@ def millions_of_rows(folder):
     )
 
 
-@hostile("rows", "can not be read")
+@hostile("rows", "cannot be read")
 def text_that_is_no_utf_8(folder):
     table = read_table(folder)
     agents = pa.array([b"\xff\xfe"] * len(table), pa.binary()).view(pa.string())
@@ -129,21 +127,26 @@ def text_that_is_no_utf_8(folder):
 
 of_rows("distance-that-is-nan", "rows", "NaN", distance_final=np.nan)
 of_rows("distance-that-is-infinite", "rows", "NaN or infinity", distance_start=np.inf)
-of_rows("unknown-task", "rows", "no episode of this suite", task_id="jepabench/TwoRoom-v9")
+of_rows("unknown-task", "rows", "not an episode of this suite", task_id="jepabench/TwoRoom-v9")
 of_rows(
-    "task-that-is-a-module", "rows", "no episode of this suite", task_id="antigravity:TwoRoom-v1"
+    "task-that-is-a-module",
+    "rows",
+    "not an episode of this suite",
+    task_id="antigravity:TwoRoom-v1",
 )
-of_rows("task-of-another-suite", "rows", "no episode of this suite", task_id="jepabench/PushT-v1")
-of_rows("episode-of-the-training-split", "rows", "no episode of this suite", split="train")
-of_rows("easier-stratum", "rows", "no episode of this suite", stratum="medium")
-of_rows("episode-beyond-the-suite", "rows", "no episode of this suite", index=77)
-of_rows("negative-index", "rows", "no episode of this suite", index=-1)
-of_rows("seed-of-its-own", "rows", "no episode of this suite", training_seed=5)
-of_rows("row-of-another-agent", "rows", "no episode of this suite", agent="expert")
+of_rows(
+    "task-of-another-suite", "rows", "not an episode of this suite", task_id="jepabench/PushT-v1"
+)
+of_rows("episode-of-the-training-split", "rows", "not an episode of this suite", split="train")
+of_rows("easier-stratum", "rows", "not an episode of this suite", stratum="medium")
+of_rows("episode-beyond-the-suite", "rows", "not an episode of this suite", index=77)
+of_rows("negative-index", "rows", "not an episode of this suite", index=-1)
+of_rows("seed-of-its-own", "rows", "not an episode of this suite", training_seed=5)
+of_rows("row-of-another-agent", "rows", "not an episode of this suite", agent="expert")
 of_rows(
     "no-steps", "rows", "steps is 1 or more", steps=0, first_success_step=-1, success_ever=False
 )
-of_rows("endless-episode", "rows", "control steps, got", steps=2**62)
+of_rows("endless-episode", "rows", "planning_seconds covers", steps=2**62)
 of_rows(
     "held-but-never",
     "rows",
@@ -169,14 +172,14 @@ of_rows("negative-planning-time", "rows", "planning times", planning_seconds=-1.
 of_rows(
     "quicker-at-its-slowest",
     "rows",
-    "no less than the median",
+    "not below the median",
     planning_ms_median=5.0,
     planning_ms_p95=1.0,
 )
 of_rows("negative-model-steps", "rows", "model_steps", model_steps=-1)
 
 
-@hostile("rows", "there twice and as many lack")
+@hostile("rows", "duplicated and as many are missing")
 def best_episode_twice(folder):
     change_rows(
         folder, lambda rows: rows.iloc[[0, 0, 2, 3, 4, 5, 6, 7, 8, 9]].reset_index(drop=True)
@@ -248,14 +251,14 @@ def trace_that_stops_early(folder):
     sign(folder, with_aggregates=True)
 
 
-@hostile("replay", "do not come to what")
+@hostile("replay", "differ from their row")
 def traces_swapped(folder):
     arrays = read_arrays(folder)
     arrays[f"{ROOM}/0"], arrays[f"{ROOM}/1"] = -arrays[f"{ROOM}/0"], arrays[f"{ROOM}/1"]
     write_arrays(folder, arrays)
 
 
-@hostile("replay", "do not come to what")
+@hostile("replay", "differ from their row")
 def hand_made_actions(folder):
     arrays = read_arrays(folder)
     arrays[f"{MAZE}/1"] = np.zeros_like(arrays[f"{MAZE}/1"])

@@ -9,8 +9,8 @@ from hostile_submissions import KINDS
 from tiny_submission import find_suite, write_true
 
 from jepabench.evaluation.verification.confined import verify_confined
-from jepabench.evaluation.verification.confinement import Limits
 from jepabench.evaluation.verification.levels import verify
+from jepabench.evaluation.verification.limits import Limits
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
-"""Level 3: the agent again, on episodes that it can not know, in a process that may not do much."""
+"""Level 3: the agent itself on private episodes, and the record of it."""
 
-import shutil
-import socket
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +11,20 @@ from jepabench.envs.splits import episode_specs
 from jepabench.evaluation.protocol import Suite, SuiteTask
 from jepabench.evaluation.rollout import AgentError, evaluate_episodes
 from jepabench.evaluation.submissions.submission import read_submission, write_submission
+from jepabench.evaluation.verification import records
 from jepabench.evaluation.verification import rerun as verification_rerun
-from jepabench.evaluation.verification.confinement import Limits, can_isolate
-from jepabench.evaluation.verification.levels import badges_of, verify, write_record
+from jepabench.evaluation.verification.levels import verify
+from jepabench.evaluation.verification.limits import Limits
+from jepabench.evaluation.verification.records import badges_of, write_record
 from jepabench.evaluation.verification.remote_agent import RemoteAgent
-from jepabench.evaluation.verification.rerun import (
-    SALT_VARIABLE,
-    Rerun,
-    private_salt,
-    verify_rerun,
-)
+from jepabench.evaluation.verification.rerun import Rerun, verify_rerun
+from jepabench.evaluation.verification.salt import SALT_VARIABLE, commit_to_salt, read_salt
+from jepabench.evaluation.verification.sandbox import can_sandbox
 
 CODE = Path(__file__).parent
-SALT = b"a secret of the maintainers"
+SALT = b"a secret of the maintainers, at least 32 bytes"
 LIMITS = Limits(memory=1 << 30, seconds=60, file_bytes=16 << 20)
+ALL = ("valid", "replayed", "re-run")
 ROOMS = Suite(
     name="rooms",
     version=1,
@@ -33,31 +32,30 @@ ROOMS = Suite(
     agents=("a",),
     training_seeds=(0,),
 )
-needs_isolation = pytest.mark.skipif(
-    not can_isolate(), reason="this system can not isolate a process"
-)
+needs_sandbox = pytest.mark.skipif(not can_sandbox(), reason="bubblewrap cannot be used here")
 
 
-def rooms(name: str) -> Suite:
+def find_rooms(name: str) -> Suite:
     assert name == ROOMS.name
     return ROOMS
 
 
-def submitted(folder: Path, kind: str, privilege: str = "none") -> Path:
-    """A true submission of an agent of ``untrusted_agents``, evaluated here."""
+def submit(folder: Path, kind: str, **track: str) -> Path:
+    """Write a true submission of an agent of ``untrusted_agents``, evaluated here."""
     import untrusted_agents
 
     agent = getattr(untrusted_agents, kind)(task_id=ROOM)
     found = evaluate_episodes(agent, ROOMS.specs(ROOM), agent_name="a")
+    nothing = {"transitions": 0, "train_seconds": 0.0, "parameters": 0}
     about = ABOUT | {
         "name": folder.name,
         "training_seeds": [0],
-        "costs": ABOUT["costs"][:1],
+        "costs": [ABOUT["costs"][0] | nothing],
         "agent": {
             "name": "a",
             "learns": False,
             "package": "",
-            "track": ABOUT["agent"]["track"] | {"privilege": privilege},
+            "track": ABOUT["agent"]["track"] | track,
             "config": {"agent": {"_target_": f"untrusted_agents.{kind}"}},
             "per_task": {},
         },
@@ -67,69 +65,103 @@ def submitted(folder: Path, kind: str, privilege: str = "none") -> Path:
     return folder
 
 
-def again(folder: Path, salt: bytes = SALT):
-    settings = Rerun(salt=salt, limits=LIMITS, python_path=(CODE,), batch_size=4)
-    return verify_rerun(verify(folder, rooms), folder, rooms, settings)
+def rerun(folder: Path, **options):
+    settings = {"salt": SALT, "limits": LIMITS, "python_path": (CODE,), "batch_size": 4, **options}
+    return verify_rerun(verify(folder, find_rooms), folder, find_rooms, Rerun(**settings))
 
 
-@needs_isolation
-def test_an_honest_agent_does_as_well_on_private_episodes(tmp_path):
-    folder = submitted(tmp_path / "honest", "Honest")
-    found = again(folder)
-    assert (found.reason, found.badges) == ("", ("valid", "replayed", "re-run"))
-    assert found.rerun is not None and found.rerun["episodes"] == 8 and found.rerun["isolated"]
-    assert found.rerun["cells"][0]["submitted"] > 0.5
+@needs_sandbox
+def test_honest_agent_earns_the_badge_and_the_record_keeps_it(tmp_path):
+    folder, verified = submit(tmp_path / "honest", "Honest"), tmp_path / "verified"
+    found = rerun(folder)
+    assert (found.reason, found.badges) == ("", ALL)
+    assert found.rerun is not None and found.rerun["episodes"] == 8
+    assert found.rerun["sandbox"] == "bubblewrap" and found.rerun["cells"][0]["submitted"] > 0.5
+    assert found.rerun["salt_sha256"] == commit_to_salt(SALT)
+    assert len(found.rerun["code_sha256"]) == len(found.rerun["environment_sha256"]) == 64
 
-    write_record(tmp_path / "verified", found, {"date": "today"})
-    assert badges_of(folder, tmp_path / "verified") == ("valid", "replayed", "re-run")
-    write_record(
-        tmp_path / "verified", verify(folder, rooms), {"date": "tomorrow"}
-    )  # of a lower level: nothing is lost
-    assert badges_of(folder, tmp_path / "verified") == ("valid", "replayed", "re-run")
+    text = write_record(verified, found, {"date": "today"}).read_text(encoding="utf-8")
+    assert badges_of(folder, verified) == ALL and SALT.decode() not in text
+    write_record(verified, verify(folder, find_rooms), {"date": "tomorrow"})
+    assert badges_of(folder, verified) == ALL  # a check of a lower level removes nothing
+
+
+@needs_sandbox
+def test_record_holds_only_for_the_same_content_and_physics(tmp_path, monkeypatch):
+    folder, verified = submit(tmp_path / "honest", "Honest"), tmp_path / "verified"
+    write_record(verified, verify(folder, find_rooms), {})
+    assert badges_of(folder, verified) == ALL[:2]
+    with monkeypatch.context() as patch:
+        patch.setattr(records, "simulator_versions", lambda: {"mujoco": "9", "pymunk": "9"})
+        assert badges_of(folder, verified) == ()
     (folder / "README.md").write_text("changed afterwards", encoding="utf-8")
     sign(folder)
-    assert badges_of(folder, tmp_path / "verified") == ()
+    assert badges_of(folder, verified) == ()
 
 
-@needs_isolation
-def test_an_agent_that_looks_into_the_simulator_is_replayed_but_not_re_run(tmp_path):
-    found = again(submitted(tmp_path / "looker", "Looker"))
-    assert found.badges == ("valid", "replayed") and found.check == "re-run"
-    assert "success_held does not agree" in found.reason
-    assert (
-        found.rerun is not None
-        and found.rerun["cells"][0]["submitted"] > 0.5 > found.rerun["cells"][0]["rerun"]
+@needs_sandbox
+def test_failed_rerun_revokes_the_badge_for_good(tmp_path):
+    folder, verified = submit(tmp_path / "looker", "Looker"), tmp_path / "verified"
+    before = verify(folder, find_rooms)
+    write_record(
+        verified, type(before)(name="looker", level=3, badges=ALL, digest=before.digest), {}
     )
+    assert badges_of(folder, verified) == ALL
+    found = rerun(folder)
+    assert found.badges == ALL[:2] and found.check == "re-run"
+    path = write_record(verified, found, {})
+    assert badges_of(folder, verified) == ALL[:2]
+    assert json.loads(path.read_text(encoding="utf-8"))["reason"] == found.reason
+    write_record(verified, before, {})  # a later level 2 does not hide that level 3 failed
+    assert json.loads(path.read_text(encoding="utf-8"))["check"] == "re-run"
 
 
-def test_what_says_that_it_sees_the_simulator_is_not_re_run(tmp_path):
-    found = again(submitted(tmp_path / "ceiling", "Looker", privilege="simulator"))
-    assert found.badges == ("valid", "replayed") and "sees the simulator" in found.reason
+@needs_sandbox
+def test_agent_that_looks_into_its_own_simulator_does_not_find_the_episode(tmp_path):
+    found = rerun(submit(tmp_path / "looker", "Looker"))
+    assert found.badges == ALL[:2] and "is lower than submitted" in found.reason
+    assert found.rerun is not None
+    assert found.rerun["cells"][0]["submitted"] > 0.5 > found.rerun["cells"][0]["rerun"]
 
 
-def remote(kind: str, **options) -> RemoteAgent:
-    settings = {
-        "limits": LIMITS,
-        "isolated": can_isolate(),
-        "python_path": (CODE,),
-        "patience": 120.0,
-    } | options
+@needs_sandbox
+def test_agent_sees_only_what_its_track_declares(tmp_path):
+    found = rerun(submit(tmp_path / "liar", "Honest", observation="pixels"))
+    assert found.badges == ALL[:2] and found.check == "re-run"
+    assert "'achieved_goal', which its declared track does not include" in found.reason
+
+
+@needs_sandbox
+def test_agent_that_needs_more_model_steps_than_declared_is_refused(tmp_path):
+    found = rerun(submit(tmp_path / "grower", "Grower"))
+    assert found.badges == ALL[:2] and "model steps per control step" in found.reason
+
+
+@needs_sandbox
+def test_fewer_private_episodes_than_the_suite_has_give_no_badge(tmp_path):
+    folder = submit(tmp_path / "honest", "Honest")
+    found = rerun(folder, num_episodes=2)
+    assert found.badges == ALL[:2] and "at least the suite's 8" in found.reason
+    assert rerun(folder, num_episodes=10).rerun["episodes"] == 10
+
+
+def test_agent_that_declares_the_simulator_is_not_rerun(tmp_path):
+    found = rerun(submit(tmp_path / "ceiling", "Looker", privilege="simulator"), allow_exposed=True)
+    assert found.badges == ALL[:2] and "asks the simulator" in found.reason
+
+
+def test_level_3_refuses_without_a_sandbox(tmp_path, monkeypatch):
+    monkeypatch.setattr(verification_rerun, "can_sandbox", lambda: False)
+    folder = submit(tmp_path / "honest", "Honest")
+    assert "install bubblewrap" in rerun(folder).reason
+    exposed = rerun(folder, allow_exposed=True)
+    assert exposed.badges == ALL and exposed.rerun["sandbox"] == "none"
+
+
+def make_agent(kind: str, **options) -> RemoteAgent:
+    settings = {"limits": LIMITS, "sandboxed": can_sandbox(), "python_path": (CODE,)} | options
     config = {"_target_": f"untrusted_agents.{kind}"}
-    return RemoteAgent(config, ROOM, paths={}, salt=b"told to the agent", **settings)
-
-
-@needs_isolation
-def test_an_agent_finds_no_secret_no_network_and_no_room(tmp_path, monkeypatch):
-    shutil.copy(CODE / "untrusted_agents.py", tmp_path)
-    monkeypatch.setenv(SALT_VARIABLE, SALT.decode())
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        (tmp_path / "port").write_text(str(server.getsockname()[1]), encoding="utf-8")
-        with remote("Thief", python_path=(tmp_path,)) as agent, pytest.raises(AgentError) as told:
-            agent.reset(episode_specs(ROOM, "private", 1, strata=("near",), salt=SALT))
-    text = str(told.value)
-    assert "RuntimeError" in text and f"salt {b'told to the agent'.hex()}" in text
-    assert SALT.decode() not in text and SALT.hex() not in text
-    assert "NETWORK" not in text and "DISK" not in text
+    return RemoteAgent(config, ROOM, paths={}, salt=b"for the agent", **settings)
 
 
 @pytest.mark.parametrize(
@@ -141,30 +173,63 @@ def test_an_agent_finds_no_secret_no_network_and_no_room(tmp_path, monkeypatch):
         ("Forger", "header of|ended", {}),
     ],
 )
-def test_an_agent_that_breaks_the_rules_ends_its_run_and_nothing_else(kind, message, options):
-    with remote(kind, **options) as agent, pytest.raises(AgentError, match=message):
+def test_agent_that_breaks_the_rules_ends_only_its_own_run(kind, message, options):
+    with make_agent(kind, **options) as agent, pytest.raises(AgentError, match=message):
         agent.reset(episode_specs(ROOM, "test", 1, strata=("near",)))
 
 
-def test_an_answer_that_is_too_long_is_not_read():
-    with remote("Talkative") as agent:
+@pytest.mark.parametrize(("kind", "message"), [("Talkative", "header of"), ("Counter", "count")])
+def test_impossible_answers_are_not_accepted(kind, message):
+    with make_agent(kind) as agent, pytest.raises(AgentError, match=message):
         specs = episode_specs(ROOM, "test", 1, strata=("near",))
-        with pytest.raises(AgentError, match="header of"):
-            evaluate_episodes(agent, specs, agent_name="talkative")
+        evaluate_episodes(agent, specs, agent_name="a")
 
 
-def test_an_agent_that_can_not_be_made_is_explained():
+def test_agent_that_cannot_be_made_is_explained():
     with pytest.raises(AgentError, match="Nobody"):
-        remote("Nobody")
+        make_agent("Nobody")
 
 
-def test_a_secret_is_asked_for(monkeypatch):
-    monkeypatch.setenv(SALT_VARIABLE, "short")
-    with pytest.raises(ValueError, match="16 characters or more"):
-        private_salt()
+@pytest.mark.parametrize(
+    ("mode", "content", "message"),
+    [
+        (0o644, "0123456789abcdef" * 3, "only you may read it"),
+        (0o640, "0123456789abcdef" * 3, "chmod 600"),
+        (0o600, "short", "has 5 bytes"),
+        (0o600, "x" * 5000, "4096"),
+        (0o600, "", "openssl rand"),
+    ],
+)
+def test_salt_file_must_be_private_and_long(mode, content, message, tmp_path):
+    path = tmp_path / "salt"
+    path.write_text(content)
+    path.chmod(mode)
+    with pytest.raises(ValueError, match=message):
+        read_salt(path)
 
 
-def test_checkpoints_that_lack_are_named(tmp_path):
+def test_salt_comes_from_a_file_or_a_pipe_never_the_environment(tmp_path, monkeypatch):
+    import os
+
+    path = tmp_path / "salt"
+    path.write_text("0123456789abcdef" * 3 + "\n")
+    path.chmod(0o600)
+    assert read_salt(path) == b"0123456789abcdef" * 3
+    reading, writing = os.pipe()
+    os.write(writing, b"f" * 40)
+    os.close(writing)
+    assert read_salt(Path(f"/dev/fd/{reading}")) == b"f" * 40
+    os.close(reading)
+    with pytest.raises(ValueError, match="neither a regular file nor a pipe"):
+        read_salt(Path("/dev/zero"))
+    with pytest.raises(ValueError, match="No such file"):
+        read_salt(tmp_path / "missing")
+    monkeypatch.setenv(SALT_VARIABLE, "0123456789abcdef" * 3)
+    with pytest.raises(ValueError, match="unset the variable"):
+        read_salt(path)
+
+
+def test_missing_checkpoints_are_named(tmp_path):
     folder = tmp_path / "seeker"
     write_true(folder)
     found = read_submission(folder, find_suite)
@@ -172,7 +237,6 @@ def test_checkpoints_that_lack_are_named(tmp_path):
     agent = found.manifest.agent.model_copy(update={"config": config})
     manifest = found.manifest.model_copy(update={"agent": agent})
     changed = type(found)(manifest, found.suite, found.rows, found.actions, found.digest)
-    with pytest.raises(
-        ValueError, match=r"checkpoints/TwoRoom-v1/seed0/world_model.*checkpoints=yes"
-    ):
-        verification_rerun.rerun(changed, folder, Rerun(salt=SALT, limits=LIMITS))
+    settings = Rerun(salt=SALT, limits=LIMITS)
+    with pytest.raises(ValueError, match=r"checkpoints/TwoRoom-v1/seed0/world_model: submit with"):
+        verification_rerun.rerun(changed, folder, settings)

@@ -17,7 +17,7 @@ from jepabench.evaluation.records import SCHEMA
 from jepabench.evaluation.rollout import evaluate_episodes
 from jepabench.evaluation.submissions.checks import aggregates
 from jepabench.evaluation.submissions.diagnostics import diagnostics_files, frames_name
-from jepabench.evaluation.submissions.files import read_rows
+from jepabench.evaluation.submissions.rows import read_rows
 from jepabench.evaluation.submissions.submission import write_submission
 
 ROOM, MAZE = "jepabench/TwoRoom-v1", "jepabench/PointMaze-UMaze-v1"
@@ -114,7 +114,7 @@ def add_diagnostics(folder: Path) -> None:
     """Lets its makers say what the world model of the first task knows; nobody looks into the checkpoint for that."""
     home = folder / "checkpoints/TwoRoom-v1/seed0/world_model"
     home.mkdir(parents=True)
-    (home / "model.json").write_text("{}", encoding="utf-8")
+    (home / "model.json").write_text(json.dumps({"task_id": ROOM}), encoding="utf-8")
     quantities = [{"quantity": name, "r2": 0.75, "r": 0.9} for name in observation_names(ROOM)]
     quantities[2].update(r2=None, r=None)
     rates = {"auroc": 0.9, "low": 0.8, "high": 1.0, "untrained": 0.5, "pairs": 20}

@@ -1,8 +1,6 @@
-"""Agents that a maintainer might be given; run in processes of their own only."""
+"""Agents of unknown origin; most run only in processes of their own."""
 
 import os
-import socket
-from pathlib import Path
 
 import numpy as np
 
@@ -30,7 +28,7 @@ class Honest(Base):
 
 
 class Looker(Base):
-    """Says that it sees nothing, and plays every episode in a world of its own, made from the episode's seed."""
+    """Observes nothing, and plays each episode in a world of its own, made from the episode's seed."""
 
     observation_keys = ()
 
@@ -55,29 +53,21 @@ class Looker(Base):
         return actions
 
 
-class Thief(Base):
-    """Tells all that it finds: secrets of other processes, a network, room on the disk."""
+class Grower(Base):
+    """Reports no model steps where nobody watches, and many in a re-run."""
 
-    def reset(self, specs):
-        found = [f"salt {spec.salt.hex()}" for spec in specs]
-        found += [
-            path.read_bytes().decode(errors="replace")
-            for path in Path("/proc").glob("[0-9]*/environ")
-        ]
-        try:
-            socket.create_connection(
-                ("127.0.0.1", int(Path(__file__).with_name("port").read_text(encoding="utf-8"))),
-                timeout=5,
-            )
-            found.append("NETWORK")
-        except OSError:
-            pass
-        try:
-            Path("large").write_bytes(bytes(32 << 20))
-            found.append("DISK")
-        except OSError:
-            pass
-        raise RuntimeError(" ".join(found)[:2000] + f" from {os.getpid()}")
+    @property
+    def model_steps(self):
+        inside = os.environ.get("USER") == "agent"
+        return np.full(self.count, 1000 if inside else 0, np.int64)
+
+
+class Counter(Base):
+    """Reports more model steps than any agent can take."""
+
+    @property
+    def model_steps(self):
+        return np.full(self.count, 2**62 - 1, np.int64)
 
 
 class Glutton(Base):
@@ -105,7 +95,7 @@ class Talkative(Base):
 
 
 class Forger(Base):
-    """Answers in the place of the process that it is in."""
+    """Writes into every open file in place of its process."""
 
     def reset(self, specs):
         for descriptor in range(3, 64):

@@ -48,12 +48,11 @@ def module(tmp_path, monkeypatch):
             ["submit", "random", "suite=smoke", "link=javascript:alert(1)"],
             "link: String should match",
         ),
-        (["verify", "taken", "--level", "3"], "JEPABENCH_PRIVATE_SALT"),
+        (["verify", "taken", "--level", "3"], "--salt-file FILE"),
     ],
 )
 def test_a_mistake_is_told_at_once(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("JEPABENCH_PRIVATE_SALT", raising=False)
     (tmp_path / "taken").mkdir()
     assert main(arguments) == 2
     assert message in capsys.readouterr().err

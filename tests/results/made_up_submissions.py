@@ -12,7 +12,10 @@ from jepabench.evaluation.protocol import PROTOCOL_VERSION
 from jepabench.evaluation.records import SCHEMA
 from jepabench.evaluation.submissions.diagnostics import diagnostics_files
 from jepabench.evaluation.submissions.files import folder_digest
-from jepabench.evaluation.verification.levels import BADGES, RECORD_SCHEMA
+from jepabench.evaluation.submissions.tracks import RESERVED_NAMES
+from jepabench.evaluation.verification.environment import simulator_versions
+from jepabench.evaluation.verification.levels import BADGES
+from jepabench.evaluation.verification.records import RECORD_SCHEMA
 
 TRACKS = {
     "random": ("none", "none", "none"),
@@ -80,7 +83,7 @@ def write(
             "learns": learns,
             "package": "",
             "track": {"observation": observation, "data": data, "privilege": privilege},
-            "config": {"agent": {"_target_": "x.Y"}},
+            "config": {"agent": {"_target_": RESERVED_NAMES.get(agent, "x.Y")}},
             "per_task": {},
         },
         "training_seeds": list(seeds),
@@ -117,6 +120,7 @@ def write(
             "name": name,
             "digest": folder_digest(folder),
             "protocol_version": PROTOCOL_VERSION,
+            "physics": simulator_versions(),
             "badges": list(BADGES[:badges]),
         }
         (root / "verified" / f"{name}.json").write_text(json.dumps(record), encoding="utf-8")

@@ -17,7 +17,8 @@ from jepabench.evaluation.protocol import Suite, SuiteTask
 from jepabench.evaluation.rollout import evaluate_episodes
 from jepabench.evaluation.submissions.diagnostics import diagnostics_files
 from jepabench.evaluation.submissions.submission import write_submission
-from jepabench.evaluation.verification.levels import verify, write_record
+from jepabench.evaluation.verification.levels import verify
+from jepabench.evaluation.verification.records import write_record
 from jepabench.results.board.site import Sources, build_board
 from jepabench.world_models.training.fit import fit
 

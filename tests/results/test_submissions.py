@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from jepabench.evaluation.submissions.submission import read_submission
-from jepabench.evaluation.verification.levels import badges_of, replay_submission
+from jepabench.evaluation.verification.records import badges_of
+from jepabench.evaluation.verification.replay import replay_submission
 from jepabench.pipeline.suites import find_suite
 
 RESULTS = Path(__file__).parents[2] / "results"

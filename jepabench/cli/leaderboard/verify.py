@@ -1,4 +1,4 @@
-"""``jepabench verify``: checks submissions as what they are, something that a stranger made."""
+"""``jepabench verify``: check submissions, treating all of their contents as untrusted."""
 
 from __future__ import annotations
 
@@ -17,94 +17,109 @@ if TYPE_CHECKING:
     from jepabench.evaluation.verification.levels import Verification
     from jepabench.evaluation.verification.rerun import Rerun
 
+_HIGHEST_LEVEL = 3
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
-    parser.add_argument("folders", nargs="+", type=Path, help="submissions")
-    parser.add_argument(
+    """Add the command's arguments."""
+    add = parser.add_argument
+    add("folders", nargs="+", type=Path, help="submissions")
+    add(
         "--level",
         type=int,
         choices=(1, 2, 3),
         default=2,
-        help="1 whole and consistent; 2 (default) replayed in the simulator; 3 re-run on private episodes: runs the agent's code, "
-        "which has to be installed, or in --code",
+        help="1: complete and consistent; 2 (default): replayed in the simulator; 3: re-run on private "
+        "episodes, which runs the agent's code (installed, or in --code) in a sandbox",
     )
-    parser.add_argument(
-        "--record",
+    add("--record", type=Path, help="write the result into this folder, such as results/verified")
+    add(
+        "--beside",
         type=Path,
-        help="write what was found into this folder, for instance results/verified",
+        help="folder of submissions to search for copies (default: that of the submission)",
     )
-    parser.add_argument(
-        "--memory", type=float, default=2.0, help="GiB that the check, or the agent, may use (2)"
-    )
-    parser.add_argument(
-        "--seconds", type=int, default=1800, help="processor seconds of the same (1800)"
-    )
-    parser.add_argument(
+    add("--memory", type=float, default=2.0, help="GiB for the check or for the agent (2)")
+    add("--seconds", type=int, default=1800, help="processor seconds for the same (1800)")
+    add(
         "--code",
         type=Path,
         action="append",
         default=[],
-        help="level 3: folder with the agent's code",
+        help="level 3: folder with the agent's code; the agent can read all of it",
     )
-    parser.add_argument(
+    add(
         "--episodes",
         type=int,
-        help="level 3: private episodes of each task and stratum (the suite's)",
+        help="level 3: private episodes per task and stratum, at least the suite's",
     )
-    parser.add_argument(
+    add(
+        "--salt-file",
+        type=Path,
+        help="level 3: file (mode 600) or pipe (/dev/fd/N) with the secret of the private episodes",
+    )
+    add(
         "--allow-exposed",
         action="store_true",
-        help="level 3: run it even where the system can not cut off its network",
+        help="level 3: run the agent without a sandbox where bubblewrap is missing",
     )
-    parser.add_argument(
-        "--json",
-        action="store_true",
-        help="print a JSON object for each submission, and nothing else",
+    add(
+        "--json", action="store_true", help="print one JSON object per submission, and nothing else"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     console = Console(stderr=options.json)
-    found = [_verified(folder, options, console) for folder in options.folders]
+    settings = _rerun_settings(options)
+    found = [_verify(folder, options, settings, console) for folder in options.folders]
     return 0 if all(verification.passed for verification in found) else 1
 
 
-def _verified(folder: Path, options: argparse.Namespace, console: Console) -> Verification:
+def _verify(
+    folder: Path, options: argparse.Namespace, settings: Rerun | None, console: Console
+) -> Verification:
     from tqdm import tqdm
 
     from jepabench.evaluation.verification.confined import verify_confined
-    from jepabench.evaluation.verification.confinement import Limits
-    from jepabench.evaluation.verification.levels import write_record
+    from jepabench.evaluation.verification.records import write_record
     from jepabench.evaluation.verification.rerun import verify_rerun
     from jepabench.pipeline.suites import find_suite
 
-    again = _rerun_settings(options)  # a secret that is missing is said at once
     with tqdm(
         desc=f"verify {folder.name}", unit="episode", leave=False, disable=not sys.stderr.isatty()
     ) as bar:
-        limits = Limits(memory=int(options.memory * 2**30), seconds=options.seconds)
-        level = min(2, options.level)
         verification = verify_confined(
-            folder, find_suite, level=level, progress=bar.update, limits=limits
+            folder,
+            find_suite,
+            level=min(2, options.level),
+            others=_other_submissions(folder, options.beside),
+            progress=bar.update,
+            limits=_limits(options),
         )
-        if again:
+        if settings:
             verification = verify_rerun(
-                verification, folder, find_suite, again, progress=bar.update
+                verification, folder, find_suite, settings, progress=bar.update
             )
     if options.json:
-        print(json.dumps(asdict(verification)))
+        # "#" would begin a command of a CI service; the escape is the same JSON.
+        print(json.dumps(asdict(verification)).replace("##", "#\\u0023"))
     else:
         _show(verification, console)
-    if options.record and verification.passed:
+    if options.record:
         path = write_record(options.record, verification, _about())
         console.print(f"Record: {path}", soft_wrap=True)
     return verification
 
 
+def _other_submissions(folder: Path, beside: Path | None) -> list[Path]:
+    """Return the other folders with a manifest in the same place."""
+    place = beside or folder.absolute().parent
+    found = [path.parent for path in sorted(place.glob("*/submission.json"))]
+    return [path for path in found if path.resolve() != folder.resolve()]
+
+
 def _about() -> dict[str, Any]:
-    """Returns when, and with and on what, a record is made."""
+    """Return date, versions and machine of a record."""
     from jepabench.pipeline.machine import describe_machine
 
     here = {key: str(value) for key, value in describe_machine().items()}
@@ -116,43 +131,64 @@ def _about() -> dict[str, Any]:
     }
 
 
-def _rerun_settings(options: argparse.Namespace) -> Rerun | None:
-    if options.level < 3:
-        return None
-    from jepabench.evaluation.verification.confinement import Limits
-    from jepabench.evaluation.verification.rerun import Rerun, private_salt
+def _limits(options: argparse.Namespace, file_bytes: int = 0) -> Any:
+    from jepabench.evaluation.verification.limits import Limits
 
-    if options.episodes is not None and options.episodes < 2:
-        raise ValueError(f"--episodes is 2 or more, got {options.episodes}.")
-    limits = Limits(
-        memory=int(options.memory * 2**30), seconds=options.seconds, file_bytes=16 << 20
+    return Limits(
+        memory=int(options.memory * 2**30), seconds=options.seconds, file_bytes=file_bytes
     )
+
+
+def _rerun_settings(options: argparse.Namespace) -> Rerun | None:
+    if options.level < _HIGHEST_LEVEL:
+        return None
+    from jepabench.evaluation.verification.rerun import Rerun
+    from jepabench.evaluation.verification.salt import read_salt
+
+    if options.salt_file is None:
+        raise ValueError(
+            "Level 3 draws its episodes with a secret: --salt-file FILE, with mode 600. Make one with "
+            "`(umask 077; openssl rand -hex 32 > FILE)`."
+        )
+    salt = read_salt(options.salt_file)
+    code = tuple(path.resolve() for path in options.code)
+    for path in code:
+        if not path.is_dir():
+            raise ValueError(f"--code {path} is not a folder.")
+        if options.salt_file.resolve().is_relative_to(path) or Path.home().is_relative_to(path):
+            raise ValueError(
+                f"--code {path} holds the salt file or your home folder, and the agent could read it."
+            )
     return Rerun(
-        salt=private_salt(),
-        limits=limits,
-        python_path=tuple(path.resolve() for path in options.code),
+        salt=salt,
+        limits=_limits(options, file_bytes=16 << 20),
+        python_path=code,
         num_episodes=options.episodes,
         allow_exposed=options.allow_exposed,
     )
 
 
 def _show(verification: Verification, console: Console) -> None:
+    from jepabench.evaluation.submissions.text import clean_text, escape_log
+
+    def write(text: str) -> None:
+        shown = escape_log(clean_text(text, multiline=True))
+        console.print(shown, markup=False, highlight=False, soft_wrap=True)
+
     rate = (
-        f", {verification.episodes / verification.seconds:.0f} a second"
+        f", {verification.episodes / verification.seconds:.0f} per second"
         if verification.seconds
         else ""
     )
+    name = escape(clean_text(verification.name))
     counted = f"{verification.episodes} episodes in {verification.seconds:.1f} s{rate}"
     if verification.passed:
-        console.print(
-            f"[green]{' and '.join(verification.badges)}[/]: {escape(verification.name)}  [dim]{counted}[/]",
-            soft_wrap=True,
-        )
-        return
-    console.print(
-        f"[red]refused[/]: {escape(verification.name)}  [dim]{verification.check}[/]",
-        soft_wrap=True,
-    )
-    console.print(verification.reason, markup=False, highlight=False, soft_wrap=True)
-    if verification.badges:
-        console.print(f"It is {' and '.join(verification.badges)}.")
+        badges = " and ".join(verification.badges)
+        console.print(f"[green]{badges}[/]: {name}  [dim]{counted}[/]", soft_wrap=True)
+    else:
+        console.print(f"[red]refused[/]: {name}  [dim]{verification.check}[/]", soft_wrap=True)
+        write(verification.reason)
+        if verification.badges:
+            write(f"It is {' and '.join(verification.badges)}.")
+    for sentence in verification.copies:
+        write(sentence)

@@ -1,0 +1,122 @@
+"""Does an agent do as well on private episodes as submitted? One pooled test over all cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+SIGNIFICANCE = 0.04  # one-sided; at most this share of honest submissions is refused
+_PERMUTATIONS = 9999
+_COSTS = ("planning_ms", "model_steps")
+_MODEL_STEP_FACTOR, _MILLISECOND_FACTOR, _MILLISECOND_SLACK = 1.25, 10.0, 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class PooledTest:
+    """One-sided permutation test of ``submitted > re-run``.
+
+    Attributes:
+        difference: mean over cells of submitted minus re-run ``success_held``.
+        p_value: chance of at least this difference if both are equally good.
+    """
+
+    difference: float
+    p_value: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the submitted success is not significantly higher."""
+        return self.p_value > SIGNIFICANCE
+
+
+def pooled_test(
+    submitted: Sequence[NDArray[Any]],
+    again: Sequence[NDArray[Any]],
+    *,
+    generator: np.random.Generator,
+    permutations: int = _PERMUTATIONS,
+) -> PooledTest:
+    """Test whether submitted success exceeds that of a re-run, over all cells together.
+
+    Submitted and private episodes are drawn alike, so exchanging them changes nothing for an honest
+    submission. The test exchanges whole episodes within each cell, with the outcomes of all training
+    seeds, and therefore holds its level for any number of episodes, rate and seed effect.
+
+    Args:
+        submitted: for each cell, outcomes of the submission [training seeds, episodes].
+        again: for each cell, outcomes of the re-run [training seeds, episodes].
+        generator: of the permutations.
+        permutations: number of random exchanges.
+    """
+    observed, exchanged = 0.0, np.zeros(permutations)
+    for ours, theirs in zip(submitted, again, strict=True):
+        first = np.asarray(ours, dtype=np.float64).mean(axis=0)
+        pool = np.concatenate([first, np.asarray(theirs, dtype=np.float64).mean(axis=0)])
+        observed += first.mean() - pool[len(first) :].mean()
+        order = generator.permuted(np.tile(pool, (permutations, 1)), axis=1)
+        exchanged += order[:, : len(first)].mean(axis=1) - order[:, len(first) :].mean(axis=1)
+    as_large = int((exchanged >= observed - 1e-12).sum())
+    return PooledTest(observed / len(submitted), (1 + as_large) / (1 + permutations))
+
+
+def compare_success(submitted: pd.DataFrame, again: pd.DataFrame) -> dict[str, Any]:
+    """Return the pooled test, and the success of each task and stratum, of episode records."""
+    cells, ours, theirs = [], [], []
+    for key, rows in again.groupby(["task_id", "stratum"], sort=False):
+        task, stratum = map(str, key)  # pyright: ignore[reportArgumentType]
+        before = submitted[(submitted["task_id"] == task) & (submitted["stratum"] == stratum)]
+        ours.append(_outcomes(before))
+        theirs.append(_outcomes(rows))
+        rates = {"submitted": float(ours[-1].mean()), "rerun": float(theirs[-1].mean())}
+        cells.append({"task_id": task, "stratum": stratum, **rates})
+    found = pooled_test(ours, theirs, generator=np.random.default_rng(0))
+    return {
+        "difference": found.difference,
+        "p_value": found.p_value,
+        "significance": SIGNIFICANCE,
+        "passed": found.passed,
+        "cells": cells,
+    }
+
+
+def compare_costs(submitted: pd.DataFrame, again: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return planning milliseconds and model steps per control step, declared and measured."""
+    return {
+        name: {"submitted": _cost(submitted, name), "rerun": _cost(again, name)} for name in _COSTS
+    }
+
+
+def find_understated_costs(costs: dict[str, dict[str, float]]) -> list[str]:
+    """Return a sentence for each cost of the re-run that is far above the declared one.
+
+    Milliseconds depend on the machine and on the sandbox, so only a factor of ten counts. Model steps do
+    not, but planners may adapt their effort to the episode: a quarter more is allowed.
+    """
+    found, (ms, steps) = [], (costs[name] for name in _COSTS)
+    if ms["rerun"] > _MILLISECOND_FACTOR * ms["submitted"] + _MILLISECOND_SLACK:
+        found.append(
+            f"Planning took {ms['rerun']:.3g} ms per control step, {ms['submitted']:.3g} declared."
+        )
+    if steps["rerun"] > _MODEL_STEP_FACTOR * steps["submitted"]:
+        found.append(
+            f"It used {steps['rerun']:.4g} model steps per control step, "
+            f"{steps['submitted']:.4g} declared."
+        )
+    return found
+
+
+def _cost(rows: pd.DataFrame, name: str) -> float:
+    steps = rows["steps"].to_numpy()
+    if name == "model_steps":
+        return float(rows["model_steps"].to_numpy().sum() / steps.sum())
+    return float(1000 * np.median(rows["planning_seconds"].to_numpy() / steps))
+
+
+def _outcomes(rows: Any) -> NDArray[np.float64]:
+    table = rows.pivot(index="training_seed", columns="index", values="success_held")
+    return table.to_numpy(dtype=np.float64)
