@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from jepabench.envs.registry import list_tasks, short_name
+from jepabench.envs.registry import list_tasks
+from jepabench.envs.task import short_name
 from jepabench.evaluation.submissions.errors import SubmissionError
 from jepabench.evaluation.submissions.files import CHECKPOINTS
 from jepabench.evaluation.submissions.json_reader import parse_json
