@@ -82,7 +82,7 @@ def episode_specs(
     strata: tuple[str, ...] | None = None,
     salt: bytes = b"",
 ) -> list[EpisodeSpec]:
-    """Returns ``num_episodes`` specs for each stratum (all of the task's by default), stratum by stratum."""
+    """Return ``num_episodes`` specs for each stratum (all of the task's by default), stratum by stratum."""
     spec = get_task(task_id)
     strata = strata or spec.strata
     for stratum in strata:
@@ -98,6 +98,6 @@ def episode_specs(
 def reset_to(
     env: GoalEnv, spec: EpisodeSpec, *, variation: Any = None
 ) -> tuple[Observation, dict[str, Any]]:
-    """Starts exactly the episode that ``spec`` names; with a ``variation``, the same one in a world that is changed."""
+    """Start exactly the episode that ``spec`` names; with a ``variation``, the same one in a world that is changed."""
     options = spec.options if variation is None else spec.options | {"variation": variation}
     return env.reset(seed=spec.seed, options=options)

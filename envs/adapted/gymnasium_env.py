@@ -31,7 +31,8 @@ from jepabench.envs.adapted.simulator_state import (
 )
 from jepabench.envs.core.goal_env import GoalEnv, Observation
 from jepabench.envs.errors import unknown_name
-from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.camera import Camera
+from jepabench.envs.mujoco_world.rendering import RayCamera
 from jepabench.envs.mujoco_world.viewing import view
 from jepabench.envs.registry import register
 from jepabench.envs.task import EpisodeDraw, TaskSpec, load_entry_point

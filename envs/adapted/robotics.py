@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jepabench.envs.adapted.gymnasium_env import Adapted, adapt
 from jepabench.envs.core.goal_env import GoalEnv, Observation
-from jepabench.envs.mujoco_world.rendering import Camera
+from jepabench.envs.mujoco_world.camera import Camera
 
 _STIFFNESS, _DAMPING = 12.0, 2.0
 

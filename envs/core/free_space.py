@@ -42,14 +42,14 @@ class FreeSpace:
         self._next, self._between = self._all_pairs()
 
     def contains(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Returns which of the points [N, 2] are free, [N]."""
+        """Return which of the points [N, 2] are free, [N]."""
         inside = ((points >= self.bounds[:2]) & (points <= self.bounds[2:])).all(axis=-1)
         return inside & ~in_boxes(points, self._boxes)
 
     def sample(
         self, rng: np.random.Generator, *, avoid: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
-        """Returns some uniform free places in no box of ``avoid`` [M, 4]; how many is left to chance, [>= 1, 2].
+        """Return some uniform free places in no box of ``avoid`` [M, 4]; how many is left to chance, [>= 1, 2].
 
         Raises:
             ValueError: hardly any place is free.
@@ -71,7 +71,7 @@ class FreeSpace:
         longest: float,
         avoid: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-        """Returns a uniform free start, a uniform free goal whose way from there is of the length asked for, and that length.
+        """Return a uniform free start, a uniform free goal whose way from there is of the length asked for, and that length.
 
         Args:
             rng: where all randomness comes from.
@@ -91,7 +91,7 @@ class FreeSpace:
         raise ValueError(f"No two free places are {shortest} to {longest} m of way apart.")
 
     def nearest(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns a free place next to ``point`` [2]: itself if it is free, else out of the obstacles by the nearest sides."""
+        """Return a free place next to ``point`` [2]: itself if it is free, else out of the obstacles by the nearest sides."""
         point = point.clip(self.bounds[:2], self.bounds[2:])
         for _ in range(_MAX_PUSHES):
             inside = np.flatnonzero(
@@ -105,7 +105,7 @@ class FreeSpace:
         return point
 
     def visible(self, start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Returns whether the straight line from ``start`` to ``end``, [..., 2] each and broadcast, is free."""
+        """Return whether the straight line from ``start`` to ``end``, [..., 2] each and broadcast, is free."""
         start, end = start[..., None, :], end[..., None, :]
         with np.errstate(divide="ignore", invalid="ignore"):
             inverse = 1.0 / (end - start)
@@ -121,7 +121,7 @@ class FreeSpace:
     def lengths(
         self, start: NDArray[np.float64], goals: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Returns the shortest path length [m] from ``start`` [2] to each of ``goals`` [N, 2]; inf where there is none."""
+        """Return the shortest path length [m] from ``start`` [2] to each of ``goals`` [N, 2]; inf where there is none."""
         straight = np.where(self.visible(start, goals), _norm(goals - start), np.inf)
         if not len(self._corners):
             return straight
@@ -131,12 +131,12 @@ class FreeSpace:
     def distances(
         self, points: NDArray[np.float64], goal: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Returns the way [...] from any points [..., 2], taken to the nearest free place, to ``goal`` [2] [m]."""
+        """Return the way [...] from any points [..., 2], taken to the nearest free place, to ``goal`` [2] [m]."""
         free = np.array([self.nearest(point) for point in points.reshape(-1, 2)])
         return self.lengths(self.nearest(goal), free).reshape(points.shape[:-1])
 
     def path(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns where the shortest path bends after ``start`` [2], and ``goal`` [2] last, [K, 2].
+        """Return where the shortest path bends after ``start`` [2], and ``goal`` [2] last, [K, 2].
 
         Where there is no path it is the straight line.
         """
@@ -152,12 +152,12 @@ class FreeSpace:
         return np.vstack([self._corners[bends], goal])
 
     def _to_corners(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the straight distance from points [N, 2] to the corners that they see, [N, C]; inf to the others."""
+        """Return the straight distance from points [N, 2] to the corners that they see, [N, C]; inf to the others."""
         seen = self.visible(points[:, None], self._corners)
         return np.where(seen, _norm(points[:, None] - self._corners), np.inf)
 
     def _all_pairs(self) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """Returns the next corner on the way and the length of the way for all pairs of corners (Floyd and Warshall)."""
+        """Return the next corner on the way and the length of the way for all pairs of corners (Floyd and Warshall)."""
         count = len(self._corners)
         length = self._to_corners(self._corners)
         following = np.tile(np.arange(count), (count, 1))
@@ -170,7 +170,7 @@ class FreeSpace:
 
 
 def in_boxes(points: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Returns whether each of the points [..., 2] is inside any of the boxes [N, 4]."""
+    """Return whether each of the points [..., 2] is inside any of the boxes [N, 4]."""
     points = points[..., None, :]
     return np.asarray(((points > boxes[:, :2]) & (points < boxes[:, 2:])).all(axis=-1).any(axis=-1))
 

@@ -116,7 +116,7 @@ class GoalEnv(World):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Starts an episode; a draw whose start already satisfies the success rule is drawn again.
+        """Start an episode; a draw whose start already satisfies the success rule is drawn again.
 
         Raises:
             UnknownNameError: no such option, stratum, split, factor or level; the episode before goes on.
@@ -150,7 +150,7 @@ class GoalEnv(World):
         return observation, info
 
     def step(self, action: NDArray[Any]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Takes one control step.
+        """Take one control step.
 
         Raises:
             InvalidActionError: wrong shape, NaN, or out of bounds; the world is unchanged.
@@ -160,7 +160,7 @@ class GoalEnv(World):
     def advance(
         self, actions: NDArray[Any], *, pixels: bool = True
     ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Takes control steps [K, A] and looks at the world after the last; a violation in any of them is reported.
+        """Take control steps [K, A] and looks at the world after the last; a violation in any of them is reported.
 
         ``pixels=False`` leaves the frames out of the observation, for those who only need the state.
         """
@@ -207,13 +207,13 @@ class GoalEnv(World):
         return Replay(successes, joint, strict, distances, violations)
 
     def render(self) -> NDArray[np.uint8]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Returns the present frame, uint8 [render_size, render_size, 3]."""
+        """Return the present frame, uint8 [render_size, render_size, 3]."""
         return self._frame(self.render_size)
 
     def compute_reward(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any], info: Any
     ) -> NDArray[np.float64]:
-        """Returns the reward of ``achieved_goal`` [..., G] for ``desired_goal`` [..., G], one a row; ``info`` is not used."""
+        """Return the reward of ``achieved_goal`` [..., G] for ``desired_goal`` [..., G], one a row; ``info`` is not used."""
         del info
         if self.reward == "dense":
             return -self.distance(achieved_goal, desired_goal)
@@ -255,7 +255,7 @@ class GoalEnv(World):
         return min(self.task.max_steps, max(50, 2 * self.draw.reference_steps))
 
     def snapshot(self) -> State:
-        """Returns the episode as it is now."""
+        """Return the episode as it is now."""
         rng = self.np_random.bit_generator.state
         return State(
             self.task.id,
@@ -267,7 +267,7 @@ class GoalEnv(World):
         )
 
     def restore(self, state: State) -> Observation:
-        """Puts the world into a state that ``snapshot`` of any instance of this task gave, and returns its observation.
+        """Put the world into a state that ``snapshot`` of any instance of this task gave, and returns its observation.
 
         Raises:
             ValueError: it is of another task; the world is unchanged.
@@ -290,7 +290,7 @@ class GoalEnv(World):
         return self._observe()
 
     def imagine_goals(self, actions: NDArray[Any]) -> NDArray[np.float64]:
-        """Returns the goals [S, H, G] that S candidate plans would achieve at the ends of H model steps; the world stays as it is.
+        """Return the goals [S, H, G] that S candidate plans would achieve at the ends of H model steps; the world stays as it is.
 
         For privileged searches. A world may override it with something faster that gives the same numbers.
 
@@ -311,7 +311,7 @@ class GoalEnv(World):
         return achieved
 
     def goal_frame(self, size: int) -> NDArray[np.uint8]:
-        """Returns the goal as a picture, uint8 [size, size, 3]; the world stays as it is."""
+        """Return the goal as a picture, uint8 [size, size, 3]; the world stays as it is."""
         now, world = self._get_physics().copy(), self._present_world
         self._change_world(self.draw.world)
         self._set_physics(self.draw.goal)
@@ -336,7 +336,7 @@ class GoalEnv(World):
             self.variations.apply(world)
 
     def _take_step(self, action: NDArray[np.float64]) -> None:
-        """Takes a control step; for as long as an event says, with the action reversed or one object held as it is."""
+        """Take a control step; for as long as an event says, with the action reversed or one object held as it is."""
         if self._num_steps < self._present_world.get(REVERSED, 0):
             action = self.action_space.low + (self.action_space.high - action)
         until, index = self._present_world.get(FROZEN, (0, 0))

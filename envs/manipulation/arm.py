@@ -97,7 +97,7 @@ class Arm:
         )
 
     def act(self, action: NDArray[np.float64]) -> None:
-        """Takes one control step with an action [5] in [-1, 1]."""
+        """Take one control step with an action [5] in [-1, 1]."""
         pose, data = self.pose, self._data
         command = (
             (data.userdata + action * STEP).clip(pose - LEAD, pose + LEAD).clip(self.low, self.high)
@@ -113,7 +113,7 @@ class Arm:
     def rest_state(
         self, pose: NDArray[np.float64], joints: Mapping[str, NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        """Returns the simulation's state with the gripper at rest at ``pose`` [5] and other joints at given positions."""
+        """Return the simulation's state with the gripper at rest at ``pose`` [5] and other joints at given positions."""
         angles = self._solve(pose, self._home, _ITERATIONS_FROM_HOME)
         arm: dict[str, ArrayLike] = dict(zip(_JOINTS, angles, strict=True))
         self.simulation.rest_state({**arm, **dict.fromkeys(_FINGERS, pose[4] / 2.0), **joints})
@@ -122,7 +122,7 @@ class Arm:
         return self.simulation.get_state()
 
     def as_moving_object(self) -> MovingObject:
-        """Returns an arm that has nothing in its hand as events see it: x and y of the gripper, and how the arm moves."""
+        """Return an arm that has nothing in its hand as events see it: x and y of the gripper, and how the arm moves."""
         low, high = WORKSPACE_LOW[:2], WORKSPACE_HIGH[:2]
 
         def get() -> NDArray[np.float64]:
@@ -144,7 +144,7 @@ class Arm:
     def _solve(
         self, pose: NDArray[np.float64], angles: NDArray[np.float64], iterations: int
     ) -> NDArray[np.float64]:
-        """Returns joint angles [6] that bring the gripper to ``pose`` [5], searched for from ``angles`` [6]."""
+        """Return joint angles [6] that bring the gripper to ``pose`` [5], searched for from ``angles`` [6]."""
         # MuJoCo's own routines: a LAPACK may round differently from one processor to the next.
         sketch, jacobian = self._sketch, self._jacobian
         half = pose[3] / 2.0

@@ -42,13 +42,13 @@ class _ArmBehaviour:
     """What the policies share: the arm and the random stream of an episode."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode."""
+        """Start an episode."""
         self._env, self._rng, self._hold = env, rng, env.task.hold_steps
         self._arm = cast("Reach | Push | PickPlace", env).table.arm
         self._start()
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the action [5] of the next block."""
+        """Return the action [5] of the next block."""
         return self._decide(observation).clip(-1.0, 1.0).astype(np.float32)
 
     def _start(self) -> None:
@@ -58,7 +58,7 @@ class _ArmBehaviour:
         raise NotImplementedError
 
     def _towards(self, pose: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the action [5] that, held for a block, brings the command to ``pose`` [5], or straight towards it."""
+        """Return the action [5] that, held for a block, brings the command to ``pose`` [5], or straight towards it."""
         action = (pose - self._arm.command) / (STEP * self._hold)
         action[:3] /= max(1.0, float(np.abs(action[:3]).max()))
         return action
@@ -193,7 +193,7 @@ class PushExpert(_ArmBehaviour):
     def _push(
         self, env: Push, block: NDArray[np.float64], line: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], float]:
-        """Returns direction [2] and length of a push from where the gripper can go, along ``line`` [2] if it can."""
+        """Return direction [2] and length of a push from where the gripper can go, along ``line`` [2] if it can."""
         length = float(np.linalg.norm(line))
         directions = np.vstack([line / length, np.eye(2), -np.eye(2)])
         behind = block - PUSH_DISTANCE * directions
@@ -209,7 +209,7 @@ class PushExpert(_ArmBehaviour):
     def _corner(
         self, env: Push, block: NDArray[np.float64], goal: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Returns the next place [2] to push the block to."""
+        """Return the next place [2] to push the block to."""
         space, here = env.free_space, env.free_space.nearest(block.copy())
         if not len(self._way) or not space.visible(here, self._way[0]):
             self._way = space.path(here, goal)
@@ -223,7 +223,7 @@ class PushExpert(_ArmBehaviour):
     def _go_behind(
         self, env: Push, here: NDArray[np.float64], behind: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Returns the action [5] that brings the gripper up, over and down to a place [2] behind the block."""
+        """Return the action [5] that brings the gripper up, over and down to a place [2] behind the block."""
         if np.linalg.norm(here[:2] - behind) < _ALIGNED / 2:
             return self._towards(_pose(behind, PUSH_HEIGHT, 0.0))
         height = max(_LIFT, env.table.height("wall") + PUSH_HEIGHT if env.wall else 0.0)
@@ -294,7 +294,7 @@ class PickPlaceExpert(_Waypoints):
 
 
 def grasp(cube: NDArray[np.float64], yaw: float) -> list[NDArray[np.float64]]:
-    """Returns the poses [5] that take hold of a cube at a position [3], turned by ``yaw``, and lift it."""
+    """Return the poses [5] that take hold of a cube at a position [3], turned by ``yaw``, and lift it."""
     above, at = cube[2] + HOVER, cube[2]
     return [
         _pose(cube[:2], *way)
@@ -303,7 +303,7 @@ def grasp(cube: NDArray[np.float64], yaw: float) -> list[NDArray[np.float64]]:
 
 
 def put_down(place: NDArray[np.float64], yaw: float) -> list[NDArray[np.float64]]:
-    """Returns the poses [5] that bring what is held to a position [3], turned by ``yaw``, let go of it, and rise."""
+    """Return the poses [5] that bring what is held to a position [3], turned by ``yaw``, let go of it, and rise."""
     above, at = place[2] + HOVER, place[2]
     return [
         _pose(place[:2], *way)

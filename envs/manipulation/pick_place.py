@@ -112,14 +112,14 @@ class PickPlace(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Returns how far the cube's upright edges are from their goals [m, root mean square], [..., 6] and [..., 6] to [...]."""
+        """Return how far the cube's upright edges are from their goals [m, root mean square], [..., 6] and [..., 6] to [...]."""
         turned = 2.0 * _HALF_DIAGONAL * np.sin(yaw_error(achieved_goal, desired_goal) / 2.0)
         return np.hypot(_position_error(achieved_goal, desired_goal), turned)
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Returns whether the cube is settled in place, turned as it should be, [..., 6] and [..., 6] to [...]."""
+        """Return whether the cube is settled in place, turned as it should be, [..., 6] and [..., 6] to [...]."""
         in_place = _position_error(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
         turned = yaw_error(achieved_goal, desired_goal) <= SUCCESS_ANGLE
         return in_place & turned & (np.asarray(achieved_goal)[..., 5] > 0.5)
@@ -160,7 +160,7 @@ class PickPlace(GoalEnv):
         )
 
     def _places_on_table(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Returns some uniform places [>= 1, 2] on the table that are not near the platform."""
+        """Return some uniform places [>= 1, 2] on the table that are not near the platform."""
         places = rng.uniform(TABLE[:2], TABLE[2:], size=(_BATCH, 2))
         platform = self.table.rectangle("platform") + _PLATFORM_CLEARANCE * np.array(
             [-1.0, -1.0, 1.0, 1.0]
@@ -168,7 +168,7 @@ class PickPlace(GoalEnv):
         return places[~in_boxes(places, platform[None])]
 
     def _places_on_platform(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Returns uniform places [N, 2] on the platform."""
+        """Return uniform places [N, 2] on the platform."""
         platform = self.table.rectangle("platform")
         return rng.uniform(platform[:2] + _EDGE, platform[2:] - _EDGE, size=(_BATCH, 2))
 
@@ -219,7 +219,7 @@ class PickPlace(GoalEnv):
 
 
 def yaw_error(achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
-    """Returns the angle between two yaws up to quarter turns [rad], [..., 6] and [..., 6] to [...]; 0 to pi/4."""
+    """Return the angle between two yaws up to quarter turns [rad], [..., 6] and [..., 6] to [...]; 0 to pi/4."""
     achieved, desired = np.asarray(achieved_goal, np.float64), np.asarray(desired_goal, np.float64)
     cosine, sine = achieved[..., 3], achieved[..., 4]
     wanted_cosine, wanted_sine = desired[..., 3], desired[..., 4]

@@ -116,11 +116,11 @@ class Push(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Returns the straight distance between block and goal [m], [..., 2] and [..., 2] to [...]."""
+        """Return the straight distance between block and goal [m], [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal)
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Returns the length of the shortest way from places [..., 2] to the goal around the wall [m], [...]."""
+        """Return the length of the shortest way from places [..., 2] to the goal around the wall [m], [...]."""
         places = np.asarray(achieved_goal, np.float64)
         free = np.array(
             [self.free_space.nearest(place) for place in places.reshape(-1, 2)]
@@ -133,7 +133,7 @@ class Push(GoalEnv):
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Returns whether the block is near enough to the goal, [..., 2] and [..., 2] to [...]."""
+        """Return whether the block is near enough to the goal, [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
     def _factors(self) -> tuple[Factor, ...]:

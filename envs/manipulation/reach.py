@@ -110,21 +110,21 @@ class Reach(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Returns the straight distance between gripper and goal [m], [..., 3] and [..., 3] to [...]."""
+        """Return the straight distance between gripper and goal [m], [..., 3] and [..., 3] to [...]."""
         return _norm(np.asarray(achieved_goal, np.float64) - desired_goal)
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Returns the length of the shortest way from places [..., 3] to the goal past the wall [m], [...]."""
+        """Return the length of the shortest way from places [..., 3] to the goal past the wall [m], [...]."""
         return self._lengths(np.asarray(achieved_goal, np.float64), self._desired_goal).min(axis=-1)
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Returns whether the gripper is near enough to the goal, [..., 3] and [..., 3] to [...]."""
+        """Return whether the gripper is near enough to the goal, [..., 3] and [..., 3] to [...]."""
         return self.distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
     def way(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the places [K, 3] at which a way from ``start`` [3] to ``goal`` [3] turns, the goal last."""
+        """Return the places [K, 3] at which a way from ``start`` [3] to ``goal`` [3] turns, the goal last."""
         straight, over, around = self._lengths(start, goal)
         if np.isfinite(straight):
             return goal[None]
@@ -139,7 +139,7 @@ class Reach(GoalEnv):
     def _lengths(
         self, start: NDArray[np.float64], goal: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Returns the lengths of the ways from ``start`` [..., 3] to ``goal`` [3]: straight, over the wall, around it, [..., 3].
+        """Return the lengths of the ways from ``start`` [..., 3] to ``goal`` [3]: straight, over the wall, around it, [..., 3].
 
         Those over an edge of the wall are exact for a thin wall: unfolded about the edge, they are straight lines.
         """
@@ -241,5 +241,5 @@ def _over_edge(
     below: NDArray[np.float64],
     goal_below: float,
 ) -> NDArray[np.float64]:
-    """Returns the length of the way over an edge at y = 0, with ends ``below`` the edge and ``along`` apart [m]."""
+    """Return the length of the way over an edge at y = 0, with ends ``below`` the edge and ``along`` apart [m]."""
     return np.hypot(along, np.hypot(y, below) + np.hypot(goal_y, goal_below))

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepabench.envs.manipulation.arm import Arm
-from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.camera import Camera
+from jepabench.envs.mujoco_world.rendering import RayCamera
 from jepabench.envs.mujoco_world.scenery import (
     Thing,
     add_distractors,
@@ -65,7 +66,7 @@ class Tabletop:
         self.camera = RayCamera(self.simulation.model, _CAMERA, light=_LIGHT, samples=2)
 
     def factors(self) -> tuple[Factor, ...]:
-        """Returns the factors of variation of these tasks."""
+        """Return the factors of variation of these tasks."""
         return (
             *(self._box_factors(self._movable) if self._movable else ()),
             *(Thing(self, name, geoms=(name,)).colour() for name in self._fixed),
@@ -89,11 +90,11 @@ class Tabletop:
         )
 
     def frame(self, size: int) -> NDArray[np.uint8]:
-        """Returns the present frame, uint8 [size, size, 3]."""
+        """Return the present frame, uint8 [size, size, 3]."""
         return self.camera.frame(self.simulation.data, size)
 
     def rectangle(self, name: str) -> NDArray[np.float64]:
-        """Returns where a fixed thing stands, ``[x_min, y_min, x_max, y_max]`` [m]."""
+        """Return where a fixed thing stands, ``[x_min, y_min, x_max, y_max]`` [m]."""
         centre, half = (
             self.simulation.model.body(name).pos[:2],
             self.simulation.model.geom(name).size[:2],
@@ -101,11 +102,11 @@ class Tabletop:
         return np.concatenate([centre - half, centre + half])
 
     def height(self, name: str) -> float:
-        """Returns the height of a thing's top when it stands on the table [m]."""
+        """Return the height of a thing's top when it stands on the table [m]."""
         return 2.0 * float(self.simulation.model.geom(name).size[2])
 
     def is_touched(self, name: str, *, but: Sequence[str] = ()) -> bool:
-        """Returns whether a thing touches at present any that is not named in ``but``."""
+        """Return whether a thing touches at present any that is not named in ``but``."""
         model, data = self.simulation.model, self.simulation.data
         # The list of contacts lags a physics step behind, and a state that was put back has none.
         mujoco.mj_collision(model, data)
@@ -159,11 +160,11 @@ class Box:
         return math.acos(min(upright, 1.0))
 
     def at(self, position: NDArray[np.float64], yaw: float) -> dict[str, NDArray[np.float64]]:
-        """Returns the joint positions by name that put it at ``position`` [3], lying on its base."""
+        """Return the joint positions by name that put it at ``position`` [3], lying on its base."""
         return {self.name: np.array([*position, math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)])}
 
     def as_moving_object(self, sample: Sample, **places: Places) -> MovingObject:
-        """Returns the box as events see it; ``sample`` draws places where it may be, ``places`` are ``is_free`` and ``in_wall``."""
+        """Return the box as events see it; ``sample`` draws places where it may be, ``places`` are ``is_free`` and ``in_wall``."""
         motion = JointMotion(lambda: self._simulation, (self.name,))
         low, high = np.reshape(TABLE, (2, 2))
         return MovingObject(
@@ -177,5 +178,5 @@ class Box:
 
 
 def quarter_turns(yaw: float) -> NDArray[np.float64]:
-    """Returns cosine and sine of 4 x ``yaw`` [2]: the same for all angles that differ by a quarter turn."""
+    """Return cosine and sine of 4 x ``yaw`` [2]: the same for all angles that differ by a quarter turn."""
     return np.array([math.cos(4.0 * yaw), math.sin(4.0 * yaw)])

@@ -38,7 +38,7 @@ _MOTORS = np.array([6, 7, 0, 1, 2, 3, 4, 5])  # the actuators start with the fou
 
 
 def load_ant() -> mujoco.MjSpec:
-    """Returns Gymnasium's ``ant.xml``, the same to the physics, drawn with thicker legs and one of them marked."""
+    """Return Gymnasium's ``ant.xml``, the same to the physics, drawn with thicker legs and one of them marked."""
     spec = mujoco.MjSpec.from_file(str(_XML))
     spec.geom("floor").material = ""
     for thing in (*spec.materials, *spec.textures):
@@ -69,7 +69,7 @@ def trot(
     time: float,
     pace: float,
 ) -> NDArray[np.float64]:
-    """Returns the torques [8] that make a step of a trot.
+    """Return the torques [8] that make a step of a trot.
 
     Args:
         joints: angles of hips and ankles, leg by leg [8] [rad].

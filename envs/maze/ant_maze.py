@@ -26,7 +26,8 @@ from jepabench.envs.maze.ant import (
 )
 from jepabench.envs.maze.arena import WALL_COLOUR, add_box, planar_distance
 from jepabench.envs.maze.layouts import LAYOUTS
-from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.camera import Camera
+from jepabench.envs.mujoco_world.rendering import RayCamera
 from jepabench.envs.mujoco_world.scenery import (
     Thing,
     add_distractors,
@@ -146,21 +147,21 @@ class AntMaze(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Returns the straight distance between torso and goal [m], [..., 2] and [..., 2] to [...]."""
+        """Return the straight distance between torso and goal [m], [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal)
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Returns whether the torso is near enough to the goal, [..., 2] and [..., 2] to [...]."""
+        """Return whether the torso is near enough to the goal, [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Returns the way from where the torso is, [..., 2] to [...], to the present goal [m]; for privileged planners."""
+        """Return the way from where the torso is, [..., 2] to [...], to the present goal [m]; for privileged planners."""
         return self.free_space.distances(achieved_goal, self._desired_goal)
 
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the action [8] that walks on along ``path`` [K, 2] and stops at its end."""
+        """Return the action [8] that walks on along ``path`` [K, 2] and stops at its end."""
         data = self.simulation.data
         x, y = (path[0] - self.arena.position).tolist()
         distance = math.hypot(x, y)
@@ -278,7 +279,7 @@ class AntArena:
         return x * x + y * y > 0.5
 
     def factors(self, bounds: NDArray[np.float64]) -> tuple[Factor, ...]:
-        """Returns the factors of variation; ``bounds`` [x_min, y_min, x_max, y_max] [m] of the free places."""
+        """Return the factors of variation; ``bounds`` [x_min, y_min, x_max, y_max] [m] of the free places."""
         model = self.simulation.model
         walls = np.flatnonzero(
             (model.geom_rgba == np.array(WALL_COLOUR, np.float32)).all(axis=1)
@@ -302,7 +303,7 @@ class AntArena:
         )
 
     def state_at(self, position: NDArray[np.float64], yaw: float) -> NDArray[np.float64]:
-        """Returns the simulation's state with the ant standing at ``position`` [2], turned by ``yaw`` [rad], and leaves it there."""
+        """Return the simulation's state with the ant standing at ``position`` [2], turned by ``yaw`` [rad], and leaves it there."""
         root = np.array(
             [*position, STANDING_HEIGHT, math.cos(yaw / 2.0), 0.0, 0.0, math.sin(yaw / 2.0)]
         )

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from jepabench.envs.core.free_space import FreeSpace, in_boxes
 from jepabench.envs.maze.layouts import Zone
-from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.camera import Camera
+from jepabench.envs.mujoco_world.rendering import RayCamera
 from jepabench.envs.mujoco_world.scenery import (
     Thing,
     add_distractors,
@@ -72,7 +73,7 @@ class Arena:
         self.ball = Thing(self, "ball", geoms=("ball", "ball_drawn"), double=double)
 
     def factors(self, bounds: NDArray[np.float64]) -> tuple[Factor, ...]:
-        """Returns the factors of variation that all mazes have; ``bounds`` [x_min, y_min, x_max, y_max] [m] of its free places."""
+        """Return the factors of variation that all mazes have; ``bounds`` [x_min, y_min, x_max, y_max] [m] of its free places."""
         colours = self.simulation.model.geom_rgba
         walls = np.flatnonzero((colours == np.array(WALL_COLOUR, np.float32)).all(axis=1)).tolist()
         return (
@@ -101,11 +102,11 @@ class Arena:
         )
 
     def state_at(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the simulation's state with the ball at rest at ``position`` [2], and leaves it there."""
+        """Return the simulation's state with the ball at rest at ``position`` [2], and leaves it there."""
         return self.simulation.rest_state({"ball_x": position[0], "ball_y": position[1]})
 
     def frame(self, size: int) -> NDArray[np.uint8]:
-        """Returns the present frame, uint8 [size, size, 3]."""
+        """Return the present frame, uint8 [size, size, 3]."""
         return self.camera.frame(self.simulation.data, size)
 
 
@@ -117,7 +118,7 @@ class Maze(Protocol):
 
 
 def moving_ball(maze: Maze) -> MovingObject:
-    """Returns the ball of a maze as events see it."""
+    """Return the ball of a maze as events see it."""
     motion = JointMotion(lambda: maze.arena.simulation, ("ball_x", "ball_y"))
     return MovingObject(
         name="ball",
@@ -131,7 +132,7 @@ def moving_ball(maze: Maze) -> MovingObject:
 
 
 def load(name: str) -> mujoco.MjSpec:
-    """Returns the world description ``name`` of this folder."""
+    """Return the world description ``name`` of this folder."""
     return mujoco.MjSpec.from_file(str(Path(__file__).with_name(name)))
 
 
@@ -143,7 +144,7 @@ def add_box(
     *,
     collides: bool = True,
 ) -> None:
-    """Adds a box over the rectangle ``[x_min, y_min, x_max, y_max]`` between two heights [m] to ``body``."""
+    """Add a box over the rectangle ``[x_min, y_min, x_max, y_max]`` between two heights [m] to ``body``."""
     low, high = np.append(box[:2], heights[0]), np.append(box[2:], heights[1])
     geom = body.add_geom(
         type=mujoco.mjtGeom.mjGEOM_BOX, pos=(low + high) / 2, size=(high - low) / 2, rgba=colour
@@ -152,7 +153,7 @@ def add_box(
 
 
 def planar_distance(achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
-    """Returns the straight distance between places [..., 2] [m]."""
+    """Return the straight distance between places [..., 2] [m]."""
     offset = np.asarray(achieved_goal) - desired_goal
     x, y = offset[..., 0], offset[..., 1]
     return np.sqrt(x * x + y * y)

@@ -32,7 +32,7 @@ class Maze(Protocol):
     free_space: FreeSpace
 
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the action [A] that, held as the task says, brings what moves on along ``path`` [K, 2]."""
+        """Return the action [A] that, held as the task says, brings what moves on along ``path`` [K, 2]."""
         ...
 
 
@@ -46,12 +46,12 @@ class MazeBehaviour:
     """What the policies share: the maze and the random stream of an episode."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode."""
+        """Start an episode."""
         self._maze, self._rng, self._hold = cast("Maze", env), rng, env.task.hold_steps
         self._start()
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the action [A] that is held next."""
+        """Return the action [A] that is held next."""
         return self._decide(observation).astype(np.float32)
 
     def _start(self) -> None:

@@ -31,7 +31,7 @@ NUM_PASSAGES = len(_PASSAGES)
 
 
 def draw_passages(rng: np.random.Generator, *, split: str) -> NDArray[np.float64]:
-    """Returns one of the mazes of ``split``: which passages are open, 1 or 0 [NUM_PASSAGES]."""
+    """Return one of the mazes of ``split``: which passages are open, 1 or 0 [NUM_PASSAGES]."""
     if split == "train":
         return training_mazes()[int(rng.integers(NUM_TRAINING_MAZES))]
     return _generate(rng, split)
@@ -39,21 +39,21 @@ def draw_passages(rng: np.random.Generator, *, split: str) -> NDArray[np.float64
 
 @functools.cache
 def training_mazes() -> list[NDArray[np.float64]]:
-    """Returns the passages of all training mazes."""
+    """Return the passages of all training mazes."""
     return [
         _generate(np.random.default_rng(number), "train") for number in range(NUM_TRAINING_MAZES)
     ]
 
 
 def split_of(passages: NDArray[np.float64]) -> str:
-    """Returns the split that a maze belongs to."""
+    """Return the split that a maze belongs to."""
     digest = hashlib.sha256(b"PointMaze-Diverse|" + passages.astype(np.uint8).tobytes()).digest()
     place = int.from_bytes(digest[:4], "big") % sum(_SHARES)
     return SPLITS[int(np.searchsorted(np.cumsum(_SHARES), place, side="right"))]
 
 
 def maze(passages: NDArray[np.float64]) -> Layout:
-    """Returns the maze with these passages."""
+    """Return the maze with these passages."""
     cells = np.full((2 * SIDE + 1, 2 * SIDE + 1), "#")
     cells[1::2, 1::2] = "."
     for (_, _, cell), is_open in zip(_PASSAGES, passages, strict=True):
@@ -65,7 +65,7 @@ def maze(passages: NDArray[np.float64]) -> Layout:
 
 
 def _generate(rng: np.random.Generator, split: str) -> NDArray[np.float64]:
-    """Returns a random maze of ``split``: passages in random order that join two parts (Kruskal), and some more."""
+    """Return a random maze of ``split``: passages in random order that join two parts (Kruskal), and some more."""
     while True:
         part = {room: number for number, room in enumerate(_ROOMS)}
         passages = np.zeros(NUM_PASSAGES)

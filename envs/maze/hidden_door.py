@@ -135,7 +135,7 @@ def _shut_door(coin: float) -> int:
 
 @functools.cache
 def free_space(shut: int) -> FreeSpace:
-    """Returns where the ball fits when the door number ``shut``, 0 below or 1 above, is shut."""
+    """Return where the ball fits when the door number ``shut``, 0 below or 1 above, is shut."""
     opening = DOORS[1 - shut]
     x = HALF_WALL
     walls = [[-x, -2.0, x, opening - HALF_DOOR], [-x, opening + HALF_DOOR, x, 2.0]]

@@ -35,14 +35,14 @@ class Layout:
         return np.array([len(self.rows[0]), len(self.rows)]) / 2.0
 
     def wall_boxes(self) -> NDArray[np.float64]:
-        """Returns a box ``[x_min, y_min, x_max, y_max]`` for each wall cell, row by row from the top [N, 4]."""
+        """Return a box ``[x_min, y_min, x_max, y_max]`` for each wall cell, row by row from the top [N, 4]."""
         rows = enumerate(self.rows)
         return self._in_metres(
             (x, y, x + 1, y + 1) for y, row in rows for x, cell in enumerate(row) if cell == "#"
         )
 
     def merged_boxes(self) -> NDArray[np.float64]:
-        """Returns the same walls as few boxes that do not overlap: the border, runs across, and runs down of what is left [N, 4]."""
+        """Return the same walls as few boxes that do not overlap: the border, runs across, and runs down of what is left [N, 4]."""
         width, height = len(self.rows[0]), len(self.rows)
         border = [
             (0, 0, width, 1),
@@ -66,7 +66,7 @@ class Layout:
         return self._in_metres(border + across + down)
 
     def obstacle_boxes(self) -> NDArray[np.float64]:
-        """Returns the same walls without the border as few, overlapping boxes [N, 4]."""
+        """Return the same walls without the border as few, overlapping boxes [N, 4]."""
         inner = [row[1:-1] for row in self.rows[1:-1]]
         columns = ["".join(column) for column in zip(*inner, strict=True)]
         across = {
@@ -140,7 +140,7 @@ LAYOUTS = {
 
 
 def _runs(cells: str, *, shortest: int = 1) -> list[tuple[int, int]]:
-    """Returns first and last + 1 of each run of walls of this or a greater length, counted from 1 (the border has index 0)."""
+    """Return first and last + 1 of each run of walls of this or a greater length, counted from 1 (the border has index 0)."""
     return [(run.start() + 1, run.end() + 1) for run in re.finditer("#" * shortest + "+", cells)]
 
 

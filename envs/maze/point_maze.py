@@ -137,17 +137,17 @@ class PointMaze(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Returns the straight distance between ball and goal [m], [..., 2] and [..., 2] to [...]."""
+        """Return the straight distance between ball and goal [m], [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal)
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Returns whether the ball is near enough to the goal, [..., 2] and [..., 2] to [...]."""
+        """Return whether the ball is near enough to the goal, [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Returns the way from where the ball is, [..., 2] to [...], to the present goal [m]; for privileged planners."""
+        """Return the way from where the ball is, [..., 2] to [...], to the present goal [m]; for privileged planners."""
         return self.free_space.distances(achieved_goal, self._desired_goal)
 
     @property
@@ -156,7 +156,7 @@ class PointMaze(GoalEnv):
         return tuple(map(tuple, self.arena.zones.tolist()))
 
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the action [2] that, held for a block, brings the ball on along ``path`` [K, 2] and stops at its end."""
+        """Return the action [2] that, held for a block, brings the ball on along ``path`` [K, 2] and stops at its end."""
         model, velocity = self.simulation.model, self.simulation.data.qvel
         to_corner = path[0] - self.arena.position
         distance = float(np.linalg.norm(to_corner))

@@ -127,17 +127,17 @@ class TwoRoom(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Returns the straight distance between ball and goal [m], [..., 2] and [..., 2] to [...]."""
+        """Return the straight distance between ball and goal [m], [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal)
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Returns whether the ball is near enough to the goal, [..., 2] and [..., 2] to [...]."""
+        """Return whether the ball is near enough to the goal, [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Returns the way from where the ball is, [..., 2] to [...], to the present goal [m]; for privileged planners."""
+        """Return the way from where the ball is, [..., 2] to [...], to the present goal [m]; for privileged planners."""
         return self.free_space.distances(achieved_goal, self._desired_goal)
 
     @property
@@ -146,7 +146,7 @@ class TwoRoom(GoalEnv):
         return tuple(map(tuple, self.arena.zones.tolist()))
 
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the action [2] that, held for a block, brings the ball towards the first point of ``path`` [K, 2]."""
+        """Return the action [2] that, held for a block, brings the ball towards the first point of ``path`` [K, 2]."""
         action = (path[0] - self.arena.position) / (self.step_length * self.task.action_block)
         return action / max(1.0, float(np.linalg.norm(action)))
 
@@ -236,7 +236,7 @@ class TwoRoom(GoalEnv):
 
 
 def draw_layout(rng: np.random.Generator, *, held_out: bool) -> NDArray[np.float64]:
-    """Returns ``[wall_x, door_y]`` [m], uniform over the cells that are, or are not, held out from training."""
+    """Return ``[wall_x, door_y]`` [m], uniform over the cells that are, or are not, held out from training."""
     cells = _cells(held_out)
     place = np.array(divmod(cells[rng.integers(len(cells))], _CELLS)) + rng.random(2)
     low, high = np.transpose([WALL_RANGE, DOOR_RANGE])
@@ -244,7 +244,7 @@ def draw_layout(rng: np.random.Generator, *, held_out: bool) -> NDArray[np.float
 
 
 def is_held_out(layout: NDArray[np.float64]) -> bool:
-    """Returns whether ``[wall_x, door_y]`` is in a cell of the layout grid that is kept from training."""
+    """Return whether ``[wall_x, door_y]`` is in a cell of the layout grid that is kept from training."""
     low, high = np.transpose([WALL_RANGE, DOOR_RANGE])
     column, row = (
         np.floor((layout - low) / (high - low) * _CELLS).clip(0, _CELLS - 1).astype(int).tolist()
@@ -253,7 +253,7 @@ def is_held_out(layout: NDArray[np.float64]) -> bool:
 
 
 def free_space(layout: NDArray[np.float64]) -> FreeSpace:
-    """Returns where the ball fits with the wall and the door at ``[wall_x, door_y]``."""
+    """Return where the ball fits with the wall and the door at ``[wall_x, door_y]``."""
     wall_x, door_y = layout
     left, right = wall_x - HALF_WALL, wall_x + HALF_WALL
     below, above = door_y - HALF_DOOR, door_y + HALF_DOOR

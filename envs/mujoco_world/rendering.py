@@ -12,15 +12,14 @@ do not agree on what they see.
 from __future__ import annotations
 
 import copy
-import functools
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-Vector = tuple[float, float, float]
-_SAMPLES = {4: slice(None), 2: slice(0, 4, 3)}  # rays a pixel: which of a 2 x 2 grid
+from jepabench.envs.mujoco_world.camera import SAMPLES, Camera, Vector, corner_grid, shared_rays
+
 _CORNERS = np.array([[x, y, z] for x in (-1.0, 1.0) for y in (-1.0, 1.0) for z in (-1.0, 1.0)])
 _STILL, _MOVING, _HIDDEN = 0, 1, 2  # geom groups of the camera's own copy of the model
 _ALL = (_STILL, _MOVING)
@@ -31,70 +30,6 @@ _SKIN = (
 _FAR = float(mujoco.mjMAXVAL)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Camera:
-    """Where frames are taken from: a pinhole camera with a square frame.
-
-    Attributes:
-        position: of the pinhole [m].
-        target: point in the middle of the frame [m].
-        up: direction that points to the top of the frame.
-        field_of_view: angle between the frame's lower and upper edge [rad].
-    """
-
-    position: Vector
-    target: Vector
-    up: Vector = (0.0, 0.0, 1.0)
-    field_of_view: float = 0.8
-
-    def __post_init__(self) -> None:
-        if not 0.0 < self.field_of_view < np.pi:
-            raise ValueError(
-                f"field_of_view is an angle between 0 and pi [rad], got {self.field_of_view}."
-            )
-        if not np.linalg.norm(np.cross(np.subtract(self.target, self.position), self.up)) > 0.0:
-            raise ValueError("The camera looks along its up direction, or at its own position.")
-
-    @classmethod
-    def overhead(
-        cls, *, extent: float, centre: tuple[float, float] = (0.0, 0.0), height: float = 4.0
-    ) -> Camera:
-        """Returns a camera that looks straight down on a square of the floor, +y to the top of the frame.
-
-        Args:
-            extent: side of the square [m].
-            centre: its middle [m].
-            height: of the camera, in extents. The higher, the nearer to an orthographic view.
-        """
-        x, y = centre
-        return cls(
-            position=(x, y, height * extent),
-            target=(x, y, 0.0),
-            up=(0.0, 1.0, 0.0),
-            field_of_view=float(2.0 * np.arctan(0.5 / height)),
-        )
-
-    @property
-    def axes(self) -> NDArray[np.float64]:
-        """Unit vectors to the right of the frame, down and forward, as rows [3, 3]."""
-        forward = np.subtract(self.target, self.position)
-        right = np.cross(forward, self.up)
-        down = np.cross(forward, right)
-        return np.stack([axis / np.sqrt((axis * axis).sum()) for axis in (right, down, forward)])
-
-    def rays(self, size: int, samples: int = 4) -> NDArray[np.float64]:
-        """Returns unit directions [size * size, samples, 3], pixel rows from the top; 4 samples on a grid, 2 on its diagonal."""
-        steps = ((np.arange(2 * size) + 0.5) / size - 1.0) * np.tan(self.field_of_view / 2.0)
-        x, y = np.meshgrid(steps, steps)
-        right, down, forward = self.axes
-        rays = forward + x[..., None] * right + y[..., None] * down
-        rays /= np.sqrt((rays * rays).sum(axis=-1, keepdims=True))
-        by_pixel = (
-            rays.reshape(size, 2, size, 2, 3).transpose(0, 2, 1, 3, 4).reshape(size * size, 4, 3)
-        )
-        return np.ascontiguousarray(by_pixel[:, _SAMPLES[samples]])
-
-
 @dataclass(frozen=True, slots=True)
 class _StaticView:
     """What stands still, at one frame size: colours [P, samples, 3], depth [P, samples], and the frame [P, 3]."""
@@ -102,39 +37,6 @@ class _StaticView:
     colours: NDArray[np.float64]
     depth: NDArray[np.float64]
     frame: NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class _CornerGrid:
-    """The corners of the pixels, ``side`` x ``side``; where a frame has an odd size also a row and a column beyond it.
-
-    Attributes:
-        side: odd.
-        rays: unit directions to the right, down and forward [3, side * side].
-        every_second: the corners in every second row and column.
-        nearby: for each corner the one before it among those, counted among those.
-    """
-
-    side: int
-    rays: NDArray[np.float64]
-    every_second: NDArray[np.intp]
-    nearby: NDArray[np.intp]
-
-    def between_unlike(
-        self, geoms: NDArray[np.int32], normals: NDArray[np.float64]
-    ) -> NDArray[np.intp]:
-        """Returns the corners between those of ``every_second`` [Q] that are not on one face, by geoms [Q] and normals [Q, 3]."""
-        half = self.side // 2 + 1
-        x, y, z = normals.T
-        faces = (16.0 * geoms + x + 2.0 * y + 4.0 * z).reshape(half, half)
-        across, down = faces[:, 1:] != faces[:, :-1], faces[1:] != faces[:-1]
-        cells = across[1:] | across[:-1] | down[:, 1:] | down[:, :-1]
-        between = np.zeros((self.side, self.side), np.bool_)
-        between[1::2, 1::2] = cells
-        for before_or_after in (np.s_[:-1:2], np.s_[2::2]):
-            between[before_or_after, 1::2] |= cells
-            between[1::2, before_or_after] |= cells
-        return np.flatnonzero(between)
 
 
 class RayCamera:
@@ -173,7 +75,7 @@ class RayCamera:
         samples: int = 4,
         mount: str | None = None,
     ) -> None:
-        if samples not in _SAMPLES:
+        if samples not in SAMPLES:
             raise ValueError(f"samples is 4 or 2, got {samples}.")
         self.model = model
         self.background, self.ambient, self.checker = np.array(background), ambient, checker
@@ -187,14 +89,14 @@ class RayCamera:
         self.invalidate()
 
     def set_light(self, light: Vector) -> None:
-        """Changes the direction towards the light, from above."""
+        """Change the direction towards the light, from above."""
         if light[2] <= 0.0:
             raise ValueError(f"The light comes from above, light[2] > 0, got {light}.")
         self.light = np.array(light) / light[2]
         self._views.clear()
 
     def set_camera(self, camera: Camera) -> None:
-        """Changes where frames are taken from."""
+        """Change where frames are taken from."""
         self.camera = camera
         self._origin, self._axes = np.array(camera.position), camera.axes
         self._zoom = 0.5 / np.tan(camera.field_of_view / 2.0)
@@ -202,7 +104,7 @@ class RayCamera:
         self._views.clear()
 
     def invalidate(self) -> None:
-        """Forgets what was cast before and reads the model again."""
+        """Forget what was cast before and reads the model again."""
         model = self._model = copy.copy(self.model)
         self._views.clear()
         with_material = model.geom_matid >= 0
@@ -225,7 +127,7 @@ class RayCamera:
         )
 
     def frame(self, data: mujoco.MjData, size: int) -> NDArray[np.uint8]:
-        """Returns a frame, uint8 [size, size, 3]. The poses in ``data`` have to be up to date (``mj_kinematics``)."""
+        """Return a frame, uint8 [size, size, 3]. The poses in ``data`` have to be up to date (``mj_kinematics``)."""
         if self._mount is not None:
             return self._look_around(data, size, self._mount)
         if size not in self._views:
@@ -243,7 +145,7 @@ class RayCamera:
 
     def _look_at_static(self, data: mujoco.MjData, size: int) -> _StaticView:
         if size not in self._rays:
-            self._rays[size] = _rays(self.camera, size, self._samples)
+            self._rays[size] = shared_rays(self.camera, size, self._samples)
         rays = self._rays[size]
         geoms, depth, normals = self._cast(data, rays, _STILL)
         hit = np.flatnonzero(geoms >= 0)
@@ -261,8 +163,8 @@ class RayCamera:
         )
 
     def _look_around(self, data: mujoco.MjData, size: int, mount: int) -> NDArray[np.uint8]:
-        """Returns a frame as the mean of the four corners of each pixel, which neighbours share."""
-        grid = _corner_grid(self.camera, size)
+        """Return a frame as the mean of the four corners of each pixel, which neighbours share."""
+        grid = corner_grid(self.camera, size)
         rays = self._turned(grid.rays, data, mount)
         first = rays.take(grid.every_second, axis=1)
         geoms, depth, normals = self._cast(data, first.T, *_ALL)
@@ -292,14 +194,14 @@ class RayCamera:
     def _points(
         self, rays: NDArray[np.float64], normals: NDArray[np.float64], offset: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Returns where rays [3, R] meet the planes of faces with these normals [3, R] and offsets [R], a little below them."""
+        """Return where rays [3, R] meet the planes of faces with these normals [3, R] and offsets [R], a little below them."""
         depth = offset / (rays * normals).sum(axis=0)
         return self._origin[:, None] + rays * depth - _SKIN * normals
 
     def _turned(
         self, rays: NDArray[np.float64], data: mujoco.MjData, mount: int
     ) -> NDArray[np.float64]:
-        """Moves the camera to where the body carries it, and returns its rays [3, R] as the world has them."""
+        """Move the camera to where the body carries it, and returns its rays [3, R] as the world has them."""
         turn = data.xmat[mount].reshape(3, 3)
         self._origin = data.xpos[mount] + (turn * self.camera.position).sum(axis=1)
         right, down, forward = (self._axes[:, None] * turn).sum(axis=2)[..., None]
@@ -309,7 +211,7 @@ class RayCamera:
     def _cast(
         self, data: mujoco.MjData, rays: NDArray[np.float64], *shown: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
-        """Returns the geoms [R] (-1 for none), distances [R] and normals [R, 3] that rays [..., 3] hit, in a shared buffer."""
+        """Return the geoms [R] (-1 for none), distances [R] and normals [R, 3] that rays [..., 3] hit, in a shared buffer."""
         num_rays = rays.size // 3
         if len(self._buffer[0]) < num_rays:
             self._buffer = (
@@ -338,7 +240,7 @@ class RayCamera:
         return geoms, depth, normals.reshape(-1, 3)
 
     def _pixels_of_moving(self, data: mujoco.MjData, size: int) -> NDArray[np.intp]:
-        """Returns the pixels inside the screen boxes of the moving geoms."""
+        """Return the pixels inside the screen boxes of the moving geoms."""
         if not len(self._moving):
             return self._moving
         turned = np.matmul(
@@ -367,41 +269,18 @@ class RayCamera:
         return np.minimum(colours * (self.ambient + (1.0 - self.ambient) * light)[:, None], 1.0)
 
 
-@functools.lru_cache(maxsize=8)
-def _rays(camera: Camera, size: int, samples: int) -> NDArray[np.float64]:
-    """Returns ``camera.rays``, one array for all worlds that look the same way. It must not be changed."""
-    rays = camera.rays(size, samples)
-    rays.flags.writeable = False
-    return rays
-
-
-@functools.lru_cache(maxsize=8)
-def _corner_grid(camera: Camera, size: int) -> _CornerGrid:
-    side = size + 1 + size % 2
-    steps = (np.arange(side) * (2.0 / size) - 1.0) * np.tan(camera.field_of_view / 2.0)
-    x, y = np.meshgrid(steps, steps)
-    rays = np.stack([x, y, np.ones_like(x)]).reshape(3, -1)
-    corners, half = np.arange(side * side).reshape(side, side), side // 2 + 1
-    nearby = (
-        np.arange(half * half).reshape(half, half).repeat(2, axis=0).repeat(2, axis=1)[:-1, :-1]
-    )
-    return _CornerGrid(
-        side, rays / np.sqrt((rays * rays).sum(axis=0)), corners[::2, ::2].ravel(), nearby.ravel()
-    )
-
-
 def _to_bytes(colours: NDArray[np.float64], samples: int) -> NDArray[np.uint8]:
-    """Returns the mean of each pixel's samples, [P * samples, 3] in 0 to 1, as bytes [P, 3]."""
+    """Return the mean of each pixel's samples, [P * samples, 3] in 0 to 1, as bytes [P, 3]."""
     return (colours.reshape(-1, samples, 3).sum(axis=1) * (255.0 / samples) + 0.5).astype(np.uint8)
 
 
 def _is_dark(points: NDArray[np.float64], side: float) -> NDArray[np.bool_]:
-    """Returns whether points [K, R] are in a dark square of the pattern, in which dark and bright ones alternate, [R]."""
+    """Return whether points [K, R] are in a dark square of the pattern, in which dark and bright ones alternate, [R]."""
     return (np.floor(points / side).sum(axis=0).astype(np.int64) & 1).astype(np.bool_)
 
 
 def _mean_of_corners(corners: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
-    """Returns the frame [size, size, 3] whose pixels have these colours, 0 to 1, at their corners [3, N, N]."""
+    """Return the frame [size, size, 3] whose pixels have these colours, 0 to 1, at their corners [3, N, N]."""
     rows = corners[:, :size] + corners[:, 1 : size + 1]
     frame = (rows[:, :, :size] + rows[:, :, 1 : size + 1]) * (255.0 / 4) + 0.5
     return frame.transpose(1, 2, 0).astype(np.uint8, order="C")

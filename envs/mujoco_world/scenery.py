@@ -79,7 +79,7 @@ class Thing:
     def colour(
         self, *, mild: float = 0.12, hard: Range = (0.05, 0.85), background: bool = False
     ) -> Factor:
-        """Returns the factor of its colour, red, green, blue.
+        """Return the factor of its colour, red, green, blue.
 
         Args:
             mild: how far each may be from its own in the level ``mild``.
@@ -113,7 +113,7 @@ class Thing:
         )
 
     def size(self, *, mild: Range = (0.9, 1.1), hard: Range = (0.7, 1.4)) -> Factor:
-        """Returns the factor of its size: all its geoms grow about their own middles; its mass stays."""
+        """Return the factor of its size: all its geoms grow about their own middles; its mass stays."""
 
         def apply(value: Value) -> None:
             self._scale = float(value[0])
@@ -122,7 +122,7 @@ class Thing:
         return self._ratio("size", "length, width and height", apply, (0.25, 4.0), mild, hard)
 
     def mass(self, *, mild: Range = (0.8, 1.25), hard: Range = (0.4, 2.5)) -> Factor:
-        """Returns the factor of its mass and inertia."""
+        """Return the factor of its mass and inertia."""
         model, body = self._model, self._body
         mass, inertia = model.body_mass[body], model.body_inertia[body].copy()
 
@@ -133,7 +133,7 @@ class Thing:
         return self._ratio("mass", "mass and inertia", apply, (0.01, 100.0), mild, hard)
 
     def damping(self, *, mild: Range = (0.5, 2.0), hard: Range = (0.0, 10.0)) -> Factor:
-        """Returns the factor of the damping of its joints."""
+        """Return the factor of the damping of its joints."""
         model, body = self._model, self._body
         first = int(model.body_dofadr[body])
         dofs = slice(first, first + int(model.body_dofnum[body]))
@@ -145,7 +145,7 @@ class Thing:
         return self._ratio("damping", "damping of the motion", apply, (0.0, 100.0), mild, hard)
 
     def friction(self, *, mild: Range = (0.8, 1.25), hard: Range = (0.4, 2.0)) -> Factor:
-        """Returns the factor of its friction. Of two things that touch, MuJoCo takes the greater one: name both as geoms."""
+        """Return the factor of its friction. Of two things that touch, MuJoCo takes the greater one: name both as geoms."""
         model = self._model
         own = model.geom_friction[self._geoms].copy()
 
@@ -155,7 +155,7 @@ class Thing:
         return self._ratio("friction", "friction of the surface", apply, (0.0, 10.0), mild, hard)
 
     def shape(self) -> Factor:
-        """Returns the factor of its shape, for events: a box becomes a cylinder, all else a box."""
+        """Return the factor of its shape, for events: a box becomes a cylinder, all else a box."""
 
         def apply(value: Value) -> None:
             self._other_shape = value[0] == _YES
@@ -166,7 +166,7 @@ class Thing:
         )
 
     def hidden(self) -> Factor:
-        """Returns the factor of whether it is drawn, for events. It goes on to be there."""
+        """Return the factor of whether it is drawn, for events. It goes on to be there."""
         model, camera = self._model, self._camera
         own = model.geom_rgba[self._shown, 3].copy()
 
@@ -177,7 +177,7 @@ class Thing:
         return self._flag("hidden", "whether it is not drawn", apply)
 
     def double(self) -> Factor:
-        """Returns the factor of a second one that is only drawn, for events: whether it is there, and its place x, y [m]."""
+        """Return the factor of a second one that is only drawn, for events: whether it is there, and its place x, y [m]."""
         if self._double is None:
             raise VariationError(f"{self.name}: there is no geom for its double; see add_double.")
         model, camera, geom = self._model, self._camera, self._double
@@ -222,7 +222,7 @@ class Thing:
         )
 
     def _form(self) -> None:
-        """Gives the geoms the present size and shape."""
+        """Give the geoms the present size and shape."""
         model, growth = self._model, 0.0
         for geom, made in self._made.items():
             form = made.scaled(self._scale)
@@ -276,7 +276,7 @@ class _Form:
 
 
 def add_distractors(spec: mujoco.MjSpec, *, radius: float, heights: tuple[float, float]) -> None:
-    """Adds hidden discs to a world that is not compiled yet, for ``distractors``; they touch nothing.
+    """Add hidden discs to a world that is not compiled yet, for ``distractors``; they touch nothing.
 
     Args:
         spec: the world.
@@ -298,7 +298,7 @@ def add_distractors(spec: mujoco.MjSpec, *, radius: float, heights: tuple[float,
 
 
 def distractors(scene: Scene, *, area: ArrayLike) -> Factor:
-    """Returns the factor of how many discs lie about, and in which places and colours.
+    """Return the factor of how many discs lie about, and in which places and colours.
 
     Args:
         scene: with ``add_distractors`` in its world.
@@ -332,7 +332,7 @@ def distractors(scene: Scene, *, area: ArrayLike) -> Factor:
 
 
 def add_double(spec: mujoco.MjSpec, geom: str) -> str:
-    """Adds a hidden copy of a geom to a world that is not compiled yet, for ``Thing.double``, and returns its name.
+    """Add a hidden copy of a geom to a world that is not compiled yet, for ``Thing.double``, and returns its name.
 
     It touches nothing, and stands at the height at which the geom is made.
     """

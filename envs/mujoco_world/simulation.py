@@ -34,18 +34,18 @@ class Simulation:
         mujoco.mj_kinematics(model, self.data)
 
     def step(self, num_steps: int = 1) -> None:
-        """Advances time by ``num_steps`` physics steps with the present controls."""
+        """Advance time by ``num_steps`` physics steps with the present controls."""
         mujoco.mj_step(self.model, self.data, num_steps)
         mujoco.mj_kinematics(self.model, self.data)
 
     def get_state(self) -> NDArray[np.float64]:
-        """Returns a copy of the full integration state [state_size]."""
+        """Return a copy of the full integration state [state_size]."""
         state = np.empty(self.state_size)
         mujoco.mj_getState(self.model, self.data, state, STATE_SIGNATURE)
         return state
 
     def set_state(self, state: NDArray[np.float64]) -> None:
-        """Puts back what ``get_state`` gave; the steps that follow are the same to the last bit.
+        """Put back what ``get_state`` gave; the steps that follow are the same to the last bit.
 
         Raises:
             ValueError: the state is not of this model.
@@ -58,7 +58,7 @@ class Simulation:
         mujoco.mj_kinematics(self.model, self.data)
 
     def rest_state(self, joints: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
-        """Returns the state at time zero and at rest with the named joints at the given positions [m, rad, quaternion].
+        """Return the state at time zero and at rest with the named joints at the given positions [m, rad, quaternion].
 
         The simulation is in that state afterwards. Joints that are not named are where the model says.
         """
@@ -81,13 +81,13 @@ class JointMotion:
         self._simulation, self._joints = simulation, tuple(joints)
 
     def get(self) -> NDArray[np.float64]:
-        """Returns positions and velocities of all joints."""
+        """Return positions and velocities of all joints."""
         data = self._simulation().data
         joints = [data.joint(name) for name in self._joints]
         return np.concatenate([joint.qpos for joint in joints] + [joint.qvel for joint in joints])
 
     def set(self, motion: NDArray[np.float64]) -> None:
-        """Puts back what ``get`` gave."""
+        """Put back what ``get`` gave."""
         simulation = self._simulation()
         joints = [simulation.data.joint(name) for name in self._joints]
         start = 0

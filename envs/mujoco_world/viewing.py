@@ -7,7 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.camera import Camera
+from jepabench.envs.mujoco_world.rendering import RayCamera
 from jepabench.envs.variations.factors import Factor, Range, Value
 
 
@@ -19,7 +20,7 @@ class Seen(Protocol):
 
 
 def view(scene: Seen) -> tuple[Factor, ...]:
-    """Returns the factors of light and camera: ``light``, ``light_direction``, ``camera_shift``, ``camera_roll``, ``camera_zoom``.
+    """Return the factors of light and camera: ``light``, ``light_direction``, ``camera_shift``, ``camera_roll``, ``camera_zoom``.
 
     And ``pattern``, if there is one on the floor.
     """

@@ -23,12 +23,12 @@ class _RoomBehaviour:
     """What the policies share: the rooms and the random stream of an episode."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode."""
+        """Start an episode."""
         self._rooms, self._rng, self._hold = cast("Rooms", env), rng, env.task.hold_steps
         self._start()
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the action [2] of the next block."""
+        """Return the action [2] of the next block."""
         return self._decide(observation).astype(np.float32)
 
     def _start(self) -> None:
@@ -93,7 +93,7 @@ class _PathFollower(_RoomBehaviour):
         self._path = space.path(space.nearest(self._place), goal)
 
     def _follow(self) -> NDArray[np.float64]:
-        """Returns the action [2] that turns towards the next bend of the path, and drives once it is about ahead."""
+        """Return the action [2] that turns towards the next bend of the path, and drives once it is about ahead."""
         here = self._rooms.position
         if np.linalg.norm(here - self._place) < 0.5 * self._expected:
             self._set_out(self._path[-1])
@@ -113,7 +113,7 @@ class _PathFollower(_RoomBehaviour):
         )
 
     def _scaled(self, way: float, turn: float) -> NDArray[np.float64]:
-        """Returns the action [2] that, held for a block, comes nearest to a way [m] and a turn [rad]."""
+        """Return the action [2] that, held for a block, comes nearest to a way [m] and a turn [rad]."""
         steps = np.array([way / self._rooms.step_length, turn / self._rooms.step_turn])
         return (steps / self._hold).clip(-1.0, 1.0)
 

@@ -33,18 +33,18 @@ Box = tuple[float, float, float, float]  # x_min, y_min, x_max, y_max
 
 
 def draw_layout(rng: np.random.Generator, *, split: str) -> World:
-    """Returns one of the floor plans of ``split``, see ``generate``."""
+    """Return one of the floor plans of ``split``, see ``generate``."""
     return layout(split, int(rng.integers(NUM_TRAINING_LAYOUTS if split == "train" else 2**32)))
 
 
 def layout(split: str, number: int) -> World:
-    """Returns floor plan ``number`` of ``split``: 0 to ``NUM_TRAINING_LAYOUTS - 1`` in training, any number in the others."""
+    """Return floor plan ``number`` of ``split``: 0 to ``NUM_TRAINING_LAYOUTS - 1`` in training, any number in the others."""
     digest = hashlib.sha256(f"Navigation|{split}|{number}".encode()).digest()
     return generate(np.random.default_rng(list(digest)))
 
 
 def generate(rng: np.random.Generator) -> World:
-    """Returns a floor plan of N boxes, walls first.
+    """Return a floor plan of N boxes, walls first.
 
     ``boxes`` [N, 4] are ``[x_min, y_min, x_max, y_max]`` [m], ``heights`` [N] start at the floor [m], where ``round`` [N]
     is 1 the box is a cylinder of the same width, and ``colours`` [N, 3] are red, green and blue from 0 to 1.
@@ -71,7 +71,7 @@ def generate(rng: np.random.Generator) -> World:
 
 
 def _divide(rng: np.random.Generator) -> tuple[list[Box], list[Box]]:
-    """Returns the rooms and the walls of a square that one wall halves, and that shorter walls quarter on one side or both."""
+    """Return the rooms and the walls of a square that one wall halves, and that shorter walls quarter on one side or both."""
     end, wall = HALF_SIZE, _HALF_WALL
     middle = rng.uniform(-0.8, 0.8)
     crossings = [rng.uniform(-0.8, 0.8) for _ in range(2)]
@@ -100,7 +100,7 @@ def _divide(rng: np.random.Generator) -> tuple[list[Box], list[Box]]:
 
 
 def _doors(rng: np.random.Generator, ends: list[float]) -> list[float]:
-    """Returns where the doors of the long wall are: one or two, apart from each other and from the walls that end there."""
+    """Return where the doors of the long wall are: one or two, apart from each other and from the walls that end there."""
     doors: list[float] = []
     wanted = int(rng.integers(1, 3))
     while len(doors) < wanted:
@@ -113,14 +113,14 @@ def _doors(rng: np.random.Generator, ends: list[float]) -> list[float]:
 
 
 def _around(doors: list[float], low: float, high: float) -> list[tuple[float, float]]:
-    """Returns what doors leave of a wall from ``low`` to ``high``."""
+    """Return what doors leave of a wall from ``low`` to ``high``."""
     starts = [low, *(door + DOOR_WIDTH / 2 for door in doors)]
     stops = [*(door - DOOR_WIDTH / 2 for door in doors), high]
     return list(zip(starts, stops, strict=True))
 
 
 def _place(rng: np.random.Generator, room: Box, others: list[Box], *, square: bool) -> Box | None:
-    """Returns an obstacle that leaves a way round itself, or None if no place for it turns up."""
+    """Return an obstacle that leaves a way round itself, or None if no place for it turns up."""
     for _ in range(_ATTEMPTS):
         half = rng.uniform(*_OBSTACLE_HALF_SIZES, 2)
         half[1] = half[0] if square else half[1]
@@ -139,7 +139,7 @@ def _near(box: Box, other: Box) -> bool:
 
 
 def _colours(rng: np.random.Generator, num_walls: int, num_obstacles: int) -> NDArray[np.float64]:
-    """Returns hues that are spread evenly, in random order, [N, 3]: pale ones for walls, strong ones for obstacles."""
+    """Return hues that are spread evenly, in random order, [N, 3]: pale ones for walls, strong ones for obstacles."""
     first = rng.random()
     walls = [((first + _GOLDEN * k) % 1.0, 0.55, 0.95) for k in rng.permutation(num_walls)]
     obstacles = [((first + _GOLDEN * k) % 1.0, 0.95, 0.8) for k in rng.permutation(num_obstacles)]

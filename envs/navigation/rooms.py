@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from jepabench.envs.core.free_space import FreeSpace, in_boxes
 from jepabench.envs.core.goal_env import GoalEnv
-from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.camera import Camera
+from jepabench.envs.mujoco_world.rendering import RayCamera
 from jepabench.envs.mujoco_world.scenery import Thing, add_distractors, distractors, view
 from jepabench.envs.mujoco_world.simulation import JointMotion, Simulation
 from jepabench.envs.navigation.layouts import HALF_SIZE, draw_layout, layout
@@ -122,19 +123,19 @@ class Rooms(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Returns the straight distance plus 0.5 m for each radian between the headings, [..., 4] and [..., 4] to [...]."""
+        """Return the straight distance plus 0.5 m for each radian between the headings, [..., 4] and [..., 4] to [...]."""
         turn = STEP_LENGTH / STEP_TURN * heading_error(achieved_goal, desired_goal)
         return _position_error(achieved_goal, desired_goal) + turn
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Returns whether position and heading are near enough to the goal's, [..., 4] and [..., 4] to [...]."""
+        """Return whether position and heading are near enough to the goal's, [..., 4] and [..., 4] to [...]."""
         near = _position_error(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
         return near & (heading_error(achieved_goal, desired_goal) <= SUCCESS_ANGLE)
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Returns the way from poses [..., 4] to the present goal [...] [m], for privileged planners.
+        """Return the way from poses [..., 4] to the present goal [...] [m], for privileged planners.
 
         The turn counts as in ``distance``, but fully at the goal only and not at all beyond 2 m: on the way there the robot
         has to look where it drives. Less way is always better, whatever the turn.
@@ -198,7 +199,7 @@ class Rooms(GoalEnv):
         )
 
     def _draw_heading(self, rng: np.random.Generator, place: NDArray[np.float64]) -> float:
-        """Returns a uniform heading with a free view, or if there is none anywhere near, just any."""
+        """Return a uniform heading with a free view, or if there is none anywhere near, just any."""
         headings = rng.uniform(-np.pi, np.pi, 100)
         ahead = place + _CLEAR_VIEW * np.stack([np.cos(headings), np.sin(headings)], axis=1)
         free = self.free_space.contains(ahead) & self.free_space.visible(place, ahead)
@@ -267,7 +268,7 @@ class Rooms(GoalEnv):
 
 
 def heading_error(achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
-    """Returns the angle between the headings of poses [..., 4], 0 to pi [rad]."""
+    """Return the angle between the headings of poses [..., 4], 0 to pi [rad]."""
     achieved, desired = np.asarray(achieved_goal), np.asarray(desired_goal)
     dot = achieved[..., 2] * desired[..., 2] + achieved[..., 3] * desired[..., 3]
     cross = achieved[..., 2] * desired[..., 3] - achieved[..., 3] * desired[..., 2]
@@ -275,7 +276,7 @@ def heading_error(achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> ND
 
 
 def wrapped(angle: float) -> float:
-    """Returns the same angle between -pi and pi [rad]."""
+    """Return the same angle between -pi and pi [rad]."""
     return math.remainder(angle, math.tau)
 
 

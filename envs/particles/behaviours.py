@@ -21,12 +21,12 @@ class UniformPushes:
     """Pushes from anywhere to anywhere."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode."""
+        """Start an episode."""
         del env
         self._rng = rng
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the next push [4]."""
+        """Return the next push [4]."""
         del observation
         return self._rng.uniform(-1.0, 1.0, 4).astype(np.float32)
 
@@ -46,12 +46,12 @@ class RandomPushes:
     spread: float = 0.13
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode."""
+        """Start an episode."""
         del env
         self._rng = rng
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the next push [4]."""
+        """Return the next push [4]."""
         points = as_points(observation["achieved_goal"])
         particle = points[self._rng.integers(len(points))]
         place = self._place(particle, points)
@@ -60,7 +60,7 @@ class RandomPushes:
         )
 
     def _place(self, particle: Points, points: Points) -> Points:
-        """Returns where a push of ``particle`` [2] ends, [2]."""
+        """Return where a push of ``particle`` [2] ends, [2]."""
         del particle, points
         return self._rng.normal(0.0, self.spread, 2)
 
@@ -106,11 +106,11 @@ class _GreedyPusher:
     side_std: float = 0.03
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode."""
+        """Start an episode."""
         self._env, self._rng = env, rng
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the next push [4]; none once the goal is reached."""
+        """Return the next push [4]; none once the goal is reached."""
         env, achieved, desired = (
             self._env,
             observation["achieved_goal"],
@@ -127,7 +127,7 @@ class _GreedyPusher:
         return pushes[np.where(env.is_success(outcomes, desired), 0.0, costs).argmin()]
 
     def _pushes(self, particles: Points, places: Points) -> NDArray[np.float32]:
-        """Returns pushes [S, 4] that bring ``particles`` to about ``places``, [S, 2] each."""
+        """Return pushes [S, 4] that bring ``particles`` to about ``places``, [S, 2] each."""
         rng, num = self._rng, len(particles)
         ways = places - particles
         angles = np.arctan2(ways[:, 1], ways[:, 0]) + rng.normal(0.0, self.aim_std, num)
@@ -139,7 +139,7 @@ class _GreedyPusher:
         return as_push(starts, places - ahead * rng.uniform(*self.stop, (num, 1)) + aside)
 
     def _choose(self, points: Points, goal: Points) -> tuple[Points, Points]:
-        """Returns particles and the places where they should go, [S, 2] each."""
+        """Return particles and the places where they should go, [S, 2] each."""
         raise NotImplementedError
 
 
@@ -181,7 +181,7 @@ class RopeExpert(_GreedyPusher):
 
 
 def as_push(starts: Points, ends: Points) -> NDArray[np.float32]:
-    """Returns pushes [..., 4] from ``starts`` to ``ends`` [..., 2] [m], both moved into the pusher's reach."""
+    """Return pushes [..., 4] from ``starts`` to ``ends`` [..., 2] [m], both moved into the pusher's reach."""
     return (np.concatenate([starts, ends], axis=-1) / REACH).clip(-1.0, 1.0).astype(np.float32)
 
 
@@ -190,6 +190,6 @@ def _direction(way: Points) -> Points:
 
 
 def _draw(weights: NDArray[np.float64], num: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Returns ``num`` indices, each drawn with a probability in proportion to ``weights`` [N]."""
+    """Return ``num`` indices, each drawn with a probability in proportion to ``weights`` [N]."""
     weights = weights + 1e-9
     return rng.choice(len(weights), num, p=weights / weights.sum())

@@ -11,13 +11,13 @@ _ROWS = 64  # that are compared at once, so that large batches need little memor
 
 
 def as_points(goals: NDArray[Any]) -> NDArray[np.float64]:
-    """Returns flattened goals [..., 2 * N] as points [..., N, 2]."""
+    """Return flattened goals [..., 2 * N] as points [..., N, 2]."""
     goals = np.asarray(goals, np.float64)
     return goals.reshape(*goals.shape[:-1], -1, 2)
 
 
 def chamfer_distance(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """Returns how far two sets of points are apart, [..., N, 2] and [..., M, 2] to [...]; 0 for equal sets.
+    """Return how far two sets of points are apart, [..., N, 2] and [..., M, 2] to [...]; 0 for equal sets.
 
     It is the mean distance from a point to the nearest one of the other set, averaged over both directions (Fan, Su and
     Guibas 2017, here with distances instead of their squares, so that it is a length).
@@ -35,7 +35,7 @@ def chamfer_distance(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.fl
 
 
 def paired_distance(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """Returns the mean distance between points with the same number, [..., N, 2] and [..., N, 2] to [...].
+    """Return the mean distance between points with the same number, [..., N, 2] and [..., N, 2] to [...].
 
     The second row of points may also be counted from its other end; the smaller one of the two is returned.
     """
@@ -46,7 +46,7 @@ def paired_distance(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.flo
 def nearest(
     first: NDArray[np.float64], second: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns each point's distance to the nearest one of the other set, [N, 2] and [M, 2] to [N] and [M]."""
+    """Return each point's distance to the nearest one of the other set, [N, 2] and [M, 2] to [N] and [M]."""
     squares = _squares(first[None], second[None])[0]
     return np.sqrt(squares.min(axis=1)), np.sqrt(squares.min(axis=0))
 

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.particles.clouds import as_points, chamfer_distance
 from jepabench.envs.particles.shapes import (
-    HELD_OUT_AREAS,
+    AREAS_OF_SPLIT,
     SHAPES,
-    TRAINING_AREAS,
     fill,
     hexagonal_lattice,
     placed,
@@ -106,13 +105,13 @@ class Granular(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Returns the Chamfer distance between chips and goal [m], [..., 2 * N] and [..., 2 * N] to [...]."""
+        """Return the Chamfer distance between chips and goal [m], [..., 2 * N] and [..., 2 * N] to [...]."""
         return chamfer_distance(as_points(achieved_goal), as_points(desired_goal))
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Returns whether the chips are near enough to the goal, [..., 2 * N] and [..., 2 * N] to [...]."""
+        """Return whether the chips are near enough to the goal, [..., 2 * N] and [..., 2 * N] to [...]."""
         return self.distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
     def _factors(self) -> tuple[Factor, ...]:
@@ -126,7 +125,7 @@ class Granular(GoalEnv):
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
         shortest, longest = STRATA[stratum]
         while True:
-            shape, goal = draw_goal(rng, held_out=split != "train")
+            shape, goal = draw_goal(rng, split)
             start = scatter(rng)
             distance = float(chamfer_distance(start, goal))
             if shortest < distance <= longest:
@@ -159,9 +158,9 @@ class Granular(GoalEnv):
         return self.table.frame(size)
 
 
-def draw_goal(rng: np.random.Generator, *, held_out: bool) -> tuple[str, NDArray[np.float64]]:
-    """Returns the name of a shape and the places [N, 2] of chips that fill it, somewhere on the table."""
-    names = HELD_OUT_AREAS if held_out else TRAINING_AREAS
+def draw_goal(rng: np.random.Generator, split: str) -> tuple[str, NDArray[np.float64]]:
+    """Return the name of a shape and the places [N, 2] of chips that fill it, somewhere on the table."""
+    names = AREAS_OF_SPLIT[split]
     while True:
         name = names[rng.integers(len(names))]
         goal = placed(
@@ -172,7 +171,7 @@ def draw_goal(rng: np.random.Generator, *, held_out: bool) -> tuple[str, NDArray
 
 
 def scatter(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Returns places [N, 2] of chips that lie in heaps and do not overlap."""
+    """Return places [N, 2] of chips that lie in heaps and do not overlap."""
     lattice = turned(
         hexagonal_lattice(_START_ROWS, _START_SPACING) + rng.uniform(0.0, _START_SPACING, 2), rng
     )

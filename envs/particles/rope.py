@@ -12,9 +12,8 @@ from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.particles.clouds import as_points, chamfer_distance, paired_distance
 from jepabench.envs.particles.shapes import (
     CURVES,
-    HELD_OUT_CURVES,
+    CURVES_OF_SPLIT,
     SHAPES,
-    TRAINING_CURVES,
     placed,
     trace,
     turned,
@@ -110,17 +109,17 @@ class Rope(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Returns the Chamfer distance between rope and goal [m], [..., 2 * N] and [..., 2 * N] to [...]."""
+        """Return the Chamfer distance between rope and goal [m], [..., 2 * N] and [..., 2 * N] to [...]."""
         return chamfer_distance(as_points(achieved_goal), as_points(desired_goal))
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Returns whether the rope is near enough to the goal, [..., 2 * N] and [..., 2 * N] to [...]."""
+        """Return whether the rope is near enough to the goal, [..., 2 * N] and [..., 2 * N] to [...]."""
         return self.distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Returns how far the beads are on average from their own places in the present goal [m], [..., 2 * N] to [...].
+        """Return how far the beads are on average from their own places in the present goal [m], [..., 2 * N] to [...].
 
         Of the two ways to lay the rope the better one counts. Unlike the Chamfer distance it leads out of folds.
         """
@@ -135,7 +134,7 @@ class Rope(GoalEnv):
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
         shortest, longest = STRATA[stratum]
         while True:
-            shape, goal = draw_goal(rng, held_out=split != "train")
+            shape, goal = draw_goal(rng, split)
             start = draw_start(rng)
             distance = float(chamfer_distance(start, goal))
             if shortest < distance <= longest:
@@ -167,9 +166,9 @@ class Rope(GoalEnv):
         return self.table.frame(size)
 
 
-def draw_goal(rng: np.random.Generator, *, held_out: bool) -> tuple[str, NDArray[np.float64]]:
-    """Returns the name of a shape and the places [N, 2] of the beads in it, somewhere on the table."""
-    names = HELD_OUT_CURVES if held_out else TRAINING_CURVES
+def draw_goal(rng: np.random.Generator, split: str) -> tuple[str, NDArray[np.float64]]:
+    """Return the name of a shape and the places [N, 2] of the beads in it, somewhere on the table."""
+    names = CURVES_OF_SPLIT[split]
     mirror = rng.choice([-1.0, 1.0])
     while True:
         name = names[rng.integers(len(names))]
@@ -179,7 +178,7 @@ def draw_goal(rng: np.random.Generator, *, held_out: bool) -> tuple[str, NDArray
 
 
 def draw_start(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Returns places [N, 2] of the beads of a rope that lies in smooth bends and does not touch itself."""
+    """Return places [N, 2] of the beads of a rope that lies in smooth bends and does not touch itself."""
     waves = np.cos(np.pi * np.arange(1, _NUM_WAVES + 1) * _shares()[:, None])
     while True:
         start = _laid((waves * rng.normal(0.0, 1.0, _NUM_WAVES)).sum(axis=1), rng)
@@ -196,7 +195,7 @@ def _shares() -> NDArray[np.float64]:
 
 
 def _least_gap(points: NDArray[np.float64]) -> float:
-    """Returns the smallest distance between beads that are not neighbours [m]."""
+    """Return the smallest distance between beads that are not neighbours [m]."""
     first, second = np.triu_indices(len(points), 2)
     offsets = points[first] - points[second]
     return float(np.sqrt((offsets * offsets).sum(axis=-1)).min())

@@ -21,8 +21,16 @@ AREAS: Mapping[str, tuple[Box, ...]] = {
     "disc": (),
     "T": ((-3.0, -1.0, 3.0, 1.0), (-1.0, -5.0, 1.0, 1.0)),
     "line": ((-5.0, -1.0, 5.0, 1.0),),
+    "rectangle": ((-2.0, -1.0, 2.0, 1.0),),
+    "wide T": ((-5.0, -1.0, 5.0, 1.0), (-1.0, -3.0, 1.0, 1.0)),
+    "dagger": ((-3.0, -1.0, 3.0, 1.0), (-1.0, -5.0, 1.0, 2.0)),
 }
-TRAINING_AREAS, HELD_OUT_AREAS = ("square", "bar", "L", "cross"), ("disc", "T", "line")
+AREAS_OF_SPLIT = {
+    "train": ("square", "bar", "L", "cross"),
+    "validation": ("disc", "T", "line"),
+    "test": ("disc", "T", "line"),
+    "private": ("rectangle", "wide T", "dagger"),
+}
 
 # A curve is its direction [rad] at shares 0 to 1 of its length.
 CURVES: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
@@ -33,16 +41,28 @@ CURVES: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "U": lambda share: np.floor(3.0 * share) * np.pi / 2.0,
     "Z": lambda share: np.floor(3.0 * share) % 2.0 * 2.1,
     "hook": lambda share: 2.0 * np.pi * np.maximum(share - 0.5, 0.0),
+    "V": lambda share: np.floor(2.0 * share) * 2.0,
+    "S": lambda share: np.pi * np.minimum(2.0 * share, 2.0 - 2.0 * share),
+    "stairs": lambda share: np.floor(4.0 * share) % 2.0 * np.pi / 2.0,
 }
-TRAINING_CURVES, HELD_OUT_CURVES = ("line", "arc", "wave", "L"), ("U", "Z", "hook")
-SHAPES = tuple(dict.fromkeys((*AREAS, *CURVES)))  # a shape's number is its place in here
+CURVES_OF_SPLIT = {
+    "train": ("line", "arc", "wave", "L"),
+    "validation": ("U", "Z", "hook"),
+    "test": ("U", "Z", "hook"),
+    "private": ("V", "S", "stairs"),
+}
+# The number of a shape is its index here. Episodes record it, so new shapes go to the end.
+SHAPES = (
+    *("square", "bar", "L", "cross", "disc", "T", "line", "arc", "wave", "U", "Z", "hook"),
+    *("rectangle", "wide T", "dagger", "V", "S", "stairs"),
+)
 _LATTICE = (
     40  # rows of the lattice to either side of the origin; enough for a few hundred particles
 )
 
 
 def fill(area: str, num: int, *, spacing: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Returns ``num`` places of a hexagonal lattice that fill an area around the origin, [num, 2] [m].
+    """Return ``num`` places of a hexagonal lattice that fill an area around the origin, [num, 2] [m].
 
     Args:
         area: key of ``AREAS``; its size is what ``num`` particles need.
@@ -56,13 +76,13 @@ def fill(area: str, num: int, *, spacing: float, rng: np.random.Generator) -> ND
 
 
 def trace(headings: NDArray[np.float64], *, spacing: float) -> NDArray[np.float64]:
-    """Returns the places [K + 1, 2] of a row of particles at distance ``spacing`` [m] along ``headings`` [K] [rad]."""
+    """Return the places [K + 1, 2] of a row of particles at distance ``spacing`` [m] along ``headings`` [K] [rad]."""
     steps = spacing * np.stack([np.cos(headings), np.sin(headings)], axis=-1)
     return np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
 
 
 def turned(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Returns points [N, 2] turned about the origin by a uniform random angle."""
+    """Return points [N, 2] turned about the origin by a uniform random angle."""
     angle = rng.uniform(-np.pi, np.pi)
     cos, sin = np.cos(angle), np.sin(angle)
     x, y = points.T
@@ -72,7 +92,7 @@ def turned(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.
 def placed(
     points: NDArray[np.float64], rng: np.random.Generator, *, limit: float
 ) -> NDArray[np.float64] | None:
-    """Returns points [N, 2] moved to a uniform random place within -limit to limit [m], or None if they do not fit."""
+    """Return points [N, 2] moved to a uniform random place within -limit to limit [m], or None if they do not fit."""
     low, high = -limit - points.min(axis=0), limit - points.max(axis=0)
     if (low > high).any():
         return None
@@ -80,14 +100,14 @@ def placed(
 
 
 def hexagonal_lattice(num_rows: int, spacing: float) -> NDArray[np.float64]:
-    """Returns the points of a lattice with ``num_rows`` rows and columns to either side of the origin, [K, 2]."""
+    """Return the points of a lattice with ``num_rows`` rows and columns to either side of the origin, [K, 2]."""
     steps = np.arange(-num_rows, num_rows + 1)
     column, row = (grid.ravel() for grid in np.meshgrid(steps, steps))
     return spacing * np.stack([column + 0.5 * (row % 2), row * np.sqrt(0.75)], axis=-1)
 
 
 def _gauge(points: NDArray[np.float64], boxes: tuple[Box, ...]) -> NDArray[np.float64]:
-    """Returns by how much the shape has to be enlarged to reach points [N, 2], [N] (its Minkowski functional)."""
+    """Return by how much the shape has to be enlarged to reach points [N, 2], [N] (its Minkowski functional)."""
     if not boxes:
         return np.hypot(*points.T)
     low, high = np.split(np.array(boxes)[:, None], 2, axis=-1)

@@ -12,7 +12,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.camera import Camera
+from jepabench.envs.mujoco_world.rendering import RayCamera
 from jepabench.envs.mujoco_world.scenery import Thing, add_distractors, distractors, view
 from jepabench.envs.mujoco_world.simulation import Simulation
 from jepabench.envs.variations.factors import Factor, Value
@@ -85,7 +86,7 @@ class Table:
         return self.simulation.data.qpos[3:].reshape(-1, 2).copy()
 
     def state_at(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the simulation's state with the particles at rest at ``places`` [N, 2], and leaves it there."""
+        """Return the simulation's state with the particles at rest at ``places`` [N, 2], and leaves it there."""
         model, data = self.simulation.model, self.simulation.data
         mujoco.mj_resetData(model, data)
         data.qpos[:] = np.concatenate([_PARKED, places.ravel()])
@@ -111,11 +112,11 @@ class Table:
         data.qacc_warmstart[:] = 0.0
 
     def frame(self, size: int) -> NDArray[np.uint8]:
-        """Returns the present frame, uint8 [size, size, 3]."""
+        """Return the present frame, uint8 [size, size, 3]."""
         return self.camera.frame(self.simulation.data, size)
 
     def as_moving_object(self, *, extent: float) -> MovingObject:
-        """Returns all particles together as events see them: their middle, and where they are as seen from there."""
+        """Return all particles together as events see them: their middle, and where they are as seen from there."""
 
         def get() -> NDArray[np.float64]:
             places = self.places
@@ -136,7 +137,7 @@ class Table:
         )
 
     def factors(self) -> tuple[Factor, ...]:
-        """Returns the factors of variation."""
+        """Return the factors of variation."""
         name, reach = self.particles.name, (-REACH, -REACH, REACH, REACH)
         particles = Thing(
             self, name, geoms=[f"particle_{index}" for index in range(self.particles.num)]
@@ -169,7 +170,7 @@ class Table:
 
 
 def _add(spec: mujoco.MjSpec, particles: Particles) -> None:
-    """Adds the particles, whose joints give their places, and the links between them."""
+    """Add the particles, whose joints give their places, and the links between them."""
     look = spec.find_default("particle")
     for index in range(particles.num):
         place = np.array([index * (particles.spacing or 0.0), 0.0, 0.0])

@@ -27,7 +27,7 @@ class Table(Protocol):
     simulation: PushSimulation
 
     def action_towards(self, x: float, y: float) -> NDArray[np.float32]:
-        """Returns the action [2] within the bounds that has this target [px], or one in its direction."""
+        """Return the action [2] within the bounds that has this target [px], or one in its direction."""
         ...
 
 
@@ -35,11 +35,11 @@ class Uniform:
     """Uniform actions. Since they forget each other, the pusher wanders and rarely meets the block."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode."""
+        """Start an episode."""
         self._low, self._high, self._rng = env.action_space.low, env.action_space.high, rng
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns an action [2]."""
+        """Return an action [2]."""
         return self._rng.uniform(self._low, self._high).astype(np.float32)
 
 
@@ -71,13 +71,13 @@ class RandomPushes:
     patience: int = 15
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode."""
+        """Start an episode."""
         self._table, self._rng = cast("Table", env), rng
         self._waypoints: list[_Point] = []
         self._next_waypoint()
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the next action [2]."""
+        """Return the next action [2]."""
         x, y = self._table.simulation.pusher
         while True:
             to_x, to_y = self._waypoints[0][0] - x, self._waypoints[0][1] - y
@@ -110,7 +110,7 @@ class RandomPushes:
         ]
 
     def _way_round(self, middle: _Point, side: float) -> list[_Point]:
-        """Returns waypoints on a circle about the block to the direction ``side`` of it [rad], the shorter way round."""
+        """Return waypoints on a circle about the block to the direction ``side`` of it [rad], the shorter way round."""
         x, y = self._table.simulation.pusher
         here = math.atan2(y - middle[1], x - middle[0])
         turn = math.remainder(side - here, 2.0 * math.pi)
@@ -122,6 +122,6 @@ class RandomPushes:
 
 
 def _along(start: _Point, heading: float, length: float) -> _Point:
-    """Returns the point so far along a heading [rad], or the nearest to it that keeps from the edge."""
+    """Return the point so far along a heading [rad], or the nearest to it that keeps from the edge."""
     x, y = start[0] + length * math.cos(heading), start[1] + length * math.sin(heading)
     return min(max(x, _EDGE), SIZE - _EDGE), min(max(y, _EDGE), SIZE - _EDGE)

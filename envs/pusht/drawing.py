@@ -86,7 +86,7 @@ class Drawing:
         self._empty_frame = self._averaged(self._empty_fine)
 
     def frame(self, pusher: Point, block: tuple[float, float, float]) -> NDArray[np.uint8]:
-        """Returns the frame of a pusher at ``x, y`` [px] and a block at ``x, y`` [px] and an angle [rad]."""
+        """Return the frame of a pusher at ``x, y`` [px] and a block at ``x, y`` [px] and an angle [rad]."""
         points = self._outlines(*block)
         x, y, reach = pusher[0] * self._scale, pusher[1] * self._scale, PUSHER_RADIUS * self._scale
         frame, polygons, middle = self._empty_frame.copy(), _fixed(points), _fixed_point(x, y)
@@ -104,7 +104,7 @@ class Drawing:
     def _draw_tile(
         self, frame: NDArray[np.uint8], area: Box, polygons: NDArray[np.int32], middle: _Place
     ) -> None:
-        """Draws all that is in an area, in subpixels, into the pixels of the frame that it touches."""
+        """Draw all that is in an area, in subpixels, into the pixels of the frame that it touches."""
         step, last = self._subpixels, self._size - 1
         left, top, right, bottom = [min(max(int(value // step), 0), last) for value in area]
         right, bottom = right + 1, bottom + 1
@@ -124,7 +124,7 @@ class Drawing:
         cv2.circle(fine, middle, self._radius, colour, cv2.FILLED, cv2.LINE_8, _SHIFT)
 
     def _outlines(self, x: float, y: float, angle: float) -> NDArray[np.float64]:
-        """Returns the corners of a block at a place [px] and an angle [rad], [4 * boxes, 2] [subpixels]."""
+        """Return the corners of a block at a place [px] and an angle [rad], [4 * boxes, 2] [subpixels]."""
         sine, cosine = math.sin(angle) * self._scale, math.cos(angle) * self._scale
         return (
             self._corners * cosine
@@ -137,7 +137,7 @@ class Drawing:
         return np.asarray(cv2.resize(fine, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
     def _inset(self, boxes: Sequence[Box]) -> NDArray[np.float64]:
-        """Returns the corners of boxes, made a little smaller, [4 * boxes, 2] [px]."""
+        """Return the corners of boxes, made a little smaller, [4 * boxes, 2] [px]."""
         inset = _INSET / self._scale
         smaller = [
             (left + inset, top + inset, right - inset, bottom - inset)
@@ -146,7 +146,7 @@ class Drawing:
         return corners(smaller).reshape(-1, 2)
 
     def _empty(self) -> NDArray[np.uint8]:
-        """Returns the fine frame of all that never moves."""
+        """Return the fine frame of all that never moves."""
         side, look = self._size * self._subpixels, self._look
         fine = np.full((side, side, 3), self._bytes(look.table), np.uint8)
         edges = [wall + radius for wall in WALLS for radius in (-WALL_RADIUS, WALL_RADIUS)]
@@ -172,7 +172,7 @@ _Bytes = tuple[int, int, int]
 
 
 def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Returns polygons [boxes, 4, 2] in OpenCV's fixed-point numbers; its pixels have their middles at whole numbers."""
+    """Return polygons [boxes, 4, 2] in OpenCV's fixed-point numbers; its pixels have their middles at whole numbers."""
     return np.rint((points - 0.5) * _ONE).astype(np.int32).reshape(-1, _NUM_CORNERS, 2)
 
 

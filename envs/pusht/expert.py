@@ -54,13 +54,13 @@ class Push:
     length: float = math.inf
 
     def along(self, point: _Point) -> float:
-        """Returns how far along the push a point is [px]."""
+        """Return how far along the push a point is [px]."""
         return (point[0] - self.start[0]) * self.direction[0] + (
             point[1] - self.start[1]
         ) * self.direction[1]
 
     def at(self, length: float) -> _Point:
-        """Returns the point so far along the push."""
+        """Return the point so far along the push."""
         return self.start[0] + length * self.direction[0], self.start[1] + length * self.direction[
             1
         ]
@@ -75,15 +75,15 @@ class Surroundings(FreeSpace):
         super().__init__(bounds=far, boxes=np.array(shape.boxes), clearance=_CLEARANCE)
 
     def contains(self, points: _Array) -> NDArray[np.bool_]:
-        """Returns which of the points [N, 2] are free, [N]."""
+        """Return which of the points [N, 2] are free, [N]."""
         return super().contains(points) & _in_workspace(self.to_world(points))
 
     def to_world(self, points: _Array) -> _Array:
-        """Returns points [..., 2] of the block's frame in the workspace [px]."""
+        """Return points [..., 2] of the block's frame in the workspace [px]."""
         return turned(points, self._block[2]) + self._block[:2]
 
     def to_block(self, point: _Point) -> _Array:
-        """Returns a point of the workspace in the block's frame [2] [px]."""
+        """Return a point of the workspace in the block's frame [2] [px]."""
         return turned(np.array(point) - self._block[:2], -self._block[2])
 
 
@@ -111,7 +111,7 @@ class Expert:
         self.good_enough, self.acceptable = good_enough, acceptable
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode."""
+        """Start an episode."""
         self._task = cast("PushTask", env)
         self._world = world = self._task.simulation
         self._sketch = PushSimulation(world.shape, friction=world.friction)
@@ -120,7 +120,7 @@ class Expert:
         self._targets = self._way_to_goal()
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the next action [2]."""
+        """Return the next action [2]."""
         return self._task.action_towards(*next(self._targets))
 
     def _way_to_goal(self) -> Iterator[_Point]:
@@ -166,7 +166,7 @@ class Expert:
             yield x, y
 
     def _best_push(self) -> Push | None:
-        """Returns the push after which error and time together are least; None if the pusher can get to none.
+        """Return the push after which error and time together are least; None if the pusher can get to none.
 
         If none makes it better, it is the one from whose end the next one promises most.
         """
@@ -207,7 +207,7 @@ class Expert:
         return Push(push.start, push.direction, float(lengths[chosen, step]))
 
     def _tried(self, pushes: list[Push], block: _Array) -> tuple[_Array, _Array]:
-        """Returns the block [N, longest, 3] and how far the pusher has come [N, longest] after each step of N pushes."""
+        """Return the block [N, longest, 3] and how far the pusher has come [N, longest] after each step of N pushes."""
         sketch, shape = self._sketch, (len(pushes), self.longest)
         blocks, lengths = np.empty((*shape, 3)), np.empty(shape)
         for index, push in enumerate(pushes):
@@ -218,7 +218,7 @@ class Expert:
         return blocks, lengths
 
     def _foreseen(self, blocks: _Array) -> _Array:
-        """Returns the least error that a push at each contact may lead to, [..., contacts], from blocks [..., 3].
+        """Return the least error that a push at each contact may lead to, [..., contacts], from blocks [..., 3].
 
         The block is taken to give way like a plate that nothing else holds. Contacts that the pusher cannot get to from the
         workspace have an infinite error.
@@ -237,20 +237,20 @@ class Expert:
         return np.where(_in_workspace(places), np.min(errors, axis=0), np.inf)
 
     def _centred(self, blocks: _Array) -> _Array:
-        """Returns blocks [..., 3] by the position of their centre of gravity, about which they turn."""
+        """Return blocks [..., 3] by the position of their centre of gravity, about which they turn."""
         result = np.array(blocks)
         result[..., :2] += turned(np.array(self._world.shape.centre), result[..., 2])
         return result
 
     def _errors(self, centred: _Array) -> _Array:
-        """Returns how far centred blocks [..., 3] are from the goal, [...] [px]."""
+        """Return how far centred blocks [..., 3] are from the goal, [...] [px]."""
         offset = centred - self._centred(self._goal)
         angle = (offset[..., 2] + np.pi) % (2.0 * np.pi) - np.pi
         return np.sqrt(offset[..., 0] ** 2 + offset[..., 1] ** 2 + (_RADIAN * angle) ** 2)
 
 
 def contacts(shape: Shape) -> tuple[_Array, _Array]:
-    """Returns places on the outline of a shape [N, 2] and the normals there, which point away from it [N, 2]."""
+    """Return places on the outline of a shape [N, 2] and the normals there, which point away from it [N, 2]."""
     places, normals = [], []
     for left, top, right, bottom in shape.boxes:
         for start, end, normal in (

@@ -31,16 +31,16 @@ class Table(Protocol):
     def look(self) -> Look: ...  # noqa: D102
 
     def change_look(self, **changes: Any) -> None:
-        """Changes how things look."""
+        """Change how things look."""
         ...
 
     def set_block(self, *, scale: float | None = None, friction: float | None = None) -> None:
-        """Changes size (a multiple) or friction of the block."""
+        """Change size (a multiple) or friction of the block."""
         ...
 
 
 def factors(table: Table, *, friction: bool) -> tuple[Factor, ...]:
-    """Returns the factors of variation of a world as it was made; ``friction`` says whether that of the block is one."""
+    """Return the factors of variation of a world as it was made; ``friction`` says whether that of the block is one."""
     change = table.change_look
     size = Factor(
         name="block_size",
@@ -82,7 +82,7 @@ def factors(table: Table, *, friction: bool) -> tuple[Factor, ...]:
 
 
 def moving_objects(table: Table) -> tuple[MovingObject, ...]:
-    """Returns block and pusher as events see them. They are put there as ``PushSimulation.place`` does it."""
+    """Return block and pusher as events see them. They are put there as ``PushSimulation.place`` does it."""
 
     def block_motion() -> NDArray[np.float64]:
         return np.array(table.simulation.block)

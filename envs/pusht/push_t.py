@@ -17,7 +17,7 @@ from jepabench.envs.pusht.behaviours import RandomPushes
 from jepabench.envs.pusht.drawing import Drawing, Look
 from jepabench.envs.pusht.factors import factors, moving_objects
 from jepabench.envs.pusht.placing import free_placement
-from jepabench.envs.pusht.shapes import HELD_OUT_SHAPES, SHAPES, TRAIN_SHAPES, T
+from jepabench.envs.pusht.shapes import SHAPES, SHAPES_OF_SPLIT, T
 from jepabench.envs.pusht.simulation import REACH, SIZE, PushSimulation, drive
 from jepabench.envs.task import EpisodeDraw, TaskSpec
 from jepabench.envs.variations.factors import Factor
@@ -137,19 +137,19 @@ class PushT(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Returns the root of the sum of squares of position error [px] and angle error [degrees], [..., 6] to [...]."""
+        """Return the root of the sum of squares of position error [px] and angle error [degrees], [..., 6] to [...]."""
         position, angle = pose_errors(achieved_goal, desired_goal)
         return np.hypot(position, np.degrees(angle))
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Returns whether the block's pose is near enough to the goal's, [..., 6] and [..., 6] to [...]."""
+        """Return whether the block's pose is near enough to the goal's, [..., 6] and [..., 6] to [...]."""
         position, angle = pose_errors(achieved_goal, desired_goal)
         return (position < SUCCESS_DISTANCE) & (angle < SUCCESS_ANGLE)
 
     def imagine_goals(self, actions: NDArray[Any]) -> NDArray[np.float64]:
-        """Returns what ``GoalEnv.imagine_goals`` does; the pusher's ways, which nothing stops, are computed side by side."""
+        """Return what ``GoalEnv.imagine_goals`` does; the pusher's ways, which nothing stops, are computed side by side."""
         candidates, steps, held, _ = actions.shape
         position = np.tile(self.simulation.pusher, (candidates, 1))
         velocity = np.tile(self.simulation.pusher_velocity, (candidates, 1))
@@ -166,7 +166,7 @@ class PushT(GoalEnv):
         return goals_of(pusher, self.simulation.outcomes(plans))
 
     def action_towards(self, x: float, y: float) -> NDArray[np.float32]:
-        """Returns the action [2] within the bounds that has this target [px], or one in its direction."""
+        """Return the action [2] within the bounds that has this target [px], or one in its direction."""
         if self.control == "absolute":
             return np.array([min(max(x, 0.0), SIZE), min(max(y, 0.0), SIZE)], np.float32)
         at_x, at_y = self.simulation.pusher
@@ -187,7 +187,7 @@ class PushT(GoalEnv):
         }
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
-        world = self._draw_world(rng, held_out=split != "train")
+        world = self._draw_world(rng, split)
         self._set_world(world)
         start = free_placement(rng, self.simulation.shape)
         if stratum in LOOK_AHEAD:
@@ -195,10 +195,10 @@ class PushT(GoalEnv):
             return EpisodeDraw(start, goal, LOOK_AHEAD[stratum], world)
         return EpisodeDraw(start, free_placement(rng, self.simulation.shape), _FREE_STEPS, world)
 
-    def _draw_world(self, rng: np.random.Generator, *, held_out: bool) -> dict[str, NDArray[Any]]:
+    def _draw_world(self, rng: np.random.Generator, split: str) -> dict[str, NDArray[Any]]:
         world: dict[str, NDArray[Any]] = {}
         if self.random_shape:
-            choices = HELD_OUT_SHAPES if held_out else TRAIN_SHAPES
+            choices = SHAPES_OF_SPLIT[split]
             world["shape"] = np.array(SHAPES.index(choices[rng.integers(len(choices))]))
         if self.random_friction:
             world["friction"] = np.array(rng.uniform(*FRICTION_RANGE))
@@ -207,7 +207,7 @@ class PushT(GoalEnv):
     def _pair_on_trajectory(
         self, rng: np.random.Generator, start: NDArray[np.float64], steps: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Returns two placements at rest, so many control steps apart; the first such pair that the rule tells apart."""
+        """Return two placements at rest, so many control steps apart; the first such pair that the rule tells apart."""
         simulation, behaviour = self.simulation, RandomPushes(noise=(_GOAL_NOISE,))
         simulation.place(start)
         behaviour.reset(self, rng)
@@ -231,12 +231,12 @@ class PushT(GoalEnv):
         self.set_block(friction=float(world["friction"]) if "friction" in world else None)
 
     def change_look(self, **changes: Any) -> None:
-        """Changes how things look: attributes of ``Look``."""
+        """Change how things look: attributes of ``Look``."""
         self.look = replace(self.look, **changes)
         self._drawings = {}
 
     def set_block(self, *, scale: float | None = None, friction: float | None = None) -> None:
-        """Changes size (a multiple of its own) or friction of the block; whoever does has to place everything anew."""
+        """Change size (a multiple of its own) or friction of the block; whoever does has to place everything anew."""
         self._scale = self._scale if scale is None else scale
         shape = self._shape.scaled(self._scale)
         friction = self.simulation.friction if friction is None else friction
@@ -288,7 +288,7 @@ class PushT(GoalEnv):
 
 
 def goals_of(pusher: NDArray[np.float64], block: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the goals [..., 6] that pushers at [..., 2] [px] and blocks at [..., 3] [px, px, rad] achieve."""
+    """Return the goals [..., 6] that pushers at [..., 2] [px] and blocks at [..., 3] [px, px, rad] achieve."""
     result = np.empty((*block.shape[:-1], _GOAL_SIZE))
     result[..., 0:2], result[..., 4:6] = (
         (block[..., :2] - SIZE / 2) / UNIT,
@@ -301,7 +301,7 @@ def goals_of(pusher: NDArray[np.float64], block: NDArray[np.float64]) -> NDArray
 def pose_errors(
     achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns how far the block's position [px] and angle [rad, 0 to pi] are from the goal, [..., 6] and [..., 6] to [...]."""
+    """Return how far the block's position [px] and angle [rad, 0 to pi] are from the goal, [..., 6] and [..., 6] to [...]."""
     achieved, desired = np.asarray(achieved_goal), np.asarray(desired_goal)
     x, y, sine, cosine = (achieved[..., index] for index in range(4))
     goal_x, goal_y, goal_sine, goal_cosine = (desired[..., index] for index in range(4))

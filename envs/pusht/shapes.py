@@ -35,7 +35,7 @@ class Shape:
         return corners(self.boxes)
 
     def outline(self, num_directions: int) -> NDArray[np.float64]:
-        """Returns how far the block reaches from its origin in directions 0, 2 pi / n, ... of its own frame, [n] [px]."""
+        """Return how far the block reaches from its origin in directions 0, 2 pi / n, ... of its own frame, [n] [px]."""
         angles = np.arange(num_directions) * (2.0 * np.pi / num_directions)
         rays = np.stack([np.cos(angles), np.sin(angles)], axis=-1)[:, None]
         boxes = np.array(self.boxes)
@@ -45,7 +45,7 @@ class Shape:
         return np.where((enter < leave) & (leave > 0.0), leave, 0.0).max(axis=-1)
 
     def scaled(self, scale: float) -> Shape:
-        """Returns the same shape, so many times as long and wide, and as heavy."""
+        """Return the same shape, so many times as long and wide, and as heavy."""
         if scale == 1.0:
             return self
 
@@ -63,7 +63,7 @@ class Shape:
         )
 
     def contains(self, points: NDArray[np.float64], *, margin: float = 0.0) -> NDArray[np.bool_]:
-        """Returns which points [..., 2] of its frame are inside, or nearer to a box than ``margin`` [px]."""
+        """Return which points [..., 2] of its frame are inside, or nearer to a box than ``margin`` [px]."""
         boxes = np.array(self.boxes)
         points = points[..., None, :]
         outside = np.maximum(np.maximum(boxes[:, :2] - points, points - boxes[:, 2:]), 0.0)
@@ -71,19 +71,19 @@ class Shape:
 
 
 def corners(boxes: Sequence[Box]) -> NDArray[np.float64]:
-    """Returns the corners of boxes, going round each, [boxes, 4, 2]."""
+    """Return the corners of boxes, going round each, [boxes, 4, 2]."""
     return np.array(boxes, np.float64).reshape(-1, 4)[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
 
 
 def turned(points: NDArray[np.float64], angle: float | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns points [..., 2] turned about the origin by angles [...] [rad], from the x axis towards the y axis."""
+    """Return points [..., 2] turned about the origin by angles [...] [rad], from the x axis towards the y axis."""
     sine, cosine = np.sin(angle), np.cos(angle)
     x, y = points[..., 0], points[..., 1]
     return np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=-1)
 
 
 def plate(name: str, *boxes: Box, mark: Box | None = None) -> Shape:
-    """Returns a uniform plate of boxes that do not overlap; its origin becomes its centre of gravity."""
+    """Return a uniform plate of boxes that do not overlap; its origin becomes its centre of gravity."""
     table = np.array(boxes, np.float64)
     size = table[:, 2:] - table[:, :2]
     share = size.prod(axis=1) / size.prod(axis=1).sum()
@@ -128,4 +128,16 @@ HELD_OUT_SHAPES = (
     plate("J", (60, 0, 90, 120), (0, 90, 60, 120)),
     plate("Y", (0, 0, 30, 140), (30, 35, 80, 65)),
 )
-SHAPES = TRAIN_SHAPES + HELD_OUT_SHAPES
+PRIVATE_SHAPES = (
+    plate("F", (0, 0, 30, 130), (30, 0, 85, 30), (30, 50, 70, 80)),
+    plate("stairs", (0, 0, 50, 35), (25, 35, 75, 70), (50, 70, 100, 105), mark=(0, 0, 50, 35)),
+    plate("brick", (0, 0, 60, 105), mark=(0, 0, 60, 35)),
+    plate("hook", (0, 0, 110, 30), (80, 30, 110, 90), (50, 60, 80, 90)),
+)
+SHAPES = TRAIN_SHAPES + HELD_OUT_SHAPES + PRIVATE_SHAPES  # a shape's number is its index here
+SHAPES_OF_SPLIT = {
+    "train": TRAIN_SHAPES,
+    "validation": HELD_OUT_SHAPES,
+    "test": HELD_OUT_SHAPES,
+    "private": PRIVATE_SHAPES,
+}

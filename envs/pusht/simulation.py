@@ -101,7 +101,7 @@ class PushSimulation:
         return np.array([*self._position, *self._velocity, *self.block])
 
     def place(self, placement: Iterable[float]) -> None:
-        """Puts everything where ``placement`` [7] says, as gym-pusht's reset does, with nothing remembered."""
+        """Put everything where ``placement`` [7] says, as gym-pusht's reset does, with nothing remembered."""
         values = tuple(map(float, placement))
         space = self._space
         space.remove(*self._moving)
@@ -120,7 +120,7 @@ class PushSimulation:
         self._driven: list[Sequence[float]] = []
 
     def step(self, x: float, y: float) -> None:
-        """Takes one control step towards the target [px]."""
+        """Take one control step towards the target [px]."""
         (pusher_x, pusher_y), (velocity_x, velocity_y) = self._position, self._velocity
         pusher_x, velocity_x, along_x = drive(pusher_x, velocity_x, x)
         pusher_y, velocity_y, along_y = drive(pusher_y, velocity_y, y)
@@ -131,11 +131,11 @@ class PushSimulation:
         self._driven += velocities
 
     def get_state(self) -> NDArray[np.float64]:
-        """Returns the last placement and the targets since, [7 + 2 * steps]."""
+        """Return the last placement and the targets since, [7 + 2 * steps]."""
         return np.array([*self._placed, *self._targets])
 
     def set_state(self, state: NDArray[np.float64]) -> None:
-        """Puts back what ``get_state`` of any simulation of this block gave; what follows is the same to the last bit.
+        """Put back what ``get_state`` of any simulation of this block gave; what follows is the same to the last bit.
 
         Raises:
             ValueError: no state has this shape.
@@ -152,7 +152,7 @@ class PushSimulation:
             self.step(x, y)
 
     def outcomes(self, plans: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Returns the block [S, H, 3] after each of H model steps, if the pusher moved so from now; all stays as it is.
+        """Return the block [S, H, 3] after each of H model steps, if the pusher moved so from now; all stays as it is.
 
         Args:
             plans: velocities of the pusher at every physics step [S, H, steps, 2] [px/s], as ``drive`` gives them.
@@ -191,7 +191,7 @@ class PushSimulation:
 
 
 def drive(position: Any, velocity: Any, target: Any) -> tuple[Any, Any, list[Any]]:
-    """Returns position and velocity after a control step along one axis, and the velocity in each of its physics steps.
+    """Return position and velocity after a control step along one axis, and the velocity in each of its physics steps.
 
     All are floats or all arrays of one shape. Nothing that the pusher meets can change its way.
     """

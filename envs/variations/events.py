@@ -45,7 +45,7 @@ class _Scope:
         return self.env.moving_objects[self.index]
 
     def changed(self, name: str, *numbers: float) -> State:
-        """Returns the state with another entry in its world."""
+        """Return the state with another entry in its world."""
         return replace(self.state, world={**self.state.world, name: np.array(numbers, np.float64)})
 
 
@@ -69,7 +69,7 @@ class Event:
     _needs: str | None = field(default=None, repr=False)
 
     def targets(self, env: GoalEnv) -> list[int]:
-        """Returns the numbers of the moving objects that it can happen to; [-1] if it happens to the whole world."""
+        """Return the numbers of the moving objects that it can happen to; [-1] if it happens to the whole world."""
         if self._can_happen_to is None:
             return [-1] if self._needs is None or self._needs in env.variations else []
         return [
@@ -80,7 +80,7 @@ class Event:
 
 
 def list_events(task_id: str) -> tuple[Event, ...]:
-    """Returns the events that can happen in a task.
+    """Return the events that can happen in a task.
 
     Raises:
         UnknownNameError: no such task.
@@ -92,7 +92,7 @@ def list_events(task_id: str) -> tuple[Event, ...]:
 def inject(
     env: GoalEnv, name: str, rng: np.random.Generator, *, num_steps: int | None = None
 ) -> Observation:
-    """Lets an event happen now, and returns what is seen after it. No time passes.
+    """Let an event happen now, and returns what is seen after it. No time passes.
 
     Args:
         env: a world in an episode.

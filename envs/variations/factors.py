@@ -75,7 +75,7 @@ class Factor:
         return np.size(self.default)
 
     def value(self, given: Any) -> Value:
-        """Returns the numbers [K] that a user gave as such or by name.
+        """Return the numbers [K] that a user gave as such or by name.
 
         Raises:
             UnknownNameError: a word that is neither a level nor a name.
@@ -102,7 +102,7 @@ class Factor:
         return value
 
     def draw(self, level: str, rng: np.random.Generator) -> Value | None:
-        """Returns the numbers [K] that a level draws, or None if it leaves this factor alone."""
+        """Return the numbers [K] that a level draws, or None if it leaves this factor alone."""
         drawn = {"none": None, "mild": self.mild, "hard": self.hard}[level]
         if drawn is None:
             return None
@@ -126,7 +126,7 @@ class Variations:
         self.renew()
 
     def renew(self) -> None:
-        """Says that the world was made anew, without any variation: its factors are declared and applied again."""
+        """Say that the world was made anew, without any variation: its factors are declared and applied again."""
         self._declared: dict[str, Factor] | None = None
         self._present: dict[str, Value] = {}
 
@@ -161,7 +161,7 @@ class Variations:
         return self._factors[name]
 
     def checked(self, request: Any) -> dict[str, str | Value]:
-        """Returns what ``options["variation"]`` asks for: by factor a level, or the numbers that were set.
+        """Return what ``options["variation"]`` asks for: by factor a level, or the numbers that were set.
 
         Args:
             request: None; a level for all factors; or by factor a level, numbers, or the name of a value.
@@ -194,7 +194,7 @@ class Variations:
     def draw(
         self, checked: Mapping[str, str | Value], rng: np.random.Generator
     ) -> dict[str, Value]:
-        """Returns the values by factor that differ by request from the default; ``rng`` stays as it is."""
+        """Return the values by factor that differ by request from the default; ``rng`` stays as it is."""
         if not checked:
             return {}
         entropy = int(copy.deepcopy(rng).integers(2**63))
@@ -207,7 +207,7 @@ class Variations:
         return {name: value for name, value in values.items() if value is not None}
 
     def layout(self, world: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Returns what is in ``world`` beside factors and the marks of events."""
+        """Return what is in ``world`` beside factors and the marks of events."""
         return {
             name: value
             for name, value in world.items()
@@ -215,7 +215,7 @@ class Variations:
         }
 
     def apply(self, world: Mapping[str, NDArray[Any]]) -> None:
-        """Gives each factor its value in ``world``, or its default if it is not there."""
+        """Give each factor its value in ``world``, or its default if it is not there."""
         wanted = {name: world[name] for name in self._names if name in world}
         if not (wanted or self._present):
             return
@@ -233,7 +233,7 @@ def _stream(entropy: int, name: str) -> np.random.Generator:
 
 
 def range_text(bounds: Range | None) -> str:
-    """Returns a range in short, as in ``0.4 ... 1.3``; one number where all are the same, and a dash where there is none."""
+    """Return a range in short, as in ``0.4 ... 1.3``; one number where all are the same, and a dash where there is none."""
     if bounds is None:
         return "-"
     low, high = (_text(np.atleast_1d(np.asarray(bound, np.float64))) for bound in bounds)

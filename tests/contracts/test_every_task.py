@@ -2,8 +2,10 @@
 
 import tracemalloc
 
+import gymnasium
 import numpy as np
 import pytest
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import data_equivalence
 
 from jepabench import envs
@@ -198,6 +200,52 @@ def test_no_two_splits_share_an_episode(task_id):
             envs.reset_to(env, spec)
             seen.add((env.draw.start.tobytes(), env.draw.goal.tobytes()))
     assert len(seen) == len(SPLITS) * len(env.task.strata)
+
+
+@every_task
+def test_private_layouts_and_shapes_occur_in_no_other_split(task_id):
+    env, layouts = envs.make(task_id), {}
+    for split in SPLITS:
+        salt = SALT if split == "private" else b""
+        layouts[split] = set()
+        for spec in episode_specs(task_id, split, 4, salt=salt):
+            envs.reset_to(env, spec)
+            layout = env.draw.world
+            layouts[split].add(str(sorted((k, v.tobytes()) for k, v in layout.items())))
+    if len(set.union(*layouts.values())) > 1:
+        shown = layouts["train"] | layouts["validation"] | layouts["test"]
+        assert not layouts["private"] & shown
+
+
+@every_task
+def test_gymnasium_makes_the_same_world_from_a_spec_in_json(task_id):
+    spec = gymnasium.make(task_id, pixels=32).spec
+    again = gymnasium.make(EnvSpec.from_json(spec.to_json()))
+    first = envs.make(task_id, pixels=32).reset(seed=3)[0]
+    assert data_equivalence(again.reset(seed=3)[0], first)
+
+
+@every_task
+def test_reset_and_step_return_infos_with_the_same_keys_and_types(task_id):
+    env = envs.make(task_id)
+    _, first = envs.reset_to(env, one_spec_a_stratum(task_id)[0])
+    second = env.step(fixed_actions(env)[0])[4]
+    assert {k: type(v) for k, v in first.items()} == {k: type(v) for k, v in second.items()}
+
+
+@every_task
+def test_optional_hooks_agree_with_the_world(task_id):
+    env = envs.make(task_id)
+    observation, _ = envs.reset_to(env, one_spec_a_stratum(task_id)[0])
+    names = env.observation_names
+    assert len(set(names)) == len(names) == len(observation["observation"])
+    assert names[0] != "observation 0", "a world of the suite names its quantities"
+    assert np.asarray(env.zones).size % 4 == 0
+    goals = np.stack([observation["achieved_goal"], observation["desired_goal"]])
+    lengths = env.path_distance(goals)
+    if lengths is not None:
+        assert lengths.shape == (2,) and lengths[1] == pytest.approx(0.0, abs=1e-6)
+        assert lengths[0] > 0.0
 
 
 @every_task

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from scipy.spatial.distance import pdist
@@ -7,11 +9,9 @@ from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.envs.particles import granular, rope
 from jepabench.envs.particles.clouds import as_points
 from jepabench.envs.particles.shapes import (
-    HELD_OUT_AREAS,
-    HELD_OUT_CURVES,
+    AREAS_OF_SPLIT,
+    CURVES_OF_SPLIT,
     SHAPES,
-    TRAINING_AREAS,
-    TRAINING_CURVES,
 )
 from jepabench.envs.particles.table import EDGE, REACH, SPEED
 from jepabench.envs.splits import episode_specs
@@ -197,20 +197,13 @@ def test_draws_keep_to_their_stratum_and_fit_on_the_table(task_id, worlds):
 
 
 @every_task
-def test_training_shapes_and_the_others_are_different_ones(task_id, worlds):
+def test_training_test_and_private_shapes_are_disjoint(task_id, worlds):
     env = worlds[task_id]
-    training, held_out = (
-        (TRAINING_AREAS, HELD_OUT_AREAS)
-        if "Granular" in task_id
-        else (TRAINING_CURVES, HELD_OUT_CURVES)
-    )
-    assert not set(training) & set(held_out)
-    for split, expected in (
-        ("train", training),
-        ("validation", held_out),
-        ("test", held_out),
-        ("private", held_out),
-    ):
+    shapes = AREAS_OF_SPLIT if "Granular" in task_id else CURVES_OF_SPLIT
+    for first, second in itertools.combinations(("train", "test", "private"), 2):
+        assert not set(shapes[first]) & set(shapes[second])
+    assert shapes["validation"] == shapes["test"]
+    for split, expected in shapes.items():
         names = set()
         for seed in range(30):
             env.reset(seed=seed, options={"split": split})
@@ -222,7 +215,7 @@ def test_a_disc_of_chips_is_round_and_as_large_as_its_chips_need():
     rng = np.random.default_rng(0)
     name, goal = "", np.empty(0)
     while name != "disc":
-        name, goal = granular.draw_goal(rng, held_out=True)
+        name, goal = granular.draw_goal(rng, "test")
     distances = np.linalg.norm(goal - goal.mean(axis=0), axis=1)
     area_a_chip = np.sqrt(0.75) * (1.08 * 2 * granular.CHIPS.radius) ** 2
     assert distances.max() == pytest.approx(

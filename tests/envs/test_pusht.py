@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from jepabench import envs
 from jepabench.envs.errors import InvalidActionError, UnknownNameError
 from jepabench.envs.pusht.push_t import LOOK_AHEAD, goals_of
-from jepabench.envs.pusht.shapes import HELD_OUT_SHAPES, SHAPES, TRAIN_SHAPES, T, turned
+from jepabench.envs.pusht.shapes import (
+    HELD_OUT_SHAPES,
+    PRIVATE_SHAPES,
+    SHAPES,
+    SHAPES_OF_SPLIT,
+    TRAIN_SHAPES,
+    T,
+    turned,
+)
 from jepabench.envs.splits import episode_specs
 
 TASK = "jepabench/PushT-v1"
@@ -209,16 +217,13 @@ def test_goals_are_farther_away_the_more_steps_they_are_ahead():
     assert means == sorted(means) and means[0] > 30.0
 
 
-def test_training_never_shows_a_held_out_shape():
-    assert not set(TRAIN_SHAPES) & set(HELD_OUT_SHAPES) and T in TRAIN_SHAPES
+def test_training_test_and_private_shapes_are_disjoint():
+    assert len(set(TRAIN_SHAPES + HELD_OUT_SHAPES + PRIVATE_SHAPES)) == len(SHAPES)
+    assert T in TRAIN_SHAPES
     env = envs.make(OBJECTS)
-    for split, shapes in (
-        ("train", TRAIN_SHAPES),
-        ("validation", HELD_OUT_SHAPES),
-        ("test", HELD_OUT_SHAPES),
-    ):
-        seen = set()
-        for spec in episode_specs(OBJECTS, split, 40, strata=("free",)):
+    for split, shapes in SHAPES_OF_SPLIT.items():
+        seen, salt = set(), b"salt" if split == "private" else b""
+        for spec in episode_specs(OBJECTS, split, 40, strata=("free",), salt=salt):
             envs.reset_to(env, spec)
             assert env.simulation.shape is SHAPES[int(env.draw.world["shape"])]
             seen.add(env.simulation.shape)

@@ -1,4 +1,5 @@
 import dataclasses
+import subprocess
 import sys
 
 import gymnasium
@@ -203,3 +204,27 @@ def test_options_of_a_reset_are_checked():
 
 def test_the_public_face_is_what_it_says():
     assert all(hasattr(envs, name) for name in envs.__all__)
+
+
+def test_gymnasium_finds_the_tasks_after_importing_jepabench_alone():
+    code = (
+        "import sys, jepabench, gymnasium\n"
+        "heavy = {'torch', 'mujoco', 'pandas', 'cv2', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "first = gymnasium.make('jepabench/PushT-v1').reset(seed=0)[0]\n"
+        "second = gymnasium.make('jepabench:jepabench/PushT-v1').reset(seed=0)[0]\n"
+        "assert all((first[key] == second[key]).all() for key in first)\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_gymnasium_imports_jepabench_when_the_id_names_it():
+    code = "import gymnasium; gymnasium.make('jepabench:jepabench/TwoRoom-v1').reset(seed=0)"
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_the_infos_of_an_episode_can_be_stacked():
+    env = make("jepabench/PushT-v1")
+    infos = [env.reset(seed=0)[1], env.step(np.zeros(2, np.float32))[4]]
+    assert set(infos[0]) == set(infos[1])
+    assert infos[0]["budget"] == infos[1]["budget"] == env.budget

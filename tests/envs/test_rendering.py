@@ -2,7 +2,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from jepabench.envs.mujoco_world.rendering import Camera, RayCamera
+from jepabench.envs.mujoco_world.camera import Camera
+from jepabench.envs.mujoco_world.rendering import RayCamera
 
 SCENE = """
 <mujoco>
