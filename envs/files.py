@@ -1,4 +1,4 @@
-"""Atomic file writes: after a crash, a file holds its old content or its new content, never a part."""
+"""Atomic file writes: after a crash, a file holds its old or its new content, never a part."""
 
 from __future__ import annotations
 

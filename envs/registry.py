@@ -84,8 +84,8 @@ def find_task(task_id: str) -> TaskSpec:
 def get_task(task_id: str) -> TaskSpec:
     """Return the spec of a task that the user names.
 
-    ``package.module:Name-v0`` imports the module first, as in Gymnasium. Never call this with a task
-    id that was read from a file; see ``find_task``.
+    ``package.module:Name-v0`` imports the module first, as in Gymnasium. Never call this with a
+    task id that was read from a file; see ``find_task``.
 
     Raises:
         UnknownNameError: The task is not registered; the message suggests the nearest id.

@@ -1,7 +1,7 @@
-"""Seeded episode specs: which episodes exist, and why no split can leak into another.
+"""Seeded episode specifications.
 
-The seed of an episode is a hash of everything that names it (PROTOCOL 1.1). Splits are therefore disjoint by
-construction, and the private one cannot be foreseen without its secret.
+The seed of an episode is a hash of its task, split, stratum and index (protocol, section 1.1).
+Splits are therefore disjoint, and private episodes cannot be predicted without their salt.
 """
 
 from __future__ import annotations
@@ -19,14 +19,18 @@ from jepabench.envs.task import SPLITS
 
 @dataclass(frozen=True, slots=True)
 class EpisodeSpec:
-    """Names one episode: all agents that are given it meet the same start, goal, world and noise.
+    """The name of one episode. It determines start, goal, world and planner noise.
 
     Attributes:
         task_id: versioned task id.
         split: one of ``SPLITS``.
         stratum: distance stratum of the task.
         index: 0, 1, 2, ... within task, split and stratum.
-        salt: secret of the private split; empty for the public ones. Never shown or stored.
+        salt: secret of the private split, empty for the others. It is never shown or stored.
+
+    Raises:
+        UnknownNameError: the split is unknown.
+        ValueError: the salt does not fit the split, the index is negative, or the id is not plain.
     """
 
     task_id: str
@@ -46,7 +50,7 @@ class EpisodeSpec:
 
     @property
     def key(self) -> str:
-        """The episode's name in files and tables."""
+        """Name of the episode in files and tables."""
         return f"{self.task_id}|{self.split}|{self.stratum}|{self.index}"
 
     @property
@@ -56,12 +60,12 @@ class EpisodeSpec:
 
     @property
     def planner_seed(self) -> int:
-        """Seed of whatever noise an agent needs in this episode: the same for all agents."""
+        """Seed of all random choices of an agent in this episode; the same for all agents."""
         return self._digest("planner")
 
     @property
     def options(self) -> dict[str, Any]:
-        """The ``options`` of ``GoalEnv.reset`` that go with the seed."""
+        """The ``options`` of ``GoalEnv.reset`` that belong to the seed."""
         return {"stratum": self.stratum, "split": self.split}
 
     def _digest(self, purpose: str) -> int:
@@ -82,7 +86,7 @@ def episode_specs(
     strata: tuple[str, ...] | None = None,
     salt: bytes = b"",
 ) -> list[EpisodeSpec]:
-    """Return ``num_episodes`` specs for each stratum (all of the task's by default), stratum by stratum."""
+    """Return ``num_episodes`` specs for each stratum, in the order of the strata."""
     spec = get_task(task_id)
     strata = strata or spec.strata
     for stratum in strata:
@@ -98,6 +102,6 @@ def episode_specs(
 def reset_to(
     env: GoalEnv, spec: EpisodeSpec, *, variation: Any = None
 ) -> tuple[Observation, dict[str, Any]]:
-    """Start exactly the episode that ``spec`` names; with a ``variation``, the same one in a world that is changed."""
+    """Start the episode that ``spec`` names, optionally with a variation of the world."""
     options = spec.options if variation is None else spec.options | {"variation": variation}
     return env.reset(seed=spec.seed, options=options)

@@ -1,7 +1,8 @@
 """Where a ball fits among boxes, and the shortest way from one place to another.
 
-Among polygons a shortest path is a straight line or bends at corners only (the visibility graph of Lozano-Perez and
-Wesley, 1979), so lengths here are exact, and a maze costs a few dozen corners instead of a fine grid.
+Among polygons a shortest path is a straight line or bends at corners only (the visibility graph of
+Lozano-Perez and Wesley, 1979), so lengths here are exact, and a maze costs a few dozen corners
+instead of a fine grid.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_SLACK = 1e-6  # corners stand off by this much, so that a path along an obstacle is not blocked by it [m]
+_SLACK = 1e-6  # distance of corners from obstacles, so that paths along them are free [m]
 _MAX_PUSHES = 8
 _BATCH = 64
 _MAX_BATCHES = 1000
@@ -49,7 +50,9 @@ class FreeSpace:
     def sample(
         self, rng: np.random.Generator, *, avoid: NDArray[np.float64] | None = None
     ) -> NDArray[np.float64]:
-        """Return some uniform free places in no box of ``avoid`` [M, 4]; how many is left to chance, [>= 1, 2].
+        """Return uniformly random free positions outside the boxes ``avoid`` [M, 4].
+
+        The shape is [N, 2]; N >= 1 is random.
 
         Raises:
             ValueError: hardly any place is free.
@@ -71,7 +74,9 @@ class FreeSpace:
         longest: float,
         avoid: NDArray[np.float64] | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-        """Return a uniform free start, a uniform free goal whose way from there is of the length asked for, and that length.
+        """Return a random free start, a random free goal, and the length of the shortest path.
+
+        The length is within the requested range.
 
         Args:
             rng: where all randomness comes from.
@@ -91,7 +96,10 @@ class FreeSpace:
         raise ValueError(f"No two free places are {shortest} to {longest} m of way apart.")
 
     def nearest(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return a free place next to ``point`` [2]: itself if it is free, else out of the obstacles by the nearest sides."""
+        """Return the free position next to ``point`` [2].
+
+        A point inside an obstacle moves out through the nearest sides.
+        """
         point = point.clip(self.bounds[:2], self.bounds[2:])
         for _ in range(_MAX_PUSHES):
             inside = np.flatnonzero(
@@ -105,7 +113,7 @@ class FreeSpace:
         return point
 
     def visible(self, start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Return whether the straight line from ``start`` to ``end``, [..., 2] each and broadcast, is free."""
+        """Return whether the straight line from ``start`` to ``end`` is free, [..., 2] to [...]."""
         start, end = start[..., None, :], end[..., None, :]
         with np.errstate(divide="ignore", invalid="ignore"):
             inverse = 1.0 / (end - start)
@@ -113,7 +121,8 @@ class FreeSpace:
                 (self._boxes[:, :2] - start) * inverse,
                 (self._boxes[:, 2:] - start) * inverse,
             )
-        # Where a line runs on the edge of a box, 0 * inf gives NaN, which fmin and fmax skip: it touches, it does not cross.
+        # Where a line runs on the edge of a box, 0 * inf gives NaN, which fmin and fmax skip: it
+        # touches, it does not cross.
         enter = np.fmin(low, high).max(axis=-1)
         leave = np.fmax(low, high).min(axis=-1)
         return ~((enter < leave) & (leave > 0.0) & (enter < 1.0)).any(axis=-1)
@@ -121,7 +130,10 @@ class FreeSpace:
     def lengths(
         self, start: NDArray[np.float64], goals: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return the shortest path length [m] from ``start`` [2] to each of ``goals`` [N, 2]; inf where there is none."""
+        """Return the shortest path length [m] from ``start`` [2] to ``goals`` [N, 2].
+
+        It is inf where there is no path.
+        """
         straight = np.where(self.visible(start, goals), _norm(goals - start), np.inf)
         if not len(self._corners):
             return straight
@@ -131,7 +143,10 @@ class FreeSpace:
     def distances(
         self, points: NDArray[np.float64], goal: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return the way [...] from any points [..., 2], taken to the nearest free place, to ``goal`` [2] [m]."""
+        """Return the path length [m] from points [..., 2] to ``goal`` [2].
+
+        Points in obstacles are moved to the nearest free position first.
+        """
         free = np.array([self.nearest(point) for point in points.reshape(-1, 2)])
         return self.lengths(self.nearest(goal), free).reshape(points.shape[:-1])
 
@@ -152,12 +167,15 @@ class FreeSpace:
         return np.vstack([self._corners[bends], goal])
 
     def _to_corners(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the straight distance from points [N, 2] to the corners that they see, [N, C]; inf to the others."""
+        """Return the straight distance from points [N, 2] to each visible corner, [N, C].
+
+        It is inf for corners that are not visible.
+        """
         seen = self.visible(points[:, None], self._corners)
         return np.where(seen, _norm(points[:, None] - self._corners), np.inf)
 
     def _all_pairs(self) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-        """Return the next corner on the way and the length of the way for all pairs of corners (Floyd and Warshall)."""
+        """Return the next corner and the path length for all pairs of corners (Floyd-Warshall)."""
         count = len(self._corners)
         length = self._to_corners(self._corners)
         following = np.tile(np.arange(count), (count, 1))

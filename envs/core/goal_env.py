@@ -1,8 +1,8 @@
-"""The contract of every world: goals, exact snapshots, one seed for a whole episode, and actions that are checked.
+"""GoalEnv: a goal-conditioned environment with exact snapshots and fully seeded episodes.
 
-``GoalEnv`` holds what all worlds share (episode bookkeeping, rewards, pixels, snapshots); a world fills in the hooks
-at the end of the class. It follows Gymnasium-Robotics' GoalEnv in keys and ``compute_reward``, so that HER and every
-published baseline run on it unchanged.
+``GoalEnv`` implements what all worlds share: episodes, rewards, frames and snapshots. A world
+implements the hooks in ``jepabench.envs.core.world``. Observation keys and ``compute_reward`` are
+those of Gymnasium-Robotics, so that HER and published baselines run without changes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from jepabench.envs.core.actions import check_actions
 from jepabench.envs.core.world import Observation, World
-from jepabench.envs.errors import InvalidActionError, unknown_name
+from jepabench.envs.errors import unknown_name
 from jepabench.envs.task import SPLITS, EpisodeDraw, State, TaskSpec
 from jepabench.envs.variations.factors import FROZEN, REVERSED, Variations
 from jepabench.envs.variations.moving_objects import MovingObject
@@ -25,7 +26,6 @@ from jepabench.envs.variations.moving_objects import MovingObject
 REWARDS = ("sparse", "dense")
 OPTIONS = ("stratum", "split", "variation")
 _MAX_REDRAWS = 1000
-_ROUNDING = 1e-5
 
 
 class Replay(NamedTuple):
@@ -47,29 +47,37 @@ class Replay(NamedTuple):
 
 
 class GoalEnv(World):
-    """A goal-reaching world.
+    """A goal-conditioned environment.
 
-    Observations are a dict of ``observation`` (low-dimensional state as a sensor would give it), ``achieved_goal``
-    and ``desired_goal`` (task units, float64), and with ``pixels=size`` also ``pixels`` and ``goal_pixels``
-    (uint8 [size, size, 3]). ``terminated`` is always False: the world runs on after a success; ``truncated`` says
-    that the episode's budget is used up. ``info`` holds ``is_success``, ``distance`` (task units, lower is better)
-    and ``violation`` (a keep-out rule is broken now), and at reset also ``budget`` and ``reference_steps`` [control steps].
+    An observation is a dict with ``observation`` (low-dimensional state), ``achieved_goal`` and
+    ``desired_goal`` (float64, task units). With ``pixels=size`` it also has ``pixels`` and
+    ``goal_pixels`` (uint8 [size, size, 3]). ``terminated`` is always False, because the world runs
+    on after a success. ``truncated`` is True when the budget of the episode is used up.
 
-    ``reset(seed=s)`` alone fixes everything about an episode of the default stratum and split;
-    ``options={"stratum": ..., "split": ...}`` asks for others, and ``"variation"`` for another look or other physics
-    (``jepabench.envs.variations``): ``"mild"``, ``"hard"``, or by factor a level or a value, ``{"light": "dim"}``.
+    ``info`` has ``is_success``, ``distance`` (task units, lower is better), ``violation`` (a
+    keep-out rule was broken), ``budget`` and ``reference_steps`` [control steps].
+
+    ``reset(seed=s)`` determines everything about an episode of the default stratum and split. Use
+    ``options={"stratum": ..., "split": ...}`` for others. The option ``"variation"`` changes looks
+    or physics (``jepabench.envs.variations``): ``"mild"``, ``"hard"``, or a mapping from factors
+    to levels or values, such as ``{"light": "dim"}``.
 
     Args:
-        task: the spec it was registered with.
-        pixels: side of the square frames, or None for none.
+        task: the task specification.
+        action_space: bounds of the actions.
+        observation_size: length of ``observation``.
+        goal_size: length of the goals.
+        pixels: side of the square frames, 16 to 1024, or None for no frames.
         reward: ``sparse`` (0 on success, else -1) or ``dense`` (minus the distance).
         render_mode: ``rgb_array`` or None.
         render_size: side of the frames that ``render`` returns.
+
+    Raises:
+        UnknownNameError: ``reward`` or ``render_mode`` is unknown.
+        ValueError: ``pixels`` is not an integer in its range.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}
-    observation_space: spaces.Dict  # pyright: ignore[reportIncompatibleVariableOverride]
-    action_space: spaces.Box  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self,
@@ -89,7 +97,8 @@ class GoalEnv(World):
             isinstance(pixels, (int, np.integer)) and 16 <= pixels <= 1024
         ):
             raise ValueError(
-                f"pixels is the side of a frame, a whole number from 16 to 1024, or None; got {pixels!r}."
+                "pixels is the side of a frame, a whole number from 16 to 1024, or None; "
+                f"got {pixels!r}."
             )
         if render_mode not in (None, "rgb_array"):
             raise unknown_name("render_mode", str(render_mode), ("rgb_array",))
@@ -104,23 +113,23 @@ class GoalEnv(World):
         if pixels is not None:
             frame = spaces.Box(0, 255, (pixels, pixels, 3), np.uint8)
             box |= {"pixels": frame, "goal_pixels": frame}
-        self.observation_space = spaces.Dict(box)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.observation_space = spaces.Dict(box)  # pyright: ignore
         self._draw: EpisodeDraw | None = None
         self._present_world: Mapping[str, NDArray[Any]] = {}
         self._num_steps = 0
         self._desired_goal = np.zeros(goal_size)
         self._goal_frame: NDArray[np.uint8] | None = None
 
-    # -- Gymnasium ---------------------------------------------------------------------------------------------
-
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start an episode; a draw whose start already satisfies the success rule is drawn again.
+        """Start an episode. A draw that is solved at the start is drawn again.
 
         Raises:
-            UnknownNameError: no such option, stratum, split, factor or level; the episode before goes on.
-            VariationError: a factor cannot have this value; the episode before goes on.
+            UnknownNameError: an option, stratum, split, factor or level is unknown.
+            VariationError: a factor cannot have this value.
+
+        After an error, the previous episode continues.
         """
         options = dict(options or {})
         for name in options:
@@ -143,7 +152,8 @@ class GoalEnv(World):
                 break
         else:
             raise RuntimeError(
-                f"{self.task.id}: {_MAX_REDRAWS} draws of stratum {stratum!r} were solved at the start."
+                f"{self.task.id}: {_MAX_REDRAWS} draws of stratum {stratum!r} "
+                "were solved at the start."
             )
         observation = self._observe()
         info = self._info(observation, violated=self._violated())
@@ -153,16 +163,18 @@ class GoalEnv(World):
         """Take one control step.
 
         Raises:
-            InvalidActionError: wrong shape, NaN, or out of bounds; the world is unchanged.
+            InvalidActionError: the action has the wrong shape, is NaN, or is out of bounds. The
+                world is unchanged.
         """
         return self.advance(np.asarray(action)[None])
 
     def advance(
         self, actions: NDArray[Any], *, pixels: bool = True
     ) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        """Take control steps [K, A] and looks at the world after the last; a violation in any of them is reported.
+        """Take control steps [K, A] and observe the world after the last one.
 
-        ``pixels=False`` leaves the frames out of the observation, for those who only need the state.
+        ``info["violation"]`` is True if any of the steps broke a keep-out rule. With
+        ``pixels=False``, the observation has no frames.
         """
         violated = False
         for action in self._checked(np.asarray(actions)):
@@ -213,13 +225,11 @@ class GoalEnv(World):
     def compute_reward(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any], info: Any
     ) -> NDArray[np.float64]:
-        """Return the reward of ``achieved_goal`` [..., G] for ``desired_goal`` [..., G], one a row; ``info`` is not used."""
+        """Return the rewards [...] of goals [..., G] and [..., G]; ``info`` is ignored."""
         del info
         if self.reward == "dense":
             return -self.distance(achieved_goal, desired_goal)
         return self.is_success(achieved_goal, desired_goal).astype(np.float64) - 1.0
-
-    # -- episodes and snapshots --------------------------------------------------------------------------------
 
     @cached_property
     def variations(self) -> Variations:
@@ -228,7 +238,7 @@ class GoalEnv(World):
 
     @cached_property
     def moving_objects(self) -> tuple[MovingObject, ...]:
-        """What events can happen to."""
+        """The objects that events can act on."""
         return tuple(self._moving_objects())
 
     @cached_property
@@ -240,10 +250,10 @@ class GoalEnv(World):
 
     @property
     def draw(self) -> EpisodeDraw:
-        """The present episode's draw.
+        """The draw of the present episode.
 
         Raises:
-            RuntimeError: before the first reset.
+            RuntimeError: ``reset`` has not been called.
         """
         if self._draw is None:
             raise RuntimeError(f"{self.task.id}: call reset() first.")
@@ -251,11 +261,11 @@ class GoalEnv(World):
 
     @property
     def budget(self) -> int:
-        """Control steps of the present episode (PROTOCOL 1.5)."""
+        """Control steps of the present episode (protocol, section 1.5)."""
         return min(self.task.max_steps, max(50, 2 * self.draw.reference_steps))
 
     def snapshot(self) -> State:
-        """Return the episode as it is now."""
+        """Return a complete snapshot of the episode."""
         rng = self.np_random.bit_generator.state
         return State(
             self.task.id,
@@ -267,10 +277,10 @@ class GoalEnv(World):
         )
 
     def restore(self, state: State) -> Observation:
-        """Put the world into a state that ``snapshot`` of any instance of this task gave, and returns its observation.
+        """Restore a snapshot of any instance of this task, and return its observation.
 
         Raises:
-            ValueError: it is of another task; the world is unchanged.
+            ValueError: it belongs to another task. The world is unchanged.
         """
         if not isinstance(state, State) or state.task_id != self.task.id:
             found = (
@@ -290,12 +300,13 @@ class GoalEnv(World):
         return self._observe()
 
     def imagine_goals(self, actions: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the goals [S, H, G] that S candidate plans would achieve at the ends of H model steps; the world stays as it is.
+        """Return the goals [S, H, G] after each of H model steps of S candidate plans.
 
-        For privileged searches. A world may override it with something faster that gives the same numbers.
+        The world is unchanged. Privileged planners use this. A world may override it with a faster
+        method that gives the same numbers.
 
         Args:
-            actions: control actions [S, H, K, A] within the bounds, K of them to a model step.
+            actions: control actions [S, H, K, A] within the bounds, K per model step.
         """
         now, rng = self._get_physics().copy(), self.np_random.bit_generator.state
         achieved = np.empty((*actions.shape[:2], len(self._desired_goal)))
@@ -311,7 +322,7 @@ class GoalEnv(World):
         return achieved
 
     def goal_frame(self, size: int) -> NDArray[np.uint8]:
-        """Return the goal as a picture, uint8 [size, size, 3]; the world stays as it is."""
+        """Return the goal image, uint8 [size, size, 3]. The world is unchanged."""
         now, world = self._get_physics().copy(), self._present_world
         self._change_world(self.draw.world)
         self._set_physics(self.draw.goal)
@@ -322,7 +333,7 @@ class GoalEnv(World):
 
     def _begin(self, draw: EpisodeDraw) -> None:
         self._draw, self._num_steps = draw, 0
-        self._present_world = {}  # another one, so that the draw's is applied whatever was there
+        self._present_world = {}  # a new object, so that the layout is always applied
         self._change_world(draw.world)
         self._set_physics(draw.goal)
         self._desired_goal = self._achieved_goal()
@@ -336,7 +347,7 @@ class GoalEnv(World):
             self.variations.apply(world)
 
     def _take_step(self, action: NDArray[np.float64]) -> None:
-        """Take a control step; for as long as an event says, with the action reversed or one object held as it is."""
+        """Take a control step, subject to an event that reverses actions or freezes an object."""
         if self._num_steps < self._present_world.get(REVERSED, 0):
             action = self.action_space.low + (self.action_space.high - action)
         until, index = self._present_world.get(FROZEN, (0, 0))
@@ -365,6 +376,9 @@ class GoalEnv(World):
             "reference_steps": self.draw.reference_steps,
         }
 
+    def _checked(self, actions: NDArray[Any]) -> NDArray[np.float64]:
+        return check_actions(self, actions)
+
     def _judge(self, achieved: NDArray[np.float64]) -> dict[str, Any]:
         return {
             "is_success": bool(self.is_success(achieved, self._desired_goal)),
@@ -373,26 +387,6 @@ class GoalEnv(World):
 
     def _is_success_now(self) -> bool:
         return bool(self.is_success(self._achieved_goal(), self._desired_goal))
-
-    def _checked(self, actions: NDArray[Any]) -> NDArray[np.float64]:
-        space = self.action_space
-        if actions.shape[1:] != space.shape:
-            raise InvalidActionError(
-                f"{self.task.id}: an action has shape {space.shape}, got {actions.shape[1:]}."
-            )
-        if actions.dtype.kind not in "fiub":
-            raise InvalidActionError(
-                f"{self.task.id}: an action has real numbers, got {actions.dtype}."
-            )
-        values = actions.astype(np.float64)
-        clipped = np.minimum(np.maximum(values, space.low), space.high)
-        # Float32 policies overshoot a bound by rounding; anything beyond that, or NaN, is a mistake worth hearing about.
-        if not (np.abs(clipped - values) <= _ROUNDING).all():
-            raise InvalidActionError(
-                f"{self.task.id}: an action is finite and within {space.low.tolist()} to {space.high.tolist()}, "
-                f"got {values.tolist()}. Clip it first."
-            )
-        return clipped
 
 
 def _unbounded(size: int) -> spaces.Box:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.task import EpisodeDraw
+from jepabench.envs.task import EpisodeDraw, TaskSpec
 from jepabench.envs.variations.factors import Factor
 from jepabench.envs.variations.moving_objects import MovingObject
 
@@ -27,10 +28,14 @@ class World(gymnasium.Env[Observation, NDArray[Any]]):
     group is optional and has defaults.
 
     Attributes:
+        task: the task specification.
         free_space: the places that the agent or its object can take, or None if the world does not
             describe them.
     """
 
+    task: TaskSpec
+    observation_space: spaces.Dict  # pyright: ignore[reportIncompatibleVariableOverride]
+    action_space: spaces.Box  # pyright: ignore[reportIncompatibleVariableOverride]
     free_space: FreeSpace | None = None
 
     # -- required ------------------------------------------------------------------------------

@@ -43,7 +43,8 @@ for _name, _class, _max_steps, _success, _random, _wall in (
         "PickPlace",
         "pick_place:PickPlace",
         250,
-        "The cube is within 0.03 m and 15 degrees (up to quarter turns) of the goal, released and at rest.",
+        "The cube is within 0.03 m and 15 degrees (up to quarter turns) of the goal, "
+        "released and at rest.",
         "RandomGrasps",
         False,
     ),

@@ -1,4 +1,4 @@
-"""Drives the arm by displacements of its gripper: a commanded pose, inverse kinematics, and position servos."""
+"""Control of the arm by displacements of its gripper, inverse kinematics and position servos."""
 
 # pyright: reportAttributeAccessIssue=false
 # (MuJoCo is a binary module without type stubs.)
@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from jepabench.envs.mujoco_world.simulation import Simulation
 from jepabench.envs.variations.moving_objects import MovingObject
 
-# A pose of the gripper is [x, y, z, yaw, opening]: of the point between the fingertips [m], about the vertical [rad], and
-# the gap between the fingers [m].
+# A pose of the gripper is [x, y, z, yaw, opening]: of the point between the fingertips [m], about
+# the vertical [rad], and the gap between the fingers [m].
 POSE_SIZE = 5
 WORKSPACE_LOW = np.array([0.27, -0.31, 0.025, -np.pi / 2, 0.0])
 WORKSPACE_HIGH = np.array([0.69, 0.31, 0.26, np.pi / 2, 0.085])
@@ -46,9 +46,10 @@ OBSERVATION_NAMES = (  # of ``Arm.state``
 class Arm:
     """The arm in a simulation of ``table.xml``, with its gripper always pointing down.
 
-    An action displaces the commanded pose, which stays within the workspace and near the arm's own pose. Damped least squares
-    (Nakamura and Hanafusa, 1986) turn it into joint angles, which position servos follow. As in OGBench's manipulation
-    tasks; there the displacement starts at the arm's own pose instead, so that a resting arm slowly gives way to a load.
+    An action displaces the commanded pose, which stays within the workspace and near the arm's own
+    pose. Damped least squares (Nakamura and Hanafusa, 1986) turn it into joint angles, which
+    position servos follow. As in OGBench's manipulation tasks; there the displacement starts at the
+    arm's own pose instead, so that a resting arm slowly gives way to a load.
 
     Args:
         simulation: where the arm is.
@@ -90,7 +91,7 @@ class Arm:
 
     @property
     def state(self) -> NDArray[np.float64]:
-        """Pose [5], joint angles [6], joint velocities [6], and how far the command is ahead of the pose [5]."""
+        """Pose [5], joint angles [6], joint velocities [6], and commanded pose minus pose [5]."""
         pose, data = self.pose, self._data
         return np.concatenate(
             [pose, data.qpos[:_NUM_JOINTS], data.qvel[:_NUM_JOINTS], data.userdata - pose]
@@ -103,7 +104,8 @@ class Arm:
             (data.userdata + action * STEP).clip(pose - LEAD, pose + LEAD).clip(self.low, self.high)
         )
         data.userdata[:] = command
-        # What the servos aim at moves evenly until the next step; a jump would make the gripper jerk.
+        # What the servos aim at moves evenly until the next step; a jump would make the gripper
+        # jerk.
         wanted = np.empty(_NUM_JOINTS + len(_FINGERS))
         wanted[:_NUM_JOINTS] = self._solve(command, data.act[:_NUM_JOINTS], _ITERATIONS)
         wanted[_NUM_JOINTS:] = command[4] / 2.0
@@ -113,7 +115,10 @@ class Arm:
     def rest_state(
         self, pose: NDArray[np.float64], joints: Mapping[str, NDArray[np.float64]]
     ) -> NDArray[np.float64]:
-        """Return the simulation's state with the gripper at rest at ``pose`` [5] and other joints at given positions."""
+        """Return the state with the gripper at rest at ``pose`` [5].
+
+        ``joints`` gives the positions of other joints.
+        """
         angles = self._solve(pose, self._home, _ITERATIONS_FROM_HOME)
         arm: dict[str, ArrayLike] = dict(zip(_JOINTS, angles, strict=True))
         self.simulation.rest_state({**arm, **dict.fromkeys(_FINGERS, pose[4] / 2.0), **joints})
@@ -122,7 +127,10 @@ class Arm:
         return self.simulation.get_state()
 
     def as_moving_object(self) -> MovingObject:
-        """Return an arm that has nothing in its hand as events see it: x and y of the gripper, and how the arm moves."""
+        """Return the arm as a moving object for events.
+
+        The gripper must be empty. The motion is x and y of the gripper and the state of the arm.
+        """
         low, high = WORKSPACE_LOW[:2], WORKSPACE_HIGH[:2]
 
         def get() -> NDArray[np.float64]:
@@ -144,7 +152,7 @@ class Arm:
     def _solve(
         self, pose: NDArray[np.float64], angles: NDArray[np.float64], iterations: int
     ) -> NDArray[np.float64]:
-        """Return joint angles [6] that bring the gripper to ``pose`` [5], searched for from ``angles`` [6]."""
+        """Solve for joint angles [6] of a gripper ``pose`` [5], starting at ``angles`` [6]."""
         # MuJoCo's own routines: a LAPACK may round differently from one processor to the next.
         sketch, jacobian = self._sketch, self._jacobian
         half = pose[3] / 2.0

@@ -58,14 +58,14 @@ class _ArmBehaviour:
         raise NotImplementedError
 
     def _towards(self, pose: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the action [5] that, held for a block, brings the command to ``pose`` [5], or straight towards it."""
+        """Return the action [5], held for a block, that moves the command towards a pose [5]."""
         action = (pose - self._arm.command) / (STEP * self._hold)
         action[:3] /= max(1.0, float(np.abs(action[:3]).max()))
         return action
 
 
 class _Waypoints(_ArmBehaviour):
-    """Goes to one pose after another, and makes a new plan when the last is reached or cannot be."""
+    """Visits one pose after another, and plans again when the last is reached or out of reach."""
 
     patience: ClassVar[int] = 10
     noise: float = 0.0
@@ -128,7 +128,7 @@ class ReachExpert(_ArmBehaviour):
 
 @dataclass(kw_only=True)
 class RandomPushes(_Waypoints):
-    """Pushes the block along random lines, mostly; now and then it just moves about. All with noise on its actions.
+    """Mostly pushes the block along random lines, and sometimes moves freely, with action noise.
 
     Attributes:
         noise: standard deviation, in units of the action.
@@ -168,7 +168,7 @@ class RandomPushes(_Waypoints):
 
 
 class PushExpert(_ArmBehaviour):
-    """Goes behind the block and pushes it along the shortest way to the goal, looking anew at the start of each block."""
+    """Pushes the block along the shortest path to the goal, and replans in each block."""
 
     def _start(self) -> None:
         self._way = np.empty((0, 2))
@@ -182,7 +182,8 @@ class PushExpert(_ArmBehaviour):
         offset = here[:2] - block
         aside = offset - (offset @ line) * line
         if offset @ line < 0.0 and np.linalg.norm(aside) < _ALIGNED and here[2] < 2.0 * PUSH_HEIGHT:
-            # The gripper steers the block's middle back onto the line, as one balances a rod on a finger.
+            # The gripper steers the block's middle back onto the line, as one balances a rod on a
+            # finger.
             gap = max(0.0, -offset @ line - _CONTACT_DISTANCE)
             ahead = min(gap + length, _PUSH_SPEED * STEP[0] * self._hold)
             return self._towards(
@@ -193,7 +194,7 @@ class PushExpert(_ArmBehaviour):
     def _push(
         self, env: Push, block: NDArray[np.float64], line: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], float]:
-        """Return direction [2] and length of a push from where the gripper can go, along ``line`` [2] if it can."""
+        """Return direction [2] and length of a feasible push, if possible along ``line`` [2]."""
         length = float(np.linalg.norm(line))
         directions = np.vstack([line / length, np.eye(2), -np.eye(2)])
         behind = block - PUSH_DISTANCE * directions
@@ -223,7 +224,7 @@ class PushExpert(_ArmBehaviour):
     def _go_behind(
         self, env: Push, here: NDArray[np.float64], behind: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return the action [5] that brings the gripper up, over and down to a place [2] behind the block."""
+        """Return the action [5] that lifts the gripper and moves it behind the block [2]."""
         if np.linalg.norm(here[:2] - behind) < _ALIGNED / 2:
             return self._towards(_pose(behind, PUSH_HEIGHT, 0.0))
         height = max(_LIFT, env.table.height("wall") + PUSH_HEIGHT if env.wall else 0.0)
@@ -236,7 +237,9 @@ class PushExpert(_ArmBehaviour):
 
 @dataclass(kw_only=True)
 class RandomGrasps(_Waypoints):
-    """Picks the cube up and drops it anywhere, mostly; else it pushes it or just moves about. All with noise on its actions.
+    """Mostly lifts the cube and drops it at a random position, with action noise.
+
+    Otherwise it pushes the cube or moves freely.
 
     Attributes:
         noise: standard deviation, in units of the action.
@@ -277,7 +280,7 @@ class RandomGrasps(_Waypoints):
 
 
 class PickPlaceExpert(_Waypoints):
-    """Grasps the cube, carries it over everything, puts it down at the goal, and tries again if it did not get there."""
+    """Grasps the cube, carries it to the goal, and tries again if the cube is not there."""
 
     def _plan(self, observation: Observation) -> list[NDArray[np.float64]]:
         env, goal = cast("PickPlace", self._env), observation["desired_goal"]
@@ -294,7 +297,7 @@ class PickPlaceExpert(_Waypoints):
 
 
 def grasp(cube: NDArray[np.float64], yaw: float) -> list[NDArray[np.float64]]:
-    """Return the poses [5] that take hold of a cube at a position [3], turned by ``yaw``, and lift it."""
+    """Return the poses [5] that grasp and lift a cube at a position [3] with yaw ``yaw``."""
     above, at = cube[2] + HOVER, cube[2]
     return [
         _pose(cube[:2], *way)
@@ -303,7 +306,7 @@ def grasp(cube: NDArray[np.float64], yaw: float) -> list[NDArray[np.float64]]:
 
 
 def put_down(place: NDArray[np.float64], yaw: float) -> list[NDArray[np.float64]]:
-    """Return the poses [5] that bring what is held to a position [3], turned by ``yaw``, let go of it, and rise."""
+    """Return the poses [5] that place the held cube at a position [3] with a yaw, and retreat."""
     above, at = place[2] + HOVER, place[2]
     return [
         _pose(place[:2], *way)

@@ -1,4 +1,4 @@
-"""PickPlace: an arm picks a cube up and places it, turned as it should be, on a table or on a platform."""
+"""PickPlace: an arm moves a cube to a goal pose on a table or on a platform."""
 
 from __future__ import annotations
 
@@ -40,12 +40,15 @@ _BATCH = 64
 
 
 class PickPlace(GoalEnv):
-    """A 6-joint arm with a parallel gripper places a cube somewhere else, turned as it should be.
+    """A 6-joint arm with a parallel gripper moves a cube to a goal pose.
 
-    The arm is that of ``Reach``; the gripper opens to 0.085 m and pads have friction 1.2. The cube has sides of 0.05 m and weighs
-    0.1 kg. A platform, 0.05 m high, stands on the table; half of the goals are on it and cannot be reached by pushing.
+    ## Description
 
-    ## Action
+    The arm is that of ``Reach``. The gripper opens to 0.085 m, and its pads have a friction
+    coefficient of 1.2. The cube has sides of 0.05 m and weighs 0.1 kg. A platform of 0.05 m height
+    stands on the table. Half of the goals are on it and cannot be reached by pushing.
+
+    ## Action space
 
     | index | action | low | high | unit |
     |---|---|---|---|---|
@@ -53,9 +56,10 @@ class PickPlace(GoalEnv):
     | 3 | change of its yaw | -1 | 1 | 0.15 rad |
     | 4 | change of the gap between its fingers | -1 | 1 | 0.0075 m |
 
-    A control step takes 0.05 s; see ``Reach``. The commanded gap is at most 0.03 m from the gap, which limits the grip to 30 N.
+    A control step takes 0.05 s; see ``Reach``. The commanded gap differs from the actual gap by at
+    most 0.03 m, which limits the grip to 30 N.
 
-    ## Observation
+    ## Observation space
 
     | index | ``observation`` | name in the XML | unit |
     |---|---|---|---|
@@ -65,32 +69,36 @@ class PickPlace(GoalEnv):
     | 6 to 27 | the arm: ``observation`` of ``Reach`` | | |
     | 28 to 33 | the cube's linear and angular velocity | joint ``cube`` | m/s, rad/s |
 
-    A cube is settled if it lies still on a face and the arm does not touch it. ``achieved_goal`` and ``desired_goal`` are the
-    first six of these; the goal is settled. Yaw counts up to quarter turns: the cube has no marks.
+    A cube is settled if it lies still on a face and the arm does not touch it. ``achieved_goal``
+    and ``desired_goal`` are entries 0 to 5; the goal is settled. The cube has no marks, so yaw
+    counts modulo quarter turns.
 
-    ## Reward
+    ## Rewards
 
-    ``sparse``: 0 on success, else -1. ``dense``: minus the distance [m], the root mean square of how far the cube's upright edges
-    are from where they should be.
+    With ``reward="sparse"``, the reward is 0 if the goal is reached and -1 otherwise. With
+    ``reward="dense"``, it is minus the distance [m], which is the root mean square error of the
+    positions of the cube's upright edges.
 
-    ## Start
+    ## Starting state
 
-    The cube lies at a uniform random place of the table (x 0.36 to 0.60, y -0.22 to 0.22 m, not near the platform), with any yaw;
-    the open gripper is at a uniform random place of the workspace above it. The goal is a uniform random place, with equal
-    odds on the table or on the platform, with any yaw, whose distance across the table is that of the stratum; in its picture
-    the open gripper is above the cube.
+    The cube lies at a uniformly random position of the table (x 0.36 to 0.60 m, y -0.22 to 0.22 m,
+    away from the platform) with a random yaw. The open gripper is at a uniformly random position of
+    the workspace above it. The goal is on the table or on the platform with equal probability. Its
+    position and yaw are uniformly random, and its horizontal distance is that of the stratum. In
+    the goal image, the open gripper is above the cube.
 
     ## Success
 
-    The cube's middle is within 0.03 m of the goal, its yaw within 15 degrees, and it is settled: released and at rest.
+    The cube's centre is within 0.03 m of the goal, its yaw is within 15 degrees of the goal's, and
+    the cube is settled.
 
-    ## Termination and truncation
+    ## Episode end
 
-    Never terminated. Truncated when the budget of the episode is used up.
+    The episode never terminates. It is truncated when its budget is used up.
 
     ## Arguments
 
-    Those of ``GoalEnv``.
+    The world takes the arguments of ``GoalEnv``.
 
     ## Versions
 
@@ -112,14 +120,14 @@ class PickPlace(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Return how far the cube's upright edges are from their goals [m, root mean square], [..., 6] and [..., 6] to [...]."""
+        """Return the root mean square error of the upright edges [m], [..., 6] to [...]."""
         turned = 2.0 * _HALF_DIAGONAL * np.sin(yaw_error(achieved_goal, desired_goal) / 2.0)
         return np.hypot(_position_error(achieved_goal, desired_goal), turned)
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Return whether the cube is settled in place, turned as it should be, [..., 6] and [..., 6] to [...]."""
+        """Return whether the cube is settled at the goal pose, [..., 6] and [..., 6] to [...]."""
         in_place = _position_error(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
         turned = yaw_error(achieved_goal, desired_goal) <= SUCCESS_ANGLE
         return in_place & turned & (np.asarray(achieved_goal)[..., 5] > 0.5)
@@ -219,7 +227,7 @@ class PickPlace(GoalEnv):
 
 
 def yaw_error(achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the angle between two yaws up to quarter turns [rad], [..., 6] and [..., 6] to [...]; 0 to pi/4."""
+    """Return the yaw error modulo quarter turns [rad, 0 to pi/4], [..., 6] to [...]."""
     achieved, desired = np.asarray(achieved_goal, np.float64), np.asarray(desired_goal, np.float64)
     cosine, sine = achieved[..., 3], achieved[..., 4]
     wanted_cosine, wanted_sine = desired[..., 3], desired[..., 4]

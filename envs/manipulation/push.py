@@ -39,11 +39,13 @@ _LEG_STEPS, _PUSH_STEP = (
 
 
 class Push(GoalEnv):
-    """A 6-joint arm with a closed gripper pushes a block over a table to a place.
+    """A 6-joint arm with a closed gripper pushes a block across a table to a goal.
 
-    The arm is that of ``Reach``. The block has a base of 0.07 m x 0.07 m, is 0.05 m high and weighs 0.2 kg.
+    ## Description
 
-    ## Action
+    The arm is that of ``Reach``. The block is 0.07 m x 0.07 m wide, 0.05 m high and weighs 0.2 kg.
+
+    ## Action space
 
     | index | action | low | high | unit |
     |---|---|---|---|---|
@@ -53,7 +55,7 @@ class Push(GoalEnv):
 
     A control step takes 0.05 s; see ``Reach``.
 
-    ## Observation
+    ## Observation space
 
     | index | ``observation`` | name in the XML | unit |
     |---|---|---|---|
@@ -65,37 +67,38 @@ class Push(GoalEnv):
 
     ``achieved_goal`` and ``desired_goal`` are positions ``[x, y]`` of the block [m].
 
-    ## Reward
+    ## Rewards
 
-    ``sparse``: 0 within the success distance, else -1. ``dense``: minus the straight distance to the goal [m].
+    With ``reward="sparse"``, the reward is 0 if the goal is reached and -1 otherwise. With
+    ``reward="dense"``, it is minus the straight-line distance to the goal [m].
 
-    ## Start
+    ## Starting state
 
-    The block lies at a uniform random place of the table (x 0.36 to 0.60, y -0.22 to 0.22 m), with any yaw; the gripper
-    is at a uniform random place of the workspace above it. The goal is a uniform random place whose distance is that of
-    the stratum; in its picture the gripper is where a push ends. With the wall, start and goal are on either side of it, and the
-    distance is the length of the shortest way around it.
+    The block lies at a uniformly random position of the table (x 0.36 to 0.60 m, y -0.22 to 0.22 m)
+    with a random yaw. The gripper is at a uniformly random position of the workspace above it. The
+    goal is a uniformly random position at the distance of the stratum. In the goal image, the
+    gripper is where a push would end. With the wall, start and goal are on opposite sides, and the
+    distance is the length of the shortest path around the wall.
 
     ## Success
 
-    The block's middle is within 0.03 m of the goal.
+    The block's centre is within 0.03 m of the goal.
 
-    ## Termination and truncation
+    ## Episode end
 
-    Never terminated. Truncated when the budget of the episode is used up.
+    The episode never terminates. It is truncated when its budget is used up.
 
     ## Arguments
 
-    Those of ``GoalEnv`` and:
+    In addition to the arguments of ``GoalEnv``:
 
-    * ``wall``: whether a wall stands across the table. ``info["violation"]`` says that the arm or the block touches it.
+    * ``wall``: whether a wall stands across the table. ``info["violation"]`` is True while the arm
+      or the block touches it.
 
     ## Versions
 
     * v1: first version. MuJoCo 3.17.0.
     """
-
-    free_space: FreeSpace  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, task: TaskSpec, *, wall: bool = False, **kwargs: Any) -> None:
         super().__init__(
@@ -111,16 +114,16 @@ class Push(GoalEnv):
         self.simulation = self.table.simulation
         outer = np.array(TABLE) + _CLEARANCE * np.array([-1.0, -1.0, 1.0, 1.0])
         boxes = self.table.rectangle("wall")[None] if wall else np.empty((0, 4))
-        self.free_space = FreeSpace(bounds=outer, boxes=boxes, clearance=_CLEARANCE)
+        self.free_space: FreeSpace = FreeSpace(bounds=outer, boxes=boxes, clearance=_CLEARANCE)  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Return the straight distance between block and goal [m], [..., 2] and [..., 2] to [...]."""
+        """Return the straight-line distance from block to goal [m], [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal)
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the length of the shortest way from places [..., 2] to the goal around the wall [m], [...]."""
+        """Return the length of the shortest path around the wall [m], [..., 2] to [...]."""
         places = np.asarray(achieved_goal, np.float64)
         free = np.array(
             [self.free_space.nearest(place) for place in places.reshape(-1, 2)]

@@ -32,11 +32,14 @@ _BATCH = 64
 
 
 class Reach(GoalEnv):
-    """The gripper of a 6-joint arm moves to a place above a table.
+    """A 6-joint arm moves its gripper to a position above a table.
 
-    The arm has the kinematics, masses, joint ranges and torques of a UR5e; it is driven as in OGBench's Cube tasks.
+    ## Description
 
-    ## Action
+    The arm has the kinematics, masses, joint ranges and torques of a UR5e. It is controlled as in
+    OGBench's Cube tasks.
+
+    ## Action space
 
     | index | action | low | high | unit |
     |---|---|---|---|---|
@@ -44,10 +47,11 @@ class Reach(GoalEnv):
     | 3 | change of its yaw | -1 | 1 | 0.15 rad |
     | 4 | none: the gripper stays closed | -1 | 1 | |
 
-    A control step takes 0.05 s. Displacements add up in a commanded pose, which is kept in the workspace (x 0.27 to 0.69,
-    y -0.31 to 0.31, z 0.025 to 0.26 m, yaw up to a quarter turn) and within 0.035 m along each axis of where the gripper is.
+    A control step takes 0.05 s. Displacements accumulate in a commanded pose. It stays within the
+    workspace (x 0.27 to 0.69 m, y -0.31 to 0.31 m, z 0.025 to 0.26 m, yaw up to a quarter turn) and
+    within 0.05 m of the gripper along each axis.
 
-    ## Observation
+    ## Observation space
 
     | index | ``observation`` | name in the XML | unit |
     |---|---|---|---|
@@ -58,33 +62,36 @@ class Reach(GoalEnv):
     | 11 to 16 | joint velocities | the same | rad/s |
     | 17 to 21 | commanded pose minus pose (indices 0 to 4) | | m, rad, m |
 
-    ``achieved_goal`` and ``desired_goal`` are positions ``[x, y, z]`` of the gripper [m]: of the point between its
-    fingertips, 0.015 m from their ends. The arm stands at the origin and reaches in the direction of +x; the camera looks
-    back at it from above.
+    ``achieved_goal`` and ``desired_goal`` are positions ``[x, y, z]`` of the gripper [m]: the point
+    between its fingertips, 0.015 m from their ends. The arm stands at the origin and reaches
+    towards +x. The camera looks at it from the front and above.
 
-    ## Reward
+    ## Rewards
 
-    ``sparse``: 0 within the success distance, else -1. ``dense``: minus the straight distance to the goal [m].
+    With ``reward="sparse"``, the reward is 0 if the goal is reached and -1 otherwise. With
+    ``reward="dense"``, it is minus the straight-line distance to the goal [m].
 
-    ## Start
+    ## Starting state
 
-    The gripper rests at a uniform random place of the workspace, with yaw 0. The goal is a uniform random place whose distance
-    is that of the stratum. With the wall, start and goal are on either side of it, the straight line between them is
-    blocked, and the distance is the length of the shortest way past it.
+    The gripper starts at rest at a uniformly random position of the workspace with yaw 0. The goal
+    is a uniformly random position at the distance of the stratum. With the wall, start and goal are
+    on opposite sides, the straight line between them is blocked, and the distance is the length of
+    the shortest path past the wall.
 
     ## Success
 
     The gripper is within 0.03 m of the goal.
 
-    ## Termination and truncation
+    ## Episode end
 
-    Never terminated. Truncated when the budget of the episode is used up.
+    The episode never terminates. It is truncated when its budget is used up.
 
     ## Arguments
 
-    Those of ``GoalEnv`` and:
+    In addition to the arguments of ``GoalEnv``:
 
-    * ``wall``: whether a wall stands across the table. ``info["violation"]`` says that the arm touches it.
+    * ``wall``: whether a wall stands across the table. ``info["violation"]`` is True while the arm
+      touches it.
 
     ## Versions
 
@@ -110,11 +117,11 @@ class Reach(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Return the straight distance between gripper and goal [m], [..., 3] and [..., 3] to [...]."""
+        """Return the straight-line distance from gripper to goal [m], [..., 3] to [...]."""
         return _norm(np.asarray(achieved_goal, np.float64) - desired_goal)
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the length of the shortest way from places [..., 3] to the goal past the wall [m], [...]."""
+        """Return the length of the shortest path past the wall [m], [..., 3] to [...]."""
         return self._lengths(np.asarray(achieved_goal, np.float64), self._desired_goal).min(axis=-1)
 
     def is_success(
@@ -124,7 +131,7 @@ class Reach(GoalEnv):
         return self.distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
     def way(self, start: NDArray[np.float64], goal: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the places [K, 3] at which a way from ``start`` [3] to ``goal`` [3] turns, the goal last."""
+        """Return the corners [K, 3] of a path from ``start`` [3] to ``goal`` [3], goal last."""
         straight, over, around = self._lengths(start, goal)
         if np.isfinite(straight):
             return goal[None]
@@ -139,9 +146,10 @@ class Reach(GoalEnv):
     def _lengths(
         self, start: NDArray[np.float64], goal: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return the lengths of the ways from ``start`` [..., 3] to ``goal`` [3]: straight, over the wall, around it, [..., 3].
+        """Return path lengths [..., 3]: straight, over the wall, and around it.
 
-        Those over an edge of the wall are exact for a thin wall: unfolded about the edge, they are straight lines.
+        Those over an edge of the wall are exact for a thin wall: unfolded about the edge, they are
+            straight lines.
         """
         straight = _norm(start - goal)
         if not self.wall:
@@ -241,5 +249,8 @@ def _over_edge(
     below: NDArray[np.float64],
     goal_below: float,
 ) -> NDArray[np.float64]:
-    """Return the length of the way over an edge at y = 0, with ends ``below`` the edge and ``along`` apart [m]."""
+    """Return the length of a path over an edge at y = 0 [m].
+
+    The ends are ``below`` the edge and ``along`` apart.
+    """
     return np.hypot(along, np.hypot(y, below) + np.hypot(goal_y, goal_below))

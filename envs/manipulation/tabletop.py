@@ -1,4 +1,4 @@
-"""What the manipulation tasks share: an arm at a table, what stands on it, and the camera in front of them."""
+"""The table of the manipulation tasks: an arm, the objects on it, and the camera."""
 
 # pyright: reportAttributeAccessIssue=false
 # (MuJoCo is a binary module without type stubs.)
@@ -146,7 +146,7 @@ class Box:
 
     @property
     def yaw(self) -> float:
-        """About the vertical, up to quarter turns, -pi/4 to pi/4 [rad]; of whichever faces stand upright."""
+        """Yaw modulo quarter turns [rad, -pi/4 to pi/4], measured on the upright faces."""
         axes = self._data.xmat[self._body].reshape(3, 3)
         level = (int(np.abs(axes[2]).argmax()) + 1) % 3
         return (math.atan2(axes[1, level], axes[0, level]) + math.pi / 4) % (
@@ -155,7 +155,10 @@ class Box:
 
     @property
     def tilt(self) -> float:
-        """How far the axis that is nearest to the vertical is from it [rad]; 0 if the box lies on a face."""
+        """Angle between the vertical and the nearest axis of the box [rad].
+
+        It is 0 if the box lies on a face.
+        """
         upright = float(np.abs(self._data.xmat[self._body].reshape(3, 3)[2]).max())
         return math.acos(min(upright, 1.0))
 
@@ -164,7 +167,10 @@ class Box:
         return {self.name: np.array([*position, math.cos(yaw / 2), 0.0, 0.0, math.sin(yaw / 2)])}
 
     def as_moving_object(self, sample: Sample, **places: Places) -> MovingObject:
-        """Return the box as events see it; ``sample`` draws places where it may be, ``places`` are ``is_free`` and ``in_wall``."""
+        """Return the box as a moving object for events.
+
+        ``sample`` draws positions; ``is_free`` and ``in_wall`` classify positions.
+        """
         motion = JointMotion(lambda: self._simulation, (self.name,))
         low, high = np.reshape(TABLE, (2, 2))
         return MovingObject(
@@ -178,5 +184,5 @@ class Box:
 
 
 def quarter_turns(yaw: float) -> NDArray[np.float64]:
-    """Return cosine and sine of 4 x ``yaw`` [2]: the same for all angles that differ by a quarter turn."""
+    """Return cosine and sine of 4 x ``yaw`` [2], which are invariant under quarter turns."""
     return np.array([math.cos(4.0 * yaw), math.sin(4.0 * yaw)])

@@ -1,4 +1,4 @@
-"""Mazes: PointMaze (force-controlled), TwoRoom (displacement-controlled) and AntMaze (a walking ant)."""
+"""Mazes: PointMaze (driven by forces), TwoRoom (by displacements), AntMaze (a walking ant)."""
 
 from jepabench.envs.registry import register
 from jepabench.envs.task import TaskSpec

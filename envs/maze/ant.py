@@ -26,8 +26,8 @@ _TORSO_RADIUS, _LEG_RADIUS = (
     0.17,
 )  # as drawn: thinner legs would be lost between the pixels [m]
 
-# Of the gait. The amplitudes, the stance and the gains were found by a cross-entropy search for the way made in 5 s in four
-# directions (12 rounds of 24 candidates): 1.3 m/s.
+# Of the gait. The amplitudes, the stance and the gains were found by a cross-entropy search for the
+# way made in 5 s in four directions (12 rounds of 24 candidates): 1.3 m/s.
 _LEGS = np.deg2rad([45.0, 135.0, 225.0, 315.0])  # where they point to, in the order of the joints
 _BENDS = np.array([1.0, -1.0, -1.0, 1.0])  # the sign of a bent ankle
 _BEATS = np.array([0.0, math.pi, 0.0, math.pi])  # legs across from each other swing together
@@ -38,7 +38,7 @@ _MOTORS = np.array([6, 7, 0, 1, 2, 3, 4, 5])  # the actuators start with the fou
 
 
 def load_ant() -> mujoco.MjSpec:
-    """Return Gymnasium's ``ant.xml``, the same to the physics, drawn with thicker legs and one of them marked."""
+    """Return Gymnasium's ``ant.xml`` with unchanged physics, thicker legs and one marked leg."""
     spec = mujoco.MjSpec.from_file(str(_XML))
     spec.geom("floor").material = ""
     for thing in (*spec.materials, *spec.textures):

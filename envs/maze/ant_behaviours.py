@@ -18,7 +18,9 @@ Expert = behaviours.Expert
 
 @dataclass(kw_only=True)
 class RandomTorques(MazeBehaviour):
-    """Pulls at all joints with torques that change gradually (a discrete Ornstein-Uhlenbeck process), clipped to the bounds.
+    """Applies smooth random torques to all joints.
+
+    They follow a discrete Ornstein-Uhlenbeck process and are clipped to the bounds.
 
     Attributes:
         persistence: correlation between the torques of two control steps, 0 to 1.

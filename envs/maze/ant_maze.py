@@ -1,4 +1,4 @@
-"""AntMaze: Gymnasium's four-legged ant in a maze, with the physics of Gymnasium-Robotics' AntMaze."""
+"""AntMaze: Gymnasium's four-legged ant with the physics of Gymnasium-Robotics' AntMaze."""
 
 # pyright: reportAttributeAccessIssue=false
 # (MuJoCo is a binary module without type stubs.)
@@ -56,13 +56,16 @@ _REFERENCE_STEPS, _STEPS_PER_METRE = 40, 25  # that the expert needs, rounded up
 
 
 class AntMaze(GoalEnv):
-    """A four-legged ant walks through a maze of walls to a place.
+    """A four-legged ant walks through a maze to a goal.
 
-    The ant is Gymnasium's (``ant.xml``), the maze and the success rule are those of Gymnasium-Robotics' AntMaze (v5), and
-    so are position and velocity under the same actions. Starts, goals, budgets and pictures are this suite's own. Falling
-    over ends nothing, but an ant on its back cannot walk.
+    ## Description
 
-    ## Action
+    The ant is Gymnasium's (``ant.xml``). Maze and success rule are those of Gymnasium-Robotics'
+    AntMaze (v5), and the same actions give the same positions and velocities. Starts, goals,
+    budgets and frames are defined by JEPA Bench. Falling over does not end the episode, but an ant
+    on its back cannot walk.
+
+    ## Action space
 
     | index | action | low | high | actuator on joint | unit |
     |---|---|---|---|---|---|
@@ -73,7 +76,7 @@ class AntMaze(GoalEnv):
 
     A control step takes 0.05 s.
 
-    ## Observation
+    ## Observation space
 
     | index | ``observation`` | joint | unit |
     |---|---|---|---|
@@ -83,41 +86,42 @@ class AntMaze(GoalEnv):
     | 15 to 20 | linear and angular velocity of the torso | ``root`` | m/s, rad/s |
     | 21 to 28 | velocities of the angles | ``hip_1``, ``ankle_1``, ... ``ankle_4`` | rad/s |
 
-    As in D4RL; without the contact forces that Gymnasium's ant adds. ``achieved_goal`` and ``desired_goal`` are positions
-    ``[x, y]`` of the torso [m]. Frames show the maze from above, +y upwards. The ant is drawn with thicker legs than it has,
-    the front left one in blue: without that mark a picture would not tell which leg an action moves.
+    The observation follows D4RL; it lacks the contact forces that Gymnasium's ant adds.
+    ``achieved_goal`` and ``desired_goal`` are positions ``[x, y]`` of the torso [m]. Frames show
+    the maze from above with +y up. The legs are drawn thicker than they are, and the front left leg
+    is blue, so that a frame shows which leg an action moves.
 
-    ## Reward
+    ## Rewards
 
-    ``sparse``: 0 within the success distance, else -1. ``dense``: minus the straight distance to the goal [m].
+    With ``reward="sparse"``, the reward is 0 if the goal is reached and -1 otherwise. With
+    ``reward="dense"``, it is minus the straight-line distance to the goal [m].
 
-    ## Start
+    ## Starting state
 
-    The ant stands still at a uniform random place that has 1.25 m of clearance, turned anywhere. The goal is a uniform random
-    place of the same kind whose shortest way from the start has the length of the stratum: 2.4 to 6 m, 6 to 12 m, 12 to 28 m.
+    The ant stands still at a uniformly random position with 1.25 m of clearance and a random
+    heading. The goal is drawn in the same way; the shortest path to it has the length of the
+    stratum (2.4 to 6 m, 6 to 12 m or 12 to 28 m).
 
     ## Success
 
-    The torso is within 0.45 m of the goal, at whatever speed.
+    The torso is within 0.45 m of the goal, at any speed.
 
-    ## Termination and truncation
+    ## Episode end
 
-    Never terminated. Truncated when the budget of the episode is used up.
+    The episode never terminates. It is truncated when its budget is used up.
 
     ## Arguments
 
-    Those of ``GoalEnv`` and:
+    In addition to the arguments of ``GoalEnv``:
 
     * ``layout``: ``umaze``, ``medium`` or ``large``.
 
-    ``info["violation"]`` says that the ant is upside down.
+    ``info["violation"]`` is True while the ant is upside down.
 
     ## Versions
 
     * v1: first version. MuJoCo 3.17.0, the ant of Gymnasium 1.4.0.
     """
-
-    free_space: FreeSpace  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, task: TaskSpec, *, layout: str, **kwargs: Any) -> None:
         if layout not in LAYOUTS:
@@ -134,7 +138,7 @@ class AntMaze(GoalEnv):
         self._strata = {
             name: (CELL * low, CELL * high) for name, (low, high) in maze.strata.items()
         }
-        self.free_space = FreeSpace(
+        self.free_space: FreeSpace = FreeSpace(  # pyright: ignore[reportIncompatibleVariableOverride]
             bounds=np.concatenate([-inner, inner]),
             boxes=CELL * maze.obstacle_boxes(),
             clearance=_CLEARANCE,
@@ -147,7 +151,7 @@ class AntMaze(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Return the straight distance between torso and goal [m], [..., 2] and [..., 2] to [...]."""
+        """Return the straight-line distance from torso to goal [m], [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal)
 
     def is_success(
@@ -157,7 +161,7 @@ class AntMaze(GoalEnv):
         return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the way from where the torso is, [..., 2] to [...], to the present goal [m]; for privileged planners."""
+        """Return the length of the shortest path to the present goal [m], [..., 2] to [...]."""
         return self.free_space.distances(achieved_goal, self._desired_goal)
 
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -279,7 +283,10 @@ class AntArena:
         return x * x + y * y > 0.5
 
     def factors(self, bounds: NDArray[np.float64]) -> tuple[Factor, ...]:
-        """Return the factors of variation; ``bounds`` [x_min, y_min, x_max, y_max] [m] of the free places."""
+        """Return the factors of variation.
+
+        ``bounds`` [x_min, y_min, x_max, y_max] [m] limits the free positions.
+        """
         model = self.simulation.model
         walls = np.flatnonzero(
             (model.geom_rgba == np.array(WALL_COLOUR, np.float32)).all(axis=1)
@@ -303,7 +310,10 @@ class AntArena:
         )
 
     def state_at(self, position: NDArray[np.float64], yaw: float) -> NDArray[np.float64]:
-        """Return the simulation's state with the ant standing at ``position`` [2], turned by ``yaw`` [rad], and leaves it there."""
+        """Return the state with the ant standing at ``position`` [2] with ``yaw`` [rad].
+
+        The simulation keeps this state.
+        """
         root = np.array(
             [*position, STANDING_HEIGHT, math.cos(yaw / 2.0), 0.0, 0.0, math.sin(yaw / 2.0)]
         )

@@ -35,11 +35,12 @@ _DISTRACTOR_SIZE = (0.03, 0.01)  # radius and height, in extents
 
 
 class Arena:
-    """A simulated ball with the joints ``ball_x`` and ``ball_y`` on a body ``floor``, and the camera above it.
+    """A ball with the joints ``ball_x`` and ``ball_y`` on a floor, and a camera above it.
 
     Args:
         spec: the world without its zones.
-        zones: keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]; drawn on the floor, they stop nothing.
+        zones: keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]; drawn on the floor, they
+            stop nothing.
         extent: side of the square that the camera sees [m].
         checker: side of the squares of the floor's pattern [m].
     """
@@ -73,7 +74,10 @@ class Arena:
         self.ball = Thing(self, "ball", geoms=("ball", "ball_drawn"), double=double)
 
     def factors(self, bounds: NDArray[np.float64]) -> tuple[Factor, ...]:
-        """Return the factors of variation that all mazes have; ``bounds`` [x_min, y_min, x_max, y_max] [m] of its free places."""
+        """Return the factors of variation that all mazes share.
+
+        ``bounds`` [x_min, y_min, x_max, y_max] [m] limits the free positions.
+        """
         colours = self.simulation.model.geom_rgba
         walls = np.flatnonzero((colours == np.array(WALL_COLOUR, np.float32)).all(axis=1)).tolist()
         return (
@@ -102,7 +106,10 @@ class Arena:
         )
 
     def state_at(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the simulation's state with the ball at rest at ``position`` [2], and leaves it there."""
+        """Return the state with the ball at rest at ``position`` [2].
+
+        The simulation keeps this state.
+        """
         return self.simulation.rest_state({"ball_x": position[0], "ball_y": position[1]})
 
     def frame(self, size: int) -> NDArray[np.uint8]:
@@ -144,7 +151,7 @@ def add_box(
     *,
     collides: bool = True,
 ) -> None:
-    """Add a box over the rectangle ``[x_min, y_min, x_max, y_max]`` between two heights [m] to ``body``."""
+    """Add a box over ``[x_min, y_min, x_max, y_max]`` between two heights [m] to ``body``."""
     low, high = np.append(box[:2], heights[0]), np.append(box[2:], heights[1])
     geom = body.add_geom(
         type=mujoco.mjtGeom.mjGEOM_BOX, pos=(low + high) / 2, size=(high - low) / 2, rgba=colour

@@ -1,4 +1,7 @@
-"""Scripted policies for the mazes. Those of the balls decide once a block, as a planner of the task has to."""
+"""Scripted policies for the mazes.
+
+The policies of the balls decide once per action block, as a planner does.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ class Maze(Protocol):
     free_space: FreeSpace
 
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the action [A] that, held as the task says, brings what moves on along ``path`` [K, 2]."""
+        """Return the action [A] to hold, which moves the agent along ``path`` [K, 2]."""
         ...
 
 
@@ -63,7 +66,9 @@ class MazeBehaviour:
 
 @dataclass(kw_only=True)
 class RandomHeading(MazeBehaviour):
-    """Walks on in about the same direction, with a random step length; now and then it turns anywhere, from walls it bounces.
+    """Keeps walking in a similar direction with random step lengths.
+
+    It sometimes turns to a random direction, and it bounces off walls.
 
     Without bouncing, most frames would show the ball at a wall or in a corner.
 
@@ -100,9 +105,12 @@ class RandomHeading(MazeBehaviour):
 
 @dataclass(kw_only=True)
 class RandomForce(MazeBehaviour):
-    """Pushes with a force that changes gradually (a discrete Ornstein-Uhlenbeck process), clipped to the bounds.
+    """Applies a smooth random force.
 
-    Where a wall holds the ball against the force, that component turns round: otherwise most frames would show a ball at rest in a corner.
+    It follows a discrete Ornstein-Uhlenbeck process and is clipped to the bounds.
+
+    Where a wall holds the ball against the force, that component turns round: otherwise most frames
+        would show a ball at rest in a corner.
 
     Attributes:
         persistence: correlation between the forces of two blocks, 0 to 1.

@@ -1,7 +1,8 @@
-"""Mazes generated from a seed: rooms on a grid, joined to a connected maze by random passages, with few ways round.
+"""Random mazes: rooms on a grid, connected by random passages with few loops.
 
-Every split has mazes of its own, which a hash of the maze decides; training has a finite number of them. The setting is
-that of the diverse mazes of PLDM (Sobal et al., 2025), with another generator and other numbers.
+Every split has mazes of its own, which a hash of the maze decides; training has a finite number of
+them. The setting is that of the diverse mazes of PLDM (Sobal et al., 2025), with another generator
+and other numbers.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ STRATA = {"near": (0.6, 2.0), "medium": (2.0, 5.0), "far": (5.0, 12.0)}
 _SHARES = (7, 1, 1, 1)  # of all mazes, in the order of SPLITS
 
 _ROOMS = list(itertools.product(range(SIDE), range(SIDE)))
-# Passages to the right first, then those downwards, row by row from the top left: room, room, and the cell between them.
+# Passages to the right first, then those downwards, row by row from the top left: room, room, and
+# the cell between them.
 _PASSAGES = [((y, x), (y, x + 1), (2 * y + 1, 2 * x + 2)) for y, x in _ROOMS if x + 1 < SIDE] + [
     ((y, x), (y + 1, x), (2 * y + 2, 2 * x + 1)) for y, x in _ROOMS if y + 1 < SIDE
 ]
@@ -65,7 +67,7 @@ def maze(passages: NDArray[np.float64]) -> Layout:
 
 
 def _generate(rng: np.random.Generator, split: str) -> NDArray[np.float64]:
-    """Return a random maze of ``split``: passages in random order that join two parts (Kruskal), and some more."""
+    """Return a random maze of ``split``: a random spanning tree (Kruskal) and more passages."""
     while True:
         part = {room: number for number, room in enumerate(_ROOMS)}
         passages = np.zeros(NUM_PASSAGES)

@@ -1,4 +1,4 @@
-"""TwoRoom with two doors of which a hidden coin has shut one: a world that cannot be foreseen, only found out."""
+"""TwoRoom with two doors, one of which is locked by a hidden coin toss."""
 
 # pyright: reportAttributeAccessIssue=false
 # (MuJoCo is a binary module without type stubs.)
@@ -36,21 +36,25 @@ _NOT_DRAWN = (0.0, 0.0, 0.0, 0.0)
 
 
 class HiddenDoor(TwoRoom):
-    """The room of ``TwoRoom``, whose wall has two doors; one of them is shut, and neither sensors nor pictures tell which.
+    """``TwoRoom`` with two doors, one of which is locked without any visible sign.
 
-    Before the ball has tried a door, no prediction of what happens there can be right: the outcome is one of two, and their mean is
-    neither. A model with a latent variable can hold both. The door stays as it is for the whole episode.
+    ## Description
 
-    ## Action
+    Neither the observation nor the frames show which door is locked. Before the ball has tried a
+    door, no deterministic prediction of the outcome can be right: there are two outcomes, and their
+    mean is neither of them. A model with a latent variable can represent both. The same door stays
+    locked for the whole episode.
+
+    ## Action space
 
     | index | action | low | high | unit |
     |---|---|---|---|---|
     | 0 | displacement along x | -1 | 1 | 0.05 m |
     | 1 | displacement along y | -1 | 1 | 0.05 m |
 
-    A vector longer than 1 is shortened to 1. A control step takes 0.1 s.
+    An action longer than 1 is scaled to length 1. A control step takes 0.1 s.
 
-    ## Observation
+    ## Observation space
 
     | index | ``observation`` | name in the XML | unit |
     |---|---|---|---|
@@ -59,29 +63,30 @@ class HiddenDoor(TwoRoom):
     | 2 | x of the wall's middle, always 0 | body ``wall_between`` | m |
     | 3 | y of the middle between the doors, always 0 | body ``wall_between`` | m |
 
-    ``achieved_goal`` and ``desired_goal`` are positions ``[x, y]`` of the ball [m]. Frames show the room from above, +y
-    upwards. Both doors, at y of -0.5 and 0.5 m, look open.
+    ``achieved_goal`` and ``desired_goal`` are positions ``[x, y]`` of the ball [m]. Frames show the
+    room from above with +y up. Both doors, at y = -0.5 m and y = 0.5 m, look open.
 
-    ## Reward
+    ## Rewards
 
-    ``sparse``: 0 within the success distance, else -1. ``dense``: minus the straight distance to the goal [m].
+    With ``reward="sparse"``, the reward is 0 if the goal is reached and -1 otherwise. With
+    ``reward="dense"``, it is minus the straight-line distance to the goal [m].
 
-    ## Start
+    ## Starting state
 
-    As in ``TwoRoom``; the way from start to goal leads through the open door. A fair coin decides which one that is. The
-    budget has room for a detour by the other.
+    Start and goal are drawn as in ``TwoRoom``, with paths through the open door. A fair coin
+    decides which door is open. The budget leaves time for a detour through the other door.
 
     ## Success
 
     The ball's centre is within 0.1 m of the goal.
 
-    ## Termination and truncation
+    ## Episode end
 
-    Never terminated. Truncated when the budget of the episode is used up.
+    The episode never terminates. It is truncated when its budget is used up.
 
     ## Arguments
 
-    Those of ``GoalEnv`` and ``zones``, as in ``TwoRoom``.
+    The world takes the arguments of ``GoalEnv``, and ``zones`` as in ``TwoRoom``.
 
     ## Versions
 

@@ -1,4 +1,7 @@
-"""The mazes of PointMaze: maps as in D4RL and Gymnasium-Robotics, a cell a metre, centred on the origin, +y upwards."""
+"""The layouts of PointMaze, as in D4RL and Gymnasium-Robotics.
+
+Cells are 1 m wide, the maze is centred on the origin, and +y is up.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,8 @@ class Layout:
     Attributes:
         rows: the map from the top, ``#`` for a wall.
         strata: shortest (excluded) and longest (included) way from start to goal [m], by name.
-        zones: default keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]; each is on a short cut and leaves a way round.
+        zones: default keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]; each is on a short
+            cut and leaves a way round.
         drawn_radius: of the ball as it is seen [m].
     """
 
@@ -35,14 +39,14 @@ class Layout:
         return np.array([len(self.rows[0]), len(self.rows)]) / 2.0
 
     def wall_boxes(self) -> NDArray[np.float64]:
-        """Return a box ``[x_min, y_min, x_max, y_max]`` for each wall cell, row by row from the top [N, 4]."""
+        """Return ``[x_min, y_min, x_max, y_max]`` of each wall cell, from the top [N, 4]."""
         rows = enumerate(self.rows)
         return self._in_metres(
             (x, y, x + 1, y + 1) for y, row in rows for x, cell in enumerate(row) if cell == "#"
         )
 
     def merged_boxes(self) -> NDArray[np.float64]:
-        """Return the same walls as few boxes that do not overlap: the border, runs across, and runs down of what is left [N, 4]."""
+        """Return the walls as few disjoint boxes: border, rows and columns [N, 4]."""
         width, height = len(self.rows[0]), len(self.rows)
         border = [
             (0, 0, width, 1),
@@ -140,7 +144,10 @@ LAYOUTS = {
 
 
 def _runs(cells: str, *, shortest: int = 1) -> list[tuple[int, int]]:
-    """Return first and last + 1 of each run of walls of this or a greater length, counted from 1 (the border has index 0)."""
+    """Return first and last + 1 of each run of wall cells with a minimum length.
+
+    Indices start at 1; the border has index 0.
+    """
     return [(run.start() + 1, run.end() + 1) for run in re.finditer("#" * shortest + "+", cells)]
 
 

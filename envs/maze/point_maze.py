@@ -1,4 +1,4 @@
-"""PointMaze: a ball pushed by forces through a maze, with the physics of Gymnasium-Robotics' PointMaze."""
+"""PointMaze: a force-controlled ball with the physics of Gymnasium-Robotics' PointMaze."""
 
 from __future__ import annotations
 
@@ -37,21 +37,25 @@ _SETTLING_STEPS, _STEPS_PER_METRE = 10, 45  # that the expert needs, rounded up
 
 
 class PointMaze(GoalEnv):
-    """A ball on a floor is pushed by forces through a maze of walls to a place.
+    """A force-controlled ball moves through a maze to a goal.
 
-    The physics, the mazes and the success rule are those of Gymnasium-Robotics' PointMaze (v3), to the last bit of
-    position and velocity under the same actions. Starts, goals, budgets, pictures and random mazes are this suite's own.
+    ## Description
 
-    ## Action
+    Physics, mazes and success rule are those of Gymnasium-Robotics' PointMaze (v3): the same
+    actions give bit-identical positions and velocities. Starts, goals, budgets, frames and random
+    mazes are defined by JEPA Bench.
+
+    ## Action space
 
     | index | action | low | high | actuator | unit |
     |---|---|---|---|---|---|
     | 0 | force along x | -1 | 1 | ``force_x`` | 100 N |
     | 1 | force along y | -1 | 1 | ``force_y`` | 100 N |
 
-    A control step takes 0.01 s; the ball has 4.19 kg. Each velocity component is clipped to 5 m/s before a step.
+    A control step takes 0.01 s. The ball has a mass of 4.19 kg. Each component of the velocity is
+    clipped to 5 m/s before a step.
 
-    ## Observation
+    ## Observation space
 
     | index | ``observation`` | joint | unit |
     |---|---|---|---|
@@ -59,43 +63,44 @@ class PointMaze(GoalEnv):
     | 1 | position y | ``ball_y`` | m |
     | 2 | velocity x | ``ball_x`` | m/s |
     | 3 | velocity y | ``ball_y`` | m/s |
-    | 4 to 27 | with random mazes only: 1 if a passage is open, 0 if not, in the order of ``jepabench.envs.maze.diverse`` | | |
+    | 4 to 27 | random mazes only: 1 if a passage is open, else 0 | | |
 
-    ``achieved_goal`` and ``desired_goal`` are positions ``[x, y]`` of the ball [m]. Frames show the maze from above, +y
-    upwards; the ball is drawn larger than it is (it collides with a radius of 0.1 m), keep-out zones in yellow.
+    ``achieved_goal`` and ``desired_goal`` are positions ``[x, y]`` of the ball [m]. Frames show the
+    maze from above with +y up. The ball is drawn larger than its collision radius of 0.1 m, and
+    keep-out zones are yellow.
 
-    ## Reward
+    ## Rewards
 
-    ``sparse``: 0 within the success distance, else -1. ``dense``: minus the straight distance to the goal [m].
+    With ``reward="sparse"``, the reward is 0 if the goal is reached and -1 otherwise. With
+    ``reward="dense"``, it is minus the straight-line distance to the goal [m].
 
-    ## Start
+    ## Starting state
 
-    The ball rests at a uniform random place that has 0.2 m of clearance and is in no keep-out zone. The goal is a
-    uniform random place of the same kind whose shortest way from the start has the length of the stratum. A random
-    maze has 4 x 4 rooms; ``train`` has 40 of them, and those of the other splits are different ones.
+    The ball starts at rest at a uniformly random position with 0.2 m of clearance, outside all
+    keep-out zones. The goal is drawn in the same way; the shortest path to it has the length of the
+    stratum. A random maze has 4 x 4 rooms. There are 40 mazes in ``train``, and no maze occurs in
+    two splits.
 
     ## Success
 
-    The ball's centre is within 0.45 m of the goal, at whatever speed.
+    The ball's centre is within 0.45 m of the goal, at any speed.
 
-    ## Termination and truncation
+    ## Episode end
 
-    Never terminated. Truncated when the budget of the episode is used up.
+    The episode never terminates. It is truncated when its budget is used up.
 
     ## Arguments
 
-    Those of ``GoalEnv`` and:
+    In addition to the arguments of ``GoalEnv``:
 
-    * ``layout``: ``umaze``, ``medium`` or ``large``, or ``random`` for another maze in each episode.
-    * ``zones``: keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m] in place of the layout's own; ``()`` for none.
-      ``info["violation"]`` says that the ball's centre is inside one.
+    * ``layout``: ``umaze``, ``medium``, ``large``, or ``random`` for a new maze in each episode.
+    * ``zones``: keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m] that replace those of the
+      layout; ``()`` for none. ``info["violation"]`` is True while the ball's centre is inside one.
 
     ## Versions
 
     * v1: first version. MuJoCo 3.17.0.
     """
-
-    free_space: FreeSpace  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self, task: TaskSpec, *, layout: str, zones: Sequence[Zone] | None = None, **kwargs: Any
@@ -118,7 +123,8 @@ class PointMaze(GoalEnv):
         spec = load("point_maze.xml")
         spec.geom("floor").size[:2] = maze.half_size
         spec.geom("ball_drawn").size[0] = maze.drawn_radius
-        # A box for each cell gives the published mazes their contacts to the last bit; few boxes are cast and compiled faster.
+        # A box for each cell gives the published mazes their contacts to the last bit; few boxes
+        # are cast and compiled faster.
         for box in maze.merged_boxes() if len(self._passages) else maze.wall_boxes():
             add_box(spec.worldbody, box, (0.0, _WALL_HEIGHT), WALL_COLOUR)
         self.arena = Arena(
@@ -130,14 +136,14 @@ class PointMaze(GoalEnv):
         self.simulation = self.arena.simulation
         self.variations.renew()
         bounds = np.concatenate([-inner, inner])
-        self.free_space = FreeSpace(
+        self.free_space: FreeSpace = FreeSpace(  # pyright: ignore[reportIncompatibleVariableOverride]
             bounds=bounds, boxes=maze.obstacle_boxes(), clearance=_CLEARANCE
         )
 
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Return the straight distance between ball and goal [m], [..., 2] and [..., 2] to [...]."""
+        """Return the straight-line distance from ball to goal [m], [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal)
 
     def is_success(
@@ -147,16 +153,16 @@ class PointMaze(GoalEnv):
         return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the way from where the ball is, [..., 2] to [...], to the present goal [m]; for privileged planners."""
+        """Return the length of the shortest path to the present goal [m], [..., 2] to [...]."""
         return self.free_space.distances(achieved_goal, self._desired_goal)
 
     @property
     def zones(self) -> tuple[Zone, ...]:
         """Keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]."""
-        return tuple(map(tuple, self.arena.zones.tolist()))
+        return tuple((a, b, c, d) for a, b, c, d in self.arena.zones.tolist())
 
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the action [2] that, held for a block, brings the ball on along ``path`` [K, 2] and stops at its end."""
+        """Return the action [2], held for a block, that follows ``path`` [K, 2] to its end."""
         model, velocity = self.simulation.model, self.simulation.data.qvel
         to_corner = path[0] - self.arena.position
         distance = float(np.linalg.norm(to_corner))

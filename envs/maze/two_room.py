@@ -40,22 +40,24 @@ SETTLING_STEPS = 5  # that the expert needs beyond the length of the way
 
 
 class TwoRoom(GoalEnv):
-    """A ball in a room of 2 m x 2 m, which a wall divides, moves through the wall's door to a place.
+    """A ball moves to a goal in a room of 2 m x 2 m that a wall with a door divides.
 
-    The setting is that of the Two-Rooms and Wall tasks of the JEPA-planning papers (PLDM, DINO-WM), with contacts that MuJoCo
-    solves: the ball slides along walls and does not pass through them. Nothing is carried over from step to step but
-    its position.
+    ## Description
 
-    ## Action
+    The setting follows the Two-Rooms and Wall tasks of PLDM and DINO-WM. MuJoCo resolves contacts:
+    the ball slides along walls and never passes through them. Only its position carries over from
+    one step to the next.
+
+    ## Action space
 
     | index | action | low | high | unit |
     |---|---|---|---|---|
     | 0 | displacement along x | -1 | 1 | 0.05 m |
     | 1 | displacement along y | -1 | 1 | 0.05 m |
 
-    A vector longer than 1 is shortened to 1. A control step takes 0.1 s.
+    An action longer than 1 is scaled to length 1. A control step takes 0.1 s.
 
-    ## Observation
+    ## Observation space
 
     | index | ``observation`` | name in the XML | unit |
     |---|---|---|---|
@@ -64,42 +66,42 @@ class TwoRoom(GoalEnv):
     | 2 | x of the wall's middle | bodies ``wall_below``, ``wall_above`` | m |
     | 3 | y of the door's middle | bodies ``wall_below``, ``wall_above`` | m |
 
-    ``achieved_goal`` and ``desired_goal`` are positions ``[x, y]`` of the ball [m]. Frames show the room from above, +y
-    upwards; the ball (radius 0.06 m) is drawn a little larger, keep-out zones in yellow.
+    ``achieved_goal`` and ``desired_goal`` are positions ``[x, y]`` of the ball [m]. Frames show the
+    room from above with +y up. The ball (radius 0.06 m) is drawn slightly larger, and keep-out
+    zones are yellow.
 
-    ## Reward
+    ## Rewards
 
-    ``sparse``: 0 within the success distance, else -1. ``dense``: minus the straight distance to the goal [m].
+    With ``reward="sparse"``, the reward is 0 if the goal is reached and -1 otherwise. With
+    ``reward="dense"``, it is minus the straight-line distance to the goal [m].
 
-    ## Start
+    ## Starting state
 
-    The ball is at a uniform random place that has 0.08 m of clearance and is in no keep-out zone. The goal is a
-    uniform random place of the same kind whose shortest way from the start has the length of the stratum. With a
-    random layout, wall and door are drawn from the cells of a grid; the cells of ``train`` and those of the other
-    splits are different ones.
+    The ball starts at a uniformly random position with 0.08 m of clearance, outside all keep-out
+    zones. The goal is drawn in the same way; the shortest path to it has the length of the stratum.
+    With a random layout, wall and door are drawn from the cells of a grid, and the cells of
+    ``train`` differ from those of the other splits.
 
     ## Success
 
     The ball's centre is within 0.1 m of the goal.
 
-    ## Termination and truncation
+    ## Episode end
 
-    Never terminated. Truncated when the budget of the episode is used up.
+    The episode never terminates. It is truncated when its budget is used up.
 
     ## Arguments
 
-    Those of ``GoalEnv`` and:
+    In addition to the arguments of ``GoalEnv``:
 
     * ``random_layout``: whether wall and door are drawn anew for each episode.
-    * ``zones``: keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]; ``()`` for none. ``info["violation"]`` says
-      that the ball's centre is inside one.
+    * ``zones``: keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]; ``()`` for none.
+      ``info["violation"]`` is True while the ball's centre is inside one.
 
     ## Versions
 
     * v1: first version. MuJoCo 3.17.0.
     """
-
-    free_space: FreeSpace  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self,
@@ -127,7 +129,7 @@ class TwoRoom(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Return the straight distance between ball and goal [m], [..., 2] and [..., 2] to [...]."""
+        """Return the straight-line distance from ball to goal [m], [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal)
 
     def is_success(
@@ -137,16 +139,16 @@ class TwoRoom(GoalEnv):
         return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the way from where the ball is, [..., 2] to [...], to the present goal [m]; for privileged planners."""
+        """Return the length of the shortest path to the present goal [m], [..., 2] to [...]."""
         return self.free_space.distances(achieved_goal, self._desired_goal)
 
     @property
     def zones(self) -> tuple[Zone, ...]:
         """Keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]."""
-        return tuple(map(tuple, self.arena.zones.tolist()))
+        return tuple((a, b, c, d) for a, b, c, d in self.arena.zones.tolist())
 
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the action [2] that, held for a block, brings the ball towards the first point of ``path`` [K, 2]."""
+        """Return the action [2], held for a block, towards the first point of ``path`` [K, 2]."""
         action = (path[0] - self.arena.position) / (self.step_length * self.task.action_block)
         return action / max(1.0, float(np.linalg.norm(action)))
 
@@ -197,7 +199,7 @@ class TwoRoom(GoalEnv):
 
     def _place_wall(self, layout: NDArray[np.float64]) -> None:
         self._layout = layout
-        self.free_space = free_space(layout)
+        self.free_space: FreeSpace = free_space(layout)  # pyright: ignore[reportIncompatibleVariableOverride]
         wall_x, door_y = layout
         offset = HALF_DOOR + HALF_LENGTH
         self.simulation.model.body("wall_below").pos[:] = wall_x, door_y - offset, 0.0
@@ -215,7 +217,8 @@ class TwoRoom(GoalEnv):
         length = max(1.0, float(np.sqrt((action * action).sum())))
         data.qvel[:] = action * (self.step_length / (length * self.task.control_dt))
         self.simulation.step(_SUBSTEPS)
-        # The position alone is the state: neither speed nor the solver's memory of a contact is carried over.
+        # The position alone is the state: neither speed nor the solver's memory of a contact is
+        # carried over.
         data.qvel[:] = 0.0
         data.qacc_warmstart[:] = 0.0
 
@@ -236,7 +239,7 @@ class TwoRoom(GoalEnv):
 
 
 def draw_layout(rng: np.random.Generator, *, held_out: bool) -> NDArray[np.float64]:
-    """Return ``[wall_x, door_y]`` [m], uniform over the cells that are, or are not, held out from training."""
+    """Return ``[wall_x, door_y]`` [m], uniform over the training cells or the held-out cells."""
     cells = _cells(held_out)
     place = np.array(divmod(cells[rng.integers(len(cells))], _CELLS)) + rng.random(2)
     low, high = np.transpose([WALL_RANGE, DOOR_RANGE])
@@ -244,7 +247,7 @@ def draw_layout(rng: np.random.Generator, *, held_out: bool) -> NDArray[np.float
 
 
 def is_held_out(layout: NDArray[np.float64]) -> bool:
-    """Return whether ``[wall_x, door_y]`` is in a cell of the layout grid that is kept from training."""
+    """Return whether ``[wall_x, door_y]`` is in a held-out cell of the layout grid."""
     low, high = np.transpose([WALL_RANGE, DOOR_RANGE])
     column, row = (
         np.floor((layout - low) / (high - low) * _CELLS).clip(0, _CELLS - 1).astype(int).tolist()

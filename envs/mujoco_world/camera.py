@@ -40,7 +40,7 @@ class Camera:
     def overhead(
         cls, *, extent: float, centre: tuple[float, float] = (0.0, 0.0), height: float = 4.0
     ) -> Camera:
-        """Return a camera that looks straight down on a square of the floor, +y to the top of the frame.
+        """Return a camera that looks down on a square of the floor, with +y up in the frame.
 
         Args:
             extent: side of the square [m].
@@ -64,7 +64,10 @@ class Camera:
         return np.stack([axis / np.sqrt((axis * axis).sum()) for axis in (right, down, forward)])
 
     def rays(self, size: int, samples: int = 4) -> NDArray[np.float64]:
-        """Return unit directions [size * size, samples, 3], pixel rows from the top; 4 samples on a grid, 2 on its diagonal."""
+        """Return unit directions [size * size, samples, 3], pixel rows from the top.
+
+        4 samples form a grid, 2 its diagonal.
+        """
         steps = ((np.arange(2 * size) + 0.5) / size - 1.0) * np.tan(self.field_of_view / 2.0)
         x, y = np.meshgrid(steps, steps)
         right, down, forward = self.axes
@@ -78,7 +81,9 @@ class Camera:
 
 @dataclass(frozen=True, slots=True)
 class CornerGrid:
-    """The corners of the pixels, ``side`` x ``side``; where a frame has an odd size also a row and a column beyond it.
+    """The corners of the pixels, ``side`` x ``side``.
+
+    A frame of odd size has one extra row and column.
 
     Attributes:
         side: odd.
@@ -95,7 +100,11 @@ class CornerGrid:
     def between_unlike(
         self, geoms: NDArray[np.int32], normals: NDArray[np.float64]
     ) -> NDArray[np.intp]:
-        """Return the corners between those of ``every_second`` [Q] that are not on one face, by geoms [Q] and normals [Q, 3]."""
+        """Return the corners that need rays of their own.
+
+        Their neighbours in ``every_second`` [Q] lie on different faces, according to geoms [Q] and
+        normals [Q, 3].
+        """
         half = self.side // 2 + 1
         x, y, z = normals.T
         faces = (16.0 * geoms + x + 2.0 * y + 4.0 * z).reshape(half, half)
@@ -111,7 +120,7 @@ class CornerGrid:
 
 @functools.lru_cache(maxsize=8)
 def shared_rays(camera: Camera, size: int, samples: int) -> NDArray[np.float64]:
-    """Return ``camera.rays``, one array for all worlds that look the same way. It must not be changed."""
+    """Return ``camera.rays``, shared by all worlds with this camera and read-only."""
     rays = camera.rays(size, samples)
     rays.flags.writeable = False
     return rays
@@ -119,6 +128,7 @@ def shared_rays(camera: Camera, size: int, samples: int) -> NDArray[np.float64]:
 
 @functools.lru_cache(maxsize=8)
 def corner_grid(camera: Camera, size: int) -> CornerGrid:
+    """Return the pixel corners of a frame, shared by all worlds with this camera."""
     side = size + 1 + size % 2
     steps = (np.arange(side) * (2.0 / size) - 1.0) * np.tan(camera.field_of_view / 2.0)
     x, y = np.meshgrid(steps, steps)

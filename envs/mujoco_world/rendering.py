@@ -1,9 +1,9 @@
 """A camera that needs no graphics driver: rays cast into a MuJoCo model on the CPU.
 
-Frames are the same bytes in every process, so they are part of what an episode reproduces. Under a camera that
-stands still, what stands still too is cast once and kept with its depth; after that only rays near moving geoms are
-cast, against moving geoms alone. A camera that a body carries casts every second ray, and the rays between where those
-do not agree on what they see.
+Frames are the same bytes in every process, so they are part of what an episode reproduces. Under a
+camera that stands still, what stands still too is cast once and kept with its depth; after that
+only rays near moving geoms are cast, against moving geoms alone. A camera that a body carries casts
+every second ray, and the rays between where those do not agree on what they see.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -32,7 +32,7 @@ _FAR = float(mujoco.mjMAXVAL)
 
 @dataclass(frozen=True, slots=True)
 class _StaticView:
-    """What stands still, at one frame size: colours [P, samples, 3], depth [P, samples], and the frame [P, 3]."""
+    """The static part of a frame: colours [P, samples, 3], depth [P, samples] and frame [P, 3]."""
 
     colours: NDArray[np.float64]
     depth: NDArray[np.float64]
@@ -42,9 +42,10 @@ class _StaticView:
 class RayCamera:
     """Takes frames of a MuJoCo model.
 
-    Shading is Lambert's law with one distant light; what faces straight up has just its own colour. Geoms show if
-    their group is 0, 1 or 2 and they are not fully transparent; there are no textures, shadows and transparency. Call
-    ``invalidate`` whenever the model, the background or the brightness was changed or something that stands still was moved.
+    Shading is Lambert's law with one distant light; what faces straight up has just its own colour.
+    Geoms show if their group is 0, 1 or 2 and they are not fully transparent; there are no
+    textures, shadows and transparency. Call ``invalidate`` whenever the model, the background or
+    the brightness was changed or something that stands still was moved.
 
     Attributes:
         light: direction towards the light, of height 1.
@@ -56,11 +57,13 @@ class RayCamera:
         background: colour where no geom is hit, 0 to 1.
         light: direction towards the light, from above.
         ambient: share of the light that comes from everywhere, 0 to 1.
-        checker: side of the squares of the pattern on planes [m], or None for plain planes. A camera that a body carries
-            sees it on everything that stands still, walls too: it shows how near they are.
-        samples: rays a pixel of a camera that stands still, 4 or 2. Two take half the time and make coarser edges.
-        mount: name of the body that carries the camera, or None for one that stands still. Position, target and up are
-            then in the body's frame.
+        checker: side of the squares of the pattern on planes [m], or None for plain planes. A
+            camera that a body carries sees it on everything that stands still, walls too: it shows
+            how near they are.
+        samples: rays a pixel of a camera that stands still, 4 or 2. Two take half the time and make
+            coarser edges.
+        mount: name of the body that carries the camera, or None for one that stands still.
+            Position, target and up are then in the body's frame.
     """
 
     def __init__(
@@ -117,7 +120,8 @@ class RayCamera:
         self._patterned = is_plane if self._mount is None else ~moving
         shown = (model.geom_group < 3) & (model.geom_rgba[:, 3] > 0.0)
         model.geom_group[:] = np.where(shown, np.where(moving, _MOVING, _STILL), _HIDDEN)
-        # MuJoCo sorts out rays by each body's collision volume, and so misses geoms that are only drawn.
+        # MuJoCo sorts out rays by each body's collision volume, and so misses geoms that are only
+        # drawn.
         only_drawn = shown & (model.geom_contype == 0) & (model.geom_conaffinity == 0)
         model.body_bvhadr[model.geom_bodyid[only_drawn]] = -1
         self._moving = np.flatnonzero(moving & shown)
@@ -127,7 +131,10 @@ class RayCamera:
         )
 
     def frame(self, data: mujoco.MjData, size: int) -> NDArray[np.uint8]:
-        """Return a frame, uint8 [size, size, 3]. The poses in ``data`` have to be up to date (``mj_kinematics``)."""
+        """Return a frame, uint8 [size, size, 3].
+
+        The poses in ``data`` must be up to date (``mj_kinematics``).
+        """
         if self._mount is not None:
             return self._look_around(data, size, self._mount)
         if size not in self._views:
@@ -174,7 +181,8 @@ class RayCamera:
         more_geoms, more_depth, more_normals = self._cast(data, second.T, *_ALL)
         geoms, depth = np.append(geoms, more_geoms), np.append(depth, more_depth)
         normals = np.concatenate([normals, more_normals])
-        # Each corner has the face of a ray that was cast: its own, or one next to it that agrees with all around it.
+        # Each corner has the face of a ray that was cast: its own, or one next to it that agrees
+        # with all around it.
         face = grid.nearby.copy()
         face[between] = np.arange(len(grid.every_second), len(geoms))
 
@@ -194,14 +202,17 @@ class RayCamera:
     def _points(
         self, rays: NDArray[np.float64], normals: NDArray[np.float64], offset: NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Return where rays [3, R] meet the planes of faces with these normals [3, R] and offsets [R], a little below them."""
+        """Return where rays [3, R] hit faces with these normals [3, R] and offsets [R].
+
+        The points lie slightly below the faces.
+        """
         depth = offset / (rays * normals).sum(axis=0)
         return self._origin[:, None] + rays * depth - _SKIN * normals
 
     def _turned(
         self, rays: NDArray[np.float64], data: mujoco.MjData, mount: int
     ) -> NDArray[np.float64]:
-        """Move the camera to where the body carries it, and returns its rays [3, R] as the world has them."""
+        """Move the camera with its body, and return its rays [3, R] in world coordinates."""
         turn = data.xmat[mount].reshape(3, 3)
         self._origin = data.xpos[mount] + (turn * self.camera.position).sum(axis=1)
         right, down, forward = (self._axes[:, None] * turn).sum(axis=2)[..., None]
@@ -211,7 +222,10 @@ class RayCamera:
     def _cast(
         self, data: mujoco.MjData, rays: NDArray[np.float64], *shown: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
-        """Return the geoms [R] (-1 for none), distances [R] and normals [R, 3] that rays [..., 3] hit, in a shared buffer."""
+        """Return the geoms [R], distances [R] and normals [R, 3] that rays [..., 3] hit.
+
+        A geom of -1 means that nothing is hit. The arrays are a shared buffer.
+        """
         num_rays = rays.size // 3
         if len(self._buffer[0]) < num_rays:
             self._buffer = (
@@ -275,12 +289,12 @@ def _to_bytes(colours: NDArray[np.float64], samples: int) -> NDArray[np.uint8]:
 
 
 def _is_dark(points: NDArray[np.float64], side: float) -> NDArray[np.bool_]:
-    """Return whether points [K, R] are in a dark square of the pattern, in which dark and bright ones alternate, [R]."""
+    """Return whether points [K, R] are in a dark square of the checker pattern, [R]."""
     return (np.floor(points / side).sum(axis=0).astype(np.int64) & 1).astype(np.bool_)
 
 
 def _mean_of_corners(corners: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
-    """Return the frame [size, size, 3] whose pixels have these colours, 0 to 1, at their corners [3, N, N]."""
+    """Return the frame [size, size, 3] from colours in 0 to 1 at the pixel corners [3, N, N]."""
     rows = corners[:, :size] + corners[:, 1 : size + 1]
     frame = (rows[:, :, :size] + rows[:, :, 1 : size + 1]) * (255.0 / 4) + 0.5
     return frame.transpose(1, 2, 0).astype(np.uint8, order="C")

@@ -50,9 +50,10 @@ class Scene(Protocol):
 
 
 class Thing:
-    """A thing of a scene. Its methods give the factors ``<name>_colour``, ``<name>_size`` and so on.
+    """An object in a scene, which makes the factors ``<name>_colour``, ``<name>_size`` and so on.
 
-    Events find the factors of a moving object by these names (``jepabench.envs.variations.events``).
+    Events find the factors of a moving object by these names
+    (``jepabench.envs.variations.events``).
 
     Args:
         scene: where it is.
@@ -113,7 +114,10 @@ class Thing:
         )
 
     def size(self, *, mild: Range = (0.9, 1.1), hard: Range = (0.7, 1.4)) -> Factor:
-        """Return the factor of its size: all its geoms grow about their own middles; its mass stays."""
+        """Return the factor of its size.
+
+        Each geom is scaled about its own centre, and the mass stays the same.
+        """
 
         def apply(value: Value) -> None:
             self._scale = float(value[0])
@@ -145,7 +149,10 @@ class Thing:
         return self._ratio("damping", "damping of the motion", apply, (0.0, 100.0), mild, hard)
 
     def friction(self, *, mild: Range = (0.8, 1.25), hard: Range = (0.4, 2.0)) -> Factor:
-        """Return the factor of its friction. Of two things that touch, MuJoCo takes the greater one: name both as geoms."""
+        """Return the factor of its friction.
+
+        MuJoCo uses the larger friction of two touching geoms, so name both.
+        """
         model = self._model
         own = model.geom_friction[self._geoms].copy()
 
@@ -177,7 +184,10 @@ class Thing:
         return self._flag("hidden", "whether it is not drawn", apply)
 
     def double(self) -> Factor:
-        """Return the factor of a second one that is only drawn, for events: whether it is there, and its place x, y [m]."""
+        """Return the factor of a second copy for events.
+
+        Its numbers are whether it is drawn, and its position x, y [m].
+        """
         if self._double is None:
             raise VariationError(f"{self.name}: there is no geom for its double; see add_double.")
         model, camera, geom = self._model, self._camera, self._double
@@ -190,7 +200,7 @@ class Thing:
 
         return Factor(
             name=f"{self.name}_double",
-            description=f"whether there is a second {self.name}, which is only drawn, and its place x, y",
+            description=f"whether a second {self.name} is drawn, and its position x, y",
             unit="1, m, m",
             default=(_NO, 0.0, 0.0),
             apply=apply,
@@ -230,7 +240,8 @@ class Thing:
                 form = form.other()
             form.apply(model, geom)
             growth = max(growth, form.radius - made.radius)
-        # The volumes by which MuJoCo sorts out contacts and rays may be too large, but not too small.
+        # The volumes by which MuJoCo sorts out contacts and rays may be too large, but not too
+        # small.
         nodes = slice(
             model.body_bvhadr[self._body],
             model.body_bvhadr[self._body] + model.body_bvhnum[self._body],
@@ -276,7 +287,7 @@ class _Form:
 
 
 def add_distractors(spec: mujoco.MjSpec, *, radius: float, heights: tuple[float, float]) -> None:
-    """Add hidden discs to a world that is not compiled yet, for ``distractors``; they touch nothing.
+    """Add hidden discs without collisions to an uncompiled world, for ``distractors``.
 
     Args:
         spec: the world.
@@ -332,7 +343,7 @@ def distractors(scene: Scene, *, area: ArrayLike) -> Factor:
 
 
 def add_double(spec: mujoco.MjSpec, geom: str) -> str:
-    """Add a hidden copy of a geom to a world that is not compiled yet, for ``Thing.double``, and returns its name.
+    """Add a hidden copy of a geom to an uncompiled world, and return its name.
 
     It touches nothing, and stands at the height at which the geom is made.
     """

@@ -1,8 +1,9 @@
 """One MuJoCo simulation whose states can be saved and put back to the last bit.
 
-MuJoCo's integration state holds everything that the next step depends on, the solver's warm start included. Body
-poses are derived data that lag a step behind it, so they are brought up to date here after every change: whoever
-looks at the simulation (a camera, an observation) sees the same after ``step`` and after ``set_state``.
+MuJoCo's integration state holds everything that the next step depends on, the solver's warm start
+included. Body poses are derived data that lag a step behind it, so they are brought up to date here
+after every change: whoever looks at the simulation (a camera, an observation) sees the same after
+``step`` and after ``set_state``.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -58,9 +59,10 @@ class Simulation:
         mujoco.mj_kinematics(self.model, self.data)
 
     def rest_state(self, joints: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
-        """Return the state at time zero and at rest with the named joints at the given positions [m, rad, quaternion].
+        """Return the state at rest, at time zero, with these joint positions [m, rad, 1].
 
-        The simulation is in that state afterwards. Joints that are not named are where the model says.
+        The simulation is in that state afterwards. Joints that are not named are where the model
+        says.
         """
         mujoco.mj_resetData(self.model, self.data)
         for name, position in joints.items():
@@ -70,7 +72,9 @@ class Simulation:
 
 
 class JointMotion:
-    """Pose and velocity of MuJoCo joints, for ``MovingObject``. The first joints have to give the place x, y.
+    """Pose and velocity of MuJoCo joints, for ``MovingObject``.
+
+    The first joints must give the position x, y.
 
     Args:
         simulation: gives the simulation that the world has at present.

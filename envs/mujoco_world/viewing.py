@@ -1,4 +1,4 @@
-"""Ready factors of variation of what is seen through a ``RayCamera``: the light, the pattern, and the camera's pose."""
+"""Factors of variation of a ``RayCamera``: the light, the pattern and the pose of the camera."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ class Seen(Protocol):
 
 
 def view(scene: Seen) -> tuple[Factor, ...]:
-    """Return the factors of light and camera: ``light``, ``light_direction``, ``camera_shift``, ``camera_roll``, ``camera_zoom``.
+    """Return the factors of light and camera.
+
+    They are ``light``, ``light_direction``, ``camera_shift``, ``camera_roll`` and ``camera_zoom``.
 
     And ``pattern``, if there is one on the floor.
     """

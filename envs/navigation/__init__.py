@@ -9,10 +9,12 @@ register(
         family="navigation",
         entry_point="jepabench.envs.navigation.rooms:Rooms",
         control_dt=0.2,
-        # A block turns by at most 0.6 of the 1.57 rad that the camera sees, so that successive views overlap.
+        # A block turns by at most 0.6 of the 1.57 rad that the camera sees, so that successive
+        # views overlap.
         action_block=2,
         max_steps=400,
-        success="The robot is within 0.3 m of the goal, and its heading within 20 degrees of the goal's.",
+        success="The robot is within 0.3 m of the goal, "
+        "and its heading within 20 degrees of the goal's.",
         behaviours={
             "random": "jepabench.envs.navigation.behaviours:RandomDrive",
             "wander": "jepabench.envs.navigation.behaviours:Wander",

@@ -40,10 +40,12 @@ class _RoomBehaviour:
 
 @dataclass(kw_only=True)
 class RandomDrive(_RoomBehaviour):
-    """Drives and turns at rates that change gradually (discrete Ornstein-Uhlenbeck processes), mostly ahead.
+    """Drives and turns at smooth random rates, mostly forwards.
 
-    Near a wall it turns on the spot until the view is free, but not always before it hits: otherwise half of the
-    frames would show nothing but a wall, or none of them a collision.
+    The rates follow discrete Ornstein-Uhlenbeck processes.
+
+    Near a wall it turns on the spot until the view is free, but not always before it hits:
+        otherwise half of the frames would show nothing but a wall, or none of them a collision.
 
     Attributes:
         persistence: correlation between the actions of two blocks, 0 to 1.
@@ -86,14 +88,14 @@ class RandomDrive(_RoomBehaviour):
 
 
 class _PathFollower(_RoomBehaviour):
-    """Takes the shortest path to a place, and looks for another one where something is in the way."""
+    """Follows the shortest path to a position, and chooses another one if blocked."""
 
     def _set_out(self, goal: NDArray[np.float64]) -> None:
         space, self._place, self._expected = self._rooms.free_space, self._rooms.position, 0.0
         self._path = space.path(space.nearest(self._place), goal)
 
     def _follow(self) -> NDArray[np.float64]:
-        """Return the action [2] that turns towards the next bend of the path, and drives once it is about ahead."""
+        """Return the action [2] that turns to the next corner of the path and drives there."""
         here = self._rooms.position
         if np.linalg.norm(here - self._place) < 0.5 * self._expected:
             self._set_out(self._path[-1])
@@ -113,7 +115,7 @@ class _PathFollower(_RoomBehaviour):
         )
 
     def _scaled(self, way: float, turn: float) -> NDArray[np.float64]:
-        """Return the action [2] that, held for a block, comes nearest to a way [m] and a turn [rad]."""
+        """Return the action [2], held for a block, for a displacement [m] and a turn [rad]."""
         steps = np.array([way / self._rooms.step_length, turn / self._rooms.step_turn])
         return (steps / self._hold).clip(-1.0, 1.0)
 

@@ -1,7 +1,8 @@
 """Floor plans: a square of three or four rooms with doors and obstacles, generated from a seed.
 
-The seed is a hash of the split and a number, so a floor plan of one split never occurs in another. Training has a
-finite number of them: a model is to learn what rooms look like, and is tested in rooms that it has not seen.
+The seed is a hash of the split and a number, so a floor plan of one split never occurs in another.
+Training has a finite number of them: a model is to learn what rooms look like, and is tested in
+rooms that it has not seen.
 """
 
 from __future__ import annotations
@@ -38,7 +39,10 @@ def draw_layout(rng: np.random.Generator, *, split: str) -> World:
 
 
 def layout(split: str, number: int) -> World:
-    """Return floor plan ``number`` of ``split``: 0 to ``NUM_TRAINING_LAYOUTS - 1`` in training, any number in the others."""
+    """Return floor plan ``number`` of ``split``.
+
+    Training has the numbers 0 to ``NUM_TRAINING_LAYOUTS - 1``; the other splits have any number.
+    """
     digest = hashlib.sha256(f"Navigation|{split}|{number}".encode()).digest()
     return generate(np.random.default_rng(list(digest)))
 
@@ -46,8 +50,9 @@ def layout(split: str, number: int) -> World:
 def generate(rng: np.random.Generator) -> World:
     """Return a floor plan of N boxes, walls first.
 
-    ``boxes`` [N, 4] are ``[x_min, y_min, x_max, y_max]`` [m], ``heights`` [N] start at the floor [m], where ``round`` [N]
-    is 1 the box is a cylinder of the same width, and ``colours`` [N, 3] are red, green and blue from 0 to 1.
+    ``boxes`` [N, 4] are ``[x_min, y_min, x_max, y_max]`` [m], ``heights`` [N] start at the floor
+    [m], where ``round`` [N] is 1 the box is a cylinder of the same width, and ``colours`` [N, 3]
+    are red, green and blue from 0 to 1.
     """
     rooms, walls = _divide(rng)
     obstacles: list[Box] = []
@@ -71,7 +76,10 @@ def generate(rng: np.random.Generator) -> World:
 
 
 def _divide(rng: np.random.Generator) -> tuple[list[Box], list[Box]]:
-    """Return the rooms and the walls of a square that one wall halves, and that shorter walls quarter on one side or both."""
+    """Return rooms and walls of a square that one wall halves.
+
+    Shorter walls divide one half or both.
+    """
     end, wall = HALF_SIZE, _HALF_WALL
     middle = rng.uniform(-0.8, 0.8)
     crossings = [rng.uniform(-0.8, 0.8) for _ in range(2)]
@@ -100,7 +108,10 @@ def _divide(rng: np.random.Generator) -> tuple[list[Box], list[Box]]:
 
 
 def _doors(rng: np.random.Generator, ends: list[float]) -> list[float]:
-    """Return where the doors of the long wall are: one or two, apart from each other and from the walls that end there."""
+    """Return the positions of one or two doors in the long wall.
+
+    They keep apart from each other and from the walls that end there.
+    """
     doors: list[float] = []
     wanted = int(rng.integers(1, 3))
     while len(doors) < wanted:
@@ -139,7 +150,10 @@ def _near(box: Box, other: Box) -> bool:
 
 
 def _colours(rng: np.random.Generator, num_walls: int, num_obstacles: int) -> NDArray[np.float64]:
-    """Return hues that are spread evenly, in random order, [N, 3]: pale ones for walls, strong ones for obstacles."""
+    """Return evenly spaced hues in random order, [N, 3].
+
+    Walls are pale, obstacles are saturated.
+    """
     first = rng.random()
     walls = [((first + _GOLDEN * k) % 1.0, 0.55, 0.95) for k in rng.permutation(num_walls)]
     obstacles = [((first + _GOLDEN * k) % 1.0, 0.95, 0.8) for k in rng.permutation(num_obstacles)]

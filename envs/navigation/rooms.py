@@ -42,22 +42,26 @@ _STEPS_PER_BEND, _SETTLING_STEPS = 2, 6  # that the expert needs beyond driving 
 
 
 class Rooms(GoalEnv):
-    """A robot with a camera drives through rooms that it has never seen to where a picture was taken.
+    """A robot with a camera drives through unknown rooms to where the goal image was taken.
 
-    Three or four rooms of a square of 6 m x 6 m are joined by doors and hold coloured obstacles. From its pixels the
-    robot knows neither where it is nor what is behind the next wall: one frame does not tell the state. A wall stops
-    the robot where it is, or lets it slide along; it changes nothing else.
+    ## Description
 
-    ## Action
+    Three or four rooms in a square of 6 m x 6 m are connected by doors and contain coloured
+    obstacles. The state is not observable from one frame: pixels show neither the position of the
+    robot nor what is behind the next wall. A wall stops the robot or lets it slide along. It has no
+    other effect.
+
+    ## Action space
 
     | index | action | low | high | unit |
     |---|---|---|---|---|
     | 0 | way ahead, backwards if negative | -1 | 1 | 0.15 m |
     | 1 | turn, to the left if positive | -1 | 1 | 0.3 rad |
 
-    A control step takes 0.2 s. The way is straight, in the mean direction of the turn. Odometry is exact.
+    A control step takes 0.2 s. The robot moves along a straight line whose direction is the mean of
+    its headings before and after the turn. Odometry is exact.
 
-    ## Observation
+    ## Observation space
 
     | index | ``observation`` | joint | unit |
     |---|---|---|---|
@@ -66,38 +70,40 @@ class Rooms(GoalEnv):
     | 2 | cosine of the heading | ``robot_heading`` | |
     | 3 | sine of the heading | ``robot_heading`` | |
 
-    ``achieved_goal`` and ``desired_goal`` have the same four numbers. The rooms are in the frames only: what the robot
-    sees, 90 degrees wide, 0.85 m above the floor. Every wall has its own hue, and a pattern of 0.5 m squares.
+    ``achieved_goal`` and ``desired_goal`` have the same four entries. Only the frames show the
+    rooms, from the view of the robot: 90 degrees wide, 0.85 m above the floor. Every wall has its
+    own hue and a pattern of 0.5 m squares.
 
-    ## Reward
+    ## Rewards
 
-    ``sparse``: 0 at the goal, else -1. ``dense``: minus the distance [m] to the goal, in which a turn of 1 rad counts
-    as 0.5 m, for both take the same time.
+    With ``reward="sparse"``, the reward is 0 if the goal is reached and -1 otherwise. With
+    ``reward="dense"``, it is minus the distance to the goal [m], in which a turn of 1 rad
+    counts as 0.5 m because both take the same time.
 
-    ## Start
+    ## Starting state
 
-    Start and goal are uniform random places with 0.2 m of clearance, at the ends of a shortest way of the stratum's
-    length. Headings are uniform among those with a free view of 1 m: a picture of a wall right ahead says little. The
-    rooms are one of 100 floor plans in ``train``; those of the other splits are different ones, without end.
+    Start and goal are uniformly random positions with 0.2 m of clearance, connected by a shortest
+    path of the stratum's length. Headings are uniformly random among those with 1 m of free view,
+    because a frame of a wall at close range shows little. The rooms are one of 100 floor plans in
+    ``train``. Each other split has an unlimited number of floor plans of its own.
 
     ## Success
 
-    The robot is within 0.3 m of the goal and its heading within 20 degrees of the goal's.
+    The robot is within 0.3 m of the goal, and its heading is within 20 degrees of the goal's.
 
-    ## Termination and truncation
+    ## Episode end
 
-    Never terminated. Truncated when the budget of the episode is used up.
+    The episode never terminates. It is truncated when its budget is used up.
 
     ## Arguments
 
-    Those of ``GoalEnv``. ``info["violation"]`` says that a wall or an obstacle cut the last way short.
+    The world takes the arguments of ``GoalEnv``. ``info["violation"]`` is True if a wall or an
+    obstacle shortened the last movement.
 
     ## Versions
 
     * v1: first version. MuJoCo 3.17.0.
     """
-
-    free_space: FreeSpace  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(self, task: TaskSpec, **kwargs: Any) -> None:
         super().__init__(
@@ -123,22 +129,23 @@ class Rooms(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Return the straight distance plus 0.5 m for each radian between the headings, [..., 4] and [..., 4] to [...]."""
+        """Return the distance plus 0.5 m per rad of heading error [m], [..., 4] to [...]."""
         turn = STEP_LENGTH / STEP_TURN * heading_error(achieved_goal, desired_goal)
         return _position_error(achieved_goal, desired_goal) + turn
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Return whether position and heading are near enough to the goal's, [..., 4] and [..., 4] to [...]."""
+        """Return whether position and heading are close to the goal, [..., 4] to [...]."""
         near = _position_error(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
         return near & (heading_error(achieved_goal, desired_goal) <= SUCCESS_ANGLE)
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the way from poses [..., 4] to the present goal [...] [m], for privileged planners.
+        """Return the path length to the present goal plus a turn [m], [..., 4] to [...].
 
-        The turn counts as in ``distance``, but fully at the goal only and not at all beyond 2 m: on the way there the robot
-        has to look where it drives. Less way is always better, whatever the turn.
+        The turn counts as in ``distance``, but fully at the goal only and not at all beyond 2 m: on
+        the way there the robot has to look where it drives. Less way is always better, whatever the
+        turn.
         """
         way = self.free_space.distances(achieved_goal[..., :2], self._desired_goal[:2])
         turn = STEP_LENGTH / STEP_TURN * heading_error(achieved_goal, self._desired_goal)
@@ -199,7 +206,7 @@ class Rooms(GoalEnv):
         )
 
     def _draw_heading(self, rng: np.random.Generator, place: NDArray[np.float64]) -> float:
-        """Return a uniform heading with a free view, or if there is none anywhere near, just any."""
+        """Return a uniformly random heading with a free view, or any heading if there is none."""
         headings = rng.uniform(-np.pi, np.pi, 100)
         ahead = place + _CLEAR_VIEW * np.stack([np.cos(headings), np.sin(headings)], axis=1)
         free = self.free_space.contains(ahead) & self.free_space.visible(place, ahead)
@@ -213,7 +220,8 @@ class Rooms(GoalEnv):
             self._build(world)
 
     def _build(self, world: Mapping[str, NDArray[Any]]) -> None:
-        # Compiling takes a millisecond or two; resizing geoms would leave behind what MuJoCo derives from their sizes.
+        # Compiling takes a millisecond or two; resizing geoms would leave behind what MuJoCo
+        # derives from their sizes.
         self._world = world
         self.simulation = Simulation(_compile(world))
         camera = Camera(
@@ -226,7 +234,9 @@ class Rooms(GoalEnv):
         )
         self.variations.renew()
         bounds = HALF_SIZE * np.array([-1.0, -1.0, 1.0, 1.0])
-        self.free_space = FreeSpace(bounds=bounds, boxes=world["boxes"], clearance=_CLEARANCE)
+        self.free_space: FreeSpace = FreeSpace(
+            bounds=bounds, boxes=world["boxes"], clearance=_CLEARANCE
+        )  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def _get_physics(self) -> NDArray[np.float64]:
         return self.simulation.get_state()
@@ -243,7 +253,8 @@ class Rooms(GoalEnv):
         before_x, before_y, _ = data.qpos.tolist()
         data.qvel[:] = np.array([way * x, way * y, turn]) / self.task.control_dt
         self.simulation.step(_SUBSTEPS)
-        # The pose alone is the state: neither speed nor the solver's memory of a contact is carried over.
+        # The pose alone is the state: neither speed nor the solver's memory of a contact is carried
+        # over.
         data.qvel[:] = 0.0
         data.qacc_warmstart[:] = 0.0
         after_x, after_y, _ = data.qpos.tolist()

@@ -1,4 +1,4 @@
-"""Particles: chips that are swept together and a rope that is laid, by a pusher that makes one push at a time."""
+"""Particles: a blade that sweeps chips and a peg that shapes a rope, one push per action."""
 
 from jepabench.envs.registry import register
 from jepabench.envs.task import TaskSpec

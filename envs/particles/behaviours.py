@@ -33,7 +33,7 @@ class UniformPushes:
 
 @dataclass(kw_only=True)
 class RandomPushes:
-    """Pushes a random particle, and whatever else is in the way, towards a random place around the middle of the table.
+    """Pushes a random particle, and anything on its path, to a random position near the centre.
 
     Without a preference for the middle, most particles would soon lie at the rim.
 
@@ -67,7 +67,7 @@ class RandomPushes:
 
 @dataclass(kw_only=True)
 class RandomRopePushes(RandomPushes):
-    """Pushes as ``RandomPushes`` does, or away from the middle of the rope: otherwise it would soon be a ball.
+    """Pushes like ``RandomPushes``, or away from the rope's centre so that it does not bunch up.
 
     Attributes:
         away: probability of a push away from the middle.
@@ -89,12 +89,13 @@ class RandomRopePushes(RandomPushes):
 
 @dataclass(kw_only=True)
 class _GreedyPusher:
-    """Tries random pushes that look useful in the simulator, and makes the one that brings the goal nearest.
+    """Simulates random promising pushes and makes the one that ends nearest to the goal.
 
     Attributes:
         num_candidates: pushes that are tried for each one that is made.
         run_up: shortest and longest distance from the start of a push to the particle [m].
-        stop: shortest and longest way by which a push ends before the place where the particle has to go [m].
+        stop: shortest and longest way by which a push ends before the place where the particle has
+            to go [m].
         aim_std: standard deviation of the pushes' directions [rad].
         side_std: standard deviation of their distance to the particle's side [m].
     """
@@ -181,7 +182,7 @@ class RopeExpert(_GreedyPusher):
 
 
 def as_push(starts: Points, ends: Points) -> NDArray[np.float32]:
-    """Return pushes [..., 4] from ``starts`` to ``ends`` [..., 2] [m], both moved into the pusher's reach."""
+    """Return pushes [..., 4] from ``starts`` to ``ends`` [..., 2] [m], clipped to the reach."""
     return (np.concatenate([starts, ends], axis=-1) / REACH).clip(-1.0, 1.0).astype(np.float32)
 
 

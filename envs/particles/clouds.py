@@ -17,10 +17,11 @@ def as_points(goals: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def chamfer_distance(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """Return how far two sets of points are apart, [..., N, 2] and [..., M, 2] to [...]; 0 for equal sets.
+    """Return the Chamfer distance of two point sets, [..., N, 2] and [..., M, 2] to [...].
 
-    It is the mean distance from a point to the nearest one of the other set, averaged over both directions (Fan, Su and
-    Guibas 2017, here with distances instead of their squares, so that it is a length).
+    It is the mean distance from a point to the nearest one of the other set, averaged over both
+    directions (Fan, Su and Guibas 2017, here with distances instead of their squares, so that it is
+    a length).
     """
     rows = np.broadcast_shapes(first.shape[:-2], second.shape[:-2])
     first, second = (
@@ -35,9 +36,10 @@ def chamfer_distance(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.fl
 
 
 def paired_distance(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the mean distance between points with the same number, [..., N, 2] and [..., N, 2] to [...].
+    """Return the mean distance of corresponding points, [..., N, 2] and [..., N, 2] to [...].
 
-    The second row of points may also be counted from its other end; the smaller one of the two is returned.
+    The second row of points may also be counted from its other end; the smaller one of the two is
+    returned.
     """
     offsets = np.stack([first - second, first - second[..., ::-1, :]])
     return np.sqrt((offsets * offsets).sum(axis=-1)).mean(axis=-1).min(axis=0)
@@ -46,7 +48,7 @@ def paired_distance(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.flo
 def nearest(
     first: NDArray[np.float64], second: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return each point's distance to the nearest one of the other set, [N, 2] and [M, 2] to [N] and [M]."""
+    """Return distances to the nearest point of the other set, [N, 2], [M, 2] to [N], [M]."""
     squares = _squares(first[None], second[None])[0]
     return np.sqrt(squares.min(axis=1)), np.sqrt(squares.min(axis=0))
 

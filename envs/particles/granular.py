@@ -36,56 +36,61 @@ _MOST_HEAPS = 3
 
 
 class Granular(GoalEnv):
-    """Chips on a table are swept into a shape at a place, with a blade that makes one straight push at a time.
+    """A blade sweeps chips on a table into a target shape.
 
-    The setting is that of DINO-WM's granular task, in MuJoCo instead of Nvidia FleX: 64 round chips (0.0135 m in radius)
-    slide on a table with viscous friction, push each other on, and stop within a centimetre when nothing pushes them. A
-    rim holds them within 0.355 m of the middle along both axes.
+    ## Description
 
-    ## Action
+    The setting follows DINO-WM's granular task, with MuJoCo instead of Nvidia FleX. 64 round chips
+    (radius 0.0135 m) slide on a table with viscous friction and push each other. They stop within a
+    centimetre when nothing pushes them. A rim keeps them within 0.355 m of the centre along both
+    axes.
+
+    ## Action space
 
     | index | action | low | high | unit |
     |---|---|---|---|---|
     | 0, 1 | x and y of the blade at the start of the push | -1 | 1 | 0.3 m |
     | 2, 3 | x and y of the blade at its end | -1 | 1 | 0.3 m |
 
-    A control step is a whole push: the blade (0.18 m wide, across the direction of the push) is lowered at the start,
-    moved to the end at 0.5 m/s and lifted. Chips below the blade give way. A push shorter than 0.02 m is not made. A
-    control step counts as 2 s.
+    A control step is one complete push. The blade (0.18 m wide, perpendicular to the push) is
+    lowered at the start, moves to the end at 0.5 m/s and is lifted. It displaces chips below it. A
+    push shorter than 0.02 m is skipped. A control step counts as 2 s.
 
-    ## Observation
+    ## Observation space
 
     | index | ``observation`` | name in the simulation | unit |
     |---|---|---|---|
-    | 2 i, 2 i + 1 | position of chip i | joints ``particle_<i>_x``, ``particle_<i>_y`` | m |
+    | 2 i, 2 i + 1 | position of chip i | joints ``particle_<i>_x``, ``..._y`` | m |
 
-    ``achieved_goal`` are the positions of the chips, ``desired_goal`` those of the gathered chips, both in the same form
-    [128]; their order does not count. Frames show the table from above, +y upwards, with the blade lifted out of the
-    picture.
+    ``achieved_goal`` [128] holds the positions of the chips, ``desired_goal`` [128] those in the
+    target shape. Their order does not matter. Frames show the table from above with +y up, without
+    the blade.
 
-    ## Reward
+    ## Rewards
 
-    ``sparse``: 0 within the success distance, else -1. ``dense``: minus the Chamfer distance [m].
+    With ``reward="sparse"``, the reward is 0 if the goal is reached and -1 otherwise. With
+    ``reward="dense"``, it is minus the Chamfer distance [m].
 
-    ## Start
+    ## Starting state
 
-    The chips lie scattered in one to three heaps; the goal is a shape that is filled with chips, turned at random and at
-    a random place. The Chamfer distance between the two is that of the stratum. The shapes of ``train`` (square, bar, L,
-    cross) and those of the other splits (disc, T, line) are different ones.
+    The chips lie scattered in one to three heaps. The target is a filled shape at a random position
+    with a random rotation. The Chamfer distance between them is that of the stratum. Shapes are
+    square, bar, L and cross in ``train``; disc, T and line in ``validation`` and ``test``; and
+    rectangle, wide T and dagger in ``private``.
 
     ## Success
 
-    The Chamfer distance to the goal is at most 0.0135 m: the mean distance from a chip to the nearest place of the goal
-    and from there to the nearest chip, averaged over both directions. Two close packings of the same area are about
-    0.011 m apart.
+    The Chamfer distance to the goal is at most 0.0135 m. It is the mean distance from each chip to
+    the nearest target position, averaged with the mean distance in the other direction. Two dense
+    packings of the same area are about 0.011 m apart.
 
-    ## Termination and truncation
+    ## Episode end
 
-    Never terminated. Truncated when the budget of the episode is used up.
+    The episode never terminates. It is truncated when its budget is used up.
 
     ## Arguments
 
-    Those of ``GoalEnv``.
+    The world takes the arguments of ``GoalEnv``.
 
     ## Versions
 
@@ -105,13 +110,13 @@ class Granular(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Return the Chamfer distance between chips and goal [m], [..., 2 * N] and [..., 2 * N] to [...]."""
+        """Return the Chamfer distance from chips to goal [m], [..., 2 * N] to [...]."""
         return chamfer_distance(as_points(achieved_goal), as_points(desired_goal))
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Return whether the chips are near enough to the goal, [..., 2 * N] and [..., 2 * N] to [...]."""
+        """Return whether the chips are close to the goal, [..., 2 * N] to [...]."""
         return self.distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
     def _factors(self) -> tuple[Factor, ...]:
@@ -159,7 +164,7 @@ class Granular(GoalEnv):
 
 
 def draw_goal(rng: np.random.Generator, split: str) -> tuple[str, NDArray[np.float64]]:
-    """Return the name of a shape and the places [N, 2] of chips that fill it, somewhere on the table."""
+    """Return the name of a shape and random positions [N, 2] of chips that fill it."""
     names = AREAS_OF_SPLIT[split]
     while True:
         name = names[rng.integers(len(names))]

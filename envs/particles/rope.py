@@ -42,54 +42,60 @@ _LEAST_GAP = 2.5 * BEADS.radius
 
 
 class Rope(GoalEnv):
-    """A rope on a table is laid into a shape at a place, with a peg that makes one straight push at a time.
+    """A peg pushes a rope on a table into a target shape.
 
-    The setting is that of DINO-WM's rope task, in MuJoCo instead of Nvidia FleX: the rope is a row of 21 beads (0.0145 m in
-    radius), each held at 0.03 m from the next one. It bends freely, does not pass through itself, slides on the table with
-    viscous friction, and stops within a centimetre when nothing pushes it. A rim holds the beads within 0.355 m of the
-    middle along both axes.
+    ## Description
 
-    ## Action
+    The setting follows DINO-WM's rope task, with MuJoCo instead of Nvidia FleX. The rope is a row
+    of 21 beads (radius 0.0145 m), each held 0.03 m from the next. It bends freely, cannot pass
+    through itself, and slides on the table with viscous friction. It stops within a centimetre when
+    nothing pushes it. A rim keeps the beads within 0.355 m of the centre along both axes.
+
+    ## Action space
 
     | index | action | low | high | unit |
     |---|---|---|---|---|
     | 0, 1 | x and y of the peg at the start of the push | -1 | 1 | 0.3 m |
     | 2, 3 | x and y of the peg at its end | -1 | 1 | 0.3 m |
 
-    A control step is a whole push: the peg (0.02 m in radius) is lowered at the start, moved to the end at 0.5 m/s and lifted.
-    Beads below the peg give way. A push shorter than 0.02 m is not made. A control step counts as 2 s.
+    A control step is one complete push. The peg (radius 0.02 m) is lowered at the start, moves to
+    the end at 0.5 m/s and is lifted. It displaces beads below it. A push shorter than 0.02 m is
+    skipped. A control step counts as 2 s.
 
-    ## Observation
+    ## Observation space
 
     | index | ``observation`` | name in the simulation | unit |
     |---|---|---|---|
-    | 2 i, 2 i + 1 | position of bead i, in the order along the rope | joints ``particle_<i>_x``, ``particle_<i>_y`` | m |
+    | 2 i, 2 i + 1 | position of bead i along the rope | joints ``particle_<i>_x``, ``..._y`` | m |
 
-    ``achieved_goal`` are the positions of the beads, ``desired_goal`` those in the goal shape, both in the same form [42];
-    their order does not count. Frames show the table from above, +y upwards, with the peg lifted out of the picture.
+    ``achieved_goal`` [42] holds the positions of the beads, ``desired_goal`` [42] those in the
+    target shape. Their order does not matter. Frames show the table from above with +y up, without
+    the peg.
 
-    ## Reward
+    ## Rewards
 
-    ``sparse``: 0 within the success distance, else -1. ``dense``: minus the Chamfer distance [m].
+    With ``reward="sparse"``, the reward is 0 if the goal is reached and -1 otherwise. With
+    ``reward="dense"``, it is minus the Chamfer distance [m].
 
-    ## Start
+    ## Starting state
 
-    The rope lies in random smooth bends at a random place; the goal is a shape, turned and mirrored at random and at a random
-    place. The Chamfer distance between the two is that of the stratum. The shapes of ``train`` (line, arc, wave, L) and those
-    of the other splits (U, Z, hook) are different ones.
+    The rope lies in smooth random bends at a random position. The target is a shape at a random
+    position, randomly rotated and mirrored. The Chamfer distance between them is that of the
+    stratum. Shapes are line, arc, wave and L in ``train``; U, Z and hook in ``validation`` and
+    ``test``; and V, S and stairs in ``private``.
 
     ## Success
 
-    The Chamfer distance to the goal is at most 0.012 m: the mean distance from a bead to the nearest one of the goal and
-    from there to the nearest bead, averaged over both directions.
+    The Chamfer distance to the goal is at most 0.012 m. It is the mean distance from each bead to
+    the nearest target position, averaged with the mean distance in the other direction.
 
-    ## Termination and truncation
+    ## Episode end
 
-    Never terminated. Truncated when the budget of the episode is used up.
+    The episode never terminates. It is truncated when its budget is used up.
 
     ## Arguments
 
-    Those of ``GoalEnv``.
+    The world takes the arguments of ``GoalEnv``.
 
     ## Versions
 
@@ -109,19 +115,20 @@ class Rope(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Return the Chamfer distance between rope and goal [m], [..., 2 * N] and [..., 2 * N] to [...]."""
+        """Return the Chamfer distance from rope to goal [m], [..., 2 * N] to [...]."""
         return chamfer_distance(as_points(achieved_goal), as_points(desired_goal))
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Return whether the rope is near enough to the goal, [..., 2 * N] and [..., 2 * N] to [...]."""
+        """Return whether the rope is close to the goal, [..., 2 * N] to [...]."""
         return self.distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Return how far the beads are on average from their own places in the present goal [m], [..., 2 * N] to [...].
+        """Return the mean distance of the beads from their goals [m], [..., 2 * N] to [...].
 
-        Of the two ways to lay the rope the better one counts. Unlike the Chamfer distance it leads out of folds.
+        Of the two ways to lay the rope the better one counts. Unlike the Chamfer distance it leads
+        out of folds.
         """
         return paired_distance(as_points(achieved_goal), as_points(self._desired_goal))
 
@@ -167,7 +174,7 @@ class Rope(GoalEnv):
 
 
 def draw_goal(rng: np.random.Generator, split: str) -> tuple[str, NDArray[np.float64]]:
-    """Return the name of a shape and the places [N, 2] of the beads in it, somewhere on the table."""
+    """Return the name of a shape and random positions [N, 2] of the beads in it."""
     names = CURVES_OF_SPLIT[split]
     mirror = rng.choice([-1.0, 1.0])
     while True:
@@ -178,7 +185,7 @@ def draw_goal(rng: np.random.Generator, split: str) -> tuple[str, NDArray[np.flo
 
 
 def draw_start(rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return places [N, 2] of the beads of a rope that lies in smooth bends and does not touch itself."""
+    """Return positions [N, 2] of beads in smooth bends that do not touch each other."""
     waves = np.cos(np.pi * np.arange(1, _NUM_WAVES + 1) * _shares()[:, None])
     while True:
         start = _laid((waves * rng.normal(0.0, 1.0, _NUM_WAVES)).sum(axis=1), rng)

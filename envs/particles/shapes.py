@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
 
-# An area is a union of boxes ``(x_min, y_min, x_max, y_max)`` around the origin, or a disc if there are none.
+# An area is a union of boxes ``(x_min, y_min, x_max, y_max)`` around the origin, or a disc if there
+# are none.
 AREAS: Mapping[str, tuple[Box, ...]] = {
     "square": ((-1.0, -1.0, 1.0, 1.0),),
     "bar": ((-3.0, -1.0, 3.0, 1.0),),
@@ -62,7 +63,7 @@ _LATTICE = (
 
 
 def fill(area: str, num: int, *, spacing: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Return ``num`` places of a hexagonal lattice that fill an area around the origin, [num, 2] [m].
+    """Return ``num`` points of a hexagonal lattice that fill an area, [num, 2] [m].
 
     Args:
         area: key of ``AREAS``; its size is what ``num`` particles need.
@@ -76,7 +77,7 @@ def fill(area: str, num: int, *, spacing: float, rng: np.random.Generator) -> ND
 
 
 def trace(headings: NDArray[np.float64], *, spacing: float) -> NDArray[np.float64]:
-    """Return the places [K + 1, 2] of a row of particles at distance ``spacing`` [m] along ``headings`` [K] [rad]."""
+    """Return points [K + 1, 2] at distance ``spacing`` [m] along ``headings`` [K] [rad]."""
     steps = spacing * np.stack([np.cos(headings), np.sin(headings)], axis=-1)
     return np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
 
@@ -92,7 +93,10 @@ def turned(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.
 def placed(
     points: NDArray[np.float64], rng: np.random.Generator, *, limit: float
 ) -> NDArray[np.float64] | None:
-    """Return points [N, 2] moved to a uniform random place within -limit to limit [m], or None if they do not fit."""
+    """Return points [N, 2] moved to a random position within -limit to limit [m].
+
+    The result is None if they do not fit.
+    """
     low, high = -limit - points.min(axis=0), limit - points.max(axis=0)
     if (low > high).any():
         return None
@@ -100,14 +104,14 @@ def placed(
 
 
 def hexagonal_lattice(num_rows: int, spacing: float) -> NDArray[np.float64]:
-    """Return the points of a lattice with ``num_rows`` rows and columns to either side of the origin, [K, 2]."""
+    """Return a lattice with ``num_rows`` rows and columns on each side of the origin, [K, 2]."""
     steps = np.arange(-num_rows, num_rows + 1)
     column, row = (grid.ravel() for grid in np.meshgrid(steps, steps))
     return spacing * np.stack([column + 0.5 * (row % 2), row * np.sqrt(0.75)], axis=-1)
 
 
 def _gauge(points: NDArray[np.float64], boxes: tuple[Box, ...]) -> NDArray[np.float64]:
-    """Return by how much the shape has to be enlarged to reach points [N, 2], [N] (its Minkowski functional)."""
+    """Return the scale at which the shape reaches points (Minkowski functional), [N]."""
     if not boxes:
         return np.hypot(*points.T)
     low, high = np.split(np.array(boxes)[:, None], 2, axis=-1)

@@ -1,4 +1,4 @@
-"""What the particle tasks share: a table with particles that slide on it, and a pusher that is lowered, moved and lifted."""
+"""The table of the particle tasks, with sliding particles and a pusher."""
 
 # pyright: reportAttributeAccessIssue=false
 # (MuJoCo is a binary module without type stubs.)
@@ -43,7 +43,8 @@ class Particles:
         radius: of one [m].
         colour: red, green, blue, 0 to 1.
         braking_time: in which one that slides freely loses all but 1/e of its speed [s].
-        spacing: distance at which each is held from the next one in the row [m], or None for loose particles.
+        spacing: distance at which each is held from the next one in the row [m], or None for loose
+            particles.
     """
 
     name: str
@@ -61,7 +62,8 @@ class Table:
 
     Args:
         particles: what lies on it.
-        pusher: ``blade`` (0.18 m wide, across the direction of the push) or ``peg`` (0.02 m in radius).
+        pusher: ``blade`` (0.18 m wide, across the direction of the push) or ``peg`` (0.02 m in
+            radius).
     """
 
     def __init__(self, particles: Particles, *, pusher: str) -> None:
@@ -70,7 +72,8 @@ class Table:
             spec.delete(spec.body(name))
         _add(spec, particles)
         add_distractors(spec, radius=0.02, heights=(_TOP, _TOP + 0.001))
-        # A row of links needs Newton's exact solution. For a heap, PGS comes as near to it, and in less time.
+        # A row of links needs Newton's exact solution. For a heap, PGS comes as near to it, and in
+        # less time.
         spec.option.solver = (
             mujoco.mjtSolver.mjSOL_NEWTON if particles.spacing else mujoco.mjtSolver.mjSOL_PGS
         )
@@ -86,7 +89,10 @@ class Table:
         return self.simulation.data.qpos[3:].reshape(-1, 2).copy()
 
     def state_at(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the simulation's state with the particles at rest at ``places`` [N, 2], and leaves it there."""
+        """Return the state with the particles at rest at ``places`` [N, 2].
+
+        The simulation keeps this state.
+        """
         model, data = self.simulation.model, self.simulation.data
         mujoco.mj_resetData(model, data)
         data.qpos[:] = np.concatenate([_PARKED, places.ravel()])
@@ -94,7 +100,7 @@ class Table:
         return self.simulation.get_state()
 
     def push(self, action: NDArray[np.float64]) -> None:
-        """Lowers the pusher at ``action[:2]``, moves it to ``action[2:]`` and lifts it; both are in units of ``REACH``."""
+        """Push from ``action[:2]`` to ``action[2:]``, in units of ``REACH``."""
         start, end = REACH * action[:2], REACH * action[2:]
         way = end - start
         length = float(np.sqrt((way * way).sum()))
@@ -116,7 +122,10 @@ class Table:
         return self.camera.frame(self.simulation.data, size)
 
     def as_moving_object(self, *, extent: float) -> MovingObject:
-        """Return all particles together as events see them: their middle, and where they are as seen from there."""
+        """Return all particles as one moving object for events.
+
+        The motion is their centre and their positions relative to it.
+        """
 
         def get() -> NDArray[np.float64]:
             places = self.places
@@ -159,7 +168,7 @@ class Table:
 
         return Factor(
             name="braking_time",
-            description="time in which a particle that slides freely loses all but 1/e of its speed",
+            description="time in which a freely sliding particle slows down to 1/e of its speed",
             unit="s",
             default=own,
             apply=apply,

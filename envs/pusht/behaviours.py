@@ -27,12 +27,15 @@ class Table(Protocol):
     simulation: PushSimulation
 
     def action_towards(self, x: float, y: float) -> NDArray[np.float32]:
-        """Return the action [2] within the bounds that has this target [px], or one in its direction."""
+        """Return the action [2] within the bounds with this target [px], or towards it."""
         ...
 
 
 class Uniform:
-    """Uniform actions. Since they forget each other, the pusher wanders and rarely meets the block."""
+    """Uniformly random actions.
+
+    They are independent, so the pusher wanders and rarely meets the block.
+    """
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
         """Start an episode."""
@@ -45,9 +48,10 @@ class Uniform:
 
 @dataclass(kw_only=True)
 class RandomPushes:
-    """Goes round the block to one side of it and pushes through a point near its middle, again and again.
+    """Repeatedly moves to one side of the block and pushes through a point near its centre.
 
-    Pushes head for random places around the middle of the workspace, so that the block does not end up in a corner.
+    Pushes head for random places around the middle of the workspace, so that the block does not end
+    up in a corner.
 
     Attributes:
         spread: radius about the centre of gravity within which a push aims [px].
@@ -56,8 +60,9 @@ class RandomPushes:
         middle: half the side of the square that pushes head for [px].
         speed: least and greatest speed of a push, as the lead of the target in units of an action.
         approach_speed: speed between pushes.
-        noise: standard deviations of the target, in units of an action; each push draws one of them. A model that has only
-            seen steady pushes believes what a planner's unsteady ones promise.
+        noise: standard deviations of the target, in units of an action; each push draws one of
+            them. A model that has only seen steady pushes believes what a planner's unsteady ones
+            promise.
         patience: control steps after which a waypoint is given up.
     """
 
@@ -110,7 +115,7 @@ class RandomPushes:
         ]
 
     def _way_round(self, middle: _Point, side: float) -> list[_Point]:
-        """Return waypoints on a circle about the block to the direction ``side`` of it [rad], the shorter way round."""
+        """Return waypoints on a circle around the block, the shorter way to ``side`` [rad]."""
         x, y = self._table.simulation.pusher
         here = math.atan2(y - middle[1], x - middle[0])
         turn = math.remainder(side - here, 2.0 * math.pi)
@@ -122,6 +127,6 @@ class RandomPushes:
 
 
 def _along(start: _Point, heading: float, length: float) -> _Point:
-    """Return the point so far along a heading [rad], or the nearest to it that keeps from the edge."""
+    """Return the point at a distance along a heading [rad], clipped to the workspace."""
     x, y = start[0] + length * math.cos(heading), start[1] + length * math.sin(heading)
     return min(max(x, _EDGE), SIZE - _EDGE), min(max(y, _EDGE), SIZE - _EDGE)

@@ -1,4 +1,4 @@
-"""Frames of Push-T, drawn at the size that is asked for: finely, but only where something is, and averaged down."""
+"""Frames of Push-T, drawn at high resolution around the objects and averaged down."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ _LEAST_SUBPIXELS = 4
 _SHIFT = 6  # binary places of the coordinates that OpenCV takes
 _ONE = 1 << _SHIFT
 _NUM_CORNERS = 4
-# OpenCV fills every subpixel that an edge touches; shapes are drawn smaller by about what that adds.
+# OpenCV fills every subpixel that an edge touches; shapes are drawn smaller by about what that
+# adds.
 _INSET = 0.45  # [subpixels]
 _MARK_SHADE = 0.54  # of the block's colour
 
@@ -63,7 +64,9 @@ class Look:
 
 
 class Drawing:
-    """Draws a block and a pusher seen from above, at one frame size. Nothing in a frame depends on those before it.
+    """Draws a block and a pusher from above at one frame size.
+
+    Frames do not depend on earlier frames.
 
     Args:
         shape: of the block.
@@ -86,7 +89,7 @@ class Drawing:
         self._empty_frame = self._averaged(self._empty_fine)
 
     def frame(self, pusher: Point, block: tuple[float, float, float]) -> NDArray[np.uint8]:
-        """Return the frame of a pusher at ``x, y`` [px] and a block at ``x, y`` [px] and an angle [rad]."""
+        """Return the frame of a pusher at [2] [px] and a block at [3] [px, px, rad]."""
         points = self._outlines(*block)
         x, y, reach = pusher[0] * self._scale, pusher[1] * self._scale, PUSHER_RADIUS * self._scale
         frame, polygons, middle = self._empty_frame.copy(), _fixed(points), _fixed_point(x, y)
@@ -104,7 +107,7 @@ class Drawing:
     def _draw_tile(
         self, frame: NDArray[np.uint8], area: Box, polygons: NDArray[np.int32], middle: _Place
     ) -> None:
-        """Draw all that is in an area, in subpixels, into the pixels of the frame that it touches."""
+        """Draw everything in an area [subpixels] into the pixels of the frame that it covers."""
         step, last = self._subpixels, self._size - 1
         left, top, right, bottom = [min(max(int(value // step), 0), last) for value in area]
         right, bottom = right + 1, bottom + 1
@@ -124,7 +127,7 @@ class Drawing:
         cv2.circle(fine, middle, self._radius, colour, cv2.FILLED, cv2.LINE_8, _SHIFT)
 
     def _outlines(self, x: float, y: float, angle: float) -> NDArray[np.float64]:
-        """Return the corners of a block at a place [px] and an angle [rad], [4 * boxes, 2] [subpixels]."""
+        """Return the corners of a block at a pose [px, rad], [4 * boxes, 2] [subpixels]."""
         sine, cosine = math.sin(angle) * self._scale, math.cos(angle) * self._scale
         return (
             self._corners * cosine
@@ -172,7 +175,10 @@ _Bytes = tuple[int, int, int]
 
 
 def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return polygons [boxes, 4, 2] in OpenCV's fixed-point numbers; its pixels have their middles at whole numbers."""
+    """Return polygons [boxes, 4, 2] in OpenCV's fixed-point numbers.
+
+    Pixel centres are at whole numbers.
+    """
     return np.rint((points - 0.5) * _ONE).astype(np.int32).reshape(-1, _NUM_CORNERS, 2)
 
 

@@ -1,4 +1,4 @@
-"""The expert of Push-T: one push after another, each the best of those that it has tried in a simulation of its own."""
+"""The expert of Push-T, which chooses each push by simulation."""
 
 from __future__ import annotations
 
@@ -67,7 +67,10 @@ class Push:
 
 
 class Surroundings(FreeSpace):
-    """Where the pusher fits about a block, in the block's frame; corners outside of the workspace are no way round."""
+    """Free positions of the pusher around a block, in the block's frame.
+
+    Corners outside the workspace are excluded.
+    """
 
     def __init__(self, shape: Shape, block: tuple[float, float, float]) -> None:
         self._block = block
@@ -166,7 +169,7 @@ class Expert:
             yield x, y
 
     def _best_push(self) -> Push | None:
-        """Return the push after which error and time together are least; None if the pusher can get to none.
+        """Return the push with the least error and time, or None if no push can be reached.
 
         If none makes it better, it is the one from whose end the next one promises most.
         """
@@ -207,7 +210,7 @@ class Expert:
         return Push(push.start, push.direction, float(lengths[chosen, step]))
 
     def _tried(self, pushes: list[Push], block: _Array) -> tuple[_Array, _Array]:
-        """Return the block [N, longest, 3] and how far the pusher has come [N, longest] after each step of N pushes."""
+        """Return block [N, longest, 3] and pusher travel [N, longest] after each step."""
         sketch, shape = self._sketch, (len(pushes), self.longest)
         blocks, lengths = np.empty((*shape, 3)), np.empty(shape)
         for index, push in enumerate(pushes):
@@ -218,10 +221,10 @@ class Expert:
         return blocks, lengths
 
     def _foreseen(self, blocks: _Array) -> _Array:
-        """Return the least error that a push at each contact may lead to, [..., contacts], from blocks [..., 3].
+        """Return the least error after a push at each contact, [..., 3] to [..., contacts].
 
-        The block is taken to give way like a plate that nothing else holds. Contacts that the pusher cannot get to from the
-        workspace have an infinite error.
+        The block is taken to give way like a plate that nothing else holds. Contacts that the
+        pusher cannot get to from the workspace have an infinite error.
         """
         shape, normals = self._world.shape, self._normals
         arms = self._contacts - shape.centre
@@ -237,7 +240,7 @@ class Expert:
         return np.where(_in_workspace(places), np.min(errors, axis=0), np.inf)
 
     def _centred(self, blocks: _Array) -> _Array:
-        """Return blocks [..., 3] by the position of their centre of gravity, about which they turn."""
+        """Return blocks [..., 3] with the position of their centre of gravity."""
         result = np.array(blocks)
         result[..., :2] += turned(np.array(self._world.shape.centre), result[..., 2])
         return result
@@ -250,7 +253,7 @@ class Expert:
 
 
 def contacts(shape: Shape) -> tuple[_Array, _Array]:
-    """Return places on the outline of a shape [N, 2] and the normals there, which point away from it [N, 2]."""
+    """Return points on the outline of a shape [N, 2] and their outward normals [N, 2]."""
     places, normals = [], []
     for left, top, right, bottom in shape.boxes:
         for start, end, normal in (

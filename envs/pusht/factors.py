@@ -1,4 +1,4 @@
-"""What can vary about Push-T, and what events can happen to. Ready factors of MuJoCo worlds are in ``jepabench.envs.mujoco_world.scenery``."""
+"""Factors of variation and moving objects of Push-T."""
 
 from __future__ import annotations
 
@@ -40,7 +40,10 @@ class Table(Protocol):
 
 
 def factors(table: Table, *, friction: bool) -> tuple[Factor, ...]:
-    """Return the factors of variation of a world as it was made; ``friction`` says whether that of the block is one."""
+    """Return the factors of variation.
+
+    ``friction`` says whether the friction of the block is one.
+    """
     change = table.change_look
     size = Factor(
         name="block_size",
@@ -82,7 +85,7 @@ def factors(table: Table, *, friction: bool) -> tuple[Factor, ...]:
 
 
 def moving_objects(table: Table) -> tuple[MovingObject, ...]:
-    """Return block and pusher as events see them. They are put there as ``PushSimulation.place`` does it."""
+    """Return block and pusher as moving objects for events, placed by ``PushSimulation.place``."""
 
     def block_motion() -> NDArray[np.float64]:
         return np.array(table.simulation.block)

@@ -15,7 +15,7 @@ _MAX_BATCHES = 1000
 
 
 def free_placement(rng: np.random.Generator, shape: Shape) -> NDArray[np.float64]:
-    """Return a placement [7] at rest: block and pusher uniform over the places that have some clearance.
+    """Return a random placement [7] at rest with clearance for block and pusher.
 
     Raises:
         ValueError: the block does not fit between the walls.
@@ -38,7 +38,10 @@ def block_places(
     *,
     pusher: tuple[float, float] | None = None,
 ) -> NDArray[np.float64]:
-    """Return some uniform places [>= 0, 2] for a block at an angle [rad], clear of the walls, and of a pusher if given."""
+    """Return random positions [>= 0, 2] of a block at an angle [rad].
+
+    They are clear of the walls, and of the pusher if one is given.
+    """
     places = rng.uniform(_LOW, _HIGH, (_BATCH, 2))
     corners = turned(shape.corners.reshape(-1, 2), angle)
     fits = ((corners.min(axis=0) + places > _LOW) & (corners.max(axis=0) + places < _HIGH)).all(
@@ -54,7 +57,10 @@ def block_places(
 def pusher_places(
     rng: np.random.Generator, shape: Shape, block: NDArray[np.float64], angle: float
 ) -> NDArray[np.float64]:
-    """Return some uniform places [>= 0, 2] for a pusher, clear of the walls and of a block at ``block`` [2] and an angle."""
+    """Return random positions [>= 0, 2] of a pusher.
+
+    They are clear of the walls and of a block at ``block`` [2] and an angle [rad].
+    """
     places = rng.uniform(_LOW + PUSHER_RADIUS, _HIGH - PUSHER_RADIUS, (_BATCH, 2))
     return places[
         ~shape.contains(turned(places - block, -angle), margin=PUSHER_RADIUS + _CLEARANCE)

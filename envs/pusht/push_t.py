@@ -37,25 +37,29 @@ _GOAL_NOISE = 0.05  # of the pushes that goals come from, in units of an action
 
 
 class PushT(GoalEnv):
-    """A round pusher shoves a T-shaped block on a table into the pose of the goal.
+    """A round pusher moves a T-shaped block on a table into the goal pose.
 
-    Physics, sizes and gains are those of published Push-T (Diffusion Policy; gym-pusht): under the same targets the states
-    are the same. The block slides without friction along what it touches and stops as soon as it is not pushed. The task is
-    that of DINO-WM: goals are poses, and actions are displacements. Lengths are in pixels (px) of the published workspace of
-    512 px x 512 px, whatever size frames have; y points down.
+    ## Description
 
-    ## Action
+    Physics, sizes and gains are those of published Push-T (Diffusion Policy, gym-pusht): the same
+    targets give the same states. The block slides without friction along what it touches, and stops
+    as soon as nothing pushes it. As in DINO-WM, goals are poses and actions are displacements.
+    Lengths are in pixels (px) of the published workspace of 512 px x 512 px, whatever the size of
+    the frames. The y axis points down.
+
+    ## Action space
 
     | index | action | low | high | unit |
     |---|---|---|---|---|
     | 0 | target of the pusher along x, from where it is | -1 | 1 | 100 px |
     | 1 | target of the pusher along y, from where it is | -1 | 1 | 100 px |
 
-    A PD controller (stiffness 100 /s^2, damping 20 /s) drives the pusher towards the target, which is clipped to the workspace,
-    for 10 physics steps of 0.01 s. Held at 1, the pusher moves 50 px a control step. With ``control="absolute"`` an action
-    is the target itself, 0 to 512 px, as in gym-pusht.
+    A PD controller (stiffness 100 /s^2, damping 20 /s) drives the pusher towards the target for 10
+    physics steps of 0.01 s. The target is clipped to the workspace. With an action held at 1, the
+    pusher moves 50 px per control step. With ``control="absolute"``, an action is the target
+    itself, from 0 to 512 px, as in gym-pusht.
 
-    ## Observation
+    ## Observation space
 
     | index | ``observation`` | unit |
     |---|---|---|
@@ -63,45 +67,51 @@ class PushT(GoalEnv):
     | 2, 3 | sine and cosine of the block's angle | |
     | 4, 5 | pusher's position x, y, from the middle of the workspace | 100 px |
     | 6, 7 | pusher's velocity x, y | 100 px/s |
-    | 8 ... 19 | only with random shapes: how far the block reaches from its position in 12 directions of its own frame | 100 px |
+    | 8 ... 19 | random shapes only: extent of the block in 12 directions of its frame | 100 px |
 
-    The position of a T is the middle of its bar's top, as in gym-pusht; that of any other shape is its centre of gravity.
-    ``achieved_goal`` and ``desired_goal`` are the entries 0 to 5. Frames show the table from above with gym-pusht's colours.
-    Shapes that look the same after a part turn have a dark mark. The goal is not drawn into frames; it is a frame of its own.
+    The position of a T is the middle of the top of its bar, as in gym-pusht. The position of any
+    other shape is its centre of gravity. ``achieved_goal`` and ``desired_goal`` are entries 0 to 5.
+    Frames show the table from above in gym-pusht's colours. Shapes with rotational symmetry have a
+    dark mark. The goal is not drawn into frames; it has a frame of its own.
 
-    ## Reward
+    ## Rewards
 
-    ``sparse``: 0 on success, else -1. ``dense``: minus ``info["distance"]``, the root of the sum of squares of the block's
-    position error [px] and its angle error [degrees].
+    With ``reward="sparse"``, the reward is 0 if the goal is reached and -1 otherwise. With
+    ``reward="dense"``, it is minus the distance ``info["distance"]``: the root of the sum of
+    squares of the block's position error [px] and angle error [degrees].
 
-    ## Start
+    ## Starting state
 
-    ``steps25`` to ``steps100``: start and goal are states so many control steps apart on a new trajectory of the random
-    pusher. ``free``: block and pusher are at uniform random free poses, at the start and at the goal. All is at rest at the
-    start. With random shapes, those of ``train`` and those of the other splits are different ones.
+    In ``steps25`` to ``steps100``, start and goal are states of a new trajectory of the random
+    pusher, that many control steps apart. In ``free``, block and pusher have uniformly random free
+    poses at the start and at the goal. Everything is at rest at the start. With random shapes,
+    ``train``, ``private``, and the pair of ``validation`` and ``test`` have disjoint sets of
+    shapes.
 
     ## Success
 
-    The block's position is within 20 px and its angle within 20 degrees of the goal. ``info["success_strict"]``: within 10 px
-    and 10 degrees. ``info["success_joint"]``, as published by DINO-WM: positions of block and pusher as one vector of 4 within
-    20 px, and the angle within 20 degrees.
+    The block's position is within 20 px and its angle within 20 degrees of the goal. Two more rules
+    are recorded. ``info["success_strict"]``: within 10 px and 10 degrees.
+    ``info["success_joint"]``, as published by DINO-WM: the positions of block and pusher, as one
+    vector of 4, are within 20 px, and the angle is within 20 degrees.
 
-    ## Termination and truncation
+    ## Episode end
 
-    Never terminated. Truncated when the budget of the episode is used up.
+    The episode never terminates. It is truncated when its budget is used up.
 
     ## Arguments
 
-    Those of ``GoalEnv`` and:
+    In addition to the arguments of ``GoalEnv``:
 
     * ``control``: ``relative`` or ``absolute``.
-    * ``random_shape``: whether the block has another shape in each episode (DINO-WM's PushObj).
-    * ``random_friction``: whether the coefficient of friction between block and pusher, and block and walls, is drawn for each
-      episode from 0 to 1. No observation shows it.
+    * ``random_shape``: whether each episode has a different shape (DINO-WM's PushObj).
+    * ``random_friction``: whether the friction coefficient between block and pusher, and between
+      block and walls, is drawn from 0 to 1 for each episode. The observation does not show it.
 
     ## Versions
 
-    * v1: first version. pymunk 7.3.1, which gives the states of gym-pusht 0.1.8 with pymunk 6.11.1 to the last bit.
+    * v1: first version. pymunk 7.3.1, which gives the states of gym-pusht 0.1.8 with pymunk 6.11.1
+      to the last bit.
     """
 
     def __init__(
@@ -137,19 +147,22 @@ class PushT(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Return the root of the sum of squares of position error [px] and angle error [degrees], [..., 6] to [...]."""
+        """Return the root of the sum of squares of position [px] and angle error [degrees]."""
         position, angle = pose_errors(achieved_goal, desired_goal)
         return np.hypot(position, np.degrees(angle))
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Return whether the block's pose is near enough to the goal's, [..., 6] and [..., 6] to [...]."""
+        """Return whether the block's pose is close to the goal, [..., 6] and [..., 6] to [...]."""
         position, angle = pose_errors(achieved_goal, desired_goal)
         return (position < SUCCESS_DISTANCE) & (angle < SUCCESS_ANGLE)
 
     def imagine_goals(self, actions: NDArray[Any]) -> NDArray[np.float64]:
-        """Return what ``GoalEnv.imagine_goals`` does; the pusher's ways, which nothing stops, are computed side by side."""
+        """Return the result of ``GoalEnv.imagine_goals``.
+
+        Nothing stops the pusher, so its paths are computed for all plans at once.
+        """
         candidates, steps, held, _ = actions.shape
         position = np.tile(self.simulation.pusher, (candidates, 1))
         velocity = np.tile(self.simulation.pusher_velocity, (candidates, 1))
@@ -166,7 +179,7 @@ class PushT(GoalEnv):
         return goals_of(pusher, self.simulation.outcomes(plans))
 
     def action_towards(self, x: float, y: float) -> NDArray[np.float32]:
-        """Return the action [2] within the bounds that has this target [px], or one in its direction."""
+        """Return the action [2] within the bounds with this target [px], or towards it."""
         if self.control == "absolute":
             return np.array([min(max(x, 0.0), SIZE), min(max(y, 0.0), SIZE)], np.float32)
         at_x, at_y = self.simulation.pusher
@@ -207,7 +220,10 @@ class PushT(GoalEnv):
     def _pair_on_trajectory(
         self, rng: np.random.Generator, start: NDArray[np.float64], steps: int
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return two placements at rest, so many control steps apart; the first such pair that the rule tells apart."""
+        """Return two placements at rest, ``steps`` control steps apart on a random trajectory.
+
+        It is the first such pair that is not solved at the start.
+        """
         simulation, behaviour = self.simulation, RandomPushes(noise=(_GOAL_NOISE,))
         simulation.place(start)
         behaviour.reset(self, rng)
@@ -236,7 +252,10 @@ class PushT(GoalEnv):
         self._drawings = {}
 
     def set_block(self, *, scale: float | None = None, friction: float | None = None) -> None:
-        """Change size (a multiple of its own) or friction of the block; whoever does has to place everything anew."""
+        """Change size (as a multiple) or friction of the block.
+
+        The caller must place everything again.
+        """
         self._scale = self._scale if scale is None else scale
         shape = self._shape.scaled(self._scale)
         friction = self.simulation.friction if friction is None else friction
@@ -288,7 +307,7 @@ class PushT(GoalEnv):
 
 
 def goals_of(pusher: NDArray[np.float64], block: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the goals [..., 6] that pushers at [..., 2] [px] and blocks at [..., 3] [px, px, rad] achieve."""
+    """Return the goals [..., 6] of pushers [..., 2] [px] and blocks [..., 3] [px, px, rad]."""
     result = np.empty((*block.shape[:-1], _GOAL_SIZE))
     result[..., 0:2], result[..., 4:6] = (
         (block[..., :2] - SIZE / 2) / UNIT,
@@ -301,7 +320,7 @@ def goals_of(pusher: NDArray[np.float64], block: NDArray[np.float64]) -> NDArray
 def pose_errors(
     achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return how far the block's position [px] and angle [rad, 0 to pi] are from the goal, [..., 6] and [..., 6] to [...]."""
+    """Return position error [px] and angle error [rad, 0 to pi], [..., 6] and [..., 6] to [...]."""
     achieved, desired = np.asarray(achieved_goal), np.asarray(desired_goal)
     x, y, sine, cosine = (achieved[..., index] for index in range(4))
     goal_x, goal_y, goal_sine, goal_cosine = (desired[..., index] for index in range(4))

@@ -13,7 +13,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """A block of mass 1, in its own frame; the frame's origin is what is called the block's position.
+    """A block of mass 1 in its own frame, whose origin is the position of the block.
 
     Attributes:
         name: of the shape.
@@ -35,7 +35,7 @@ class Shape:
         return corners(self.boxes)
 
     def outline(self, num_directions: int) -> NDArray[np.float64]:
-        """Return how far the block reaches from its origin in directions 0, 2 pi / n, ... of its own frame, [n] [px]."""
+        """Return the extent [px] from the origin in directions 0, 2 pi / n, ..., [n]."""
         angles = np.arange(num_directions) * (2.0 * np.pi / num_directions)
         rays = np.stack([np.cos(angles), np.sin(angles)], axis=-1)[:, None]
         boxes = np.array(self.boxes)
@@ -63,7 +63,7 @@ class Shape:
         )
 
     def contains(self, points: NDArray[np.float64], *, margin: float = 0.0) -> NDArray[np.bool_]:
-        """Return which points [..., 2] of its frame are inside, or nearer to a box than ``margin`` [px]."""
+        """Return which points [..., 2] are inside the shape or within ``margin`` [px] of it."""
         boxes = np.array(self.boxes)
         points = points[..., None, :]
         outside = np.maximum(np.maximum(boxes[:, :2] - points, points - boxes[:, 2:]), 0.0)
@@ -76,14 +76,14 @@ def corners(boxes: Sequence[Box]) -> NDArray[np.float64]:
 
 
 def turned(points: NDArray[np.float64], angle: float | NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return points [..., 2] turned about the origin by angles [...] [rad], from the x axis towards the y axis."""
+    """Return points [..., 2] rotated by angles [...] [rad], from the x axis towards the y axis."""
     sine, cosine = np.sin(angle), np.cos(angle)
     x, y = points[..., 0], points[..., 1]
     return np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=-1)
 
 
 def plate(name: str, *boxes: Box, mark: Box | None = None) -> Shape:
-    """Return a uniform plate of boxes that do not overlap; its origin becomes its centre of gravity."""
+    """Return a uniform plate of disjoint boxes with its centre of gravity as the origin."""
     table = np.array(boxes, np.float64)
     size = table[:, 2:] - table[:, :2]
     share = size.prod(axis=1) / size.prod(axis=1).sum()
@@ -105,8 +105,8 @@ def _moved(box: Box, origin: NDArray[np.float64]) -> Box:
     return left, top, right, bottom
 
 
-# Published Push-T: the origin is the middle of the top of the bar. Its centre of gravity is the plain mean of those of bar
-# and stem, and both count with the bar's moment about the origin.
+# Published Push-T: the origin is the middle of the top of the bar. Its centre of gravity is the
+# plain mean of those of bar and stem, and both count with the bar's moment about the origin.
 T = Shape(
     name="T",
     boxes=((-60.0, 0.0, 60.0, 30.0), (-15.0, 30.0, 15.0, 120.0)),

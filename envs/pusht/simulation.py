@@ -1,9 +1,10 @@
-"""Published Push-T in pymunk: a round pusher on a PD controller, a block that rests as soon as it is not pushed, walls.
+"""Published Push-T in pymunk: a round pusher with a PD controller, a block, and walls.
 
-Chipmunk keeps more between two steps than poses: impulses of contacts, pairs that its search tree has found before, and
-their order. With a pusher that nothing can stop, the order decides by pixels where a block ends that is squeezed into a
-corner, and pymunk neither gives nor takes it. A state is therefore where everything was put last and all targets since; to put a
-state back is to play them again, about 40 microseconds a control step. The same calls give the same bytes.
+Chipmunk keeps more between two steps than poses: impulses of contacts, pairs that its search tree
+    has found before, and their order. With a pusher that nothing can stop, the order decides by
+    pixels where a block ends that is squeezed into a corner, and pymunk neither gives nor takes it.
+    A state is therefore where everything was put last and all targets since; to put a state back is
+    to play them again, about 40 microseconds a control step. The same calls give the same bytes.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -39,7 +40,8 @@ Velocities = Sequence[Sequence[float]]
 class PushSimulation:
     """A pusher and a block between four walls. y points down the frame; angles turn from x to y.
 
-    A placement is ``[pusher x, y [px], pusher velocity x, y [px/s], block x, y [px], block angle [rad]]``.
+    A placement is ``[pusher x, y [px], pusher velocity x, y [px/s], block x, y [px], block angle
+    [rad]]``.
 
     Args:
         shape: of the block.
@@ -101,7 +103,7 @@ class PushSimulation:
         return np.array([*self._position, *self._velocity, *self.block])
 
     def place(self, placement: Iterable[float]) -> None:
-        """Put everything where ``placement`` [7] says, as gym-pusht's reset does, with nothing remembered."""
+        """Place everything as ``placement`` [7] says, like gym-pusht's reset."""
         values = tuple(map(float, placement))
         space = self._space
         space.remove(*self._moving)
@@ -135,7 +137,7 @@ class PushSimulation:
         return np.array([*self._placed, *self._targets])
 
     def set_state(self, state: NDArray[np.float64]) -> None:
-        """Put back what ``get_state`` of any simulation of this block gave; what follows is the same to the last bit.
+        """Restore a state from ``get_state`` of any simulation of this block, bit by bit.
 
         Raises:
             ValueError: no state has this shape.
@@ -152,10 +154,13 @@ class PushSimulation:
             self.step(x, y)
 
     def outcomes(self, plans: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the block [S, H, 3] after each of H model steps, if the pusher moved so from now; all stays as it is.
+        """Return the block [S, H, 3] after each of H model steps of candidate plans.
+
+        The simulation is unchanged.
 
         Args:
-            plans: velocities of the pusher at every physics step [S, H, steps, 2] [px/s], as ``drive`` gives them.
+            plans: velocities of the pusher at every physics step [S, H, steps, 2] [px/s], as
+                ``drive`` gives them.
         """
         placed, targets, driven, now = (
             self._placed,
@@ -177,7 +182,8 @@ class PushSimulation:
 
     def _put(self, placement: tuple[float, ...]) -> None:
         self._pusher.position, self._pusher.velocity = placement[:2], (0.0, 0.0)
-        # Turning it moves its origin about its centre of gravity, so that the position has to come last.
+        # Turning it moves its origin about its centre of gravity, so that the position has to come
+        # last.
         self._block.angle = placement[6]
         self._block.position = placement[4:6]
         self._block.velocity, self._block.angular_velocity = (0.0, 0.0), 0.0
@@ -191,7 +197,7 @@ class PushSimulation:
 
 
 def drive(position: Any, velocity: Any, target: Any) -> tuple[Any, Any, list[Any]]:
-    """Return position and velocity after a control step along one axis, and the velocity in each of its physics steps.
+    """Return position and velocity after a control step along one axis, and all physics velocities.
 
     All are floats or all arrays of one shape. Nothing that the pusher meets can change its way.
     """

@@ -1,8 +1,8 @@
-"""Impossible events and harmless changes, put into a running episode between two steps, for tests of surprise.
+"""Events: impossible or harmless changes between two steps, for tests of surprise.
 
-One mechanism for all worlds: an event is a change of the episode's ``State``, and ``GoalEnv.restore`` makes it so. A world
-says what moves in it (``GoalEnv._moving_objects``) and which factors that has; the events follow. Afterwards the world goes
-on by its laws, and restoring an earlier snapshot undoes the event.
+An event changes the ``State`` of an episode, and ``GoalEnv.restore`` applies it. It acts on the
+moving objects (``GoalEnv._moving_objects``) and factors that a world declares. Afterwards, the
+world continues by its usual laws. Restoring an earlier snapshot undoes the event.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MAX_DRAWS = 200
 
 
 class EventError(ValueError):
-    """An event that cannot happen here and now; the world is unchanged."""
+    """The event is not possible at this moment. The world is unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +51,13 @@ class _Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Event:
-    """Something that can happen between two steps.
+    """A change that can happen between two steps.
 
     Attributes:
-        name: of the event.
+        name: name of the event.
         description: what happens.
-        harmless: whether it could happen in a lawful world: a control that a model should not be surprised by.
-        lasting: whether nothing is seen at once, but some steps go otherwise than they should.
+        harmless: whether it could happen in a lawful world. A model should not be surprised by it.
+        lasting: whether it changes the following steps instead of the present frame.
     """
 
     name: str
@@ -69,7 +69,10 @@ class Event:
     _needs: str | None = field(default=None, repr=False)
 
     def targets(self, env: GoalEnv) -> list[int]:
-        """Return the numbers of the moving objects that it can happen to; [-1] if it happens to the whole world."""
+        """Return the indices of the moving objects that it can act on.
+
+        The result is [-1] if the event acts on the whole world.
+        """
         if self._can_happen_to is None:
             return [-1] if self._needs is None or self._needs in env.variations else []
         return [
@@ -80,10 +83,10 @@ class Event:
 
 
 def list_events(task_id: str) -> tuple[Event, ...]:
-    """Return the events that can happen in a task.
+    """Return the events that are possible in a task.
 
     Raises:
-        UnknownNameError: no such task.
+        UnknownNameError: the task is not registered.
     """
     env = make(task_id)
     return tuple(event for event in EVENTS if event.targets(env))
@@ -92,18 +95,19 @@ def list_events(task_id: str) -> tuple[Event, ...]:
 def inject(
     env: GoalEnv, name: str, rng: np.random.Generator, *, num_steps: int | None = None
 ) -> Observation:
-    """Let an event happen now, and returns what is seen after it. No time passes.
+    """Apply an event and return the observation after it. No time passes.
 
     Args:
-        env: a world in an episode.
-        name: of the event.
-        rng: decides what the event leaves open.
-        num_steps: control steps for which ``freeze`` and ``reverse`` last, by default one action block.
+        env: a world after ``reset``.
+        name: name of the event.
+        rng: random choices of the event.
+        num_steps: duration of ``freeze`` and ``reverse`` [control steps]; one action block by
+            default.
 
     Raises:
         UnknownNameError: this world has no such event.
-        EventError: it cannot happen at this moment; the world is unchanged.
-        RuntimeError: before the first reset.
+        EventError: the event is not possible at this moment. The world is unchanged.
+        RuntimeError: ``reset`` has not been called.
     """
     possible = {event.name: event for event in EVENTS if event.targets(env)}
     if name not in possible:
@@ -118,9 +122,6 @@ def inject(
         env.restore(state)
         raise
     return env.restore(after)
-
-
-# -- the events ----------------------------------------------------------------------------------------------------
 
 
 def _teleport(scope: _Scope) -> State:
@@ -141,7 +142,7 @@ def _pass_wall(scope: _Scope) -> State:
         for asks in (thing.in_wall, thing.is_free)
     )
     landing = np.maximum.accumulate(walls, axis=1) & free
-    # The nearest wall is met at a right angle, so that the object gets through and does not cut a corner.
+    # Prefer the nearest wall, so that the object crosses it and does not cut a corner.
     for direction in np.where(walls.any(axis=1), walls.argmax(axis=1), _NUM_DISTANCES).argsort(
         kind="stable"
     ):

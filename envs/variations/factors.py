@@ -1,9 +1,10 @@
-"""Factors of variation: named changes of how a world looks and behaves, applied at reset.
+"""Factors of variation: named changes of looks and physics that are applied at reset.
 
-A world declares its factors in one place (``GoalEnv._factors``); all else is the same for every world. The values of an
-episode are part of ``EpisodeDraw.world``, so that snapshots, replays and goal pictures carry them. They are drawn beside
-the episode, not before it: an episode has the same start and goal with and without variation, and the value of one
-factor does not depend on which others vary. Ready factors of MuJoCo worlds are in ``jepabench.envs.mujoco_world.scenery``.
+A world declares its factors in ``GoalEnv._factors``. The values of an episode are stored in
+``EpisodeDraw.world``, so that snapshots, replays and goal images include them. They come from
+random streams of their own: start and goal of an episode are the same with and without variation,
+and the value of one factor does not depend on which others vary. Ready-made factors of MuJoCo
+worlds are in ``jepabench.envs.mujoco_world.scenery``.
 """
 
 from __future__ import annotations
@@ -28,25 +29,25 @@ Value = NDArray[np.float64]
 
 
 class VariationError(ValueError):
-    """A value that a factor cannot have, or levels of a world that has no factors."""
+    """A factor cannot have this value, or the world has no factors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Factor:
-    """One thing about a world that can vary.
+    """One property of a world that can vary.
 
     Attributes:
-        name: lower-case words, as in ``ball_colour``.
-        description: what it is.
-        unit: of its numbers; empty for a ratio or a share.
-        default: the numbers of the world as it was made [K].
-        apply: gives the world these numbers. What it does depends on them alone, not on what was applied before:
-            ``apply(default)`` gives back the world as it was made, to the last byte.
-        allowed: lowest and highest that may be set, one for all numbers or one for each.
-        mild: lowest and highest that the level ``mild`` draws, uniformly; None if it leaves this factor alone.
-        hard: the same for ``hard``.
+        name: lower-case words joined by underscores, such as ``ball_colour``.
+        description: what the numbers mean.
+        unit: unit of the numbers; empty for ratios.
+        default: the numbers [K] of the unchanged world.
+        apply: set the numbers. The effect depends only on them, not on earlier values, and
+            ``apply(default)`` restores the unchanged world exactly.
+        allowed: lowest and highest permitted value, one for all numbers or one for each.
+        mild: range from which the level ``mild`` draws uniformly; None if it has no effect.
+        hard: range of the level ``hard``.
         names: words that stand for numbers.
-        whole: whether the numbers are whole.
+        whole: whether the numbers are integers.
     """
 
     name: str
@@ -71,15 +72,16 @@ class Factor:
 
     @property
     def size(self) -> int:
-        """How many numbers it has, K."""
+        """Number of values, K."""
         return np.size(self.default)
 
     def value(self, given: Any) -> Value:
-        """Return the numbers [K] that a user gave as such or by name.
+        """Return the numbers [K] that a user gave directly or by name.
 
         Raises:
-            UnknownNameError: a word that is neither a level nor a name.
-            VariationError: wrong count, not finite, out of range, or not whole.
+            UnknownNameError: the word is neither a level nor a name.
+            VariationError: the count is wrong, or a number is not finite, out of range or not
+                whole.
         """
         if isinstance(given, str):
             if given not in self.names:
@@ -97,12 +99,13 @@ class Factor:
             kind = "whole numbers" if self.whole else "numbers"
             raise VariationError(
                 f"Factor {self.name!r} takes {self.size} {kind} {range_text(self.allowed)}"
-                f"{f' [{self.unit}]' if self.unit else ''}, or {', '.join([*self.names, *LEVELS])}; got {given!r}."
+                f"{f' [{self.unit}]' if self.unit else ''}, "
+                f"or {', '.join([*self.names, *LEVELS])}; got {given!r}."
             )
         return value
 
     def draw(self, level: str, rng: np.random.Generator) -> Value | None:
-        """Return the numbers [K] that a level draws, or None if it leaves this factor alone."""
+        """Return the numbers [K] that a level draws, or None if it has no effect."""
         drawn = {"none": None, "mild": self.mild, "hard": self.hard}[level]
         if drawn is None:
             return None
@@ -113,11 +116,11 @@ class Factor:
 
 
 class Variations:
-    """The factors of one world, and which values it has at present.
+    """The factors of one world and their present values.
 
     Args:
         owner: id of the task, for messages.
-        declare: gives the factors, each with another name; called when they are first needed.
+        declare: return the factors, with unique names. Called when they are first needed.
     """
 
     def __init__(self, owner: str, declare: Callable[[], Sequence[Factor]]) -> None:
@@ -126,13 +129,16 @@ class Variations:
         self.renew()
 
     def renew(self) -> None:
-        """Say that the world was made anew, without any variation: its factors are declared and applied again."""
+        """Forget all values after the world was rebuilt without variation.
+
+        The factors are declared again when they are next needed.
+        """
         self._declared: dict[str, Factor] | None = None
         self._present: dict[str, Value] = {}
 
     @property
     def factors(self) -> tuple[Factor, ...]:
-        """All factors, in the order in which they were declared."""
+        """All factors, in the order of their declaration."""
         return tuple(self._factors.values())
 
     @property
@@ -142,14 +148,15 @@ class Variations:
             self._declared = {factor.name: factor for factor in factors}
             if len(self._declared) < len(factors):
                 raise VariationError(
-                    f"{self._owner}: two factors have a name, {[factor.name for factor in factors]}."
+                    f"{self._owner}: names of factors must be unique, "
+                    f"got {[factor.name for factor in factors]}."
                 )
             self._known_names = tuple(self._declared)
         return self._declared
 
     @property
     def _names(self) -> tuple[str, ...]:
-        """The names, for which a world that is often made anew need not declare its factors each time."""
+        """Names of the factors, without declaring them again after ``renew``."""
         return tuple(self._factors) if self._known_names is None else self._known_names
 
     def __contains__(self, name: object) -> bool:
@@ -161,14 +168,15 @@ class Variations:
         return self._factors[name]
 
     def checked(self, request: Any) -> dict[str, str | Value]:
-        """Return what ``options["variation"]`` asks for: by factor a level, or the numbers that were set.
+        """Validate ``options["variation"]``, and return a level or numbers per factor.
 
         Args:
-            request: None; a level for all factors; or by factor a level, numbers, or the name of a value.
+            request: None, a level for all factors, or a mapping from factors to levels, numbers or
+                names of values.
 
         Raises:
-            UnknownNameError: no such factor, level or name.
-            VariationError: numbers that a factor cannot have, or a level of a world without factors.
+            UnknownNameError: a factor, level or name is unknown.
+            VariationError: a factor cannot have these numbers, or the world has no factors.
         """
         if request is None or isinstance(request, str):
             level = request or "none"
@@ -194,7 +202,10 @@ class Variations:
     def draw(
         self, checked: Mapping[str, str | Value], rng: np.random.Generator
     ) -> dict[str, Value]:
-        """Return the values by factor that differ by request from the default; ``rng`` stays as it is."""
+        """Return the requested values that differ from the default, by factor.
+
+        ``rng`` is not advanced.
+        """
         if not checked:
             return {}
         entropy = int(copy.deepcopy(rng).integers(2**63))
@@ -207,7 +218,7 @@ class Variations:
         return {name: value for name, value in values.items() if value is not None}
 
     def layout(self, world: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Return what is in ``world`` beside factors and the marks of events."""
+        """Return the entries of ``world`` that belong to neither factors nor events."""
         return {
             name: value
             for name, value in world.items()
@@ -215,7 +226,7 @@ class Variations:
         }
 
     def apply(self, world: Mapping[str, NDArray[Any]]) -> None:
-        """Give each factor its value in ``world``, or its default if it is not there."""
+        """Set each factor to its value in ``world``, or to its default."""
         wanted = {name: world[name] for name in self._names if name in world}
         if not (wanted or self._present):
             return
@@ -233,7 +244,10 @@ def _stream(entropy: int, name: str) -> np.random.Generator:
 
 
 def range_text(bounds: Range | None) -> str:
-    """Return a range in short, as in ``0.4 ... 1.3``; one number where all are the same, and a dash where there is none."""
+    """Return a range as text, such as ``0.4 ... 1.3``.
+
+    Equal bounds give one number, and None gives a dash.
+    """
     if bounds is None:
         return "-"
     low, high = (_text(np.atleast_1d(np.asarray(bound, np.float64))) for bound in bounds)

@@ -11,19 +11,20 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MovingObject:
-    """Something that moves, as events see it.
+    """An object that events can move.
 
-    Its factors ``<name>_hidden``, ``<name>_double``, ``<name>_shape`` and ``<name>_colour``, as far as the world declares
-    them (``jepabench.envs.mujoco_world.scenery.Thing``), make it vanish, appear, change and be recoloured.
+    A world may declare the factors ``<name>_hidden``, ``<name>_double``, ``<name>_shape`` and
+    ``<name>_colour`` (``jepabench.envs.mujoco_world.scenery.Thing``). Events use them to hide,
+    duplicate, change and recolour the object.
 
     Attributes:
-        name: of the object.
-        get_motion: gives pose and velocity; the first two numbers are its place x, y.
-        set_motion: puts it into a motion, and changes nothing else.
-        sample: draws some places where it may be, one or more [N, 2].
-        extent: side of the area in which it moves, in the unit of places.
-        is_free: which places [N, 2] it may take, [N]; only where there are walls.
-        in_wall: which places [N, 2] are inside a wall, [N]; only where there are walls.
+        name: name of the object.
+        get_motion: return pose and velocity; the first two numbers are the position x, y.
+        set_motion: set pose and velocity, and change nothing else.
+        sample: draw possible positions [N, 2], N >= 1.
+        extent: side of the area in which it moves, in the unit of positions.
+        is_free: return which positions [N, 2] it can take, [N]; None without walls.
+        in_wall: return which positions [N, 2] are inside a wall, [N]; None without walls.
     """
 
     name: str
