@@ -155,20 +155,20 @@ class Adapted(GoalEnv):
     Physics, observations and the distribution of starts are those of the environment. Its own goals, its time limit and its end
     of an episode are not used.
 
-    ## Action
+    ## Action space
 
     That of the environment.
 
-    ## Observation
+    ## Observation space
 
     ``observation`` and ``achieved_goal`` are those of the environment, as float64 vectors. ``desired_goal`` is the
     ``achieved_goal`` of the goal state.
 
-    ## Reward
+    ## Rewards
 
     ``sparse``: 0 on success, else -1. ``dense``: minus the Euclidean distance of achieved and desired goal.
 
-    ## Start
+    ## Starting state
 
     The environment's own reset, with a seed that the episode draws. The goal is a state of the environment: that of another
     reset, or what else the task's ``goal`` function leads to.
@@ -177,9 +177,9 @@ class Adapted(GoalEnv):
 
     The environment's ``compute_reward`` gives as much as at the goal itself, or a limit on the distance.
 
-    ## Termination and truncation
+    ## Episode end
 
-    Never terminated. Truncated when the budget of the episode is used up.
+    The episode never terminates. It is truncated when its budget is used up.
 
     ## Arguments
 

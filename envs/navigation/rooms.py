@@ -234,9 +234,8 @@ class Rooms(GoalEnv):
         )
         self.variations.renew()
         bounds = HALF_SIZE * np.array([-1.0, -1.0, 1.0, 1.0])
-        self.free_space: FreeSpace = FreeSpace(
-            bounds=bounds, boxes=world["boxes"], clearance=_CLEARANCE
-        )  # pyright: ignore[reportIncompatibleVariableOverride]
+        space = FreeSpace(bounds=bounds, boxes=world["boxes"], clearance=_CLEARANCE)
+        self.free_space: FreeSpace = space  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def _get_physics(self) -> NDArray[np.float64]:
         return self.simulation.get_state()

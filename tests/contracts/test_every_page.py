@@ -1,4 +1,4 @@
-"""The pages of the environments say what the code says."""
+"""The pages of the environments are complete and up to date."""
 
 from pathlib import Path
 
@@ -16,12 +16,13 @@ TASKS = {
 }
 PAGES = sorted(path.stem for path in FOLDER.glob("*.md") if path.stem != "README")
 SECTIONS = [
-    "Action",
-    "Observation",
-    "Reward",
-    "Start",
+    "Description",
+    "Action space",
+    "Observation space",
+    "Rewards",
+    "Starting state",
     "Success",
-    "Termination and truncation",
+    "Episode end",
     "Arguments",
     "Versions",
 ]
