@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from jepabench.agents.build import build_mpc
 from jepabench.agents.costs.energy import Energy
 from jepabench.agents.costs.uncertainty import Disagreement
-from jepabench.agents.mpc.agent import MPCAgent, build_mpc
+from jepabench.agents.mpc.agent import MPCAgent
 from jepabench.agents.planners.base import Planner
 from jepabench.agents.planners.random_shooting import RandomShootingPlanner
 from jepabench.envs.core.goal_env import GoalEnv

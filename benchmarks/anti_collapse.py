@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from jepabench.agents.build import build_mpc
 from jepabench.agents.costs.energy import Energy, GoalDistance
-from jepabench.agents.mpc.agent import build_mpc
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.splits import episode_specs

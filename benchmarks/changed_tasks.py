@@ -19,9 +19,10 @@ from hydra.utils import instantiate
 from rich.console import Console
 from tables import add_arguments, write_rows
 
+from jepabench.agents.artifacts import artifact_folders
 from jepabench.agents.base import Agent
+from jepabench.agents.build import build_mpc
 from jepabench.agents.costs.cost_tasks import AvoidChaser, AvoidZone, CostTask, FollowPath, GoTo
-from jepabench.agents.mpc.cost_agent import build_mpc_by_cost
 from jepabench.agents.planners.icem import ICEMPlanner
 from jepabench.envs import episode_specs, get_task
 from jepabench.evaluation.cost_tasks import evaluate_cost_task
@@ -84,7 +85,9 @@ def made(task_id: str, agents: Sequence[str], output: Path) -> dict[str, dict[st
         needs: list[Stage] = [plan.stages[key] for key in evaluation.needs]
         kinds = {"model": "world_model", "policy": "policy"}
         found[name] = {kinds[stage.key.partition("/")[0]]: stage.directory for stage in needs}
-        found[name]["agent"] = evaluation.config["agent"]
+        found[name]["agent"] = preset = evaluation.config["agent"]
+        if "policy" in found[name]:
+            found[name] |= artifact_folders(preset, found[name].pop("policy"))
     return found
 
 
@@ -95,7 +98,7 @@ def measure(
     task, folders = TASKS[change], {key: path for key, path in parts.items() if key != "agent"}
     agent: Agent
     if name == "jepa-goto":
-        agent = build_mpc_by_cost(task_id=task_id, task=task, planner=PLANNER, **folders)
+        agent = build_mpc(task_id=task_id, task=task, planner=PLANNER, **folders)
     else:
         agent = instantiate(parts["agent"]["agent"], task_id=task_id, **folders, _convert_="all")
     strata = tuple(options.strata or get_task(task_id).strata)

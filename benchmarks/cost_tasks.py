@@ -78,7 +78,7 @@ def build(name: str, task: CostTask, parts: SharedModel) -> Agent:
     if preset.get("world_model"):
         paths["world_model"] = parts.model
     if preset.get("train"):
-        paths |= {"policy": places(parts), "task": task}
+        paths |= {"probe": places(parts), "task": task}
     preset["agent"].pop("record_imagination", None)
     return instantiate({**preset["agent"], "_partial_": True}, _convert_="all")(**paths)
 

@@ -19,8 +19,8 @@ import pandas as pd
 import torch
 from tables import add_arguments, kept, write_rows
 
+from jepabench.agents.build import build_mpc
 from jepabench.agents.costs.energy import Energy
-from jepabench.agents.mpc.agent import build_mpc
 from jepabench.agents.planners.base import Planner
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.agents.planners.gradient import GradientPlanner

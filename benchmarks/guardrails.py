@@ -21,14 +21,17 @@ import torch
 from hydra.utils import instantiate
 from tables import add_arguments, add_given_arguments, given, kept, write_rows
 
+from jepabench.agents.build import build_mpc
 from jepabench.agents.costs import learned_distance
 from jepabench.agents.costs.energy import Energy, LearnedDistance
+from jepabench.agents.guardrails.guardrail import GuardrailConfig
 from jepabench.agents.guardrails.training import (
     judge_steps,
     keep_out_zones,
     load_guardrail,
     train,
 )
+from jepabench.agents.subgoals.detours import DetoursConfig
 from jepabench.envs import EpisodeSpec, episode_specs, get_task, make, reset_to
 from jepabench.envs.core.free_space import in_boxes
 from jepabench.envs.data.collect import collect
@@ -252,18 +255,20 @@ def play(
     )
     if options.cost:
         settings["energy"] = by_learned_distance(parts, options.cost)
-    if mode == "none":
-        settings["policy"] = settings.pop("proposals", None)
-    else:
-        settings |= {
-            "_target_": "jepabench.agents.guardrails.guardrail.build_guarded_mpc",
-            "policy": guardrail(parts, hazard, options),
-        }
-        settings |= SETTINGS[mode]
-        if "detour" in settings:
-            settings["zones"] = guardrail(parts, "zones", options)
-    energy = settings.pop("energy")
-    agent = instantiate(settings, **paths, energy=energy, _convert_="all")
+    if mode != "none":
+        rule = dict(SETTINGS[mode])
+        if clearance := rule.pop("detour", None):
+            settings["subgoals"] = guardrail(parts, "zones", options)
+            settings["subgoals_config"] = DetoursConfig(clearance=clearance)
+        settings["guardrail"] = guardrail(parts, hazard, options)
+        settings["guardrail_config"] = GuardrailConfig(**rule)
+    config = {key: settings.pop(key) for key in ("planner", "energy")}
+    made = {
+        key: value if isinstance(value, Energy) else instantiate(value, _convert_="all")
+        for key, value in config.items()
+    }
+    settings.pop("_target_")
+    agent = build_mpc(**paths, **settings, **made)
     together = settings.get("problems_at_once", 1)
     evaluation = evaluate_episodes(agent, specs, agent_name=mode, batch_size=together)
     env, rows = make(parts.task_id), []
@@ -308,7 +313,7 @@ def by_learned_distance(parts: SharedModel, kind: str) -> Energy:
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
     learned_distance.train(dataset=parts.data, directory=folder, seed=0, kind=kind, **paths)
     head = learned_distance.load_distance(folder, **paths)
-    return learned_distance.with_head(Energy(terms=[LearnedDistance()]), head)
+    return Energy(terms=[LearnedDistance(head=head)])
 
 
 def row(parts: SharedModel, agent: str, own: pd.DataFrame, free: pd.DataFrame) -> dict[str, Any]:

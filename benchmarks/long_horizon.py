@@ -23,6 +23,7 @@ from hydra.utils import instantiate
 from tables import add_arguments, add_given_arguments, given, kept, write_rows
 from tqdm import tqdm
 
+from jepabench.agents.artifacts import artifact_folders
 from jepabench.envs import EpisodeSpec, episode_specs, get_task, make
 from jepabench.evaluation.records import records_frame
 from jepabench.evaluation.rollout import evaluate_episodes
@@ -146,15 +147,16 @@ def build(preset: str, cost: str | None, parts: SharedModel, *, shrinking: bool)
     config = load_preset("agent", preset)
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
     if "train" in config:
-        paths["policy"] = parts.work / "policies" / preset
+        folder = parts.work / "policies" / preset
         instantiate(
             config["train"],
             dataset=parts.data,
-            directory=paths["policy"],
+            directory=folder,
             seed=0,
             _convert_="all",
-            **{key: paths[key] for key in ("task_id", "world_model")},
+            **paths,
         )
+        paths |= artifact_folders(config, folder)
     settings = with_cost(config["agent"], cost) if cost else config["agent"]
     if load_world_model(parts.model).model.observation_key == "observation":
         settings = with_goal_size(
@@ -175,7 +177,7 @@ def with_cost(settings: Any, cost: str) -> Any:
     """Returns settings with another class for every learned distance in them."""
     changed = copy.deepcopy(settings)
     if isinstance(changed, dict):
-        if str(changed.get("_target_", "")).endswith("LearnedDistance"):
+        if str(changed.get("_target_", "")).endswith("LearnedDistanceConfig"):
             changed["_target_"] = cost
         return {key: with_cost(value, cost) for key, value in changed.items()}
     return [with_cost(value, cost) for value in changed] if isinstance(changed, list) else changed

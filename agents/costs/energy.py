@@ -7,7 +7,7 @@ a new one (a guardrail, an uncertainty penalty, a learned distance) is one small
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -39,8 +39,21 @@ class EnergyTerm(Protocol):
 
 
 @runtime_checkable
-class ModelTerm(EnergyTerm, Protocol):
-    """A term that asks the model more than the imagined latents tell, such as how sure it is. Before each plan it is bound."""
+class ModelTerm(Protocol):
+    """A term that needs more of the model than imagined latents, such as its uncertainty.
+
+    It has no cost of its own. Before each plan, ``bind`` turns it into a term that has one.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name in reports, unique within an energy."""
+        ...
+
+    @property
+    def weight(self) -> float:
+        """Factor of the term in the sum."""
+        ...
 
     def bind(self, model: WorldModel, context: Context) -> EnergyTerm:
         """Returns the term for plans that start from ``context``, with the same name and weight."""
@@ -131,13 +144,13 @@ class LearnedDistance:
     """A trained distance of the imagined latents to the goal's, averaged over steps as in ``GoalDistance``.
 
     Attributes:
-        head: latents [..., D] and goals [..., D], which broadcast, to distances [...]; ``jepabench.agents.costs.learned_distance`` trains
-            one, loads it, and puts it in.
+        head: maps latents [..., D] and goals [..., D], which broadcast, to distances [...];
+            see ``jepabench.agents.costs.learned_distance.load_distance``.
         when, running_weight, k: see ``GoalDistance``.
         name, weight: see ``EnergyTerm``.
     """
 
-    head: Callable[[Tensor, Tensor], Tensor] | None = None
+    head: Callable[[Tensor, Tensor], Tensor]
     when: str = "running"
     running_weight: float = 0.25
     k: int = 3
@@ -150,23 +163,37 @@ class LearnedDistance:
         )  # refuses bad values, in its words
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
-        """Returns costs [B, S].
-
-        Raises:
-            ValueError: no head was put in.
-        """
+        """Return costs [B, S]."""
         del actions
-        if self.head is None:
-            raise ValueError(
-                f"The energy term {self.name!r} has no trained head. Build the agent with "
-                "jepabench.agents.costs.learned_distance.build_mpc_by_distance, or give it one: LearnedDistance(head=...)."
-            )
         weights = step_weights(
             latents.shape[2], when=self.when, running_weight=self.running_weight, k=self.k
         )
         first = int(weights.argmax()) if self.when != "running" else 0
         distance = self.head(latents[:, :, first:].flatten(3), goal[:, None, None].flatten(3))
         return (distance * weights[first:].to(distance)).sum(2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedDistanceConfig:
+    """Settings of a ``LearnedDistance`` whose head is the agent's ``distance`` artifact.
+
+    Attributes:
+        when, running_weight, k: see ``GoalDistance``.
+        name, weight: see ``EnergyTerm``.
+    """
+
+    when: str = "running"
+    running_weight: float = 0.25
+    k: int = 3
+    name: str = "learned"
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        GoalDistance(when=self.when, running_weight=self.running_weight, k=self.k)
+
+    def build(self, head: Callable[[Tensor, Tensor], Tensor]) -> LearnedDistance:
+        """Return the term with a trained head."""
+        return LearnedDistance(head=head, **asdict(self))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +231,7 @@ class Energy:
         terms: at least one, names unique; by default the distance to the goal alone.
     """
 
-    def __init__(self, *, terms: Sequence[EnergyTerm] = (GoalDistance(),)) -> None:
+    def __init__(self, *, terms: Sequence[EnergyTerm | ModelTerm] = (GoalDistance(),)) -> None:
         names = [term.name for term in terms]
         if not names or len(set(names)) < len(names):
             raise ValueError(
@@ -230,10 +257,51 @@ class Energy:
             latents: imagined [B, S, H, *latent]; entry h is the latent after action h.
             goal: [B, *latent].
             actions: normalised model-step actions [B, S, H, A].
+
+        Raises:
+            RuntimeError: a term needs the model; call ``bind`` first.
         """
         total = torch.stack(list(self.terms_report(latents, goal, actions).values())).sum(0)
         return torch.where(total.isnan(), torch.inf, total)
 
     def terms_report(self, latents: Tensor, goal: Tensor, actions: Tensor) -> dict[str, Tensor]:
         """Returns each term's part of the cost by name, weight included, [B, S] each; arguments as in the call."""
-        return {term.name: term.weight * term(latents, goal, actions) for term in self.terms}
+        report = {}
+        for term in self.terms:
+            if isinstance(term, ModelTerm):
+                raise RuntimeError(
+                    f"The energy term {term.name!r} needs the model. Call energy.bind(model, context) "
+                    "before each plan, as MPCAgent does."
+                )
+            report[term.name] = term.weight * term(latents, goal, actions)
+        return report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnergyConfig:
+    """Settings of an energy whose learned distances come from an artifact of the agent.
+
+    Attributes:
+        terms: terms, or settings of learned distances.
+    """
+
+    terms: Sequence[EnergyTerm | ModelTerm | LearnedDistanceConfig]
+
+    def build(self, head: Callable[[Tensor, Tensor], Tensor] | None) -> Energy:
+        """Return the energy with ``head`` in each learned distance.
+
+        Raises:
+            ValueError: there is a learned distance and no head.
+        """
+        terms: list[EnergyTerm | ModelTerm] = []
+        for term in self.terms:
+            if not isinstance(term, LearnedDistanceConfig):
+                terms.append(term)
+            elif head is None:
+                raise ValueError(
+                    f"The energy term {term.name!r} needs a trained distance, and the agent has none. "
+                    "Build it with distance=FOLDER."
+                )
+            else:
+                terms.append(term.build(head))
+        return Energy(terms=terms)

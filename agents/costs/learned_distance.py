@@ -5,7 +5,6 @@ A trained head is a folder: ``distance.safetensors`` and ``training.json``, whic
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -19,12 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from jepabench.agents.costs.energy import Energy, LearnedDistance
 from jepabench.agents.encoding import Features
 from jepabench.agents.model_free.offline.hindsight import HindsightPairs
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
-from jepabench.agents.mpc.agent import MPCAgent, build_mpc
-from jepabench.agents.planners.base import Planner
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.files import atomic_write
 from jepabench.envs.registry import get_task
@@ -156,37 +152,6 @@ def load_distance(directory: Path, *, task_id: str, world_model: Path) -> Distan
             f"The distance in {directory} can not be read ({error}). Delete it and train again."
         ) from error
     return head.eval().requires_grad_(False)
-
-
-def build_mpc_by_distance(
-    *,
-    task_id: str,
-    world_model: Path,
-    policy: Path,
-    planner: Planner,
-    energy: Energy,
-    **settings: Any,
-) -> MPCAgent:
-    """Returns an agent as ``build_mpc`` does, with the head in the folder ``policy`` in every ``LearnedDistance``."""
-    head = load_distance(policy, task_id=task_id, world_model=world_model)
-    return build_mpc(
-        task_id=task_id,
-        world_model=world_model,
-        planner=planner,
-        energy=with_head(energy, head),
-        **settings,
-    )
-
-
-def with_head(energy: Energy, head: DistanceHead) -> Energy:
-    """Returns the energy with ``head`` in each ``LearnedDistance`` that has none."""
-    terms = [
-        dataclasses.replace(term, head=head)
-        if isinstance(term, LearnedDistance) and term.head is None
-        else term
-        for term in energy.terms
-    ]
-    return Energy(terms=terms)
 
 
 def open_dataset(path: Path, task_id: str) -> EpisodeDataset:

@@ -76,10 +76,6 @@ class Disagreement:
 
         return BoundTerm(self.name, self.weight, cost)
 
-    def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
-        """Refuses: see ``bind``."""
-        raise _unbound(self.name)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverFutures:
@@ -136,10 +132,6 @@ class OverFutures:
 
         return BoundTerm(self.name, self.weight, cost)
 
-    def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
-        """Refuses: see ``bind``."""
-        raise _unbound(self.name)
-
 
 class _Cost(Protocol):
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor: ...
@@ -156,9 +148,3 @@ class BoundTerm:
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
         """Returns costs [B, S]."""
         return self.cost(latents, goal, actions)
-
-
-def _unbound(name: str) -> RuntimeError:
-    return RuntimeError(
-        f"{name!r} asks the model: use energy.bind(model, context), as MPCAgent does."
-    )

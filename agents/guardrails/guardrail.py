@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from jepabench.agents.costs.energy import Energy
-from jepabench.agents.guardrails.hazards import Hazard, ZoneHazard
+from jepabench.agents.guardrails.hazards import Hazard
 from jepabench.agents.guardrails.training import load_guardrail
-from jepabench.agents.mpc.agent import MPCAgent, build_mpc
 from jepabench.agents.planners.base import (
     ActionBounds,
     BasePlanner,
@@ -28,10 +27,8 @@ from jepabench.agents.planners.base import (
     Planner,
     require_at_least,
 )
-from jepabench.agents.subgoals.detours import Detours
 from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import Context, WorldModel
-from jepabench.world_models.checkpoint import load_world_model
 
 MODES = ("soft", "hard", "lagrangian")
 FORBIDDEN = 1e4  # cost of a plan that is filtered out, before its hazard: far above any energy, and float32 still tells hazards apart
@@ -73,10 +70,6 @@ class Guardrail:
         """Returns the term for plans that start at the last latent of ``context``."""
         del model
         return BoundGuardrail(rule=self, present=context.latents[:, -1])
-
-    def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
-        """Refuses: the first step of a plan begins at the present, which only ``bind`` tells."""
-        raise RuntimeError("A guardrail judges plans only after bind(model, context).")
 
 
 @dataclass(slots=True)
@@ -256,70 +249,41 @@ class GuardedEnergy(Energy):
         return bound
 
 
-def build_guarded_mpc(
-    *,
-    task_id: str,
-    world_model: Path,
-    policy: Path,
-    planner: Planner,
-    energy: Energy,
-    mode: str = "hard",
-    weight: float = 1.0,
-    margin: float = 0.0,
-    penalty: float = 10.0,
-    num_rounds: int = 3,
-    ahead: int | None = None,
-    detour: float | None = None,
-    zones: Path | None = None,
-    proposals: Path | None = None,
-    **settings: Any,
-) -> MPCAgent:
-    """Returns an ``MPCAgent`` that plans under the guardrail saved in the folder ``policy``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuardrailConfig:
+    """How an agent uses a trained guardrail.
 
-    Args:
-        task_id: the task.
-        world_model: folder of the world model that the guardrail was trained for.
-        policy: folder of the guardrail (``jepabench.agents.guardrails.training.train``).
-        planner, energy: see ``MPCAgent``.
-        mode, weight, margin, penalty: see ``Guardrail``; the weight is that of ``soft``.
+    Attributes:
+        mode, weight, margin, penalty: see ``Guardrail``; the weight applies to ``soft``.
         num_rounds: see ``GuardedPlanner``.
-        ahead: steps that keep their own threshold; the later ones keep that of the last of them. Every step is judged again, from
-            nearer, before it is taken, so thresholds that are wide because the model looks far are not needed to keep the promise.
-            None for all.
-        detour: clearance of ``jepabench.agents.subgoals.detours.Detours`` round the zones, or None for no subgoals.
-        zones: folder of a guardrail with ``hazard=zones`` to go round by; None if that in ``policy`` is one.
-        proposals: folder of a policy that proposes plans, or None; the ``policy`` of ``build_mpc``.
-        settings: other arguments of ``MPCAgent``.
-
-    Raises:
-        CheckpointError, ValueError: no such model or guardrail, or one of another task; a way round what was learned.
+        ahead: steps that keep their own threshold; later steps use the last of these. Each step is
+            judged again, from nearer, before it is taken. The wide thresholds of distant steps are
+            therefore not needed to keep the promise. None for all.
     """
-    require_at_least(1, ahead=1 if ahead is None else ahead)
-    trained = load_guardrail(Path(policy), task_id=task_id)
-    if detour is not None:
-        known = load_guardrail(Path(zones), task_id=task_id) if zones else trained
-        if not isinstance(known.hazard, ZoneHazard):
-            raise ValueError(
-                f"A detour needs a guardrail with hazard=zones, the one in {zones or policy} was learned."
-            )
-        settings["subgoals"] = Detours(known.hazard, known.goals, known.places, clearance=detour)
-    rule = Guardrail(
-        hazard=trained.hazard,
-        thresholds=trained.thresholds[:ahead],
-        spread=trained.spread,
-        mode=mode,
-        weight=weight,
-        margin=margin,
-        penalty=penalty,
-    )
-    guarded = GuardedEnergy(energy, rule)
-    scale = load_world_model(Path(world_model), task_id=task_id).scale
-    rest = scale.normalise(torch.zeros_like(scale.mean))
-    return build_mpc(
-        task_id=task_id,
-        world_model=world_model,
-        planner=GuardedPlanner(planner=planner, energy=guarded, rest=rest, num_rounds=num_rounds),
-        energy=guarded,
-        policy=proposals,
-        **settings,
-    )
+
+    mode: str = "hard"
+    weight: float = 1.0
+    margin: float = 0.0
+    penalty: float = 10.0
+    num_rounds: int = 3
+    ahead: int | None = None
+
+    def __post_init__(self) -> None:
+        require_at_least(1, ahead=1 if self.ahead is None else self.ahead)
+
+    def build(self, directory: Path, *, task_id: str) -> Guardrail:
+        """Return the guardrail in ``directory``.
+
+        Raises:
+            ValueError: it is unfinished or of another task.
+        """
+        trained = load_guardrail(directory, task_id=task_id)
+        return Guardrail(
+            hazard=trained.hazard,
+            thresholds=trained.thresholds[: self.ahead],
+            spread=trained.spread,
+            mode=self.mode,
+            weight=self.weight,
+            margin=self.margin,
+            penalty=self.penalty,
+        )

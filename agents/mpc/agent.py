@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,12 +15,11 @@ from jepabench.agents.costs.energy import Energy
 from jepabench.agents.costs.latent_cost import LatentCost
 from jepabench.agents.encoding import encode_goal_rows, encode_rows, observation_keys
 from jepabench.agents.planners.base import Planner, require_at_least
-from jepabench.agents.proposals import PolicyProposal, load_proposal
+from jepabench.agents.proposals import PolicyProposal
 from jepabench.agents.receding_horizon import RecedingHorizon
 from jepabench.envs.registry import get_task
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.base import Context, WorldModel
-from jepabench.world_models.checkpoint import load_world_model
 from jepabench.world_models.networks.precision import convert_precision
 
 Decoder = Callable[[Tensor], NDArray[np.uint8]]
@@ -224,43 +222,3 @@ class MPCAgent:
             for episode in episodes
         ]
         return Context(latents, torch.stack(actions))
-
-
-def build_mpc(
-    *,
-    task_id: str,
-    world_model: Path,
-    planner: Planner,
-    energy: Energy,
-    policy: Path | None = None,
-    **settings: Any,
-) -> MPCAgent:
-    """Returns an ``MPCAgent`` for the world model saved in the folder ``world_model``; ``settings`` are its other arguments.
-
-    Args:
-        task_id: the task.
-        world_model: folder of the model.
-        planner, energy: see ``MPCAgent``.
-        policy: folder of a policy on the model's latents that proposes plans, or None.
-        settings: as above.
-
-    Raises:
-        CheckpointError: no such model, or one of another task.
-        ValueError: no such policy.
-    """
-    loaded, proposal = load_world_model(Path(world_model), task_id=task_id), None
-    if policy:
-        proposal = load_proposal(
-            policy, task_id=task_id, world_model=world_model, scale=loaded.scale
-        )
-    return MPCAgent(
-        task_id=task_id,
-        model=loaded.model,
-        planner=planner,
-        energy=energy,
-        action_mean=loaded.scale.mean.numpy(),
-        action_std=loaded.scale.std.numpy(),
-        decoder=loaded.decoder.paint if loaded.decoder else None,
-        proposal=proposal,
-        **settings,
-    )

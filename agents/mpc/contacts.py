@@ -13,10 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from jepabench.agents.costs import learned_distance
-from jepabench.agents.costs.energy import Energy
 from jepabench.agents.model_free.offline import timed
-from jepabench.agents.mpc.agent import MPCAgent, build_mpc
-from jepabench.agents.planners.base import Planner
 
 _PROPOSAL = "proposal"
 
@@ -65,25 +62,4 @@ def train(
         extra={_PROPOSAL: dict(proposal)},
         also=propose,
         **distance,
-    )
-
-
-def build(
-    *,
-    task_id: str,
-    world_model: Path,
-    policy: Path,
-    planner: Planner,
-    energy: Energy,
-    **settings: Any,
-) -> MPCAgent:
-    """Returns an agent as ``build_mpc`` does, with the distance and the proposals that ``train`` left in ``policy``."""
-    head = learned_distance.load_distance(policy, task_id=task_id, world_model=world_model)
-    return build_mpc(
-        task_id=task_id,
-        world_model=world_model,
-        planner=planner,
-        energy=learned_distance.with_head(energy, head),
-        policy=Path(policy) / _PROPOSAL,
-        **settings,
     )

@@ -10,7 +10,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,12 +20,9 @@ from torch import Tensor
 
 from jepabench.agents.base import check_specs
 from jepabench.agents.costs.cost_tasks import Assignment, CostTask, assigned
-from jepabench.agents.costs.energy import Energy
 from jepabench.agents.costs.learned_distance import open_dataset
 from jepabench.agents.encoding import Features
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
-from jepabench.agents.mpc.agent import MPCAgent, build_mpc
-from jepabench.agents.planners.base import Planner
 from jepabench.envs.files import atomic_write
 from jepabench.envs.registry import get_task, make
 from jepabench.envs.splits import EpisodeSpec
@@ -161,31 +157,3 @@ def load_places(directory: Path, *, task_id: str, world_model: Path) -> Probe:
             f"The probe in {directory} can not be read ({error}). Delete it and train again."
         ) from error
     return probe.eval().requires_grad_(False)
-
-
-def build_mpc_by_cost(
-    *,
-    task_id: str,
-    world_model: Path,
-    policy: Path,
-    task: CostTask,
-    planner: Planner,
-    energy: Energy | None = None,
-    **settings: Any,
-) -> MPCAgent:
-    """Returns an agent as ``build_mpc`` does that does what ``task`` says, with the probe in the folder ``policy``.
-
-    It plans after every model step, since a task counts them. Terms of ``energy`` come on top; none of them may look at the goal.
-    """
-    probe = load_places(policy, task_id=task_id, world_model=world_model)
-    terms = (PlaceCost(probe=probe, task=task), *(energy.terms if energy else ()))
-    directions = Directions(task_id=task_id, task=task, probe=probe, horizon=planner.horizon)
-    return build_mpc(
-        task_id=task_id,
-        world_model=world_model,
-        planner=planner,
-        energy=Energy(terms=terms),
-        subgoals=directions,
-        execute_steps=1,
-        **settings,
-    )

@@ -7,6 +7,8 @@ a distance that knows nothing of the zones waits before them. Where the zones ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jepabench.agents.guardrails.hazards import ZoneHazard
+from jepabench.agents.guardrails.training import load_guardrail
 from jepabench.agents.planners.base import require_at_least
 from jepabench.envs.core.free_space import FreeSpace
 from jepabench.envs.splits import EpisodeSpec
@@ -86,3 +89,28 @@ class Detours:
     def model_steps(self) -> NDArray[np.int64]:
         """Zero [B]: nothing is imagined."""
         return np.zeros(self._num_episodes, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetoursConfig:
+    """Settings of ``Detours`` around the zones of a guardrail.
+
+    Attributes:
+        clearance: see ``Detours``.
+    """
+
+    clearance: float
+
+    def build(self, directory: Path, *, task_id: str, world_model: Path) -> Detours:
+        """Return detours around the zones of the guardrail in ``directory``.
+
+        Raises:
+            ValueError: the guardrail was learned, is unfinished or of another task.
+        """
+        del world_model
+        known = load_guardrail(directory, task_id=task_id)
+        if not isinstance(known.hazard, ZoneHazard):
+            raise ValueError(
+                f"A detour needs a guardrail with hazard=zones, the one in {directory} was learned."
+            )
+        return Detours(known.hazard, known.goals, known.places, clearance=self.clearance)

@@ -7,6 +7,7 @@ what is too far for the model's horizon is cut into pieces that someone has walk
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,7 @@ from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
 from jepabench.agents.costs import learned_distance
-from jepabench.agents.costs.energy import Energy
-from jepabench.agents.mpc.agent import MPCAgent, build_mpc
-from jepabench.agents.planners.base import Planner, require_at_least
+from jepabench.agents.planners.base import require_at_least
 from jepabench.envs.files import atomic_write
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.distances import DistanceHead
@@ -174,28 +173,21 @@ def load_graph(directory: Path, *, task_id: str, world_model: Path, max_edge: fl
     return StateGraph(nodes, head, max_edge=max_edge)
 
 
-def build_mpc_by_graph(
-    *,
-    task_id: str,
-    world_model: Path,
-    policy: Path,
-    planner: Planner,
-    energy: Energy,
-    max_edge: float = 3.0,
-    reach: float = 5.0,
-    **settings: Any,
-) -> MPCAgent:
-    """Returns an agent as ``build_mpc`` does that plans from subgoal to subgoal through the graph in the folder ``policy``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GraphSubgoalsConfig:
+    """Settings of ``GraphSubgoals``.
 
-    Every ``LearnedDistance`` of the energy gets the graph's own head. ``max_edge`` is that of ``StateGraph``, ``reach`` that
-    of ``GraphSubgoals``.
+    Attributes:
+        max_edge: see ``StateGraph``.
+        reach: see ``GraphSubgoals``.
     """
-    graph = load_graph(policy, task_id=task_id, world_model=world_model, max_edge=max_edge)
-    return build_mpc(
-        task_id=task_id,
-        world_model=world_model,
-        planner=planner,
-        energy=learned_distance.with_head(energy, graph.distance),
-        subgoals=GraphSubgoals(graph, reach=reach),
-        **settings,
-    )
+
+    max_edge: float = 3.0
+    reach: float = 5.0
+
+    def build(self, directory: Path, *, task_id: str, world_model: Path) -> GraphSubgoals:
+        """Return the subgoals of the graph in ``directory``; see ``load_graph``."""
+        graph = load_graph(
+            directory, task_id=task_id, world_model=world_model, max_edge=self.max_edge
+        )
+        return GraphSubgoals(graph, reach=self.reach)

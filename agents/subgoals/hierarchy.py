@@ -20,9 +20,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from jepabench.agents.costs import learned_distance
-from jepabench.agents.costs.energy import Energy
+from jepabench.agents.costs.energy import Energy, EnergyConfig
 from jepabench.agents.model_free.run_folder import read_run
-from jepabench.agents.mpc.agent import MPCAgent, build_mpc
 from jepabench.agents.planners.base import ActionBounds, Planner, require_at_least
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.files import atomic_write
@@ -259,35 +258,39 @@ def load_levels(directory: Path, *, task_id: str, world_model: Path) -> list[Mac
     return [level.eval().requires_grad_(False) for level in levels if isinstance(level, MacroLevel)]
 
 
-def build_mpc_by_hierarchy(
-    *,
-    task_id: str,
-    world_model: Path,
-    policy: Path,
-    planner: Planner,
-    energy: Energy,
-    levels: Sequence[LevelPlan],
-    **settings: Any,
-) -> MPCAgent:
-    """Returns an agent as ``build_mpc`` does, under the levels in the folder ``policy``.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelConfig:
+    """Settings of a ``LevelPlan`` whose learned distances come from the folder of the levels.
 
-    ``levels`` say how each is searched, the lowest first. Every ``LearnedDistance`` gets the folder's head.
+    Attributes:
+        planner, every: see ``LevelPlan``.
+        energy: cost of where macro-actions lead.
     """
-    head = learned_distance.load_distance(policy, task_id=task_id, world_model=world_model)
-    plans = [
-        LevelPlan(
-            planner=plan.planner,
-            energy=learned_distance.with_head(plan.energy, head),
-            every=plan.every,
-        )
-        for plan in levels
-    ]
-    subgoals = MacroSubgoals(load_levels(policy, task_id=task_id, world_model=world_model), plans)
-    return build_mpc(
-        task_id=task_id,
-        world_model=world_model,
-        planner=planner,
-        energy=learned_distance.with_head(energy, head),
-        subgoals=subgoals,
-        **settings,
-    )
+
+    planner: Planner
+    energy: EnergyConfig
+    every: int = 3
+
+    def __post_init__(self) -> None:
+        require_at_least(1, every=self.every)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MacroSubgoalsConfig:
+    """Settings of ``MacroSubgoals``.
+
+    Attributes:
+        levels: how each level is searched, the lowest first.
+    """
+
+    levels: Sequence[LevelConfig]
+
+    def build(self, directory: Path, *, task_id: str, world_model: Path) -> MacroSubgoals:
+        """Return the subgoals of the levels in ``directory``; see ``load_levels``."""
+        where = {"task_id": task_id, "world_model": world_model}
+        head = learned_distance.load_distance(directory, **where)
+        plans = [
+            LevelPlan(planner=level.planner, energy=level.energy.build(head), every=level.every)
+            for level in self.levels
+        ]
+        return MacroSubgoals(load_levels(directory, **where), plans)

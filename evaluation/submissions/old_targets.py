@@ -6,6 +6,7 @@ made with, so that their digests stay valid; it is translated where an agent is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 _MOVED = {
@@ -33,6 +34,25 @@ _MOVED = {
     "agents.uncertainty": "jepabench.agents.costs.uncertainty",
 }
 
+# Functions that became one (jepabench.agents.build), and what each called its trained folder.
+_BUILT_BY = {
+    "agents.contacts.build": {"distance": ".", "proposals": "proposal"},
+    "agents.learned_distance.build_mpc_by_distance": "distance",
+    "agents.mpc.build_mpc": "proposals",
+    "agents.cost_planning.build_mpc_by_cost": "probe",
+}
+_REPLACED = dict.fromkeys(_BUILT_BY, "jepabench.agents.build.build_mpc") | {
+    "agents.energy.Energy": "jepabench.agents.costs.energy.EnergyConfig",
+    "agents.energy.LearnedDistance": "jepabench.agents.costs.energy.LearnedDistanceConfig",
+}
+
+
+def update_preset(preset: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a preset with present targets and the key ``artifact``, which old ones lack."""
+    target = str((preset.get("agent") or {}).get("_target_"))
+    artifact = {"artifact": _BUILT_BY[target]} if target in _BUILT_BY else {}
+    return {**artifact, **update_targets(dict(preset))}
+
 
 def update_targets(config: Any) -> Any:
     """Returns ``config`` with every old ``_target_`` in it, however deep, replaced by its present import path."""
@@ -49,6 +69,8 @@ def update_targets(config: Any) -> Any:
 
 
 def _update(target: str) -> str:
+    if target in _REPLACED:
+        return _REPLACED[target]
     module, _, name = target.rpartition(".")
     if module in _MOVED:
         return f"{_MOVED[module]}.{name}"

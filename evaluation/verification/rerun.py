@@ -18,13 +18,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from jepabench.agents.artifacts import artifact_folders
 from jepabench.envs.errors import UnknownNameError
 from jepabench.evaluation.protocol import Suite, SuiteTask
 from jepabench.evaluation.records import EpisodeRecord, records_frame
 from jepabench.evaluation.rollout import AgentError, evaluate_episodes
 from jepabench.evaluation.submissions.errors import SubmissionError
 from jepabench.evaluation.submissions.files import CHECKPOINTS
-from jepabench.evaluation.submissions.old_targets import update_targets
+from jepabench.evaluation.submissions.old_targets import update_preset, update_targets
 from jepabench.evaluation.submissions.submission import Submission, read_submission
 from jepabench.evaluation.submissions.text import escape_text
 from jepabench.evaluation.submissions.tracks import OBSERVATION_KEYS
@@ -226,6 +227,10 @@ def _checkpoints(submission: Submission, folder: Path, task_id: str, seed: int) 
         if not (home / name).is_dir():
             raise SubmissionError(
                 "re-run",
-                f"It lacks {(home / name).relative_to(folder.absolute())}: submit with checkpoints=yes.",
+                f"It lacks {(home / name).relative_to(folder.absolute())}: "
+                "submit with checkpoints=yes.",
             )
-    return {name: home / name for name in needed}
+    folders = {name: home / name for name in needed if name != "policy"}
+    if "policy" in needed:
+        folders |= artifact_folders(update_preset(preset), home / "policy")
+    return folders

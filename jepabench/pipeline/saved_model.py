@@ -41,12 +41,18 @@ def agent_preset(
 
 
 def build_agent(preset: Mapping[str, Any], checkpoint: Path, task_id: str) -> Agent:
-    """Returns the agent of a preset with the world model of a checkpoint, and the policy beside it if it needs one."""
+    """Return the agent of a preset that plans with a checkpoint.
+
+    What the preset trains is read from a folder of its name inside the checkpoint.
+    """
     from hydra.utils import instantiate
 
-    policy = {"policy": checkpoint / preset["name"]} if preset.get("train") else {}
+    from jepabench.agents.artifacts import artifact_folders
+
+    trained = checkpoint / preset["name"]
+    folders = artifact_folders(preset, trained) if preset.get("train") else {}
     return instantiate(
-        preset["agent"], task_id=task_id, world_model=checkpoint, **policy, _convert_="all"
+        preset["agent"], task_id=task_id, world_model=checkpoint, **folders, _convert_="all"
     )
 
 

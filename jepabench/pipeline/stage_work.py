@@ -52,13 +52,17 @@ def train_policy(train: Mapping[str, Any], arguments: Mapping[str, Any], directo
 def evaluate_agent(config: Mapping[str, Any], paths: Mapping[str, Path], directory: Path) -> None:
     from tqdm import tqdm
 
+    from jepabench.agents.artifacts import artifact_folders
     from jepabench.envs.splits import episode_specs
     from jepabench.evaluation.model_checks.generalization import Change
     from jepabench.evaluation.rollout import evaluate_episodes
     from jepabench.evaluation.traces import save_evaluation
 
+    folders = {key: path for key, path in paths.items() if key != "policy"}
+    if "policy" in paths:
+        folders |= artifact_folders(config["agent"], paths["policy"])
     agent = instantiate(
-        config["agent"]["agent"], task_id=config["task_id"], **paths, _convert_="all"
+        config["agent"]["agent"], task_id=config["task_id"], **folders, _convert_="all"
     )
     specs = episode_specs(
         config["task_id"], config["split"], config["num_episodes"], strata=tuple(config["strata"])

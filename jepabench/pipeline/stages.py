@@ -115,6 +115,7 @@ class SuitePlan:
             "world_model",
             "inputs",
             "train",
+            "artifact",
             "agent",
         }
         if unknown:

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from jepabench.agents.build import build_mpc
 from jepabench.agents.costs.cost_tasks import AvoidChaser, FollowPath, GoTo, along, assigned
 from jepabench.agents.costs.energy import Energy
 from jepabench.agents.mpc import cost_agent as cost_planning
 from jepabench.agents.mpc.agent import MPCAgent
-from jepabench.agents.mpc.cost_agent import Directions, PlaceCost, build_mpc_by_cost, load_places
+from jepabench.agents.mpc.cost_agent import Directions, PlaceCost, load_places
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.agents.scripted import ScriptedAgent
 from jepabench.envs import episode_specs, make
@@ -168,7 +169,7 @@ def test_a_trained_probe_is_kept_checked_and_planned_with(save_twin, tmp_path, p
     assert read(place)[0].tolist() == pytest.approx(
         [0.3, -0.2], abs=1e-2
     )  # the latent is the state itself
-    agent = build_mpc_by_cost(**paths, policy=tmp_path / "places", task=GoTo(), planner=CEM)
+    agent = build_mpc(**paths, probe=tmp_path / "places", task=GoTo(), planner=CEM)
     actions, _ = play(agent, episode_specs(TWO_ROOM, "test", 1, strata=("near",)), num_steps=6)
     assert np.isfinite(actions).all()
     with pytest.raises(ValueError, match="wanted was"):

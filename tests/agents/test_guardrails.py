@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from jepabench.agents.build import build_mpc
 from jepabench.agents.costs.energy import Energy, GoalDistance
 from jepabench.agents.guardrails import training as guardrail_training
 from jepabench.agents.guardrails.guardrail import (
@@ -16,7 +17,7 @@ from jepabench.agents.guardrails.guardrail import (
     GuardedEnergy,
     GuardedPlanner,
     Guardrail,
-    build_guarded_mpc,
+    GuardrailConfig,
 )
 from jepabench.agents.guardrails.hazards import LearnedHazard, ZoneHazard
 from jepabench.agents.guardrails.training import (
@@ -28,6 +29,7 @@ from jepabench.agents.guardrails.training import (
 )
 from jepabench.agents.planners.base import ActionBounds
 from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.agents.subgoals.detours import Detours, DetoursConfig
 from jepabench.envs import episode_specs, make
 from jepabench.envs.data.collect import collect
 from jepabench.world_models.analysis.probes import fit_linear
@@ -129,8 +131,10 @@ def test_a_hazard_that_is_not_a_number_never_passes(walk_model, hazard):
 def test_settings_are_checked(hazard):
     with pytest.raises(KeyError, match="Did you mean 'hard'"):
         Guardrail(hazard=hazard, thresholds=torch.zeros(1), spread=1.0, mode="heard")
-    with pytest.raises(RuntimeError, match="bind"):
-        Guardrail(hazard=hazard, thresholds=torch.zeros(1), spread=1.0)(*[torch.zeros(1)] * 3)
+    with pytest.raises(RuntimeError, match="energy.bind"):
+        guarded(hazard, "hard")[0](
+            torch.zeros(1, 1, 1, 4), torch.zeros(1, 4), torch.zeros(1, 1, 1, 2)
+        )
 
 
 # -- trained on data -----------------------------------------------------------------------------------------------
@@ -271,12 +275,11 @@ def test_a_world_without_rules_is_refused():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_a_guarded_agent_plays_in_the_world(workshop, play, mode):
-    agent = build_guarded_mpc(
+    agent = build_mpc(
         task_id=TWO_ROOM,
         world_model=workshop / "model",
-        policy=trained(workshop),
-        mode=mode,
-        num_rounds=2,
+        guardrail=trained(workshop),
+        guardrail_config=GuardrailConfig(mode=mode, num_rounds=2),
         planner=CEMPlanner(horizon=3, num_samples=16, num_elites=4, num_iterations=2),
         energy=Energy(terms=[GoalDistance(dims=(0, 2))]),
     )
@@ -289,13 +292,13 @@ def test_a_guarded_agent_plays_in_the_world(workshop, play, mode):
 
 def test_later_steps_may_be_judged_by_the_threshold_of_a_nearer_one(workshop):
     def rule(**settings):
-        agent = build_guarded_mpc(
+        agent = build_mpc(
             task_id=TWO_ROOM,
             world_model=workshop / "model",
-            policy=trained(workshop),
+            guardrail=trained(workshop),
+            guardrail_config=GuardrailConfig(**settings),
             planner=CEMPlanner(horizon=3),
             energy=Energy(terms=[GoalDistance(dims=(0, 2))]),
-            **settings,
         )
         assert isinstance(agent.energy, GuardedEnergy)
         return agent.energy.guardrail
@@ -312,13 +315,13 @@ def test_a_detour_needs_zones_that_are_known(workshop, play):
         "world_model": workshop / "model",
         "energy": Energy(terms=[GoalDistance(dims=(0, 2))]),
         "planner": CEMPlanner(horizon=3, num_samples=16, num_elites=4, num_iterations=2),
-        "detour": 0.05,
+        "guardrail": trained(workshop),
+        "subgoals_config": DetoursConfig(clearance=0.05),
     }
     with pytest.raises(ValueError, match="A detour needs a guardrail with hazard=zones"):
-        build_guarded_mpc(policy=trained(workshop), **settings)
+        build_mpc(subgoals=trained(workshop), **settings)
     zones = trained(workshop, hazard="zones")
-    assert build_guarded_mpc(policy=trained(workshop), zones=zones, **settings).subgoals is not None
-    agent = build_guarded_mpc(policy=zones, **settings)
+    agent = build_mpc(subgoals=zones, **settings)
     old = workshop / "old"
     shutil.copytree(zones, old)
     kept = {
@@ -330,6 +333,7 @@ def test_a_detour_needs_zones_that_are_known(workshop, play):
     with pytest.raises(GuardrailError, match="no goals to go round by"):
         load_guardrail(old, task_id=TWO_ROOM)
     bank = agent.subgoals
+    assert isinstance(bank, Detours)
     assert torch.allclose(
         bank.hazard.probe(bank.goals.flatten(1)), bank.places, atol=0.05
     )  # goals are where they are said to be

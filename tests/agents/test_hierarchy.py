@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from jepabench.agents.costs.energy import Energy, GoalDistance, LearnedDistance
+from jepabench.agents.build import build_mpc
+from jepabench.agents.costs.energy import Energy, EnergyConfig, GoalDistance, LearnedDistanceConfig
 from jepabench.agents.costs.learned_distance import train as train_distance
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.agents.subgoals.hierarchy import (
+    LevelConfig,
     LevelPlan,
     MacroSubgoals,
-    build_mpc_by_hierarchy,
+    MacroSubgoalsConfig,
     fit_levels,
     load_levels,
     train,
@@ -174,14 +176,15 @@ def folder(tmp_path_factory):
 
 
 def agent_of(folder, num_levels=2):
-    plan = LevelPlan(planner=SMALL, energy=Energy(terms=[LearnedDistance()]), every=2)
-    return build_mpc_by_hierarchy(
+    energy = EnergyConfig(terms=[LearnedDistanceConfig()])
+    level = LevelConfig(planner=SMALL, energy=energy, every=2)
+    return build_mpc(
         task_id=TWO_ROOM,
         world_model=folder / "model",
-        policy=folder / "levels",
+        subgoals=folder / "levels",
+        subgoals_config=MacroSubgoalsConfig(levels=[level] * num_levels),
         planner=SMALL,
         energy=Energy(terms=[GoalDistance(dims=(0, 2))]),
-        levels=[plan] * num_levels,
     )
 
 

@@ -1,6 +1,5 @@
 """Training a distance on a world whose shortest ways are known: a ring with a gap, whose two ends look alike."""
 
-import dataclasses
 import json
 
 import numpy as np
@@ -9,13 +8,18 @@ import torch
 from scipy.stats import spearmanr
 from torch.nn import functional
 
-from jepabench.agents.costs.energy import ActionEffort, Energy, GoalDistance, LearnedDistance
+from jepabench.agents.build import build_mpc
+from jepabench.agents.costs.energy import (
+    ActionEffort,
+    EnergyConfig,
+    GoalDistance,
+    LearnedDistance,
+    LearnedDistanceConfig,
+)
 from jepabench.agents.costs.learned_distance import (
-    build_mpc_by_distance,
     fit_head,
     load_distance,
     train,
-    with_head,
 )
 from jepabench.agents.mpc import contacts
 from jepabench.agents.planners.cem import CEMPlanner
@@ -146,12 +150,12 @@ def test_what_was_trained_comes_back_from_disk(folder, tmp_path, kind, specs, pl
         and (cost["parameters"] > 0) == (kind != "mahalanobis")
         and cost["train_seconds"] > 0
     )
-    agent = build_mpc_by_distance(
+    agent = build_mpc(
         task_id=TWO_ROOM,
         world_model=folder / "model",
-        policy=path,
+        distance=path,
         planner=PLANNER,
-        energy=Energy(terms=[LearnedDistance(), GoalDistance(weight=0.1)]),
+        energy=EnergyConfig(terms=[LearnedDistanceConfig(), GoalDistance(weight=0.1)]),
     )
     actions, _ = play(agent, specs[:1], num_steps=6)
     assert np.isfinite(actions).all()
@@ -181,7 +185,7 @@ def test_a_head_goes_into_every_learned_term_and_no_other():
         return (now - goal).abs().sum(-1)
 
     own = LearnedDistance(name="own", head=lambda now, goal: now.sum(-1))
-    energy = with_head(Energy(terms=[LearnedDistance(), own, ActionEffort()]), head)
+    energy = EnergyConfig(terms=[LearnedDistanceConfig(), own, ActionEffort()]).build(head)
     assert [getattr(term, "head", None) for term in energy.terms] == [head, own.head, None]
 
 
@@ -217,12 +221,11 @@ def test_refuses_another_model_a_cut_file_and_an_unfinished_run(folder, tmp_path
         )
 
 
-def test_a_term_without_a_head_says_what_to_do():
-    with pytest.raises(ValueError, match="build_mpc_by_distance"):
-        LearnedDistance()(torch.zeros(1, 1, 1, 2), torch.zeros(1, 2), torch.zeros(1, 1, 1, 1))
+def test_a_learned_distance_without_an_artifact_is_refused():
+    with pytest.raises(ValueError, match="distance=FOLDER"):
+        EnergyConfig(terms=[LearnedDistanceConfig()]).build(None)
     with pytest.raises(KeyError, match="value of when"):
-        LearnedDistance(when="always")
-    assert dataclasses.replace(LearnedDistance(), weight=2.0).weight == 2.0
+        LearnedDistanceConfig(when="always")
 
 
 def test_distance_and_proposals_are_trained_kept_and_planned_with_together(
@@ -244,13 +247,14 @@ def test_distance_and_proposals_are_trained_kept_and_planned_with_together(
             **settings,
         )
     agents = [
-        contacts.build(
+        build_mpc(
             task_id=TWO_ROOM,
             world_model=folder / "model",
-            policy=tmp_path / name,
+            distance=tmp_path / name,
+            proposals=tmp_path / name / "proposal",
             planner=PLANNER,
             shrinking=True,
-            energy=Energy(terms=[LearnedDistance(running_weight=0.02)]),
+            energy=EnergyConfig(terms=[LearnedDistanceConfig(running_weight=0.02)]),
         )
         for name in ("policy", "again")
     ]

@@ -6,12 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from jepabench.agents.costs.energy import Energy, GoalDistance, LearnedDistance
+from jepabench.agents.build import build_mpc
+from jepabench.agents.costs.energy import (
+    EnergyConfig,
+    GoalDistance,
+    LearnedDistanceConfig,
+)
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.agents.subgoals.graph import (
     GraphSubgoals,
+    GraphSubgoalsConfig,
     StateGraph,
-    build_mpc_by_graph,
     load_graph,
     train,
 )
@@ -143,14 +148,14 @@ def trained(tmp_path_factory):
 
 
 def test_plans_from_subgoal_to_subgoal(trained, specs, play):
-    agent = build_mpc_by_graph(
+    agent = build_mpc(
         task_id=TWO_ROOM,
         world_model=trained / "model",
-        policy=trained / "graph",
+        subgoals=trained / "graph",
+        subgoals_config=GraphSubgoalsConfig(max_edge=0.5, reach=0.1),
+        distance=trained / "graph",
         planner=PLANNER,
-        max_edge=0.5,
-        reach=0.1,
-        energy=Energy(terms=[GoalDistance(dims=(0, 2)), LearnedDistance()]),
+        energy=EnergyConfig(terms=[GoalDistance(dims=(0, 2)), LearnedDistanceConfig()]),
     )
     together, _ = play(agent, specs[:3], num_steps=11)
     alone, _ = play(agent, specs[2:3], num_steps=11)

@@ -90,7 +90,7 @@ def test_a_model_that_can_not_answer_is_refused(term):
     with pytest.raises(TypeError, match="Take a world model of kind"):
         term.bind(Sure(), CONTEXT)
     with pytest.raises(RuntimeError, match="bind"):
-        term(torch.zeros(1, 1, 1, 1), GOAL, plans([0.0]))
+        Energy(terms=[term])(torch.zeros(1, 1, 1, 1), GOAL, plans([0.0]))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from jepabench.agents.base import Agent, HoldStillAgent, RandomAgent
+from jepabench.agents.build import build_mpc
 from jepabench.agents.costs.energy import Energy, GoalDistance
 from jepabench.agents.model_free.offline import (
     crl,
@@ -18,7 +19,6 @@ from jepabench.agents.model_free.offline import (
 )
 from jepabench.agents.model_free.online import off_policy, ppo
 from jepabench.agents.model_free.online.training import OnlineAgent
-from jepabench.agents.mpc.agent import build_mpc
 from jepabench.agents.oracle import OracleMPCAgent
 from jepabench.agents.planners.adaptive import AdaptivePlanner
 from jepabench.agents.planners.cem import CEMPlanner
@@ -160,7 +160,11 @@ class Workshop:
                     **training, dataset=self.data, world_model=self.pixel_model, **OFFLINE
                 )
             return build_mpc(
-                **common, world_model=self.pixel_model, planner=CEM, energy=Energy(), policy=policy
+                **common,
+                world_model=self.pixel_model,
+                planner=CEM,
+                energy=Energy(),
+                proposals=policy,
             )
         method = METHODS.get(name.partition("_")[0])
         if method is not None:

@@ -183,7 +183,7 @@ def searching(
         load_preset("agent", planner)["agent"]["planner"], budget, options.horizon
     )
     if options.proposals:
-        preset["agent"]["policy"] = options.proposals
+        preset["agent"]["proposals"] = options.proposals
         preset["name"] += ", proposals"
     if (
         loaded.model.observation_key == "observation"

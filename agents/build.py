@@ -1,0 +1,129 @@
+"""Assemble an MPC agent from a world model and other artifacts, each named by its role."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from jepabench.agents.costs.cost_tasks import CostTask
+from jepabench.agents.costs.energy import Energy, EnergyConfig
+from jepabench.agents.costs.learned_distance import load_distance
+from jepabench.agents.guardrails.guardrail import GuardedEnergy, GuardedPlanner, GuardrailConfig
+from jepabench.agents.mpc.agent import MPCAgent, Subgoals
+from jepabench.agents.mpc.cost_agent import Directions, PlaceCost, load_places
+from jepabench.agents.planners.base import Planner
+from jepabench.agents.proposals import load_proposal
+from jepabench.world_models.checkpoint import LoadedWorldModel, load_world_model
+
+
+class SubgoalsConfig(Protocol):
+    """Settings that turn the folder of a ``subgoals`` artifact into subgoals."""
+
+    def build(self, directory: Path, *, task_id: str, world_model: Path) -> Subgoals:
+        """Load the artifact.
+
+        Raises:
+            ValueError: the folder is unfinished, or was trained for another task or world model.
+        """
+        ...
+
+
+def build_mpc(
+    *,
+    task_id: str,
+    world_model: Path,
+    planner: Planner,
+    energy: Energy | EnergyConfig | None = None,
+    distance: Path | None = None,
+    proposals: Path | None = None,
+    subgoals: Path | None = None,
+    subgoals_config: SubgoalsConfig | None = None,
+    guardrail: Path | None = None,
+    guardrail_config: GuardrailConfig | None = None,
+    probe: Path | None = None,
+    task: CostTask | None = None,
+    **settings: Any,
+) -> MPCAgent:
+    """Return an agent that plans with a saved world model.
+
+    Args:
+        task_id: the task.
+        world_model: folder of the world model.
+        planner: the search.
+        energy: what to minimise; by default the distance to the goal, or with a ``task`` the cost
+            of that task alone.
+        distance: folder of a learned distance, for the ``LearnedDistanceConfig`` of the energy.
+        proposals: folder of a policy on the model's latents that proposes plans.
+        subgoals, subgoals_config: folder of what finds subgoals, and how it is used.
+        guardrail, guardrail_config: folder of a guardrail, and how it is used.
+        probe, task: folder of a probe of positions, and a task that is defined by a cost on them.
+            The agent then plans after every model step, since a task counts them.
+        settings: other arguments of ``MPCAgent``.
+
+    Raises:
+        CheckpointError: no such model, or one of another task.
+        ValueError: an artifact is missing, unfinished or of another task or world model.
+    """
+    _require_together(subgoals=subgoals, subgoals_config=subgoals_config)
+    _require_together(probe=probe, task=task)
+    world_model = Path(world_model)
+    loaded, where = (
+        load_world_model(world_model, task_id=task_id),
+        {"task_id": task_id, "world_model": world_model},
+    )
+    if isinstance(energy, EnergyConfig):
+        energy = energy.build(load_distance(distance, **where) if distance else None)
+    if subgoals and subgoals_config:
+        settings["subgoals"] = subgoals_config.build(Path(subgoals), **where)
+    if probe and task:
+        places = load_places(probe, **where)
+        terms = () if energy is None else energy.terms
+        energy = Energy(terms=(PlaceCost(probe=places, task=task), *terms))
+        settings |= {
+            "subgoals": Directions(
+                task_id=task_id, task=task, probe=places, horizon=planner.horizon
+            ),
+            "execute_steps": 1,
+        }
+    energy = Energy() if energy is None else energy
+    if guardrail:
+        config = guardrail_config or GuardrailConfig()
+        energy, planner = _guard(config, Path(guardrail), task_id, loaded, planner, energy)
+    if proposals:
+        settings["proposal"] = load_proposal(proposals, scale=loaded.scale, **where)
+    return MPCAgent(
+        task_id=task_id,
+        model=loaded.model,
+        planner=planner,
+        energy=energy,
+        action_mean=loaded.scale.mean.numpy(),
+        action_std=loaded.scale.std.numpy(),
+        decoder=loaded.decoder.paint if loaded.decoder else None,
+        **settings,
+    )
+
+
+def _guard(
+    config: GuardrailConfig,
+    directory: Path,
+    task_id: str,
+    loaded: LoadedWorldModel,
+    planner: Planner,
+    energy: Energy,
+) -> tuple[Energy, Planner]:
+    """Return the energy and the planner of an agent under a guardrail."""
+    guarded = GuardedEnergy(energy, config.build(directory, task_id=task_id))
+    rest = loaded.scale.normalise(torch.zeros_like(loaded.scale.mean))
+    return guarded, GuardedPlanner(
+        planner=planner, energy=guarded, rest=rest, num_rounds=config.num_rounds
+    )
+
+
+def _require_together(**arguments: Any) -> None:
+    """Refuse one argument of a pair without the other."""
+    (first, one), (second, other) = arguments.items()
+    if (one is None) != (other is None):
+        given, missing = (first, second) if other is None else (second, first)
+        raise ValueError(f"{given} needs {missing}, which is missing. Give both or neither.")

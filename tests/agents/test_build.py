@@ -1,0 +1,79 @@
+"""Assembling an agent from artifacts that are named by their role."""
+
+from pathlib import Path
+
+import pytest
+
+from jepabench.agents.artifacts import artifact_folders
+from jepabench.agents.build import build_mpc
+from jepabench.agents.costs.cost_tasks import GoTo
+from jepabench.agents.costs.energy import EnergyConfig, LearnedDistanceConfig
+from jepabench.agents.planners.cem import CEMPlanner
+from jepabench.evaluation.submissions.old_targets import update_preset
+
+TASK = "jepabench/TwoRoom-v1"
+
+
+def test_an_artifact_is_one_folder_or_several_inside_it():
+    home = Path("trained")
+    assert artifact_folders({}, home) == {"policy": home}
+    assert artifact_folders({"artifact": "guardrail"}, home) == {"guardrail": home}
+    parts = {"distance": ".", "proposals": "proposal"}
+    assert artifact_folders({"artifact": parts}, home) == {
+        "distance": home,
+        "proposals": home / "proposal",
+    }
+
+
+@pytest.mark.parametrize("folder", ["../other", "/etc", "a/../../b"])
+def test_an_artifact_outside_of_the_trained_folder_is_refused(folder):
+    with pytest.raises(ValueError, match="inside what `train` fills"):
+        artifact_folders({"artifact": {"distance": folder}}, Path("trained"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"subgoals": Path("graph")}, "subgoals needs subgoals_config"),
+        ({"task": GoTo()}, "task needs probe"),
+    ],
+)
+def test_half_of_a_pair_of_arguments_is_refused(arguments, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        build_mpc(task_id=TASK, world_model=tmp_path, planner=CEMPlanner(), **arguments)
+
+
+def test_a_learned_distance_needs_its_artifact(save_twin, tmp_path):
+    save_twin(tmp_path / "model", tmp_path / "other")
+    with pytest.raises(ValueError, match="distance=FOLDER"):
+        build_mpc(
+            task_id=TASK,
+            world_model=tmp_path / "model",
+            planner=CEMPlanner(),
+            energy=EnergyConfig(terms=[LearnedDistanceConfig()]),
+        )
+
+
+def test_presets_of_old_submissions_name_their_artifacts():
+    old = {
+        "name": "mine",
+        "train": {"_target_": "agents.contacts.train"},
+        "agent": {
+            "_target_": "agents.contacts.build",
+            "energy": {
+                "_target_": "agents.energy.Energy",
+                "terms": [{"_target_": "agents.energy.LearnedDistance"}],
+            },
+        },
+    }
+    new = update_preset(old)
+    assert new["artifact"] == {"distance": ".", "proposals": "proposal"}
+    assert new["train"]["_target_"] == "jepabench.agents.mpc.contacts.train"
+    assert new["agent"] == {
+        "_target_": "jepabench.agents.build.build_mpc",
+        "energy": {
+            "_target_": "jepabench.agents.costs.energy.EnergyConfig",
+            "terms": [{"_target_": "jepabench.agents.costs.energy.LearnedDistanceConfig"}],
+        },
+    }
+    assert "artifact" not in update_preset({"agent": {"_target_": "agents.base.RandomAgent"}})
