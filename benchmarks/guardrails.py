@@ -263,7 +263,7 @@ def play(
         settings["guardrail"] = guardrail(parts, hazard, options)
         settings["guardrail_config"] = GuardrailConfig(**rule)
     config = {key: settings.pop(key) for key in ("planner", "energy")}
-    made = {
+    made: dict[str, Any] = {
         key: value if isinstance(value, Energy) else instantiate(value, _convert_="all")
         for key, value in config.items()
     }
