@@ -1,4 +1,4 @@
-"""Suites: which tasks, strata, episodes, seeds and agents a table is made of. Versioned and frozen."""
+"""Suites: the tasks, strata, episodes, seeds and agents of a table. Versioned and frozen."""
 
 from __future__ import annotations
 
@@ -13,15 +13,17 @@ from jepabench.envs.splits import EpisodeSpec, episode_specs
 from jepabench.envs.task import SPLITS
 
 PROTOCOL_VERSION = 1
-CORE_EPISODES = 100  # a task and stratum, in a suite whose numbers count
-QUICK_EPISODES = 20  # a task and stratum, in a demonstration
+CORE_EPISODES = 100  # per task and stratum, in a suite whose numbers count
+QUICK_EPISODES = 20  # per task and stratum, in a demonstration
+PRIVATE_EPISODES = 50  # fewest private episodes per task and stratum for a re-run (version 2)
+RECOMBINATION = "recombination"  # reserved stratum: unseen combinations (version 2)
 ROW_SEEDS = 3  # fewest training seeds for a row
 HEADLINE_SEEDS = 5  # fewest training seeds for a headline
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
 class SuiteError(ValueError):
-    """A suite that can not be run; the message says which part and what is allowed."""
+    """A suite that cannot be run; the message names the part and what is allowed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class SuiteTask:
 
     Attributes:
         task_id: versioned task id.
-        strata: distance strata; empty for all of the task's.
+        strata: distance strata; empty for all strata of the task.
         num_episodes: episodes of each stratum.
     """
 
@@ -45,23 +47,25 @@ class SuiteTask:
                 raise unknown_name(f"stratum of {self.task_id}", stratum, known)
         _refuse_repeats(f"Strata of {self.task_id}", self.strata)
         if self.num_episodes < 1:
-            raise SuiteError(f"{self.task_id}: num_episodes is 1 or more, got {self.num_episodes}.")
+            raise SuiteError(
+                f"{self.task_id}: num_episodes must be 1 or more, got {self.num_episodes}."
+            )
         object.__setattr__(self, "strata", self.strata or known)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
-    """Everything that must be the same for two rows to stand in one table.
+    """Everything that two rows of one table have in common.
 
     Attributes:
-        name: lower-case name; also of the folder of its results.
+        name: lower-case name, also of the results folder.
         version: raised when anything else here changes.
-        tasks: the tasks, each once.
-        split: which episodes; ``test`` unless it is being tuned on.
+        tasks: each task once.
+        split: of the episodes; ``test`` unless the suite is used for tuning.
         agents: names of agent configurations.
-        training_seeds: each learning agent is trained once with each.
-        protocol_version: the rules that the suite was made for.
-        description: one line for people.
+        training_seeds: each learning agent is trained once per seed.
+        protocol_version: rules that the suite was made for.
+        description: one line.
 
     Raises:
         UnknownNameError: an unknown task, stratum or split; the message suggests the nearest.
@@ -85,11 +89,12 @@ class Suite:
         if self.split not in SPLITS:
             raise unknown_name("split", self.split, SPLITS)
         if self.version < 1:
-            raise SuiteError(f"Suite {self.name}: versions count from 1, got {self.version}.")
+            raise SuiteError(f"Suite {self.name}: version must be 1 or more, got {self.version}.")
         if self.protocol_version != PROTOCOL_VERSION:
             raise SuiteError(
-                f"Suite {self.name} is made for protocol {self.protocol_version}, this is {PROTOCOL_VERSION}. "
-                "Numbers of different protocols are not compared; run it with the release it belongs to."
+                f"Suite {self.name} is made for protocol {self.protocol_version}, this is "
+                f"{PROTOCOL_VERSION}. Numbers of different protocols are not compared. Run the suite "
+                "with the release that it belongs to."
             )
         for name in ("tasks", "agents", "training_seeds"):
             if not getattr(self, name):
@@ -104,7 +109,7 @@ class Suite:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Suite:
-        """Returns the suite that a plain mapping (from YAML) describes; ``tasks`` is a list of mappings.
+        """Return the suite that a mapping (from YAML) describes; ``tasks`` is a list of mappings.
 
         Raises:
             SuiteError: a missing key or a value of the wrong type.
@@ -118,10 +123,10 @@ class Suite:
         return cls(**values)
 
     def task(self, task_id: str) -> SuiteTask:
-        """Returns the suite's entry for a task.
+        """Return the entry of a task.
 
         Raises:
-            UnknownNameError: the suite does not have it.
+            UnknownNameError: the suite does not have the task.
         """
         for task in self.tasks:
             if task.task_id == task_id:
@@ -131,7 +136,7 @@ class Suite:
         )
 
     def specs(self, task: str | SuiteTask, *, salt: bytes = b"") -> list[EpisodeSpec]:
-        """Returns the episodes of a task, stratum by stratum; with a ``salt`` those of the private split."""
+        """Return the episodes of a task by stratum; with a ``salt``, those of the private split."""
         entry = self.task(task if isinstance(task, str) else task.task_id)
         split = "private" if salt else self.split
         return episode_specs(
@@ -142,11 +147,11 @@ class Suite:
 def _refuse_repeats(what: str, values: Sequence[Any]) -> None:
     repeated = sorted({str(value) for value in values if list(values).count(value) > 1})
     if repeated:
-        raise SuiteError(f"{what} are there more than once: {', '.join(repeated)}.")
+        raise SuiteError(f"{what} are listed more than once: {', '.join(repeated)}.")
 
 
 def _checked(what: str, kind: type, config: Any) -> dict[str, Any]:
-    """Returns a mapping as keyword arguments of the dataclass ``kind``, its sequences as tuples."""
+    """Return a mapping as keyword arguments of the dataclass ``kind``, with tuples for lists."""
     if not isinstance(config, Mapping):
         raise SuiteError(f"The {what} is a mapping, got {config!r}.")
     allowed = {item.name: item for item in fields(kind)}

@@ -1,4 +1,4 @@
-"""What a configuration is to a stage: JSON types, an id that stands for it, and the differences of two."""
+"""Configurations of stages: JSON types, a hash, and the differences between two of them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ COSMETIC_KEYS = frozenset({"progress", "num_workers", "verbose", "log_level"})
 
 
 def stage_id(config: Mapping[str, Any]) -> str:
-    """Returns 16 hexadecimal digits that stand for a resolved configuration.
+    """Return the hash of a resolved configuration, 16 hexadecimal digits.
 
-    Order of keys, tuples or lists, and cosmetic keys (``COSMETIC_KEYS``, at any depth) make no difference.
+    The order of keys, the choice of tuple or list, and cosmetic keys (``COSMETIC_KEYS``, at any
+    depth) make no difference.
 
     Raises:
-        StageError: a value that JSON can not hold, such as NaN or an object; the message names its key.
+        StageError: a value that JSON cannot represent, such as NaN or an object.
     """
     return hashlib.sha256(_canonical(_without_cosmetics(plain(config))).encode()).hexdigest()[:16]
 
@@ -30,7 +31,7 @@ def _canonical(plain: Any) -> str:
 
 
 def plain(value: Any, key: str = "") -> Any:
-    """Returns a configuration as JSON types; ``key`` names the value in errors."""
+    """Return a configuration as JSON types; ``key`` names the value in errors."""
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float) and math.isfinite(value):
@@ -41,7 +42,8 @@ def plain(value: Any, key: str = "") -> Any:
         for name in value:
             if not isinstance(name, str):
                 raise StageError(
-                    f"Keys of a configuration are strings, got {name!r} in {key or 'the top level'}."
+                    "Keys of a configuration must be strings, "
+                    f"got {name!r} in {key or 'the top level'}."
                 )
         return {name: plain(item, f"{key}.{name}".lstrip(".")) for name, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
@@ -61,7 +63,7 @@ def _without_cosmetics(plain: Any) -> Any:
 
 
 def differences(known: Any, asked: Any, key: str = "") -> list[str]:
-    """Returns what differs between two plain configurations, at most five lines."""
+    """Return the differences between two plain configurations, at most five lines."""
     if isinstance(known, dict) and isinstance(asked, dict):
         found = []
         for name in sorted(known.keys() | asked.keys()):

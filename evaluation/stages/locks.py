@@ -1,8 +1,8 @@
-"""Who may work in a directory: one process, on one machine or on several that share the directory.
+"""Exclusive access of one process to a directory, also when several machines share it.
 
-The kernel's lock decides wherever it is seen, and it is gone the moment its process is, however that died; so there is
-no stale lock to break on one machine, and no moment in which two processes could break the same one. A machine that does not
-see another's kernel locks (some network file systems) goes by the heartbeat of ``.owner.json``.
+A kernel lock decides wherever it is visible. It is released when its process ends for any reason,
+so there are no stale locks on one machine. Machines that do not see each other's kernel locks (some
+network file systems) rely on the heartbeat of ``.owner.json``.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ _log = logging.getLogger(__name__)
 
 
 class StageError(RuntimeError):
-    """A stage that can not be run; the message says what to do."""
+    """A stage that cannot be run; the message says what to do."""
 
 
 class StageBusyError(StageError):
-    """Another process is at work in the directory."""
+    """Another process is working in the directory."""
 
 
 class StageLostError(StageError):
-    """Another machine took the directory over, because no heartbeat reached it."""
+    """Another machine took over the directory because it received no heartbeat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who holds a directory.
+    """The process that holds a directory.
 
     Attributes:
-        pid, host, boot: process id, host name, the kernel's boot id.
-        token: of this one acquisition.
-        since: when it began.
-        deaths: how many processes before this one, in a row, died while they held it.
+        pid, host, boot: process id, host name and the kernel's boot id.
+        token: identifies this acquisition.
+        since: time of the acquisition.
+        deaths: number of preceding owners in a row that died while they held the directory.
     """
 
     pid: int
@@ -61,15 +61,15 @@ class Owner:
 
 
 class StageLock:
-    """The exclusive right to work in a directory, held in a ``with`` block.
+    """Exclusive access to a directory, held in a ``with`` block.
 
     Args:
         directory: an existing directory.
-        stale_after: seconds without a heartbeat after which another machine's lock counts as abandoned.
+        stale_after: seconds without a heartbeat after which another machine's lock is abandoned.
         wait: seconds to wait for another process; 0 gives up at once.
 
     Raises:
-        StageBusyError: on entry, another process still holds it after ``wait`` seconds.
+        StageBusyError: on entry, if another process still holds it after ``wait`` seconds.
     """
 
     def __init__(self, directory: Path, *, stale_after: float = 60.0, wait: float = 0.0) -> None:
@@ -95,11 +95,12 @@ class StageLock:
     def __enter__(self) -> StageLock:
         began, told = time.monotonic(), False
         while not self._acquired():
-            # A child that was being forked as its parent died holds a copy of the lock until it comes to close it.
+            # A child that was forked while its parent died holds a copy of the lock for a moment.
             patience = max(self.wait, _ORPHAN_SECONDS) if self._holder_is_dead() else self.wait
             if time.monotonic() - began >= patience:
                 raise StageBusyError(
-                    f"{self.directory} is being worked on by {self._holder()}. Wait for it, or stop it."
+                    f"{self.directory} is being worked on by {self._holder()}. "
+                    "Wait for it, or stop it."
                 )
             if not told:
                 _log.info(
@@ -123,15 +124,15 @@ class StageLock:
         self._kernel.release()
 
     def confirm(self) -> None:
-        """Returns if this process still holds the directory.
+        """Check that this process still holds the directory.
 
         Raises:
-            StageLostError: another one took it over.
+            StageLostError: another process took it over.
         """
         if not self._is_ours():
             raise StageLostError(
-                f"{self.directory} was taken over by {self._holder()}: this process gave no heartbeat for "
-                f"{self.stale_after:g} s. Its work is dropped; the other one's counts."
+                f"{self.directory} was taken over by {self._holder()}, because this process gave "
+                f"no heartbeat for {self.stale_after:g} s. The work of this process is discarded."
             )
 
     def _acquired(self) -> bool:
@@ -141,11 +142,12 @@ class StageLock:
             return False
         try:
             owner = _read_owner(self._path)
-            # With the kernel's lock in hand, an owner on this machine is dead; one elsewhere may just not see the lock.
-            if owner and owner.boot != self.owner.boot and self._heartbeat_age() < self.stale_after:
+            # This process has the kernel lock, so an owner on this machine is dead. One on another
+            # machine may not see the lock.
+            if owner and owner.boot != self.owner.boot and self._is_fresh():
                 self._kernel.release()
                 return False
-            if owner:  # whoever leaves alive takes the file along
+            if owner:  # a process that ends normally removes the file
                 self.owner = replace(self.owner, deaths=owner.deaths + 1)
             self._write_owner()
         except BaseException:
@@ -153,11 +155,13 @@ class StageLock:
             raise
         return True
 
-    def _heartbeat_age(self) -> float:
-        # Both times come from the file system, so that clocks of different machines are never compared.
+    def _is_fresh(self) -> bool:
+        # Both times come from the file system: clocks of different machines are never compared.
         probe = self.directory / ".lock"
         os.utime(probe)
-        return probe.stat().st_mtime - self._path.stat().st_mtime
+        age = probe.stat().st_mtime - self._path.stat().st_mtime
+        # A heartbeat from the future was left before a clock was set back; no living owner kept it.
+        return abs(age) < self.stale_after
 
     def _write_owner(self) -> None:
         write_atomically(self._path, json.dumps(asdict(self.owner)))
@@ -180,14 +184,12 @@ class StageLock:
 
     def _beat(self) -> None:
         while not self._ended.wait(self.stale_after / 4) and self._is_ours():
-            with suppress(
-                OSError
-            ):  # a hiccup of a network file system; confirm() has the last word
+            with suppress(OSError):  # a network file system may fail briefly; confirm() decides
                 os.utime(self._path)
 
 
 def worked_on_by(directory: Path, *, stale_after: float = 60.0) -> Owner | None:
-    """Returns who is at work in a directory, as far as one can tell without getting in the way; None for nobody."""
+    """Return the process that works in a directory, or None. Does not take the lock."""
     path = directory / ".owner.json"
     owner = _read_owner(path)
     if owner is None:
@@ -195,7 +197,7 @@ def worked_on_by(directory: Path, *, stale_after: float = 60.0) -> Owner | None:
     if owner.boot == _boot_id():
         return owner if _is_alive(owner.pid) else None
     try:
-        return owner if time.time() - path.stat().st_mtime < stale_after else None
+        return owner if abs(time.time() - path.stat().st_mtime) < stale_after else None
     except OSError:
         return None
 

@@ -1,14 +1,14 @@
-"""Idempotent stages: running the same command again does what is missing, on any launcher.
+"""Idempotent stages: running the same command again completes what is missing, on any launcher.
 
-A stage is one directory and one resolved configuration. What is in it:
+A stage is one directory and one resolved configuration. The directory contains:
 
-    stage.json      the configuration and its hash, written first: no other configuration may use the directory
-    .partial/       where the work is done; kept across crashes, so that a trainer resumes from its checkpoints
-    .commit.json    what is about to be moved out of .partial; a crash while moving is repaired from it
-    done.json       written last, by one rename: configuration, versions, files with their sizes and checksums
-    failed.json     why the last attempt failed
-    stage.log       what its processes said, if a sweep did it
-    .lock, .owner.json    who is at work (``jepabench.evaluation.stages.locks``)
+    stage.json      configuration and hash, written first; the directory accepts no other
+    .partial/       working folder; kept across crashes so that trainers resume
+    .commit.json    files to be moved out of .partial; an interrupted move is completed from it
+    done.json       written last, by one rename: configuration, versions, files, sizes and checksums
+    failed.json     why the last attempt failed; absent if it was interrupted
+    stage.log       output of its processes, if a sweep ran it
+    .lock, .owner.json    the process that works on it (``jepabench.evaluation.stages.locks``)
 """
 
 from __future__ import annotations
@@ -78,9 +78,10 @@ _log = logging.getLogger(__name__)
 
 
 def is_done(directory: Path, config: Mapping[str, Any], *, thorough: bool = False) -> bool:
-    """Returns whether a stage is finished with this configuration and its files are there, as they were made.
+    """Return whether a stage is finished with this configuration and its files are unchanged.
 
-    Sizes are compared, and the checksum of whatever was changed since; with ``thorough``, every checksum.
+    Compares sizes, and checksums of files that were modified since; ``thorough`` compares every
+    checksum.
 
     Raises:
         StageError: the directory belongs to another configuration.
@@ -91,19 +92,20 @@ def is_done(directory: Path, config: Mapping[str, Any], *, thorough: bool = Fals
         return False
     damaged = _damaged(directory, done, thorough)
     if damaged:
-        _log.warning("%s was done, but is damaged (%s); it is done again.", directory, damaged)
+        _log.warning("%s was done, but is damaged (%s). It will be run again.", directory, damaged)
     return not damaged
 
 
 @dataclass(frozen=True, slots=True)
 class StageState:
-    """How far a stage is.
+    """Progress of a stage.
 
     Attributes:
-        name: ``done``, ``running``, ``failed``, ``stopped`` (begun, and nobody is at work on it) or ``missing``.
-        detail: who is at work on it, or why it failed.
-        seconds: what it took, if it is done.
-        stamp: tells one failure from the next; empty if it did not fail.
+        name: ``done``, ``running``, ``failed``, ``interrupted`` (started, and no process
+            works on it; the next run resumes it) or ``missing``.
+        detail: the process that works on it, or why it failed.
+        seconds: how long it took, if it is done.
+        stamp: identifies a failure; empty if it did not fail.
     """
 
     name: str
@@ -113,7 +115,7 @@ class StageState:
 
 
 def stage_state(directory: Path, config: Mapping[str, Any]) -> StageState:
-    """Returns how far a stage is, without touching it.
+    """Return the progress of a stage without changing it.
 
     Raises:
         StageError: the directory belongs to another configuration.
@@ -124,7 +126,7 @@ def stage_state(directory: Path, config: Mapping[str, Any]) -> StageState:
 
 
 def read_stage(directory: Path) -> tuple[dict[str, Any], StageState, dict[str, Any]] | None:
-    """Returns configuration, state and, if it is done, ``done.json`` of whatever stage is in a directory; None if there is none."""
+    """Return configuration, state and ``done.json`` (or {}) of a directory's stage, or None."""
     done, begun = _read_json(directory / "done.json"), _read_json(directory / "stage.json")
     known = done or begun
     return None if known is None else (known["config"], _state(directory, done), done or {})
@@ -139,7 +141,7 @@ def _state(directory: Path, done: Mapping[str, Any] | None) -> StageState:
     failed = _read_json(directory / "failed.json")
     if failed is not None:
         return StageState("failed", failed["error"], stamp=failed["failed"] + str(failed["pid"]))
-    return StageState("stopped" if (directory / "stage.json").exists() else "missing")
+    return StageState("interrupted" if (directory / "stage.json").exists() else "missing")
 
 
 def run_stage(
@@ -151,23 +153,27 @@ def run_stage(
     wait: float = math.inf,
     max_deaths: float = math.inf,
 ) -> bool:
-    """Does a stage unless it is done already.
+    """Run a stage unless it is done already.
 
     Args:
-        directory: where the result goes; made if needed.
+        directory: folder of the result; created if needed.
         config: everything that decides the result, of JSON types.
-        work: fills the directory that it is given. After a crash it finds there what it left, and may go on from it.
-        stale_after: seconds without a heartbeat after which another machine's lock counts as abandoned.
-        wait: seconds to wait for another process that is at work on the stage; 0 gives up at once.
-        max_deaths: of how many processes in a row that were killed at this stage it counts as failed.
+        work: fills the folder that it is given. After a crash the folder has its earlier content,
+            so that the work can resume.
+        stale_after: seconds without a heartbeat after which another machine's lock is abandoned.
+        wait: seconds to wait for another process that works on the stage; 0 gives up at once.
+        max_deaths: the stage fails after more than this many owners in a row were killed.
 
     Returns:
-        True if ``work`` was done now, False if there was nothing to do.
+        True if the work was done now, False if it was done already.
 
     Raises:
-        StageError: another configuration's directory, a value that JSON can not hold, nothing was made, or too many died at it.
-        StageBusyError: another process is still at work after ``wait`` seconds.
-        Exception: whatever ``work`` raised; its traceback is in ``failed.json`` and the next call tries again.
+        StageError: the directory of another configuration, a value that JSON cannot represent, no
+            output, or too many killed owners.
+        StageBusyError: another process is still working after ``wait`` seconds.
+        Exception: whatever ``work`` raised. Its traceback is in ``failed.json``, except for
+            ``KeyboardInterrupt`` and ``SystemExit``, which interrupt the stage. The next call
+            resumes it in either case.
     """
     stage_id(config)
     if is_done(directory, config):
@@ -180,13 +186,16 @@ def run_stage(
         try:
             if lock.owner.deaths > max_deaths:
                 raise StageError(
-                    f"{lock.owner.deaths} processes in a row were killed at it, without an error of its own. Often the memory "
-                    f"is too small. {directory / 'stage.log'} has the last that was heard."
+                    f"{lock.owner.deaths} processes in a row were killed while they ran this "
+                    f"stage. A frequent cause is too little memory. See {directory / 'stage.log'}."
                 )
             done = _do(directory, config, work)
             lock.confirm()
             _commit(directory, done)
         except StageLostError:
+            raise
+        except (KeyboardInterrupt, SystemExit):
+            (directory / "failed.json").unlink(missing_ok=True)
             raise
         except BaseException as error:
             _record_failure(directory, error)
@@ -194,7 +203,7 @@ def run_stage(
     return True
 
 
-# -- the steps of a stage ------------------------------------------------------------------------------------------
+# -- steps of a stage
 
 
 def _check_config(
@@ -205,13 +214,13 @@ def _check_config(
         if known is not None and known["hash"] != asked:
             changes = "; ".join(differences(known["config"], plain(config))) or "its hash differs"
             raise StageError(
-                f"{directory} holds a stage with another configuration: {changes}. Nothing was touched. "
-                "Choose another directory, or remove this one to lose its result."
+                f"{directory} holds a stage with another configuration: {changes}. Nothing was "
+                "changed. Choose another directory, or delete this one with its result."
             )
 
 
 def _claim(directory: Path, config: Mapping[str, Any]) -> None:
-    """Writes ``stage.json``; a directory with files of unknown origin is refused, so that none is overwritten."""
+    """Write ``stage.json``; refuse a directory with files that no stage made."""
     marker = directory / "stage.json"
     if _read_json(marker) is None:
         if not (directory / "done.json").exists():
@@ -220,10 +229,11 @@ def _claim(directory: Path, config: Mapping[str, Any]) -> None:
             )
             if foreign:
                 raise StageError(
-                    f"{directory} is not empty ({', '.join(foreign[:5])}) and no stage. Choose another directory."
+                    f"{directory} is not empty ({', '.join(foreign[:5])}) and is not a stage. "
+                    "Choose another directory."
                 )
         _write_json(marker, {"hash": stage_id(config), "config": plain(config)})
-    # What was done is damaged: from here on nobody may take it for the result.
+    # An earlier result is damaged and must not be used any more.
     for name in ("done.json", ".commit.json"):
         (directory / name).unlink(missing_ok=True)
 
@@ -235,12 +245,12 @@ def _do(directory: Path, config: Mapping[str, Any], work: Callable[[Path], None]
     files = {path.relative_to(partial).as_posix(): path.stat().st_size for path in _files(partial)}
     if not files:
         raise StageError(
-            f"The work of {directory} left no file. A stage must write what it made into its directory."
+            f"The work of {directory} wrote no file. A stage must write its result into its folder."
         )
     taken = sorted(_RESERVED & {path.name for path in partial.iterdir()})
     if taken:
         raise StageError(
-            f"The work of {directory} wrote {', '.join(taken)}; these names are the stage's own."
+            f"The work of {directory} wrote {', '.join(taken)}; these names are reserved."
         )
     return {
         "hash": stage_id(config),
@@ -255,13 +265,13 @@ def _do(directory: Path, config: Mapping[str, Any], work: Callable[[Path], None]
 
 
 def _commit(directory: Path, done: Mapping[str, Any]) -> None:
-    """Publishes the result; the list of what is moved is written before the first move, and becomes ``done.json`` after."""
+    """Publish the result. The list of files is written before the first move, then renamed."""
     _write_json(directory / ".commit.json", done)
     _publish(directory)
 
 
 def _finished_commit(directory: Path, config: Mapping[str, Any]) -> bool:
-    """Finishes a commit that a crash cut off. Returns False if there is none, or not all of its files are there."""
+    """Complete an interrupted commit; return False if there is none or files are missing."""
     commit = _read_json(directory / ".commit.json")
     if commit is None or commit["hash"] != stage_id(config):
         return False
@@ -295,7 +305,7 @@ def _move(directory: Path) -> None:
 
 def _record_failure(directory: Path, error: BaseException) -> None:
     lines = "".join(traceback.format_exception(error)).splitlines()
-    with suppress(OSError):  # a full disk must not hide why it failed
+    with suppress(OSError):  # a full disk must not hide the cause
         _write_json(
             directory / "failed.json",
             {
@@ -308,7 +318,7 @@ def _record_failure(directory: Path, error: BaseException) -> None:
         )
 
 
-# -- files and configurations --------------------------------------------------------------------------------------
+# -- files and configurations
 
 
 def _files(directory: Path) -> list[Path]:
@@ -320,7 +330,7 @@ def _size(path: Path) -> int | None:
 
 
 def _damaged(directory: Path, done: Mapping[str, Any], thorough: bool) -> str:
-    """Returns what is wrong with the files that ``done`` lists, or an empty string."""
+    """Return what is wrong with the files that ``done`` lists, or an empty string."""
     published = (directory / "done.json").stat().st_mtime_ns
     for name, size in done["files"].items():
         path = directory / name
@@ -330,7 +340,7 @@ def _damaged(directory: Path, done: Mapping[str, Any], thorough: bool) -> str:
                 f"{name} is missing" if found is None else f"{name} has {found} bytes, not {size}"
             )
         changed = path.stat().st_mtime_ns > published
-        made = done.get("sha256", {}).get(name)  # not in what an older version made
+        made = done.get("sha256", {}).get(name)  # absent in stages of older versions
         if (thorough or changed) and made and _checksum(path) != made:
             return f"{name} is not what was written"
     return ""
@@ -345,7 +355,7 @@ def _checksum(path: Path) -> str:
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
-    """Returns a stage file's content, None if there is none or it is corrupt."""
+    """Return the content of a stage file, or None if it is missing or corrupt."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -365,7 +375,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 @cache
 def _versions() -> Mapping[str, str]:
-    """Half of what a stage that does nothing would cost, if it were asked for each time."""
+    """Return the versions of Python and ``PACKAGES``; cached, because the lookup is slow."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):

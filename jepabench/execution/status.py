@@ -15,7 +15,7 @@ from jepabench.evaluation.stages.stage import StageState, stage_id, stage_state
 from jepabench.execution.executor import last_line, last_lines
 from jepabench.pipeline.stages import KINDS, Stage, SuitePlan
 
-STATES = ("done", "running", "failed", "stopped", "missing")
+STATES = ("done", "running", "failed", "interrupted", "missing")
 _LOG_LINES = 5
 
 

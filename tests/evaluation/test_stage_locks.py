@@ -8,7 +8,13 @@ import pytest
 from stage_processes import WORKER, never, start, write_result
 
 from jepabench.evaluation.stages.locks import StageLock
-from jepabench.evaluation.stages.stage import StageBusyError, StageLostError, is_done, run_stage
+from jepabench.evaluation.stages.stage import (
+    StageBusyError,
+    StageLostError,
+    is_done,
+    run_stage,
+    stage_state,
+)
 
 CONFIG = {"seed": 0}
 
@@ -95,6 +101,12 @@ def test_a_live_heartbeat_of_another_machine_is_respected_and_a_dead_one_is_not(
         run_stage(tmp_path / "live", CONFIG, never, stale_after=60, wait=0)
     elsewhere(tmp_path / "dead", age=100)
     assert run_stage(tmp_path / "dead", CONFIG, write_result, stale_after=60, wait=0)
+
+
+def test_a_heartbeat_from_the_future_does_not_lock_a_stage(tmp_path):
+    elsewhere(tmp_path, age=-100_000)
+    assert stage_state(tmp_path, CONFIG).name != "running"
+    assert run_stage(tmp_path, CONFIG, write_result, stale_after=60, wait=0)
 
 
 def test_whoever_lost_the_stage_to_another_machine_does_not_publish(tmp_path):

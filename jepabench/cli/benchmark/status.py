@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="as given to `jepabench run` or `sweep`; without suite=, all sweeps that were begun in the output folder",
     )
     parser.add_argument(
-        "--all", action="store_true", help="also name what is done, stopped and missing"
+        "--all", action="store_true", help="also name what is done, interrupted and missing"
     )
 
 
