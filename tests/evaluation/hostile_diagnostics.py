@@ -91,6 +91,31 @@ of_report(
 )
 of_report("auroc-above-1", "auroc: Input", lambda report: report["surprise"][0].update(auroc=1.01))
 of_report(
+    "auroc-outside-its-interval",
+    "outside its own interval",
+    lambda report: report["surprise"][0].update(auroc=0.95, low=0.2, high=0.3),
+)
+of_report(
+    "auroc-without-an-interval",
+    "needs auroc, low, high and pairs",
+    lambda report: report["surprise"][0].update(low=None, high=None),
+)
+of_report(
+    "auroc-of-no-pairs",
+    "needs auroc, low, high and pairs",
+    lambda report: report["surprise"][0].update(pairs=0),
+)
+of_report(
+    "r2-beyond-the-correlation",
+    "larger than the square",
+    lambda report: report["probe"][0].update(r2=0.99, r=0.5),
+)
+of_report(
+    "correlation-without-r2",
+    "needs both",
+    lambda report: report["probe"][0].update(r2=None),
+)
+of_report(
     "interval-turned",
     "outside its own interval",
     lambda report: report["surprise"][0].update(low=0.9, high=0.8),

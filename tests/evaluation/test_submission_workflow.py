@@ -1,6 +1,7 @@
 """The workflow that checks pull requests: what it may do, and which folders it looks at."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ WORKFLOW = yaml.safe_load(
 )
 
 
-def test_it_may_read_only_has_no_secrets_and_runs_the_code_of_the_base():
+def test_workflow_is_read_only_without_secrets_and_runs_the_code_of_the_base():
     assert WORKFLOW["permissions"] == {"contents": "read"}
     assert set(WORKFLOW[True]) == {
         "pull_request"
@@ -22,15 +23,21 @@ def test_it_may_read_only_has_no_secrets_and_runs_the_code_of_the_base():
     text = (HOME / ".github/workflows/verify-submission.yml").read_text(encoding="utf-8")
     assert "secrets." not in text and "github.event.pull_request.title" not in text
     steps = WORKFLOW["jobs"]["verify"]["steps"]
-    assert all(step["uses"].rpartition("@v")[2].isdigit() for step in steps if "uses" in step)
+    pinned = re.compile(r"actions/[a-z-]+@[0-9a-f]{40}")
+    assert all(pinned.fullmatch(step["uses"]) for step in steps if "uses" in step)
+    assert "--require-hashes" in text and "stop-commands" in text
     assert not any("head" in str(step.get("working-directory", "")) for step in steps)
     assert not any(
         "${{" in step.get("run", "") for step in steps
     )  # nothing of the pull request becomes shell
 
 
-def changed(tmp_path: Path, *names: str) -> subprocess.CompletedProcess[str]:
-    (tmp_path / "list").write_text("".join(f"{name}\0" for name in names), encoding="utf-8")
+ADDED = f":000000 100644 {'0' * 40} {'1' * 40} A"
+
+
+def changed(tmp_path: Path, *names: str, change: str = ADDED) -> subprocess.CompletedProcess[str]:
+    listed = "".join(f"{change}\0{name}\0" for name in names)
+    (tmp_path / "list").write_text(listed, encoding="utf-8")
     script = [
         sys.executable,
         str(HOME / ".github/changed_submissions.py"),
@@ -38,6 +45,16 @@ def changed(tmp_path: Path, *names: str) -> subprocess.CompletedProcess[str]:
         str(tmp_path / "list"),
     ]
     return subprocess.run(script, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+
+def test_every_requirement_has_a_hash():
+    text = (HOME / ".github/requirements-verify.txt").read_text(encoding="utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    names, hashes = lines[::2], lines[1::2]
+    assert all(re.fullmatch(r"[a-z0-9-]+==[0-9a-z.]+ \\", name) for name in names)
+    assert all(re.fullmatch(r"    --hash=sha256:[0-9a-f]{64}", line) for line in hashes)
+    pinned = (HOME / "constraints.txt").read_text(encoding="utf-8").lower().replace("_", "-")
+    assert all(name.removesuffix(" \\") in pinned for name in names)
 
 
 def step(name: str) -> dict:
@@ -53,7 +70,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def pull_request(tmp_path):
-    """Runs the step that lists changes, as it is written, on what ``change`` does to a repository with one submission."""
+    """Run the step that lists changes on a repository with one submission."""
 
     def run(change) -> subprocess.CompletedProcess[str]:
         head = tmp_path / "head"
@@ -74,7 +91,7 @@ def pull_request(tmp_path):
         (tmp_path / "bin/python").symlink_to(sys.executable)
         paths = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
         return subprocess.run(
-            ["bash", "-e", "-c", step("Which submissions were changed")["run"]],
+            ["bash", "-e", "-c", step("List new submissions")["run"]],
             cwd=tmp_path,
             check=False,
             env={**os.environ, "PATH": paths, "BASE": base},
@@ -85,34 +102,80 @@ def pull_request(tmp_path):
     return run
 
 
-def test_the_step_lists_a_new_submission_and_says_which_one_is_gone(pull_request, tmp_path):
+def test_step_lists_a_new_submission(pull_request, tmp_path):
     def change(head):
-        (head / "results/submissions/mine").rename(head / "results/submissions/yours")
+        (head / "results/submissions/yours").mkdir()
+        (head / "results/submissions/yours/README.md").write_text("yours")
 
     done = pull_request(change)
-    assert done.returncode == 0 and done.stderr == "mine is taken away.\n"
+    assert done.returncode == 0, done.stderr
     listed = (tmp_path / "folders").read_text(encoding="utf-8").split("\0")
     assert [Path(name).name for name in listed] == ["yours", ""]
 
 
-def test_a_file_of_the_project_that_is_moved_into_a_submission_is_missed(pull_request, tmp_path):
-    def change(head):
-        (head / "rules.py").rename(head / "results/submissions/mine/rules.md")
+def rename(head):
+    (head / "results/submissions/mine").rename(head / "results/submissions/yours")
 
+
+def change_content(head):
+    (head / "results/submissions/mine/README.md").write_text("withdrawn")
+
+
+def delete(head):
+    (head / "results/submissions/mine/README.md").unlink()
+
+
+@pytest.mark.parametrize("change", [rename, change_content, delete])
+def test_existing_submission_cannot_be_changed_or_deleted(change, pull_request, tmp_path):
     done = pull_request(change)
-    assert done.returncode == 1 and "'rules.py' is no file of a submission" in done.stderr
+    assert done.returncode == 1 and "cannot be changed or deleted" in done.stderr
     assert (tmp_path / "folders").read_text(encoding="utf-8") == ""
 
 
-def test_folders_that_were_changed_are_found_once(tmp_path):
-    for name in ("a-one", "b"):
-        (tmp_path / "results/submissions" / name).mkdir(parents=True)
+def test_nothing_is_added_to_an_existing_submission(tmp_path):
+    done = changed(tmp_path, "results/submissions/random-quick-v1/README.md")
+    assert done.returncode == 1 and "random-quick-v1 exists" in done.stderr
+
+
+def link(head):
+    (head / "results/submissions/yours").mkdir()
+    (head / "results/submissions/yours/README.md").symlink_to("/etc/passwd")
+
+
+def executable(head):
+    (head / "results/submissions/yours").mkdir()
+    (head / "results/submissions/yours/README.md").write_text("yours")
+    (head / "results/submissions/yours/README.md").chmod(0o755)
+
+
+@pytest.mark.parametrize("change", [link, executable])
+def test_special_files_are_refused(change, pull_request):
+    done = pull_request(change)
+    assert done.returncode == 1 and "has mode" in done.stderr
+
+
+def test_submodule_is_refused(tmp_path):
+    gitlink = f":000000 160000 {'0' * 40} {'1' * 40} A"
+    done = changed(tmp_path, "results/submissions/yours/checkpoints", change=gitlink)
+    assert done.returncode == 1 and "mode 160000" in done.stderr
+
+
+def test_project_file_that_is_moved_into_a_submission_is_found(pull_request, tmp_path):
+    def change(head):
+        (head / "results/submissions/yours").mkdir()
+        (head / "rules.py").rename(head / "results/submissions/yours/README.md")
+
+    done = pull_request(change)
+    assert done.returncode == 1 and "'rules.py' is not a file of a submission" in done.stderr
+    assert (tmp_path / "folders").read_text(encoding="utf-8") == ""
+
+
+def test_folders_are_listed_once(tmp_path):
     done = changed(
         tmp_path,
         "results/submissions/b/actions.npz",
         "results/submissions/a-one/submission.json",
         "results/submissions/b/episodes.parquet",
-        "results/submissions/gone/README.md",
     )
     assert done.returncode == 0
     found = [Path(name).relative_to(tmp_path) for name in done.stdout.split("\0") if name]
@@ -128,8 +191,18 @@ def test_folders_that_were_changed_are_found_once(tmp_path):
         "results/submissions/README.md",
         "results/submissions/../verified/b.json",
         "results/submissions/$(touch x)/a",
+        "results/submissions/Upper/a",
+        "results/submissions/b\n::error::x/a",
     ],
 )
 def test_anything_else_in_the_same_pull_request_is_refused(name, tmp_path):
     done = changed(tmp_path, "results/submissions/b/actions.npz", name)
     assert done.returncode == 1 and "nothing else" in done.stderr and not done.stdout
+    assert not any(line.startswith("::") for line in done.stderr.splitlines())
+
+
+def test_other_list_of_changes_is_refused(tmp_path):
+    (tmp_path / "list").write_text("results/submissions/b/a\0")
+    script = [sys.executable, str(HOME / ".github/changed_submissions.py"), ".", "list"]
+    done = subprocess.run(script, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1 and "git diff --raw -z" in done.stderr
