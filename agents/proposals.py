@@ -20,7 +20,8 @@ from jepabench.agents.model_free.offline import (
     td3bc,
     timed,
 )
-from jepabench.agents.model_free.offline.training import GoalPolicy, load_policy
+from jepabench.agents.model_free.offline.policy import GoalPolicy
+from jepabench.agents.model_free.offline.training import load_policy
 from jepabench.envs.registry import get_task
 from jepabench.world_models.base import Context, WorldModel, rollout
 from jepabench.world_models.training.batches import ActionScale

@@ -261,7 +261,7 @@ def identical(options: argparse.Namespace, folder: Path) -> Table:
     )
     ours = load_file(folder / "policy.safetensors")
     plain = _plain(
-        SameEpisodes(), steps, online._segment_seed(0, 0), folder / "plain"
+        SameEpisodes(), steps, online._derive_seed(0, 0), folder / "plain"
     ).policy.state_dict()
     equal = [name for name in ours if torch.equal(ours[name], plain[name])]
     table = Table(

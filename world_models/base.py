@@ -1,7 +1,8 @@
 """The world model contract: encode a frame, predict the next latent, say what the losses are. Nothing else.
 
-Shape letters: B problems or samples, S candidate plans, H horizon in model steps, K frames of history, T time,
-A action size of a model step, D latent size. A latent is [..., D] (vector) or [..., P, D] (P positions).
+Shape letters: B problems or samples, S candidate plans, H horizon in model steps, K frames of
+history, T time, A action size of a model step, D latent size. A latent is [..., D] (vector) or
+[..., P, D] (P positions).
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ class TrajectoryBatch:
     """Windows of a dataset as tensors.
 
     Attributes:
-        observations: what the encoder takes, by key: ``pixels`` uint8 [B, T, size, size, 3] or ``observation`` float32 [B, T, O].
+        observations: what the encoder takes, by key: ``pixels`` uint8 [B, T, size, size, 3] or
+            ``observation`` float32 [B, T, O].
         actions: normalised model-step actions [B, T-1, A]; action t leads from frame t to t+1.
-        state: true low-dimensional state [B, T, O], for probes only: no model may train on it unless it is a state twin.
+        state: true low-dimensional state [B, T, O], for probes only: no model may train on it
+            unless it is a state twin.
     """
 
     observations: Mapping[str, Tensor]
@@ -81,7 +84,8 @@ class FastRollout(Protocol):
         """Imagines from latents [N, k, *latent], k <= K, under actions [N, k - 1 + H, A].
 
         Returns:
-            [N, H, *latent], what H calls of ``predict`` give up to rounding; None if there is no cheaper way than those.
+            [N, H, *latent], what H calls of ``predict`` give up to rounding; None if there is no
+            cheaper way than those.
         """
         ...
 
@@ -95,7 +99,8 @@ def rollout(model: WorldModel, context: Context, actions: Tensor) -> Tensor:
         actions: candidates [B, S, H, A].
 
     Returns:
-        Predicted latents [B, S, H, *latent]: entry h is the latent after action h. Differentiable in ``actions``.
+        Predicted latents [B, S, H, *latent]: entry h is the latent after action h. Differentiable
+        in ``actions``.
     """
     if isinstance(model, CustomRollout):
         return model.imagine(context, actions)

@@ -1,7 +1,7 @@
 """World models on disk: weights as safetensors, everything else as JSON.
 
-A checkpoint may come from a stranger. Loading runs no code and imports no module that it names, and a
-damaged or forged one is refused with a ``CheckpointError``.
+A checkpoint may come from a stranger. Loading runs no code and imports no module that it names, and
+a damaged or forged one is refused with a ``CheckpointError``.
 """
 
 from __future__ import annotations

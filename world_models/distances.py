@@ -1,8 +1,9 @@
 """Learned distances between frozen latents: how many model steps lie between here and there, as the data tells it.
 
-Two places may look alike and be far apart (the other side of a wall), so the squared difference of latents is a poor
-measure of the way between them. Each head here learns a better one from state-action-next-state data, without a reward.
-All give [N] of pairs of latents [N, D], in model steps or growing with them: lower is nearer.
+Two places may look alike and be far apart (the other side of a wall), so the squared difference of
+latents is a poor measure of the way between them. Each head here learns a better one from
+state-action-next-state data, without a reward. All give [N] of pairs of latents [N, D], in model
+steps or growing with them: lower is nearer.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ class DistanceConfig:
         width, depth: of the hidden layers.
         num_steps, batch_size, learning_rate: of the training; the rate of Adam falls linearly to 0.
         max_steps: hindsight goals are the frames of 1 to so many model steps later.
-        expectile: ``temporal`` takes this low expectile of the times that the data took, since the data dawdles; ``value``
-            takes 1 minus this one over what may happen next, since the best of it counts.
+        expectile: ``temporal`` takes this low expectile of the times that the data took, since the
+            data dawdles; ``value`` takes 1 minus this one over what may happen next, since the best
+            of it counts.
         reach_steps: h of ``reachability``.
         discount: of ``value``, 0 to 1.
     """
@@ -75,7 +77,8 @@ class Pairs:
 
     Attributes:
         now, after: latents of a frame and of the next one [N, D].
-        reached: the goal that ``after`` is at [N, D]; with pixels that is ``after`` itself, with a state twin what a goal says of it.
+        reached: the goal that ``after`` is at [N, D]; with pixels that is ``after`` itself, with a
+            state twin what a goal says of it.
         later: the goal that the same episode is at, ``steps`` model steps after ``now`` [N, D].
         steps: 1 to ``max_steps``, float [N].
         other: goals that frames of anywhere are at [N, D].
@@ -146,7 +149,8 @@ class PairNetwork(nn.Module):
 class TemporalDistance(DistanceHead):
     """Regression of the steps between frames of one episode, at a low expectile; frames of anywhere count as ``max_steps``.
 
-    Says nothing beyond ``max_steps``, where it is flat: good for the next few steps and for the edges of a graph.
+    Says nothing beyond ``max_steps``, where it is flat: good for the next few steps and for the
+    edges of a graph.
     """
 
     def __init__(self, latent_size: int, config: DistanceConfig) -> None:
@@ -168,10 +172,12 @@ class TemporalDistance(DistanceHead):
 class QuasimetricDistance(DistanceHead):
     """The length of the shortest way, learned by pulling apart what no step joins (QRL, Wang et al., 2023, arXiv 2304.01203).
 
-    Distances between frames of anywhere are made as large as they go while no step of the data is longer than 1. The form
-    keeps the triangle inequality, so the ways of different episodes join up: a metric residual network (MRN, Liu et al.,
-    2023, arXiv 2208.08133), a mean over components of a Euclidean and a one-sided part. QRL's own form (IQE) sorts
-    intervals and costs twenty times as much in a plan. Ours also differs in having no latent dynamics model.
+    Distances between frames of anywhere are made as large as they go while no step of the data is
+    longer than 1. The form
+    keeps the triangle inequality, so the ways of different episodes join up: a metric residual
+    network (MRN, Liu et al., 2023, arXiv 2208.08133), a mean over components of a Euclidean and a
+    one-sided part. QRL's own form (IQE) sorts intervals and costs twenty times as much in a plan.
+    Ours also differs in having no latent dynamics model.
     """
 
     components, size = 16, 16
@@ -195,7 +201,8 @@ class QuasimetricDistance(DistanceHead):
             # A goal that says less than the state which is at it is no way off.
             excess = excess + self(pairs.after, pairs.reached).square().mean()
         multiplier = (10 * self.log_multiplier).exp()
-        # The multiplier climbs while the constraint is broken: its own gradient has the opposite sign.
+        # The multiplier climbs while the constraint is broken: its own gradient has the opposite
+        # sign.
         return far + multiplier.detach() * excess - multiplier * excess.detach()
 
     def forward(self, now: Tensor, goal: Tensor) -> Tensor:
@@ -217,9 +224,9 @@ class QuasimetricDistance(DistanceHead):
 class MahalanobisDistance(DistanceHead):
     """The squared difference in units of what a model step changes (Mahalanobis, 1936): nothing is trained.
 
-    What changes much in every step, such as where the hand is, counts for less than what changes seldom and with effort, such as
-    where an object is. In plain squared differences of latents the hand outweighs the object, and a plan that lets go of the
-    goal for a while is not worth it.
+    What changes much in every step, such as where the hand is, counts for less than what changes
+    seldom and with effort, such as where an object is. In plain squared differences of latents the
+    hand outweighs the object, and a plan that lets go of the goal for a while is not worth it.
     """
 
     ridge = 0.1  # variance added in every direction, in units of the mean: where nothing ever moves is noise
@@ -263,8 +270,9 @@ class Reachability(DistanceHead):
 class ValueDistance(DistanceHead):
     """Minus a goal-conditioned value by implicit V-learning from state pairs alone (GCIVL, Park et al., 2024, OGBench).
 
-    The reward is -1 a model step until the goal; half of the goals are later frames, the others frames of anywhere, and
-    one in eight is the next frame itself. The distance is the discounted number of steps, at most 1 / (1 - discount).
+    The reward is -1 a model step until the goal; half of the goals are later frames, the others
+    frames of anywhere, and one in eight is the next frame itself. The distance is the discounted
+    number of steps, at most 1 / (1 - discount).
     """
 
     follow = 0.01  # share of the network that the target network takes over after a step

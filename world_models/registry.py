@@ -6,7 +6,8 @@ found when a checkpoint names the kind::
     [project.entry-points."jepabench.world_models"]
     my-kind = "my_package.models:MyModel"
 
-A kind that no installed distribution declares is an error; a module named in a file is never imported.
+A kind that no installed distribution declares is an error; a module named in a file is never
+imported.
 """
 
 from __future__ import annotations

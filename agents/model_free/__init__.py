@@ -1,1 +1,1 @@
-"""Policies learned without planning: Stable-Baselines3 online, short offline methods on the suite's data."""
+"""Policies without planning: Stable-Baselines3 online, and short offline methods on datasets."""

@@ -1,4 +1,4 @@
-"""The folder of a training run: which run it holds, and whether it is finished. ``training.json`` is the last file written."""
+"""The folder of a training run. ``training.json`` is written last and marks it as finished."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SCHEMA = 1
 
 
 def open_run(directory: Path, run: Mapping[str, Any]) -> bool:
-    """Makes ``directory`` the folder of ``run``, or finds that it is already; returns whether the run is finished.
+    """Claim ``directory`` for a run; return whether the run is finished already.
 
     Raises:
-        ValueError: the folder holds another run.
+        ValueError: The folder holds another run.
     """
     directory.mkdir(parents=True, exist_ok=True)
     wanted = json.loads(json.dumps({"schema": SCHEMA, **run}))
@@ -26,8 +26,8 @@ def open_run(directory: Path, run: Mapping[str, Any]) -> bool:
         for key in wanted.keys() | found.keys():
             if found.get(key) != wanted.get(key):
                 raise ValueError(
-                    f"{directory} holds a run with {key}={found.get(key)!r}, now {key}={wanted.get(key)!r} is asked for. "
-                    "Choose another folder, or delete it first."
+                    f"{directory} holds a run with {key}={found.get(key)!r}, "
+                    f"not {wanted.get(key)!r}. Choose another folder, or delete it first."
                 )
     else:
         _write(path, wanted)
@@ -35,27 +35,28 @@ def open_run(directory: Path, run: Mapping[str, Any]) -> bool:
 
 
 def close_run(directory: Path, run: Mapping[str, Any], cost: Mapping[str, Any]) -> None:
-    """Marks a run as finished: writes what it was and what it cost."""
+    """Mark a run as finished: write its settings and its cost."""
     _write(directory / "training.json", {"schema": SCHEMA, **run, **cost})
 
 
 def read_run(directory: Path, **wanted: Any) -> dict[str, Any]:
-    """Returns what a finished run says about itself.
+    """Return the settings and the cost of a finished run.
 
     Raises:
-        ValueError: it is not finished, or not what is wanted.
+        ValueError: The run is not finished, or has other values than ``wanted``.
     """
     path = Path(directory) / "training.json"
     if not path.exists():
         raise ValueError(
-            f"No policy in {directory}: training.json is missing, so training did not finish. Run it again."
+            f"No policy in {directory}: training.json is missing, so training did not finish. "
+            "Run it again to resume."
         )
     content = json.loads(path.read_text(encoding="utf-8"))
     wanted = {"schema": SCHEMA, **wanted}
     found = {key: content.get(key) for key in wanted}
     if found != wanted:
         raise ValueError(
-            f"The policy in {directory} is {found}, wanted was {wanted}. Train one for this use."
+            f"The policy in {directory} has {found}, expected {wanted}. Train one for this use."
         )
     return content
 

@@ -8,7 +8,7 @@ from jepabench.agents.build import build_mpc
 from jepabench.agents.costs.energy import Energy, GoalDistance
 from jepabench.agents.costs.latent_cost import LatentCost
 from jepabench.agents.model_free.offline.networks import OfflineConfig, Sizes
-from jepabench.agents.model_free.offline.training import GoalPolicy
+from jepabench.agents.model_free.offline.policy import GoalPolicy
 from jepabench.agents.mpc.agent import MPCAgent
 from jepabench.agents.planners.base import BasePlanner, CostError
 from jepabench.agents.planners.cem import CEMPlanner

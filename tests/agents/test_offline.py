@@ -1,11 +1,13 @@
-"""Behaviour cloning and the inverse model: what they learn from, that they learn, and that a kill changes nothing."""
+"""Offline methods: their goals, that they learn, and that an interruption changes nothing."""
 
 import json
+from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from jepabench.agents.base import HoldStillAgent
 from jepabench.agents.encoding import Features
@@ -102,16 +104,16 @@ def test_goals_of_a_value_are_of_the_kinds_asked_for(tmp_path):
     pairs, rng = HindsightPairs(data, max_steps=5), np.random.default_rng(0)
     now = pairs.sample(3000, rng)[0]
     kinds = {
-        name: pairs.value_goals(now, GoalMixture(*share), discount=0.7, rng=rng)
+        name: pairs.draw_value_goals(now, GoalMixture(*share), gamma=0.7, rng=rng)
         for name, share in {"present": (1, 0, 0), "future": (0, 1, 0), "random": (0, 0, 1)}.items()
     }
     assert torch.equal(kinds["present"], now)
     ahead = kinds["future"] - now
-    assert ahead.min() == 1 and (kinds["future"] <= pairs.last_row(now)).all()
-    free = pairs.last_row(now) - now > 1
+    assert ahead.min() == 1 and (kinds["future"] <= pairs.find_last_row(now)).all()
+    free = pairs.find_last_row(now) - now > 1
     assert (
         abs(float((ahead[free] == 1).float().mean()) - 0.3) < 0.04
-    )  # geometric with success rate 1 - discount
+    )  # geometric with success rate 1 - gamma
     assert set(kinds["random"].tolist()) == set(range(15))
 
 
@@ -123,8 +125,8 @@ def test_a_batch_looks_ahead_within_its_episode_only(tmp_path):
     batch = GoalBatch(Tables(state, state, state), pairs, rows, rows[0])
     assert torch.equal(batch.next, batch.now + 1) and batch.reached.all()
     assert torch.equal(batch.goal[:, 0] - batch.now[:, 0], batch.steps.double())
-    assert torch.equal(batch.on_the_way(2)[0], torch.minimum(batch.now + 2, batch.goal))
-    _, later, within = batch.ahead(2)
+    assert torch.equal(batch.select_subgoal(2)[0], torch.minimum(batch.now + 2, batch.goal))
+    _, later, within = batch.select_transition(2)
     assert torch.equal(later[within], batch.now[within] + 3)
     last = torch.where(batch.now[:, 0] < 200, 103, 206)
     assert torch.equal(within, batch.now[:, 0] + 3 <= last)
@@ -150,7 +152,7 @@ def test_a_batch_looks_back_within_its_episode_only(tmp_path):
 def test_an_agent_shows_its_policy_what_training_did(
     history, dataset, state_model, tmp_path, monkeypatch
 ):
-    """Along an episode of the data, what the agent lets its policy see is what a batch would hold: to the bit."""
+    """Along an episode of the data, an agent's inputs equal those of a batch, bit by bit."""
     gcbc.train(
         task_id=TWO_ROOM,
         dataset=dataset,
@@ -197,34 +199,34 @@ def test_offline_reinforcement_learning_reaches_near_goals(name, dataset, tmp_pa
 
 
 def test_implicit_values_count_the_steps_to_a_goal(tmp_path):
-    """On a line that is walked in one direction, the value of a goal k steps ahead is -(1 + d + ... + d^(k-1))."""
+    """On a one-way line, the value of a goal k steps ahead is -(1 + d + ... + d^(k-1))."""
     data = write_dataset(tmp_path / "data", [counting_episode(8, 0)] * 4)
     state = torch.from_numpy(np.array(data.field("achieved_goal"), np.float32)) / 8
     pairs = HindsightPairs(data, max_steps=8)
-    config = gcivl.GCIVLConfig(hidden_size=64, num_layers=2, target_rate=0.05, discount=0.9)
+    config = gcivl.GCIVLConfig(hidden_size=64, num_layers=2, tau=0.05, gamma=0.9)
     torch.manual_seed(0)
     policy = gcivl.GCIVLPolicy(Sizes(2, 2, 2), config)
     optimizer = torch.optim.Adam(policy.parameters(), lr=2e-3)
     for step in range(300):
         rng = np.random.default_rng(step)
         rows = pairs.sample(128, rng)
-        goals = pairs.value_goals(rows[0], policy.value_goals, discount=0.9, rng=rng)
-        loss = policy.loss(
+        goals = pairs.draw_value_goals(rows[0], policy.value_goals, gamma=0.9, rng=rng)
+        losses = policy.losses(
             GoalBatch(Tables(state, state, torch.zeros(36, 2)), pairs, rows, goals),
             torch.Generator(),
         )
         optimizer.zero_grad()
-        loss.backward()
+        sum(losses.values()).backward()
         optimizer.step()
         policy.after_step()
     with torch.no_grad():
-        found = policy.value(policy.pair(state[:5], state[[4] * 5]))[..., 0].mean(0)
+        found = policy.value(policy.embed(state[:5], state[[4] * 5]))[..., 0].mean(0)
     truth = torch.tensor([-(1 - 0.9**k) / 0.1 for k in (4, 3, 2, 1, 0)])
     torch.testing.assert_close(found, truth, atol=0.6, rtol=0)
 
 
 def test_a_search_in_the_learned_model_is_paid_for_and_decides(dataset, tmp_path, specs):
-    """Its plan is worth at least what the policy alone would get in the model, and every imagined step is counted."""
+    """A plan is worth at least the policy's own, and every imagined step is counted."""
     tdmpc.train(
         task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **QUICK | {"num_steps": 20}
     )
@@ -245,8 +247,8 @@ def test_a_search_in_the_learned_model_is_paid_for_and_decides(dataset, tmp_path
         *(torch.from_numpy(seen[key][None]).float() for key in agent.observation_keys),
     )
     with torch.no_grad():
-        cost = tdmpc.ValueCost(policy, policy.encode(now), policy.eyes.goal(goal))
-        alone = cost.proposal(3)
+        cost = tdmpc.ValueCost(policy, policy.encode(now), policy.goal_encoder.encode_goal(goal))
+        alone = cost.propose(3)
         torch.testing.assert_close(alone[0, 0, :1], policy.decide(now, goal))
         plan = agent._control.planner.plan(
             cost,
@@ -267,7 +269,7 @@ def test_imagined_latents_stay_what_latents_are(dataset, tmp_path):
     for _ in range(50):
         latent = policy.imagine(latent, 3 * torch.randn(4, 2))
     torch.testing.assert_close(latent.unflatten(1, (-1, tdmpc.GROUP)).sum(2), torch.ones(4, 8))
-    with pytest.raises(ValueError, match="latent_size is a multiple of 8, got 20"):
+    with pytest.raises(ValueError, match="latent_size must be a multiple of 8, got 20"):
         tdmpc.TDMPCConfig(latent_size=20)
 
 
@@ -285,7 +287,7 @@ def test_pixels_train_their_own_encoder(tmp_path, play):
     agent = gciql.GCIQLAgent(task_id=TWO_ROOM, policy=tmp_path / "policy", pixels=True)
     assert agent.observation_keys == ("pixels", "goal_pixels")
     weights = load_file(tmp_path / "policy" / "policy.safetensors")
-    assert any(name.startswith("eyes.encoder") for name in weights)
+    assert any(name.startswith("goal_encoder.encoder") for name in weights)
     with pytest.raises(ValueError, match="'inputs': 'pixels'"):
         gciql.GCIQLAgent(task_id=TWO_ROOM, policy=tmp_path / "policy")
 
@@ -296,7 +298,7 @@ def test_refuses_unknown_settings_and_frames_that_are_not_there(dataset, tmp_pat
         gciql.train(**common, expectil=0.8)
     with pytest.raises(KeyError, match="Unknown field 'pixels'"):
         gciql.train(**common, pixels=True)
-    with pytest.raises(ValueError, match="looks at one frame, got history=2"):
+    with pytest.raises(ValueError, match="uses one frame, got history=2"):
         gciql.train(**common, pixels=True, history=2)
 
 
@@ -343,11 +345,11 @@ def test_cloning_on_latents_says_so_and_of_which_model(dataset, state_model, sav
     )
     other = save_twin(tmp_path / "other", std=(2.0,) * 4)
     with pytest.raises(
-        ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*wanted was"
+        ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*expected"
     ):
         gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=other)
     with pytest.raises(
-        ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*wanted was"
+        ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*expected"
     ):
         scale = load_world_model(other).scale
         load_proposal(tmp_path, task_id=TWO_ROOM, world_model=other, scale=scale)
@@ -374,7 +376,7 @@ def test_latents_are_those_of_the_model_that_is_in_the_folder_now(dataset, save_
         load_file(tmp_path / name / "policy.safetensors") for name in ("first", "second")
     )
     torch.testing.assert_close(
-        first["eyes.now_scale.std"][:2], 3 * second["eyes.now_scale.std"][:2]
+        first["goal_encoder.now_scale.std"][:2], 3 * second["goal_encoder.now_scale.std"][:2]
     )
 
 
@@ -466,7 +468,7 @@ def test_a_finished_run_is_not_run_again_and_another_is_refused(dataset, tmp_pat
     written = (tmp_path / "policy.safetensors").stat().st_mtime_ns
     gcbc.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **few)
     assert (tmp_path / "policy.safetensors").stat().st_mtime_ns == written
-    with pytest.raises(ValueError, match="holds a run with seed=0, now seed=1"):
+    with pytest.raises(ValueError, match="holds a run with seed=0, not 1"):
         gcbc.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=1, **few)
 
 
@@ -506,3 +508,38 @@ def test_a_timed_policy_proposes_a_plan_for_each_time_of_arrival(dataset, state_
         ValueError, match=f"remembers {known}. Train the policy with history={known}"
     ):
         proposal(loaded.model, context, goal, horizon=3)
+
+
+NAMES = {
+    "crl": {"critic_loss", "actor_loss"},
+    "gcbc": {"actor_loss"},
+    "gciql": {"value_loss", "critic_loss", "actor_loss"},
+    "gcivl": {"value_loss", "actor_loss"},
+    "hiql": {"value_loss", "high_actor_loss", "low_actor_loss"},
+    "inverse": {"actor_loss", "distance_loss"},
+    "td3bc": {"critic_loss", "actor_loss"},
+    "tdmpc": {"actor_loss", "model_loss"},
+    "timed": {"actor_loss"},
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_loss_is_logged_under_its_name(dataset, tmp_path, name):
+    method = import_module(f"jepabench.agents.model_free.offline.{name}")
+    settings = QUICK | {"num_steps": 1}
+    method.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **settings)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert set(events.Tags()["scalars"]) == {f"train/{loss}" for loss in NAMES[name]}
+    values = [events.Scalars(tag)[0].value for tag in events.Tags()["scalars"]]
+    assert np.isfinite(values).all()
+
+
+def test_policies_that_older_versions_saved_are_loaded(dataset, tmp_path):
+    gcbc.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **QUICK)
+    path = tmp_path / "policy.safetensors"
+    weights = load_file(path)
+    old = {name.replace("goal_encoder.", "eyes."): value for name, value in weights.items()}
+    assert old.keys() != weights.keys()
+    save_file(old, path)
+    policy = gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path).policy
+    assert all(torch.equal(value, weights[name]) for name, value in policy.state_dict().items())

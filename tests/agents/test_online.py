@@ -14,14 +14,11 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stable_baselines3.her import HerReplayBuffer
 
-from jepabench.agents.model_free.online import off_policy, ppo
+from jepabench.agents.model_free.online import episodes, off_policy, ppo
 from jepabench.agents.model_free.online import training as online
-from jepabench.agents.model_free.online.observations import shifted
-from jepabench.agents.model_free.online.training import (
-    OnlineAgent,
-    TrainingEpisodes,
-    budget_folder,
-)
+from jepabench.agents.model_free.online.episodes import TrainingEpisodes
+from jepabench.agents.model_free.online.observations import shift_images
+from jepabench.agents.model_free.online.training import OnlineAgent, budget_folder
 from jepabench.envs import EpisodeSpec, get_task
 from jepabench.envs.maze.two_room import TwoRoom
 from jepabench.world_models.checkpoint import fingerprint, save_world_model
@@ -67,9 +64,9 @@ def parameters(folder):
 
 def test_training_episodes_are_of_the_train_split_and_go_through_the_strata(monkeypatch):
     met: list[EpisodeSpec] = []
-    reset_to = online.reset_to
+    reset_to = episodes.reset_to
     monkeypatch.setattr(
-        online, "reset_to", lambda env, spec: (met.append(spec), reset_to(env, spec))[1]
+        episodes, "reset_to", lambda env, spec: (met.append(spec), reset_to(env, spec))[1]
     )
     env = TrainingEpisodes(get_task(TWO_ROOM), reward="sparse")
     env.reset(seed=5)
@@ -190,7 +187,7 @@ def test_leaves_nothing_outside_its_folder(tmp_path, monkeypatch):
 
 
 def test_our_adapter_costs_stable_baselines_nothing(tmp_path):
-    """A run of one segment takes exactly the actions of plain Stable-Baselines3 with the same seed, and ends with its weights."""
+    """A run of one segment equals plain Stable-Baselines3 with the same seed, bit by bit."""
     settings = SMALL | {"checkpoint_every": 192}
     off_policy.train(task_id=TWO_ROOM, directory=tmp_path, seed=3, progress=False, **settings)
     env = VecNormalize(
@@ -216,14 +213,14 @@ def test_our_adapter_costs_stable_baselines_nothing(tmp_path):
     plain.set_logger(
         configure(str(tmp_path / "plain"), [])
     )  # else it leaves a folder in the system's
-    plain.set_random_seed(online._segment_seed(3, 0))
+    plain.set_random_seed(online._derive_seed(3, 0))
     plain.learn(192)
     ours, theirs = parameters(tmp_path), plain.policy.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours) and ours.keys() == theirs.keys()
 
 
 def test_policy_on_latents_does_not_see_coordinates(tmp_path, pixel_model, save_twin):
-    """Hindsight rewards are the task's own; the policy's features do not change with the coordinates that they need."""
+    """Hindsight rewards need coordinates; the features of the policy do not depend on them."""
     off_policy.train(
         task_id=TWO_ROOM,
         directory=tmp_path,
@@ -255,9 +252,7 @@ def test_policy_on_latents_does_not_see_coordinates(tmp_path, pixel_model, save_
     assert np.array_equal(first, agent.policy.predict(moved, deterministic=True)[0])
     with pytest.raises(ValueError, match="'inputs': 'latents'"):
         OnlineAgent(task_id=TWO_ROOM, policy=tmp_path)
-    with pytest.raises(
-        ValueError, match=f"'world_model': '{fingerprint(pixel_model)}'.*wanted was"
-    ):
+    with pytest.raises(ValueError, match=f"'world_model': '{fingerprint(pixel_model)}'.*expected"):
         OnlineAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=save_twin(tmp_path / "other"))
 
 
@@ -281,7 +276,7 @@ def test_shifts_move_whole_frames_and_repeat_edges():
     images = torch.arange(2 * 3 * 8 * 8, dtype=torch.uint8).reshape(2, 3, 8, 8)
     padded = torch.nn.functional.pad(images.float(), (2,) * 4, mode="replicate").to(torch.uint8)
     for image, source in zip(
-        shifted(images.repeat(20, 1, 1, 1), 2), padded.repeat(20, 1, 1, 1), strict=True
+        shift_images(images.repeat(20, 1, 1, 1), 2), padded.repeat(20, 1, 1, 1), strict=True
     ):
         windows = [source[:, y : y + 8, x : x + 8] for y in range(5) for x in range(5)]
         assert sum(torch.equal(image, window) for window in windows) == 1
@@ -295,7 +290,7 @@ def test_refuses_what_can_not_be_learned_from(tmp_path, monkeypatch):
         off_policy.train(**common, algorithm="sacc")
     with pytest.raises(ValueError, match="Hindsight goals are vectors"):
         off_policy.train(**common, pixels=True)
-    with pytest.raises(ValueError, match="not both"):
+    with pytest.raises(ValueError, match="leave out pixels"):
         ppo.train(**common, pixels=True, world_model=tmp_path)
     monkeypatch.setitem(sys.modules, "sb3_contrib", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'jepabench\[contrib\]'"):
@@ -303,7 +298,7 @@ def test_refuses_what_can_not_be_learned_from(tmp_path, monkeypatch):
     monkeypatch.setattr(
         TwoRoom, "compute_reward", lambda self, achieved, desired, info: -1.0
     )  # not for batches
-    with pytest.raises(ValueError, match="gives no sparse reward"):
+    with pytest.raises(ValueError, match="computes no sparse reward"):
         off_policy.train(**common)
     assert not list(tmp_path.iterdir())
 

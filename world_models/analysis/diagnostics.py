@@ -27,7 +27,8 @@ class Diagnosis:
         std_mean, std_min: of the latent dimensions over samples; near 0 is collapse.
         effective_rank: exp of the entropy of the normalised singular values, 1 to D.
         probe_r2: linear-probe R2 of each true-state quantity [O]; higher is better.
-        error_ratio: squared error of the k-step prediction over that of copying the last latent, k = 1..; below 1 is useful.
+        error_ratio: squared error of the k-step prediction over that of copying the last latent, k
+            = 1..; below 1 is useful.
         straightness: mean cosine of successive latent velocities, -1 to 1.
     """
 

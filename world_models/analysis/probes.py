@@ -1,7 +1,7 @@
 """Probes: what can be read out of a frozen latent, by a line or by a small network. They never train the model.
 
-Every probe standardises its input with the statistics of its own training latents, so that a latent's scale does not
-matter, and flattens patch latents [P, D] to [P * D].
+Every probe standardises its input with the statistics of its own training latents, so that a
+latent's scale does not matter, and flattens patch latents [P, D] to [P * D].
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class ProbeScores:
     """How well Q quantities were read.
 
     Attributes:
-        r2: 1 is perfect, 0 the mean, below 0 worse than that; NaN where a quantity does not vary [Q].
+        r2: 1 is perfect, 0 the mean, below 0 worse than that; NaN where a quantity does not vary
+            [Q].
         r: Pearson correlation, -1 to 1, NaN likewise [Q].
     """
 

@@ -35,10 +35,11 @@ class AutoencoderConfig(JEPAConfig):
 class Autoencoder(JEPA):
     """Latents are what frames can be painted from, now and along what is imagined; predictions meet them without pulling them.
 
-    Three terms: the squared error of frames painted from their own latents, that of frames painted from imagined latents (each at
-    one random moment of a window, which halves the price), and the prediction error with the gradient stopped at its target, so
-    that distances between imagined and encoded latents mean something to a planner. The decoder is part of the model, other
-    than the one that paints a JEPA's latents afterwards.
+    Three terms: the squared error of frames painted from their own latents, that of frames painted
+    from imagined latents (each at one random moment of a window, which halves the price), and the
+    prediction error with the gradient stopped at its target, so that distances between imagined and
+    encoded latents mean something to a planner. The decoder is part of the model, other than the
+    one that paints a JEPA's latents afterwards.
     """
 
     config_class = AutoencoderConfig
@@ -49,7 +50,8 @@ class Autoencoder(JEPA):
         size = config.latent_dim * (self.num_positions or 1)
         mean_frame = torch.full((config.image_size, config.image_size, 3), 127.0)
         self.decoder = Decoder(latent_dim=size, mean_frame=mean_frame, width=config.decoder_width)
-        # It begins as the mean frame: noise all over the picture would be most of the error for a long time.
+        # It begins as the mean frame: noise all over the picture would be most of the error for a
+        # long time.
         for parameter in self.decoder.grow[-1].parameters():
             nn.init.zeros_(parameter)
 

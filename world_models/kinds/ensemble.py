@@ -19,10 +19,10 @@ class EnsembleConfig(JEPAConfig):
     """What an ensemble is made of: a JEPA's parts, of which the predictor is there several times.
 
     Attributes:
-        num_members: predictors of the kind ``predictor``. They differ in their first weights and in the windows that they
-            learn from.
-        others: further members, each with a ``predictor`` of its own and perhaps ``predictor_options``. Members of
-            different kinds err differently.
+        num_members: predictors of the kind ``predictor``. They differ in their first weights and in
+            the windows that they learn from.
+        others: further members, each with a ``predictor`` of its own and perhaps
+            ``predictor_options``. Members of different kinds err differently.
         share: probability that a member learns from a window of a batch, above 0 to 1.
     """
 
@@ -63,8 +63,8 @@ class PredictorEnsemble(nn.Module):
 class EnsembleJEPA(JEPA):
     """A JEPA with M predictors (PLDM, arXiv 2502.14819, has five; Pathak et al. 2019 for disagreement as curiosity).
 
-    Each member is trained on rollouts of its own. ``predict`` gives the mean of what the members predict, ``disagreement``
-    how far apart their rollouts are.
+    Each member is trained on rollouts of its own. ``predict`` gives the mean of what the members
+    predict, ``disagreement`` how far apart their rollouts are.
     """
 
     config_class = EnsembleConfig

@@ -1,8 +1,9 @@
 """World models on a frozen patch encoder (DINO-WM, arXiv 2411.04983): only the predictor learns from actions.
 
-The encoder is a pretrained backbone (``backbones.py``), or our own, taught first by a pretext task on the same frames (``masked.py``).
-A latent holds the D strongest principal components of what changes at each patch, in one common unit, so distances are those
-of the features up to what the other components would add.
+The encoder is a pretrained backbone (``backbones.py``), or our own, taught first by a pretext task
+on the same frames (``masked.py``). A latent holds the D strongest principal components of what
+changes at each patch, in one common unit, so distances are those of the features up to what the
+other components would add.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class FrozenConfig:
     """What a world model on frozen features is made of.
 
     Attributes:
-        backbone, backbone_options: name in ``backbones.BACKBONES``, or "own" for a ``PatchEncoder``, and its arguments.
+        backbone, backbone_options: name in ``backbones.BACKBONES``, or "own" for a
+            ``PatchEncoder``, and its arguments.
         pretext, pretext_options: name in ``masked.PRETEXTS`` and its arguments; for "own" alone.
         pretext_training: ``TrainConfig`` of the pretext task.
         latent_dim: D, principal components kept at a patch.
@@ -43,7 +45,8 @@ class FrozenConfig:
         action_size: A of a model step.
         history: K frames of context.
         rollout_steps: imagined steps that the prediction loss covers.
-        weights_sha256: of the file that the backbone's weights came from; filled in, and checked when a checkpoint is loaded.
+        weights_sha256: of the file that the backbone's weights came from; filled in, and checked
+            when a checkpoint is loaded.
     """
 
     backbone: str = "efficientnet-lite0"
@@ -80,7 +83,8 @@ class FrozenFeatureModel(nn.Module):
         super().__init__()
         self.history, self.action_size = config.history, config.action_size
         self.window = config.history + config.rollout_steps
-        # In lists, so that the weights of a backbone or of a pretext task's heads are no part of this module's state.
+        # In lists, so that the weights of a backbone or of a pretext task's heads are no part of
+        # this module's state.
         self._backbones: list[nn.Module] = []
         self._pretexts: list[nn.Module] = []
         if config.backbone == OWN:
@@ -144,7 +148,8 @@ class FrozenFeatureModel(nn.Module):
         imagined = rollout(self, context, batch.actions[:, None, known - 1 :])[:, 0]
         return {"prediction": objectives.prediction_error(imagined, latents[:, known:])}
 
-    # -- before training ---------------------------------------------------------------------------------------
+    # -- before training
+    # ---------------------------------------------------------------------------------------
 
     training_key = "latents"
 

@@ -1,9 +1,9 @@
 """Higher levels of a world model: predictions over long strides, with macro-actions learned from the actions in between.
 
-A level sees the frozen latents of the model below. An encoder turns the actions of a stride into a short macro-action whose
-prior is a standard normal, so that a search that stays near 0 stays with what was seen, and a
-predictor says where that leads. After HWM and Dual-WM (2026), which plan on two levels in this way; ours is smaller and
-trains after the model below, on frozen latents.
+A level sees the frozen latents of the model below. An encoder turns the actions of a stride into a
+short macro-action whose prior is a standard normal, so that a search that stays near 0 stays with
+what was seen, and a predictor says where that leads. After HWM and Dual-WM (2026), which plan on
+two levels in this way; ours is smaller and trains after the model below, on frozen latents.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class HierarchyConfig:
         strides: model steps of a prediction, by level from the lowest up; ascending.
         macro_size: numbers of a macro-action.
         rollout_steps: strides that the prediction error covers; the episodes must be long enough.
-        kl_weight: price of macro-actions away from their prior, in nats a number, against standardised squared errors.
+        kl_weight: price of macro-actions away from their prior, in nats a number, against
+            standardised squared errors.
         width, depth: of the hidden layers.
         num_steps, batch_size, learning_rate: of the training; the rate of Adam falls linearly to 0.
     """

@@ -34,13 +34,16 @@ class JEPAConfig:
         history: K frames of context.
         rollout_steps: imagined steps that the prediction loss covers.
         stop_gradient: the prediction loss does not pull the latents that are predicted.
-        momentum: above 0, those come from a moving average of the encoder (BYOL, V-JEPA) that keeps this share a step at first,
-            and all of itself at the end of training; implies ``stop_gradient``.
-        sphere: latents and predictions are put on the sphere of radius sqrt(D), for terms that do not see lengths.
+        momentum: above 0, those come from a moving average of the encoder (BYOL, V-JEPA) that keeps
+            this share a step at first, and all of itself at the end of training; implies
+            ``stop_gradient``.
+        sphere: latents and predictions are put on the sphere of radius sqrt(D), for terms that do
+            not see lengths.
         terms: term name to its options, of which ``weight`` is one.
         observation_key: what is encoded: "pixels" or "observation" (state twin).
         shift: random-shift augmentation in pixels, 0 for none.
-        recolour: strength of random colours and light, other ones in each frame, 0 for none; see ``encoders.augment_colour``.
+        recolour: strength of random colours and light, other ones in each frame, 0 for none; see
+            ``encoders.augment_colour``.
     """
 
     encoder: str = "keypoint"
@@ -152,7 +155,8 @@ class JEPA(nn.Module):
         """Moves the target encoder a little towards the encoder; the training loop calls this after each optimiser step.
 
         Args:
-            progress: share of the training that is done, 0 to 1; the moving average stands still at 1 (BYOL's cosine schedule).
+            progress: share of the training that is done, 0 to 1; the moving average stands still at
+                1 (BYOL's cosine schedule).
         """
         if self.target_encoder is None:
             return
@@ -162,7 +166,8 @@ class JEPA(nn.Module):
         ):
             slow.lerp_(fast, share)
 
-    # -- what relatives with another kind of prediction replace ------------------------------------------------
+    # -- what relatives with another kind of prediction replace
+    # ------------------------------------------------
 
     @property
     def needs_frames(self) -> bool:

@@ -1,7 +1,8 @@
 """A JEPA for worlds that can not be predicted: what the world decides by itself is a latent variable, one a step.
 
-In training the variable is inferred from the true next state, with limited information; a prior learns what is to be expected
-before it is known. In planning it is drawn from the prior, or its most likely value is taken.
+In training the variable is inferred from the true next state, with limited information; a prior
+learns what is to be expected before it is known. In planning it is drawn from the prior, or its
+most likely value is taken.
 """
 
 from __future__ import annotations
@@ -142,10 +143,12 @@ class LatentVariableConfig(JEPAConfig):
     """What a JEPA with a latent variable is made of.
 
     Attributes:
-        variable: "categorical" (one of ``variable_size`` codes a step) or "gaussian" (``variable_size`` numbers a step).
+        variable: "categorical" (one of ``variable_size`` codes a step) or "gaussian"
+            (``variable_size`` numbers a step).
         variable_size: U. The information of a categorical is at most log U nats.
-        information_weight: price of a nat that the true next state tells the predictor through the variable, in units of
-            the prediction error. Too low, and the variable carries what the action should explain; too high, and it is not used.
+        information_weight: price of a nat that the true next state tells the predictor through the
+            variable, in units of the prediction error. Too low, and the variable carries what the
+            action should explain; too high, and it is not used.
         width: of the hidden layers of prior and posterior.
     """
 
@@ -168,9 +171,10 @@ class LatentVariableConfig(JEPAConfig):
 class LatentVariableJEPA(JEPA):
     """A JEPA whose predictor is told, beside the action, what the world decided: z' = f(z, a, u).
 
-    A conditional variational autoencoder in latent space (Sohn et al., 2015; the latent variable of LeCun's 2022 blueprint),
-    with a learned prior as in RSSM models. Prior and posterior look at latents without training them. ``predict`` takes the
-    prior's most likely u; ``futures`` draws it.
+    A conditional variational autoencoder in latent space (Sohn et al., 2015; the latent variable of
+    LeCun's 2022 blueprint), with a learned prior as in RSSM models. Prior and posterior look at
+    latents without training them. ``predict`` takes the prior's most likely u; ``futures`` draws
+    it.
     """
 
     config_class = LatentVariableConfig
@@ -194,7 +198,8 @@ class LatentVariableJEPA(JEPA):
     ) -> Tensor:
         """Draws ``num_futures`` futures of each candidate [B, S, H, A]: latents [B, S, M, H, D].
 
-        All candidates of all problems meet the same M draws of noise, so that they differ by what they do and not by luck.
+        All candidates of all problems meet the same M draws of noise, so that they differ by what
+        they do and not by luck.
         """
         problems, samples, horizon, size = actions.shape
         noise = self.variable.noise((horizon, num_futures), generator)

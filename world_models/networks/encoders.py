@@ -1,9 +1,10 @@
 """Encoders: one frame (or state) in, one latent out. None of them sees the past; memory is the predictor's business.
 
-A latent is a vector [D], or one vector for each of P positions or slots [P, D]; ``num_positions`` says how many (none for a vector).
+A latent is a vector [D], or one vector for each of P positions or slots [P, D]; ``num_positions``
+says how many (none for a vector).
 
-Frames are uint8 [N, size, size, 3], as stored; the division by 255 happens here, in the compute type of the caller
-(bfloat16 under autocast), and memory stays channels-last.
+Frames are uint8 [N, size, size, 3], as stored; the division by 255 happens here, in the compute
+type of the caller (bfloat16 under autocast), and memory stays channels-last.
 """
 
 from __future__ import annotations
@@ -64,13 +65,15 @@ class ConvEncoder(nn.Module):
 class KeypointEncoder(nn.Module):
     """Reads positions: feature maps, a spatial softmax over each, and an MLP on the expected coordinates.
 
-    Spatial softmax after Levine et al. 2016 (end-to-end visuomotor policies); beside the coordinates each map also gives
-    the strength of what it found, so that "absent" can be told from "in the middle".
+    Spatial softmax after Levine et al. 2016 (end-to-end visuomotor policies); beside the
+    coordinates each map also gives the strength of what it found, so that "absent" can be told from
+    "in the middle".
 
-    Each map is standardised over its positions before the softmax, and has a temperature of its own that is learned.
-    Without that the maps stay flat, since whatever normalises the coordinates later blows up the little that they differ:
-    a flat softmax is a centre of mass, and on Push-T such an encoder never found the block's angle (probe R2 0.01 after
-    566 steps; with it, 0.85 after 112).
+    Each map is standardised over its positions before the softmax, and has a temperature of its own
+    that is learned. Without that the maps stay flat, since whatever normalises the coordinates
+    later blows up the little that they differ: a flat softmax is a centre of mass, and on Push-T
+    such an encoder never found the block's angle (probe R2 0.01 after 566 steps; with it, 0.85
+    after 112).
 
     Args:
         latent_dim: D.
@@ -100,7 +103,8 @@ class KeypointEncoder(nn.Module):
             ]
         self.features = nn.Sequential(*layers)
         self.temperature = nn.Parameter(torch.full((num_keypoints, 1), 1.5))
-        # Coordinates of an untrained map vary little: without this the first hundred steps see nothing.
+        # Coordinates of an untrained map vary little: without this the first hundred steps see
+        # nothing.
         self.standardise = nn.BatchNorm1d(3 * num_keypoints)
         self.head = _head(3 * num_keypoints, hidden, latent_dim, head_norm)
 
@@ -204,8 +208,9 @@ class SpatialEncoder(nn.Module):
 class SlotEncoder(nn.Module):
     """A few slots that compete for the frame: [N, s, s, 3] to [N, P, D] with P slots.
 
-    Slot attention (Locatello et al. 2020): the softmax goes over slots, so each place is explained by few of them. Ours starts
-    from learned slots and not from random ones, so that a slot means the same thing in every frame.
+    Slot attention (Locatello et al. 2020): the softmax goes over slots, so each place is explained
+    by few of them. Ours starts from learned slots and not from random ones, so that a slot means
+    the same thing in every frame.
 
     Args:
         latent_dim: D of a slot.
@@ -266,7 +271,8 @@ class StateEncoder(nn.Module):
     """The state twin's encoder: the true state, standardised with the data's statistics. Nothing is learned.
 
     Args:
-        mean, std: of the observation over the training data [O]; with `units: step`, what a model step changes has spread 1 instead.
+        mean, std: of the observation over the training data [O]; with `units: step`, what a model
+            step changes has spread 1 instead.
     """
 
     def __init__(self, *, mean: list[float], std: list[float]) -> None:
@@ -317,12 +323,14 @@ def augment_shift(frames: Tensor, *, padding: int, generator: torch.Generator) -
 def augment_colour(frames: Tensor, *, strength: float, generator: torch.Generator) -> Tensor:
     """Gives each single frame of uint8 windows [B, T, s, s, 3] colours and light of its own.
 
-    A smooth random map of colour space moves things of different colours in different ways, and what keeps its place keeps its
-    shape. Frames of one window differ, so that no colour can be foretold.
+    A smooth random map of colour space moves things of different colours in different ways, and
+    what keeps its place keeps its shape. Frames of one window differ, so that no colour can be
+    foretold.
 
     Args:
         frames: what was seen.
-        strength: how far colours move, in units of their range; also how much brighter or darker it may be.
+        strength: how far colours move, in units of their range; also how much brighter or darker it
+            may be.
         generator: what draws the maps.
     """
     if not strength:

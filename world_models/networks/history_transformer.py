@@ -12,7 +12,8 @@ from torch.nn import functional
 class AdaLNBlock(nn.Module):
     """A pre-norm transformer block whose normalisation is scaled, shifted and gated by the action (AdaLN-zero).
 
-    Tokens are moments, each of which sees itself and earlier ones (``causal``), or positions, all of which see each other.
+    Tokens are moments, each of which sees itself and earlier ones (``causal``), or positions, all
+    of which see each other.
 
     Args:
         width, num_heads, dropout: as usual.
@@ -84,8 +85,10 @@ class AdaLNBlock(nn.Module):
         Args:
             tokens: [N, k, W].
             modulation: of each of them [N, k, 6 W].
-            cache: keys and values [N, k', heads, head size] of the tokens before, or None if there are none.
-            last_only: return the last token only, [N, 1, W]; the others pass on nothing but their keys and values.
+            cache: keys and values [N, k', heads, head size] of the tokens before, or None if there
+                are none.
+            last_only: return the last token only, [N, 1, W]; the others pass on nothing but their
+                keys and values.
 
         Returns:
             The mapped tokens, and the keys and values of all tokens so far.
@@ -106,8 +109,9 @@ class AdaLNBlock(nn.Module):
     def _mixed(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Returns causal attention [N, k, heads * head size], pair by pair of tokens.
 
-        With the few tokens of a history the library's kernels spend their time on setting up; here the sum over a head, and
-        its inverse, is a matrix product with the matrix that says which entry belongs to which head.
+        With the few tokens of a history the library's kernels spend their time on setting up; here
+        the sum over a head, and its inverse, is a matrix product with the matrix that says which
+        entry belongs to which head.
         """
         heads = self.heads.to(v.dtype)  # [heads * head size, heads]
         queries, keys, values = (part.flatten(2).unbind(1) for part in (q, k, v))
@@ -128,7 +132,8 @@ class AdaLNBlock(nn.Module):
 class AdaLNPredictor(nn.Module):
     """A causal transformer over the history, conditioned on actions by AdaLN-zero (LeWM, arXiv 2603.19312; JEPA-WMs).
 
-    The preset is small; ``world_model=lewm`` has the published size. Ours adds its output to the present latent.
+    The preset is small; ``world_model=lewm`` has the published size. Ours adds its output to the
+    present latent.
 
     Args:
         latent_dim: D.
@@ -187,9 +192,10 @@ class AdaLNPredictor(nn.Module):
     ) -> Tensor:
         """Predicts H latents [N, H, D] one after the other, as so many calls of ``forward`` would, at a fraction of the work.
 
-        What depends on actions alone is computed for all steps at once. While the history still grows, the tokens before
-        the newest keep their keys and values. Once it is full the window moves, and with it the position of every token: then
-        all are computed, but for what the last block makes of those that are not asked for.
+        What depends on actions alone is computed for all steps at once. While the history still
+        grows, the tokens before the newest keep their keys and values. Once it is full the window
+        moves, and with it the position of every token: then all are computed, but for what the last
+        block makes of those that are not asked for.
 
         Args:
             latents: [N, k, D], k <= K.

@@ -62,8 +62,9 @@ class MLPPredictor(nn.Module):
 class SubstepPredictor(nn.Module):
     """Goes through the control steps of an action block one by one, with the same small residual MLP for each.
 
-    What a push does depends on where the pusher is when it is made; an MLP on the whole block has to learn the composition of
-    its steps, this one is built that way. Nothing but the latent after the last step is seen in training.
+    What a push does depends on where the pusher is when it is made; an MLP on the whole block has
+    to learn the composition of its steps, this one is built that way. Nothing but the latent after
+    the last step is seen in training.
 
     Args:
         latent_dim: D.

@@ -40,15 +40,17 @@ class ActionScale:
 class WindowSampler:
     """Draws windows of ``num_frames`` frames that never cross an episode's end.
 
-    A model that uses K frames of history meets fewer at an episode's start. Windows that reach up to K-1 frames before the
-    start repeat the first frame with the zero action there, exactly as the planner pads its context.
+    A model that uses K frames of history meets fewer at an episode's start. Windows that reach up
+    to K-1 frames before the start repeat the first frame with the zero action there, exactly as the
+    planner pads its context.
 
     Args:
         dataset: where from.
         observation_key: "pixels" or "observation".
         num_frames: T of a window.
         history: K of the model; 1 for no padding.
-        scale: of the actions; that of the dataset by default (give the training set's for a validation set).
+        scale: of the actions; that of the dataset by default (give the training set's for a
+            validation set).
     """
 
     def __init__(
@@ -84,7 +86,8 @@ class WindowSampler:
     ) -> TrajectoryBatch:
         """Returns ``batch_size`` windows drawn with replacement. Pixels live in a buffer that the next call overwrites.
 
-        Of ``count`` processes that draw the same, each takes its share: every ``count``-th window from its ``rank`` on.
+        Of ``count`` processes that draw the same, each takes its share: every ``count``-th window
+        from its ``rank`` on.
         """
         return self.batch(rng.integers(len(self), size=batch_size)[rank::count])
 

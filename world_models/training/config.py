@@ -24,11 +24,15 @@ class TrainConfig:
         device: "cpu" or "cuda". The launcher of Accelerate or PyTorch starts several processes.
         precision: "float32", or "bfloat16" for autocast on processors that support it.
         diagnose_every: Steps between diagnoses on held-out episodes.
-        checkpoint_seconds: Seconds between saved training states, the most work that a crash loses [s].
-        on_collapse: "raise" stops a collapsed run, "warn" continues (for controls that should collapse).
+        checkpoint_seconds: Seconds between saved training states, the most work that a crash loses
+            [s].
+        on_collapse: "raise" stops a collapsed run, "warn" continues (for controls that should
+            collapse).
         predictor_steps, predictor_batch_size, predictor_learning_rate: Further gradient steps of a
-            JEPA's predictor alone, on latents of the finished encoder (see ``predictor_only``); 0 for none.
-        decoder_steps: Gradient steps of a decoder that is trained afterwards on frozen latents; 0 for none.
+            JEPA's predictor alone, on latents of the finished encoder (see ``predictor_only``); 0
+            for none.
+        decoder_steps: Gradient steps of a decoder that is trained afterwards on frozen latents; 0
+            for none.
     """
 
     num_steps: int = 1000

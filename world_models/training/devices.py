@@ -110,8 +110,8 @@ def select_device(device: str) -> LocalDevice:
     """Return the device to train on.
 
     Args:
-        device: "cpu" or "cuda". Several processes are recognised by WORLD_SIZE, which their launcher
-            sets.
+        device: "cpu" or "cuda". Several processes are recognised by WORLD_SIZE, which their
+            launcher sets.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     return AcceleratedDevice(device) if several or device != "cpu" else LocalDevice()

@@ -46,7 +46,8 @@ class PreparationHook(Protocol):
         Args:
             dataset: Training data.
             directory: Folder for intermediate files.
-            train: ``train(module, settings, folder)`` runs the training loop on a part of the model.
+            train: ``train(module, settings, folder)`` runs the training loop on a part of the
+                model.
             progress: Whether to show a progress bar.
         """
         ...
@@ -92,10 +93,11 @@ def fit(
         directory: Folder for the checkpoint, TensorBoard logs and the resumable state.
         seed: Seed of initialisation, batches and every random term.
         kind: Registered kind of model.
-        model: Its configuration. ``action_size`` and the statistics of a state twin come from the data.
+        model: Its configuration. ``action_size`` and the statistics of a state twin come from the
+            data.
         training: Keyword arguments of ``TrainConfig``.
-        encoder_from: Folder of a model with the same encoder, trained on the same data. Its encoder is
-            copied and only the predictor learns, for ``predictor_steps``. Several predictors can
+        encoder_from: Folder of a model with the same encoder, trained on the same data. Its encoder
+            is copied and only the predictor learns, for ``predictor_steps``. Several predictors can
             share one encoder in this way.
         progress: Whether to show progress bars.
 

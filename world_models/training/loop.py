@@ -141,7 +141,8 @@ class _Log:
     def add_diagnosis(self, diagnosis: Diagnosis, step: int) -> None:
         for name, value in diagnosis.scalars().items():
             self._writer.add_scalar(f"diagnosis/{name}", value, step)
-        # An untrained encoder maps all frames to almost the same latent, so early steps do not count.
+        # An untrained encoder maps all frames to almost the same latent, so early steps do not
+        # count.
         if diagnosis.collapsed and step >= max(_GRACE_STEPS, self._config.num_steps // 4):
             message = (
                 f"The latents collapsed by step {step}: mean std {diagnosis.std_mean:.2g}, "

@@ -1,8 +1,8 @@
 """Training terms as pure functions on latents [B, T, D]. Lower is better for all of them.
 
-Published factors matter more than published weights: each docstring says what is averaged and what is not, because a
-weight means nothing without it. ``LATENT_TERMS`` look at the encoder's latents alone, ``PAIR_TERMS`` at predictions beside
-the latents that they should meet.
+Published factors matter more than published weights: each docstring says what is averaged and what
+is not, because a weight means nothing without it. ``LATENT_TERMS`` look at the encoder's latents
+alone, ``PAIR_TERMS`` at predictions beside the latents that they should meet.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ def covariance(latents: Tensor, *, first_only: bool = False, per_pair: bool = Fa
     Args:
         latents: [B, T, D].
         first_only: covariances over the first frames alone, as in PLDM, not over all B*T samples.
-        per_pair: divide by D (D - 1), as PLDM and its successors do; their weights belong to this form.
+        per_pair: divide by D (D - 1), as PLDM and its successors do; their weights belong to this
+            form.
     """
     flat = _samples(latents, first_only)
     centred = flat - flat.mean(0)
@@ -82,9 +83,10 @@ def sigreg(
 ) -> Tensor:
     """SIGReg (LeJEPA, Balestriero & LeCun 2025): Epps-Pulley distance of random projections from a standard normal.
 
-    Each time step is a test of its own over the B samples; the statistic keeps its factor B, so the weight depends on the
-    batch size: 0.05 to 0.1 for B = 128. Knots are 0..limit, doubled by symmetry; trapezoid rule with the normal's own
-    characteristic function as weight.
+    Each time step is a test of its own over the B samples; the statistic keeps its factor B, so the
+    weight depends on the
+    batch size: 0.05 to 0.1 for B = 128. Knots are 0..limit, doubled by symmetry; trapezoid rule
+    with the normal's own characteristic function as weight.
 
     Args:
         latents: [B, T, D].
@@ -116,9 +118,10 @@ def inverse_dynamics(decoded: Tensor, actions: Tensor) -> Tensor:
 def mcr2(latents: Tensor, *, distortion: float = 0.5) -> Tensor:
     """Negative coding rate of MCR2 (Yu et al. 2020, eq. 1): -1/2 logdet(I + D / (N e) Z'Z), rows of Z of unit length, N = B*T.
 
-    Only the expansion is maximised: in a world model the prediction error does the compression that MCR2's second term does
-    for classes. ``distortion`` is e, the squared precision of the code. Between -D/2 log(1 + 1/e), all directions used
-    equally, and -1/2 log(1 + D/e), a collapse. Blind to the length of latents: use it on a sphere.
+    Only the expansion is maximised: in a world model the prediction error does the compression that
+    MCR2's second term does for classes. ``distortion`` is e, the squared precision of the code.
+    Between -D/2 log(1 + 1/e), all directions used equally, and -1/2 log(1 + D/e), a collapse. Blind
+    to the length of latents: use it on a sphere.
     """
     flat = functional.normalize(latents.flatten(0, -2).float(), dim=-1)
     count, size = flat.shape
@@ -131,9 +134,10 @@ def mcr2(latents: Tensor, *, distortion: float = 0.5) -> Tensor:
 def mmcr(predicted: Tensor, target: Tensor, *, within: float = 0.0) -> Tensor:
     """MMCR (Yerxa et al. 2023, eq. 2-3): minus the nuclear norm of the centroids [B, D], mean over time steps.
 
-    The two views of a sample are the prediction and the latent that it should meet, [B, H, D] each; both go to the unit sphere
-    and their mean is the centroid. Between -sqrt(B min(B, D)) and -sqrt(B), a collapse: not divided by B, as published.
-    ``within`` weights the mean nuclear norm of each sample's own views [2, D], which the paper leaves at 0.
+    The two views of a sample are the prediction and the latent that it should meet, [B, H, D] each;
+    both go to the unit sphere and their mean is the centroid. Between -sqrt(B min(B, D)) and
+    -sqrt(B), a collapse: not divided by B, as published. ``within`` weights the mean nuclear norm
+    of each sample's own views [2, D], which the paper leaves at 0.
     """
     views = torch.stack(
         [functional.normalize(part.float(), dim=-1) for part in (predicted, target)], dim=2
@@ -146,8 +150,9 @@ def mmcr(predicted: Tensor, target: Tensor, *, within: float = 0.0) -> Tensor:
 def barlow(predicted: Tensor, target: Tensor, *, off_diagonal: float = 5e-3) -> Tensor:
     """Barlow Twins (Zbontar et al. 2021, eq. 1-2): sum_i (1 - C_ii)^2 + off_diagonal * sum_{i != j} C_ij^2, mean over time steps.
 
-    C [D, D] is the cross-correlation over B of predictions [B, H, D] and the latents that they should meet. Sums, as published:
-    grows with D. Blind to the scale of latents: use it on a sphere.
+    C [D, D] is the cross-correlation over B of predictions [B, H, D] and the latents that they
+    should meet. Sums, as published: grows with D. Blind to the scale of latents: use it on a
+    sphere.
     """
     first, second = (_standardised(part) for part in (predicted, target))
     total = predicted.new_zeros((), dtype=torch.float32)
@@ -168,8 +173,8 @@ def _standardised(latents: Tensor, epsilon: float = 1e-5) -> Tensor:
 def infonce(predicted: Tensor, target: Tensor, *, temperature: float = 0.1) -> Tensor:
     """InfoNCE (van den Oord et al. 2018, eq. 4): -log softmax_j cos(p_i, z_j) / temperature at j = i, mean over B and H.
 
-    Negatives are the latents of the other B - 1 windows at the same step, so a near frame of the same window is never one.
-    Between about 0 and log B, a collapse. The contrastive control.
+    Negatives are the latents of the other B - 1 windows at the same step, so a near frame of the
+    same window is never one. Between about 0 and log B, a collapse. The contrastive control.
     """
     first, second = (
         functional.normalize(part.float(), dim=-1).transpose(0, 1) for part in (predicted, target)

@@ -1,8 +1,8 @@
 """Training of a JEPA's predictor alone, on latents of its finished encoder that are computed once.
 
-From pixels, most of a training step is spent in the encoder, while contacts are hard for the predictor.
-With fixed latents a minute holds about ten times more gradient steps, and the loss cannot fall by
-making latents easier to predict.
+From pixels, most of a training step is spent in the encoder, while contacts are hard for the
+predictor. With fixed latents a minute holds about ten times more gradient steps, and the loss
+cannot fall by making latents easier to predict.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Pretext tasks that teach a patch encoder without actions: masked latents, masked pixels, self-distillation.
 
-Each is trained by the ordinary loop, before a predictor learns what actions do (see ``frozen.py``). As a ``WorldModel`` a pretext
-task predicts that nothing changes, so the ordinary diagnostics apply. Masks are drawn once a step and shared by the batch.
+Each is trained by the ordinary loop, before a predictor learns what actions do (see ``frozen.py``).
+As a ``WorldModel`` a pretext task predicts that nothing changes, so the ordinary diagnostics apply.
+Masks are drawn once a step and shared by the batch.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ class Pretext(nn.Module):
         encoder: what is trained.
         action_size: A, which is ignored.
         window: frames of a clip.
-        momentum: share of itself that the slow copy keeps a step at first, all of itself at the end; 0 for no copy.
+        momentum: share of itself that the slow copy keeps a step at first, all of itself at the
+            end; 0 for no copy.
     """
 
     observation_key, history = "pixels", 1
@@ -136,10 +138,12 @@ class Pretext(nn.Module):
 class MaskedPrediction(Pretext):
     """Predicts the latents of masked patches from the visible ones: I-JEPA on single frames, V-JEPA on clips.
 
-    After I-JEPA (arXiv 2301.08243) and V-JEPA (arXiv 2404.08471): a slow copy of the encoder sees whole frames and gives
-    layer-normalised targets; the encoder sees what is left of a large block after several small ones were cut out; a narrower
-    transformer predicts the cut-out tokens from it. Ours predicts all blocks together, encodes each frame of a clip by itself (as
-    V-JEPA 2 does for control), so that the encoder serves single frames, and cuts out the same places in all frames of a clip.
+    After I-JEPA (arXiv 2301.08243) and V-JEPA (arXiv 2404.08471): a slow copy of the encoder sees
+    whole frames and gives layer-normalised targets; the encoder sees what is left of a large block
+    after several small ones were cut out; a narrower transformer predicts the cut-out tokens from
+    it. Ours predicts all blocks together, encodes each frame of a clip by itself (as V-JEPA 2 does
+    for control), so that the encoder serves single frames, and cuts out the same places in all
+    frames of a clip.
 
     Args:
         num_targets: blocks that are cut out, each ``target_scale`` of the frame.
@@ -271,8 +275,9 @@ class MaskedPixels(Pretext):
 class SelfDistillation(Pretext):
     """DINO (arXiv 2104.14294): a part of one view has to tell what a slow copy says about the whole of another.
 
-    Views are shifted and change brightness; both go through a head with ``num_prototypes`` outputs, the slow one centred and
-    sharpened. Crops of other sizes are left out: a student sees a block of the patches in their place.
+    Views are shifted and change brightness; both go through a head with ``num_prototypes`` outputs,
+    the slow one centred and sharpened. Crops of other sizes are left out: a student sees a block of
+    the patches in their place.
 
     Args:
         num_prototypes: K.

@@ -1,7 +1,8 @@
-"""Contrastive reinforcement learning: a classifier tells futures of (state, action) from those of others (Eysenbach et al., 2022).
+"""Contrastive reinforcement learning (Eysenbach et al., 2022).
 
-Its logit is, up to a constant, the log-density of coming to a goal soon, which the policy climbs while it stays near the
-data (DDPG + BC, as in OGBench, Park et al., 2025).
+A classifier tells the future of a (state, action) pair from the futures of other pairs. Up to a
+constant, its logit is the log-density of reaching a goal soon. The policy maximises it and stays
+near the data (DDPG + BC, as in OGBench, Park et al., 2025).
 """
 
 from __future__ import annotations
@@ -13,77 +14,74 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from jepabench.agents.model_free.offline.agent import OfflineAgent
 from jepabench.agents.model_free.offline.hindsight import GoalBatch, GoalMixture
-from jepabench.agents.model_free.offline.networks import OfflineConfig, Pair, Sizes, frozen, mlp
-from jepabench.agents.model_free.offline.training import GoalPolicy, OfflineAgent, train_policy
+from jepabench.agents.model_free.offline.networks import (
+    Sizes,
+    TwinCritic,
+    ValueConfig,
+    ddpg_bc_loss,
+    freeze_weights,
+    mlp,
+)
+from jepabench.agents.model_free.offline.policy import GoalPolicy
+from jepabench.agents.model_free.offline.training import train_policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CRLConfig(OfflineConfig):
+class CRLConfig(ValueConfig):
     """Settings of contrastive reinforcement learning.
 
     Attributes:
-        discount: a model step; futures are geometrically distributed with it.
-        representation_size: of (state, action) and of goals.
-        cloning: weight of the distance to the data's action in the policy's loss.
+        representation_size: Of the representations of (state, action) and of goals.
+        bc_weight: Weight of the distance to the data's action in the actor loss.
     """
 
-    discount: float = 0.95
     representation_size: int = 64
-    cloning: float = 0.1
+    bc_weight: float = 0.1
 
 
 class CRLPolicy(GoalPolicy):
-    """Two classifiers, each an inner product of two representations, and a policy."""
+    """Two classifiers, each the inner product of phi(state, action) and psi(goal), and a policy."""
 
     name, config_type = "crl", CRLConfig
     value_goals = GoalMixture(present=0.0, future=1.0, random=0.0)
 
     def __init__(self, sizes: Sizes, config: CRLConfig) -> None:
         super().__init__(sizes, config)
-        self.deed = Pair(sizes.now + sizes.action, config.representation_size, config)
-        self.place = Pair(sizes.goal, config.representation_size, config)
+        self.phi = TwinCritic(sizes.now + sizes.action, config.representation_size, config)
+        self.psi = TwinCritic(sizes.goal, config.representation_size, config)
         self.actor = mlp(sizes.now + sizes.goal, sizes.action, config)
 
-    def loss(self, batch: GoalBatch, generator: torch.Generator) -> Tensor:
-        """Returns the losses of the classifiers and of the policy."""
+    def losses(self, batch: GoalBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the losses of the classifiers and of the policy."""
         del generator
-        deeds = self.deed(self.eyes.now(batch.now), batch.action)
-        places = self.place(self.eyes.goal(batch.value_goal))
-        logits = (
-            deeds @ places.mT * self.config.representation_size**-0.5
-        )  # [2, N, N]: own future on the diagonal
+        phi = self.phi(self.goal_encoder.encode_now(batch.now), batch.action)
+        psi = self.psi(self.goal_encoder.encode_goal(batch.value_goal))
+        # [2, N, N], with each pair's own future on the diagonal
+        logits = phi @ psi.mT * self.config.representation_size**-0.5
         labels = torch.eye(logits.shape[1]).expand_as(logits)
-        contrast = (
-            functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-            .mean((1, 2))
-            .sum()
-        )
-        return contrast + self._policy_loss(batch)
+        entropy = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        return {"critic_loss": entropy.mean((1, 2)).sum(), "actor_loss": self._actor_loss(batch)}
 
-    def _policy_loss(self, batch: GoalBatch) -> Tensor:
+    def _actor_loss(self, batch: GoalBatch) -> Tensor:
         action = self.decide(batch.now, batch.goal)
-        with frozen(self.deed), frozen(self.place):
-            now, goal = self.eyes.now(batch.now).detach(), self.eyes.goal(batch.goal).detach()
-            alike = (self.deed(now, action) * self.place(goal)).sum(
-                2
-            ) * self.config.representation_size**-0.5
-        value = alike.amin(0)
-        cloning = (action - batch.action).square().mean()
-        return (
-            -value.mean() / value.detach().abs().mean().clamp(min=1e-6)
-            + self.config.cloning * cloning
-        )
+        with freeze_weights(self.phi), freeze_weights(self.psi):
+            now = self.goal_encoder.encode_now(batch.now).detach()
+            goal = self.goal_encoder.encode_goal(batch.goal).detach()
+            product = (self.phi(now, action) * self.psi(goal)).sum(2)
+            value = (product * self.config.representation_size**-0.5).amin(0)
+        return ddpg_bc_loss(value, action, batch.action, self.config.bc_weight)
 
     def decide(self, now: Tensor, goal: Tensor) -> Tensor:
-        """Returns the policy's actions [N, A]."""
-        return self.bounded(self.actor(self.pair(now, goal)))
+        """Return the policy's actions [N, A]."""
+        return self.squash(self.actor(self.embed(now, goal)))
 
 
 train = partial(train_policy, CRLPolicy)
 
 
 class CRLAgent(OfflineAgent):
-    """Acts with the policy of contrastive reinforcement learning."""
+    """Acts with a policy of contrastive reinforcement learning."""
 
     policy_type = CRLPolicy

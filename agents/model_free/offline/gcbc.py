@@ -1,7 +1,8 @@
-"""Goal-conditioned behaviour cloning: do what the data did on its way to where it came (Lynch et al., 2019; Ghosh et al., 2021).
+"""Goal-conditioned behaviour cloning (Lynch et al., 2019; Ghosh et al., 2021).
 
-Any state that an episode came to later was, in hindsight, a goal that its actions led to. The policy regresses those
-actions on the present and that goal; ours is a Gaussian of fixed width, so the loss is the squared error.
+In hindsight, every later state of an episode is a goal that the actions before it led to. The
+policy regresses those actions on the present and the goal. Ours is a Gaussian of fixed width, so
+the loss is the squared error.
 """
 
 from __future__ import annotations
@@ -12,20 +13,25 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from jepabench.agents.model_free.offline.agent import OfflineAgent
 from jepabench.agents.model_free.offline.hindsight import GoalBatch
 from jepabench.agents.model_free.offline.networks import OfflineConfig, Sizes, mlp
-from jepabench.agents.model_free.offline.training import GoalPolicy, OfflineAgent, train_policy
+from jepabench.agents.model_free.offline.policy import GoalPolicy
+from jepabench.agents.model_free.offline.training import train_policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CloningConfig(OfflineConfig):
-    """Goals are near by preset: what the data did long before it came somewhere says little."""
+    """Settings of behaviour cloning.
+
+    Goals are near, since distant goals say little about an action.
+    """
 
     max_goal_steps: int = 8
 
 
 class CloningPolicy(GoalPolicy):
-    """The mean action, regressed."""
+    """A network that predicts the mean action."""
 
     name, config_type = "gcbc", CloningConfig
 
@@ -33,20 +39,21 @@ class CloningPolicy(GoalPolicy):
         super().__init__(sizes, config)
         self.network = mlp(sizes.now + sizes.goal, sizes.action, config)
 
-    def loss(self, batch: GoalBatch, generator: torch.Generator) -> Tensor:
-        """Returns the mean squared error of the action."""
+    def losses(self, batch: GoalBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the mean squared error of the action."""
         del generator
-        return (self.decide(batch.now, batch.goal) - batch.action).square().mean()
+        error = self.decide(batch.now, batch.goal) - batch.action
+        return {"actor_loss": error.square().mean()}
 
     def decide(self, now: Tensor, goal: Tensor) -> Tensor:
-        """Returns the mean action [N, A]."""
-        return self.network(self.pair(now, goal))
+        """Return the mean action [N, A]."""
+        return self.network(self.embed(now, goal))
 
 
 train = partial(train_policy, CloningPolicy)
 
 
 class GCBCAgent(OfflineAgent):
-    """Acts by goal-conditioned behaviour cloning."""
+    """Acts with a policy of goal-conditioned behaviour cloning."""
 
     policy_type = CloningPolicy

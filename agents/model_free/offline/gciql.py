@@ -1,8 +1,9 @@
-"""Goal-conditioned implicit Q-learning (Kostrikov et al., 2022; goal-conditioned as in OGBench, Park et al., 2025).
+"""Goal-conditioned implicit Q-learning (Kostrikov et al., 2022; as in OGBench, Park et al., 2025).
 
-The value is an upper expectile of the Q values of the data's own actions, so nothing is ever asked about an action that
-was not taken. The reward is -1 until the frame is the goal frame. The policy climbs the Q function and stays near the
-data (DDPG + BC), as OGBench does; its published numbers are the start: expectile 0.9, weight of the cloning 0.3.
+The value is an upper expectile of the Q values of the data's own actions, so no value of an unseen
+action is ever used. The reward is -1 until the frame is the goal frame. The policy maximises the Q
+function and stays near the data (DDPG + BC). The defaults are OGBench's: expectile 0.9, BC weight
+0.3.
 """
 
 from __future__ import annotations
@@ -14,87 +15,85 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from jepabench.agents.model_free.offline.hindsight import GoalBatch
+from jepabench.agents.model_free.offline.agent import OfflineAgent
+from jepabench.agents.model_free.offline.hindsight import GoalBatch, GoalMixture
 from jepabench.agents.model_free.offline.networks import (
-    OfflineConfig,
-    Pair,
     Sizes,
+    TwinCritic,
+    ValueConfig,
+    ddpg_bc_loss,
     expectile_loss,
-    follow,
     mlp,
+    polyak_update,
 )
-from jepabench.agents.model_free.offline.training import GoalPolicy, OfflineAgent, train_policy
+from jepabench.agents.model_free.offline.policy import GoalPolicy
+from jepabench.agents.model_free.offline.training import train_policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GCIQLConfig(OfflineConfig):
+class GCIQLConfig(ValueConfig):
     """Settings of GCIQL.
 
     Attributes:
-        discount: a model step.
-        expectile: of the value, above 0.5 leans to the best actions of the data.
-        cloning: weight of the distance to the data's action in the policy's loss.
-        target_rate: share by which the target network follows a step.
+        expectile: Of the value, 0 to 1; above 0.5 it leans to the best actions of the data.
+        bc_weight: Weight of the distance to the data's action in the actor loss.
+        tau: Polyak rate of the target network.
     """
 
-    discount: float = 0.95
     expectile: float = 0.9
-    cloning: float = 0.3
-    target_rate: float = 0.005
+    bc_weight: float = 0.3
+    tau: float = 0.005
 
 
 class GCIQLPolicy(GoalPolicy):
-    """Value, two Q functions and their target, and a policy."""
+    """A value, twin Q functions with their target, and a policy."""
 
-    name, config_type = "gciql", GCIQLConfig
+    name, config_type, value_goals = "gciql", GCIQLConfig, GoalMixture()
 
     def __init__(self, sizes: Sizes, config: GCIQLConfig) -> None:
         super().__init__(sizes, config)
-        pair = sizes.now + sizes.goal
-        self.value = mlp(pair, 1, config)
-        self.critic = Pair(pair + sizes.action, 1, config)
+        size = sizes.now + sizes.goal
+        self.value = mlp(size, 1, config)
+        self.critic = TwinCritic(size + sizes.action, 1, config)
         self.target = copy.deepcopy(self.critic).requires_grad_(False)
-        self.actor = mlp(pair, sizes.action, config)
+        self.actor = mlp(size, sizes.action, config)
 
-    def loss(self, batch: GoalBatch, generator: torch.Generator) -> Tensor:
-        """Returns the sum of the losses of value, Q functions and policy."""
+    def losses(self, batch: GoalBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the losses of value, Q functions and policy."""
         del generator
-        return self._value_losses(batch) + self._policy_loss(batch)
-
-    def _value_losses(self, batch: GoalBatch) -> Tensor:
-        here = self.pair(batch.now, batch.value_goal)
+        here = self.embed(batch.now, batch.value_goal)
         taken = self.target(here, batch.action)[..., 0].amin(0).detach()
         error = taken - self.value(here)[:, 0]
         with torch.no_grad():
-            there = self.value(self.pair(batch.next, batch.value_goal))[:, 0]
-            wanted = (batch.reached - 1) + self.config.discount * (1 - batch.reached) * there
-        critics = (self.critic(here, batch.action)[..., 0] - wanted).square().mean(1).sum()
-        return expectile_loss(error, error.detach(), self.config.expectile) + critics
+            there = self.value(self.embed(batch.next, batch.value_goal))[:, 0]
+            target = (batch.reached - 1) + self.config.gamma * (1 - batch.reached) * there
+        critic_errors = (self.critic(here, batch.action)[..., 0] - target).square()
+        return {
+            "value_loss": expectile_loss(error, error.detach(), self.config.expectile),
+            "critic_loss": critic_errors.mean(1).sum(),
+            "actor_loss": self._actor_loss(batch),
+        }
 
-    def _policy_loss(self, batch: GoalBatch) -> Tensor:
-        pair = self.pair(batch.now, batch.goal)
-        action = self.bounded(self.actor(pair))
-        # The target's gradient reaches the action and, its weights being frozen, nothing else that is trained.
-        value = self.target(pair.detach(), action)[..., 0].amin(0)
-        cloning = (action - batch.action).square().mean()
-        return (
-            -value.mean() / value.detach().abs().mean().clamp(min=1e-6)
-            + self.config.cloning * cloning
-        )
+    def _actor_loss(self, batch: GoalBatch) -> Tensor:
+        embedded = self.embed(batch.now, batch.goal)
+        action = self.squash(self.actor(embedded))
+        # The target's weights are frozen, so its gradient reaches the action only.
+        value = self.target(embedded.detach(), action)[..., 0].amin(0)
+        return ddpg_bc_loss(value, action, batch.action, self.config.bc_weight)
 
     def after_step(self) -> None:
-        """Moves the target."""
-        follow(self.target, self.critic, self.config.target_rate)
+        """Update the target network."""
+        polyak_update(self.target, self.critic, self.config.tau)
 
     def decide(self, now: Tensor, goal: Tensor) -> Tensor:
-        """Returns the policy's actions [N, A]."""
-        return self.bounded(self.actor(self.pair(now, goal)))
+        """Return the policy's actions [N, A]."""
+        return self.squash(self.actor(self.embed(now, goal)))
 
 
 train = partial(train_policy, GCIQLPolicy)
 
 
 class GCIQLAgent(OfflineAgent):
-    """Acts with the policy of GCIQL."""
+    """Acts with a policy of GCIQL."""
 
     policy_type = GCIQLPolicy

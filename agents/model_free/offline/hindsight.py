@@ -1,7 +1,7 @@
-"""Goals in hindsight: whatever an episode came to later was, looking back, a goal that its actions led to.
+"""Hindsight goals: every later frame of an episode is a goal that the actions before it led to.
 
-Nothing here looks at a reward. Offline reinforcement learning on reward-free data is told only whether a frame *is* the
-goal frame; how far apart frames are is what it has to find out.
+No reward of the data is used. The only signal for offline reinforcement learning is whether a frame
+is the goal frame; the methods have to learn the distance between frames.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from jepabench.envs.data.episodes import EpisodeDataset
 
 
 class GoalMixture(NamedTuple):
-    """Where the goals of a value function come from; the shares add up to 1.
+    """Shares of the goals of a value function by kind; they add up to 1.
 
     Attributes:
-        present: the frame itself, which is how a value learns where it is 0.
-        future: a later frame of the episode, geometrically near.
-        random: any frame of the dataset, which is what stitches episodes together.
+        present: The frame itself, where the value is 0.
+        future: A later frame of the episode, at a geometrically distributed distance.
+        random: Any frame of the dataset, which joins episodes together.
     """
 
     present: float = 0.2
@@ -32,9 +32,10 @@ class GoalMixture(NamedTuple):
 
 
 class HindsightPairs:
-    """Pairs of frames of one episode, ``later`` coming 1 to ``max_steps`` model steps after ``now``.
+    """Draws pairs of frames of one episode, 1 to ``max_steps`` model steps apart.
 
-    ``now`` is uniform over the transitions of the dataset, the distance uniform over what its episode has left.
+    The first frame is uniform over the transitions of the dataset, and the distance is uniform over
+    the rest of its episode.
     """
 
     def __init__(self, dataset: EpisodeDataset, *, max_steps: int) -> None:
@@ -42,48 +43,48 @@ class HindsightPairs:
         episode = np.searchsorted(dataset.starts, self._rows, side="right") - 1
         self._last = dataset.starts[episode] + dataset.lengths[episode]
         self._longest = np.minimum(self._last - self._rows, max_steps)
-        self._last_of = np.repeat(dataset.starts + dataset.lengths, dataset.lengths + 1)
+        self._last_row = np.repeat(dataset.starts + dataset.lengths, dataset.lengths + 1)
 
     def sample(self, num_pairs: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the row numbers of ``now`` and of ``later``, and the model steps between, int64 [N] each."""
+        """Return the rows of the two frames and the model steps between them, int64 [N] each."""
         pick = rng.integers(len(self._rows), size=num_pairs)
         steps = rng.integers(1, self._longest[pick], endpoint=True)
-        now, apart = (
-            torch.from_numpy(self._rows[pick].astype(np.int64)),
-            torch.from_numpy(steps.astype(np.int64)),
-        )
+        now = torch.from_numpy(self._rows[pick].astype(np.int64))
+        apart = torch.from_numpy(steps.astype(np.int64))
         return now, now + apart, apart
 
-    def value_goals(
-        self, now: Tensor, mixture: GoalMixture, *, discount: float, rng: np.random.Generator
+    def draw_value_goals(
+        self, now: Tensor, mixture: GoalMixture, *, gamma: float, rng: np.random.Generator
     ) -> Tensor:
-        """Returns the row numbers of goals for a value at the rows ``now``, int64 [N].
+        """Draw the rows of goals for a value at the rows ``now``, int64 [N].
 
         Args:
-            now: rows.
-            mixture: kinds of goals.
-            discount: of the value; goals in the future are geometrically distributed with it.
-            rng: what to draw from.
+            now: Rows of the present frames.
+            mixture: Shares of the kinds of goals.
+            gamma: Discount; distances of future goals are geometrically distributed with it.
+            rng: Source of the draws.
         """
         rows = now.numpy()
-        ahead = rng.geometric(1 - discount, size=len(rows))
-        future = np.minimum(rows + ahead, self._last_of[rows])
-        anywhere = rng.integers(len(self._last_of), size=len(rows))
+        ahead = rng.geometric(1 - gamma, size=len(rows))
+        future = np.minimum(rows + ahead, self._last_row[rows])
+        anywhere = rng.integers(len(self._last_row), size=len(rows))
         kind = rng.choice(3, size=len(rows), p=mixture)
         return torch.from_numpy(np.choose(kind, [rows, future, anywhere]).astype(np.int64))
 
-    def last_row(self, rows: Tensor) -> Tensor:
-        """Returns the last row of the episode of each row, int64 [N]."""
-        return torch.from_numpy(self._last_of[rows.numpy()].astype(np.int64))
+    def find_last_row(self, rows: Tensor) -> Tensor:
+        """Return the last row of the episode of each row, int64 [N]."""
+        return torch.from_numpy(self._last_row[rows.numpy()].astype(np.int64))
 
 
 class Windows:
-    """The last ``history`` frames of an episode up to each row, one after the other as a vector; its first one is repeated.
+    """The last ``history`` frames of an episode up to each row, concatenated.
+
+    At the start of an episode its first frame is repeated.
 
     Args:
-        frames: all frames of the dataset [num_frames, D].
-        dataset: says where episodes begin.
-        history: frames of a window, K.
+        frames: All frames of the dataset [num_frames, D].
+        dataset: Gives the starts of the episodes.
+        history: Frames of a window, K.
     """
 
     def __init__(self, frames: Tensor, dataset: EpisodeDataset, history: int) -> None:
@@ -93,14 +94,14 @@ class Windows:
         self.shape: tuple[int, ...] = (len(frames), history * frames.shape[1])
 
     def __getitem__(self, rows: Tensor, /) -> Tensor:
-        """Returns windows [N, K * D]."""
+        """Return windows [N, K * D]."""
         return self._frames[
             torch.maximum(rows[:, None] - self._back, self._first[rows][:, None])
         ].flatten(1)
 
 
 class Tables(NamedTuple):
-    """A dataset as a policy sees it: frames as present and as goal, and normalised model-step actions [num_frames, A]."""
+    """A dataset as inputs: frames as present and as goal, and normalised actions [F, A]."""
 
     now: Table
     goal: Table
@@ -108,12 +109,12 @@ class Tables(NamedTuple):
 
 
 class GoalBatch:
-    """N transitions with goals; what is not asked for is never gathered.
+    """N transitions with goals. A field is gathered when it is first read.
 
     Attributes:
-        now_rows, goal_rows: frames of the present and of a goal that the episode came to.
-        steps: model steps between them, int64 [N].
-        value_rows: goals of a value function (``GoalMixture``).
+        now_rows, goal_rows: Rows of the present and of a goal later in the episode, int64 [N].
+        steps: Model steps between them, int64 [N].
+        value_rows: Rows of the goals of a value function, int64 [N].
     """
 
     def __init__(
@@ -121,15 +122,15 @@ class GoalBatch:
         tables: Tables,
         pairs: HindsightPairs,
         rows: tuple[Tensor, Tensor, Tensor],
-        value: Tensor,
+        value_rows: Tensor,
     ) -> None:
         self._tables, self._pairs = tables, pairs
         self.now_rows, self.goal_rows, self.steps = rows
-        self.value_rows = value
+        self.value_rows = value_rows
 
     @cached_property
     def now(self) -> Tensor:
-        """Inputs [N, D]."""
+        """Present inputs [N, D]."""
         return self._tables.now[self.now_rows]
 
     @cached_property
@@ -144,28 +145,36 @@ class GoalBatch:
 
     @cached_property
     def goal(self) -> Tensor:
-        """A goal that the episode came to ``steps`` later [N, D']."""
+        """Goals that the episode reached ``steps`` later [N, D']."""
         return self._tables.goal[self.goal_rows]
 
     @cached_property
     def value_goal(self) -> Tensor:
-        """A goal for a value function [N, D']."""
+        """Goals of the value function [N, D']."""
         return self._tables.goal[self.value_rows]
 
     @cached_property
     def reached(self) -> Tensor:
-        """Whether the present frame is the value's goal [N], float 0 or 1."""
+        """1.0 where the present frame is the value's goal, else 0.0 [N]."""
         return (self.now_rows == self.value_rows).float()
 
-    def on_the_way(self, num_steps: int) -> tuple[Tensor, Tensor]:
-        """Returns the frame ``num_steps`` towards ``goal`` (the goal itself if that is nearer), as present and as goal."""
+    def select_subgoal(self, num_steps: int) -> tuple[Tensor, Tensor]:
+        """Return the frame ``num_steps`` towards the goal, as present [N, D] and as goal [N, D'].
+
+        It is the goal itself if that is nearer.
+        """
         rows = self.now_rows + self.steps.clamp(max=num_steps)
         return self._tables.now[rows], self._tables.goal[rows]
 
-    def ahead(self, num_steps: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns the action [N, A] taken so many steps from now, the frame [N, D] after it, and whether the episode lasts so long [N]."""
-        last = self._pairs.last_row(self.now_rows)
+    def select_transition(self, num_steps: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the transition ``num_steps`` model steps from now.
+
+        Returns:
+            The action [N, A], the frame after it [N, D], and whether the episode lasts that long
+            [N].
+        """
+        last = self._pairs.find_last_row(self.now_rows)
         rows = self.now_rows + num_steps
-        within = rows < last
+        valid = rows < last
         rows = torch.minimum(rows, last - 1)
-        return self._tables.action[rows], self._tables.now[rows + 1], within
+        return self._tables.action[rows], self._tables.now[rows + 1], valid

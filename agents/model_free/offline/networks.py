@@ -1,4 +1,4 @@
-"""The networks that the offline baselines are made of."""
+"""Networks and losses that the offline methods share."""
 
 from __future__ import annotations
 
@@ -17,18 +17,21 @@ from jepabench.world_models.networks.encoders import make_encoder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfflineConfig:
-    """How an offline policy is trained. Methods add their own settings.
+    """Settings of every offline method. The methods add their own.
 
     Attributes:
-        num_steps: gradient steps.
-        batch_size: transitions of a step.
-        learning_rate: of Adam at the start; it falls linearly to 0.
-        hidden_size, num_layers: of the networks.
-        max_goal_steps: goals of the policy are the states of 1 to so many model steps later in the same episode.
-        encoder: of frames, for policies on pixels; a name of ``jepabench.world_models.networks.encoders``.
-        history: states or latents that it is shown as one, the present and those before it. By default as many latents as
-            their world model looks at, since one shows no velocity, and one state or frame.
-        checkpoint_every: gradient steps between two states that a killed run resumes from.
+        num_steps: Gradient steps.
+        batch_size: Transitions per step.
+        learning_rate: Of Adam at the start; it falls linearly to 0.
+        hidden_size, num_layers: Of the networks.
+        max_goal_steps: Goals of the policy are 1 to this many model steps later in the same
+            episode.
+        encoder: Encoder of frames, for policies from pixels (``world_models.networks.encoders``).
+        history: Number of states or latents in the input, the present one and those before it. By
+            default 1 for states and frames, and as many latents as the world model uses, since a
+            single latent shows no velocity.
+        checkpoint_every: Gradient steps between training states that an interrupted run resumes
+            from.
     """
 
     num_steps: int = 3000
@@ -53,8 +56,24 @@ class OfflineConfig:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValueConfig(OfflineConfig):
+    """Settings of methods with a value function.
+
+    Attributes:
+        gamma: Discount per model step. Goals of the value are geometrically distributed with it.
+    """
+
+    gamma: float = 0.95
+
+
 class Sizes(NamedTuple):
-    """Sizes of what a policy takes and gives: present D, goal D', action A; ``frame`` is the side of frames, 0 for vectors."""
+    """Sizes of a policy's inputs and outputs.
+
+    Attributes:
+        now, goal, action: D, D' and A.
+        frame: Side of the frames, 0 for vectors.
+    """
 
     now: int
     goal: int
@@ -63,7 +82,7 @@ class Sizes(NamedTuple):
 
 
 class Standardise(nn.Module):
-    """Shifts and scales inputs [..., D] to mean 0 and standard deviation 1 over the table that it was fitted to."""
+    """Scales inputs [..., D] to mean 0 and standard deviation 1 over a table."""
 
     mean: Tensor
     std: Tensor
@@ -74,23 +93,23 @@ class Standardise(nn.Module):
         self.register_buffer("std", torch.ones(size))
 
     def fit(self, table: Tensor) -> None:
-        """Takes the statistics of a table [N, D]; what never varies there is left unscaled."""
+        """Compute the statistics of a table [N, D]. Constant entries are not scaled."""
         self.mean.copy_(table.mean(0))
         std = table.std(0)
         self.std.copy_(torch.where(std > 1e-6, std, 1.0))
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Standardises inputs."""
+        """Standardise inputs."""
         return (inputs - self.mean) / self.std
 
 
-class Eyes(nn.Module):
-    """Turns what is seen, now and as a goal, into vectors: standardised entries, or one trained encoder for both frames.
+class GoalEncoder(nn.Module):
+    """Maps present and goal to vectors: standardised entries, or a shared encoder of frames.
 
     Args:
-        sizes: of the inputs.
-        encoder: name, for frames.
-        history: vectors that make up the present.
+        sizes: Of the inputs.
+        encoder: Name of the encoder of frames.
+        history: Number of vectors in the present input.
     """
 
     def __init__(self, sizes: Sizes, encoder: str, history: int) -> None:
@@ -98,19 +117,19 @@ class Eyes(nn.Module):
         self.encoder = make_encoder(encoder, {"latent_dim": sizes.now}) if sizes.frame else None
         self.now_scale, self.goal_scale = Standardise(sizes.now // history), Standardise(sizes.goal)
 
-    def now(self, inputs: Tensor) -> Tensor:
-        """Returns vectors [N, D]."""
+    def encode_now(self, inputs: Tensor) -> Tensor:
+        """Return the present as vectors [N, D]."""
         if self.encoder:
             return self.encoder(inputs)
         return self.now_scale(inputs.unflatten(1, (-1, len(self.now_scale.mean)))).flatten(1)
 
-    def goal(self, inputs: Tensor) -> Tensor:
-        """Returns vectors [N, D']."""
+    def encode_goal(self, inputs: Tensor) -> Tensor:
+        """Return goals as vectors [N, D']."""
         return self.encoder(inputs) if self.encoder else self.goal_scale(inputs)
 
 
 def mlp(input_size: int, output_size: int, config: OfflineConfig) -> nn.Sequential:
-    """Returns a multilayer perceptron with ``config.num_layers`` hidden layers."""
+    """Return a multilayer perceptron with ``config.num_layers`` hidden layers."""
     sizes = [input_size, *[config.hidden_size] * config.num_layers]
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
@@ -118,35 +137,54 @@ def mlp(input_size: int, output_size: int, config: OfflineConfig) -> nn.Sequenti
     return nn.Sequential(*layers, nn.Linear(sizes[-1], output_size))
 
 
-class Pair(nn.Module):
-    """Two networks of one shape, whose smaller answer is believed (Fujimoto et al., 2018): [N, D] to [2, N, size]."""
+class TwinCritic(nn.Module):
+    """Two networks of one shape, [N, D] to [2, N, size]. Their minimum is a pessimistic value.
+
+    Clipped double Q-learning, Fujimoto et al. (2018).
+    """
 
     def __init__(self, input_size: int, output_size: int, config: OfflineConfig) -> None:
         super().__init__()
         self.both = nn.ModuleList([mlp(input_size, output_size, config) for _ in range(2)])
 
     def forward(self, *inputs: Tensor) -> Tensor:
-        """Returns both answers to the concatenated inputs."""
+        """Return the outputs of both networks for the concatenated inputs."""
         joined = torch.cat(inputs, dim=1)
         return torch.stack([network(joined) for network in self.both])
 
 
 @torch.no_grad()
-def follow(target: nn.Module, source: nn.Module, rate: float) -> None:
-    """Moves the weights of ``target`` towards those of ``source`` by the share ``rate``."""
+def polyak_update(target: nn.Module, source: nn.Module, tau: float) -> None:
+    """Update weights in place: target += tau * (source - target)."""
     for slow, fast in zip(target.parameters(), source.parameters(), strict=True):
-        slow.lerp_(fast, rate)
+        slow.lerp_(fast, tau)
 
 
-def expectile_loss(error: Tensor, sign_of: Tensor, expectile: float) -> Tensor:
-    """Returns the mean of squared errors, weighted with ``expectile`` where ``sign_of`` is positive, else with 1 - expectile."""
-    weight = torch.where(sign_of > 0, expectile, 1 - expectile)
+def expectile_loss(error: Tensor, advantage: Tensor, expectile: float) -> Tensor:
+    """Return the mean squared error, weighted with ``expectile`` where ``advantage`` is positive.
+
+    Elsewhere the weight is 1 - ``expectile`` (Kostrikov et al., 2022, eq. 5).
+    """
+    weight = torch.where(advantage > 0, expectile, 1 - expectile)
     return (weight * error.square()).mean()
 
 
+def ddpg_bc_loss(value: Tensor, action: Tensor, data_action: Tensor, bc_weight: float) -> Tensor:
+    """Return the DDPG + BC loss of a policy, as in OGBench (Park et al., 2025).
+
+    Args:
+        value: Q values [N] of the policy's actions; scaled to a mean absolute value of 1.
+        action: The policy's actions [N, A].
+        data_action: Actions of the data [N, A].
+        bc_weight: Weight of the squared distance between the two.
+    """
+    scale = value.detach().abs().mean().clamp(min=1e-6)
+    return -value.mean() / scale + bc_weight * (action - data_action).square().mean()
+
+
 @contextmanager
-def frozen(network: nn.Module) -> Iterator[None]:
-    """Within it, gradients pass through a network and leave its weights alone."""
+def freeze_weights(network: nn.Module) -> Iterator[None]:
+    """Let gradients pass through a network without reaching its weights, within the context."""
     network.requires_grad_(False)
     try:
         yield

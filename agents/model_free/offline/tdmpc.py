@@ -1,9 +1,10 @@
-"""Model-based reinforcement learning on the data: a latent model with reward and value, a policy prior, and a search (TD-MPC2).
+"""TD-MPC2 (Hansen et al., 2024), goal-conditioned and offline.
 
-Hansen et al. (2024), conditioned on goals in hindsight and kept offline: encoder, dynamics, reward and value are trained
-together on sequences that are unrolled in the latent space; what is planned is a few steps of reward and the value of where
-they end, and the search begins at what the policy would do. Ours differs where the task does: rewards are 0 at the goal and
--1 elsewhere, so values are bounded and regressed with squared errors, and the policy is held near the data as in GCIQL.
+Encoder, dynamics, reward and value are trained together on sequences that are unrolled in the
+latent space. A plan maximises a few steps of reward and the value of the last latent, and the
+search starts at the policy's actions. Ours differs because of the task: goals come from hindsight,
+rewards are 0 at the goal and -1 elsewhere, so values are bounded and regressed with squared errors,
+and the policy is held near the data as in GCIQL.
 """
 
 from __future__ import annotations
@@ -19,16 +20,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from jepabench.agents.model_free.offline.hindsight import GoalBatch
+from jepabench.agents.model_free.offline.agent import OfflineAgent
+from jepabench.agents.model_free.offline.hindsight import GoalBatch, GoalMixture
 from jepabench.agents.model_free.offline.networks import (
     OfflineConfig,
-    Pair,
     Sizes,
-    follow,
-    frozen,
+    TwinCritic,
+    ValueConfig,
+    ddpg_bc_loss,
+    freeze_weights,
     mlp,
+    polyak_update,
 )
-from jepabench.agents.model_free.offline.training import GoalPolicy, OfflineAgent, train_policy
+from jepabench.agents.model_free.offline.policy import GoalPolicy
+from jepabench.agents.model_free.offline.training import train_policy
 from jepabench.agents.planners.base import Planner
 from jepabench.agents.planners.mppi import MPPIPlanner
 from jepabench.agents.receding_horizon import RecedingHorizon
@@ -38,142 +43,137 @@ GROUP = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TDMPCConfig(OfflineConfig):
-    """Settings of TD-MPC2; the numbers are the paper's where it has them.
+class TDMPCConfig(ValueConfig):
+    """Settings of TD-MPC2, with the paper's values where it states them.
 
     Attributes:
-        discount: a model step.
-        unroll: model steps that the model is unrolled in training.
-        fading: what a step of it counts, in units of the one before.
-        consistency: weight of the error of imagined latents.
-        cloning: weight of the distance to the data's action in the policy's loss.
-        latent_size: of the latent, in groups of ``GROUP``.
-        target_rate: share by which the target of the value follows a step.
+        unroll: Model steps that the model is unrolled in training.
+        rho: Weight of an unrolled step relative to the one before.
+        consistency: Weight of the error of imagined latents.
+        bc_weight: Weight of the distance to the data's action in the actor loss.
+        latent_size: Size of the latent, a multiple of ``GROUP``.
+        tau: Polyak rate of the target value.
     """
 
-    discount: float = 0.95
     unroll: int = 3
-    fading: float = 0.5
+    rho: float = 0.5
     consistency: float = 20.0
-    cloning: float = 0.3
+    bc_weight: float = 0.3
     latent_size: int = 64
-    target_rate: float = 0.01
+    tau: float = 0.01
 
     def __post_init__(self) -> None:
-        # By name: a dataclass with slots is made anew, so super() without arguments would look at the wrong one.
+        # Called by name: super() without arguments fails in a dataclass with slots.
         OfflineConfig.__post_init__(self)
         if self.latent_size % GROUP:
-            raise ValueError(f"latent_size is a multiple of {GROUP}, got {self.latent_size}.")
+            raise ValueError(f"latent_size must be a multiple of {GROUP}, got {self.latent_size}.")
 
 
 class TDMPCPolicy(GoalPolicy):
-    """Encoder, dynamics, reward, two values and their target, and the policy prior."""
+    """Encoder, dynamics, reward, twin values with their target, and a policy."""
 
-    name, config_type = "tdmpc", TDMPCConfig
+    name, config_type, value_goals = "tdmpc", TDMPCConfig, GoalMixture()
 
     def __init__(self, sizes: Sizes, config: TDMPCConfig) -> None:
         super().__init__(sizes, config)
-        pair = config.latent_size + sizes.goal
+        size = config.latent_size + sizes.goal
         self.encoder = mlp(sizes.now, config.latent_size, config)
         self.dynamics = mlp(config.latent_size + sizes.action, config.latent_size, config)
-        self.arrival = mlp(pair, 1, config)  # the reward is this minus 1
-        self.value = Pair(pair + sizes.action, 1, config)
+        self.arrival = mlp(size, 1, config)  # the reward is this minus 1
+        self.value = TwinCritic(size + sizes.action, 1, config)
         self.target = copy.deepcopy(self.value).requires_grad_(False)
-        self.actor = mlp(pair, sizes.action, config)
+        self.actor = mlp(size, sizes.action, config)
 
-    def loss(self, batch: GoalBatch, generator: torch.Generator) -> Tensor:
-        """Returns the losses of model, reward and value along imagined sequences, and that of the policy."""
+    def losses(self, batch: GoalBatch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return the actor loss, and the loss of model, reward and value along sequences."""
         del generator
-        goal, latent = self.eyes.goal(batch.value_goal), self.encode(batch.now)
-        total = self._policy_loss(batch, latent.detach())
-        for step in range(self.config.unroll):
-            action, after, within = batch.ahead(step)
+        config, goal = self.config, self.goal_encoder.encode_goal(batch.value_goal)
+        latent = self.encode(batch.now)
+        actor_loss = self._actor_loss(batch, latent.detach())
+        model_loss = latent.new_zeros(())
+        for step in range(config.unroll):
+            action, after, valid = batch.select_transition(step)
             reached = (batch.now_rows + step == batch.value_rows).float()
             with torch.no_grad():
                 there = self.encode(after)
-                future = self.final_value(there, goal, self.target)
-                wanted = (reached - 1) + self.config.discount * (1 - reached) * future
+                future = self.predict_value(there, goal, self.target)
+                target = (reached - 1) + config.gamma * (1 - reached) * future
             here = torch.cat([latent, goal], dim=1)
-            values = (self.value(here, action)[..., 0] - wanted).square().sum(0)
-            arrival = (self.arrival(here)[:, 0] - reached).square()
+            value_error = (self.value(here, action)[..., 0] - target).square().sum(0)
+            reward_error = (self.arrival(here)[:, 0] - reached).square()
             latent = self.imagine(latent, action)
-            wrong = self.config.consistency * (latent - there).square().mean(1)
-            total = total + self.config.fading**step * (within * (values + arrival + wrong)).mean()
-        return total
+            consistency_error = config.consistency * (latent - there).square().mean(1)
+            errors = value_error + reward_error + consistency_error
+            model_loss = model_loss + config.rho**step * (valid * errors).mean()
+        return {"actor_loss": actor_loss, "model_loss": model_loss}
 
-    def _policy_loss(self, batch: GoalBatch, latent: Tensor) -> Tensor:
-        here = torch.cat([latent, self.eyes.goal(batch.goal).detach()], dim=1)
-        action = self.bounded(self.actor(here))
-        with frozen(self.value):
+    def _actor_loss(self, batch: GoalBatch, latent: Tensor) -> Tensor:
+        here = torch.cat([latent, self.goal_encoder.encode_goal(batch.goal).detach()], dim=1)
+        action = self.squash(self.actor(here))
+        with freeze_weights(self.value):
             value = self.value(here, action)[..., 0].amin(0)
-        cloning = (action - batch.action).square().mean()
-        return (
-            -value.mean() / value.detach().abs().mean().clamp(min=1e-6)
-            + self.config.cloning * cloning
-        )
+        return ddpg_bc_loss(value, action, batch.action, self.config.bc_weight)
 
     def after_step(self) -> None:
-        """Moves the target."""
-        follow(self.target, self.value, self.config.target_rate)
+        """Update the target network."""
+        polyak_update(self.target, self.value, self.config.tau)
 
     def encode(self, now: Tensor) -> Tensor:
-        """Returns latents [N, D] of what is seen."""
-        return _simplices(self.encoder(self.eyes.now(now)))
+        """Return the latents [N, D] of present inputs."""
+        return _normalise_simplex(self.encoder(self.goal_encoder.encode_now(now)))
 
     def imagine(self, latent: Tensor, action: Tensor) -> Tensor:
-        """Returns the latents [N, D] one model step later."""
-        return _simplices(self.dynamics(torch.cat([latent, action], dim=1)))
+        """Return the latents [N, D] one model step later."""
+        return _normalise_simplex(self.dynamics(torch.cat([latent, action], dim=1)))
 
     def act(self, latent: Tensor, goal: Tensor) -> Tensor:
-        """Returns what the policy does [N, A] at latents, towards goals as vectors."""
-        return self.bounded(self.actor(torch.cat([latent, goal], dim=1)))
+        """Return the policy's actions [N, A] for latents and encoded goals."""
+        return self.squash(self.actor(torch.cat([latent, goal], dim=1)))
 
-    def final_value(self, latent: Tensor, goal: Tensor, critic: nn.Module) -> Tensor:
-        """Returns what the policy will get from latents on [N]: minus the discounted steps to the goal."""
+    def predict_value(self, latent: Tensor, goal: Tensor, critic: nn.Module) -> Tensor:
+        """Return the value [N] of following the policy: minus the discounted steps to the goal."""
         return critic(latent, goal, self.act(latent, goal))[..., 0].amin(0)
 
     def decide(self, now: Tensor, goal: Tensor) -> Tensor:
-        """Returns the policy's actions [N, A], without a search."""
-        return self.act(self.encode(now), self.eyes.goal(goal))
+        """Return the policy's actions [N, A], without planning."""
+        return self.act(self.encode(now), self.goal_encoder.encode_goal(goal))
 
 
-def _simplices(free: Tensor) -> Tensor:
-    """Returns [N, D] as groups that are positive and add up to 1, which keeps long rollouts bounded (SimNorm)."""
-    return free.unflatten(1, (-1, GROUP)).softmax(2).flatten(1)
+def _normalise_simplex(outputs: Tensor) -> Tensor:
+    """Apply a softmax to each group of [N, D] (SimNorm), which keeps long rollouts bounded."""
+    return outputs.unflatten(1, (-1, GROUP)).softmax(2).flatten(1)
 
 
 train = partial(train_policy, TDMPCPolicy)
 
 
 class ValueCost:
-    """Minus what a plan will get from one latent on: its rewards and the value of where it ends.
+    """Cost of plans from one latent: minus their rewards and the value of their last latents.
 
     Args:
-        policy: the model.
-        latent: [1, D].
-        goal: as a vector [1, D'].
+        policy: The model.
+        latent: Present latent [1, D].
+        goal: Encoded goal [1, D'].
     """
 
     def __init__(self, policy: TDMPCPolicy, latent: Tensor, goal: Tensor) -> None:
         self._policy, self._latent, self._goal = policy, latent, goal
 
     def __call__(self, actions: Tensor) -> Tensor:
-        """Returns costs [1, S] of actions [1, S, H, A]."""
+        """Return the costs [1, S] of actions [1, S, H, A]."""
         number = actions.shape[1]
         latent, goal = self._latent.expand(number, -1), self._goal.expand(number, -1)
         total, discount = latent.new_zeros(number), 1.0
         for action in actions[0].unbind(1):
-            total = total + discount * (
-                1 - self._policy.arrival(torch.cat([latent, goal], dim=1))[:, 0].clamp(0, 1)
-            )
-            latent, discount = (
-                self._policy.imagine(latent, action),
-                discount * self._policy.config.discount,
-            )
-        return (total - discount * self._policy.final_value(latent, goal, self._policy.value))[None]
+            arrival = self._policy.arrival(torch.cat([latent, goal], dim=1))[:, 0].clamp(0, 1)
+            total = total + discount * (1 - arrival)
+            latent = self._policy.imagine(latent, action)
+            discount = discount * self._policy.config.gamma
+        value = self._policy.predict_value(latent, goal, self._policy.value)
+        return (total - discount * value)[None]
 
-    def proposal(self, horizon: int) -> Tensor:
-        """Returns what the policy would do [1, 1, H, A]."""
+    def propose(self, horizon: int) -> Tensor:
+        """Return the policy's actions along its own imagined path [1, 1, H, A]."""
         latent, actions = self._latent, []
         for _ in range(horizon):
             actions.append(self._policy.act(latent, self._goal))
@@ -182,11 +182,11 @@ class ValueCost:
 
 
 class TDMPCAgent(OfflineAgent):
-    """Searches in the learned model, beginning at what the policy would do and at what is left of the last plan.
+    """Plans in the learned model, from the policy's actions and the rest of the last plan.
 
     Args:
-        task_id, policy, world_model, pixels: see ``OfflineAgent``.
-        planner: the search; by default MPPI, as in the paper.
+        task_id, policy, world_model, pixels: See ``OfflineAgent``.
+        planner: The planner, by default MPPI as in the paper.
     """
 
     policy_type = TDMPCPolicy
@@ -212,15 +212,16 @@ class TDMPCAgent(OfflineAgent):
         self._queue = self._control.queue
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Starts B new episodes."""
+        """Start B new episodes."""
         super().reset(specs)
         self._control.reset(specs)
 
-    def _choose(self, episode: int, now: Tensor, goal: Tensor) -> None:
-        cost = ValueCost(self.policy, self.policy.encode(now), self.policy.eyes.goal(goal))
-        self._control.plan([episode], cost, proposals=cost.proposal(self._control.planner.horizon))
+    def _plan_block(self, episode: int, now: Tensor, goal: Tensor) -> None:
+        goal = self.policy.goal_encoder.encode_goal(goal)
+        cost = ValueCost(self.policy, self.policy.encode(now), goal)
+        self._control.plan([episode], cost, proposals=cost.propose(self._control.planner.horizon))
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Steps of its own model so far [B]."""
+        """Steps of the policy's own model so far [B]."""
         return self._control.model_steps

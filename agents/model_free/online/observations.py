@@ -1,8 +1,8 @@
-"""What an online policy sees of a world: the state, the frozen latents of a world model, or frames.
+"""Inputs of an online policy: the state, the frozen latents of a world model, or frames.
 
-The reward is the world's own in all three, and hindsight replay has to recompute it. On latents, goals therefore carry
-the task's coordinates in front of the latent, for the reward alone: the policy is built without them, and an agent that
-is evaluated never gets them.
+The reward is the environment's own in all three cases, and hindsight replay has to recompute it. On
+latents, goals therefore hold the task's goal coordinates before the latent, for the reward only.
+The policy is built without them, and an agent under evaluation never gets them.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ MAX_SHIFT = 4  # pixels, as in DrQ (Yarats et al., 2021)
 
 
 class View:
-    """The state: observation, achieved and desired goal as they are.
+    """The state as input: observation, achieved and desired goal.
 
     Attributes:
         inputs: "state", "latents" or "pixels".
-        world_model: fingerprint of the model whose latents they are, or None.
-        world_keys: what an agent that acts needs of the world's observation.
-        pixels: side of the frames that it needs, or None.
-        num_coordinates: leading entries of the goals that are the task's own goal.
-        space: of what the policy sees.
-        policy: further arguments of Stable-Baselines3's policy.
+        world_model: Fingerprint of the model that encodes the inputs, or None.
+        world_keys: Keys of the environment's observation that an agent needs.
+        pixels: Side of the frames that it needs, or None.
+        num_coordinates: Leading entries of the goals that are the task's goal coordinates.
+        space: Space of the inputs.
+        policy: Further arguments of Stable-Baselines3's policy.
     """
 
     inputs = "state"
@@ -59,20 +59,26 @@ class View:
     def __call__(
         self, seen: Mapping[str, NDArray[Any]], before: Observation | None = None
     ) -> Observation:
-        """Returns what the policy sees when the world shows ``seen``; ``before`` is what it saw a block ago, None at the start."""
+        """Return the inputs of the policy.
+
+        Args:
+            seen: Observation of the environment.
+            before: Inputs one block ago, None at the start of an episode.
+        """
         del before
         return {key: seen[key] for key in self.world_keys}
 
     @property
     def normalised(self) -> list[str]:
-        """Keys whose entries are standardised with running moments."""
+        """Keys of the inputs that are standardised with running moments."""
         return list(self.world_keys)
 
 
 class LatentView(View):
-    """The last K latents of a frozen world model, as many as it remembers itself, and that of the goal.
+    """The last K latents of a frozen world model and the latent of the goal as input.
 
-    One frame shows no velocity, and a policy that does not know its own runs past its goals.
+    K is the history of the world model: a single frame shows no velocity, and a policy without
+    velocities overshoots its goals.
     """
 
     inputs = "latents"
@@ -84,7 +90,7 @@ class LatentView(View):
         self._goal_key = GOAL_KEYS[model.observation_key]
         self._goal: tuple[NDArray[Any], NDArray[np.float32]] | None = None
         world = make(task.id, pixels=self.pixels)
-        size = self.encoded(world.reset(seed=0)[0]).size
+        size = self.encode(world.reset(seed=0)[0]).size
         world.close()
         coordinates, recent = _box(self.goal_size + size), _box(model.history * size)
         self.space = spaces.Dict(
@@ -98,8 +104,8 @@ class LatentView(View):
     def __call__(
         self, seen: Mapping[str, NDArray[Any]], before: Observation | None = None
     ) -> Observation:
-        """Returns latents, the first of an episode repeated; the goals' coordinates are 0 where there are none to see."""
-        now, unseen = self.encoded(seen), np.zeros(self.goal_size, np.float32)
+        """Return latents; the first of an episode is repeated, missing goal coordinates are 0."""
+        now, unseen = self.encode(seen), np.zeros(self.goal_size, np.float32)
         recent = (
             before["observation"][len(now) :] if before else np.tile(now, self.model.history - 1)
         )
@@ -109,20 +115,20 @@ class LatentView(View):
                 [seen.get("achieved_goal", unseen), now], dtype=np.float32
             ),
             "desired_goal": np.concatenate(
-                [seen.get("desired_goal", unseen), self._encoded_goal(seen)], dtype=np.float32
+                [seen.get("desired_goal", unseen), self._encode_goal(seen)], dtype=np.float32
             ),
         }
 
     @property
     def normalised(self) -> list[str]:
-        """All of it."""
+        """All inputs."""
         return list(self.space.spaces)
 
-    def encoded(self, seen: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
-        """Returns the latent of what is seen now [D]."""
+    def encode(self, seen: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Return the latent of the present observation [D]."""
         return encode_rows(self.model, _row(seen), [0]).flatten().numpy()
 
-    def _encoded_goal(self, seen: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
+    def _encode_goal(self, seen: Mapping[str, NDArray[Any]]) -> NDArray[np.float32]:
         goal = seen[self._goal_key]
         if self._goal is None or not np.array_equal(self._goal[0], goal):
             self._goal = (
@@ -133,7 +139,7 @@ class LatentView(View):
 
 
 class PixelView(View):
-    """The present frame and the goal frame, one above the other: uint8 [6, size, size]."""
+    """The present frame and the goal frame as input, stacked: uint8 [6, size, size]."""
 
     inputs = "pixels"
 
@@ -145,19 +151,19 @@ class PixelView(View):
     def __call__(
         self, seen: Mapping[str, NDArray[Any]], before: Observation | None = None
     ) -> Observation:
-        """Returns both frames as one."""
+        """Return both frames as one."""
         del before
         frames = np.concatenate([seen["pixels"], seen["goal_pixels"]], axis=-1)
         return {IMAGE: np.ascontiguousarray(frames.transpose(2, 0, 1))}
 
     @property
     def normalised(self) -> list[str]:
-        """Nothing: frames have their scale."""
+        """No inputs: the scale of frames is known."""
         return []
 
 
 class LatentsOnly(BaseFeaturesExtractor):
-    """What a policy on latents is given: the last latents and that of the goal, without the coordinates before the latter."""
+    """Features of a policy on latents: all latents, without the goal coordinates."""
 
     def __init__(self, observation_space: spaces.Dict, *, num_coordinates: int) -> None:
         recent, goal = (observation_space[key].shape[0] for key in ("observation", "desired_goal"))  # pyright: ignore[reportOptionalSubscript]
@@ -165,25 +171,28 @@ class LatentsOnly(BaseFeaturesExtractor):
         self.num_coordinates = num_coordinates
 
     def forward(self, observations: dict[str, Tensor]) -> Tensor:
-        """Returns features [N, (K + 1) D]."""
+        """Return features [N, (K + 1) D]."""
         goal = observations["desired_goal"][:, self.num_coordinates :]
         return torch.cat([observations["observation"], goal], dim=1).float()
 
 
 class ShiftedReplayBuffer(DictReplayBuffer):
-    """Gives frames shifted by up to ``MAX_SHIFT`` pixels: the augmentation without which SAC does not learn from pixels."""
+    """Replay buffer that shifts frames by up to ``MAX_SHIFT`` pixels (DrQ)."""
 
     def _get_samples(self, batch_inds: NDArray[np.int_], env: Any = None) -> Any:
         samples = super()._get_samples(batch_inds, env)
         before, after = samples.observations, samples.next_observations
         return samples._replace(
-            observations={**before, IMAGE: shifted(before[IMAGE], MAX_SHIFT)},
-            next_observations={**after, IMAGE: shifted(after[IMAGE], MAX_SHIFT)},
+            observations={**before, IMAGE: shift_images(before[IMAGE], MAX_SHIFT)},
+            next_observations={**after, IMAGE: shift_images(after[IMAGE], MAX_SHIFT)},
         )
 
 
-def shifted(images: Tensor, reach: int) -> Tensor:
-    """Returns images [N, C, s, s], each moved by up to ``reach`` pixels; edges are repeated. Draws from torch's global generator."""
+def shift_images(images: Tensor, reach: int) -> Tensor:
+    """Shift each image [N, C, s, s] by up to ``reach`` pixels; edges are repeated.
+
+    Draws from torch's global generator.
+    """
     count, _, size, _ = images.shape
     moves = torch.randint(-reach, reach + 1, (2, count, 1))
     rows, columns = (torch.arange(size) + moves).clamp(0, size - 1)
@@ -192,15 +201,15 @@ def shifted(images: Tensor, reach: int) -> Tensor:
 
 
 def make_view(task: TaskSpec, *, world_model: Path | None, pixels: bool, size: int) -> View:
-    """Returns the view of a policy on the state, on the latents of ``world_model``, or on frames of side ``size``.
+    """Return the view for the state, the latents of ``world_model``, or frames of side ``size``.
 
     Raises:
-        ValueError: a world model and frames.
-        CheckpointError: no such model, or one of another task.
+        ValueError: Both a world model and frames were asked for.
+        CheckpointError: The world model is missing or of another task.
     """
     if world_model and pixels:
         raise ValueError(
-            "A policy sees the latents of a world model or frames, not both: leave out pixels."
+            "A policy uses either the latents of a world model or frames: leave out pixels."
         )
     if world_model:
         model = load_world_model(Path(world_model), task_id=task.id).model
