@@ -19,7 +19,7 @@ from typing import Any
 from torch import nn
 
 from jepabench.envs.errors import unknown_name
-from jepabench.envs.plugins import find_entry_point, list_entry_points
+from jepabench.envs.registry import find_entry_point, list_entry_points
 from jepabench.world_models.kinds.autoencoder import Autoencoder
 from jepabench.world_models.kinds.ensemble import EnsembleJEPA
 from jepabench.world_models.kinds.frozen_patches import FrozenFeatureModel

@@ -86,7 +86,7 @@ class Arm:
 
     @property
     def command(self) -> NDArray[np.float64]:
-        """Where the gripper is told to be, [5]."""
+        """The commanded pose of the gripper, [5]."""
         return self._data.userdata.copy()
 
     @property

@@ -31,7 +31,7 @@ _PUSH_SPEED = 0.8  # of what the arm can do: a block that is pushed fast slides 
 _CORNER_REACHED = 0.01  # how near to a corner of a way the next part of it begins [m]
 _CLOSE_ENOUGH = 0.015  # to the goal: no more pushing [m]
 _ROOM = 0.045  # that the gripper needs beside a wall [m]
-_CLOSED = 0.03  # gap that is asked for when a cube is held [m]
+_CLOSED = 0.03  # commanded gap while a cube is held [m]
 _DROP = 0.003  # above its goal, where the cube is let go [m]
 _BACK_OFF = 0.03  # [m]
 _ALIGNED = 0.02  # sideways, within which a gripper is behind a block [m]
@@ -39,7 +39,7 @@ _TABLE_LOW, _TABLE_HIGH = np.reshape(TABLE, (2, 2))
 
 
 class _ArmBehaviour:
-    """What the policies share: the arm and the random stream of an episode."""
+    """Base class of the policies: the arm and the random stream of an episode."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
         """Start an episode."""

@@ -1,4 +1,4 @@
-"""What the mazes share: a ball on a floor, seen from above, with keep-out zones."""
+"""The arena of the mazes: a ball on a floor with keep-out zones, seen from above."""
 
 # pyright: reportAttributeAccessIssue=false
 # (MuJoCo is a binary module without type stubs.)
@@ -125,7 +125,7 @@ class Maze(Protocol):
 
 
 def moving_ball(maze: Maze) -> MovingObject:
-    """Return the ball of a maze as events see it."""
+    """Return the ball of a maze as a moving object for events."""
     motion = JointMotion(lambda: maze.arena.simulation, ("ball_x", "ball_y"))
     return MovingObject(
         name="ball",

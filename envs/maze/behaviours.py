@@ -46,7 +46,7 @@ class WalkedMaze(Maze, Protocol):
 
 
 class MazeBehaviour:
-    """What the policies share: the maze and the random stream of an episode."""
+    """Base class of the policies: the maze and the random stream of an episode."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
         """Start an episode."""

@@ -212,7 +212,7 @@ class Thing:
     ) -> Factor:
         return Factor(
             name=f"{self.name}_{what}",
-            description=f"{description} of the {self.name}, as a multiple of its own",
+            description=f"{description} of the {self.name}, relative to the default",
             default=1.0,
             apply=apply,
             allowed=allowed,
@@ -332,7 +332,7 @@ def distractors(scene: Scene, *, area: ArrayLike) -> Factor:
     last = _NUM_ARRANGEMENTS - 1
     return Factor(
         name="distractors",
-        description="how many discs lie about, only drawn, and the number of their arrangement",
+        description="number of drawn discs without physics, and the index of their arrangement",
         default=(0.0, 0.0),
         apply=apply,
         allowed=((0.0, 0.0), (NUM_DISTRACTORS, last)),

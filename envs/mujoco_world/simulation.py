@@ -77,7 +77,7 @@ class JointMotion:
     The first joints must give the position x, y.
 
     Args:
-        simulation: gives the simulation that the world has at present.
+        simulation: return the present simulation of the world.
         joints: names of the joints.
     """
 

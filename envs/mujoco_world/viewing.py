@@ -43,7 +43,7 @@ def _light(camera: RayCamera) -> tuple[Factor, ...]:
 
     brightness = Factor(
         name="light",
-        description="brightness of everything, as a multiple of its own",
+        description="brightness of the whole frame, relative to the default",
         default=1.0,
         apply=shine,
         allowed=(0.1, 2.0),
@@ -53,7 +53,7 @@ def _light(camera: RayCamera) -> tuple[Factor, ...]:
     )
     direction = Factor(
         name="light_direction",
-        description="how far the light stands aside of the vertical along x, y, for a height of 1",
+        description="horizontal offset x, y of the light from the vertical, per unit of height",
         default=own,
         apply=lambda value: camera.set_light((float(value[0]), float(value[1]), 1.0)),
         allowed=(-3.0, 3.0),
@@ -70,7 +70,7 @@ def _pattern(camera: RayCamera, side: float) -> tuple[Factor, ...]:
 
     pattern = Factor(
         name="pattern",
-        description="side of the squares of the pattern, as a multiple of its own",
+        description="scale of the squares of the floor pattern",
         default=1.0,
         apply=apply,
         allowed=(0.1, 10.0),
@@ -122,7 +122,7 @@ def _pose(camera: RayCamera) -> tuple[Factor, ...]:
         ),
         factor(
             "zoom",
-            "size of what is seen, as a multiple of its own",
+            "scale of the visible area",
             "",
             (0.25, 4.0),
             (0.92, 1.0),

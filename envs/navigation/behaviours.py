@@ -20,7 +20,7 @@ _MAX_BEARING = 0.4  # beyond it the robot turns on the spot [rad]
 
 
 class _RoomBehaviour:
-    """What the policies share: the rooms and the random stream of an episode."""
+    """Base class of the policies: the rooms and the random stream of an episode."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
         """Start an episode."""

@@ -131,7 +131,7 @@ def _around(doors: list[float], low: float, high: float) -> list[tuple[float, fl
 
 
 def _place(rng: np.random.Generator, room: Box, others: list[Box], *, square: bool) -> Box | None:
-    """Return an obstacle that leaves a way round itself, or None if no place for it turns up."""
+    """Return an obstacle that does not block any path, or None if none fits."""
     for _ in range(_ATTEMPTS):
         half = rng.uniform(*_OBSTACLE_HALF_SIZES, 2)
         half[1] = half[0] if square else half[1]

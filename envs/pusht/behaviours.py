@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from jepabench.envs.core.goal_env import GoalEnv, Observation
 
 _NEAR = 25.0  # from a waypoint, where it counts as reached [px]
-_ARC = math.pi / 3  # between two waypoints on the way round the block [rad]
+_ARC = math.pi / 3  # between two waypoints around the block [rad]
 _EDGE = 20.0  # that waypoints keep from the edge of the workspace [px]
 
 _Point = tuple[float, float]
@@ -55,7 +55,7 @@ class RandomPushes:
 
     Attributes:
         spread: radius about the centre of gravity within which a push aims [px].
-        stand_off: distance from the centre of gravity that is kept on the way to a push [px].
+        stand_off: distance from the centre of gravity on the way to a push [px].
         follow_through: least and greatest distance of a push beyond the point that it aims at [px].
         middle: half the side of the square that pushes head for [px].
         speed: least and greatest speed of a push, as the lead of the target in units of an action.

@@ -47,7 +47,7 @@ def factors(table: Table, *, friction: bool) -> tuple[Factor, ...]:
     change = table.change_look
     size = Factor(
         name="block_size",
-        description="length and width of the block, as a multiple of its own",
+        description="scale of the block's length and width",
         default=1.0,
         apply=lambda value: table.set_block(scale=float(value[0])),
         allowed=(0.5, 1.5),
@@ -56,7 +56,7 @@ def factors(table: Table, *, friction: bool) -> tuple[Factor, ...]:
     )
     contact = Factor(
         name="block_friction",
-        description="coefficient of friction between block and pusher, and block and walls",
+        description="friction coefficient between block and pusher, and between block and walls",
         default=0.0,
         apply=lambda value: table.set_block(friction=float(value[0])),
         allowed=(0.0, 5.0),
@@ -142,7 +142,7 @@ def _colour(table: Table, name: str) -> Factor:
 def _light(table: Table) -> Factor:
     return Factor(
         name="light",
-        description="brightness of everything, as a multiple of its own",
+        description="brightness of the whole frame, relative to the default",
         default=1.0,
         apply=lambda value: table.change_look(light=float(value[0])),
         allowed=(0.1, 2.0),
@@ -167,7 +167,7 @@ def _discs(table: Table) -> Factor:
     last = _NUM_ARRANGEMENTS - 1
     return Factor(
         name="distractors",
-        description="how many discs lie about, only drawn, and the number of their arrangement",
+        description="number of drawn discs without physics, and the index of their arrangement",
         default=(0.0, 0.0),
         apply=apply,
         allowed=((0.0, 0.0), (_NUM_DISCS, last)),
@@ -184,7 +184,7 @@ def _double(table: Table) -> Factor:
 
     return Factor(
         name="block_double",
-        description="whether there is a second block, which is only drawn, and its place x, y",
+        description="whether a second block is drawn, and its position x, y",
         unit="1, px, px",
         default=(_NO, 0.0, 0.0),
         apply=apply,

@@ -45,7 +45,7 @@ class Shape:
         return np.where((enter < leave) & (leave > 0.0), leave, 0.0).max(axis=-1)
 
     def scaled(self, scale: float) -> Shape:
-        """Return the same shape, so many times as long and wide, and as heavy."""
+        """Return the shape scaled in length and width, with the same mass."""
         if scale == 1.0:
             return self
 

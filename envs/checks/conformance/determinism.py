@@ -17,6 +17,7 @@ from jepabench.envs.checks.fingerprint import (
 )
 from jepabench.envs.checks.subject import CheckFailed, Subject, require
 from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.envs.splits import EpisodeSpec, reset_to
 
 _USE_EPISODES, _USE_STEPS, _LONG_STEPS = 40, 5, 400
@@ -122,7 +123,7 @@ def _check_expert_snapshots(subject: Subject) -> None:
     env = subject.make()
     spec = subject.specs(subject.task.strata[0])[0]
     observation, _ = reset_to(env, spec)
-    behaviour = subject.task.behaviour(subject.best_behaviour)
+    behaviour = make_behaviour(subject.task, subject.best_behaviour)
     behaviour.reset(env, np.random.default_rng(spec.planner_seed))
     actions = []
     since_success = 0

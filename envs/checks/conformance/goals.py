@@ -7,6 +7,7 @@ import numpy as np
 from jepabench.envs.checks.fingerprint import digest, fixed_actions
 from jepabench.envs.checks.subject import CheckFailed, Subject, require
 from jepabench.envs.core.goal_env import REWARDS, GoalEnv
+from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.envs.splits import reset_to
 
 _NUM_CANDIDATES, _NUM_MODEL_STEPS = 2, 2
@@ -69,7 +70,7 @@ def check_step(subject: Subject) -> str:
         env = subject.make(reward=reward)
         spec = subject.specs(subject.task.strata[0])[0]
         observation, info = reset_to(env, spec)
-        behaviour = subject.task.behaviour(subject.best_behaviour)
+        behaviour = make_behaviour(subject.task, subject.best_behaviour)
         behaviour.reset(env, np.random.default_rng(spec.planner_seed))
         budget = info["budget"]
         for number in range(1, budget + 1):
