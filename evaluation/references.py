@@ -113,7 +113,8 @@ def classify_agent(name: str, track: Track | Mapping[str, Any] | None = None) ->
         UnknownNameError: a value that tracks do not have.
     """
     if track is None:
-        return REFERENCES[name].kind if name in REFERENCES else "learned"
+        reference = REFERENCES.get(_normalise_name(name))
+        return reference.kind if reference else "learned"
     found = track if isinstance(track, Track) else Track.from_config(track)
     check_reserved_name(name, found)
     return found.kind
@@ -127,7 +128,7 @@ def check_reserved_name(name: str, track: Track) -> None:
     Raises:
         ReservedNameError: the tracks differ.
     """
-    reserved = name.lower().replace("_", "-")
+    reserved = _normalise_name(name)
     if reserved in REFERENCES and track != REFERENCES[reserved]:
         raise ReservedNameError(
             f"The agent name {name!r} is reserved for a reference agent with the track "
@@ -150,3 +151,7 @@ def is_reference(
         pinned: digests for each suite and reference agent.
     """
     return name in REFERENCES and pinned.get(suite, {}).get(name) == actions_digest
+
+
+def _normalise_name(name: str) -> str:
+    return name.lower().replace("_", "-")

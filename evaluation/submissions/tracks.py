@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+from jepabench.evaluation.references import Kind, Track
 from jepabench.evaluation.submissions.errors import SubmissionError
 from jepabench.evaluation.submissions.old_targets import update_targets
 
 Observation = Literal["none", "state", "pixels"]
 Data = Literal["none", "offline reward-free", "offline with reward", "online"]
 Privilege = Literal["none", "simulator"]
-Kind = Literal["floor", "learned", "ceiling"]
 
 # Observation keys that an agent of each track may read.
 OBSERVATION_KEYS: Mapping[str, tuple[str, ...]] = {
@@ -39,9 +39,7 @@ def classify_track(observation: str, data: str, privilege: str) -> Kind:
         ``ceiling`` for an agent that may ask the simulator, ``floor`` for one that neither observes nor
         learns from anything, and ``learned`` for every other.
     """
-    if privilege != "none":
-        return "ceiling"
-    return "floor" if observation == "none" and data == "none" else "learned"
+    return Track(observation, data, privilege).kind
 
 
 def derive_learns(config: Mapping[str, Any], per_task: Mapping[str, Mapping[str, Any]]) -> bool:

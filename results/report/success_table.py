@@ -14,6 +14,7 @@ from rich.text import Text
 
 from jepabench.envs.files import write_atomically
 from jepabench.envs.task import short_name
+from jepabench.evaluation.references import Kind, classify_agent
 
 COLUMNS = (
     "task",
@@ -32,9 +33,7 @@ COLUMNS = (
     "train_seconds",
 )
 _KEYS = ("task", "stratum", "agent")
-_FLOORS, _CEILINGS = ("hold-still", "random"), ("oracle", "expert", "scripted")
 
-Kind = Literal["floor", "learned", "ceiling"]
 Status = Literal["done", "failed", "missing"]
 
 
@@ -84,12 +83,8 @@ class Cell:
 
 
 def agent_kind(agent: str) -> Kind:
-    """Returns whether an agent is a floor (needs no skill), a ceiling (is privileged), or one that is under test."""
-    name = agent.lower().replace("_", "-")
-    if name in _FLOORS:
-        return "floor"
-    # The first word tells ("oracle-cem"); not so for floors, "random-shooting" is a planner.
-    return "ceiling" if name.split("-")[0] in _CEILINGS else "learned"
+    """Return the kind of an agent whose track is not in the table: reserved names are references."""
+    return classify_agent(agent)
 
 
 def agent_order(agents: Iterable[str]) -> list[str]:

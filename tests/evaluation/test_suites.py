@@ -108,7 +108,7 @@ def test_unknown_names_are_refused_with_a_suggestion(changes, message):
         ({"tasks": CONFIG["tasks"] * 2}, "Tasks are listed more than once"),
         (
             {"tasks": [{"task_id": POINT.id, "strata": ["far", "far"]}]},
-            "Strata of tests/PointWorld-v1 are there more",
+            "Strata of tests/PointWorld-v1 are listed more",
         ),
         ({"tasks": [{"task_id": POINT.id, "num_episodes": 0}]}, "num_episodes must be 1 or more"),
         ({"protocol_version": 99}, "made for protocol 99"),

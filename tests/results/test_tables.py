@@ -41,13 +41,13 @@ def row(**values):
         ("Hold-Still", "floor"),
         ("oracle-cem", "ceiling"),
         ("expert", "ceiling"),
-        ("scripted_expert", "ceiling"),
+        ("scripted_expert", "learned"),
         ("random-shooting", "learned"),
         ("jepa-cem", "learned"),
         ("experts", "learned"),
     ],
 )
-def test_floors_and_ceilings_are_known_by_name(agent, kind):
+def test_only_reserved_names_are_references_where_the_track_is_unknown(agent, kind):
     assert agent_kind(agent) == kind
 
 
