@@ -1,4 +1,4 @@
-"""The world model contract: encode a frame, predict the next latent, say what the losses are. Nothing else.
+"""The world model interface: encode a frame, predict the next latent, compute losses.
 
 Shape letters: B problems or samples, S candidate plans, H horizon in model steps, K frames of
 history, T time, A action size of a model step, D latent size. A latent is [..., D] (vector) or
@@ -55,33 +55,38 @@ class WorldModel(Protocol):
     window: int  # frames of a training window
 
     def encode(self, observation: Tensor) -> Tensor:
-        """Encodes single observations [N, ...] (uint8 frames or state) into latents [N, *latent]."""
+        """Encode observations [N, ...] (uint8 frames or states) into latents [N, *latent]."""
         ...
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts the next latent [N, *latent] from latents [N, K, *latent] and actions [N, K, A]; the last action is the present one."""
+        """Predict the next latent [N, *latent].
+
+        Args:
+            latents: Last latents [N, k, *latent], k <= K.
+            actions: Actions [N, k, A]; the last one is the present action.
+        """
         ...
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Returns the weighted, named loss terms of a batch (scalars); training minimises their sum."""
+        """Return weighted, named loss terms (scalars); training minimises their sum."""
         ...
 
 
 @runtime_checkable
 class CustomRollout(Protocol):
-    """A world model that imagines in a way of its own: with a memory that is carried along, say. ``rollout`` leaves it to it."""
+    """A world model with a rollout of its own, such as one that carries a memory."""
 
     def imagine(self, context: Context, actions: Tensor) -> Tensor:
-        """Imagines the futures of candidate plans; arguments and result as those of ``rollout``."""
+        """Imagine the futures of candidate plans; see ``rollout``."""
         ...
 
 
 @runtime_checkable
 class FastRollout(Protocol):
-    """A world model that may imagine several steps at less than the price of as many predictions."""
+    """A world model that may imagine several steps faster than step by step."""
 
     def unroll(self, latents: Tensor, actions: Tensor) -> Tensor | None:
-        """Imagines from latents [N, k, *latent], k <= K, under actions [N, k - 1 + H, A].
+        """Imagine from latents [N, k, *latent], k <= K, under actions [N, k - 1 + H, A].
 
         Returns:
             [N, H, *latent], what H calls of ``predict`` give up to rounding; None if there is no
@@ -91,7 +96,7 @@ class FastRollout(Protocol):
 
 
 def rollout(model: WorldModel, context: Context, actions: Tensor) -> Tensor:
-    """Imagines the futures of candidate plans.
+    """Imagine the futures of candidate plans.
 
     Args:
         model: any world model.
@@ -116,7 +121,7 @@ def rollout_with(
     *,
     unroll: Callable[[Tensor, Tensor], Tensor | None] | None = None,
 ) -> Tensor:
-    """Imagines futures as ``rollout`` does, with any function that predicts the next latent from up to ``history`` frames.
+    """Imagine futures with any function that predicts the next latent from up to ``history`` frames.
 
     ``unroll`` may offer a cheaper way to the same latents; see ``FastRollout``.
     """

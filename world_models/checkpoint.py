@@ -72,7 +72,7 @@ def save_world_model(
     metadata: Mapping[str, Any],
     decoder: Decoder | None = None,
 ) -> None:
-    """Write a checkpoint folder. ``model.json`` is written last: without it, a folder is unfinished."""
+    """Write a checkpoint folder. ``model.json`` is written last and marks it as complete."""
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     if decoder is not None:
@@ -187,7 +187,7 @@ def _make_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file; refuse repeated keys (readers disagree on them) and non-finite numbers."""
+    """Read a safetensors file; refuse repeated keys and numbers that are not finite."""
     try:
         data = path.read_bytes()
         tensors = load(data)

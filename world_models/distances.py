@@ -63,7 +63,7 @@ class DistanceConfig:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> DistanceConfig:
-        """Returns the configuration with these settings; an unknown one is refused with the nearest that exists."""
+        """Return the configuration with these settings; an unknown one is refused with the nearest that exists."""
         known = [setting.name for setting in fields(cls)]
         for name in settings:
             if name not in known:
@@ -110,18 +110,18 @@ class DistanceHead(nn.Module):
         self.register_buffer("std", torch.ones(latent_size))
 
     def fit_scale(self, latents: Tensor, changes: Tensor) -> None:
-        """Takes mean and standard deviation of latents [N, D]; ``changes`` [M, D] are theirs in a model step."""
+        """Compute the statistics of latents [N, D] and of their changes per model step [M, D]."""
         del changes
         self.mean.copy_(latents.mean(0))
         self.std.copy_(latents.std(0).clamp(min=1e-6))
 
     def forward(self, now: Tensor, goal: Tensor) -> Tensor:
-        """Returns the distances [...] from latents [..., D] to goals [..., D]; the leading axes broadcast."""
+        """Return distances [...] from latents [..., D] to goals [..., D]; leading axes broadcast."""
         now, goal = torch.broadcast_tensors(self._scaled(now), self._scaled(goal))
         return self._between(now, goal)
 
     def loss(self, pairs: Pairs) -> Tensor:
-        """Returns what training minimises, a scalar."""
+        """Return what training minimises, a scalar."""
         raise NotImplementedError
 
     def after_step(self) -> None:
@@ -142,7 +142,7 @@ class PairNetwork(nn.Module):
         self.body = _perceptron(3 * latent_size, 1, config)
 
     def forward(self, now: Tensor, goal: Tensor) -> Tensor:
-        """Returns [...] of [..., D] and [..., D]."""
+        """Return [...] of [..., D] and [..., D]."""
         return self.body(torch.cat([now, goal, goal - now], dim=-1)).squeeze(-1)
 
 
@@ -158,7 +158,7 @@ class TemporalDistance(DistanceHead):
         self.network = PairNetwork(latent_size, config)
 
     def loss(self, pairs: Pairs) -> Tensor:
-        """Returns the expectile loss, in units of ``max_steps``."""
+        """Return the expectile loss, in units of ``max_steps``."""
         now = torch.cat([pairs.now, pairs.now])
         goal = torch.cat([pairs.later, pairs.other])
         steps = torch.cat([pairs.steps, torch.full_like(pairs.steps, self.config.max_steps)])
@@ -170,7 +170,7 @@ class TemporalDistance(DistanceHead):
 
 
 class QuasimetricDistance(DistanceHead):
-    """The length of the shortest way, learned by pulling apart what no step joins (QRL, Wang et al., 2023, arXiv 2304.01203).
+    """The length of the shortest path (QRL, Wang et al., 2023, arXiv 2304.01203).
 
     Distances between frames of anywhere are made as large as they go while no step of the data is
     longer than 1. The form
@@ -194,7 +194,7 @@ class QuasimetricDistance(DistanceHead):
         )  # tenths: it has far to go, at the rate of the weights
 
     def loss(self, pairs: Pairs) -> Tensor:
-        """Returns minus the (saturating) distance of frames of anywhere, plus the price of steps longer than 1."""
+        """Return minus the (saturating) distance of random frames, plus a penalty on long steps."""
         far = functional.softplus(self.reach - self(pairs.now, pairs.other), beta=0.1).mean()
         excess = (self(pairs.now, pairs.after) - 1).relu().square().mean() - self.tolerance**2
         if not torch.equal(pairs.after, pairs.reached):
@@ -206,7 +206,7 @@ class QuasimetricDistance(DistanceHead):
         return far + multiplier.detach() * excess - multiplier * excess.detach()
 
     def forward(self, now: Tensor, goal: Tensor) -> Tensor:
-        """Returns the distances; each side is embedded before it broadcasts."""
+        """Return the distances; each side is embedded before it broadcasts."""
         return self._between(self._scaled(now), self._scaled(goal))
 
     def _between(self, now: Tensor, goal: Tensor) -> Tensor:
@@ -237,7 +237,7 @@ class MahalanobisDistance(DistanceHead):
         self.register_buffer("whiten", torch.eye(latent_size))
 
     def fit_scale(self, latents: Tensor, changes: Tensor) -> None:
-        """Takes the covariance of changes [M, D] in a model step."""
+        """Take the covariance of changes [M, D] in a model step."""
         super().fit_scale(latents, changes)
         scaled = (changes / self.std).double()
         variances, directions = torch.linalg.eigh(scaled.T @ scaled / len(scaled))
@@ -248,14 +248,14 @@ class MahalanobisDistance(DistanceHead):
 
 
 class Reachability(DistanceHead):
-    """Minus the log probability that the goal comes within ``reach_steps``, against frames of anywhere and of later."""
+    """Minus the log-probability of reaching the goal within ``reach_steps``."""
 
     def __init__(self, latent_size: int, config: DistanceConfig) -> None:
         super().__init__(latent_size, config)
         self.network = PairNetwork(latent_size, config)
 
     def loss(self, pairs: Pairs) -> Tensor:
-        """Returns the binary cross-entropy."""
+        """Return the binary cross-entropy."""
         now, goal = torch.cat([pairs.now, pairs.now]), torch.cat([pairs.later, pairs.other])
         within = torch.cat(
             [(pairs.steps <= self.config.reach_steps).to(now), torch.zeros_like(pairs.steps)]
@@ -275,7 +275,7 @@ class ValueDistance(DistanceHead):
     number of steps, at most 1 / (1 - discount).
     """
 
-    follow = 0.01  # share of the network that the target network takes over after a step
+    tau = 0.01  # Polyak rate of the target network
 
     def __init__(self, latent_size: int, config: DistanceConfig) -> None:
         super().__init__(latent_size, config)
@@ -283,7 +283,7 @@ class ValueDistance(DistanceHead):
         self.target = copy.deepcopy(self.network).requires_grad_(False)
 
     def loss(self, pairs: Pairs) -> Tensor:
-        """Returns the expectile loss of the temporal difference, in units of the largest distance."""
+        """Return the expectile loss of the temporal difference, over the largest distance."""
         count = len(pairs.now)
         goal = torch.cat([pairs.later[: count // 2], pairs.other[count // 2 :]])
         goal[: count // 8] = pairs.reached[: count // 8]
@@ -298,9 +298,9 @@ class ValueDistance(DistanceHead):
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Lets the target follow."""
+        """Update the target network."""
         for target, source in zip(self.target.parameters(), self.network.parameters(), strict=True):
-            target.lerp_(source, self.follow)
+            target.lerp_(source, self.tau)
 
     def _steps(self, raw: Tensor) -> Tensor:
         return raw.sigmoid() / (1 - self.config.discount)
@@ -319,12 +319,12 @@ HEADS: dict[str, type[DistanceHead]] = {
 
 
 def make_head(latent_size: int, config: DistanceConfig) -> DistanceHead:
-    """Makes an untrained head."""
+    """Make an untrained head."""
     return HEADS[config.kind](latent_size, config)
 
 
 def expectile_loss(error: Tensor, expectile: float) -> Tensor:
-    """Returns the asymmetric mean square of target - prediction: errors above 0 count by ``expectile``, others by 1 - it."""
+    """Return the mean squared error, weighted ``expectile`` above 0 and 1 - ``expectile`` below."""
     return (torch.where(error > 0, expectile, 1 - expectile) * error.square()).mean()
 
 

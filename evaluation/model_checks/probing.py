@@ -18,7 +18,7 @@ from torch import Tensor
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.evaluation.model_checks.quantities import observation_names
 from jepabench.world_models.analysis.diagnostics import encode_frames
-from jepabench.world_models.analysis.imagination import draw_windows, imagine, in_episodes
+from jepabench.world_models.analysis.imagination import draw_windows, imagine, find_episodes
 from jepabench.world_models.analysis.probes import KINDS, Probe, fit_probe, score
 from jepabench.world_models.checkpoint import LoadedWorldModel
 
@@ -121,7 +121,7 @@ def _rows(
     dataset: EpisodeDataset, episodes: NDArray[np.int64], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
     rows = np.arange(int((dataset.lengths + 1).sum()))
-    rows = rows[np.isin(in_episodes(dataset, rows), episodes)]
+    rows = rows[np.isin(find_episodes(dataset, rows), episodes)]
     return np.sort(rng.permutation(rows)[:count])
 
 

@@ -1,4 +1,4 @@
-"""What a latent knows and whether it collapsed. A low loss means nothing: watch these, and the plan."""
+"""Diagnostics of a latent space: collapse, probes and prediction error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jepabench.world_models.training.batches import ActionScale, WindowSampler
 
 
 class CollapseError(RuntimeError):
-    """The latents carry (almost) nothing; planning with them is planning blind."""
+    """The latents carry almost no information, so planning with them cannot work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Diagnosis:
         return not np.isfinite(self.std_mean) or self.std_mean < 3e-2 or self.effective_rank < 1.2
 
     def scalars(self) -> Mapping[str, float]:
-        """Returns flat names and numbers, for logs."""
+        """Return flat names and numbers, for logs."""
         flat = {
             "std_mean": self.std_mean,
             "std_min": self.std_min,
@@ -60,7 +60,10 @@ class Diagnosis:
 
 
 def effective_rank(latents: Tensor) -> float:
-    """Returns exp of the entropy of the normalised singular values of centred latents [N, D] (Roy & Vetterli 2007)."""
+    """Return exp of the entropy of the normalised singular values of centred latents [N, D].
+
+    Between 1 and D (Roy & Vetterli, 2007).
+    """
     singular = torch.linalg.svdvals((latents - latents.mean(0)).double())
     if float(singular.sum()) < 1e-12:
         return 1.0
@@ -72,7 +75,7 @@ def effective_rank(latents: Tensor) -> float:
 def encode_frames(
     model: WorldModel, dataset: EpisodeDataset, rows: np.ndarray, *, batch_size: int = 512
 ) -> Tensor:
-    """Encodes the dataset's frames with these row numbers [N] into latents [N, *latent]."""
+    """Encode the dataset's frames with these row numbers [N] into latents [N, *latent]."""
     field = dataset.field(model.observation_key)
     chunks = [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
     return torch.cat(
@@ -91,7 +94,9 @@ def diagnose(
     num_frames: int = 2000,
     seed: int = 0,
 ) -> Diagnosis:
-    """Looks at a model on held-out episodes; the probe is fitted on the first half of them and tested on the second.
+    """Diagnose a model on held-out episodes.
+
+    The probe is fitted on the first half of the episodes and tested on the second.
 
     Args:
         model: in any mode; evaluated in eval mode.

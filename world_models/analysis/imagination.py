@@ -1,4 +1,4 @@
-"""What a model imagines along recorded episodes, beside what really came: the raw material of every test of foresight."""
+"""Imagined latents along recorded episodes, to be compared with the encoded ones."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Windows:
 
     @property
     def context(self) -> Context:
-        """What the model knows at the start of the imagined part."""
+        """Context of the imagined part."""
         return Context(self.latents[:, : self.known], self.actions[:, : self.known - 1])
 
     @property
@@ -45,21 +45,21 @@ class Windows:
 
     @property
     def future(self) -> Tensor:
-        """The latents of what really came [N, H, *latent]."""
+        """The latents of the recorded frames [N, H, *latent]."""
         return self.latents[:, self.known :]
 
     @property
     def plans(self) -> Tensor:
-        """The actions that were really taken [N, H, A]."""
+        """The recorded actions [N, H, A]."""
         return self.actions[:, self.known - 1 :]
 
     def rows(self, step: int) -> NDArray[np.int64]:
-        """Dataset rows [N] of the frames after imagined step ``step`` = 1 ... H; 0 is the present."""
+        """Return the dataset rows [N] after imagined step ``step``, 1 to H; 0 is the present."""
         return self.starts + self.known - 1 + step
 
 
-def in_episodes(dataset: EpisodeDataset, rows: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Returns the number of the episode that each row [N] belongs to."""
+def find_episodes(dataset: EpisodeDataset, rows: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the number of the episode that each row [N] belongs to."""
     return np.searchsorted(dataset.starts, rows, side="right") - 1
 
 
@@ -74,7 +74,7 @@ def draw_windows(
     episodes: NDArray[np.integer] | None = None,
     rng: np.random.Generator,
 ) -> Windows:
-    """Draws windows without replacement and encodes them.
+    """Draw windows without replacement and encodes them.
 
     Args:
         model: in eval mode.
@@ -91,11 +91,12 @@ def draw_windows(
     known = model.history
     starts = dataset.window_starts(known + num_steps)
     if episodes is not None:
-        starts = starts[np.isin(in_episodes(dataset, starts), episodes)]
+        starts = starts[np.isin(find_episodes(dataset, starts), episodes)]
     if not len(starts):
         raise ValueError(
-            f"{num_steps} imagined steps after {known} known frames need episodes of {known + num_steps - 1} model steps; "
-            f"the longest has {int(dataset.lengths.max())}. Ask for fewer steps, or collect longer episodes."
+            f"{num_steps} imagined steps after {known} known frames need episodes of "
+            f"{known + num_steps - 1} model steps; the longest has {int(dataset.lengths.max())}. "
+            "Use fewer steps, or collect longer episodes."
         )
     if num_windows is not None and num_windows < len(starts):
         starts = np.sort(rng.choice(starts, num_windows, replace=False))
@@ -109,7 +110,7 @@ def draw_windows(
     )
     return Windows(
         starts=starts,
-        episodes=in_episodes(dataset, starts),
+        episodes=find_episodes(dataset, starts),
         known=known,
         latents=latents.view(*rows.shape, *latents.shape[1:]),
         actions=scale.normalise(raw[:, :-1]),
@@ -118,6 +119,6 @@ def draw_windows(
 
 @torch.inference_mode()
 def imagine(model: WorldModel, windows: Windows, actions: Tensor | None = None) -> Tensor:
-    """Returns the imagined latents [N, H, *latent] under ``actions`` [N, H, A], by default those that were really taken."""
+    """Return imagined latents [N, H, *latent] for ``actions`` [N, H, A], by default the recorded ones."""
     plans = windows.plans if actions is None else actions
     return rollout(model, windows.context, plans[:, None])[:, 0]

@@ -1,4 +1,4 @@
-"""Probes: what can be read out of a frozen latent, by a line or by a small network. They never train the model.
+"""Linear and MLP probes of frozen latents. They never train the model.
 
 Every probe standardises its input with the statistics of its own training latents, so that a
 latent's scale does not matter, and flattens patch latents [P, D] to [P * D].
@@ -22,7 +22,7 @@ _MIN_STD = 1e-6
 
 
 class Probe(nn.Module):
-    """Reads Q numbers from latents [..., *latent]; which part of the input is a latent, its training data said.
+    """Predicts Q quantities from latents.
 
     Args:
         input_size: numbers of a flattened latent.
@@ -49,11 +49,11 @@ class Probe(nn.Module):
             self.body = nn.Linear(input_size, output_size)
 
     def standardise(self, latents: Tensor) -> None:
-        """Takes mean and standard deviation from the training latents [N, D]."""
+        """Take mean and standard deviation from the training latents [N, D]."""
         self.mean, self.std = latents.mean(0), latents.std(0).clamp_min(_MIN_STD)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Reads [N, Q] from flattened latents [N, D]."""
+        """Read [N, Q] from flattened latents [N, D]."""
         return self.body((latents - self.mean) / self.std)
 
 
@@ -72,7 +72,7 @@ class ProbeScores:
 
 
 def score(predicted: Tensor, truth: Tensor) -> ProbeScores:
-    """Compares what was read with the truth, [N, Q] each."""
+    """Compare what was read with the truth, [N, Q] each."""
     predicted, truth = predicted.double(), truth.double()
     spread = truth - truth.mean(0)
     total = spread.square().sum(0)
@@ -86,7 +86,7 @@ def score(predicted: Tensor, truth: Tensor) -> ProbeScores:
 
 
 def fit_probe(kind: str, latents: Tensor, quantities: Tensor, *, seed: int = 0) -> Probe:
-    """Fits a probe ``linear`` (ridge) or ``mlp`` on latents [N, *latent] and quantities [N, Q].
+    """Fit a probe ``linear`` (ridge) or ``mlp`` on latents [N, *latent] and quantities [N, Q].
 
     Raises:
         UnknownNameError: another kind.
@@ -100,7 +100,10 @@ def fit_probe(kind: str, latents: Tensor, quantities: Tensor, *, seed: int = 0) 
 
 
 def fit_linear(latents: Tensor, quantities: Tensor, *, regularisation: float = 1e-3) -> Probe:
-    """Fits a ridge regression of quantities [N, Q] on standardised latents [N, D]; ``regularisation`` is per sample."""
+    """Fit a ridge regression of quantities [N, Q] on standardised latents [N, D].
+
+    ``regularisation`` is the ridge weight per sample.
+    """
     probe = Probe(latents.shape[1], quantities.shape[1]).requires_grad_(False)
     probe.standardise(latents)
     features = functional.pad(((latents - probe.mean) / probe.std).double(), (0, 1), value=1.0)
@@ -108,7 +111,7 @@ def fit_linear(latents: Tensor, quantities: Tensor, *, regularisation: float = 1
     if features.shape[1] <= len(features):
         gram = features.T @ features + weight * torch.eye(features.shape[1], dtype=torch.float64)
         solution = torch.linalg.solve(gram, features.T @ quantities.double())
-    else:  # more numbers than samples, as patch latents have: the same solution from the smaller matrix
+    else:  # more entries than samples: the dual form has the smaller matrix
         gram = features @ features.T + weight * torch.eye(len(features), dtype=torch.float64)
         solution = features.T @ torch.linalg.solve(gram, quantities.double())
     assert isinstance(probe.body, nn.Linear)
@@ -128,9 +131,10 @@ def fit_mlp(
     held_out: float = 0.15,
     seed: int = 0,
 ) -> Probe:
-    """Fits a network with two hidden layers on standardised quantities [N, Q]; it keeps the weights that a held-out share likes best.
+    """Fit an MLP with two hidden layers on standardised quantities [N, Q].
 
-    The last ``held_out`` of the samples decide, so samples of one episode should stand together.
+    The weights with the lowest error on the last ``held_out`` share of the samples are kept, so
+    samples of one episode should be adjacent.
     """
     kept = max(1, int(len(latents) * (1 - held_out)))
     generator = torch.Generator().manual_seed(seed)

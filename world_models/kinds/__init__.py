@@ -1,1 +1,1 @@
-"""The kinds of world model: JEPA, autoencoder, latent-variable, recurrent, ensemble, frozen-patch and hierarchical."""
+"""Kinds of world models."""

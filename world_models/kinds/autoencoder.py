@@ -1,4 +1,4 @@
-"""The generative control: the encoder and predictor of a JEPA, taught by pixels instead of latents."""
+"""The generative control: encoder and predictor of a JEPA, trained on pixels."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class AutoencoderConfig(JEPAConfig):
 
 
 class Autoencoder(JEPA):
-    """Latents are what frames can be painted from, now and along what is imagined; predictions meet them without pulling them.
+    """A model that reconstructs frames from encoded and imagined latents.
 
     Three terms: the squared error of frames painted from their own latents, that of frames painted
     from imagined latents (each at one random moment of a window, which halves the price), and the
@@ -63,7 +63,7 @@ class Autoencoder(JEPA):
         train: Callable[..., object],
         progress: bool = True,
     ) -> EpisodeDataset:
-        """Takes the mean frame, of which the decoder paints the changes, from the data; returns the dataset as it is."""
+        """Set the mean frame of the decoder from the data; return the dataset unchanged."""
         del directory, train, progress
         frames = dataset.field("pixels")
         rows = np.sort(np.random.default_rng(0).permutation(len(frames))[:1024])
@@ -78,7 +78,7 @@ class Autoencoder(JEPA):
     def prediction_terms(
         self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Returns the prediction terms of latents [B, T, *latent]; see ``JEPA.prediction_terms``."""
+        """Return the prediction terms of latents [B, T, *latent]; see ``JEPA.prediction_terms``."""
         known = self.config.history
         frames = batch.observations[self.observation_key]
         context = Context(latents[:, :known], batch.actions[:, : known - 1])
@@ -99,6 +99,6 @@ class Autoencoder(JEPA):
     def _make_predictor(self) -> nn.Module:
         if self.config.momentum or self.config.terms.keys() & objectives.PAIR_TERMS.keys():
             raise ValueError(
-                "The generative control has no other targets than pixels: no momentum, no terms on predictions."
+                "The generative control has no targets but pixels: no momentum, no terms on predictions."
             )
         return super()._make_predictor()

@@ -1,4 +1,4 @@
-"""Several predictors on one encoder: where they disagree, the data have not told them what happens (epistemic uncertainty)."""
+"""Several predictors on one encoder, whose disagreement estimates epistemic uncertainty."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ class PredictorEnsemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts [N, *latent] from latents [N, k, *latent] and actions [N, k, A]."""
+        """Predict [N, *latent] from latents [N, k, *latent] and actions [N, k, A]."""
         return torch.stack([member(latents, actions) for member in self.members]).mean(0)
 
 
 class EnsembleJEPA(JEPA):
-    """A JEPA with M predictors (PLDM, arXiv 2502.14819, has five; Pathak et al. 2019 for disagreement as curiosity).
+    """A JEPA with M predictors (PLDM, arXiv 2502.14819; Pathak et al., 2019).
 
     Each member is trained on rollouts of its own. ``predict`` gives the mean of what the members
     predict, ``disagreement`` how far apart their rollouts are.
@@ -90,7 +90,7 @@ class EnsembleJEPA(JEPA):
         )
 
     def member_rollouts(self, context: Context, actions: Tensor) -> Tensor:
-        """Imagines what each member by itself says of candidates [B, S, H, A]: latents [M, B, S, H, *latent]."""
+        """Return each member's latents [M, B, S, H, *latent] for candidates [B, S, H, A]."""
         return torch.stack(
             [
                 rollout_with(member, self.history, context, actions)
@@ -99,13 +99,13 @@ class EnsembleJEPA(JEPA):
         )
 
     def disagreement(self, context: Context, actions: Tensor) -> Tensor:
-        """Returns the variance over the members' rollouts, averaged over the latent's entries [B, S, H]; 0 is agreement."""
+        """Return the variance over members, mean over the latent's entries [B, S, H]."""
         return self.member_rollouts(context, actions).var(0, correction=0).flatten(3).mean(3)
 
     def prediction_terms(
         self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Returns the prediction terms of latents [B, T, *latent]; see ``JEPA.prediction_terms``."""
+        """Return the prediction terms of latents [B, T, *latent]; see ``JEPA.prediction_terms``."""
         known, config = self.config.history, self.config
         context = Context(latents[:, :known], batch.actions[:, : known - 1])
         imagined = self.member_rollouts(context, batch.actions[:, None, known - 1 :])[

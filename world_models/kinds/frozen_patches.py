@@ -1,4 +1,4 @@
-"""World models on a frozen patch encoder (DINO-WM, arXiv 2411.04983): only the predictor learns from actions.
+"""World models on a frozen patch encoder (DINO-WM, arXiv 2411.04983).
 
 The encoder is a pretrained backbone (``backbones.py``), or our own, taught first by a pretext task
 on the same frames (``masked.py``). A latent holds the D strongest principal components of what
@@ -71,7 +71,7 @@ class FrozenConfig:
 
 
 class FrozenFeatureModel(nn.Module):
-    """A predictor on the patches of a frozen encoder. Implements ``WorldModel``; ``prepare`` comes before training."""
+    """A predictor on the patches of a frozen encoder. Implements ``WorldModel``."""
 
     config_class = FrozenConfig
     observation_key = "pixels"
@@ -128,15 +128,15 @@ class FrozenFeatureModel(nn.Module):
         return self._backbones[0].to(frames.device)(frames)
 
     def encode(self, observation: Tensor) -> Tensor:
-        """Encodes frames uint8 [N, s, s, 3] into latents [N, P, D]; no gradient flows back."""
+        """Encode frames uint8 [N, s, s, 3] into latents [N, P, D]; no gradient flows back."""
         return (self._features(observation) - self.feature_mean) @ self.components / self.unit
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts the next latent [N, P, D] from latents [N, k, P, D] and actions [N, k, A], k <= K."""
+        """Predict [N, P, D] from latents [N, k, P, D] and actions [N, k, A], k <= K."""
         return self.predictor(latents, actions)
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Returns the prediction error over ``rollout_steps`` imagined steps, of cached latents if the batch has them."""
+        """Return the prediction error over ``rollout_steps``, on cached latents if there are any."""
         del generator
         if self.training_key in batch.observations:
             latents = batch.observations[self.training_key]
@@ -161,7 +161,7 @@ class FrozenFeatureModel(nn.Module):
         train: Callable[[nn.Module, Mapping[str, Any], Path], object],
         progress: bool = True,
     ) -> EpisodeDataset:
-        """Teaches the encoder its pretext task if it has one, finds the principal components, and encodes every frame once.
+        """Train the pretext task, compute the principal components, and encode every frame once.
 
         Args:
             dataset: training episodes with frames.

@@ -1,4 +1,4 @@
-"""Higher levels of a world model: predictions over long strides, with macro-actions learned from the actions in between.
+"""Higher levels of a world model, which predict over long strides with learned macro-actions.
 
 A level sees the frozen latents of the model below. An encoder turns the actions of a stride into a
 short macro-action whose prior is a standard normal, so that a search that stays near 0 stays with
@@ -60,7 +60,7 @@ class HierarchyConfig:
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> HierarchyConfig:
-        """Returns the configuration with these settings; an unknown one is refused with the nearest that exists."""
+        """Return the configuration with these settings; an unknown one is refused with the nearest that exists."""
         known = [setting.name for setting in fields(cls)]
         for name in settings:
             if name not in known:
@@ -69,7 +69,7 @@ class HierarchyConfig:
 
 
 class MacroLevel(nn.Module):
-    """One level: z(t + stride) from z(t) and a macro-action. Implements ``WorldModel`` as far as ``rollout`` needs it.
+    """One level: predicts z(t + stride) from z(t) and a macro-action.
 
     Args:
         latent_size: D of the latents below.
@@ -95,26 +95,26 @@ class MacroLevel(nn.Module):
         self.predictor = _perceptron(latent_size + config.macro_size, latent_size, config)
 
     def fit_scale(self, latents: Tensor) -> None:
-        """Takes mean and standard deviation of latents [N, D]."""
+        """Take mean and standard deviation of latents [N, D]."""
         self.mean.copy_(latents.mean(0))
         self.std.copy_(latents.std(0).clamp(min=1e-6))
 
     def encode(self, observation: Tensor) -> Tensor:
-        """Returns latents of the level below as they are: the levels share one space."""
+        """Return latents of the level below as they are: the levels share one space."""
         return observation
 
     def macro(self, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns mean and log variance [N, M] of the macro-action that stands for actions [N, stride, A]."""
+        """Return mean and log variance [N, M] of the macro-action of actions [N, stride, A]."""
         mean, log_variance = self.macro_encoder(actions.flatten(1)).chunk(2, dim=-1)
         return mean, log_variance.clamp(-8, 4)
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts [N, D] a stride later from latents [N, 1, D] and macro-actions [N, 1, M]."""
+        """Predict [N, D] a stride later from latents [N, 1, D] and macro-actions [N, 1, M]."""
         now = (latents[:, -1] - self.mean) / self.std
         return latents[:, -1] + self.predictor(torch.cat([now, actions[:, -1]], dim=-1)) * self.std
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Returns the terms of windows of latents ``batch.observations["latent"]`` [B, window, D] and their actions."""
+        """Return the terms on windows of latents [B, window, D] and their actions."""
         latents = batch.observations[self.observation_key][:, :: self.stride]  # [B, R+1, D]
         windows, strides = len(latents), self.config.rollout_steps
         mean, log_variance = self.macro(batch.actions.reshape(windows * strides, self.stride, -1))
@@ -130,14 +130,14 @@ class MacroLevel(nn.Module):
 
 
 def make_levels(latent_size: int, action_size: int, config: HierarchyConfig) -> nn.ModuleList:
-    """Makes the untrained levels, the lowest first."""
+    """Make the untrained levels, the lowest first."""
     return nn.ModuleList(
         MacroLevel(latent_size, action_size, stride, config) for stride in config.strides
     )
 
 
 def relative_errors(level: MacroLevel, latents: Tensor, actions: Tensor) -> Sequence[float]:
-    """Returns the squared error of each imagined stride over that of copying the first latent; below 1 is useful.
+    """Return the squared error of each stride, relative to copying the first latent.
 
     Args:
         level: a trained level.

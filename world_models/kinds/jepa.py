@@ -1,4 +1,4 @@
-"""The JEPA family: an encoder, a predictor, and a list of weighted terms. Which terms makes which method."""
+"""JEPA: an encoder, a predictor and a list of weighted loss terms, which decide the method."""
 
 from __future__ import annotations
 
@@ -115,22 +115,22 @@ class JEPA(nn.Module):
             )
 
     def encode(self, observation: Tensor) -> Tensor:
-        """Encodes single observations [N, ...] into latents [N, D], or [N, P, D] where the encoder keeps positions."""
+        """Encode single observations [N, ...] into latents [N, D], or [N, P, D] where the encoder keeps positions."""
         return self._placed(self.encoder(observation))
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts the next latent [N, *latent] from latents [N, k, *latent] and actions [N, k, A], k <= K."""
+        """Predict the next latent [N, *latent] from latents [N, k, *latent] and actions [N, k, A], k <= K."""
         return self._placed(self.predictor(latents, actions))
 
     def unroll(self, latents: Tensor, actions: Tensor) -> Tensor | None:
-        """Imagines several steps at once where the predictor knows a cheaper way to; see ``FastRollout``. Not in training."""
+        """Imagine several steps at once where the predictor knows a cheaper way to; see ``FastRollout``. Not in training."""
         unroll = getattr(self.predictor, "unroll", None)
         if unroll is None or self.training or type(self).predict is not JEPA.predict:
             return None
         return unroll(latents, actions, place=self._placed)
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Returns the weighted terms: ``prediction`` over ``rollout_steps`` imagined steps, then those of the config."""
+        """Return the weighted terms: ``prediction`` over ``rollout_steps`` imagined steps, then those of the config."""
         frames = batch.observations[self.observation_key]
         if self.config.shift or self.config.recolour:
             frames = augment_shift(frames, padding=self.config.shift, generator=generator)
@@ -152,7 +152,7 @@ class JEPA(nn.Module):
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
-        """Moves the target encoder a little towards the encoder; the training loop calls this after each optimiser step.
+        """Move the target encoder a little towards the encoder; the training loop calls this after each optimiser step.
 
         Args:
             progress: share of the training that is done, 0 to 1; the moving average stands still at
@@ -187,7 +187,7 @@ class JEPA(nn.Module):
     def prediction_terms(
         self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Returns the terms that say how well the latents [B, T, *latent] of a batch are predicted; weights included."""
+        """Return the terms that say how well the latents [B, T, *latent] of a batch are predicted; weights included."""
         del generator
         known = self.config.history
         context = Context(latents[:, :known], batch.actions[:, : known - 1])
@@ -202,7 +202,7 @@ class JEPA(nn.Module):
         return terms
 
     def _targets(self, latents: Tensor, batch: TrajectoryBatch) -> Tensor:
-        """Returns what predictions should meet, [B, T, *latent]: the latents themselves unless the config says otherwise."""
+        """Return what predictions should meet, [B, T, *latent]: the latents themselves unless the config says otherwise."""
         if self.target_encoder is None:
             return latents.detach() if self.config.stop_gradient else latents
         frames = batch.observations[self.observation_key]

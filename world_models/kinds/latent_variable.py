@@ -1,4 +1,4 @@
-"""A JEPA for worlds that can not be predicted: what the world decides by itself is a latent variable, one a step.
+"""A JEPA for stochastic worlds, with one latent variable per step.
 
 In training the variable is inferred from the true next state, with limited information; a prior
 learns what is to be expected before it is known. In planning it is drawn from the prior, or its
@@ -37,19 +37,19 @@ class VariableKind(Protocol):
         ...
 
     def mode(self, parameters: Tensor) -> Tensor:
-        """Returns the most likely variable [..., U]."""
+        """Return the most likely variable [..., U]."""
         ...
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Returns noise [*shape, U] that does not depend on parameters."""
+        """Return noise [*shape, U] that does not depend on parameters."""
         ...
 
     def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
-        """Returns a variable [..., U] that is differentiable in its parameters."""
+        """Return a variable [..., U] that is differentiable in its parameters."""
         ...
 
     def divergence(self, posterior: Tensor, prior: Tensor) -> Tensor:
-        """Returns the information of the posterior beyond the prior, KL [...], in nats."""
+        """Return the information of the posterior beyond the prior, KL [...], in nats."""
         ...
 
 
@@ -71,22 +71,22 @@ class Categorical:
         return self.size
 
     def mode(self, parameters: Tensor) -> Tensor:
-        """Returns the likeliest code [..., U]."""
+        """Return the likeliest code [..., U]."""
         return functional.one_hot(parameters.argmax(-1), self.size).to(parameters)
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Returns standard Gumbel noise."""
+        """Return standard Gumbel noise."""
         uniform = torch.rand(*shape, self.size, generator=generator).clamp(1e-6, 1 - 1e-6)
         return -(-uniform.log()).log()
 
     def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
-        """Returns a code [..., U]."""
+        """Return a code [..., U]."""
         logits = self._log_probabilities(parameters) + noise
         soft = functional.softmax(logits / self.temperature, dim=-1)
         return self.mode(logits) + soft - soft.detach()
 
     def divergence(self, posterior: Tensor, prior: Tensor) -> Tensor:
-        """Returns the KL divergence [...]."""
+        """Return the KL divergence [...]."""
         log_posterior = self._log_probabilities(posterior)
         return (log_posterior.exp() * (log_posterior - self._log_probabilities(prior))).sum(-1)
 
@@ -109,20 +109,20 @@ class Gaussian:
         return 2 * self.size
 
     def mode(self, parameters: Tensor) -> Tensor:
-        """Returns the mean [..., U]."""
+        """Return the mean [..., U]."""
         return self._split(parameters)[0]
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Returns standard normal noise."""
+        """Return standard normal noise."""
         return torch.randn(*shape, self.size, generator=generator)
 
     def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
-        """Returns a vector [..., U]."""
+        """Return a vector [..., U]."""
         mean, log_std = self._split(parameters)
         return mean + log_std.exp() * noise
 
     def divergence(self, posterior: Tensor, prior: Tensor) -> Tensor:
-        """Returns the KL divergence [...]."""
+        """Return the KL divergence [...]."""
         (mean, log_std), (other, log_other) = self._split(posterior), self._split(prior)
         ratio = (2 * (log_std - log_other)).exp()
         return 0.5 * (ratio + ((mean - other) / log_other.exp()).square() - 1 - ratio.log()).sum(-1)
@@ -188,7 +188,7 @@ class LatentVariableJEPA(JEPA):
         self.posterior = _mlp(known + config.latent_dim, config.width, self.variable.num_parameters)
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts the next latent [N, D] that is most to be expected, from latents [N, k, D] and actions [N, k, A], k <= K."""
+        """Predict the next latent [N, D] that is most to be expected, from latents [N, k, D] and actions [N, k, A], k <= K."""
         return self._predict_with(
             latents, actions, self.variable.mode(self.prior(self._known(latents, actions)))
         )
@@ -196,7 +196,7 @@ class LatentVariableJEPA(JEPA):
     def futures(
         self, context: Context, actions: Tensor, *, num_futures: int, generator: torch.Generator
     ) -> Tensor:
-        """Draws ``num_futures`` futures of each candidate [B, S, H, A]: latents [B, S, M, H, D].
+        """Draw ``num_futures`` futures of each candidate [B, S, H, A]: latents [B, S, M, H, D].
 
         All candidates of all problems meet the same M draws of noise, so that they differ by what
         they do and not by luck.
@@ -231,7 +231,7 @@ class LatentVariableJEPA(JEPA):
         return self.predictor(latents, torch.cat([actions, told], dim=-1))
 
     def _known(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Returns what is known before the world decides, [N, K * (D + A)]; a short history is padded as in ``MLPPredictor``."""
+        """Return what is known before the world decides, [N, K * (D + A)]; a short history is padded as in ``MLPPredictor``."""
         missing = self.history - latents.shape[1]
         if missing:
             latents = torch.cat([latents[:, :1].expand(-1, missing, -1), latents], dim=1)

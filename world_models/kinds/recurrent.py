@@ -62,16 +62,16 @@ class GRUPredictor(nn.Module):
         )
 
     def remember(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Returns the memory [N, K, W] at each of the frames with latents [N, K, D], joined by actions [N, K-1, A]."""
+        """Return the memory [N, K, W] at each of the frames with latents [N, K, D], joined by actions [N, K-1, A]."""
         before = functional.pad(actions, (0, 0, 1, 0))
         return self.cell(torch.cat([latents, before], dim=2))[0]
 
     def next_latent(self, memory: Tensor, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts [N, D] from memory [N, W], latents [N, D] and actions [N, A] of now."""
+        """Predict [N, D] from memory [N, W], latents [N, D] and actions [N, A] of now."""
         return latents + self.body(torch.cat([memory, latents, actions], dim=1))
 
     def roll(self, memory: Tensor, latents: Tensor, actions: Tensor) -> Tensor:
-        """Imagines [N, H, D] from memory [N, W], latents [N, D] and actions [N, H, A], feeding the memory what it predicts."""
+        """Imagine [N, H, D] from memory [N, W], latents [N, D] and actions [N, H, A], feeding the memory what it predicts."""
         imagined = []
         for step, action in enumerate(actions.unbind(1)):
             latents = self.next_latent(memory, latents, action)
@@ -82,7 +82,7 @@ class GRUPredictor(nn.Module):
         return torch.stack(imagined, dim=1)
 
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts [N, D] from latents [N, k, D] and actions [N, k, A]; any k."""
+        """Predict [N, D] from latents [N, k, D] and actions [N, k, A]; any k."""
         memory = self.remember(latents, actions[:, :-1])
         return self.next_latent(memory[:, -1], latents[:, -1], actions[:, -1])
 
@@ -104,11 +104,11 @@ class RecurrentJEPA(JEPA):
         )
 
     def memory(self, context: Context) -> Tensor:
-        """Returns what is remembered after the last frame of the context, [B, W]."""
+        """Return what is remembered after the last frame of the context, [B, W]."""
         return self.predictor.remember(context.latents, context.actions)[:, -1]
 
     def imagine(self, context: Context, actions: Tensor) -> Tensor:
-        """Imagines candidates [B, S, H, A] into latents [B, S, H, D]; the context is read once, whatever S is."""
+        """Imagine candidates [B, S, H, A] into latents [B, S, H, D]; the context is read once, whatever S is."""
         problems, samples = actions.shape[:2]
         memory, latents = (
             start[:, None].expand(-1, samples, -1).flatten(0, 1)

@@ -1,7 +1,9 @@
-"""Frozen backbones: frames in, one vector of features a patch out. Their weights come from a package or a file, never a checkpoint.
+"""Frozen backbones, which map frames to one feature vector per patch.
+
+Their weights come from a package or a file, never from a checkpoint.
 
 Each takes frames uint8 [N, s, s, 3] and gives features float32 [N, P, C], patches row by row.
-Weights are read with ``weights_only=True`` or as safetensors: a file can not run code.
+Weights are read with ``weights_only=True`` or as safetensors: a file cannot run code.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ class BackboneError(ValueError):
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Reads a state dictionary from ``.safetensors``, or from a ``.pth`` that holds nothing but tensors.
+    """Read a state dictionary from ``.safetensors``, or from a ``.pth`` that holds nothing but tensors.
 
     Raises:
         BackboneError: there is no such file.
@@ -39,13 +41,13 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
 
 
-def file_hash(path: Path) -> str:
-    """Returns SHA-256 of a file, hexadecimal."""
+def hash_file(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _resized(frames: Tensor, size: int) -> Tensor:
-    """Turns uint8 [N, s, s, 3] into floats [N, 3, size, size] in [0, 1]."""
+def _resize(frames: Tensor, size: int) -> Tensor:
+    """Turn uint8 [N, s, s, 3] into floats [N, 3, size, size] in [0, 1]."""
     images = frames.permute(0, 3, 1, 2).float() / 255
     if images.shape[-1] == size:
         return images
@@ -89,8 +91,8 @@ class EfficientNetLite0(nn.Module):
         )
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Returns features [N, P, C]."""
-        maps = self.stem((_resized(frames, self.image_size) * 255 - 127) / 128)
+        """Return features [N, P, C]."""
+        maps = self.stem((_resize(frames, self.image_size) * 255 - 127) / 128)
         for block in self.blocks:
             maps = block(maps)
         return maps.flatten(2).transpose(1, 2)
@@ -196,8 +198,8 @@ class DINOv2(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225])[:, None, None])
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Returns normalised patch tokens [N, P, C]."""
-        images = (_resized(frames, self.image_size) - self.mean) / self.std  # pyright: ignore[reportOperatorIssue]
+        """Return normalised patch tokens [N, P, C]."""
+        images = (_resize(frames, self.image_size) - self.mean) / self.std  # pyright: ignore[reportOperatorIssue]
         tokens = self.patches(images).flatten(2).transpose(1, 2) + self.places
         extra = torch.cat([self.first, self.registers], dim=1).expand(len(tokens), -1, -1)
         tokens = torch.cat([extra, tokens], dim=1)
@@ -284,7 +286,7 @@ class TimmBackbone(nn.Module):
             RuntimeError,
         ) as error:  # the second from a torchvision that was built for another torch
             raise BackboneError(
-                f"Backbone 'timm' needs timm, which can not be imported ({error}): pip install 'jepabench[timm]'. It brings "
+                f"Backbone 'timm' needs timm, which cannot be imported ({error}): pip install 'jepabench[timm]'. It brings "
                 "torchvision along, whose version has to match torch's. Backbone 'dinov2' does without."
             ) from error
         self.network = timm.create_model(name, pretrained=False, num_classes=0, img_size=image_size)
@@ -294,8 +296,8 @@ class TimmBackbone(nn.Module):
         self.register_buffer("std", torch.tensor(settings["std"])[:, None, None])
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Returns patch tokens [N, P, C]."""
-        images = (_resized(frames, self.image_size) - self.mean) / self.std  # pyright: ignore[reportOperatorIssue]
+        """Return patch tokens [N, P, C]."""
+        images = (_resize(frames, self.image_size) - self.mean) / self.std  # pyright: ignore[reportOperatorIssue]
         return self.network.forward_features(images)[:, self.network.num_prefix_tokens :]
 
 
@@ -307,7 +309,7 @@ BACKBONES: dict[str, type[nn.Module]] = {
 
 
 def make_backbone(name: str, options: dict[str, Any]) -> tuple[nn.Module, str]:
-    """Makes a frozen backbone in evaluation mode; also returns SHA-256 of the file that its weights came from.
+    """Make a frozen backbone in evaluation mode; also returns SHA-256 of the file that its weights came from.
 
     Raises:
         UnknownNameError: no such backbone.
@@ -316,4 +318,4 @@ def make_backbone(name: str, options: dict[str, Any]) -> tuple[nn.Module, str]:
     if name not in BACKBONES:
         raise unknown_name("backbone", name, BACKBONES)
     backbone = BACKBONES[name](**options)
-    return backbone.eval().requires_grad_(False), file_hash(cast(Path, backbone.path))
+    return backbone.eval().requires_grad_(False), hash_file(cast(Path, backbone.path))

@@ -1,4 +1,4 @@
-"""Encoders: one frame (or state) in, one latent out. None of them sees the past; memory is the predictor's business.
+"""Encoders from one frame or state to one latent. The predictor handles the history.
 
 A latent is a vector [D], or one vector for each of P positions or slots [P, D]; ``num_positions``
 says how many (none for a vector).
@@ -18,8 +18,8 @@ from torch.nn import functional
 from jepabench.envs.errors import unknown_name
 
 
-def _normalised(frames: Tensor) -> Tensor:
-    """Turns uint8 [N, s, s, 3] into floats in [-1, 1], [N, 3, s, s] in channels-last memory."""
+def _normalise(frames: Tensor) -> Tensor:
+    """Turn uint8 [N, s, s, 3] into floats in [-1, 1], [N, 3, s, s] in channels-last memory."""
     dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32
     return frames.permute(0, 3, 1, 2).to(dtype).mul_(2 / 255).sub_(1.0)
 
@@ -58,8 +58,8 @@ class ConvEncoder(nn.Module):
         self.head = _head(4 * width * (image_size // 16) ** 2, 256, latent_dim)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Encodes frames uint8 [N, s, s, 3] into latents [N, D]."""
-        return self.head(self.features(_normalised(frames)).flatten(1)).float()
+        """Encode frames uint8 [N, s, s, 3] into latents [N, D]."""
+        return self.head(self.features(_normalise(frames)).flatten(1)).float()
 
 
 class KeypointEncoder(nn.Module):
@@ -109,8 +109,8 @@ class KeypointEncoder(nn.Module):
         self.head = _head(3 * num_keypoints, hidden, latent_dim, head_norm)
 
     def keypoints(self, frames: Tensor) -> Tensor:
-        """Returns x, y (right and down, [-1, 1]) and strength of each map, [N, num_keypoints, 3]."""
-        maps = self.features(_normalised(frames)).float()
+        """Return x, y (right and down, [-1, 1]) and strength of each map, [N, num_keypoints, 3]."""
+        maps = self.features(_normalise(frames)).float()
         height, width = maps.shape[-2:]
         # One copy out of channels-last memory; everything after it runs over contiguous rows.
         logits = functional.layer_norm(maps.contiguous().flatten(2), (height * width,))
@@ -123,7 +123,7 @@ class KeypointEncoder(nn.Module):
         return torch.cat([where @ grid, strength], dim=-1)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Encodes frames uint8 [N, s, s, 3] into latents [N, D]."""
+        """Encode frames uint8 [N, s, s, 3] into latents [N, D]."""
         return self.head(self.standardise(self.keypoints(frames).flatten(1))).float()
 
 
@@ -166,8 +166,8 @@ class ViTEncoder(nn.Module):
         self.head = _head(width, 256, latent_dim)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Encodes frames uint8 [N, s, s, 3] into latents [N, D]."""
-        tokens = self.stem(_normalised(frames)).flatten(2).transpose(1, 2) + self.positions
+        """Encode frames uint8 [N, s, s, 3] into latents [N, D]."""
+        tokens = self.stem(_normalise(frames)).flatten(2).transpose(1, 2) + self.positions
         return self.head(self.blocks(tokens).mean(1)).float()
 
 
@@ -198,8 +198,8 @@ class SpatialEncoder(nn.Module):
         self.head = nn.Conv2d(width, latent_dim, 1)
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Encodes frames uint8 [N, s, s, 3] into latents [N, P, D]."""
-        maps = self.stem(_normalised(frames))
+        """Encode frames uint8 [N, s, s, 3] into latents [N, P, D]."""
+        maps = self.stem(_normalise(frames))
         for layer in self.layers:
             maps = maps + layer(maps)
         return self.head(functional.gelu(maps)).flatten(2).transpose(1, 2).float()
@@ -253,8 +253,8 @@ class SlotEncoder(nn.Module):
         )
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Encodes frames uint8 [N, s, s, 3] into latents [N, P, D]."""
-        places = self.features(_normalised(frames)).flatten(2).transpose(1, 2) + self.places
+        """Encode frames uint8 [N, s, s, 3] into latents [N, P, D]."""
+        places = self.features(_normalise(frames)).flatten(2).transpose(1, 2) + self.places
         keys, values = self.inputs(places).float().chunk(2, dim=-1)
         slots = self.slots.expand(len(frames), -1, -1)
         for _ in range(self.num_iterations):
@@ -296,7 +296,7 @@ ENCODERS: dict[str, type[nn.Module]] = {
 
 
 def make_encoder(name: str, options: dict[str, Any]) -> nn.Module:
-    """Makes the encoder called ``name`` in channels-last memory.
+    """Make the encoder called ``name`` in channels-last memory.
 
     Raises:
         UnknownNameError: no such encoder.
@@ -307,7 +307,7 @@ def make_encoder(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def augment_shift(frames: Tensor, *, padding: int, generator: torch.Generator) -> Tensor:
-    """Shifts each window of frames [B, T, s, s, 3] by up to ``padding`` pixels, edges repeated, the same for its T frames."""
+    """Shift each window of frames [B, T, s, s, 3] by up to ``padding`` pixels, edges repeated, the same for its T frames."""
     if not padding:
         return frames
     windows, steps, size = frames.shape[:3]
@@ -321,7 +321,7 @@ def augment_shift(frames: Tensor, *, padding: int, generator: torch.Generator) -
 
 
 def augment_colour(frames: Tensor, *, strength: float, generator: torch.Generator) -> Tensor:
-    """Gives each single frame of uint8 windows [B, T, s, s, 3] colours and light of its own.
+    """Give each single frame of uint8 windows [B, T, s, s, 3] colours and light of its own.
 
     A smooth random map of colour space moves things of different colours in different ways, and
     what keeps its place keeps its shape. Frames of one window differ, so that no colour can be

@@ -1,4 +1,4 @@
-"""Heads that read a latent after training: a decoder for looking, a ridge probe for knowing. Neither ever trains the model."""
+"""Heads on trained latents: a decoder to frames and a ridge probe. They never train the model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jepabench.world_models.analysis.probes import fit_linear, score
 
 
 class Decoder(nn.Module):
-    """Paints what a latent stands for: [N, *latent] to frames [N, size, size, 3], as a change of the data's mean frame.
+    """Decodes latents [N, *latent] into frames [N, s, s, 3], as a change of the mean frame.
 
     Args:
         latent_dim: numbers in a latent: D, or P D where it has positions.
@@ -41,7 +41,7 @@ class Decoder(nn.Module):
         )
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Decodes latents [N, *latent] into float frames [N, size, size, 3], nominally in [0, 1]."""
+        """Decode latents [N, *latent] into float frames [N, size, size, 3], nominally in [0, 1]."""
         maps = self.project(latents.flatten(1)).view(-1, 4 * self.width, self.cells, self.cells)
         return self.grow(maps).permute(0, 2, 3, 1) + self.mean_frame / 255
 
@@ -53,14 +53,14 @@ class Decoder(nn.Module):
 
     @torch.inference_mode()
     def paint(self, latents: Tensor) -> NDArray[np.uint8]:
-        """Decodes latents [N, *latent] into uint8 frames [N, size, size, 3]."""
+        """Decode latents [N, *latent] into uint8 frames [N, size, size, 3]."""
         return (self(latents).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
 
 
 def ridge_probe_r2(
     train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], *, regularisation: float = 1e-3
 ) -> NDArray[np.float64]:
-    """Fits a linear probe on standardised latents and returns R2 of each quantity on the test pair [Q].
+    """Fit a linear probe on standardised latents and returns R2 of each quantity on the test pair [Q].
 
     Args:
         train, test: (latents [N, D], quantities [N, Q]) from different episodes.

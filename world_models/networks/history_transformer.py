@@ -1,4 +1,4 @@
-"""A causal transformer over the last K moments, conditioned on actions: LeWM's predictor, and how to roll it out cheaply."""
+"""A causal transformer over the history, conditioned on actions (LeWM), with a fast rollout."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class AdaLNBlock(nn.Module):
         nn.init.zeros_(self.modulation[1].bias)  # pyright: ignore[reportArgumentType]
 
     def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
-        """Maps tokens [N, K, W] under a condition [N, K, W] (or [N, 1, W])."""
+        """Map tokens [N, K, W] under a condition [N, K, W] (or [N, 1, W])."""
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition).chunk(
             6, dim=-1
         )
@@ -61,15 +61,15 @@ class AdaLNBlock(nn.Module):
         return tokens + gate_m * self.mlp(self.norms[1](tokens) * (1 + scale_m) + shift_m)
 
     def _attend(self, tokens: Tensor) -> Tensor:
-        q, k, v = self._heads_of(tokens).permute(2, 0, 3, 1, 4)  # [N, heads, K, head size]
+        q, k, v = self._split_heads(tokens).permute(2, 0, 3, 1, 4)  # [N, heads, K, head size]
         dropout = self.dropout if self.training else 0.0
         mixed = functional.scaled_dot_product_attention(
             q, k, v, is_causal=self.causal, dropout_p=dropout
         )
         return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def _heads_of(self, tokens: Tensor) -> Tensor:
-        """Returns queries, keys and values [N, K, 3, heads, head size]."""
+    def _split_heads(self, tokens: Tensor) -> Tensor:
+        """Return queries, keys and values [N, K, 3, heads, head size]."""
         return self.qkv(tokens).unflatten(-1, (3, self.num_heads, -1))
 
     def extend(
@@ -80,7 +80,7 @@ class AdaLNBlock(nn.Module):
         *,
         last_only: bool,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Maps the newest tokens, given what was kept of those before them; causal, and without dropout.
+        """Map the newest tokens, given what was kept of those before them; causal, and without dropout.
 
         Args:
             tokens: [N, k, W].
@@ -94,20 +94,20 @@ class AdaLNBlock(nn.Module):
             The mapped tokens, and the keys and values of all tokens so far.
         """
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation.chunk(6, dim=-1)
-        q, k, v = self._heads_of(torch.addcmul(shift_a, self.norms[0](tokens), 1 + scale_a)).unbind(
-            2
-        )
+        q, k, v = self._split_heads(
+            torch.addcmul(shift_a, self.norms[0](tokens), 1 + scale_a)
+        ).unbind(2)
         if cache is not None:
             k, v = torch.cat([cache[0], k], dim=1), torch.cat([cache[1], v], dim=1)
         if last_only and tokens.shape[1] > 1:
             tokens, q, gate_a = tokens[:, -1:], q[:, -1:], gate_a[:, -1:]
             shift_m, scale_m, gate_m = shift_m[:, -1:], scale_m[:, -1:], gate_m[:, -1:]
-        tokens = torch.addcmul(tokens, gate_a, self.out(self._mixed(q, k, v)))
+        tokens = torch.addcmul(tokens, gate_a, self.out(self._attend_pairwise(q, k, v)))
         hidden = self.mlp(torch.addcmul(shift_m, self.norms[1](tokens), 1 + scale_m))
         return torch.addcmul(tokens, gate_m, hidden), (k, v)
 
-    def _mixed(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Returns causal attention [N, k, heads * head size], pair by pair of tokens.
+    def _attend_pairwise(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Return causal attention [N, k, heads * head size], pair by pair of tokens.
 
         With the few tokens of a history the library's kernels spend their time on setting up; here
         the sum over a head, and its inverse, is a matrix product with the matrix that says which
@@ -177,7 +177,7 @@ class AdaLNPredictor(nn.Module):
         )
 
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts [N, D] from latents [N, k, D] and actions [N, k, A] with k <= K."""
+        """Predict [N, D] from latents [N, k, D] and actions [N, k, A] with k <= K."""
         dtype = (
             self.embed.weight.dtype
         )  # may be narrower than that of the latents, which are never rounded to it
@@ -190,7 +190,7 @@ class AdaLNPredictor(nn.Module):
     def unroll(
         self, latents: Tensor, actions: Tensor, *, place: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """Predicts H latents [N, H, D] one after the other, as so many calls of ``forward`` would, at a fraction of the work.
+        """Predict H latents [N, H, D] one after the other, as so many calls of ``forward`` would, at a fraction of the work.
 
         What depends on actions alone is computed for all steps at once. While the history still
         grows, the tokens before the newest keep their keys and values. Once it is full the window

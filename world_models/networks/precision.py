@@ -1,4 +1,4 @@
-"""Imagining in bfloat16: half the memory and several times the speed on processors that have it, for planning only."""
+"""Imagination in bfloat16, for planning: faster on processors that support it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MIXED = (AdaLNPredictor, MLPPredictor)
 
 
 def convert_precision(model: WorldModel, precision: str) -> WorldModel:
-    """Returns a model that predicts in ``precision``; its latents stay float32, so steps add up without rounding.
+    """Return a model that predicts in ``precision``. Its latents stay float32.
 
     Args:
         model: unchanged; a copy is made unless ``precision`` is float32.

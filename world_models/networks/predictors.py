@@ -1,4 +1,4 @@
-"""Predictors: the last K latents and actions in, the next latent out. Some are for vectors [D], some for positions [P, D]."""
+"""Predictors from the last K latents and actions to the next latent, [D] or [P, D]."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class MLPPredictor(nn.Module):
         self.body = nn.Sequential(*layers, nn.Linear(width, latent_dim))
 
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts [N, D] from latents [N, k, D] and actions [N, k, A] with k <= K."""
-        latents, actions = _whole_history(latents, actions, self.history)
+        """Predict [N, D] from latents [N, k, D] and actions [N, k, A] with k <= K."""
+        latents, actions = _pad_history(latents, actions, self.history)
         inputs = torch.cat([latents.flatten(1), actions.flatten(1)], dim=1).to(
             self.body[0].weight.dtype
         )  # pyright: ignore[reportArgumentType, reportCallIssue]
@@ -104,8 +104,8 @@ class SubstepPredictor(nn.Module):
         self.step = nn.Sequential(*layers, nn.Linear(width, latent_dim + memory))
 
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts [N, D] from latents [N, k, D] and actions [N, k, A] with k <= K."""
-        latents, actions = _whole_history(latents, actions, self.history)
+        """Predict [N, D] from latents [N, k, D] and actions [N, k, A] with k <= K."""
+        latents, actions = _pad_history(latents, actions, self.history)
         memory = self.recall(torch.cat([latents.flatten(1), actions[:, :-1].flatten(1)], dim=1))
         state = torch.cat([latents[:, -1], memory], dim=1)
         for action in actions[:, -1].chunk(self.substeps, dim=1):
@@ -113,8 +113,8 @@ class SubstepPredictor(nn.Module):
         return state[:, : self.latent_dim]
 
 
-def _whole_history(latents: Tensor, actions: Tensor, history: int) -> tuple[Tensor, Tensor]:
-    """Pads a history of k < K by repeating its first latent, with the zero action."""
+def _pad_history(latents: Tensor, actions: Tensor, history: int) -> tuple[Tensor, Tensor]:
+    """Pad a history of k < K by repeating its first latent, with the zero action."""
     missing = history - latents.shape[1]
     if not missing:
         return latents, actions
@@ -158,8 +158,8 @@ class PatchPredictor(nn.Module):
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, latent_dim))
 
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts [N, P, D] from latents [N, k, P, D] and actions [N, k, A] with k <= K."""
-        latents, actions = _whole_history(latents, actions, self.history)
+        """Predict [N, P, D] from latents [N, k, P, D] and actions [N, k, A] with k <= K."""
+        latents, actions = _pad_history(latents, actions, self.history)
         tokens = self.embed(latents.transpose(1, 2).flatten(2)) + self.positions
         condition = self.embed_action(actions.flatten(1))[:, None]
         for block in self.blocks:
@@ -205,8 +205,8 @@ class GridPredictor(nn.Module):
         self.out = nn.Conv2d(width, latent_dim, 1)
 
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts [N, P, D] from latents [N, k, P, D] and actions [N, k, A] with k <= K."""
-        latents, actions = _whole_history(latents, actions, self.history)
+        """Predict [N, P, D] from latents [N, k, P, D] and actions [N, k, A] with k <= K."""
+        latents, actions = _pad_history(latents, actions, self.history)
         maps = (
             latents.permute(0, 1, 3, 2).flatten(1, 2).unflatten(-1, (self.side, self.side))
         )  # [N, K D, side, side]
@@ -235,7 +235,7 @@ def make_predictor(
     action_size: int,
     positions: int | None = None,
 ) -> nn.Module:
-    """Makes the predictor called ``name`` for latents [D], or [P, D] with P ``positions``.
+    """Make the predictor called ``name`` for latents [D], or [P, D] with P ``positions``.
 
     Raises:
         UnknownNameError: no such predictor for this form of latent.

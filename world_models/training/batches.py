@@ -1,4 +1,7 @@
-"""Windows of a dataset as tensors. What happens in a training step is a function of (seed, step) alone, so resuming is exact."""
+"""Windows of a dataset as tensors.
+
+A batch is a function of (seed, step) alone, so training resumes exactly.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ class ActionScale:
 
     @classmethod
     def from_dataset(cls, dataset: EpisodeDataset) -> ActionScale:
-        """Returns the scale of a dataset's actions."""
+        """Return the scale of a dataset's actions."""
         mean, std = dataset.action_statistics()
         return cls(
             torch.as_tensor(mean, dtype=torch.float32), torch.as_tensor(std, dtype=torch.float32)
@@ -84,7 +87,7 @@ class WindowSampler:
     def sample(
         self, batch_size: int, rng: np.random.Generator, *, rank: int = 0, count: int = 1
     ) -> TrajectoryBatch:
-        """Returns ``batch_size`` windows drawn with replacement. Pixels live in a buffer that the next call overwrites.
+        """Return ``batch_size`` windows drawn with replacement. Pixels live in a buffer that the next call overwrites.
 
         Of ``count`` processes that draw the same, each takes its share: every ``count``-th window
         from its ``rank`` on.
@@ -92,7 +95,7 @@ class WindowSampler:
         return self.batch(rng.integers(len(self), size=batch_size)[rank::count])
 
     def batch(self, indices: NDArray[np.integer]) -> TrajectoryBatch:
-        """Returns the windows with these numbers [B], 0 to ``len(self) - 1``."""
+        """Return the windows with these numbers [B], 0 to ``len(self) - 1``."""
         starts, pads = self._starts[indices], self._pads[indices]
         frames = self._gather(self.observation_key, starts)
         state = torch.from_numpy(
@@ -125,7 +128,7 @@ class WindowSampler:
 
 
 def step_generators(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
-    """Returns the random streams of one training step, so that a resumed run draws what an undisturbed one would."""
+    """Return the random streams of one training step, so that a resumed run draws what an undisturbed one would."""
     sequence = np.random.SeedSequence([seed, step])
     return np.random.default_rng(sequence), torch.Generator().manual_seed(
         int(sequence.generate_state(1, np.uint64)[0] >> 1)

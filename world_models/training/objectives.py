@@ -1,4 +1,4 @@
-"""Training terms as pure functions on latents [B, T, D]. Lower is better for all of them.
+"""Loss terms as pure functions of latents [B, T, D]. Lower is better.
 
 Published factors matter more than published weights: each docstring says what is averaged and what
 is not, because a weight means nothing without it. ``LATENT_TERMS`` look at the encoder's latents
@@ -21,7 +21,7 @@ def prediction_error(predicted: Tensor, target: Tensor, *, stop_gradient: bool =
 
 
 def _samples(latents: Tensor, first_only: bool) -> Tensor:
-    """Returns the samples [N, D] that a batch statistic is taken over: all B*T latents, or the B of the first frame."""
+    """Return the samples [N, D] that a batch statistic is taken over: all B*T latents, or the B of the first frame."""
     return latents[:, 0] if first_only else latents.flatten(0, -2)
 
 
@@ -53,7 +53,7 @@ def covariance(latents: Tensor, *, first_only: bool = False, per_pair: bool = Fa
 
 
 def _off_diagonal(matrix: Tensor) -> Tensor:
-    """Returns the sum of the squared entries beside the diagonal."""
+    """Return the sum of the squared entries beside the diagonal."""
     return matrix.square().sum() - matrix.diagonal().square().sum()
 
 

@@ -1,8 +1,8 @@
 """Pretext tasks that teach a patch encoder without actions: masked latents, masked pixels, self-distillation.
 
-Each is trained by the ordinary loop, before a predictor learns what actions do (see ``frozen.py``).
-As a ``WorldModel`` a pretext task predicts that nothing changes, so the ordinary diagnostics apply.
-Masks are drawn once a step and shared by the batch.
+Each is trained by the ordinary loop, before a predictor learns what actions do (see
+``kinds.frozen_patches``). As a ``WorldModel`` a pretext task predicts that nothing changes, so the
+ordinary diagnostics apply. Masks are drawn once a step and shared by the batch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _blocks(width: int, depth: int, num_heads: int) -> nn.TransformerEncoder:
 
 
 def encode_positions(side: int, width: int) -> Tensor:
-    """Returns the fixed position code [side^2, width] of a square grid: half of it for rows, half for columns (MAE, I-JEPA)."""
+    """Return the fixed position code [side^2, width] of a square grid: half of it for rows, half for columns (MAE, I-JEPA)."""
     if width % 4:
         raise ValueError(f"width is a multiple of 4, got {width}.")
     rates = 1.0 / 10000 ** (torch.arange(width // 4) / (width // 4))
@@ -74,12 +74,12 @@ class PatchEncoder(nn.Module):
         self.blocks = _blocks(width, depth, num_heads)
 
     def patches(self, frames: Tensor) -> Tensor:
-        """Cuts frames uint8 [N, s, s, 3] into patches [N, P, 3 * patch_size^2] in [-1, 1], row by row."""
+        """Cut frames uint8 [N, s, s, 3] into patches [N, P, 3 * patch_size^2] in [-1, 1], row by row."""
         pixels = frames.permute(0, 3, 1, 2).float() * (2 / 255) - 1
         return functional.unfold(pixels, self.patch_size, stride=self.patch_size).transpose(1, 2)
 
     def forward(self, frames: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Encodes frames uint8 [N, s, s, 3] into tokens [N, P, W], or those of the patches ``keep`` [M] alone [N, M, W]."""
+        """Encode frames uint8 [N, s, s, 3] into tokens [N, P, W], or those of the patches ``keep`` [M] alone [N, M, W]."""
         tokens = self.stem(self.patches(frames)) + self.places
         return self.blocks(tokens if keep is None else tokens[:, keep]).float()
 
@@ -110,17 +110,17 @@ class Pretext(nn.Module):
         self.slow = copy.deepcopy(encoder).requires_grad_(False) if momentum else None
 
     def encode(self, observation: Tensor) -> Tensor:
-        """Encodes frames [N, s, s, 3] into tokens [N, P, W]."""
+        """Encode frames [N, s, s, 3] into tokens [N, P, W]."""
         return self.encoder(observation)
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predicts that nothing changes."""
+        """Predict that nothing changes."""
         del actions
         return latents[:, -1]
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
-        """Moves the slow copy; see ``JEPA.after_step``."""
+        """Move the slow copy; see ``JEPA.after_step``."""
         if self.slow is None:
             return
         share = (1 - self.momentum) * 0.5 * (1 + math.cos(math.pi * progress))
@@ -129,7 +129,7 @@ class Pretext(nn.Module):
 
     @torch.no_grad()
     def targets(self, frames: Tensor) -> Tensor:
-        """Returns the slow copy's tokens of whole frames, layer-normalised [N, P, W]."""
+        """Return the slow copy's tokens of whole frames, layer-normalised [N, P, W]."""
         if self.slow is None:
             raise ValueError("This pretext task has no slow copy.")
         return functional.layer_norm(self.slow(frames), (self.encoder.width,))
@@ -187,7 +187,7 @@ class MaskedPrediction(Pretext):
         self.predictor = _blocks(predictor_width, predictor_depth, 4)
 
     def draw_masks(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Returns the places that the encoder sees [M] and those that are to be predicted [Q]; they do not overlap."""
+        """Return the places that the encoder sees [M] and those that are to be predicted [Q]; they do not overlap."""
         side = self.encoder.side
         wanted = torch.zeros(side, side, dtype=torch.bool)
         for _ in range(self.num_targets):
@@ -196,7 +196,7 @@ class MaskedPrediction(Pretext):
         return seen.flatten().nonzero()[:, 0], wanted.flatten().nonzero()[:, 0]
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Returns the error of the predicted tokens."""
+        """Return the error of the predicted tokens."""
         frames = batch.observations["pixels"]  # [B, T, s, s, 3]
         clips, moments = frames.shape[:2]
         seen, wanted = self.draw_masks(generator)
@@ -215,7 +215,7 @@ class MaskedPrediction(Pretext):
 def _block(
     side: int, scale: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
 ) -> Tensor:
-    """Draws a rectangle of about a share ``scale`` of the grid, height over width in ``ratio``; bool [side, side]."""
+    """Draw a rectangle of about a share ``scale`` of the grid, height over width in ``ratio``; bool [side, side]."""
     size, shape, top, left = torch.rand(4, generator=generator).tolist()
     area = (scale[0] + size * (scale[1] - scale[0])) * side**2
     aspect = ratio[0] * (ratio[1] / ratio[0]) ** shape
@@ -256,7 +256,7 @@ class MaskedPixels(Pretext):
         self.leave = nn.Linear(decoder_width, 3 * encoder.patch_size**2)
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Returns the squared error of the masked patches, each normalised by its own mean and standard deviation."""
+        """Return the squared error of the masked patches, each normalised by its own mean and standard deviation."""
         frames = batch.observations["pixels"].flatten(0, 1)
         num_places = self.encoder.side**2
         order = torch.randperm(num_places, generator=generator)
@@ -311,7 +311,7 @@ class SelfDistillation(Pretext):
         self.register_buffer("centre", torch.zeros(num_prototypes))
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Returns the cross-entropy of the student's answers under the teacher's, mean over both orders of the views."""
+        """Return the cross-entropy of the student's answers under the teacher's, mean over both orders of the views."""
         frames = batch.observations["pixels"]
         views = [self._view(frames, generator).flatten(0, 1) for _ in range(2)]
         with torch.no_grad():
@@ -333,7 +333,7 @@ class SelfDistillation(Pretext):
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
-        """Moves the slow encoder and its head."""
+        """Move the slow encoder and its head."""
         super().after_step(progress)
         share = (1 - self.momentum) * 0.5 * (1 + math.cos(math.pi * progress))
         for slow, fast in zip(self.slow_head.parameters(), self.head.parameters(), strict=True):
@@ -364,7 +364,7 @@ PRETEXTS: dict[str, tuple[type[Pretext], dict[str, Any]]] = {
 def make_pretext(
     name: str, options: dict[str, Any], encoder: PatchEncoder, *, action_size: int
 ) -> Pretext:
-    """Makes the pretext task called ``name`` around an encoder.
+    """Make the pretext task called ``name`` around an encoder.
 
     Raises:
         UnknownNameError: no such task.
