@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import importlib.util
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from jepabench.cli.arguments import Parser
 
 VERBS = {
     "run": "do everything a suite needs: data, models, policies, evaluation, report",
@@ -75,10 +78,36 @@ _NEEDS_MODELS = frozenset(
 )
 
 
-def _module(verb: str) -> str:
+_RESUME = (
+    "Interrupted. Run the same command again to resume: "
+    "finished stages are kept, and the work goes on from there."
+)
+
+
+def get_module_name(verb: str) -> str:
+    """Return the module of a command."""
     name = verb.replace("-", "_").replace(" ", "_")
     folder = next((folder for folder, names in _FOLDERS.items() if name in names), None)
     return ".".join(["jepabench.cli", *([folder] if folder else []), name])
+
+
+@contextmanager
+def _terminate_like_interrupt(received: list[int]) -> Iterator[None]:
+    """Make SIGTERM (sent by schedulers and ``timeout``) clean up as Ctrl-C does; note the signal."""
+
+    def stop(number: int, _: object) -> None:
+        received.append(number)
+        raise KeyboardInterrupt
+
+    try:
+        previous = signal.signal(signal.SIGTERM, stop)
+    except ValueError:  # not in the main thread
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _missing_extra(error: ModuleNotFoundError) -> str | None:
@@ -91,7 +120,7 @@ def _missing_extra(error: ModuleNotFoundError) -> str | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code: 0 done, 1 something failed, 2 the command was wrong."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="jepabench",
         description="Do joint-embedding world models that plan beat model-free RL? Same worlds, data and compute.",
         epilog="`jepabench VERB --help` says more. Start with `jepabench run suite=quick`.",
@@ -117,14 +146,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command == "compare" and rest[:1] == ["planners"]:
         command, rest = "compare planners", rest[1:]
         own_parser.prog += " planners"
-    module = importlib.import_module(_module(command))  # one command: --help stays instant
+    module = importlib.import_module(get_module_name(command))  # one command: --help stays instant
     module.configure(own_parser)
     options = own_parser.parse_intermixed_args(rest, options)  # settings may follow options
+    received: list[int] = []
     try:
-        return module.run(options)
+        with _terminate_like_interrupt(received):
+            return module.run(options)
     except KeyboardInterrupt:
-        print("\nInterrupted. The same command goes on where it stopped.", file=sys.stderr)
-        return 130
+        print(f"\n{_RESUME}", file=sys.stderr)
+        return 128 + (received[0] if received else signal.SIGINT)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1

@@ -67,6 +67,8 @@ _RESERVED = frozenset(
         ".owner.json",
     }
 )
+# What an attempt leaves that came to nothing.
+_TRACES = frozenset({"stage.json", "stage.log", "failed.json", ".partial", ".lock", ".owner.json"})
 _FIELDS = {
     "stage.json": {"hash", "config"},
     "done.json": {"hash", "config", "files", "seconds"},
@@ -122,6 +124,9 @@ def stage_state(directory: Path, config: Mapping[str, Any]) -> StageState:
     """
     done = _read_json(directory / "done.json")
     _check_config(directory, config, done)
+    begun = _read_json(directory / "stage.json")
+    if done is None and begun is not None and begun["hash"] != stage_id(config):
+        return StageState("missing")  # begun with another configuration, which produced nothing
     return _state(directory, done)
 
 
@@ -140,7 +145,10 @@ def _state(directory: Path, done: Mapping[str, Any] | None) -> StageState:
         return StageState("running", f"process {owner.pid} on {owner.host} since {owner.since}")
     failed = _read_json(directory / "failed.json")
     if failed is not None:
-        return StageState("failed", failed["error"], stamp=failed["failed"] + str(failed["pid"]))
+        reason = failed["error"]
+        if failed.get("where"):
+            reason += f" ({failed['where']}; traceback in {directory / 'failed.json'})"
+        return StageState("failed", reason, stamp=failed["failed"] + str(failed["pid"]))
     return StageState("interrupted" if (directory / "stage.json").exists() else "missing")
 
 
@@ -210,7 +218,10 @@ def _check_config(
     directory: Path, config: Mapping[str, Any], done: Mapping[str, Any] | None
 ) -> None:
     asked = stage_id(config)
-    for known in (done, _read_json(directory / "stage.json")):
+    begun = _read_json(directory / "stage.json")
+    if done is None and not _is_claimed(directory):
+        begun = None  # it produced nothing, so the folder is free for this configuration
+    for known in (done, begun):
         if known is not None and known["hash"] != asked:
             changes = "; ".join(differences(known["config"], plain(config))) or "its hash differs"
             raise StageError(
@@ -219,10 +230,27 @@ def _check_config(
             )
 
 
+def _is_claimed(directory: Path) -> bool:
+    """Return whether an unfinished stage made a file or has a process that works on it."""
+    if not directory.is_dir():
+        return False
+    names = {path.name for path in directory.iterdir()}
+    if names - _TRACES or any(path.is_file() for path in (directory / ".partial").rglob("*")):
+        return True
+    owner = worked_on_by(directory)
+    return owner is not None and (owner.pid, owner.host) != (os.getpid(), socket.gethostname())
+
+
 def _claim(directory: Path, config: Mapping[str, Any]) -> None:
     """Write ``stage.json``; refuse a directory with files that no stage made."""
     marker = directory / "stage.json"
-    if _read_json(marker) is None:
+    begun = _read_json(marker)
+    if begun is not None and begun["hash"] != stage_id(config):
+        # An earlier configuration that produced nothing; run_stage has checked this before.
+        for name in ("failed.json", "stage.log"):
+            (directory / name).unlink(missing_ok=True)
+        _write_json(marker, {"hash": stage_id(config), "config": plain(config)})
+    elif begun is None:
         if not (directory / "done.json").exists():
             foreign = sorted(
                 path.name for path in directory.iterdir() if not path.name.startswith(".")
@@ -303,6 +331,14 @@ def _move(directory: Path) -> None:
     partial.rmdir()
 
 
+def _locate(error: BaseException) -> str:
+    """Return file, line and function of the innermost frame of an error."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if not frames:
+        return ""
+    return f"{frames[-1].filename}, line {frames[-1].lineno}, in {frames[-1].name}"
+
+
 def _record_failure(directory: Path, error: BaseException) -> None:
     lines = "".join(traceback.format_exception(error)).splitlines()
     with suppress(OSError):  # a full disk must not hide the cause
@@ -310,6 +346,7 @@ def _record_failure(directory: Path, error: BaseException) -> None:
             directory / "failed.json",
             {
                 "error": f"{type(error).__name__}: {error}",
+                "where": _locate(error),
                 "traceback": lines[-_TRACEBACK_LINES:],
                 "host": socket.gethostname(),
                 "pid": os.getpid(),

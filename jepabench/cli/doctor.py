@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from jepabench.execution.speeds import MODEL_STEPS, SPEEDS_FILE, Speeds, measure_speeds
+from jepabench.pipeline.terminal import make_console
 
 PINNED = {"mujoco": "3.17.0", "torch": "2.13.0"}
 NEEDED = (
@@ -35,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb; exit code 1 if something must be mended first."""
-    console = Console()
+    console = make_console()
     problems = _versions(console) + _disk(options.output, console)
     speeds = measure_speeds()
     speeds.save(options.output / SPEEDS_FILE)
@@ -70,7 +71,9 @@ def _versions(console: Console) -> list[str]:
 def _disk(folder: Path, console: Console) -> list[str]:
     existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9
-    console.print(f"{free:.0f} GB free for {folder}, {os.cpu_count()} cores")
+    console.print(
+        f"{free:.0f} GB free for {folder}, {os.cpu_count()} cores", markup=False, soft_wrap=True
+    )
     return (
         [f"{free:.1f} GB free for {folder}, {FREE_GB:g} are needed by the quick suite."]
         if free < FREE_GB

@@ -1,134 +1,158 @@
-"""``jepabench list``: what there is to choose from."""
+"""``jepabench list``: list tasks, suites, agents, world models, and the variations and events of a task."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
-
-from rich.console import Console, Group
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
+from typing import Any
 
 from jepabench.envs.registry import list_tasks, make
 from jepabench.envs.variations.factors import range_text
 from jepabench.pipeline.config import compose_root, load_preset, options
 from jepabench.pipeline.plugins import plugin_names
+from jepabench.pipeline.tasks import resolve_task
+from jepabench.pipeline.terminal import add_text_row, make_console, make_table
 
 CHOICES = ("tasks", "suites", "agents", "world-models")
-KINDS_OF_A_TASK = ("variations", "events")
+CHOICES_WITH_TASK = ("variations", "events")
 _ABOUT_COSTS = (
-    "CPU time: all stages on one thread, by the speeds that `jepabench doctor` measured here, or by what stages like it took; "
-    "good to a factor of two. Stages run side by side: divide by the cores."
+    "CPU time is the time of all stages on one thread, estimated from the speeds that `jepabench doctor` "
+    "measured and from finished stages. It is good to a factor of two. Stages run side by side: "
+    "divide by the number of cores."
 )
+
+Row = dict[str, Any]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
-    parser.add_argument("kind", nargs="?", default="tasks", choices=CHOICES + KINDS_OF_A_TASK)
+    """Add the arguments of the command."""
+    parser.add_argument("kind", nargs="?", default="tasks", choices=CHOICES + CHOICES_WITH_TASK)
     parser.add_argument(
-        "task", nargs="?", help="whose variations or events; or the suite of which to say more"
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="the task of `variations` and `events`, or one suite of `suites`",
     )
     parser.add_argument(
         "--output",
         type=Path,
         default=Path("outputs"),
-        help="folder in which `jepabench doctor` keeps speeds",
+        help="folder in which `jepabench doctor` saves the speeds of this machine",
     )
+    parser.add_argument("--json", action="store_true", help="print JSON: one object per row")
 
 
 def run(options_: argparse.Namespace) -> int:
-    """Runs the verb."""
-    kind, task = options_.kind, options_.task
-    if kind == "suites":
-        from jepabench import envs  # noqa: F401  (registers the tasks)
-
-        Console().print(_suites(options_.output) if task is None else _suite(task, options_.output))
-        return 0
-    if (kind in KINDS_OF_A_TASK) != (task is not None):
+    """Print the listing."""
+    kind, name = options_.kind, options_.name
+    if kind in CHOICES_WITH_TASK and name is None:
         raise ValueError(
-            f"`jepabench list {kind}` takes the id of a task, as in `jepabench list {kind} jepabench/TwoRoom-v1`."
-            if task is None
-            else f"`jepabench list {kind}` takes nothing more, got {task!r}."
+            f"`jepabench list {kind}` needs the name of a task, as in "
+            f"`jepabench list {kind} jepabench/TwoRoom-v1`."
         )
-    if task is None:
-        table = {"tasks": _tasks, "agents": _agents, "world-models": _world_models}[kind]()
+    if name is not None and kind not in (*CHOICES_WITH_TASK, "suites"):
+        raise ValueError(f"`jepabench list {kind}` takes no further argument, got {name!r}.")
+    caption = ""
+    if kind == "suites":
+        rows = _list_suites(options_.output) if name is None else _list_suite(name, options_.output)
+        caption = _ABOUT_COSTS
+    elif name is not None:
+        task_id = resolve_task(name)
+        rows = _list_variations(task_id) if kind == "variations" else _list_events(task_id)
+        if not rows and not options_.json:
+            print(f"{task_id} has no {kind}.")
+            return 0
     else:
-        table = {"variations": _variations, "events": _events}[kind](task)
-    Console().print(table)
+        rows = {
+            "tasks": _list_tasks,
+            "agents": _list_agents,
+            "world-models": _list_world_models,
+        }[kind]()
+    if options_.json:
+        print(json.dumps(rows, indent=1))
+        return 0
+    table = make_table(*rows[0], caption=caption)
+    for row in rows:
+        add_text_row(table, *row.values())
+    make_console().print(table)
     return 0
 
 
-def _tasks() -> Table:
+def _list_tasks() -> list[Row]:
     from jepabench import envs  # noqa: F401  (registers the tasks)
 
-    table = Table("task", "strata", "block", "control dt", "success", box=None)
-    for spec in list_tasks():
-        table.add_row(
-            spec.id,
-            " ".join(spec.strata),
-            str(spec.action_block),
-            f"{spec.control_dt:g} s",
-            spec.success,
-        )
-    return table
+    return [
+        {
+            "task": spec.id,
+            "strata": " ".join(spec.strata),
+            "block": spec.action_block,
+            "control dt": f"{spec.control_dt:g} s",
+            "success": spec.success,
+        }
+        for spec in list_tasks()
+    ]
 
 
-def _variations(task_id: str) -> Table:
-    from jepabench import envs  # noqa: F401  (registers the tasks)
-
-    table = Table("factor", "what it is, and its values", box=None)
+def _list_variations(task_id: str) -> list[Row]:
+    rows = []
     for factor in make(task_id).variations.factors:
         values = [f"none {range_text((factor.default, factor.default))}"]
-        values += (
-            [f"mild {range_text(factor.mild)}", f"hard {range_text(factor.hard)}"]
-            if factor.hard
-            else []
-        )
+        if factor.hard:
+            values += [f"mild {range_text(factor.mild)}", f"hard {range_text(factor.hard)}"]
         values += [f"allowed {range_text(factor.allowed)}", *factor.names]
         unit = f" [{factor.unit}]" if factor.unit else ""
-        table.add_row(
-            factor.name, escape(f"{factor.description}{unit}") + f"\n[dim]{'; '.join(values)}[/]"
+        rows.append(
+            {
+                "factor": factor.name,
+                "description": f"{factor.description}{unit}",
+                "values": "; ".join(values),
+            }
         )
-    return table
+    return rows
 
 
-def _events(task_id: str) -> Table:
-    from jepabench import envs  # noqa: F401  (registers the tasks)
+def _list_events(task_id: str) -> list[Row]:
     from jepabench.envs.variations.events import list_events
 
-    table = Table("event", "kind", "what happens", box=None)
-    for event in list_events(task_id):
-        table.add_row(event.name, "harmless" if event.harmless else "impossible", event.description)
-    return table
+    return [
+        {
+            "event": event.name,
+            "kind": "harmless" if event.harmless else "impossible",
+            "description": event.description,
+        }
+        for event in list_events(task_id)
+    ]
 
 
-def _suites(output: Path) -> Group:
-    """The suites, with what each will cost by the speeds that ``jepabench doctor`` measured here."""
+def _list_suites(output: Path) -> list[Row]:
+    """Return one row per suite, with its estimated duration on this machine."""
     from jepabench.execution.estimates import StageTimes, duration
     from jepabench.execution.speeds import load_or_measure_speeds
     from jepabench.pipeline.stages import SuitePlan
 
-    speeds = load_or_measure_speeds(output)
-    lines = [Text(_ABOUT_COSTS, style="dim")]
+    speeds, rows = load_or_measure_speeds(output), []
     for name in options("suite"):
         plan = SuitePlan(compose_root([f"suite={name}", f"output={output}"]))
         suite = plan.suite
-        episodes = sum(task["num_episodes"] * len(task["strata"]) for task in suite["tasks"])
-        cost = StageTimes(plan.stages, speeds).remaining(list(plan.stages))
-        sizes = (
-            (suite["tasks"], "task"),
-            (suite["agents"], "agent"),
-            (suite["training_seeds"], "seed"),
+        rows.append(
+            {
+                "suite": f"{name} v{suite['version']}",
+                "CPU time": duration(StageTimes(plan.stages, speeds).remaining(list(plan.stages))),
+                "tasks": len(suite["tasks"]),
+                "agents": len(suite["agents"]),
+                "seeds": len(suite["training_seeds"]),
+                "episodes": sum(
+                    task["num_episodes"] * len(task["strata"]) for task in suite["tasks"]
+                ),
+                "description": suite["description"],
+            }
         )
-        counts = ", ".join(f"{len(items)} {noun}{'s' * (len(items) > 1)}" for items, noun in sizes)
-        size = f"{duration(cost).rjust(9)}   {counts}, {episodes:,} episodes"
-        lines.append(Text.assemble((f"{name} v{suite['version']}".ljust(20), "bold"), size))
-        lines.append(Text(f"  {suite['description']}", style="dim"))
-    return Group(*lines)
+    return rows
 
 
-def _suite(name: str, output: Path) -> Table:
+def _list_suite(name: str, output: Path) -> list[Row]:
+    """Return one row per task of a suite: strata, episodes, stages of each kind and duration."""
     from jepabench.envs.task import short_name
     from jepabench.execution.estimates import StageTimes, duration
     from jepabench.execution.speeds import load_or_measure_speeds
@@ -136,40 +160,44 @@ def _suite(name: str, output: Path) -> Table:
 
     plan = SuitePlan(compose_root([f"suite={name}", f"output={output}"]))
     times = StageTimes(plan.stages, load_or_measure_speeds(output))
-    suite = plan.suite
     kinds = [kind for kind in KINDS if any(key.startswith(f"{kind}/") for key in plan.stages)]
-    table = Table("task", "strata", "episodes", *kinds, "CPU time", box=None)
-    for task in suite["tasks"]:
+    rows = []
+    for task in plan.suite["tasks"]:
         own = [key for key in plan.stages if key.split("/")[1] == short_name(task["task_id"])]
-        counts = [str(sum(key.startswith(f"{kind}/") for key in own) or "-") for kind in kinds]
-        cost = duration(times.remaining(own))
-        table.add_row(
-            short_name(task["task_id"]),
-            " ".join(task["strata"]),
-            str(task["num_episodes"]),
-            *counts,
-            cost,
+        rows.append(
+            {
+                "task": short_name(task["task_id"]),
+                "suite": f"{name} v{plan.suite['version']}",
+                "strata": " ".join(task["strata"]),
+                "episodes": task["num_episodes"],
+                **{kind: sum(key.startswith(f"{kind}/") for key in own) for kind in kinds},
+                "CPU time": duration(times.remaining(own)),
+            }
         )
-    seeds = ", ".join(map(str, suite["training_seeds"]))
-    table.title, table.title_justify = f"{name} v{suite['version']}: {suite['description']}", "left"
-    table.caption = f"agents {', '.join(suite['agents'])}; training seeds {seeds}. {_ABOUT_COSTS}"
-    table.caption_justify = "left"
-    return table
+    return rows
 
 
-def _agents() -> Table:
-    table = Table("agent", "observes", "data", "privilege", "needs", box=None)
+def _list_agents() -> list[Row]:
+    rows = []
     for name in [*options("agent"), *plugin_names()]:
         agent = load_preset("agent", name)
         track = agent["track"]
         needs = agent.get("world_model") or ("training" if agent.get("train") else "nothing")
-        table.add_row(name, track["observation"], track["data"], track["privilege"], needs)
-    return table
+        rows.append(
+            {
+                "agent": name,
+                "observes": track["observation"],
+                "data": track["data"],
+                "privilege": track["privilege"],
+                "needs": needs,
+            }
+        )
+    return rows
 
 
-def _world_models() -> Table:
-    table = Table("world model", "kind", "description", box=None)
-    for name in options("world_model"):
-        preset = load_preset("world_model", name)
-        table.add_row(name, preset["kind"], preset["description"])
-    return table
+def _list_world_models() -> list[Row]:
+    presets = {name: load_preset("world_model", name) for name in options("world_model")}
+    return [
+        {"world model": name, "kind": preset["kind"], "description": preset["description"]}
+        for name, preset in presets.items()
+    ]

@@ -5,14 +5,17 @@ It only watches the folders of the stages, as the workers do. So it may be kille
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.text import Text
 
 from jepabench.evaluation.stages.stage import is_done, stage_state
@@ -20,11 +23,13 @@ from jepabench.execution import launchers
 from jepabench.execution.estimates import StageTimes, duration
 from jepabench.execution.speeds import Speeds
 from jepabench.execution.workers import Plan, Worker, drop_failed
+from jepabench.pipeline.config import ConfigError
 from jepabench.pipeline.stages import KINDS, Stage
 
 _MOST_DEATHS = 20  # of workers in a row, without a stage being done
 _POLL_SECONDS = 0.2
 _LOG_BYTES = 4096
+_FAREWELL_SECONDS = 5.0  # for workers to notice that everything is done
 
 
 class StagesFailedError(RuntimeError):
@@ -62,9 +67,25 @@ def run_stages(
         }
         console.print(f"{len(wanted)} stages, {len(wanted) - len(missing)} done already.")
         if missing:
+            check_writable([stage.directory for stage in missing.values()])
             _Run(make_plan, stages, by_urgency(missing), launcher, console, speeds).to_the_end()
-    finally:
-        launcher.close()
+    except BaseException:
+        launcher.close(wait_seconds=0)
+        raise
+    launcher.close(wait_seconds=_FAREWELL_SECONDS)
+
+
+def check_writable(directories: Iterable[Path]) -> None:
+    """Check that the folders can be created or written to.
+
+    Raises:
+        ConfigError: a folder is read-only, or a file has the name of a folder.
+    """
+    for folder in {next(path for path in item.parents if path.exists()) for item in directories}:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder} is a file, not a folder. Choose another output folder.")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise ConfigError(f"{folder} is read-only. Choose another output folder.")
 
 
 def closure(stages: Mapping[str, Stage], keys: Sequence[str]) -> list[str]:
@@ -99,6 +120,7 @@ class _Run:
     speeds: Speeds | None
     failures: dict[str, str] = field(default_factory=dict)
     deaths: int = 0
+    last_death: str = ""
 
     def to_the_end(self) -> None:
         past = {
@@ -145,7 +167,7 @@ class _Run:
                 del self.waiting[key]
                 self.deaths = 0
                 self.times.add(key, state.seconds)
-                self._say(f"[green]done[/] {stage.title}  [dim]{state.seconds:.1f} s[/]")
+                self._say(f"[green]done[/] {escape(stage.title)}  [dim]{state.seconds:.1f} s[/]")
             elif state.name == "failed" and state.stamp != self.past.get(key):
                 self._failed(key, state.detail)
 
@@ -153,7 +175,7 @@ class _Run:
         title = self.waiting[key].title
         for dropped in drop_failed(key, self.waiting):
             self.failures[dropped] = reason if dropped == key else f"needs {key}, which failed"
-        self._say(f"[red]failed[/] {title}: {reason.partition(':')[0]}")
+        self._say(f"[red]failed[/] {escape(title)}: {escape(reason)}")
 
     def _replaced(self, active: list[launchers.Worker], worker: Worker) -> list[launchers.Worker]:
         """Returns the workers that run; one that died has a successor, one that found nothing more to do has none."""
@@ -162,25 +184,29 @@ class _Run:
             if not one.ended():
                 running.append(one)
             elif reason := one.error():
-                self.deaths += 1
-                self._say(f"[yellow]a worker died[/] [dim]{reason}[/]")
+                self.deaths, self.last_death = self.deaths + 1, reason
+                self._say(f"[yellow]a worker died[/] [dim]{escape(reason)}[/]")
                 if self.deaths < _MOST_DEATHS:
                     running.append(self.launcher.start(worker))
         return running
 
     def _give_up(self) -> None:
-        """Nobody is at work and something is missing: the last chance to find out why."""
+        """Fail the stages that are left, with a reason: no worker runs any more."""
         self._look()
         for key in list(self.waiting):
             if key in self.waiting:
-                folder = next(path for path in self.waiting[key].directory.parents if path.exists())
-                free = shutil.disk_usage(folder).free / 1e9
-                why = (
-                    f"{self.deaths} workers in a row died"
-                    if self.deaths
-                    else "no worker could begin it"
-                )
-                self._failed(key, f"Not done: {why}. {free:.2f} GB are free in {folder}.")
+                self._failed(key, f"Not done: {self._explain(self.waiting[key])}")
+
+    def _explain(self, stage: Stage) -> str:
+        """Return why nothing came of a stage."""
+        folder = next(path for path in stage.directory.parents if path.exists())
+        if not os.access(folder, os.W_OK):
+            return f"{folder} is read-only. Choose another output folder."
+        free = shutil.disk_usage(folder).free / 1e9
+        reason = "no worker started it"
+        if self.deaths:
+            reason = f"{self.deaths} workers in a row died, the last with {self.last_death}"
+        return f"{reason}. {folder} has {free:.2f} GB of free disk space."
 
     def _say(self, line: str) -> None:
         self.console.print(line, highlight=False)

@@ -6,10 +6,11 @@ whether it still runs. Nothing is lost with a worker, or with the process that s
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -39,8 +40,8 @@ class Launcher(Protocol):
         """Starts a worker that calls ``work``, which can be pickled."""
         ...
 
-    def close(self) -> None:
-        """Ends the workers that are left."""
+    def close(self, *, wait_seconds: float = 0.0) -> None:
+        """Give workers ``wait_seconds`` to return by themselves, then end those that are left."""
         ...
 
 
@@ -65,8 +66,9 @@ class JoblibLauncher:
         self._workers.append(_Joblib(executor, executor.submit(work)))
         return self._workers[-1]
 
-    def close(self) -> None:
-        """Kills what is left."""
+    def close(self, *, wait_seconds: float = 0.0) -> None:
+        """Wait up to ``wait_seconds`` for the processes, then kill those that are left."""
+        _wait(self._workers, wait_seconds)
         for worker in self._workers:
             worker.close()
 
@@ -97,7 +99,7 @@ class SubmititLauncher:
         submitit = _imported("submitit", "slurm")
         self.num_workers = _positive(num_workers)
         self._executor = submitit.AutoExecutor(
-            folder=Path(folder).resolve() / "%j", cluster=cluster
+            folder=_without_percent(Path(folder).resolve()) / "%j", cluster=cluster
         )
         self._executor.update_parameters(
             timeout_min=timeout_min,
@@ -112,8 +114,9 @@ class SubmititLauncher:
         self._jobs.append(self._executor.submit(work))
         return _Submitit(self._jobs[-1])
 
-    def close(self) -> None:
-        """Cancels what is left, and waits a moment for it to go: on this machine a job is a child to be reaped."""
+    def close(self, *, wait_seconds: float = 0.0) -> None:
+        """Wait up to ``wait_seconds`` for the jobs, cancel those that are left and reap local ones."""
+        _wait([_Submitit(job) for job in self._jobs], wait_seconds)
         for job in self._jobs:
             if not job.done():
                 job.cancel()
@@ -150,8 +153,9 @@ class RayLauncher:
         self._references.append(self._remote.remote(work))
         return _Ray(self._ray, self._references[-1])
 
-    def close(self) -> None:
-        """Cancels what is left, and leaves the cluster."""
+    def close(self, *, wait_seconds: float = 0.0) -> None:
+        """Wait up to ``wait_seconds`` for the tasks, cancel those that are left, leave the cluster."""
+        _wait([_Ray(self._ray, reference) for reference in self._references], wait_seconds)
         for reference in self._references:
             self._ray.cancel(reference, force=True)
         if self._began:
@@ -200,6 +204,20 @@ class _Ray:
         except Exception as error:
             return _words(error)
         return ""
+
+
+def _wait(workers: Sequence[Worker], seconds: float) -> None:
+    give_up = time.monotonic() + seconds
+    while time.monotonic() < give_up and not all(worker.ended() for worker in workers):
+        time.sleep(0.05)
+
+
+def _without_percent(folder: Path) -> Path:
+    """Return a folder whose path submitit takes literally: it replaces %j, %t and others in it."""
+    if "%" not in str(folder):
+        return folder
+    parent = next(path for path in folder.parents if "%" not in str(path))
+    return parent / f"submitit-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
 
 
 def _call(work: Work) -> None:

@@ -18,9 +18,12 @@ def run_plan(root: dict, console: Console, *, kind: type[SuitePlan] = SuitePlan)
     # Workers may be started in another folder.
     elsewhere = {**root, "output": str(Path(root["output"]).resolve())}
     speeds = load_speeds(Path(root["output"]) / SPEEDS_FILE)
+    own = {}
+    if "folder" in root["launcher"] and not root["launcher"]["folder"]:
+        own["folder"] = Path(elsewhere["output"]) / "submitit"
     run_stages(
         partial(kind, elsewhere),
-        launcher=instantiate(elsewhere["launcher"]),
+        launcher=instantiate(elsewhere["launcher"], **own),
         console=console,
         speeds=speeds,
     )

@@ -25,7 +25,7 @@ def print_status(plan: SuitePlan, console: Console, *, every: bool = False) -> i
     suite = plan.suite
     seeds = ", ".join(map(str, suite["training_seeds"]))
     console.print(
-        f"[bold]{suite['name']}[/] v{suite['version']} in {plan.output}, training seeds {seeds}"
+        f"[bold]{suite['name']}[/] v{suite['version']} in {escape(str(plan.output))}, training seeds {seeds}"
     )
     table = Table("stages", *STATES, box=None)
     for kind in KINDS:

@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -115,7 +116,11 @@ def _log_of(stage: Stage) -> Iterator[Callable[[Path], None]]:
             for number in (1, 2):
                 saved.append(os.dup(number))
                 os.dup2(log.fileno(), number)
-        stage.work(directory)
+        try:
+            stage.work(directory)
+        except Exception:
+            traceback.print_exc()  # into stage.log
+            raise
 
     try:
         yield work

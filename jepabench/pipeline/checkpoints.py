@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,22 +33,6 @@ def find_checkpoint(name: str) -> Path:
     raise unknown_name(
         "checkpoint (neither a folder nor a reference checkpoint)", name, reference_names()
     )
-
-
-def add_common_arguments(parser: argparse.ArgumentParser, *, dataset: bool) -> None:
-    """Adds what the verbs that look at a checkpoint share."""
-    parser.add_argument(
-        "checkpoint",
-        help="folder that `jepabench train` made, or the name of a reference checkpoint",
-    )
-    if dataset:
-        parser.add_argument(
-            "dataset",
-            type=Path,
-            help="held-out episodes of the same task, from `jepabench collect`",
-        )
-    parser.add_argument("--output", type=Path, help="folder for tables and figures as files")
-    parser.add_argument("--seed", type=int, default=0)
 
 
 def write_table(table: pd.DataFrame, output: Path | None, name: str) -> None:

@@ -15,9 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from jepabench.envs.errors import unknown_name
-from jepabench.pipeline.plugins import plugin_names, preset_of_plugin
+from jepabench.pipeline.limits import MAX_SEED
+from jepabench.pipeline.plugins import freeze_files, plugin_names, preset_of_plugin
 
 CONF = Path(__file__).parents[1] / "conf"
+LITERAL_KEYS = ("output", "launcher.folder")  # paths: taken as they are
 
 
 class ConfigError(ValueError):
@@ -35,13 +37,60 @@ def compose_root(overrides: Sequence[str]) -> dict[str, Any]:
     Raises:
         ConfigError: an override is malformed or names a key or preset that does not exist.
     """
+    hydra_overrides, literal = [], {}
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator:
             raise ConfigError(f"An override is written key=value, got {override!r}.")
         if key in ("suite", "launcher") and value not in options(key):
             raise unknown_name(key, value, options(key))
-    return _compose("root", overrides)
+        if key in LITERAL_KEYS:
+            literal[key] = _unquote(key, value)
+        else:
+            hydra_overrides.append(override)
+    root = _compose("root", hydra_overrides)
+    for key, value in literal.items():
+        *sections, name = key.split(".")
+        section = root
+        for part in sections:
+            section = section[part]
+        if name not in section:
+            raise unknown_name("configuration key", key, section)
+        section[name] = value
+    _check_numbers(root)
+    return root
+
+
+def _unquote(key: str, value: str) -> str:
+    """Return a path as it was meant. Paths never go through Hydra's grammar, so every path works."""
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
+        value = value[1:-1]
+    if not value.strip() or "\0" in value:
+        raise ConfigError(f"{key}= needs a folder, got {value!r}.")
+    return value
+
+
+def _check_numbers(root: Mapping[str, Any]) -> None:
+    """Check the numbers that no later validation looks at before work starts.
+
+    Raises:
+        ConfigError: a number is of the wrong type or out of range.
+    """
+    limits = {"num_workers": (1, 4096), "pixels": (16, 1024)}
+    for key, (low, high) in limits.items():
+        if key == "pixels" and root[key] is None:
+            continue
+        _check_whole(key, root[key], low, high)
+    for key in ("num_episodes", "num_validation", "num_steps"):
+        if key in root["suite"].get("data", {}):
+            _check_whole(f"suite.data.{key}", root["suite"]["data"][key], 1, 10**9)
+    for seed in root["suite"].get("training_seeds", ()):
+        _check_whole("a training seed", seed, 0, MAX_SEED)
+
+
+def _check_whole(key: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigError(f"{key} must be a whole number from {low} to {high}, got {value!r}.")
 
 
 def load_preset(
@@ -58,7 +107,13 @@ def load_preset(
     if group == "agent" and name not in options(group):
         plugged_in = preset_of_plugin(name)
         if plugged_in is not None:
-            return _plain(OmegaConf.merge(OmegaConf.create(plugged_in), _as_config(overrides)))
+            if plugged_in["name"] in options(group):
+                raise ConfigError(
+                    f"Agent {name!r} is called {plugged_in['name']!r}, as a preset is. "
+                    "Give its class another name."
+                )
+            merged = OmegaConf.merge(OmegaConf.create(plugged_in), _as_config(overrides))
+            return freeze_files(_plain(merged))
     if name not in options(group):
         names = options(group) + (plugin_names() if group == "agent" else [])
         raise unknown_name(group.replace("_", " "), name, names)

@@ -3,11 +3,54 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import re
 from importlib import metadata
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from jepabench.pipeline.sources import digest_files, digest_sources, find_paths
 
 GROUP = "jepabench.agents"
+_Word = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f]*$")]
+
+
+class _Stated(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class AgentTrack(_Stated):
+    """What an agent from outside may use."""
+
+    observation: _Word
+    data: _Word
+    privilege: Literal["none", "simulator"]
+
+
+class AgentCost(_Stated):
+    """What an agent from outside cost before its first episode; None where it is not stated."""
+
+    transitions: Annotated[int, Field(ge=0)] | None = None
+    train_seconds: Annotated[float, Field(ge=0)] | None = None
+    parameters: Annotated[int, Field(ge=0)] | None = None
+
+
+class AgentWords(_Stated):
+    """What the class of an agent from outside states about itself."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    track: AgentTrack
+    learns: bool | None = None
+    cost: AgentCost | None = None
+    files: tuple[str, ...] = ()
+
+    def spent(self) -> dict[str, float | None]:
+        """Return the costs. They are zero only if the class states that it learns nothing."""
+        if self.cost is None and self.learns is False:
+            return {"transitions": 0, "train_seconds": 0.0, "parameters": 0}
+        return (self.cost or AgentCost()).model_dump()
 
 
 class PluginError(ValueError):
@@ -26,7 +69,7 @@ def preset_of_plugin(name: str) -> dict[str, Any] | None:
         return _preset(name, name)
     for point in metadata.entry_points(group=GROUP):
         if point.name == name:
-            return _preset(point.value, name) | {"name": name}
+            return _preset(point.value, name, name=name)
     return None
 
 
@@ -41,10 +84,17 @@ def package_of(target: str) -> str:
     return f"{found[0]} {metadata.version(found[0])}" if found else ""
 
 
-def _preset(entry_point: str, shown: str) -> dict[str, Any]:
+def freeze_files(preset: dict[str, Any]) -> dict[str, Any]:
+    """Return the preset of an agent from outside with a digest of the files that its settings name."""
+    paths = find_paths({key: value for key, value in preset["agent"].items() if key != "_target_"})
+    return {**preset, "files": digest_files(Path(), paths)} if paths else preset
+
+
+def _preset(entry_point: str, shown: str, name: str = "") -> dict[str, Any]:
     module_name, _, class_name = entry_point.partition(":")
     try:
-        kind = getattr(importlib.import_module(module_name), class_name)
+        module = importlib.import_module(module_name)
+        kind = getattr(module, class_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise PluginError(
             f"Agent {shown!r}: {error}. Install its package into this environment, or start in its folder."
@@ -54,16 +104,54 @@ def _preset(entry_point: str, shown: str) -> dict[str, Any]:
         raise PluginError(
             f"{shown!r} is no agent: it lacks {', '.join(missing)} (jepabench.agents.base.Agent)."
         )
-    keys = tuple(getattr(kind, "observation_keys", ()))
-    seen = "pixels" if {"pixels", "goal_pixels"} & set(keys) else "state" if keys else "none"
-    track = {"observation": seen, "data": "none", "privilege": "none"} | dict(
+    try:
+        words = AgentWords(
+            name=name or _stated_name(kind) or _derive_name(module_name, class_name),
+            track=_derive_track(kind),
+            learns=getattr(kind, "learns", None),
+            cost=getattr(kind, "cost", None),
+            files=getattr(kind, "files", ()),
+        )
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise PluginError(
+            f"Agent {shown!r} states a wrong {place}: {problem['msg']}, got {problem['input']!r}."
+        ) from error
+    seeded = "training_seed" in inspect.signature(kind).parameters
+    preset: dict[str, Any] = {
+        "name": words.name,
+        "track": words.track.model_dump(),
+        "learns": bool(words.learns),
+        "agent": {"_target_": f"{module_name}.{class_name}"},
+        "code": digest_sources(module),
+        "cost": words.spent(),
+    }
+    if words.learns:
+        preset["per_seed"] = seeded
+    if words.files:
+        home = Path(str(module.__file__)).resolve().parent
+        try:
+            preset["weights"] = digest_files(home, words.files)
+        except FileNotFoundError as error:
+            raise PluginError(f"Agent {shown!r} names files that it loads: {error}") from error
+    return preset
+
+
+def _stated_name(kind: type) -> str:
+    name = getattr(kind, "name", "")
+    return name if isinstance(name, str) else ""
+
+
+def _derive_name(module_name: str, class_name: str) -> str:
+    """Return a name that no preset and no class of another module has."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", class_name).lower().removesuffix("-agent")
+    return f"{module_name.replace('_', '-').lower()}.{words}"
+
+
+def _derive_track(kind: type) -> dict[str, Any]:
+    keys = set(getattr(kind, "observation_keys", ()))
+    seen = "pixels" if {"pixels", "goal_pixels"} & keys else "state" if keys else "none"
+    return {"observation": seen, "data": "none", "privilege": "none"} | dict(
         getattr(kind, "track", {})
     )
-    own_name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", class_name).lower().removesuffix("-agent")
-    name = getattr(kind, "name", "")
-    return {
-        "name": name if isinstance(name, str) and name else own_name,
-        "track": track,
-        "learns": False,
-        "agent": {"_target_": f"{module_name}.{class_name}"},
-    }

@@ -10,12 +10,13 @@ from typing import Any
 
 import pandas as pd
 
-from jepabench.envs.registry import get_task, list_tasks
+from jepabench.envs.registry import get_task
 from jepabench.envs.task import short_name
 from jepabench.evaluation.stages.stage import stage_id
 from jepabench.pipeline.config import ConfigError, load_preset
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import Stage, SuitePlan
+from jepabench.pipeline.tasks import resolve_task
 
 BUDGETS = (1000, 3000, 10_000, 30_000, 100_000)
 MODEL_TRANSITIONS = 30_000
@@ -45,7 +46,7 @@ def compose_scaling(overrides: list[str]) -> dict[str, Any]:
     )[0]
     if "task" in own:
         root["suite"]["tasks"] = [
-            _task(name, root["suite"]["tasks"]) for name in own["task"].split(",")
+            _find_task(name, root["suite"]["tasks"]) for name in own["task"].split(",")
         ]
     return root
 
@@ -62,12 +63,9 @@ def _numbers(name: str, text: str) -> list[int]:
     return numbers
 
 
-def _task(name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Returns the suite's entry of a task that is called by its id or its short name, or a new one."""
-    short = {
-        spec.id.rpartition("/")[2].rpartition("-v")[0].lower(): spec.id for spec in list_tasks()
-    }
-    task_id = get_task(short.get(name.lower(), name)).id
+def _find_task(name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the entry of the suite for a task, or a new one with as many episodes as the first."""
+    task_id = resolve_task(name)
     for entry in entries:
         if entry["task_id"] == task_id:
             return entry

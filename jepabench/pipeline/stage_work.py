@@ -58,11 +58,12 @@ def evaluate_agent(config: Mapping[str, Any], paths: Mapping[str, Path], directo
     from jepabench.evaluation.rollout import evaluate_episodes
     from jepabench.evaluation.traces import save_evaluation
 
+    seed = {"training_seed": config["seed"]} if config["agent"].get("per_seed") else {}
     folders = {key: path for key, path in paths.items() if key != "policy"}
     if "policy" in paths:
         folders |= artifact_folders(config["agent"], paths["policy"])
     agent = instantiate(
-        config["agent"]["agent"], task_id=config["task_id"], **folders, _convert_="all"
+        config["agent"]["agent"], task_id=config["task_id"], **folders, **seed, _convert_="all"
     )
     specs = episode_specs(
         config["task_id"], config["split"], config["num_episodes"], strata=tuple(config["strata"])
@@ -80,9 +81,8 @@ def evaluate_agent(config: Mapping[str, Any], paths: Mapping[str, Path], directo
             variation=change.variation if change else None,
         )
     save_evaluation(directory, evaluation)
-    (directory / "cost.json").write_text(
-        json.dumps(_sum_training_costs(paths), indent=2), encoding="utf-8"
-    )
+    cost = config["agent"].get("cost") or _sum_training_costs(paths)
+    (directory / "cost.json").write_text(json.dumps(cost, indent=2), encoding="utf-8")
 
 
 def measure_surprise(config: Mapping[str, Any], model: Path, directory: Path) -> None:

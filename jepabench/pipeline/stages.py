@@ -21,6 +21,7 @@ from jepabench.evaluation.stages.stage import stage_id
 from jepabench.pipeline import stage_work as work
 from jepabench.pipeline.checkpoints import find_checkpoint
 from jepabench.pipeline.config import ConfigError, load_preset
+from jepabench.pipeline.limits import KEYS_OF_THE_PLAN
 
 if TYPE_CHECKING:
     from jepabench.evaluation.model_checks.generalization import Change
@@ -34,7 +35,9 @@ KINDS = (
     "surprise",
 )  # first word of a stage's key
 MEASURES = ("success", "generalization", "surprise")  # what a suite asks of its agents
-OF_THE_PLAN = ("data", "overrides", "measure")  # keys of a suite that say how, not what
+_AGENT_KEYS = frozenset("name track learns world_model inputs train artifact agent".split()) | {
+    *("code", "cost", "files", "per_seed", "weights"),  # of agents from outside
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,7 @@ class SuitePlan:
         self.root = root
         self.suite = root["suite"]
         Suite.from_config(
-            {key: value for key, value in self.suite.items() if key not in OF_THE_PLAN}
+            {key: value for key, value in self.suite.items() if key not in KEYS_OF_THE_PLAN}
         )
         self.measure = self.suite.get("measure", "success")
         if self.measure not in MEASURES:
@@ -89,6 +92,7 @@ class SuitePlan:
         self.output = Path(root["output"])
         self.stages: dict[str, Stage] = {}
         self.agents = {name: self._agent(name) for name in self.suite["agents"]}
+        self._check_agents()
         for task in self.suite["tasks"]:
             for name in self.suite["agents"]:
                 for seed in (
@@ -106,18 +110,29 @@ class SuitePlan:
         """The stages that make rows of the table."""
         return [stage for key, stage in self.stages.items() if key.startswith("evaluation/")]
 
+    def _check_agents(self) -> None:
+        """Check that agents have different names, and that an external one has weights per seed.
+
+        Raises:
+            ConfigError: two agents share a name, or one set of weights stands for several seeds.
+        """
+        names: dict[str, str] = {}
+        for asked, agent in self.agents.items():
+            other = names.setdefault(agent["name"], asked)
+            if other != asked:
+                raise ConfigError(
+                    f"Agents {other!r} and {asked!r} are both named {agent['name']!r}."
+                )
+            seeds = self.suite["training_seeds"]
+            if agent.get("learns") and not agent.get("per_seed", True) and len(seeds) > 1:
+                raise ConfigError(
+                    f"Agent {asked!r} learns, and {len(seeds)} training seeds are asked for. Its class "
+                    "must accept training_seed=... and load the weights of that seed."
+                )
+
     def _agent(self, name: str, task: Mapping[str, Any] | None = None) -> dict[str, Any]:
         agent = load_preset("agent", name, self._overrides("agent", name, task))
-        unknown = set(agent) - {
-            "name",
-            "track",
-            "learns",
-            "world_model",
-            "inputs",
-            "train",
-            "artifact",
-            "agent",
-        }
+        unknown = set(agent) - _AGENT_KEYS
         if unknown:
             raise ConfigError(f"Agent preset {name!r} has unknown keys {sorted(unknown)}.")
         return agent

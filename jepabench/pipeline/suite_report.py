@@ -34,7 +34,12 @@ def build_report(plan: SuitePlan, console: Console) -> Path:
         "tracks": {agent["name"]: _track(agent["track"]) for agent in plan.agents.values()},
         "command": f"jepabench run suite={suite['name']}",
     }
-    return write_report(plan.suite_directory, suite=described, machine=describe_machine())
+    return write_report(
+        plan.suite_directory,
+        suite=described,
+        machine=describe_machine(),
+        directories={stage.directory for stage in plan.evaluations},
+    )
 
 
 def score_suite(plan: SuitePlan) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from typing import Any
 from jepabench.envs.errors import UnknownNameError
 from jepabench.evaluation.protocol import Suite
 from jepabench.pipeline.config import load_preset, options
-from jepabench.pipeline.stages import OF_THE_PLAN
+from jepabench.pipeline.limits import KEYS_OF_THE_PLAN
 
 
 def find_suite(name: str) -> Suite:
@@ -24,7 +24,7 @@ def find_suite(name: str) -> Suite:
             f"Suite {name!r} measures {preset['measure']}; submissions are of suites that measure success."
         )
     return Suite.from_config(
-        {key: value for key, value in preset.items() if key not in OF_THE_PLAN}
+        {key: value for key, value in preset.items() if key not in KEYS_OF_THE_PLAN}
     )
 
 

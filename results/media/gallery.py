@@ -7,7 +7,7 @@ import inspect
 import logging
 import math
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -96,14 +96,18 @@ class Shown:
         ]
 
 
-def find_runs(suite_dir: Path) -> list[Run]:
-    """Returns the evaluations below ``suite_dir/evaluations``, by task, agent and training seed.
+def find_runs(suite_dir: Path, *, only: Collection[Path] | None = None) -> list[Run]:
+    """Return the evaluations below ``suite_dir/evaluations``, by task, agent and training seed.
+
+    With ``only``, those in other folders are left out.
 
     Raises:
         RecordError: records that can not be read.
     """
     runs = []
     for path in suite_dir.glob("evaluations/*/*/seed*/episodes.parquet"):
+        if only is not None and path.parent not in only:
+            continue
         records = frame_records(read_records(path))
         first = records[0]
         runs.append(Run(first.agent, first.task_id, first.training_seed, path.parent, records))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,7 @@ def write_report(
     machine: Mapping[str, Any],
     num_films: int = 2,
     curves: pd.DataFrame | None = None,
+    directories: Collection[Path] | None = None,
 ) -> Path:
     """Writes ``suite_dir/report/index.html`` with its media, and its tables as CSV, Markdown and LaTeX.
 
@@ -87,6 +88,8 @@ def write_report(
             ``tracks`` (agent to words), ``command`` (how to make it again).
         machine: what it ran on, name to value or to a mapping of them.
         num_films: episodes an agent and task that are filmed (floors and ceilings: one).
+        directories: folders of the evaluations that belong to the report; by default all that are below
+            ``suite_dir``. Results of other agents and seeds in the same folder are left out.
         curves: training curves, rows with ``task, agent, seed, seconds, metric, value``.
 
     Raises:
@@ -96,8 +99,8 @@ def write_report(
     absent = [key for key in _SUITE_KEYS if key not in suite]
     if absent:
         raise ValueError(f"A suite has {', '.join(_SUITE_KEYS)}; {', '.join(absent)} not given.")
-    runs = find_runs(suite_dir)
-    failures = _failures(suite_dir)
+    runs = find_runs(suite_dir, only=directories)
+    failures = _failures(suite_dir, only=directories)
     cells = _cells(read_table(suite_dir / "table.csv"), suite, runs, failures)
     directory = suite_dir / "report"
     page = _Page(
@@ -310,11 +313,14 @@ def _spec(task: str) -> TaskSpec | None:
         return None
 
 
-def _failures(suite_dir: Path) -> dict[tuple[str, str], str]:
-    """Why runs failed (``jepabench.evaluation.stages.stage`` keeps it in ``failed.json``), by short task name and agent."""
+def _failures(
+    suite_dir: Path, *, only: Collection[Path] | None = None
+) -> dict[tuple[str, str], str]:
+    """Return why runs failed (from ``failed.json`` of a stage), by short task name and agent."""
     return {
         (path.parts[-4], path.parts[-3]): str(
             json.loads(path.read_text(encoding="utf-8")).get("error", "no reason given")
         )
         for path in sorted(suite_dir.glob("evaluations/*/*/seed*/failed.json"))
+        if only is None or path.parent in only
     }

@@ -146,11 +146,39 @@ def test_another_configuration_is_refused_and_nothing_is_touched(tmp_path):
     assert not run_stage(tmp_path, CONFIG, never)
 
 
-def test_another_configuration_is_refused_after_a_crash_too(tmp_path):
+def test_a_crash_that_left_files_keeps_the_folder_for_its_configuration(tmp_path):
+    def crash(directory):
+        (directory / "checkpoint.txt").write_text("half way", encoding="utf-8")
+        raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        run_stage(tmp_path, CONFIG, lambda directory: 1 / 0)
-    with pytest.raises(StageError, match="seed is 0 there, 1 asked for"):
+        run_stage(tmp_path, CONFIG, crash)
+    with pytest.raises(StageError, match="another configuration"):
         run_stage(tmp_path, {**CONFIG, "seed": 1}, never)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_a_folder_without_any_result_is_free_for_another_configuration(tmp_path, error):
+    def crash(directory):
+        raise error
+
+    with pytest.raises(error):
+        run_stage(tmp_path, CONFIG, crash)
+    other = {**CONFIG, "seed": 1}
+    assert stage_state(tmp_path, other).name == "missing"
+    assert run_stage(tmp_path, other, write_result)
+    assert stage_state(tmp_path, other).name == "done"
+
+
+def test_a_failure_names_the_line_and_the_file_with_the_traceback(tmp_path):
+    def divide(directory):
+        return 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        run_stage(tmp_path, CONFIG, divide)
+    detail = stage_state(tmp_path, CONFIG).detail
+    assert "test_runs.py, line" in detail and "in divide" in detail
+    assert str(tmp_path / "failed.json") in detail
 
 
 def test_a_directory_with_other_files_is_refused(tmp_path):

@@ -76,9 +76,9 @@ def test_what_fails_is_named_with_all_that_needs_it_and_the_rest_is_done(tmp_pat
     stages = make().stages
     failed = stages["model/toy/m/0"]
     assert stage_state(failed.directory, failed.config).name == "failed"
-    assert "working on model/toy/m/0" in last_lines(
-        failed, 2
-    )  # the other line may be a progress bar
+    log = last_lines(failed, 40)
+    assert "working on model/toy/m/0" in log
+    assert log[-1] == "ValueError: model/toy/m/0 is broken"  # the end of the traceback
     assert is_done(stages["evaluation/toy/a1/1"].directory, stages["evaluation/toy/a1/1"].config)
     assert make().begun()["model/toy/m/0"] == 1
     (tmp_path / "broken").unlink()

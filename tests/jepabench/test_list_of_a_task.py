@@ -29,9 +29,9 @@ def test_events_are_listed_with_their_kind(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["variations"], "takes the id of a task"),
-        (["events"], "takes the id of a task"),
-        (["tasks", TASK], "takes nothing more"),
+        (["variations"], "needs the name of a task"),
+        (["events"], "needs the name of a task"),
+        (["tasks", TASK], "takes no further argument"),
         (["variations", "jepabench/TwoRom-v1"], "Did you mean 'jepabench/TwoRoom-v1'"),
     ],
 )

@@ -75,11 +75,13 @@ def test_the_track_of_another_packages_agent_follows_from_what_it_looks_at(modul
         track={"data": "online"},
     )
     preset = load_preset("agent", f"{pixels}:PixelAgent", ["agent.gain=3"])
+    assert len(preset.pop("code")) == 64
     assert preset == {
-        "name": "pixel",
+        "name": "agents-of-a-test-1.pixel",
         "track": {"observation": "pixels", "data": "online", "privilege": "none"},
         "learns": False,
         "agent": {"_target_": f"{pixels}.PixelAgent", "gain": 3},
+        "cost": {"transitions": None, "train_seconds": None, "parameters": None},  # not stated
     }
     blind = module("agents_of_a_test_2", kind="Blind", keys=(), track={})
     assert (preset_of_plugin(f"{blind}:Blind") or {})["track"]["observation"] == "none"

@@ -10,10 +10,11 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from jepabench.pipeline.config import load_preset
+from jepabench.cli.arguments import Whole
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.suite_report import finished_records
+from jepabench.pipeline.terminal import make_console
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--films",
-        type=int,
+        type=Whole(0),
         default=3,
         help="flipped episodes of each kind that are filmed, for each task",
     )
@@ -38,13 +39,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _compare(first: str, options: argparse.Namespace) -> int:
-    for name in (first, options.second):
-        load_preset("agent", name)
     if first == options.second:
         raise ValueError(f"{first} is compared with itself; name two agents.")
     plan = SuitePlan(compose_run([*options.overrides, f"agent={first},{options.second}"]))
+    first, options.second = (plan.agents[name]["name"] for name in (first, options.second))
     records = finished_records(plan)
-    console = Console()
+    console = make_console()
     table = difference_table(records, first, options.second)
     _print_table(table, first, options.second, console)
     flips = flipped(records, first, options.second)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jepabench.cli.arguments import Number, Numbers, Whole
 from jepabench.envs.errors import unknown_name
 
 PLANNERS = (
@@ -52,14 +53,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="folder of a policy on the model's latents; every search starts from its plans, too",
     )
     parser.add_argument(
-        "--horizon", type=int, help="model steps of a plan; by default that of the planner's preset"
+        "--horizon",
+        type=Whole(1),
+        help="model steps of a plan; by default that of the planner's preset",
     )
     parser.add_argument(
         "--budgets",
-        default="0.25,1",
+        type=Numbers(),
+        default=(0.25, 1.0),
         help="sizes of the search in units of the preset's, comma-separated",
     )
-    parser.add_argument("--episodes", type=int, default=20, help="of each stratum")
+    parser.add_argument("--episodes", type=Whole(1), default=20, help="of each stratum")
     parser.add_argument(
         "--strata", default="", help="comma-separated; by default the first two of a task"
     )
@@ -74,7 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--table", type=Path, help="CSV file; by default planners/planners.csv below the output"
     )
     parser.add_argument(
-        "--seconds", type=float, default=float("inf"), help="begin no further planner after so long"
+        "--seconds", type=Number(0), default=1e12, help="begin no further planner after so long"
     )
 
 
@@ -85,11 +89,10 @@ def run(options: argparse.Namespace) -> int:
     path, began = options.table or options.output / "planners" / "planners.csv", time.monotonic()
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = pd.read_csv(path).to_dict("records") if path.exists() else []
-    budgets = [float(budget) for budget in options.budgets.split(",")]
     strata = tuple(name for name in options.strata.split(",") if name)
     for checkpoint in checkpoints(options.what, options.output):
         for name in options.planners.split(","):
-            for budget in budgets:
+            for budget in options.budgets:
                 key = {"checkpoint": label(checkpoint), "planner": name, "budget": budget}
                 preset = searching(checkpoint, name, budget, options)
                 key |= {
@@ -116,9 +119,9 @@ def run(options: argparse.Namespace) -> int:
 
 def checkpoints(what: list[str], output: Path) -> list[Path]:
     """Returns the folders of the world models that are asked for, and trains those of tasks that are not there."""
-    from jepabench.envs.registry import get_task
     from jepabench.execution.shared_model import train_shared_model
     from jepabench.pipeline.checkpoints import find_checkpoint
+    from jepabench.pipeline.tasks import resolve_task
 
     asked: dict[str, list[str]] = {key: [] for key in _KEYS}
     for item in what:
@@ -134,9 +137,7 @@ def checkpoints(what: list[str], output: Path) -> list[Path]:
         )
     found = [find_checkpoint(name) for name in asked["checkpoint"]]
     for task in asked["task"]:
-        task_id = get_task(
-            task if "/" in task or ":" in task else f"jepabench/{task.removesuffix('-v1')}-v1"
-        ).id
+        task_id = resolve_task(task)
         found.append(
             train_shared_model(
                 task_id, output, agent=agents[world_model], pixels=world_model != "state-twin"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
 from rich.table import Table
+
+from jepabench.cli.arguments import Rate
+from jepabench.pipeline.terminal import make_console
 
 SHARES = (
     0.25,
@@ -17,18 +19,18 @@ SHARES = (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     parser.add_argument(
-        "first", type=_rate, nargs="?", default=0.8, help="one success rate, as 0.8 or 80%%"
+        "first", type=Rate(), nargs="?", default=0.8, help="one success rate, as 0.8 or 80%%"
     )
-    parser.add_argument("second", type=_rate, nargs="?", default=0.9, help="the other")
+    parser.add_argument("second", type=Rate(), nargs="?", default=0.9, help="the other")
     parser.add_argument(
-        "--power", type=_rate, default=0.8, help="chance to find the difference if it is there"
+        "--power", type=Rate(), default=0.8, help="chance to find the difference if it is there"
     )
     parser.add_argument(
-        "--alpha", type=_rate, default=0.05, help="chance to find one if there is none (two-sided)"
+        "--alpha", type=Rate(), default=0.05, help="chance to find one if there is none (two-sided)"
     )
     parser.add_argument(
         "--discordant",
-        type=_rate,
+        type=Rate(),
         help="share of episodes that exactly one of the two solves, from `jepabench compare`",
     )
 
@@ -51,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         table.add_row(
             f"the same episodes, {100 * share:.0f} % of them solved by exactly one", str(needed)
         )
-    console = Console()
+    console = make_console()
     console.print(table)
     console.print(
         "[dim]One training seed each: differences between seeds come on top (docs/statistics.md).[/]"
@@ -63,10 +65,3 @@ def typical_discordance(first: float, second: float) -> list[float]:
     """Returns shares of discordant episodes, from close relatives to agents with nothing in common."""
     fewest, unrelated = abs(first - second), first * (1 - second) + second * (1 - first)
     return [fewest + share * (unrelated - fewest) for share in SHARES]
-
-
-def _rate(text: str) -> float:
-    value = float(text.rstrip("%")) / (100 if text.endswith("%") else 1)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"a rate is from 0 to 1, or from 0% to 100%, got {text}")
-    return value

@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--output", type=Path, default=Path("outputs"), help="folder of the results"
     )
     parser.add_argument("--csv", action="store_true", help="print CSV")
+    parser.add_argument("--json", action="store_true", help="print JSON: one object per row")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -29,12 +30,12 @@ def run(options: argparse.Namespace) -> int:
     table = query(options.sql, options.output)
     if options.csv:
         table.to_csv(sys.stdout, index=False)
+    elif options.json:
+        print(table.to_json(orient="records", indent=1, date_format="iso"))
     else:
-        from rich.console import Console
+        from jepabench.pipeline.terminal import make_console, rich_table
 
-        from jepabench.pipeline.terminal import rich_table
-
-        Console().print(rich_table(table, f"{len(table)} rows"))
+        make_console().print(rich_table(table, f"{len(table)} rows"))
     return 0
 
 
@@ -47,16 +48,25 @@ def query(sql: str, output: Path) -> pd.DataFrame:
     """
     import duckdb
 
+    if not sql.strip():
+        raise ValueError(f"The question is empty. For instance: {EXAMPLE}")
+    if not output.is_dir():
+        raise ValueError(f"There is no folder {output}. --output is the folder of the results.")
+
+    from pyarrow.dataset import dataset
+
     from jepabench.results.store import episodes_file, run_table
 
     with duckdb.connect() as connection:
         if re.search(r"\bepisodes\b", sql, re.IGNORECASE):
-            path = str(episodes_file(output)).replace("'", "''")
-            connection.execute(f"CREATE VIEW episodes AS SELECT * FROM read_parquet('{path}')")
+            # Registered as a table: in SQL, brackets and stars of a path would be a pattern.
+            connection.register("episodes", dataset(episodes_file(output), format="parquet"))
         if re.search(r"\bruns\b", sql, re.IGNORECASE):
             connection.register("runs", run_table(output))
         try:
             answer = connection.execute(sql)
+            if answer is None:
+                raise ValueError(f"{sql!r} asks nothing. For instance: {EXAMPLE}")
             return answer.fetchdf()
         except duckdb.Error as error:
             raise ValueError(

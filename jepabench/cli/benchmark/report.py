@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.suite_report import build_report
+from jepabench.pipeline.terminal import make_console
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the report and print where it is."""
-    console = Console()
+    console = make_console()
     page = build_report(SuitePlan(compose_run(options.overrides)), console)
     console.print(f"Report: {page}", markup=False, soft_wrap=True)
     return 0

@@ -6,13 +6,13 @@ import argparse
 import time
 
 import yaml
-from rich.console import Console
 
 from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.config import load_preset
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.suite_report import build_report
+from jepabench.pipeline.terminal import make_console
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,11 +38,13 @@ def run(options: argparse.Namespace) -> int:
         }
         print(yaml.safe_dump(shown, sort_keys=False), end="")
         return 0
-    console, began = Console(), time.monotonic()
+    console, began = make_console(), time.monotonic()
     suite = root["suite"]
     console.print(f"[bold]{suite['name']}[/] v{suite['version']}: {suite['description']}")
     plan = SuitePlan(root)
     run_plan(root, console)
     page = build_report(plan, console)
-    console.print(f"Report: {page}   ({time.monotonic() - began:.0f} s in all)")
+    console.print(
+        f"Report: {page}   ({time.monotonic() - began:.0f} s in all)", markup=False, soft_wrap=True
+    )
     return 0

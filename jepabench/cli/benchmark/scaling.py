@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from jepabench.envs.task import short_name
 from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.scaling import ScalingPlan, collect_table, compose_scaling
+from jepabench.pipeline.terminal import make_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb."""
-    console = Console()
+    console = make_console()
     plan = ScalingPlan(compose_scaling(options.overrides))
     run_plan(dict(plan.root), console, kind=ScalingPlan)
     from jepabench.envs.files import write_atomically
@@ -42,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
             plan.suite_directory / f"{short_name(str(task))}.svg", scaling_figure(rows)
         )
     console.print(_terminal_table(table))
-    console.print(f"Table and figures: {plan.suite_directory}")
+    console.print(f"Table and figures: {plan.suite_directory}", markup=False, soft_wrap=True)
     return 0
 
 

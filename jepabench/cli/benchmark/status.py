@@ -6,11 +6,10 @@ import argparse
 import json
 from pathlib import Path
 
-from rich.console import Console
-
 from jepabench.execution.status import print_status
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
+from jepabench.pipeline.terminal import make_console
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb; exit code 1 if something failed."""
-    console, failed = Console(), 0
+    console, failed = make_console(), 0
     root = compose_run(options.overrides)
     asked = any(item.partition("=")[0] == "suite" for item in options.overrides)
     begun = [] if asked else sorted((Path(root["output"]) / "sweeps").glob("*.json"))

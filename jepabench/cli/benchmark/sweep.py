@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
 from jepabench.execution.executor import StagesFailedError
 from jepabench.execution.run_plan import run_plan
 from jepabench.execution.status import print_status, save_sweep
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.suite_report import score_suite
+from jepabench.pipeline.terminal import make_console
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb; exit code 1 if a stage failed."""
-    console, root = Console(), compose_run(options.overrides)
+    console, root = make_console(), compose_run(options.overrides)
     plan = SuitePlan(root)
     if options.dry_run:
         print_status(plan, console, every=True)
@@ -44,5 +43,9 @@ def run(options: argparse.Namespace) -> int:
         console.print(terminal_table(score_suite(plan)))
     if problem:
         raise problem
-    console.print(f"`jepabench report {' '.join(options.overrides)}` makes the page.")
+    console.print(
+        f"`jepabench report {' '.join(options.overrides)}` makes the page.",
+        markup=False,
+        soft_wrap=True,
+    )
     return 0

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from jepabench.envs.files import atomic_write, write_atomically
 from jepabench.execution.run_plan import run_plan
+from jepabench.pipeline.terminal import make_console
 from jepabench.pipeline.tuning import (
     ROUND,
     TuningRound,
@@ -37,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Runs the verb."""
     root, own = compose_tuning(options.overrides)
-    console = Console()
+    console = make_console()
     table = search(root, own, console)
     folder = tuning_directory(root)
     best = table.loc[table["score"].idxmax()]

@@ -6,7 +6,10 @@ import argparse
 import time
 from pathlib import Path
 
-from rich.console import Console
+from rich.markup import escape
+
+from jepabench.cli.arguments import Whole
+from jepabench.pipeline.terminal import make_console
 
 RESULTS = Path(__file__).parents[2] / "results"
 
@@ -21,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--films",
-        type=int,
+        type=Whole(0),
         default=0,
         help="episodes of each submission and task to film; kept from time to time",
     )
@@ -33,7 +36,7 @@ def run(options_: argparse.Namespace) -> int:
     from jepabench.pipeline.suites import known_suites
     from jepabench.results.board.site import Sources, build_board
 
-    console, began = Console(), time.monotonic()
+    console, began = make_console(), time.monotonic()
     if not options_.results.is_dir():
         raise ValueError(
             f"No folder {options_.results}. --results is a folder with submissions, verified and tables."
@@ -48,7 +51,7 @@ def run(options_: argparse.Namespace) -> int:
     )
     entries = build_board(options_.output, sources)
     for name, reason in entries.refused:
-        console.print(f"[red]refused[/] {name}: {reason}", highlight=False)
+        console.print(f"[red]refused[/] {escape(name)}: {escape(reason)}", highlight=False)
     size = sum(path.stat().st_size for path in options_.output.rglob("*") if path.is_file())
     console.print(
         f"{len(entries.current)} submissions, {len(entries.old)} archived, {len(entries.refused)} refused; "

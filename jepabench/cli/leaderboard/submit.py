@@ -87,7 +87,9 @@ def submit(
     plan = SuitePlan(root)
     name = settings[
         "name"
-    ] or f"{plan.agents[agent]['name']}-{suite.name}-v{suite.version}".lower().replace("_", "-")
+    ] or f"{plan.agents[agent]['name']}-{suite.name}-v{suite.version}".lower().replace(
+        "_", "-"
+    ).replace(".", "-")
     folder = Path(settings["to"]) / name
     if folder.exists():
         raise ConfigError(f"{folder} is there already. Choose another name=, or remove it first.")
@@ -97,6 +99,8 @@ def submit(
         description=settings["description"],
         link=settings["link"],
     )
+    if settings["readme"] and not Path(settings["readme"]).is_file():
+        raise ConfigError(f"readme={settings['readme']}: there is no such file.")
     run_plan(root, console)
     records, actions = _gathered(plan, suite)
     manifest = _manifest(
@@ -215,9 +219,7 @@ def _cost(plan: SuitePlan, stage: Stage) -> dict[str, Any]:
     return {
         "task_id": stage.config["task_id"],
         "training_seed": stage.config["seed"],
-        "transitions": int(spent["transitions"]),
-        "train_seconds": float(spent["train_seconds"]),
-        "parameters": int(spent["parameters"]),
+        **{name: spent[name] for name in ("transitions", "train_seconds", "parameters")},
         "data_fingerprint": " ".join(dict.fromkeys(filter(None, prints))),
     }
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
+from jepabench.cli.arguments import Whole, add_common_arguments
 from jepabench.pipeline.checkpoints import (
-    add_common_arguments,
     find_checkpoint,
     write_table,
 )
-from jepabench.pipeline.terminal import rich_table
+from jepabench.pipeline.terminal import make_console, rich_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Adds the verb's arguments."""
     add_common_arguments(parser, dataset=True)
-    parser.add_argument("--steps", type=int, default=8, help="model steps to look ahead")
-    parser.add_argument("--starts", type=int, default=30, help="episodes that plans start from")
+    parser.add_argument("--steps", type=Whole(1), default=8, help="model steps to look ahead")
+    parser.add_argument(
+        "--starts", type=Whole(1), default=30, help="episodes that plans start from"
+    )
     parser.add_argument(
         "--plans",
-        type=int,
+        type=Whole(2),
         default=64,
         help="random plans from each start, all executed in the simulator",
     )
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
             pixels=dataset.field("pixels").shape[1] if "pixels" in dataset.fields else 64,
         )
     plans = plan_table(outcomes, rng=np.random.default_rng(options.seed))
-    console = Console()
+    console = make_console()
     console.print(
         rich_table(
             foresight, "Squared error k steps ahead, as a share of copying the last latent's"

@@ -6,8 +6,6 @@ import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from rich.console import Console
-
 from jepabench.envs.errors import unknown_name
 from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.checkpoints import find_checkpoint, write_table
@@ -16,7 +14,7 @@ from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.saved_model import agent_preset, evaluate_checkpoint
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.suite_report import score_suite
-from jepabench.pipeline.terminal import rich_table
+from jepabench.pipeline.terminal import make_console, rich_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +32,12 @@ def run(options: argparse.Namespace) -> int:
     """Runs the verb."""
     if any(item.startswith("checkpoint=") for item in options.overrides):
         return _evaluate_checkpoint(options.overrides)
-    console = Console()
+    if not any(item.startswith("agent=") for item in options.overrides):
+        raise ConfigError(
+            "Name what to evaluate: agent=NAME[,NAME] for agents of a suite, or checkpoint=NAME. "
+            "`jepabench run` runs a whole suite."
+        )
+    console = make_console()
     root = compose_run(options.overrides)
     plan = SuitePlan(root)
     run_plan(root, console)
@@ -92,7 +95,7 @@ def _evaluate_checkpoint(overrides: list[str]) -> int:
         table = score_table(read_records(directory / "episodes.parquet"))
     write_table(table, Path(settings["output"]) if settings["output"] else None, "table")
     shown = table.loc[:, list(_SHOWN)].rename(columns=_SHOWN)
-    Console().print(
+    make_console().print(
         rich_table(
             shown,
             f"{settings['checkpoint']} on {table['task'].iloc[0]} (1 seed: intervals are over episodes)",

@@ -6,12 +6,10 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
-
+from jepabench.cli.arguments import FRAME_SIDE, Whole
 from jepabench.pipeline.checkpoints import find_checkpoint, write_table
-from jepabench.pipeline.config import ConfigError
 from jepabench.pipeline.saved_model import agent_preset, build_agent, task_of
-from jepabench.pipeline.terminal import rich_table
+from jepabench.pipeline.terminal import make_console, rich_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--levels", nargs="*", default=["mild", "hard"], choices=("mild", "hard"))
     parser.add_argument("--strata", nargs="*", help="by default the nearest")
-    parser.add_argument("--episodes", type=int, default=20, help="episodes a stratum")
-    parser.add_argument("--pixels", type=int, default=64, help="side of the frames")
+    parser.add_argument("--episodes", type=Whole(2), default=20, help="episodes a stratum")
+    parser.add_argument("--pixels", type=FRAME_SIDE, default=64, help="side of the frames")
     parser.add_argument(
         "--output",
         type=Path,
@@ -38,8 +36,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Runs the verb."""
-    if options.episodes < 2:
-        raise ConfigError(f"--episodes is 2 or more, got {options.episodes}.")
     folder = find_checkpoint(options.checkpoint)
     from tqdm import tqdm
 
@@ -101,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
                 bar.update()
     table = generalization_table(outcomes[preset["name"]], outcomes["random"])
     write_table(table, options.output, "generalization")
-    Console().print(
+    make_console().print(
         rich_table(
             table, f"{preset['name']} on {task.id}, one change at a time (held success; 1 seed)"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from jepabench.cli.arguments import SEED, Whole
 from jepabench.pipeline.checkpoints import find_checkpoint
 
 _DECODER_STEPS = 1000
@@ -25,11 +26,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=Path("imagined"),
         help="folder for imagined.png and imagined.gif",
     )
-    parser.add_argument("--steps", type=int, default=8, help="model steps to imagine")
-    parser.add_argument("--episodes", type=int, default=4, help="futures to show")
+    parser.add_argument("--steps", type=Whole(1), default=8, help="model steps to imagine")
+    parser.add_argument("--episodes", type=Whole(1), default=4, help="futures to show")
     parser.add_argument(
         "--decoder-steps",
-        type=int,
+        type=Whole(0),
         default=0,
         help=f"train a new decoder for so many steps; {_DECODER_STEPS} if the checkpoint has none",
     )
@@ -38,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="what the decoder is trained on; by default the dataset itself",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=SEED, default=0)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
+from jepabench.cli.arguments import Whole, add_common_arguments
 from jepabench.pipeline.checkpoints import (
-    add_common_arguments,
     find_checkpoint,
     write_table,
 )
-from jepabench.pipeline.terminal import rich_table
+from jepabench.pipeline.terminal import make_console, rich_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,13 +17,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_common_arguments(parser, dataset=True)
     parser.add_argument(
         "--steps",
-        type=int,
+        type=Whole(1),
         nargs="*",
         default=[1, 3, 5],
         help="also probe latents imagined so many model steps ahead",
     )
     parser.add_argument(
-        "--frames", type=int, default=6000, help="frames to fit and read on, at most"
+        "--frames", type=Whole(2), default=6000, help="frames to fit and read on, at most"
     )
 
 
@@ -50,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         )
         wide.columns = ["encoded" if step == 0 else f"imagined {step}" for step in wide.columns]
         wide.insert(0, "r encoded", part[part["step"] == 0].set_index("quantity")["r"])
-        Console().print(
+        make_console().print(
             rich_table(
                 wide.reset_index(), f"R2 of a {kind} probe on held-out episodes (1 is perfect)"
             )

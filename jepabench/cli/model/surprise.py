@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from rich.console import Console
-
+from jepabench.cli.arguments import FRAME_SIDE, Whole, add_common_arguments
 from jepabench.pipeline.checkpoints import (
-    add_common_arguments,
     find_checkpoint,
     write_table,
 )
-from jepabench.pipeline.terminal import rich_table
+from jepabench.pipeline.terminal import make_console, rich_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -22,14 +20,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         help="by default all that can happen, see `jepabench list events TASK`",
     )
-    parser.add_argument("--episodes", type=int, default=100)
+    parser.add_argument("--episodes", type=Whole(1), default=100)
     parser.add_argument(
         "--behaviour", help="scripted behaviour that acts; the task's default if not given"
     )
-    parser.add_argument("--pixels", type=int, default=64, help="side of the frames")
+    parser.add_argument("--pixels", type=FRAME_SIDE, default=64, help="side of the frames")
     parser.add_argument(
         "--untrained",
-        type=int,
+        type=Whole(0),
         default=3,
         help="networks that learned nothing to compare with; 0 for none",
     )
@@ -66,5 +64,5 @@ def run(options: argparse.Namespace) -> int:
     )
     write_table(table, options.output, "surprise")
     title = "AUROC of surprise (1: always noticed, 0.5: not at all), 95 % over episodes"
-    Console().print(rich_table(table, title))
+    make_console().print(rich_table(table, title))
     return 0

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from jepabench.pipeline.config import load_preset
+from jepabench.cli.arguments import SEED
+from jepabench.pipeline.config import ConfigError, load_preset
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="a model whose encoder is taken as it is: only the predictor learns",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=SEED, default=0)
     parser.add_argument(
         "overrides", nargs="*", default=[], help="e.g. training.num_steps=2000 model.latent_dim=48"
     )
@@ -38,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
     from jepabench.world_models.training.devices import get_rank
     from jepabench.world_models.training.fit import fit, open_datasets
 
+    check_training(preset["training"])
     # Contents identify the inputs, not paths: the data at a path may have been replaced.
     data, held_out = open_datasets(options.dataset, options.validation)
     config = {
@@ -70,3 +74,21 @@ def run(options: argparse.Namespace) -> int:
     elif not run_stage(options.directory, config, work):
         print(f"{options.directory} is done already.")
     return 0
+
+
+def check_training(settings: Mapping[str, Any]) -> None:
+    """Check the training settings of a preset with overrides.
+
+    Raises:
+        ConfigError: an unknown key or a value of the wrong type.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    from jepabench.world_models.training.fit import TrainConfig
+
+    try:
+        TypeAdapter(TrainConfig).validate_python(dict(settings))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(["training", *map(str, problem["loc"])])
+        raise ConfigError(f"{key}: {problem['msg']}, got {problem['input']!r}.") from error

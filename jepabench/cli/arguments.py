@@ -1,0 +1,140 @@
+"""Types of command-line arguments. Each one checks its range and lists wrong values for the tests."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from jepabench.pipeline.limits import MAX_SEED
+
+_LARGEST = 10**9
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser that reports a mistake in one sentence."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the mistake and exit with code 2."""
+        print(f"error: {message}. See `{self.prog} --help`.", file=sys.stderr)
+        raise SystemExit(2)
+
+
+class Whole:
+    """A whole number from ``low`` to ``high``."""
+
+    def __init__(self, low: int, high: int = _LARGEST) -> None:
+        self.low, self.high = low, high
+        self.wrong = (str(low - 1), str(high + 1), "two", "", "1.5", "nan")
+
+    def __call__(self, text: str) -> int:
+        """Return the number."""
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or not self.low <= value <= self.high:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number from {self.low} to {self.high}, got {text!r}"
+            )
+        return value
+
+
+class Number:
+    """A finite number above ``low`` (or equal to it, if ``inclusive``) and at most ``high``."""
+
+    def __init__(self, low: float, high: float = 1e12, *, inclusive: bool = False) -> None:
+        self.low, self.high, self.inclusive = low, high, inclusive
+        self.wrong = (str(low - 1), str(2 * high + 1), "many", "", "nan", "inf")
+
+    def __call__(self, text: str) -> float:
+        """Return the number."""
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        above = value >= self.low if self.inclusive else value > self.low
+        if not (above and value <= self.high):
+            bound = "from" if self.inclusive else "above"
+            raise argparse.ArgumentTypeError(
+                f"must be a number {bound} {self.low:g} and at most {self.high:g}, got {text!r}"
+            )
+        return value
+
+
+class Rate:
+    """A rate from 0 to 1, also written as a percentage."""
+
+    wrong = ("-0.1", "1.1", "101%", "half", "", "nan", "inf")
+
+    def __call__(self, text: str) -> float:
+        """Return the rate."""
+        try:
+            value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        except ValueError:
+            value = math.nan
+        if not 0 <= value <= 1:
+            raise argparse.ArgumentTypeError(
+                f"must be a rate from 0 to 1, or from 0% to 100%, got {text!r}"
+            )
+        return value
+
+
+class Numbers:
+    """Positive numbers, separated by commas."""
+
+    wrong = ("0", "-1", "1,", "", "many", "nan", "inf")
+
+    def __call__(self, text: str) -> tuple[float, ...]:
+        """Return the numbers."""
+        number = Number(0)
+        return tuple(number(part) for part in text.split(","))
+
+
+class Names:
+    """Names, separated by commas; none of them is empty."""
+
+    wrong = ("", ",", "a,,b")
+
+    def __call__(self, text: str) -> tuple[str, ...]:
+        """Return the names."""
+        names = tuple(part.strip() for part in text.split(","))
+        if not all(names):
+            raise argparse.ArgumentTypeError(
+                f"must be names separated by commas, got {text!r} with an empty one"
+            )
+        return names
+
+
+class Folder:
+    """The path of a folder to write to; it need not exist."""
+
+    wrong = ("", " ")
+
+    def __call__(self, text: str) -> Path:
+        """Return the path."""
+        if not text.strip():
+            raise argparse.ArgumentTypeError("must be a folder, got an empty path")
+        return Path(text)
+
+
+SEED = Whole(0, MAX_SEED)
+FRAME_SIDE = Whole(16, 1024)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser, *, dataset: bool) -> None:
+    """Add the arguments of commands that inspect a checkpoint."""
+    parser.add_argument(
+        "checkpoint",
+        help="folder that `jepabench train` made, or the name of a reference checkpoint",
+    )
+    if dataset:
+        parser.add_argument(
+            "dataset",
+            type=Path,
+            help="held-out episodes of the same task, from `jepabench collect`",
+        )
+    parser.add_argument("--output", type=Folder(), help="folder for tables and figures as files")
+    parser.add_argument("--seed", type=SEED, default=0)

@@ -1,0 +1,30 @@
+"""Names of tasks as people type them."""
+
+from __future__ import annotations
+
+from jepabench.envs.registry import get_task, list_tasks
+from jepabench.envs.task import short_name
+
+
+def resolve_task(name: str) -> str:
+    """Return the id of a task from its id or its short name, in any case and with or without version.
+
+    ``tworoom``, ``TwoRoom-v1`` and ``jepabench/TwoRoom-v1`` name the same task. Names with a slash or a
+    colon (``package.module:Name-v0``) are ids.
+
+    Raises:
+        UnknownNameError: there is no such task; the message suggests the nearest.
+    """
+    from jepabench import envs  # noqa: F401  (registers the tasks)
+
+    if "/" not in name and ":" not in name:
+        wanted = name.lower()
+        for spec in list_tasks():
+            short = short_name(spec.id).lower()
+            if wanted in (short, short.rpartition("-v")[0]):
+                return spec.id
+        try:
+            return get_task(f"jepabench/{name.rpartition('-v')[0] or name}-v1").id
+        except KeyError:
+            pass  # the message for the name as it was typed is the better one
+    return get_task(name).id

@@ -1,0 +1,101 @@
+"""Wrong values of every argument of every command are refused before any work, in one sentence."""
+
+import argparse
+import importlib
+
+import pytest
+
+from jepabench.main import VERBS, get_module_name, main
+
+OTHERS = {"collect", "check-env", "new-env", "submit", "verify"}  # tested with their rooms
+COMMANDS = [name for name in (*VERBS, "compare planners") if name not in OTHERS]
+SUITE_COMMANDS = ("run", "sweep", "status", "report", "evaluate", "scaling", "tune")
+WRONG_SETTINGS = (
+    "agent=",
+    "agent=,",
+    "agent=a,,b",
+    "seed=",
+    "seed=-1",
+    "seed=1.5",
+    "seed=99999999999999999999999",
+    "pixels=-5",
+    "pixels=many",
+    "num_workers=0",
+    "num_workers=two",
+    "output=",
+    "suite=quik",
+    "launcher=slurm",
+    "suite.data.num_episodes=0",
+    "suite.data.num_steps=few",
+    "suite.training_seeds=[-1]",
+    "suite.split=tset",
+    "suite=data",
+    "nonsense",
+)
+
+
+def configured(command):
+    parser = argparse.ArgumentParser()
+    importlib.import_module(get_module_name(command)).configure(parser)
+    return parser
+
+
+def wrong_values(command):
+    for action in configured(command)._actions:
+        assert action.type not in (int, float), f"{action.dest}: state the range of the number"
+        for value in getattr(action.type, "wrong", ()):
+            if action.option_strings:
+                yield [f"{action.option_strings[-1]}={value}"], action
+            else:
+                yield [value], action
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_wrong_numbers_and_paths_are_refused(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    parser = configured(command)
+    for words, wrong in wrong_values(command):
+        needed = []
+        for action in parser._actions:
+            if action.dest == wrong.dest and not action.option_strings:
+                needed += words
+                break
+            if not action.option_strings and hasattr(action.type, "wrong"):
+                needed.append("0.5")
+            elif not action.option_strings and action.nargs not in ("*", "?"):
+                needed.append("word")
+        options = words if wrong.option_strings else []
+        with pytest.raises(SystemExit) as exit_:
+            main([*command.split(), *options, *needed])
+        error = capsys.readouterr().err
+        assert exit_.value.code == 2, (command, words)
+        assert error.count("\n") == 1 and error.startswith("error: "), error
+        assert wrong.dest.replace("_", "-") in error.replace("_", "-"), error
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", SUITE_COMMANDS)
+@pytest.mark.parametrize("setting", WRONG_SETTINGS)
+def test_wrong_settings_are_refused(command, setting, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    agent = [] if setting.startswith("agent=") else ["agent=gcbc"]
+    task = ["task=tworoom"] if command in ("scaling", "tune") else []
+    assert main([command, *agent, *task, setting]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.startswith("error: "), error
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_suite_is_evaluated_only_if_an_agent_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate"]) == 2
+    assert "agent=NAME" in capsys.readouterr().err and not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "name", ["Jörg", "runs (1), new", "a=b", "out[v2]", "100%text", "it's", "${x}", "{a: b}"]
+)
+def test_every_output_path_is_taken_as_it_is(name, tmp_path, capsys):
+    output = tmp_path / name
+    assert main(["status", "suite=smoke", "agent=random", f"output={output}"]) == 0
+    assert str(output) in capsys.readouterr().out
