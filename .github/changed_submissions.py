@@ -43,9 +43,7 @@ def folders(checkout: Path, changed: str, existing: frozenset[str] = frozenset()
                 "Add a new one under another name."
             )
         if mode != _REGULAR:
-            raise ValueError(
-                f"{path[:200]!a} has mode {mode}; only regular files are allowed."
-            )
+            raise ValueError(f"{path[:200]!a} has mode {mode}; only regular files are allowed.")
         names.add(found[1])
     lower = {name.lower() for name in existing}
     for name in names:

@@ -70,11 +70,9 @@ class Results:
         ``held`` is the share of held goals in [0, 1], ``low`` and ``high`` its 95 % interval, and
         ``ever`` the share of goals that were reached at all.
         """
-        import numpy as np
-
         from jepabench.evaluation.statistics.success_tables import score_table
 
-        scores = score_table(self.to_frame(), generator=np.random.default_rng(0))
+        scores = score_table(self.to_frame())
         table = scores[list(_COLUMNS)].rename(columns=_COLUMNS).reset_index(drop=True)
         return table.assign(task=table["task"].map(short_name)).round(3)
 

@@ -19,11 +19,10 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
-import jepabench
 from jepabench.evaluation.verification.limits import ControlGroup, Limits, Meter, ProcessPoller
 from jepabench.evaluation.verification.syscalls import build_filter
 
-PACKAGE = Path(jepabench.__file__).parent
+PACKAGE = Path(__file__).parents[2]
 SCRATCH = Path("/tmp")  # inside a sandbox
 _ROOMS = ("envs", "world_models", "agents", "evaluation")  # of this package, that an agent may use
 _SYSTEM = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/etc/ld.so.cache")

@@ -13,7 +13,7 @@ PAGES = [HOME / "README.md", *sorted((HOME / "docs").rglob("*.md"))]
 
 
 def commands(page: Path) -> list[list[str]]:
-    """What a page tells its reader to run, from top to bottom; a code block with a name is a file to save."""
+    """Commands of a page, from top to bottom; a code block with a name is a file to save."""
     found = []
     for language, name, code in re.findall(
         r"```(bash|python)(?: (\S+))?\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL

@@ -1,4 +1,4 @@
-"""Wheel and sdist: one top-level package, beside distributions that use the names of our folders."""
+"""Wheel and sdist: one top-level package, beside distributions with the names of our folders."""
 
 import os
 import subprocess
@@ -52,13 +52,13 @@ def distributions(tmp_path_factory):
 
 
 class Environment:
-    """A virtual environment that sees the dependencies of the tests, and no editable installation."""
+    """A virtual environment that sees the tests' dependencies and no editable installation."""
 
     def __init__(self, folder: Path) -> None:
         venv.create(folder, with_pip=True)
         self.bin = folder / "bin"
         self.site = next((folder / "lib").glob("python*")) / "site-packages"
-        # Folders that a .pth file adds are searched for packages; their own .pth files are not read.
+        # Python does not read the .pth files in folders that a .pth file adds.
         (self.site / "dependencies.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
 
     def pip(self, *arguments):
@@ -163,7 +163,8 @@ def test_every_room_works_from_the_wheel(distributions, environment, folder):
     assert (folder / "site" / "index.html").exists()
     environment.jepabench("new-env", "Stack", "--family", "manipulation", cwd=folder)
     made = environment.python(
-        "import gymnasium, jepabench; env = gymnasium.make('jepabench/PushT-v1'); print(env.reset(seed=0)[0].keys())",
+        "import gymnasium, jepabench; env = gymnasium.make('jepabench/PushT-v1'); "
+        "print(env.reset(seed=0)[0].keys())",
         cwd=folder,
     )
     assert "desired_goal" in made
