@@ -1,4 +1,4 @@
-"""Result rows: one for each episode. Aggregates are always computed from them, never stored in their place."""
+"""Result rows, one per episode. Aggregates are always computed from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jepabench.envs.files import atomic_write
 
 
 class RecordError(ValueError):
-    """Records that are not what they should be; the message says which and what to do."""
+    """Invalid records; the message names them and says what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +26,15 @@ class EpisodeRecord:
         agent: name of the agent's configuration.
         training_seed: seed that the agent was trained with (0 for agents without training).
         task_id, split, stratum, index: the episode's spec.
-        success_ever, success_final, success_held: PROTOCOL 2; ``success_held`` is the headline.
-        joint_ever: the published joint rule at any step, for numbers beside papers; the same as ``success_ever`` where the
-            world has no such rule.
-        strict_held: the strict rule, held; the same as ``success_held`` where the world has none.
+        success_ever, success_final, success_held: section 2 of the protocol; ``success_held`` is the
+            headline.
+        joint_ever: the published joint rule at any step, for comparison with papers; equals
+            ``success_ever`` where the world has no such rule.
+        strict_held: the strict rule, held; equals ``success_held`` where the world has none.
         distance_start, distance_final, distance_min: to the goal, task units.
         steps: control steps taken (the whole budget).
         reference_steps: control steps of a good solution.
-        first_success_step: control step of the first success (1 is the first step), -1 if never.
+        first_success_step: control step of the first success, counted from 1; -1 if never.
         violations: control steps in which a keep-out rule was broken.
         planning_seconds: time spent in ``act`` over the episode [s].
         planning_ms_median, planning_ms_p95: over the episode's control steps [ms].
@@ -79,7 +80,7 @@ SCHEMA = pa.schema(
 
 
 def records_frame(records: Iterable[EpisodeRecord]) -> pd.DataFrame:
-    """Returns records as a table, one row an episode, in the order given.
+    """Return records as a table, one row per episode, in the given order.
 
     Raises:
         RecordError: a value of another type than its column's.
@@ -88,7 +89,7 @@ def records_frame(records: Iterable[EpisodeRecord]) -> pd.DataFrame:
 
 
 def frame_records(frame: pd.DataFrame) -> tuple[EpisodeRecord, ...]:
-    """Returns the rows of a table as records; the reverse of ``records_frame``."""
+    """Return the rows of a table as records; the inverse of ``records_frame``."""
     return tuple(
         EpisodeRecord(**{str(key): value for key, value in row.items()})
         for row in frame.to_dict("records")
@@ -96,10 +97,10 @@ def frame_records(frame: pd.DataFrame) -> tuple[EpisodeRecord, ...]:
 
 
 def write_records(path: Path, records: Iterable[EpisodeRecord]) -> None:
-    """Writes records to a Parquet file, which is whole or not there.
+    """Write records to a Parquet file atomically.
 
     Raises:
-        RecordError: no records, the same episode twice, or a value of another type than its column's.
+        RecordError: no records, a repeated episode, or a value of the wrong type.
     """
     table = _table(records)
     _check_rows(table.to_pandas(), str(path))
@@ -108,15 +109,16 @@ def write_records(path: Path, records: Iterable[EpisodeRecord]) -> None:
 
 
 def read_records(path: Path) -> pd.DataFrame:
-    """Reads what ``write_records`` wrote: one row an episode, the columns of ``EpisodeRecord``.
+    """Read what ``write_records`` wrote: one row per episode, the columns of ``EpisodeRecord``.
 
     Raises:
-        RecordError: the file is missing or no Parquet file, columns differ, values are missing, or an episode is there twice.
+        RecordError: a missing or invalid file, other columns, missing values, or repeated
+            episodes.
     """
     try:
         table = parquet.ParquetFile(path).read()
     except (OSError, pa.ArrowException) as error:
-        raise RecordError(f"Can not read records from {path}: {error}") from error
+        raise RecordError(f"Cannot read records from {path}: {error}") from error
     _check_schema(table.schema, path)
     frame = table.select(SCHEMA.names).to_pandas()
     _check_rows(frame, str(path))
@@ -142,11 +144,12 @@ def _check_schema(schema: pa.Schema, path: Path) -> None:
     unknown = [name for name in schema.names if name not in SCHEMA.names]
     if missing or unknown:
         raise RecordError(
-            f"{path} does not hold episode records: missing columns {missing or 'none'}, unknown columns {unknown or 'none'}."
+            f"{path} does not contain episode records: missing columns {missing or 'none'}, "
+            f"unknown columns {unknown or 'none'}."
         )
     for item in SCHEMA:
         found = schema.field(item.name).type
-        # pandas writes large strings; they hold the same.
+        # pandas writes large strings, which are equivalent.
         if found != item.type and not (
             pa.types.is_large_string(found) and pa.types.is_string(item.type)
         ):

@@ -1,4 +1,4 @@
-"""The only loop that scores. An agent gets the observations it asked for and nothing else: no world, no info, no reward."""
+"""The evaluation loop. An agent sees only the observations that it declares, never the world."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ __all__ = [
 
 
 class AgentError(RuntimeError):
-    """An agent that broke its contract; the message names the agent and the episode."""
+    """An agent violated its contract; the message names the agent and the episode."""
 
 
 class ReplayError(ValueError):
-    """An action trace that does not fit its episode."""
+    """An action trace does not fit its episode."""
 
 
 @runtime_checkable
 class Imagines(Protocol):
-    """An agent that can show what it imagined."""
+    """An agent that provides its imagined frames."""
 
     def imagined(self, episode: int) -> tuple[NDArray[Any], NDArray[np.uint8]] | None:
         """Returns steps and frames (``Imagination``) of row ``episode`` of the last batch, or None if there are none."""
@@ -58,7 +58,7 @@ class Imagines(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What happened in an episode, as the world tells it; attributes as in ``EpisodeRecord``."""
+    """Outcome of an episode; attributes as in ``EpisodeRecord``."""
 
     success_ever: bool
     success_final: bool
@@ -86,25 +86,25 @@ def evaluate_episodes(
     variation: Any = None,
     progress: Callable[[int], object] | None = None,
 ) -> Evaluation:
-    """Lets an agent act in episodes of one task and records what comes of it.
+    """Run an agent in episodes of one task and record the outcomes.
 
-    The world runs on after a success, to the end of the episode's budget. The outcome of an episode does not depend on
+    The world continues after a success until the budget of the episode is used. The outcome of an episode does not depend on
     ``batch_size``; its planning time does, and is the batch's divided by the episodes that are still active.
 
     Args:
-        agent: sees only its ``observation_keys``.
+        agent: receives only its ``observation_keys``.
         specs: the episodes.
         agent_name: name in the records.
         training_seed: seed that the agent was trained with.
-        batch_size: episodes side by side.
-        pixels: side of the frames, if the agent looks at frames.
+        batch_size: episodes that run in parallel.
+        pixels: side of the frames, if the agent observes frames.
         variation: change of the world in all episodes (``jepabench.envs.variations``); start and goal stay the same.
         progress: called with 1 after every episode, for instance ``tqdm.update``.
 
     Raises:
         AgentError: actions or model steps of the wrong shape, not finite, or out of bounds.
         UnknownNameError: an observation key that the world does not have.
-        ValueError: no specs, several tasks, an episode twice, or a batch size below 1.
+        ValueError: no specs, several tasks, a repeated episode, or a batch size below 1.
     """
     _check_specs(specs, batch_size)
     keys = tuple(agent.observation_keys)

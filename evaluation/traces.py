@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: a row, every action and what was imagined, an episode. Enough to replay all of it."""
+"""Files of an evaluation: records, actions and imagined frames of each episode."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from jepabench.evaluation.records import (
 
 
 class Imagination(NamedTuple):
-    """What an agent imagined in one episode: control steps of P plans [P], decoded frames uint8 [P, H, s, s, 3]."""
+    """Imagined frames of one episode: steps of P plans [P] and uint8 frames [P, H, s, s, 3]."""
 
     steps: NDArray[np.int64]
     frames: NDArray[np.uint8]
@@ -30,12 +30,12 @@ class Imagination(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Records of an agent on episodes of one task, and what they came from.
+    """Records of an agent on episodes of one task, with actions and imagined frames.
 
     Attributes:
-        records: one an episode, in the order of the specs.
+        records: one per episode, in the order of the specs.
         actions: float32 [steps, A] of each episode, by ``episode_name``.
-        imagined: of the episodes in which the agent imagined something, by ``episode_name``.
+        imagined: by ``episode_name``, for episodes in which the agent imagined something.
     """
 
     records: tuple[EpisodeRecord, ...]
@@ -44,12 +44,12 @@ class Evaluation:
 
 
 def episode_name(stratum: str, index: int) -> str:
-    """Returns an episode's name within one task and split, ``stratum/index``."""
+    """Return the name of an episode within one task and split, ``stratum/index``."""
     return f"{stratum}/{index}"
 
 
 def save_evaluation(directory: Path, evaluation: Evaluation) -> None:
-    """Writes ``episodes.parquet``, ``actions.npz`` and, if something was imagined, ``imagined.npz``."""
+    """Write ``episodes.parquet``, ``actions.npz`` and, if there are frames, ``imagined.npz``."""
     directory.mkdir(parents=True, exist_ok=True)
     _save_arrays(directory / "actions.npz", evaluation.actions)
     frames = {
@@ -65,10 +65,10 @@ def save_evaluation(directory: Path, evaluation: Evaluation) -> None:
 
 
 def load_evaluation(directory: Path) -> Evaluation:
-    """Reads what ``save_evaluation`` wrote.
+    """Read what ``save_evaluation`` wrote.
 
     Raises:
-        RecordError: a file is missing, is damaged or does not belong to the others.
+        RecordError: a file is missing, damaged or inconsistent with the others.
     """
     records = frame_records(read_records(directory / "episodes.parquet"))
     actions = _load_arrays(directory / "actions.npz")
@@ -100,8 +100,8 @@ def _save_arrays(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 def _load_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
-        # numpy leaves a file open that it can not read, so the file is opened here.
+        # numpy does not close a file that it cannot read, so it is opened here.
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             return dict(file)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise RecordError(f"Can not read arrays from {path}: {error}") from error
+        raise RecordError(f"Cannot read arrays from {path}: {error}") from error

@@ -1,7 +1,8 @@
-"""Aggregates of whole runs over tasks, with intervals over runs: pure functions, every random draw from a generator passed in.
+"""Aggregates of whole runs over tasks, with intervals over runs.
 
-*Scores* are [R, T]: one number a run (training seed) and task. IQM, optimality gap, performance profile and probability of
-improvement follow Agarwal et al. 2021, "Deep RL at the Edge of the Statistical Precipice". Leading dimensions are kept.
+*Scores* are [R, T]: one number per run (training seed) and task. IQM, optimality gap, performance
+profile and probability of improvement follow Agarwal et al. 2021, "Deep RL at the Edge of the
+Statistical Precipice". Leading dimensions are kept. Random numbers come from the given generator.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ _CHUNK = 4_000_000
 
 
 def mean(scores: ArrayLike) -> Array:
-    """Returns the mean over runs and tasks of scores [..., R, T]."""
+    """Return the mean over runs and tasks of scores [..., R, T]."""
     return check_scores(scores).mean(axis=(-2, -1))
 
 
 def median(scores: ArrayLike) -> Array:
-    """Returns the median over tasks of the mean over runs of scores [..., R, T]."""
+    """Return the median over tasks of the mean over runs of scores [..., R, T]."""
     return np.median(check_scores(scores).mean(axis=-2), axis=-1)
 
 
 def iqm(scores: ArrayLike) -> Array:
-    """Returns the interquartile mean of scores [..., R, T]: the mean without the lowest and the highest quarter of runs."""
+    """Return the interquartile mean of scores [..., R, T]: the mean of the middle half."""
     scores = check_scores(scores)
     flat = scores.reshape(*scores.shape[:-2], -1)
     cut = flat.shape[-1] // 4
@@ -46,17 +47,23 @@ def iqm(scores: ArrayLike) -> Array:
 
 
 def optimality_gap(scores: ArrayLike, target: float = 1.0) -> Array:
-    """Returns by how much scores [..., R, T] miss ``target`` on average; what is above it counts as reached. Lower is better."""
+    """Return the mean shortfall of scores [..., R, T] from ``target``. Lower is better."""
     return target - np.minimum(check_scores(scores), target).mean(axis=(-2, -1))
 
 
 def performance_profile(scores: ArrayLike, thresholds: ArrayLike) -> Array:
-    """Returns the share of runs whose score is above each of K ``thresholds``: [..., R, T] to [..., K]. Higher is better."""
+    """Return the share of runs [..., K] that score above each of K ``thresholds``."""
     return (check_scores(scores)[..., None] > np.asarray(thresholds)).mean(axis=(-3, -2))
 
 
 def probability_of_improvement(first: ArrayLike, second: ArrayLike) -> Array:
-    """Returns how likely a run of ``first`` [..., R1, T] beats one of ``second`` [..., R2, T] on a random task; a tie is half a win."""
+    """Return the probability that a run of ``first`` scores above one of ``second``.
+
+    Averages over tasks; a tie counts as half a win.
+
+    Args:
+        first, second: scores [..., R1, T] and [..., R2, T].
+    """
     ours, theirs = check_scores(first)[..., :, None, :], check_scores(second)[..., None, :, :]
     if ours.shape[-1] != theirs.shape[-1]:
         raise StatisticsError(
@@ -92,15 +99,15 @@ def stratified_replicates(
     num_resamples: int = 50_000,
     groups: ArrayLike | None = None,
 ) -> Array:
-    """Returns ``statistic`` of resampled scores, [num_resamples, ...]. Runs are drawn again within each task.
+    """Return ``statistic`` of resampled scores [num_resamples, ...]. Runs are resampled per task.
 
     Args:
         statistic: takes as many arrays [..., R, T] as ``scores`` has and keeps the leading dimension.
         scores: [R, T] each, resampled independently.
         generator: the only source of randomness.
         num_resamples: bootstrap resamples.
-        groups: number of each column's group [T]; columns of a group (strata of one task) are of the same trained agents, so
-            their runs are drawn together. Each column is its own by default.
+        groups: group of each column [T]. The columns of a group (strata of one task) share their
+            trained agents, so their runs are resampled together. By default each column is a group.
 
     Raises:
         StatisticsError: NaN, or fewer than 2 runs.
@@ -116,7 +123,7 @@ def stratified_replicates(
     for start in range(0, num_resamples, chunk):
         size = min(chunk, num_resamples - start)
         replicates.append(
-            statistic(*[_redrawn(array, size, generator, groups) for array in checked])
+            statistic(*[_resample(array, size, generator, groups) for array in checked])
         )
     return np.concatenate(replicates)
 
@@ -128,9 +135,10 @@ def stratified_bootstrap(
     num_resamples: int = 50_000,
     confidence: float = 0.95,
 ) -> Interval:
-    """Returns a statistic of scores with its percentile interval over runs (arguments: ``stratified_replicates``).
+    """Return a statistic of scores with its percentile interval over runs.
 
-    With 3 to 5 runs and few tasks it is too narrow: 85 to 90 % coverage for 95 % at 4 tasks.
+    With 3 to 5 runs it is too narrow: nominal 95 % intervals cover 85 to 90 % at 4 tasks. Arguments
+    as for ``stratified_replicates``.
     """
     replicates = stratified_replicates(
         statistic, *scores, generator=generator, num_resamples=num_resamples
@@ -148,11 +156,11 @@ def aggregate_interval(
     num_resamples: int = 20_000,
     confidence: float = 0.95,
 ) -> Interval:
-    """Returns a statistic of scores [R, T] with an interval over runs that covers what it claims with 3 to 5 of them.
+    """Return a statistic of scores [R, T] with an interval over runs that covers with 3 to 5 runs.
 
-    Replicates as in ``stratified_replicates`` give its shape; their spread, which for few runs is too small by
-    (R - 1) / R, is scaled up and takes the t quantile for R - 1 degrees of freedom in each second group: IQM rests on half of
-    the runs. Arguments as there.
+    Bootstrap replicates give the shape of the interval. Their variance, which is too small by
+    (R - 1) / R, is scaled, and a t quantile is used with R - 1 degrees of degrees for each second
+    group, because the IQM uses half of the runs. Arguments as for ``stratified_replicates``.
     """
     replicates = stratified_replicates(
         statistic, scores, generator=generator, num_resamples=num_resamples, groups=groups
@@ -160,17 +168,17 @@ def aggregate_interval(
     runs, columns = np.shape(scores)
     count = columns if groups is None else len(np.unique(np.asarray(groups)))
     tails = tail_probabilities(confidence)
-    freedom = max(1.0, count / 2) * (runs - 1)
-    scale = (runs / (runs - 1)) ** 0.5 * t_quantile(freedom, confidence) / special.ndtri(tails[1])
+    degrees = max(1.0, count / 2) * (runs - 1)
+    scale = (runs / (runs - 1)) ** 0.5 * t_quantile(degrees, confidence) / special.ndtri(tails[1])
     estimate = float(statistic(scores))
     low, high = estimate + scale * (np.quantile(replicates, tails) - estimate)
     return Interval(estimate, float(low), float(high), "runs")
 
 
-def _redrawn(
+def _resample(
     scores: Array, size: int, generator: np.random.Generator, groups: ArrayLike | None
 ) -> Array:
-    """Returns ``size`` copies of scores [R, T] with the runs of each task drawn again."""
+    """Return ``size`` copies of scores [R, T] with the runs of each task resampled."""
     runs, tasks = scores.shape
     group = (
         np.arange(tasks)

@@ -128,7 +128,7 @@ def test_missing_damaged_and_foreign_files_are_refused(tmp_path, evaluation):
     content = path.read_bytes()
     for damaged in (b"", b"hello", content[: len(content) // 2], content[:-1]):
         path.write_bytes(damaged)
-        with pytest.raises(RecordError, match="Can not read records"):
+        with pytest.raises(RecordError, match="Cannot read records"):
             read_records(path)
 
 
