@@ -16,7 +16,8 @@ from hydra.utils import instantiate
 
 from jepabench.agents.curiosity import CuriousBehaviour
 from jepabench.envs.data.collect import collect
-from jepabench.envs.data.episodes import EpisodeDataset, write_dataset
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.data.writing import write_dataset
 from jepabench.envs.splits import episode_specs
 from jepabench.evaluation.records import records_frame
 from jepabench.evaluation.rollout import evaluate_episodes

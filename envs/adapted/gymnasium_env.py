@@ -11,6 +11,7 @@ graphics driver. Ready ones are in ``jepabench.envs.adapted``.
 from __future__ import annotations
 
 import copy
+import traceback
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -340,15 +341,31 @@ class Adapted(GoalEnv):
 def _made(env_id: str, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
     try:
         env = gymnasium.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)
+        env.reset(seed=0)  # some fail, or have a model, only from then on
     except (ImportError, gymnasium.error.Error) as error:
         raise AdapterError(
-            f"{env_id} cannot be made: {error} Install the package that it is from; the worlds in jepabench.envs.adapted are from the "
-            "extras `robotics` and `ogbench`: pip install 'jepabench[robotics,ogbench]'."
+            f"{env_id} cannot be made: {error} Install its package. The environments in "
+            "jepabench.envs.adapted need the extras `robotics` and `ogbench`: "
+            "pip install 'jepabench[robotics,ogbench]'."
         ) from error
+    except Exception as error:  # whatever another package raises
+        raise AdapterError(_explain_failed_start(env_id, error)) from error
     # The mazes of Gymnasium-Robotics write their model into the folder for temporary files and leave it there.
     if left_behind := getattr(env.unwrapped, "tmp_xml_file_path", None):
         Path(left_behind).unlink(missing_ok=True)
     return env
+
+
+def _explain_failed_start(env_id: str, error: Exception) -> str:
+    """Return where the code of an environment failed, and which versions may not fit together."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{'/'.join(Path(frame.filename).parts[-3:])}:{frame.lineno}: {frame.line}"
+    return (
+        f"{env_id} does not start: {type(error).__name__}{f' ({error})' if str(error) else ''} in "
+        f"{place}. The environment fails in its own code, without JEPA Bench too. Its package may "
+        f"not support MuJoCo {mujoco.__version__} and Gymnasium {gymnasium.__version__}: install "
+        "versions that fit, or check env_kwargs."
+    )
 
 
 def _action_space(env: gymnasium.Env[Any, Any]) -> spaces.Box:
@@ -370,7 +387,6 @@ def _sizes(env: gymnasium.Env[Any, Any]) -> dict[str, int]:
 
 
 def _memory_of(env: gymnasium.Env[Any, Any]) -> Memory:
-    env.reset(seed=0)  # some have a model only from then on
     found = (getattr(env.unwrapped, "model", None), getattr(env.unwrapped, "data", None))
     if isinstance(found[0], mujoco.MjModel) and isinstance(found[1], mujoco.MjData):
         return MujocoMemory(env)

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from jepabench.envs.data.behaviour import Behaviour, NamedBehaviour, make_behaviour
-from jepabench.envs.data.episodes import EpisodeDataset, seal
+from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.data.manifest import DatasetError, Provenance, half_done_folder
 from jepabench.envs.data.recording import (
     Recorder,
@@ -33,6 +33,7 @@ from jepabench.envs.data.recording import (
     frame_fields,
     is_finished,
 )
+from jepabench.envs.data.writing import seal
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.files import write_atomically
 from jepabench.envs.registry import find_module, get_task, make, register_in_new_process

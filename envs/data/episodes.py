@@ -8,30 +8,23 @@ step that leaves frame r, and is zero for an episode's last frame.
 from __future__ import annotations
 
 import copy
-import os
-import shutil
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jepabench.envs.data.manifest import (
-    DatasetError,
-    FieldSpec,
-    Manifest,
-    Provenance,
-    fingerprint,
-)
+from jepabench.envs.data.manifest import DatasetError, FieldSpec, Manifest, fingerprint
 from jepabench.envs.errors import unknown_name
 
 GOAL_KEYS = ("observation", "achieved_goal", "desired_goal")
 OBSERVATION_FIELDS = (*GOAL_KEYS, "pixels")
 STEP_FIELDS = ("action", "reward", "violation")
 EPISODE_FIELDS = {"lengths": "<i8", "seeds": "<i8", "terminated": "|b1", "truncated": "|b1"}
+UNKNOWN_SEED = -1
+_LARGEST_SEED = 2**64 - 2
 _MIN_STD = 1e-3
 
 
@@ -47,7 +40,7 @@ class Episode:
         violations: bool [T]; a keep-out rule was broken during the step.
         terminated, truncated: how the record ends.
         task_id: versioned task id.
-        seed: of the world, -1 when it is not known.
+        seed: seed of the environment, 0 to 2**64 - 2, or -1 if it is not known.
 
     Raises:
         DatasetError: on construction, for lengths, types or values that do not fit.
@@ -81,6 +74,10 @@ class Episode:
         _check("actions", self.actions, np.float32, (num_steps, self.actions.shape[-1]))
         _check("rewards", self.rewards, np.float32, (num_steps,))
         _check("violations", self.violations, np.bool_, (num_steps,))
+        if not UNKNOWN_SEED <= self.seed <= _LARGEST_SEED:
+            raise DatasetError(
+                f"The seed of an episode is {UNKNOWN_SEED} (unknown) to {_LARGEST_SEED}, got {self.seed}."
+            )
 
     def __len__(self) -> int:
         """T, the number of transitions."""
@@ -130,10 +127,10 @@ class EpisodeDataset:
         folder = Path(path)
         manifest = Manifest.read(folder)
         arrays = {
-            name: _map_field(folder / f"{name}.npy", manifest.num_frames, field)
+            name: map_field(folder / f"{name}.npy", manifest.num_frames, field)
             for name, field in manifest.fields.items()
         } | {
-            name: _map_field(folder / f"{name}.npy", manifest.num_episodes, FieldSpec((), dtype))
+            name: map_field(folder / f"{name}.npy", manifest.num_episodes, FieldSpec((), dtype))
             for name, dtype in EPISODE_FIELDS.items()
         }
         lengths = arrays["lengths"]
@@ -189,7 +186,7 @@ class EpisodeDataset:
             terminated=bool(self._terminated[number]),
             truncated=bool(self._truncated[number]),
             task_id=self.manifest.task_id,
-            seed=int(self._seeds[number]),
+            seed=decode_seed(int(self._seeds[number])),
         )
 
     def window_starts(self, num_frames: int, *, stride: int = 1) -> NDArray[np.int64]:
@@ -267,126 +264,17 @@ class EpisodeDataset:
         )
 
 
-def write_dataset(
-    path: str | Path, episodes: Iterable[Episode], *, provenance: Provenance | None = None
-) -> EpisodeDataset:
-    """Writes episodes as a dataset: the whole folder appears at once, or nothing.
-
-    Args:
-        path: of the new folder.
-        episodes: of one task and layout; they are taken one at a time and need not fit into memory together.
-        provenance: where they come from; by default only their task is stated.
-
-    Raises:
-        DatasetError: the folder exists, there are no episodes, or they differ in task or layout.
-    """
-    path = Path(path)
-    if path.exists():
-        raise DatasetError(f"{path} exists already. Choose another path, or delete it first.")
-    folder = path.with_name(f".{path.name}.{os.getpid()}")
-    folder.mkdir(parents=True)
-    try:
-        task_id, layout, table = _stream(folder, episodes)
-        provenance = provenance or Provenance.of(task_id, behaviour="not stated")
-        if provenance.task_id != task_id:
-            raise DatasetError(
-                f"The episodes are of {task_id!r}, the provenance says {provenance.task_id!r}."
-            )
-        seal(folder, provenance, layout, table)
-        folder.rename(path)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    return EpisodeDataset.open(path)
+def encode_seed(seed: int) -> int:
+    """Return a seed as a signed 64-bit integer: those of 2**63 or more become negative."""
+    return seed - 2**64 if seed >= 2**63 else seed
 
 
-def seal(
-    folder: Path,
-    provenance: Provenance,
-    layout: Mapping[str, FieldSpec],
-    table: Mapping[str, ArrayLike],
-) -> None:
-    """Makes a dataset of a folder that holds the frame fields: adds the columns of ``table`` (EPISODE_FIELDS), then the manifest."""
-    columns = {name: np.array(table[name], dtype) for name, dtype in EPISODE_FIELDS.items()}
-    for name, column in columns.items():
-        np.save(folder / f"{name}.npy", column)
-    num_frames = int((columns["lengths"] + 1).sum())
-    arrays: dict[str, NDArray[Any]] = {
-        name: _map_field(folder / f"{name}.npy", num_frames, field)
-        for name, field in layout.items()
-    }
-    manifest = Manifest(
-        **{name: getattr(provenance, name) for name in Provenance.__dataclass_fields__},
-        num_episodes=len(columns["lengths"]),
-        num_frames=num_frames,
-        fields=layout,
-        fingerprint=fingerprint(arrays | columns),
-    )
-    manifest.write(folder)
+def decode_seed(stored: int) -> int:
+    """Return the seed that ``encode_seed`` stored."""
+    return stored + 2**64 if stored < UNKNOWN_SEED else stored
 
 
-def _stream(
-    folder: Path, episodes: Iterable[Episode]
-) -> tuple[str, dict[str, FieldSpec], dict[str, list[int]]]:
-    """Appends the episodes to one file a field; returns their task, layout and the table of episodes."""
-    task_id, layout = "", {}
-    table: dict[str, list[int]] = {name: [] for name in EPISODE_FIELDS}
-    with ExitStack() as stack:
-        files: dict[str, BinaryIO] = {}
-        for number, episode in enumerate(episodes):
-            rows = _frame_rows(episode)
-            if not files:
-                task_id, layout = (
-                    episode.task_id,
-                    {name: FieldSpec.of(values) for name, values in rows.items()},
-                )
-                files = {
-                    name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in rows
-                }
-                for name, file in files.items():
-                    _write_header(file, layout[name], 0)
-            found = episode.task_id, {name: FieldSpec.of(values) for name, values in rows.items()}
-            if found != (task_id, layout):
-                raise DatasetError(
-                    f"Episode {number} is {found}, the ones before are {(task_id, layout)}."
-                )
-            for name, values in rows.items():
-                files[name].write(np.ascontiguousarray(values).data)
-            entry = (len(episode), episode.seed, episode.terminated, episode.truncated)
-            for name, value in zip(EPISODE_FIELDS, entry, strict=True):
-                table[name].append(int(value))
-        if not files:
-            raise DatasetError("A dataset has at least one episode, got none.")
-        num_frames = sum(table["lengths"]) + len(table["lengths"])
-        for name, file in files.items():
-            file.seek(0)
-            _write_header(file, layout[name], num_frames)
-    return task_id, layout, table
-
-
-def _frame_rows(episode: Episode) -> dict[str, NDArray[Any]]:
-    """Returns the fields of an episode aligned by frame: T+1 rows each."""
-    steps = dict(
-        zip(STEP_FIELDS, (episode.actions, episode.rewards, episode.violations), strict=True)
-    )
-    padded = {
-        name: np.concatenate([values, np.zeros_like(values[:1])]) for name, values in steps.items()
-    }
-    return {
-        name: episode.observations[name]
-        for name in OBSERVATION_FIELDS
-        if name in episode.observations
-    } | padded
-
-
-def _write_header(file: BinaryIO, field: FieldSpec, num_rows: int) -> None:
-    # Since 1.23 numpy pads headers so that the number of rows can grow in place.
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": field.dtype, "fortran_order": False, "shape": (num_rows, *field.shape)}
-    )
-
-
-def _map_field(file: Path, num_rows: int, field: FieldSpec) -> np.memmap[Any, Any]:
+def map_field(file: Path, num_rows: int, field: FieldSpec) -> np.memmap[Any, Any]:
     """Maps a field's file, read-only."""
     if not file.is_file():
         raise DatasetError(

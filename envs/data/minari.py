@@ -1,4 +1,4 @@
-"""Exchange with other projects through Minari (Farama's format of offline datasets). Lossless: no frame becomes a JPEG."""
+"""Export to and import from Minari, without loss: frames are not compressed to JPEG."""
 
 from __future__ import annotations
 
@@ -14,15 +14,11 @@ import numpy as np
 from gymnasium import spaces
 
 from jepabench.envs.core.action_block import ActionBlock
-from jepabench.envs.data.episodes import (
-    OBSERVATION_FIELDS,
-    Episode,
-    EpisodeDataset,
-    write_dataset,
-)
+from jepabench.envs.data.episodes import OBSERVATION_FIELDS, Episode, EpisodeDataset
 from jepabench.envs.data.manifest import DatasetError, FieldSpec, Provenance
+from jepabench.envs.data.writing import write_dataset
 from jepabench.envs.errors import unknown_name
-from jepabench.envs.registry import make
+from jepabench.envs.registry import find_task, make
 
 if TYPE_CHECKING:
     from minari import MinariDataset
@@ -38,7 +34,7 @@ def export_minari(
     author_email: str = "not stated",
     code_permalink: str = "not stated",
 ) -> MinariDataset:
-    """Writes a dataset as a local Minari dataset, for ``minari.load_dataset(minari_id)`` and ``minari upload``.
+    """Write a dataset as a local Minari dataset, which ``minari upload`` can publish.
 
     A step is a model step. As in Gymnasium, ``infos["violation"]`` [T+1] starts with the reset.
 
@@ -60,7 +56,7 @@ def export_minari(
     manifest = dataset.manifest
     layout = {name: manifest.fields[name] for name in OBSERVATION_FIELDS if name in manifest.fields}
     try:
-        # Minari warns of all metadata that is not given; there is no Gymnasium spec at the rate of a world model.
+        # Minari warns of missing metadata; no Gymnasium spec exists for model steps.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             exported = minari.create_dataset_from_buffers(
@@ -74,7 +70,8 @@ def export_minari(
                 author=author,
                 author_email=author_email,
                 code_permalink=code_permalink,
-                description=f"{manifest.task_id}, {manifest.split}; a step is {manifest.action_block} control steps.",
+                description=f"{manifest.task_id}, {manifest.split}; a step is "
+                f"{manifest.action_block} control steps.",
                 jpeg_encoding=False,
             )
         exported.storage.update_metadata({_PROVENANCE: json.dumps(asdict(manifest.provenance))})
@@ -87,15 +84,16 @@ def export_minari(
 def import_minari(
     minari_id: str, path: str | Path, *, provenance: Provenance | None = None
 ) -> EpisodeDataset:
-    """Writes a local Minari dataset of a goal task as a dataset of this suite.
+    """Write a local Minari dataset of a goal task as a dataset of this suite.
 
     Args:
         minari_id: of a local dataset (``minari download`` fetches others).
         path: of the new folder.
-        provenance: where the data come from; what ``export_minari`` wrote says so itself.
+        provenance: where the data come from; not needed for exports of ``export_minari``.
 
     Raises:
-        DatasetError: no such dataset, its observations are not those of a goal task, or ``provenance`` is missing.
+        DatasetError: there is no such dataset, ``provenance`` is missing, or the shapes, ranges
+            or rate of the data are not those of the task.
         ImportError: Minari is not installed.
     """
     minari = _import_minari()
@@ -109,9 +107,30 @@ def import_minari(
         provenance = Provenance(**content | {"strata": tuple(content["strata"])})
     if provenance is None:
         raise DatasetError(
-            f"{minari_id!r} does not say what task of this suite it is of. Give provenance=Provenance(...)."
+            f"{minari_id!r} does not state its task. Give provenance=Provenance.of(task_id, "
+            "behaviour=...)."
         )
+    _refuse_control_rate(source, minari_id, provenance.task_id)
     return write_dataset(path, _episodes(source, provenance.task_id), provenance=provenance)
+
+
+def _refuse_control_rate(source: MinariDataset, minari_id: str, task_id: str) -> None:
+    """Refuse data of an environment of the task that was recorded without ``ActionBlock``.
+
+    The width of an action shows this only where a block has several distinct actions.
+    """
+    recorded = source.env_spec
+    if recorded is None or recorded.id != task_id:
+        return
+    task = find_task(task_id)
+    if task.action_block == 1:
+        return
+    if ActionBlock.__name__ not in [wrapper.name for wrapper in recorded.additional_wrappers]:
+        raise DatasetError(
+            f"{minari_id!r} was recorded at control rate: one step is one control step, but a "
+            f"model step of {task_id} is {task.action_block}. Record the environment inside "
+            "jepabench.envs.ActionBlock."
+        )
 
 
 def _import_minari() -> Any:
@@ -132,8 +151,8 @@ def _folder(minari_id: str) -> Path:
         parse_dataset_id(minari_id)
     except (ValueError, TypeError):
         raise DatasetError(
-            f"{minari_id!r} is not a Minari id. One looks like 'jepabench/two-room-random-v0': a namespace of at least "
-            "two characters, a name, a version."
+            f"{minari_id!r} is not a Minari id. An id such as 'jepabench/two-room-random-v0' has a "
+            "namespace of at least two characters, a name and a version."
         ) from None
     return get_dataset_path(minari_id)
 
@@ -148,7 +167,7 @@ def _buffer(episode: Episode) -> Any:
     from minari.data_collector import EpisodeBuffer
 
     is_last = np.arange(len(episode)) == len(episode) - 1
-    # Arrays where Minari's own collector has lists: they are views of the memory map, and stored as they are.
+    # Minari's own collector has lists here; arrays are views of the memory map.
     return EpisodeBuffer(
         seed=episode.seed if episode.seed >= 0 else None,
         observations=dict(episode.observations),
@@ -166,7 +185,8 @@ def _episodes(source: MinariDataset, task_id: str) -> Iterator[Episode]:
     ):
         if not isinstance(entry.observations, dict):
             raise DatasetError(
-                f"A goal task has a dict of observations; these are {type(entry.observations).__name__}."
+                "The observations of a goal task are a dict, got "
+                f"{type(entry.observations).__name__}."
             )
         violations = (entry.infos or {}).get("violation", np.zeros(len(entry) + 1, np.bool_))
         yield Episode(

@@ -19,7 +19,8 @@ from jepabench.agents.subgoals.hierarchy import (
 )
 from jepabench.envs import episode_specs
 from jepabench.envs.data.collect import collect
-from jepabench.envs.data.episodes import Episode, write_dataset
+from jepabench.envs.data.episodes import Episode
+from jepabench.envs.data.writing import write_dataset
 from jepabench.world_models.checkpoint import save_world_model
 from jepabench.world_models.kinds.hierarchy import HierarchyConfig, MacroLevel, relative_errors
 from jepabench.world_models.registry import build_model

@@ -24,7 +24,8 @@ from jepabench.agents.costs.learned_distance import (
 from jepabench.agents.mpc import contacts
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.envs.data.collect import collect
-from jepabench.envs.data.episodes import Episode, write_dataset
+from jepabench.envs.data.episodes import Episode
+from jepabench.envs.data.writing import write_dataset
 from jepabench.world_models.checkpoint import save_world_model
 from jepabench.world_models.distances import HEADS, DistanceConfig
 from jepabench.world_models.registry import build_model

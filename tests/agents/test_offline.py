@@ -34,7 +34,8 @@ from jepabench.agents.planners.mppi import MPPIPlanner
 from jepabench.agents.proposals import load_proposal
 from jepabench.envs import episode_specs, get_task, make, reset_to
 from jepabench.envs.data.collect import collect
-from jepabench.envs.data.episodes import Episode, EpisodeDataset, write_dataset
+from jepabench.envs.data.episodes import Episode, EpisodeDataset
+from jepabench.envs.data.writing import write_dataset
 from jepabench.world_models.base import Context
 from jepabench.world_models.checkpoint import fingerprint, load_world_model
 

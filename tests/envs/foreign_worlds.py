@@ -72,6 +72,14 @@ class Buttons(Square):
     action_space = spaces.Discrete(4)
 
 
+class FailsToStart(Square):
+    """Asserts without a message, as Fetch does with a MuJoCo that it does not support."""
+
+    def reset(self, *, seed=None, options=None):
+        assert not self.metadata, ""
+        return super().reset(seed=seed)
+
+
 class Straight:
     """Goes to the goal."""
 
@@ -91,7 +99,7 @@ def half_way(env, rng):
     return env.reset()[0]
 
 
-for _world in (Square, OnePair, Flat, Buttons):
+for _world in (Square, OnePair, Flat, Buttons, FailsToStart):
     gymnasium.register(
         id=f"foreign/{_world.__name__}-v0", entry_point=f"foreign_worlds:{_world.__name__}"
     )

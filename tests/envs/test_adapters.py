@@ -100,6 +100,10 @@ def test_an_end_of_its_episode_is_a_violation_and_ends_nothing():
         ({"env_id": "foreign/Nothing-v0"}, "foreign/Nothing-v0 cannot be made"),
         ({"env_id": "no_such_package:Nothing-v0"}, r"pip install 'jepabench\[robotics,ogbench\]'"),
         ({"frames": "rays"}, "no MuJoCo model"),
+        (
+            {"env_id": "foreign_worlds:foreign/FailsToStart-v0"},
+            r"does not start: AssertionError in .*foreign_worlds.py:\d+: assert not self.metadata",
+        ),
     ],
 )
 def test_what_cannot_be_adapted_is_refused_with_the_reason(others, message, request):

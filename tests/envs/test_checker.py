@@ -60,7 +60,7 @@ FAULTS = {
     "KeepsEvent": ("events", "event 'teleport' is not undone"),
     "WrongTime": ("simulated time", "control_dt is 0.1 s, but a control step simulates 0.05 s"),
     "Explodes": ("stability", "The simulation is unstable"),
-    "DeadActuator": ("action dimensions", "entry 1 of the action has no effect"),
+    "DeadActuator": ("action dimensions", "entry 1 of the action has no effect in 10 steps"),
     "TinyWorld-GlobalRandom": ("behaviours", "'random' acts differently when it is repeated"),
     "TinyWorld-HashRandom": ("behaviours", "'random' acts differently in another process"),
     "TinyWorld-Meddler": ("behaviours", "'random' changes the environment"),

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jepabench.envs.data.episodes import Episode, EpisodeDataset, write_dataset
+from jepabench.envs.data.episodes import Episode, EpisodeDataset
 from jepabench.envs.data.manifest import DatasetError, Provenance, fingerprint
+from jepabench.envs.data.writing import write_dataset
 
 PROVENANCE = Provenance(
     task_id="tiny/Point-v0",

@@ -14,7 +14,7 @@ from jepabench.envs.checks.fingerprint import fixed_actions
 from jepabench.envs.checks.subject import Subject, require
 from jepabench.envs.core.goal_env import GoalEnv
 
-_DEPTH = 4
+_DEPTH = 8
 _EVERY, _STABLE_STEPS, _HOLD = 10, 300, 10
 _TOLERANCE, _DECIMALS = 1e-4, 5
 

@@ -1,0 +1,97 @@
+"""The shapes and ranges that the episodes of a task must have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jepabench.envs.core.action_block import ActionBlock
+from jepabench.envs.data.episodes import GOAL_KEYS, Episode
+from jepabench.envs.data.manifest import DatasetError, Provenance
+from jepabench.envs.errors import UnknownNameError
+from jepabench.envs.registry import find_task, make
+from jepabench.envs.task import TaskSpec
+
+_ROUNDING = 1e-5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TaskLayout:
+    """What a task expects of its episodes.
+
+    Attributes:
+        task: the task.
+        sizes: numbers in each entry of the observation.
+        low, high: bounds of the actions of one model step, [actions_per_block * A].
+    """
+
+    task: TaskSpec
+    sizes: dict[str, int]
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+
+    @classmethod
+    def find(cls, task_id: str) -> TaskLayout | None:
+        """Return the layout of a task, or None if the task is not registered here."""
+        if not _is_registered(task_id):
+            return None
+        env = make(task_id)
+        sizes = {key: int(np.prod(env.observation_space[key].shape or (1,))) for key in GOAL_KEYS}
+        space = ActionBlock(env).action_space
+        return cls(env.task, sizes, space.low, space.high)  # pyright: ignore
+
+    def check(self, episode: Episode, number: int) -> None:
+        """Raise ``DatasetError`` if an episode does not fit the task.
+
+        Args:
+            episode: the episode.
+            number: its position, for the message.
+        """
+        where = f"Episode {number} of {self.task.id}"
+        for name, size in self.sizes.items():
+            found = episode.observations[name].shape[-1]
+            if found != size:
+                raise DatasetError(f"{where}: {name!r} has {found} numbers, the task has {size}.")
+        width, found = len(self.low), episode.actions.shape[-1]
+        if found != width:
+            num_actions = self.task.actions_per_block
+            hint = ""
+            if found * num_actions == width:
+                hint = (
+                    " They seem to be recorded at control rate: record the environment in an "
+                    "ActionBlock, or join the actions of each block."
+                )
+            raise DatasetError(
+                f"{where}: the actions have {found} numbers. A model step of the task has {width}: "
+                f"{num_actions} action(s) of {width // num_actions}.{hint}"
+            )
+        excess = np.maximum(self.low - episode.actions, episode.actions - self.high).max()
+        if excess > _ROUNDING:
+            raise DatasetError(
+                f"{where}: an action is {excess:.3g} out of the bounds {self.low.tolist()} to "
+                f"{self.high.tolist()}. Rescale the actions to the bounds of the task."
+            )
+
+
+def check_rate(provenance: Provenance) -> None:
+    """Raise ``DatasetError`` if data have another rate than model steps of their task."""
+    if not _is_registered(provenance.task_id):
+        return
+    task = find_task(provenance.task_id)
+    for name in ("action_block", "actions_per_block"):
+        found, expected = getattr(provenance, name), getattr(task, name)
+        if found != expected:
+            raise DatasetError(
+                f"The provenance states {name}={found}, but {task.id} has {name}={expected}. "
+                "A step of a dataset is one model step of its task."
+            )
+
+
+def _is_registered(task_id: str) -> bool:
+    try:
+        find_task(task_id)
+    except UnknownNameError:
+        return False
+    return True
