@@ -1,4 +1,4 @@
-"""The claims under test and what answers them: ``claims.yaml`` asks, ``tables/`` answers, ``tables/README.md`` says how to read it."""
+"""The claims under test: questions and verdicts from ``claims.yaml``, evidence from ``tables/``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from jepabench.evaluation.protocol import ROW_SEEDS
+
 HOME = Path(__file__).resolve().parents[1]
+VERDICTS = ("supported", "not supported", "undecided", "open")
 _TICKS = re.compile(r"`([^`]+)`")
 
 
 class ClaimError(ValueError):
-    """Claims or their tables that do not fit together; the message says which."""
+    """Claims and tables that do not match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,9 +27,9 @@ class ClaimTable:
     """A table that answers a claim.
 
     Attributes:
-        name: of the CSV file.
-        command: that made it.
-        reading: what it says, by whom measured it; Markdown.
+        name: name of the CSV file.
+        command: the command that wrote it.
+        reading: its interpretation, in Markdown.
         rows: the table.
     """
 
@@ -38,16 +41,20 @@ class ClaimTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A claim as it is asked, with what was measured of it.
+    """A claim with its verdict and the tables that support it.
 
     Attributes:
         id: C1, C2, ...
-        title: in a few words.
-        question: what is asked.
-        measured: how.
-        command: answers it, or answers it again.
-        figures: what of the tables is drawn, as in ``claims.yaml``.
-        tables: empty if nothing is measured yet.
+        title: the claim in a few words.
+        question: the question under test.
+        measured: how it is measured.
+        command: the command that answers it.
+        verdict: ``supported``, ``not supported``, ``undecided`` or ``open``.
+        seeds: training seeds behind the verdict; 0 while it is open.
+        result: the headline number in a sentence; empty while it is open.
+        evidence: the table rows of ``result`` (``jepabench.results.quoted_numbers``).
+        figures: the figures of ``claims.yaml``.
+        tables: the tables; empty if nothing has been measured.
     """
 
     id: str
@@ -55,57 +62,90 @@ class Claim:
     question: str
     measured: str
     command: str
+    verdict: str = "open"
+    seeds: int = 0
+    result: str = ""
+    evidence: Sequence[str] = ()
     figures: Sequence[Mapping[str, Any]] = ()
     tables: tuple[ClaimTable, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.verdict not in VERDICTS:
+            raise ClaimError(
+                f"{self.id}: the verdict is one of {', '.join(VERDICTS)}, not {self.verdict!r}."
+            )
+
+    @property
+    def is_preliminary(self) -> bool:
+        """Whether the verdict rests on too few training seeds."""
+        return self.verdict != "open" and self.seeds < ROW_SEEDS
+
+    @property
+    def status(self) -> str:
+        """The verdict with the number of seeds, such as ``supported (preliminary, 1 seed)``."""
+        if self.verdict == "open":
+            return "open"
+        seeds = f"{self.seeds} seed{'' if self.seeds == 1 else 's'}"
+        return f"{self.verdict} ({'preliminary, ' * self.is_preliminary}{seeds})"
+
 
 def read_claims(tables: Path = HOME / "tables", claims: Path = HOME / "claims.yaml") -> list[Claim]:
-    """Returns the claims in their order, with the tables that the page of ``tables`` assigns to them.
+    """Return the claims in order, with the tables that ``tables/README.md`` assigns to them.
 
     Raises:
-        ClaimError: a row names a claim that does not exist, or a table that is not there.
+        ClaimError: the README names an unknown claim or a missing table.
     """
     asked = yaml.safe_load(claims.read_text(encoding="utf-8"))
     answers: dict[str, list[ClaimTable]] = {one["id"]: [] for one in asked}
     for name, ids, command, reading in _rows(tables / "README.md"):
         if not (tables / name).is_file():
-            raise ClaimError(f"{tables / 'README.md'} speaks of {name}, which is not there.")
+            raise ClaimError(f"{tables / 'README.md'} names {name}, which does not exist.")
         table = ClaimTable(
             name=name, command=command, reading=reading, rows=pd.read_csv(tables / name)
         )
         for claim in ids:
             if claim not in answers:
                 raise ClaimError(
-                    f"{tables / 'README.md'}: {name} is of claim {claim}; there are {', '.join(answers)}."
+                    f"{tables / 'README.md'} assigns {name} to claim {claim}; "
+                    f"the claims are {', '.join(answers)}."
                 )
             answers[claim].append(table)
     return [Claim(**one, tables=tuple(answers[one["id"]])) for one in asked]
 
 
 def claims_page(claims: Sequence[Claim]) -> str:
-    """Returns ``docs/claims.md``: what each claim asks, and what answers it."""
+    """Return ``docs/claims.md``: a table of verdicts, then a section per claim."""
     rows = [
-        f"| {one.id} | **{one.title}.** {one.question} | {one.measured} | `{one.command}` |"
+        f"| {one.id} | {one.title} | {one.status} | {one.result or '-'} |"
+        + "".join(f" <!-- table: {marker} -->" for marker in one.evidence)
+        for one in claims
+    ]
+    sections = [
+        f"## {one.id}: {one.title}\n\n{one.question}\n\nMeasured as {one.measured}:\n\n"
+        f"```text\n{one.command}\n```\n"
         for one in claims
     ]
     return "\n".join(
         [
-            "# The claims",
+            "# Claims",
             "",
-            "What the suite puts to the test. Each is answered by one command; what was measured is in",
-            "[results/tables](../results/tables/README.md) and, with figures, on the pages that `jepabench board` makes.",
-            "Generated from `results/claims.yaml` by `python -m jepabench.results.board.claims`; change that.",
+            "These are the claims under test and their verdicts. The tables are described in",
+            "[results/tables](../results/tables/README.md); `jepabench board` builds a page with",
+            "figures for each claim. A verdict with fewer than three training seeds is preliminary.",
+            "This page is generated from `results/claims.yaml` by",
+            "`python -m jepabench.results.board.claims`.",
             "",
-            "| | claim | measured as | command |",
+            "| | claim | verdict | result |",
             "|---|---|---|---|",
             *rows,
             "",
+            *sections,
         ]
     )
 
 
 def _rows(page: Path) -> list[tuple[str, list[str], str, str]]:
-    """The rows of the page's table: file, claims, command, reading. Cells after the command belong to the reading."""
+    """Return file, claims, command and reading of each row of the tables' README."""
     if not page.is_file():
         return []
     found = []

@@ -1,7 +1,8 @@
-"""The submissions of a board: read as what strangers made, every number computed anew from the rows."""
+"""The submissions of a board. Contents are untrusted; every number is recomputed from the rows."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,19 +26,22 @@ from jepabench.evaluation.submissions.files import (
 from jepabench.evaluation.submissions.manifest import Manifest, read_manifest
 from jepabench.evaluation.submissions.rows import read_rows
 from jepabench.evaluation.verification.records import badges_of
-from jepabench.results.report.success_table import Kind, agent_kind
+from jepabench.results.report.success_table import Kind
 
 Outcomes = NDArray[np.float64]
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """One task and stratum of a submission; rates are within 0 and 1.
+    """The scores of a submission on one task and stratum. Rates are between 0 and 1.
 
     Attributes:
-        outcomes: ``success_held`` [S, E], training seeds and episodes.
-        others: means by name: ``ever``, ``final``, ``joint``, ``strict``; ``violations`` a control step; ``ms`` and ``p95``
-            [ms a control step]; ``model_steps`` a control step.
+        task: id of the task.
+        stratum: name of the stratum.
+        outcomes: ``success_held``, training seeds x episodes.
+        others: means by name: ``ever``, ``final``, ``joint`` and ``strict`` success; and per control
+            step ``violations``, ``ms`` and ``p95`` [ms] and ``model_steps``.
     """
 
     task: str
@@ -51,13 +55,13 @@ class Entry:
     """A submission as the board shows it.
 
     Attributes:
-        manifest: what it says of itself.
-        badges: that a maintainer gave it and that still hold.
+        manifest: the submitter's description.
+        badges: the valid badges that a maintainer recorded.
         scores: by task and stratum, in the order of the rows.
-        old: why it is not compared with others any more; empty if it is.
-        readme: what its authors say, Markdown; empty if nothing.
-        folder: where it is.
-        reports: what it says of its world models, by task; nobody has checked it.
+        old: why it is in the archive; empty if it is current.
+        readme: the submitter's README in Markdown, or empty.
+        folder: its folder.
+        reports: the submitter's diagnostics of each world model; not verified.
     """
 
     manifest: Manifest
@@ -70,8 +74,24 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Also of its page."""
+        """Name of the submission and of its page."""
         return self.manifest.name
+
+    @property
+    def label(self) -> str:
+        """Name without the suite and its version, as tables show it."""
+        suite = self.manifest.suite
+        return self.name.removesuffix(f"-{suite.name}-v{suite.version}")
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether a maintainer has replayed the actions: other rows are shown apart."""
+        return "replayed" in self.badges
+
+    @property
+    def can_lead(self) -> bool:
+        """Whether a maintainer has re-run the agent: only such rows are printed in bold."""
+        return "re-run" in self.badges
 
     @property
     def suite(self) -> str:
@@ -80,18 +100,26 @@ class Entry:
 
     @property
     def kind(self) -> Kind:
-        """Floor, ceiling, or under test."""
-        kind = agent_kind(self.manifest.agent.name)
-        return (
-            "ceiling"
-            if kind == "learned" and self.manifest.agent.track.privilege != "none"
-            else kind
-        )
+        """Floor, ceiling or agent under test; decided by the track, never by the name."""
+        track = self.manifest.agent.track
+        if track.privilege != "none":
+            return "ceiling"
+        return "floor" if track.observation == track.data == "none" else "learned"
 
     def cost(self, name: str) -> float:
-        """Returns the mean over tasks and seeds of ``transitions``, ``train_seconds`` or ``parameters``; NaN if it says nothing."""
-        costs = [float(getattr(cost, name)) for cost in self.manifest.costs]
-        return float(np.mean(costs)) if costs else np.nan
+        """Return the mean of one cost over tasks and seeds, or NaN if it is not stated.
+
+        An agent that learns cannot have cost nothing, so its zeros count as not stated.
+
+        Args:
+            name: ``transitions``, ``train_seconds`` or ``parameters``.
+        """
+        stated = [getattr(cost, name) for cost in self.manifest.costs]
+        if not stated or any(cost is None for cost in stated):
+            return np.nan
+        if self.manifest.agent.learns and not any(stated):
+            return np.nan
+        return float(np.mean(stated))
 
 
 @dataclass(slots=True)
@@ -100,8 +128,8 @@ class Entries:
 
     Attributes:
         current: those that can be compared, by name.
-        old: those of another version of protocol or suite.
-        refused: name of the folder and what is wrong with it.
+        old: those of another version of the protocol or suite.
+        refused: name of the folder and the reason.
     """
 
     current: list[Entry] = field(default_factory=list)
@@ -110,12 +138,12 @@ class Entries:
 
 
 def read_entries(submissions: Path, verified: Path, versions: Mapping[str, int]) -> Entries:
-    """Reads all submissions below a folder; one that can not be read is named with the reason.
+    """Read all submissions below a folder, and list those that cannot be read with the reason.
 
     Args:
-        submissions: a folder of folders.
-        verified: where the maintainers' records are (``jepabench.evaluation.verification.records.badges_of``).
-        versions: of the suites, by name, as this release has them.
+        submissions: a folder with one folder per submission.
+        verified: folder of the maintainers' records.
+        versions: current version of each suite.
     """
     found = Entries()
     for folder in sorted(path for path in submissions.glob("*") if path.is_dir()):
@@ -124,15 +152,21 @@ def read_entries(submissions: Path, verified: Path, versions: Mapping[str, int])
         except SubmissionError as error:
             found.refused.append((folder.name, str(error)))
             continue
+        except (
+            Exception
+        ) as error:  # the files are a stranger's: no fault in them may stop the board
+            _LOGGER.warning("%s cannot be read: %r", folder, error)
+            found.refused.append((folder.name, f"cannot be read: {type(error).__name__}: {error}"))
+            continue
         (found.old if entry.old else found.current).append(entry)
     return found
 
 
 def read_entry(folder: Path, verified: Path, versions: Mapping[str, int]) -> Entry:
-    """Reads one submission.
+    """Read one submission.
 
     Raises:
-        SubmissionError: manifest or rows are not what they must be.
+        SubmissionError: the manifest or the rows are invalid.
     """
     files = read_files(folder)
     manifest = read_manifest(files[MANIFEST], folder.resolve().name)
@@ -153,10 +187,10 @@ def read_entry(folder: Path, verified: Path, versions: Mapping[str, int]) -> Ent
 
 
 def scores_of(rows: pd.DataFrame) -> list[Scores]:
-    """Returns the scores of each task and stratum from episode records.
+    """Return the scores of each task and stratum from episode records.
 
     Raises:
-        SubmissionError: a training seed that did not meet the same episodes as the others, or only one.
+        SubmissionError: the training seeds have different episodes, or a cell has only one.
     """
     rows = rows.sort_values(["training_seed", "index"], kind="stable")
     found = []
@@ -166,10 +200,12 @@ def scores_of(rows: pd.DataFrame) -> list[Scores]:
         index = group["index"].to_numpy()
         if len(group) % seeds or (index.reshape(seeds, -1) != index[: len(group) // seeds]).any():
             raise SubmissionError(
-                "rows", f"{task}, {stratum}: training seeds have not met the same episodes."
+                "rows", f"{task}, {stratum}: training seeds have different episodes."
             )
         if len(group) < 2 * seeds:
-            raise SubmissionError("rows", f"{task}, {stratum}: one episode has no interval.")
+            raise SubmissionError(
+                "rows", f"{task}, {stratum}: a cell needs at least two episodes per seed."
+            )
         found.append(
             Scores(
                 task=task,
@@ -185,17 +221,23 @@ def scores_of(rows: pd.DataFrame) -> list[Scores]:
 
 
 def overall(entry: Entry, keys: Sequence[tuple[str, str]]) -> statistics.Interval:
-    """Returns mean ``success_held`` of an entry over tasks and strata, each counting the same, with its 95 % interval."""
+    """Return the mean ``success_held`` over tasks and strata with its 95 % interval.
+
+    Every task counts the same, and so does every stratum of a task.
+    """
     return statistics.mean_over_cells(_by_task(entry, keys))
 
 
 def difference(first: Entry, second: Entry, keys: Sequence[tuple[str, str]]) -> statistics.Interval:
-    """Returns by how much ``first`` is better over tasks and strata, on the same episodes, with the 95 % interval."""
+    """Return the paired difference, first minus second, over tasks and strata with its 95 % interval."""
     return statistics.mean_over_cells(_by_task(first, keys), _by_task(second, keys))
 
 
 def normalised(entry: Entry, entries: Sequence[Entry], keys: Sequence[tuple[str, str]]) -> float:
-    """Returns the mean of (success - random) / (oracle - random) over tasks and strata; NaN without both references in the suite."""
+    """Return the mean of (success - random) / (oracle - random) over tasks and strata.
+
+    NaN if the suite lacks one of the two reference rows, or the oracle is no better than random.
+    """
     low = _reference(entries, entry.suite, [RANDOM])
     high = _reference(entries, entry.suite, ORACLES)
     if low is None or high is None:
@@ -213,7 +255,9 @@ def normalised(entry: Entry, entries: Sequence[Entry], keys: Sequence[tuple[str,
 
 def _reference(entries: Sequence[Entry], suite: str, names: Sequence[str]) -> Entry | None:
     of_suite = {
-        entry.manifest.agent.name: entry for entry in reversed(entries) if entry.suite == suite
+        entry.manifest.agent.name: entry
+        for entry in reversed(entries)
+        if entry.suite == suite and entry.kind != "learned" and entry.is_ranked
     }
     return next((of_suite[name] for name in names if name in of_suite), None)
 
@@ -243,11 +287,11 @@ def _others(group: pd.DataFrame) -> dict[str, float]:
 
 
 def _check_tasks(rows: pd.DataFrame) -> None:
-    """A page makes worlds from the names in the rows, and a name may ask for a module of anybody's."""
+    """Refuse unknown tasks before a page makes an environment by name, which could import a module."""
     known = {task.id for task in list_tasks()}
     for task in rows["task_id"].unique():
         if task not in known:
-            raise SubmissionError("rows", f"{str(task)!r} is no task of this release.")
+            raise SubmissionError("rows", f"{str(task)!r} is not a task of this release.")
 
 
 def _old(manifest: Manifest, versions: Mapping[str, int]) -> str:

@@ -1,9 +1,11 @@
-"""Builds the board: a static site of submissions, tasks and claims that opens from disk and asks the network for nothing."""
+"""The board: a static site of submissions, tasks and claims that needs neither server nor network."""
 
 from __future__ import annotations
 
 import json
+import logging
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +20,9 @@ from tqdm import tqdm
 from jepabench.envs.checks.task_pages import page, picture
 from jepabench.envs.files import write_atomically
 from jepabench.envs.task import TaskSpec, short_name
+from jepabench.evaluation.submissions.files import SubmissionError
 from jepabench.evaluation.verification.levels import BADGES
-from jepabench.results.board import views as views
+from jepabench.results.board import views
 from jepabench.results.board.charts import profile_chart
 from jepabench.results.board.claim_figures import claim_figure
 from jepabench.results.board.claims import Claim, ClaimTable, read_claims
@@ -28,25 +31,26 @@ from jepabench.results.board.films import film_entry
 from jepabench.results.board.knowledge import draw_strips, knowledge
 
 HOME = Path(__file__).resolve().parents[1]
+_LOGGER = logging.getLogger(__name__)
 _ASSETS = {
     "board.css": ("media/palette.css", "board/templates/board.css"),
     "board.js": ("board/templates/board.js",),
 }
 _PICTURES = HOME.parent / "docs" / "environments"
-_MOST_ROWS = 300  # of a claim's table on its page; the file has them all
+_MOST_ROWS = 300  # of a claim's table on its page; the CSV file has all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """What a board is made of.
+    """The inputs of a board.
 
     Attributes:
         submissions: folder of submissions.
-        verified: the maintainers' records.
-        tables: of the claims.
+        verified: folder of the maintainers' records.
+        tables: folder of the claims' tables.
         suites: by name, with ``version``, ``description`` and ``tasks``.
-        tasks: those that have a page.
-        num_films: episodes of each submission and task that are filmed.
+        tasks: tasks that get a page.
+        num_films: number of episodes to film per submission and task.
     """
 
     submissions: Path = HOME / "submissions"
@@ -58,10 +62,12 @@ class Sources:
 
 
 def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Entries:
-    """Writes the site below ``output`` and returns the entries on it. A submission that can not be read is named with the reason.
+    """Write the site below ``output`` and return its entries.
+
+    A submission that cannot be read is listed with the reason; it never stops the build.
 
     Raises:
-        ClaimError: the claims' tables do not fit the claims.
+        ClaimError: the tables do not match the claims.
     """
     versions = {name: int(suite["version"]) for name, suite in sources.suites.items()}
     entries = read_entries(sources.submissions, sources.verified, versions)
@@ -85,11 +91,12 @@ def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Ent
         _submission(site, entry, entries.current, sources.num_films)
     for task in site.each(sources.tasks, "tasks"):
         _task(site, task, entries.current)
-    site.write("tasks/index.html", "tasks.html.j2", tasks=sources.tasks)
+    best = {task.id: views.best_on_task(task.id, entries.current) for task in sources.tasks}
+    site.write("tasks/index.html", "tasks.html.j2", tasks=sources.tasks, best=best)
     for claim in site.each(claims, "claims"):
         _claim(site, claim, claims)
     site.write("claims/index.html", "claims.html.j2", claims=claims)
-    site.remove_what_is_not_there_any_more()
+    site.remove_stale_files()
     return entries
 
 
@@ -115,7 +122,7 @@ class _Site:
         self.used.add(write_atomically(self.output / name, html.encode()))
 
     def add(self, name: str, content: bytes) -> None:
-        """Writes another file; one that is the same already is left alone."""
+        """Write another file unless it exists with the same content."""
         path = self.output / name
         if not path.is_file() or path.read_bytes() != content:
             write_atomically(path, content)
@@ -124,7 +131,7 @@ class _Site:
     def each(self, items: Sequence[Any], what: str) -> Any:
         return tqdm(items, desc=what, leave=False, disable=not self.progress)
 
-    def remove_what_is_not_there_any_more(self) -> None:
+    def remove_stale_files(self) -> None:
         for folder in ("submissions", "tasks", "claims", "media"):
             for path in (self.output / folder).glob("*"):
                 if path not in self.used and path.is_file():
@@ -132,18 +139,21 @@ class _Site:
 
 
 _ABOUT_BADGES = {
-    "valid": "schema, episodes and aggregates are as the protocol says",
-    "replayed": "every action was run again in the simulator and came out the same",
-    "re-run": "a maintainer ran the agent on private episodes, and success agreed",
+    "valid": "The files follow the schema, and every required episode is present once.",
+    "replayed": "All actions were replayed in the simulator with the same outcomes.",
+    "re-run": "A maintainer ran the agent on private episodes, and its success rate agreed.",
 }
 
 
 def _submission(site: _Site, entry: Entry, entries: Sequence[Entry], num_films: int) -> None:
     films, strips, media = [], {}, site.output / "media"
-    if num_films and not entry.old:  # other worlds, perhaps
-        films = film_entry(entry, media, num_films=num_films)
+    if num_films and not entry.old:  # an archived entry may have been made in other worlds
+        try:
+            films = film_entry(entry, media, num_films=num_films)
+            strips = draw_strips(entry, media)
+        except (SubmissionError, ValueError, KeyError, OSError, RuntimeError) as error:
+            _LOGGER.warning("No films of %s: %r", entry.name, error)
         site.used.update(media / name for shown in films for name in shown.files)
-        strips = draw_strips(entry, media)
         site.used.update(
             media / one.path for strip in strips.values() for one in (strip.strip, strip.film)
         )
@@ -165,6 +175,10 @@ def _submission(site: _Site, entry: Entry, entries: Sequence[Entry], num_films: 
         strips=strips,
         profile=Markup(profile_chart(entry, peers)),
         config=json.dumps(entry.manifest.agent.config, indent=1),
+        per_task={
+            short_name(task): json.dumps(changes, indent=1)
+            for task, changes in entry.manifest.agent.per_task.items()
+        },
     )
 
 
@@ -179,7 +193,7 @@ def _task(site: _Site, task: TaskSpec, entries: Sequence[Entry]) -> None:
             image.parent.mkdir(parents=True, exist_ok=True)
             picture(task.id, image)
         site.used.add(image)
-    # Title and picture have their own place; the rest is the page of the documentation.
+    # The page shows title and picture itself; the rest comes from the documentation.
     text = "\n".join(page(task.id).splitlines()[1:])
     site.write(
         f"tasks/{name}.html",
@@ -219,8 +233,9 @@ def _claim(site: _Site, claim: Claim, claims: Sequence[Claim]) -> None:
 
 
 def _table(table: ClaimTable) -> dict[str, Any]:
-    """A claim's table as its page shows it: numbers short, the interval of a rate as a bar."""
+    """Return a claim's table with short numbers, without columns that are better read in the CSV."""
     rows = table.rows
+    rows = rows[[name for name in rows.columns if not re.fullmatch(r"r2 \d+", str(name))]]
     numeric = {str(name) for name in rows.columns if pd.api.types.is_numeric_dtype(rows[name])}
     shown = [
         [
@@ -255,7 +270,7 @@ def _is_known(value: Any) -> bool:
 
 
 def _html(text: str) -> str:
-    """Markdown of the project's own pages as HTML, headings one level down, tables within something that scrolls."""
+    """Return Markdown as HTML, with headings one level lower and tables in a scrolling box."""
     html = markdown(text, extensions=["tables"])
     for level in (3, 2, 1):
         html = html.replace(f"<h{level}>", f"<h{level + 1}>").replace(

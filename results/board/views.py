@@ -1,9 +1,9 @@
-"""What the pages of the board show, as plain values: numbers of the table, rows of a submission, places on a task."""
+"""Plain values for the pages of the board: table numbers, rows of a submission, ranks on a task."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from jepabench.envs.task import short_name
@@ -14,7 +14,8 @@ from jepabench.results.report.success_table import count, duration, milliseconds
 
 Keys = list[tuple[str, str]]
 Number = float | None
-# What each number of a view is, in this order; board.js reads it.
+NOT_STATED = "not stated"
+# The numbers of a view in order; board.js reads this list.
 NUMBERS = (
     "held",
     "low",
@@ -33,11 +34,12 @@ NUMBERS = (
 
 
 def board_data(entries: Sequence[Entry], suites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns what the index page's table is made of: suites with their views, and entries with a row of ``NUMBERS`` a view.
+    """Return the data of the index page: suites with their views, entries with ``NUMBERS`` per view.
 
     Args:
-        entries: that can be compared.
-        suites: by name, with ``version``, ``description`` and ``tasks`` (mappings with ``task_id`` and ``strata``).
+        entries: submissions that can be compared.
+        suites: by name, with ``version``, ``description`` and ``tasks`` (mappings with ``task_id``
+            and ``strata``).
     """
     data: dict[str, Any] = {"numbers": NUMBERS, "suites": [], "entries": []}
     for name, suite in suites.items():
@@ -65,7 +67,7 @@ def board_data(entries: Sequence[Entry], suites: Mapping[str, Mapping[str, Any]]
 
 
 def suite_views(suite: Mapping[str, Any]) -> list[tuple[str, Keys]]:
-    """Returns the views of a suite: all tasks (""), each task, and each stratum, with the cells that count."""
+    """Return the views of a suite with their cells: all tasks (""), each task and each stratum."""
     tasks = {task["task_id"]: list(task["strata"]) for task in suite["tasks"]}
     views: list[tuple[str, Keys]] = [
         ("", [(task, stratum) for task, strata in tasks.items() for stratum in strata])
@@ -78,10 +80,14 @@ def suite_views(suite: Mapping[str, Any]) -> list[tuple[str, Keys]]:
 
 
 def view_numbers(entries: Sequence[Entry], keys: Keys) -> list[list[Number] | None]:
-    """Returns ``NUMBERS`` of each entry over some cells; None for an entry that lacks one of them."""
+    """Return ``NUMBERS`` of each entry over some cells; None for an entry that lacks one of them.
+
+    ``tied`` is 1 for the best re-run submission and for re-run submissions that are not
+    significantly worse. A submission that no maintainer has re-run never leads.
+    """
     whole = [entry for entry in entries if all(key in entry.scores for key in keys)]
     rates = {entry.name: overall(entry, keys) for entry in whole}
-    tested = [entry for entry in whole if entry.kind == "learned"]
+    tested = [entry for entry in whole if entry.kind == "learned" and entry.can_lead]
     best = max(tested, key=lambda entry: rates[entry.name].estimate, default=None)
     rows: list[list[Number] | None] = []
     for entry in entries:
@@ -90,7 +96,7 @@ def view_numbers(entries: Sequence[Entry], keys: Keys) -> list[list[Number] | No
             continue
         rate = rates[entry.name]
         tied = entry is best or (
-            entry.kind == "learned" and best is not None and difference(best, entry, keys).low <= 0
+            entry in tested and best is not None and difference(best, entry, keys).low <= 0
         )
         means = {
             name: _mean(entry.scores[key].others[name] for key in keys) for name in NUMBERS[4:-1]
@@ -108,7 +114,7 @@ def view_numbers(entries: Sequence[Entry], keys: Keys) -> list[list[Number] | No
 
 
 def submission_rows(entry: Entry, entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Returns the cells of a submission, by task, for its page."""
+    """Return the cells of a submission by task, for its page."""
     tasks: dict[str, list[dict[str, Any]]] = {}
     for key, scores in entry.scores.items():
         rate = overall(entry, [key])
@@ -136,13 +142,21 @@ def submission_rows(entry: Entry, entries: Sequence[Entry]) -> list[dict[str, An
 
 
 def task_places(task: str, entries: Sequence[Entry], *, most: int = 12) -> list[dict[str, Any]]:
-    """Returns the best entries of a task in each suite, with floors and ceilings, for the task's page."""
+    """Return the best replayed entries of a task in each suite, with floors and ceilings.
+
+    Args:
+        task: id of the task.
+        entries: submissions that can be compared.
+        most: largest number of agents under test per suite.
+    """
     found = []
     for suite in dict.fromkeys(entry.suite for entry in entries):
         own = [
             entry
             for entry in entries
-            if entry.suite == suite and any(key[0] == task for key in entry.scores)
+            if entry.suite == suite
+            and entry.is_ranked
+            and any(key[0] == task for key in entry.scores)
         ]
         if not own:
             continue
@@ -163,7 +177,7 @@ def task_places(task: str, entries: Sequence[Entry], *, most: int = 12) -> list[
 
 
 def bar(rate: Interval) -> dict[str, str]:
-    """Returns a rate and its interval as the templates' ``interval`` macro takes it."""
+    """Return a rate and its interval for the templates' ``interval`` macro."""
     low, high = rate.low, rate.high
     return {
         "held": percent(rate.estimate),
@@ -175,7 +189,7 @@ def bar(rate: Interval) -> dict[str, str]:
 
 
 def track(entry: Entry) -> str:
-    """Returns what an agent may use, in words."""
+    """Return what an agent may use, in words."""
     own = entry.manifest.agent.track
     if own.privilege != "none":
         return f"sees the {own.privilege}"
@@ -183,12 +197,28 @@ def track(entry: Entry) -> str:
 
 
 def costs(entry: Entry) -> list[tuple[str, str]]:
-    """Returns what an entry cost, in words."""
-    return [
-        ("transitions", count(entry.cost("transitions"))),
-        ("training", duration(entry.cost("train_seconds"))),
-        ("parameters", count(entry.cost("parameters"))),
-    ]
+    """Return the costs of an entry in words; a cost that is not stated is called so."""
+    formats = (
+        ("transitions", "transitions", count),
+        ("training", "train_seconds", duration),
+        ("parameters", "parameters", count),
+    )
+    return [(label, _cost(entry.cost(name), show)) for label, name, show in formats]
+
+
+def best_on_task(task: str, entries: Sequence[Entry]) -> str:
+    """Return the best replayed result of an agent under test on a task, or an empty string."""
+    for place in task_places(task, entries, most=1):
+        for row in place["rows"]:
+            if row["entry"].kind == "learned":
+                return f"{row['entry'].label}: {row['held']} % held ({row['ends']})"
+    return ""
+
+
+def _cost(value: float, show: Callable[[float], str]) -> str:
+    if not math.isfinite(value):
+        return NOT_STATED
+    return show(value) if value else "0"
 
 
 def _entry(entry: Entry, rows: list[list[Number] | None]) -> dict[str, Any]:
@@ -196,6 +226,8 @@ def _entry(entry: Entry, rows: list[list[Number] | None]) -> dict[str, Any]:
     shapes = [scores.outcomes.shape for scores in entry.scores.values()]
     return {
         "name": entry.name,
+        "label": entry.label,
+        "ranked": entry.is_ranked,
         "agent": entry.manifest.agent.name,
         "kind": entry.kind,
         "suite": entry.suite,

@@ -1,5 +1,5 @@
 "use strict";
-// Two things: tables whose columns sort by buttons, and the board, which is drawn from the data in the page.
+// Sorts tables by column and draws the board from the data in the page.
 
 function makeSortable(table, first) {
   const heads = [...table.tHead.rows[0].cells];
@@ -15,7 +15,7 @@ function makeSortable(table, first) {
   if (first !== undefined) sortBy(table, first, heads[first].dataset.first || "descending");
 }
 
-// Unknown values stay at the end, whatever the order.
+// Unknown values stay at the end in both orders. Rows never leave their group.
 function sortBy(table, column, order) {
   [...table.tHead.rows[0].cells].forEach((head, place) => {
     if (place === column) head.setAttribute("aria-sort", order);
@@ -23,13 +23,15 @@ function sortBy(table, column, order) {
   });
   const sign = order === "ascending" ? 1 : -1;
   const value = (row) => (row.cells[column].dataset.value ?? row.cells[column].textContent.trim());
-  const unknown = (text) => text === "" || text === "-";
-  const rows = [...table.tBodies[0].rows].map((row) => [value(row), row]);
-  rows.sort(([a], [b]) => {
-    if (unknown(a) || unknown(b)) return unknown(a) - unknown(b);
-    return sign * (isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b);
-  });
-  table.tBodies[0].append(...rows.map(([, row]) => row));
+  const unknown = (text) => text === "" || text === "-" || text === "not stated";
+  for (const body of table.tBodies) {
+    const rows = [...body.rows].filter((row) => row.cells.length > column).map((row) => [value(row), row]);
+    rows.sort(([a], [b]) => {
+      if (unknown(a) || unknown(b)) return unknown(a) - unknown(b);
+      return sign * (isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b);
+    });
+    body.append(...rows.map(([, row]) => row));
+  }
 }
 
 function board() {
@@ -40,28 +42,29 @@ function board() {
 
   const percent = (x) => (x === null ? "-" : (100 * x).toFixed(0));
   const count = (x) => {
-    if (!x) return "-";
+    if (x === null) return "not stated";
+    if (!x) return "0";
     for (const [limit, unit] of [[1, ""], [1e3, "k"], [1e6, "M"], [1e9, "G"]])
       if (Number(x.toPrecision(3)) < 1000 * limit) return Number((x / limit).toPrecision(3)) + unit;
     return x.toPrecision(3);
   };
-  const duration = (s) => (!s ? "-" : s < 99.5 ? `${Number(s.toPrecision(2))} s` : s < 5970 ? `${Number((s / 60).toPrecision(2))} min` : `${Number((s / 3600).toPrecision(3))} h`);
+  const duration = (s) => (s === null ? "not stated" : !s ? "0" : s < 99.5 ? `${Number(s.toPrecision(2))} s` : s < 5970 ? `${Number((s / 60).toPrecision(2))} min` : `${Number((s / 3600).toPrecision(3))} h`);
   const milliseconds = (x) => (x === null ? "-" : x < 0.095 ? "<0.1" : x < 9.95 ? x.toFixed(1) : x.toFixed(0));
 
   // label, hint, value of an entry in a view, text, what order comes first, whether a narrow screen does without it
   const columns = [
     ["submission", "", (e) => e.name, null, "ascending"],
-    ["held, %", "reached and kept for three action blocks; 95 % interval", (e, v) => v[at.held], null, "descending"],
-    ["norm.", "0 is random, 1 is the oracle", (e, v) => v[at.norm], (x) => (x === null ? "-" : x.toFixed(2)), "descending", 1],
-    ["ever, %", "reached at any step", (e, v) => v[at.ever], percent, "descending"],
-    ["final, %", "reached at the end", (e, v) => v[at.final], percent, "descending", 1],
+    ["held, %", "share of episodes in which the goal was held for three action blocks; with its 95 % interval", (e, v) => v[at.held], null, "descending"],
+    ["norm.", "normalised success: 0 is the random agent, 1 is the oracle", (e, v) => v[at.norm], (x) => (x === null ? "-" : x.toFixed(2)), "descending", 1],
+    ["ever, %", "goal reached at any step", (e, v) => v[at.ever], percent, "descending"],
+    ["final, %", "goal reached at the last step", (e, v) => v[at.final], percent, "descending", 1],
     ["joint, %", "the published rule, at any step", (e, v) => v[at.joint], percent, "descending", 1],
     ["strict, %", "the strict rule, held", (e, v) => v[at.strict], percent, "descending", 1],
-    ["viol., %", "control steps in which a keep-out rule was broken", (e, v) => v[at.violations], (x) => (100 * x).toFixed(1), "ascending", 1],
-    ["ms", "median planning time a control step", (e, v) => v[at.ms], milliseconds, "ascending"],
-    ["model steps", "a control step", (e, v) => v[at.model_steps], count, "ascending", 1],
-    ["transitions", "trained with", (e) => e.transitions, count, "ascending", 1],
-    ["training", "", (e) => e.train_seconds, duration, "ascending", 1],
+    ["viol., %", "violations: share of control steps that break a keep-out rule", (e, v) => v[at.violations], (x) => (100 * x).toFixed(1), "ascending", 1],
+    ["ms", "median planning time per control step in milliseconds", (e, v) => v[at.ms], milliseconds, "ascending"],
+    ["model steps", "world model steps per control step", (e, v) => v[at.model_steps], count, "ascending", 1],
+    ["transitions", "environment transitions used for training", (e) => e.transitions, count, "ascending", 1],
+    ["training", "training time", (e) => e.train_seconds, duration, "ascending", 1],
     ["parameters", "", (e) => e.parameters, count, "ascending", 1],
     ["seeds × episodes", "", (e) => e.seeds * e.episodes, null, "descending", 1],
     ["date", "", (e) => e.date, (x) => x, "descending", 1],
@@ -79,9 +82,10 @@ function board() {
 
   function name(entry) {
     const cell = element("td", { class: "agent", "data-value": entry.name });
-    cell.append(element("a", { href: `submissions/${entry.name}.html` }, entry.name));
+    cell.append(element("a", { href: `submissions/${entry.name}.html` }, entry.label));
     if (entry.kind !== "learned") cell.append(element("span", { class: "tag" }, entry.kind));
-    for (const badge of entry.badges) cell.append(element("span", { class: `badge b${badge}` }, badgeNames[badge]));
+    const badge = Math.max(...entry.badges);
+    if (entry.badges.length) cell.append(" ", element("span", { class: `badge b${badge}` }, badgeNames[badge]));
     cell.append(element("span", { class: "track" }, entry.track));
     return cell;
   }
@@ -103,7 +107,9 @@ function board() {
       if (place === 1) { made.append(held(view)); continue; }
       const number = value(entry, view);
       const shown = text ? text(number) : `${entry.seeds} × ${entry.episodes}`;
-      const cell = element("td", number === null || shown === "-" ? {} : { "data-value": number }, shown);
+      const known = number !== null && shown !== "-";
+      const cell = element("td", known ? { "data-value": number } : {}, shown);
+      if (shown === "not stated") cell.classList.add("few");
       cell.classList.add(...classes(label, wide));
       if (label.startsWith("seeds") && entry.seeds < 3 && entry.transitions) cell.classList.add("few");
       made.append(cell);
@@ -136,11 +142,15 @@ function board() {
     const own = data.entries.filter((entry) => entry.suite === one.name && entry.views[view]);
     const shown = own.filter(keep);
     const sorted = table.tHead.querySelector("[aria-sort]");
-    // A rule that no task of the view has says nothing new.
+    // Hide a rule that no task of the view defines.
     const says = (rule, other) => own.some((entry) => entry.views[view][at[rule]] !== entry.views[view][at[other]]);
     table.classList.toggle("no-joint", !says("joint", "ever"));
     table.classList.toggle("no-strict", !says("strict", "held"));
-    table.tBodies[0].replaceChildren(...shown.map((entry) => row(entry, entry.views[view])));
+    const rows = (ranked) => shown.filter((entry) => entry.ranked === ranked).map((entry) => row(entry, entry.views[view]));
+    const apart = rows(false);
+    const heading = element("th", { scope: "rowgroup", colspan: columns.length }, "Not verified: shown as submitted, not ranked");
+    table.tBodies[0].replaceChildren(...rows(true));
+    table.tBodies[1].replaceChildren(...(apart.length ? [element("tr", {}, heading), ...apart] : []));
     sortBy(table, sorted.cellIndex, sorted.getAttribute("aria-sort"));
     document.getElementById("about").textContent = `${one.name} v${one.version}: ${one.description}.`;
     const tested = (entries) => entries.filter((entry) => entry.kind === "learned").length;
@@ -179,5 +189,10 @@ function board() {
   recall();
 }
 
+// Names the hidden columns of a table that is wider than its box.
+const hint = () => document.querySelectorAll(".scroll").forEach((box) => box.classList.toggle("more", box.scrollWidth > box.clientWidth + 4));
+addEventListener("resize", hint);
+
 document.querySelectorAll("table.sortable").forEach((table) => makeSortable(table));
 if (document.getElementById("board")) board();
+hint();
