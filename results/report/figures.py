@@ -29,6 +29,13 @@ from jepabench.results.report.success_table import Cell, agent_kind, agent_order
 _BRIGHT = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#E69F00", "#9988DD")
 _MARKERS = "oDsv^PX<>dph"
 _GREY = "#8B929C"
+FAMILIES = {
+    "planner": "#4477AA",
+    "RL": "#EE6677",
+    "imitation": "#C99700",
+    "floor or ceiling": _GREY,
+}
+_IMITATION = re.compile(r"(^|-)(gcbc|bc|inverse)(-|$)")
 # Drawn as this colour, then replaced: SVG knows the reader's theme, matplotlib does not.
 INK = "#010203"
 _THEME = (
@@ -55,11 +62,30 @@ Item = TypeVar("Item")
 
 
 def agent_colours(agents: Iterable[str]) -> dict[str, str]:
-    """Returns a colour for each agent, in their order; floors and ceilings are grey."""
+    """Return a distinct colour for each agent, in order; floors and ceilings are grey."""
     agents = list(dict.fromkeys(agents))
     learned = [agent for agent in agents if agent_kind(agent) == "learned"]
     colours = {agent: _BRIGHT[place % len(_BRIGHT)] for place, agent in enumerate(learned)}
     return {agent: colours.get(agent, _GREY) for agent in agents}
+
+
+def family_colours(cells: Iterable[Cell]) -> dict[str, str]:
+    """Return the colour of each agent's family: planner, RL, imitation, or floor and ceiling.
+
+    An agent that uses model steps is a planner. Imitation is behaviour cloning and inverse models.
+    """
+    planners: dict[str, bool] = {}
+    for cell in cells:
+        planners[cell.agent] = planners.get(cell.agent, False) or cell.model_steps > 0
+    return {agent: FAMILIES[_classify(agent, plans)] for agent, plans in planners.items()}
+
+
+def _classify(agent: str, plans: bool) -> str:
+    if agent_kind(agent) != "learned":
+        return "floor or ceiling"
+    if plans:
+        return "planner"
+    return "imitation" if _IMITATION.search(agent) else "RL"
 
 
 def success_figure(cells: Sequence[Cell], *, colours: Mapping[str, str], columns: int = 3) -> bytes:

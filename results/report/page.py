@@ -22,9 +22,10 @@ from jepabench.results.media.gallery import Run, Shown, find_runs, show_run
 from jepabench.results.report import views
 from jepabench.results.report.aggregates import Aggregates, aggregate, profiles_figure
 from jepabench.results.report.figures import (
-    agent_colours,
+    FAMILIES,
     cost_figure,
     curves_figure,
+    family_colours,
     success_figure,
 )
 from jepabench.results.report.formats import aggregate_rows, latex_report, markdown_report
@@ -110,7 +111,7 @@ def write_report(
         runs=runs,
         failures=failures,
         num_films=num_films,
-        colours=agent_colours(cell.agent for cell in cells),
+        colours=family_colours(cells),
         tracks=suite.get("tracks", {}),
     )
     records = [records_frame(run.records) for run in runs]
@@ -178,6 +179,9 @@ def _render(
         summary=summary,
         hero=_hero(tasks, summary.best),
         notices=views.notices(page.cells, page.failures),
+        families={
+            name: colour for name, colour in FAMILIES.items() if colour in page.colours.values()
+        },
         facts=views.facts(page.cells, num_episodes=sum(len(run.records) for run in page.runs)),
         tasks=tasks,
         across=None if across is None else _across(page, across),

@@ -229,7 +229,7 @@ def test_the_headline_names_the_best_and_says_when_it_is_a_tie(evaluations):
         [True] * 4 + [False] * 36,
     )
     for other, words in (
-        (close, "b, at 92 %, can not be told apart from it."),
+        (close, "b, at 92 %, is not significantly worse."),
         (bad, "b, at 10 %, follows."),
     ):
         outcomes = {"b": other, "a": good, "random": bad, "expert": [True] * 40}
@@ -241,6 +241,44 @@ def test_the_headline_names_the_best_and_says_when_it_is_a_tie(evaluations):
         )
         assert words in summary.headline and "a: pixels." in summary.details
         assert summary.context == "Floor: random 10 %. Ceiling: expert 100 %."
+
+
+def test_the_headline_compares_planning_with_a_policy(evaluations):
+    record = evaluations["expert"].records[0]
+    outcomes = {
+        "cem": [True] * 40,
+        "icem": [True] * 40,
+        "policy": [True] * 30 + [False] * 10,
+    }
+    cells = [
+        replace(cell_of(record, name, held), model_steps=0.0 if name == "policy" else 9.0)
+        for name, held in outcomes.items()
+    ]
+    runs = [run_of(record, name, held) for name, held in outcomes.items()]
+    summary = summarise(cells, runs, place="here", tracks={})
+    assert "cem" in summary.headline and "policy, at 75 %, follows." in summary.headline
+
+
+def test_equal_outcomes_are_called_equal(evaluations):
+    record = evaluations["expert"].records[0]
+    held = [True] * 38 + [False] * 2
+    cells = [cell_of(record, name, held) for name in ("a", "b")]
+    runs = [run_of(record, name, held) for name in ("a", "b")]
+    summary = summarise(cells, runs, place="here", tracks={})
+    assert summary.details == "No episode of 40 differed."
+
+
+def test_the_stratum_that_separates_is_named(evaluations):
+    record = evaluations["expert"].records[0]
+    far = replace(record, stratum="distant")
+    rates = {"a": 0.9, "b": 0.1}
+    cells = [cell_of(one, name, [True]) for one in (record, far) for name in rates]
+    cells = [
+        replace(cell, success_held=rates[cell.agent]) if cell.stratum == "distant" else cell
+        for cell in cells
+    ]
+    summary = summarise(cells, [], place="here", tracks={})
+    assert "They differ most on distant goals: 90 % against 10 %." in summary.details
 
 
 def test_an_agent_with_a_missing_cell_has_no_place_in_the_headline(evaluations):

@@ -1,4 +1,4 @@
-// Sorting by a column keeps the strata apart: rows move within their group only. Unknown values stay at the end.
+// Sorts rows within their stratum. Unknown values stay at the end.
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
@@ -24,3 +24,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+// Names the hidden columns of a table that is wider than its box.
+const hint = () => document.querySelectorAll(".scroll").forEach((box) => box.classList.toggle("more", box.scrollWidth > box.clientWidth + 4));
+addEventListener("resize", hint);
+hint();
