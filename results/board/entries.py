@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from numpy.typing import NDArray
 
 from jepabench.envs.registry import list_tasks
 from jepabench.evaluation.protocol import PROTOCOL_VERSION
+from jepabench.evaluation.references import CEILINGS, FLOOR, Track, is_reference
 from jepabench.evaluation.statistics import intervals as statistics
-from jepabench.evaluation.statistics.success_tables import ORACLES, RANDOM
+from jepabench.evaluation.submissions.arrays import read_actions
+from jepabench.evaluation.submissions.copies import Actions, find_copies
 from jepabench.evaluation.submissions.diagnostics import WorldReport, read_diagnostics
 from jepabench.evaluation.submissions.files import (
+    ACTIONS,
     MANIFEST,
     README,
     ROWS,
@@ -30,6 +34,7 @@ from jepabench.results.report.success_table import Kind
 
 Outcomes = NDArray[np.float64]
 _LOGGER = logging.getLogger(__name__)
+_COMPARED = 2000  # control steps per task and seed in which copies are looked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +67,8 @@ class Entry:
         readme: the submitter's README in Markdown, or empty.
         folder: its folder.
         reports: the submitter's diagnostics of each world model; not verified.
+        actions_digest: SHA-256 of its actions.
+        copies: names of other submissions with the same or nearly the same actions.
     """
 
     manifest: Manifest
@@ -71,6 +78,8 @@ class Entry:
     readme: str = ""
     folder: Path = field(default=Path())
     reports: Sequence[WorldReport] = ()
+    actions_digest: str = ""
+    copies: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -102,9 +111,15 @@ class Entry:
     def kind(self) -> Kind:
         """Floor, ceiling or agent under test; decided by the track, never by the name."""
         track = self.manifest.agent.track
-        if track.privilege != "none":
-            return "ceiling"
-        return "floor" if track.observation == track.data == "none" else "learned"
+        return Track(track.observation, track.data, track.privilege).kind
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether normalised scores are computed from it: the suite pins its actions by digest."""
+        suite = self.manifest.suite
+        return is_reference(
+            self.manifest.agent.name, self.actions_digest, (suite.name, suite.version)
+        )
 
     def cost(self, name: str) -> float:
         """Return the mean of one cost over tasks and seeds, or NaN if it is not stated.
@@ -159,7 +174,33 @@ def read_entries(submissions: Path, verified: Path, versions: Mapping[str, int])
             found.refused.append((folder.name, f"cannot be read: {type(error).__name__}: {error}"))
             continue
         (found.old if entry.old else found.current).append(entry)
+    found.current = _name_copies(found.current)
     return found
+
+
+def _name_copies(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries with the names of those whose actions are the same or nearly the same."""
+    actions: dict[str, dict[str, Actions]] = {}
+    for entry in entries:
+        try:
+            actions.setdefault(entry.suite, {})[entry.name] = _read_first_actions(entry)
+        except SubmissionError as error:
+            _LOGGER.warning("The actions of %s cannot be read: %s", entry.name, error)
+    named = []
+    for entry in entries:
+        peers = dict(actions.get(entry.suite, {}))
+        own = peers.pop(entry.name, {})
+        copies = tuple(copy.name for copy in find_copies(own, peers)) if own else ()
+        named.append(replace(entry, copies=copies))
+    return named
+
+
+def _read_first_actions(entry: Entry) -> Actions:
+    """Read the first control steps of each task and seed; enough to recognise a copy."""
+    files = read_files(entry.folder)
+    manifest = entry.manifest
+    rows = read_rows(files[ROWS], manifest.specs.num_episodes * len(manifest.training_seeds))
+    return {key: array[:_COMPARED] for key, array in read_actions(files[ACTIONS], rows).items()}
 
 
 def read_entry(folder: Path, verified: Path, versions: Mapping[str, int]) -> Entry:
@@ -182,6 +223,7 @@ def read_entry(folder: Path, verified: Path, versions: Mapping[str, int]) -> Ent
         old=old,
         readme=files.get(README, b"").decode("utf-8", errors="replace"),
         folder=folder,
+        actions_digest=hashlib.sha256(files[ACTIONS]).hexdigest(),
         reports=() if old else read_diagnostics(files, rows),
     )
 
@@ -238,8 +280,8 @@ def normalised(entry: Entry, entries: Sequence[Entry], keys: Sequence[tuple[str,
 
     NaN if the suite lacks one of the two reference rows, or the oracle is no better than random.
     """
-    low = _reference(entries, entry.suite, [RANDOM])
-    high = _reference(entries, entry.suite, ORACLES)
+    low = _reference(entries, entry.suite, [FLOOR])
+    high = _reference(entries, entry.suite, CEILINGS)
     if low is None or high is None:
         return np.nan
     values = []
@@ -257,7 +299,7 @@ def _reference(entries: Sequence[Entry], suite: str, names: Sequence[str]) -> En
     of_suite = {
         entry.manifest.agent.name: entry
         for entry in reversed(entries)
-        if entry.suite == suite and entry.kind != "learned" and entry.is_ranked
+        if entry.suite == suite and entry.is_reference
     }
     return next((of_suite[name] for name in names if name in of_suite), None)
 

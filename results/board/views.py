@@ -228,6 +228,7 @@ def _entry(entry: Entry, rows: list[list[Number] | None]) -> dict[str, Any]:
         "name": entry.name,
         "label": entry.label,
         "ranked": entry.is_ranked,
+        "copies": list(entry.copies),
         "agent": entry.manifest.agent.name,
         "kind": entry.kind,
         "suite": entry.suite,

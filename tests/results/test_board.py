@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 import time
@@ -9,6 +10,7 @@ import pytest
 from made_up_submissions import suite_of, write
 
 from jepabench import envs
+from jepabench.evaluation.references import PINNED_ACTIONS
 from jepabench.evaluation.statistics import intervals as statistics
 from jepabench.main import main
 from jepabench.pipeline.suites import known_suites
@@ -37,6 +39,15 @@ class Page(HTMLParser):
         found = dict(attrs)
         self.ids |= {found["id"]} if "id" in found else set()
         self.links += [(tag, found[key]) for key in ("href", "src", "srcset") if found.get(key)]
+
+
+@pytest.fixture(autouse=True)
+def pinned(monkeypatch):
+    """The made-up references of the suite ``small`` are pinned; all have the same empty actions."""
+    digest = hashlib.sha256(b"PK\x05\x06" + bytes(18)).hexdigest()
+    monkeypatch.setitem(
+        PINNED_ACTIONS, ("small", 1), {"random": digest, "oracle-cem": digest, "expert": digest}
+    )
 
 
 @pytest.fixture(scope="session")
@@ -185,6 +196,24 @@ def test_names_do_not_make_floors_or_ceilings(tmp_path):
     assert [one.kind for one in found] == ["learned", "learned"]
     (row, _) = view_numbers(found, [(ROOM, "near")])
     assert row is not None and row[NUMBERS.index("norm")] is None
+
+
+def test_a_copy_is_named(tmp_path):
+    import shutil
+
+    source = HOME / "results" / "submissions" / "goal-seeker-quick-v1"
+    (tmp_path / "submissions").mkdir()
+    for name in ("goal-seeker-quick-v1", "my-own"):
+        folder = tmp_path / "submissions" / name
+        shutil.copytree(source, folder)
+        manifest = json.loads((folder / "submission.json").read_text())
+        manifest["name"] = name
+        (folder / "submission.json").write_text(json.dumps(manifest))
+    found = read_entries(tmp_path / "submissions", tmp_path / "verified", {"quick": 1})
+    assert {one.name: one.copies for one in found.current} == {
+        "goal-seeker-quick-v1": ("my-own",),
+        "my-own": ("goal-seeker-quick-v1",),
+    }
 
 
 def test_unverified_rows_are_neither_ranked_nor_leading(tmp_path):

@@ -87,6 +87,7 @@ function board() {
     const badge = Math.max(...entry.badges);
     if (entry.badges.length) cell.append(" ", element("span", { class: `badge b${badge}` }, badgeNames[badge]));
     cell.append(element("span", { class: "track" }, entry.track));
+    if (entry.copies.length) cell.append(element("span", { class: "track few" }, `same actions as ${entry.copies.join(", ")}`));
     return cell;
   }
   function held(view) {
