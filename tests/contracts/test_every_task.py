@@ -1,4 +1,4 @@
-"""What every registered task promises, whichever it is. Nothing has to be written here when a task is added."""
+"""The contract of every registered task. A new task is tested without changes here."""
 
 import tracemalloc
 
@@ -47,12 +47,12 @@ def elsewhere():
     )
 
 
-def one_spec_a_stratum(task_id, split="test"):
+def one_spec_per_stratum(task_id, split="test"):
     return episode_specs(task_id, split, 1, salt=SALT if split == "private" else b"")
 
 
 @every_task
-def test_spec_speaks_for_itself(task_id):
+def test_task_spec_is_complete(task_id):
     task = envs.get_task(task_id)
     assert task_id.rsplit("-v", 1)[1].isdigit()
     assert task.success.endswith(".") and task.physics
@@ -63,7 +63,7 @@ def test_spec_speaks_for_itself(task_id):
 @every_task
 def test_observations_are_finite_and_in_their_space(task_id, worlds):
     env = worlds[task_id]
-    for spec in one_spec_a_stratum(task_id):
+    for spec in one_spec_per_stratum(task_id):
         observation, info = envs.reset_to(env, spec)
         assert {"is_success", "distance", "violation", "budget", "reference_steps"} <= set(info)
         for action in [None, *fixed_actions(env)[::4]]:
@@ -80,12 +80,12 @@ def test_observations_are_finite_and_in_their_space(task_id, worlds):
 
 
 @every_task
-def test_two_processes_agree_to_the_last_byte(task_id, elsewhere):
+def test_two_processes_give_identical_bytes(task_id, elsewhere):
     assert digest(fixed_trace(envs.make(task_id, pixels=TRACE_PIXELS))) == elsewhere[task_id]
 
 
 @every_task
-def test_an_episode_depends_on_its_seed_alone(task_id, worlds):
+def test_an_episode_depends_only_on_its_seed(task_id, worlds):
     fresh, used = envs.make(task_id, pixels=PIXELS), worlds[task_id]
     fixed_trace(used, seed=1)
     first, second = fixed_trace(fresh, seed=0), fixed_trace(used, seed=0)
@@ -94,9 +94,9 @@ def test_an_episode_depends_on_its_seed_alone(task_id, worlds):
 
 
 @every_task
-def test_a_restored_world_looks_the_same_and_goes_on_the_same(task_id, worlds):
+def test_a_restored_world_has_the_same_frames_and_future(task_id, worlds):
     env, other = worlds[task_id], envs.make(task_id, pixels=PIXELS)
-    for spec in one_spec_a_stratum(task_id)[-1:]:
+    for spec in one_spec_per_stratum(task_id)[-1:]:
         envs.reset_to(env, spec)
         actions = fixed_actions(env)
         seen = [env.step(action)[0] for action in actions[:25]][-1]
@@ -109,10 +109,10 @@ def test_a_restored_world_looks_the_same_and_goes_on_the_same(task_id, worlds):
 
 
 @every_task
-def test_a_snapshot_of_another_task_is_refused_and_changes_nothing(task_id, worlds):
+def test_a_snapshot_of_another_task_is_rejected(task_id, worlds):
     env, other = worlds[task_id], worlds[TASKS[TASKS.index(task_id) - 1]]
-    before = envs.reset_to(env, one_spec_a_stratum(task_id)[0])[0]
-    envs.reset_to(other, one_spec_a_stratum(other.task.id)[0])
+    before = envs.reset_to(env, one_spec_per_stratum(task_id)[0])[0]
+    envs.reset_to(other, one_spec_per_stratum(other.task.id)[0])
     for state in (other.snapshot(), "yesterday"):
         with pytest.raises(ValueError, match=r"restore takes what snapshot\(\) of this task gave"):
             env.restore(state)
@@ -120,9 +120,9 @@ def test_a_snapshot_of_another_task_is_refused_and_changes_nothing(task_id, worl
 
 
 @every_task
-def test_imagining_goals_agrees_with_taking_the_steps_and_changes_nothing(task_id, worlds):
+def test_imagined_goals_agree_with_steps_and_leave_the_world_unchanged(task_id, worlds):
     env = worlds[task_id]
-    envs.reset_to(env, one_spec_a_stratum(task_id)[0])
+    envs.reset_to(env, one_spec_per_stratum(task_id)[0])
     hold = env.task.action_block
     plans = fixed_actions(env)[::5][:4].reshape(2, 2, 1, -1).repeat(hold, axis=2)
     state = env.snapshot()
@@ -135,10 +135,10 @@ def test_imagining_goals_agrees_with_taking_the_steps_and_changes_nothing(task_i
 
 
 @every_task
-def test_rewards_are_those_of_compute_reward_row_by_row(task_id):
+def test_rewards_agree_with_vectorised_compute_reward(task_id):
     for reward in ("sparse", "dense"):
         env = envs.make(task_id, reward=reward)
-        envs.reset_to(env, one_spec_a_stratum(task_id)[0])
+        envs.reset_to(env, one_spec_per_stratum(task_id)[0])
         steps = [env.step(action) for action in fixed_actions(env)[:20]]
         achieved, desired = (
             np.stack([step[0][key] for step in steps]) for key in ("achieved_goal", "desired_goal")
@@ -164,7 +164,7 @@ def test_doing_nothing_never_succeeds(task_id):
 
 
 @every_task
-def test_hardly_any_draw_is_redrawn(task_id, monkeypatch):
+def test_draws_are_rarely_rejected(task_id, monkeypatch):
     env = envs.make(task_id)
     draws = []
     draw = env._draw_episode
@@ -178,9 +178,9 @@ def test_hardly_any_draw_is_redrawn(task_id, monkeypatch):
 
 
 @every_task
-def test_goals_look_different_from_starts_and_are_goals(task_id, worlds):
+def test_goal_images_differ_from_starts_and_show_solved_states(task_id, worlds):
     env = worlds[task_id]
-    for spec in one_spec_a_stratum(task_id):
+    for spec in one_spec_per_stratum(task_id):
         observation, _ = envs.reset_to(env, spec)
         assert not np.array_equal(observation["pixels"], observation["goal_pixels"])
         assert np.array_equal(env.goal_frame(PIXELS), observation["goal_pixels"])
@@ -196,7 +196,7 @@ def test_goals_look_different_from_starts_and_are_goals(task_id, worlds):
 def test_no_two_splits_share_an_episode(task_id):
     env, seen = envs.make(task_id), set()
     for split in SPLITS:
-        for spec in one_spec_a_stratum(task_id, split):
+        for spec in one_spec_per_stratum(task_id, split):
             envs.reset_to(env, spec)
             seen.add((env.draw.start.tobytes(), env.draw.goal.tobytes()))
     assert len(seen) == len(SPLITS) * len(env.task.strata)
@@ -228,7 +228,7 @@ def test_gymnasium_makes_the_same_world_from_a_spec_in_json(task_id):
 @every_task
 def test_reset_and_step_return_infos_with_the_same_keys_and_types(task_id):
     env = envs.make(task_id)
-    _, first = envs.reset_to(env, one_spec_a_stratum(task_id)[0])
+    _, first = envs.reset_to(env, one_spec_per_stratum(task_id)[0])
     second = env.step(fixed_actions(env)[0])[4]
     assert {k: type(v) for k, v in first.items()} == {k: type(v) for k, v in second.items()}
 
@@ -236,7 +236,7 @@ def test_reset_and_step_return_infos_with_the_same_keys_and_types(task_id):
 @every_task
 def test_optional_hooks_agree_with_the_world(task_id):
     env = envs.make(task_id)
-    observation, _ = envs.reset_to(env, one_spec_a_stratum(task_id)[0])
+    observation, _ = envs.reset_to(env, one_spec_per_stratum(task_id)[0])
     names = env.observation_names
     assert len(set(names)) == len(names) == len(observation["observation"])
     assert names[0] != "observation 0", "a world of the suite names its quantities"
@@ -249,9 +249,9 @@ def test_optional_hooks_agree_with_the_world(task_id):
 
 
 @every_task
-def test_an_episode_is_truncated_when_its_budget_is_used_up(task_id):
+def test_an_episode_is_truncated_at_its_budget(task_id):
     env = envs.make(task_id)
-    _, info = envs.reset_to(env, one_spec_a_stratum(task_id)[0])
+    _, info = envs.reset_to(env, one_spec_per_stratum(task_id)[0])
     assert info["budget"] >= 2 * info["reference_steps"] or info["budget"] == 50
     assert info["budget"] <= env.task.max_steps
     actions = np.resize(fixed_actions(env), (info["budget"], *env.action_space.shape))
@@ -268,13 +268,13 @@ def test_max_steps_leaves_room_for_the_longest_episode(task_id):
 
 
 @every_task
-def test_bad_actions_are_refused_and_change_nothing(task_id):
+def test_invalid_actions_are_rejected_and_leave_the_world_unchanged(task_id):
     env = envs.make(task_id)
     space = env.action_space
     good = np.zeros(space.shape).clip(space.low, space.high)
     with pytest.raises(RuntimeError, match=r"call reset\(\) first"):
         env.step(good)
-    envs.reset_to(env, one_spec_a_stratum(task_id)[0])
+    envs.reset_to(env, one_spec_per_stratum(task_id)[0])
     before = env.snapshot()
     for bad in (
         good * np.nan,
@@ -293,9 +293,9 @@ def test_bad_actions_are_refused_and_change_nothing(task_id):
 
 
 @every_task
-def test_blocks_are_their_control_steps(task_id, worlds):
+def test_an_action_block_equals_its_control_steps(task_id, worlds):
     env, block = worlds[task_id], ActionBlock(envs.make(task_id, pixels=PIXELS))
-    spec = one_spec_a_stratum(task_id)[0]
+    spec = one_spec_per_stratum(task_id)[0]
     envs.reset_to(env, spec)
     block.reset(seed=spec.seed, options=spec.options)
     chosen = fixed_actions(env)[::5][: block.num_actions]
@@ -305,9 +305,9 @@ def test_blocks_are_their_control_steps(task_id, worlds):
 
 
 @every_task
-def test_behaviours_act_within_bounds_and_repeat_themselves(task_id):
+def test_behaviours_act_within_bounds_and_are_reproducible(task_id):
     env = envs.make(task_id)
-    spec = one_spec_a_stratum(task_id)[0]
+    spec = one_spec_per_stratum(task_id)[0]
     for name in env.task.behaviours:
         actions = []
         for _ in range(2):
@@ -322,10 +322,10 @@ def test_behaviours_act_within_bounds_and_repeat_themselves(task_id):
 
 
 @every_task
-def test_a_world_is_small_and_does_not_grow(task_id):
+def test_a_world_uses_little_memory_and_does_not_leak(task_id):
     tracemalloc.start()
     env = envs.make(task_id, pixels=64)
-    for spec in one_spec_a_stratum(task_id):
+    for spec in one_spec_per_stratum(task_id):
         envs.reset_to(env, spec)
     size, _ = tracemalloc.get_traced_memory()
     for spec in episode_specs(task_id, "train", 8):

@@ -1,4 +1,4 @@
-"""What the variations and events of every world keep to. Nothing has to be written here when a world declares some."""
+"""The contract of all variations and events. New ones are tested without changes here."""
 
 import re
 
@@ -43,7 +43,7 @@ def play(env, num_steps=6):
 
 
 @every_task
-def test_factors_speak_for_themselves(task_id, worlds):
+def test_factors_have_names_descriptions_and_levels(task_id, worlds):
     env, _ = worlds(task_id, what="factors")
     start(env)
     for factor in env.variations.factors:
@@ -55,7 +55,7 @@ def test_factors_speak_for_themselves(task_id, worlds):
 
 @every_task
 @pytest.mark.parametrize("level", ["mild", "hard"])
-def test_a_level_can_be_seen_repeats_itself_and_leaves_no_trace(task_id, level, worlds):
+def test_a_level_is_visible_reproducible_and_reversible(task_id, level, worlds):
     env, other = worlds(task_id, what="factors")
     plain = [start(env), *play(env)]
     varied = [start(env, level), *play(env)]
@@ -68,7 +68,7 @@ def test_a_level_can_be_seen_repeats_itself_and_leaves_no_trace(task_id, level, 
 
 
 @every_task
-def test_each_factor_alone_changes_something_and_leaves_no_trace(task_id, worlds):
+def test_each_factor_has_an_effect_and_is_reversible(task_id, worlds):
     env, _ = worlds(task_id, what="factors")
     plain = start(env)
     solved = expert_states(env)
@@ -96,7 +96,7 @@ def expert_states(env, most_steps=60):
 
 
 @every_task
-def test_a_frozen_object_does_not_move_and_a_world_goes_on_after_lasting_events(task_id, worlds):
+def test_lasting_events_end_and_a_frozen_object_does_not_move(task_id, worlds):
     env, _ = worlds(task_id, what="moving objects")
     for event in list_events(task_id):
         if event.lasting:
@@ -127,7 +127,7 @@ def test_snapshots_carry_variations_to_other_instances(task_id, worlds):
 
 
 @every_task
-def test_events_repeat_themselves_let_the_world_go_on_and_are_undone_by_restoring(task_id, worlds):
+def test_events_are_reproducible_and_undone_by_restore(task_id, worlds):
     env, other = worlds(task_id, what="moving objects")
     start(env)
     before = play(env)[-1][0]
@@ -157,7 +157,7 @@ def test_events_repeat_themselves_let_the_world_go_on_and_are_undone_by_restorin
 
 
 @every_task
-def test_harmless_changes_are_seen_and_change_nothing_else(task_id, worlds):
+def test_harmless_changes_are_visible_and_change_only_the_frame(task_id, worlds):
     env, _ = worlds(task_id, what="moving objects")
     for event in list_events(task_id):
         if event.harmless:

@@ -39,13 +39,13 @@ def spec(**changes):
         ("pusht", "jepabench/PushT-v1"),
     ],
 )
-def test_an_unknown_task_is_answered_with_the_nearest_one(asked, nearest):
+def test_an_unknown_task_suggests_the_nearest_id(asked, nearest):
     for ask in (get_task, make):
         with pytest.raises(UnknownNameError, match=f"Did you mean '{nearest}'"):
             ask(asked)
 
 
-def test_a_module_that_is_not_there_is_answered_with_where_to_look():
+def test_a_missing_module_explains_where_to_run():
     with pytest.raises(
         UnknownNameError, match="There is no module 'no_such_package\\.worlds' here"
     ):
@@ -106,13 +106,13 @@ def test_episode_specs_and_registrations_take_plain_ids_only(trap, task_id):
 
 
 @pytest.mark.parametrize("given", [None, 3, ("near",)])
-def test_what_is_no_name_at_all_is_refused_as_an_unknown_one(given):
+def test_a_stratum_that_is_not_a_string_is_unknown(given):
     with pytest.raises(UnknownNameError, match="Unknown stratum"):
         make("jepabench/TwoRoom-v1").reset(seed=0, options={"stratum": given})
 
 
 @pytest.mark.parametrize("pixels", [64.5, "64", 8, 5000])
-def test_a_frame_has_a_whole_number_of_pixels(pixels):
+def test_the_frame_size_is_an_integer_in_range(pixels):
     with pytest.raises(ValueError, match="a whole number from 16 to 1024"):
         make("jepabench/TwoRoom-v1", pixels=pixels)
 
@@ -121,20 +121,20 @@ def test_a_frame_has_a_whole_number_of_pixels(pixels):
 @pytest.mark.parametrize(
     "action", [np.array(["a", "b"]), np.zeros(2, complex), np.array([None, None])]
 )
-def test_actions_that_are_no_real_numbers_are_refused(action):
+def test_actions_that_are_not_real_numbers_are_rejected(action):
     world = make("jepabench/TwoRoom-v1")
     world.reset(seed=0)
     with pytest.raises(InvalidActionError, match="an action has real numbers"):
         world.step(action)
 
 
-def test_a_name_far_from_all_is_answered_with_all():
+def test_a_name_far_from_all_known_names_lists_them():
     error = unknown_name("task", "xyzzy", ["b", "a"])
     assert str(error) == "Unknown task 'xyzzy'. Known: a, b."
     assert "none" in str(unknown_name("task", "xyzzy", []))
 
 
-def test_registering_the_same_spec_twice_does_nothing_and_another_one_is_refused():
+def test_a_different_spec_under_a_registered_id_is_rejected():
     register(spec())
     register(spec())
     with pytest.raises(ValueError, match="Give it a new version"):
@@ -148,25 +148,25 @@ def test_registering_imports_nothing():
         make("registry-test/Nothing-v0")
 
 
-def test_specs_that_contradict_themselves_are_refused():
+def test_inconsistent_specs_are_rejected():
     with pytest.raises(ValueError, match="action_block 5 is no multiple of actions_per_block 2"):
         spec(action_block=5, actions_per_block=2)
     with pytest.raises(UnknownNameError, match="Did you mean 'random'"):
         spec(default_behaviour="randon")
 
 
-def test_tasks_are_listed_by_family_and_tag_in_the_order_of_their_ids():
+def test_tasks_are_sorted_and_filtered_by_family_and_tag():
     ids = [task.id for task in list_tasks(family="maze")]
     assert ids == sorted(ids) and len(ids) >= 5
     assert set(ids) <= {task.id for task in list_tasks(tag="navigation")}
     assert list_tasks(family="nothing") == []
 
 
-def test_a_module_before_the_name_is_imported_first():
+def test_a_module_in_the_id_is_imported_first():
     assert get_task("jepabench.envs.maze:jepabench/TwoRoom-v1") is get_task("jepabench/TwoRoom-v1")
 
 
-def test_an_unknown_behaviour_is_answered_with_the_nearest_one():
+def test_an_unknown_behaviour_suggests_the_nearest_name():
     with pytest.raises(UnknownNameError, match="Did you mean 'expert'"):
         make_behaviour(get_task("jepabench/TwoRoom-v1"), "experts")
 
@@ -202,7 +202,7 @@ def test_options_of_a_reset_are_checked():
         make("jepabench/TwoRoom-v1", reward="spare")
 
 
-def test_the_public_face_is_what_it_says():
+def test_all_public_names_exist():
     assert all(hasattr(envs, name) for name in envs.__all__)
 
 

@@ -21,7 +21,7 @@ def test_a_seed_is_the_hash_of_the_name():
     assert spec(index=7).seed == int.from_bytes(digest[:8], "big") >> 1
 
 
-def test_a_private_seed_needs_the_salt_to_be_foreseen():
+def test_a_private_seed_depends_on_the_salt():
     digest = hmac.new(
         b"secret", b"jepabench/TwoRoom-v1|private|near|0|world", hashlib.sha256
     ).digest()
@@ -45,7 +45,7 @@ def test_two_episodes_share_neither_world_nor_noise(first, second):
     assert 0 <= first.seed < 2**63
 
 
-def test_specs_that_name_no_episode_are_refused():
+def test_invalid_episode_specs_are_rejected():
     with pytest.raises(UnknownNameError, match="Did you mean 'validation'"):
         spec("valid")
     with pytest.raises(ValueError, match="needs a salt"):
