@@ -1,8 +1,8 @@
-"""Where a ball fits among boxes, and the shortest way from one place to another.
+"""The free positions of a disc among boxes, and shortest paths between them.
 
-Among polygons a shortest path is a straight line or bends at corners only (the visibility graph of
-Lozano-Perez and Wesley, 1979), so lengths here are exact, and a maze costs a few dozen corners
-instead of a fine grid.
+Among polygons, a shortest path is a straight line or bends only at corners (the visibility graph of
+Lozano-Perez and Wesley, 1979). Path lengths are therefore exact, and a maze needs a few dozen
+corners instead of a fine grid.
 """
 
 from __future__ import annotations

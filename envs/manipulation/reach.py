@@ -149,7 +149,7 @@ class Reach(GoalEnv):
         """Return path lengths [..., 3]: straight, over the wall, and around it.
 
         Those over an edge of the wall are exact for a thin wall: unfolded about the edge, they are
-            straight lines.
+        straight lines.
         """
         straight = _norm(start - goal)
         if not self.wall:

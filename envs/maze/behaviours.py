@@ -110,7 +110,7 @@ class RandomForce(MazeBehaviour):
     It follows a discrete Ornstein-Uhlenbeck process and is clipped to the bounds.
 
     Where a wall holds the ball against the force, that component turns round: otherwise most frames
-        would show a ball at rest in a corner.
+    would show a ball at rest in a corner.
 
     Attributes:
         persistence: correlation between the forces of two blocks, 0 to 1.

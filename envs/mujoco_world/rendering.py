@@ -1,9 +1,9 @@
-"""A camera that needs no graphics driver: rays cast into a MuJoCo model on the CPU.
+"""A camera without a graphics driver: rays are cast into a MuJoCo model on the CPU.
 
-Frames are the same bytes in every process, so they are part of what an episode reproduces. Under a
-camera that stands still, what stands still too is cast once and kept with its depth; after that
-only rays near moving geoms are cast, against moving geoms alone. A camera that a body carries casts
-every second ray, and the rays between where those do not agree on what they see.
+Frames have the same bytes in every process. A fixed camera casts rays at static geoms once and
+keeps colours and depth. For each frame, it casts rays only near moving geoms, against moving geoms
+alone. A camera on a body casts every second ray, and the rays between those that hit different
+faces.
 """
 
 # pyright: reportAttributeAccessIssue=false

@@ -1,9 +1,8 @@
-"""One MuJoCo simulation whose states can be saved and put back to the last bit.
+"""A MuJoCo simulation whose states can be saved and restored exactly.
 
-MuJoCo's integration state holds everything that the next step depends on, the solver's warm start
-included. Body poses are derived data that lag a step behind it, so they are brought up to date here
-after every change: whoever looks at the simulation (a camera, an observation) sees the same after
-``step`` and after ``set_state``.
+MuJoCo's integration state includes everything that the next step depends on, such as the solver's
+warm start. Body poses are derived data that lag one step behind. They are updated here after every
+change, so that cameras and observations see the same after ``step`` and after ``set_state``.
 """
 
 # pyright: reportAttributeAccessIssue=false

@@ -45,7 +45,7 @@ class RandomDrive(_RoomBehaviour):
     The rates follow discrete Ornstein-Uhlenbeck processes.
 
     Near a wall it turns on the spot until the view is free, but not always before it hits:
-        otherwise half of the frames would show nothing but a wall, or none of them a collision.
+    otherwise half of the frames would show nothing but a wall, or none of them a collision.
 
     Attributes:
         persistence: correlation between the actions of two blocks, 0 to 1.

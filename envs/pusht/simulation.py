@@ -1,10 +1,10 @@
 """Published Push-T in pymunk: a round pusher with a PD controller, a block, and walls.
 
-Chipmunk keeps more between two steps than poses: impulses of contacts, pairs that its search tree
-    has found before, and their order. With a pusher that nothing can stop, the order decides by
-    pixels where a block ends that is squeezed into a corner, and pymunk neither gives nor takes it.
-    A state is therefore where everything was put last and all targets since; to put a state back is
-    to play them again, about 40 microseconds a control step. The same calls give the same bytes.
+Chipmunk keeps more than poses between two steps: contact impulses, and the pairs that its search
+tree found before, in order. When the pusher squeezes the block into a corner, this order changes
+the result by pixels, and pymunk can neither read nor set it. A state is therefore the last
+placement and all targets since then. Restoring a state replays them, which takes about 40
+microseconds per control step. The same calls give the same bytes.
 """
 
 # pyright: reportAttributeAccessIssue=false

@@ -58,7 +58,14 @@ def test_the_page_of_a_draft_matches_its_code(family, drafts):
     draft = drafts[family]
     written = (draft.folder / "README.md").read_text(encoding="utf-8")
     assert written == page(draft.task_id)
-    for section in ("Action", "Observation", "Success", "Variations", "Events", "Versions"):
+    for section in (
+        "Action space",
+        "Observation space",
+        "Success",
+        "Variations",
+        "Events",
+        "Versions",
+    ):
         assert f"\n## {section}\n" in written
 
 
