@@ -1,1 +1,1 @@
-"""Anything that acts: planners over learned models, reinforcement learning, scripts. Evaluation sees only `Agent`."""
+"""Agents: planners over learned models, reinforcement learning and scripts."""

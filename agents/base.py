@@ -1,7 +1,7 @@
 """What evaluation sees of an agent, and the agents that need no learning.
 
-Batch-first: B episodes side by side. One random stream an episode (``EpisodeSpec.planner_seed``), so that what happens
-in an episode does not depend on which others run beside it.
+Agents act in B episodes at once. Each episode has its own random stream
+(``EpisodeSpec.planner_seed``), so its result does not depend on the other episodes of the batch.
 """
 
 from __future__ import annotations
@@ -27,23 +27,27 @@ class Agent(Protocol):
     ]  # what it looks at: ("pixels", "goal_pixels"), ("observation", "desired_goal"), ()
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Starts B new episodes of one task, in the order in which ``act`` will see them."""
+        """Start B new episodes of one task, in the order in which ``act`` receives them."""
         ...
 
     def act(
         self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Returns control actions [B, A] within the bounds, for observations [B, ...]; rows that are not active are ignored."""
+        """Return control actions [B, A] within the bounds, for observations [B, ...]; rows that are
+        not active are ignored.
+        """
         ...
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """World-model (or simulator) steps spent so far in each episode [B]: candidates x horizon x iterations, summed."""
+        """World-model (or simulator) steps spent so far in each episode [B]: candidates x horizon x
+        iterations, summed.
+        """
         ...
 
 
 def check_specs(task: TaskSpec, specs: Sequence[EpisodeSpec]) -> None:
-    """Refuses episodes of another task than the agent was made for.
+    """Refuse episodes of another task than the agent was made for.
 
     Raises:
         ValueError: an episode of another task.
@@ -51,15 +55,17 @@ def check_specs(task: TaskSpec, specs: Sequence[EpisodeSpec]) -> None:
     for spec in specs:
         if spec.task_id != task.id:
             raise ValueError(
-                f"This agent was made for {task.id!r}, got an episode of {spec.task_id!r}. Make another."
+                f"This agent was made for {task.id!r}, got an episode of {spec.task_id!r}. "
+                "Make another."
             )
 
 
 class ActionQueue:
-    """Hands out the control actions of planned blocks, one a control step, for B episodes that need not be in step.
+    """Queue of planned blocks that returns one control action per control step, for B episodes.
 
-    A block is a model-step action [n * A] in the environment's units: the ``n = actions_per_block`` distinct actions in
-    a row, each held for ``action_block / n`` control steps (``TaskSpec``). Blocks are clipped to the bounds on entry.
+    A block is a model-step action [n * A] in the environment's units: the ``n = actions_per_block``
+    distinct actions in a row, each held for ``action_block / n`` control steps (``TaskSpec``).
+    Blocks are clipped to the bounds on entry.
 
     Args:
         task: says how long a block is and how many distinct actions it has.
@@ -85,7 +91,7 @@ class ActionQueue:
         return np.tile(self._control_high, self.task.actions_per_block)
 
     def reset(self, num_episodes: int) -> None:
-        """Empties the queues of ``num_episodes`` new episodes."""
+        """Empty the queues of ``num_episodes`` new episodes."""
         still = np.clip(np.zeros_like(self._control_low), self._control_low, self._control_high)
         self.steps: NDArray[np.int64] = np.zeros(
             num_episodes, dtype=np.int64
@@ -94,26 +100,28 @@ class ActionQueue:
         self._waiting: list[deque[NDArray[np.float32]]] = [deque() for _ in range(num_episodes)]
 
     def at_boundary(self, active: NDArray[np.bool_]) -> list[int]:
-        """Returns the active episodes whose next control step starts a block."""
+        """Return the active episodes whose next control step starts a block."""
         return [
             int(episode)
             for episode in np.flatnonzero(active & (self.steps % self.task.action_block == 0))
         ]
 
     def empty(self, active: NDArray[np.bool_]) -> list[int]:
-        """Returns the active episodes that have no action left."""
+        """Return the active episodes that have no action left."""
         return [episode for episode in self.at_boundary(active) if not self._waiting[episode]]
 
     def put(self, episode: int, blocks: NDArray[Any]) -> None:
-        """Queues blocks [N, n * A] for an episode."""
+        """Queue blocks [N, n * A] for an episode."""
         self._waiting[episode].extend(np.clip(blocks, self.low, self.high).astype(np.float32))
 
     def last_block(self, episode: int) -> NDArray[np.float32]:
-        """Returns the block [n * A] that is being executed, or was last; the resting action before the first."""
+        """Return the block [n * A] that is being executed, or was last; the resting action before
+        the first.
+        """
         return self._current[episode].reshape(-1)
 
     def take(self, active: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Returns the next control actions [B, A]; rows that are not active stay where they are."""
+        """Return the next control actions [B, A]; rows that are not active stay where they are."""
         for episode in self.at_boundary(active):
             block = self._waiting[episode].popleft()
             self._current[episode] = block.reshape(self.task.actions_per_block, -1)
@@ -123,7 +131,7 @@ class ActionQueue:
 
 
 class RandomAgent:
-    """Draws a uniform block action for every model step: the floor that every success rate is read against."""
+    """Draws a uniform action for every model step; the lower reference of success rates."""
 
     observation_keys: tuple[str, ...] = ()
 
@@ -132,7 +140,7 @@ class RandomAgent:
         self._queue = ActionQueue(task=self.task)
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Starts B new episodes."""
+        """Start B new episodes."""
         check_specs(self.task, specs)
         self._queue.reset(len(specs))
         self._rngs = [np.random.default_rng(spec.planner_seed) for spec in specs]
@@ -140,7 +148,7 @@ class RandomAgent:
     def act(
         self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Returns control actions [B, A]."""
+        """Return control actions [B, A]."""
         del observations
         for episode in self._queue.empty(active):
             self._queue.put(
@@ -155,7 +163,7 @@ class RandomAgent:
 
 
 class HoldStillAgent:
-    """Always takes the action 0 (or the bound nearest to it): the share of episodes that solve themselves."""
+    """Always takes the action 0, clipped to the bounds."""
 
     observation_keys: tuple[str, ...] = ()
 
@@ -164,14 +172,14 @@ class HoldStillAgent:
         self._queue = ActionQueue(task=self.task)
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Starts B new episodes."""
+        """Start B new episodes."""
         check_specs(self.task, specs)
         self._queue.reset(len(specs))
 
     def act(
         self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Returns control actions [B, A]."""
+        """Return control actions [B, A]."""
         del observations
         for episode in self._queue.empty(active):
             self._queue.put(episode, np.zeros((1, len(self._queue.low))))

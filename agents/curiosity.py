@@ -1,6 +1,8 @@
-"""Curiosity: a behaviour that collects data where the members of an ensemble disagree, beside random and scripted ones.
+"""Curiosity: a behaviour that collects data where the members of an ensemble disagree, beside
+random and scripted ones.
 
-Planning to disagree as in Plan2Explore (Sekar et al., 2020), but with the planner that acts, and without rewards or a policy.
+Planning to disagree as in Plan2Explore (Sekar et al., 2020), but with the planner that acts, and
+without rewards or a policy.
 """
 
 from __future__ import annotations
@@ -27,11 +29,14 @@ _PLANNER = RandomShootingPlanner(horizon=6, num_samples=48, initial_std=1.5, col
 
 
 class CuriousBehaviour:
-    """Plans for what the ensemble disagrees on most. Implements ``jepabench.envs.data.behaviour.NamedBehaviour``; the goal is not looked at.
+    """Plans for what the ensemble disagrees on most.
+
+    Implements ``jepabench.envs.data.behaviour.NamedBehaviour``; the goal is not looked at.
 
     Args:
         world_model: folder of a checkpoint of kind ensemble.
-        planner: its search; the preset is small, for it decides every few control steps of a collection.
+        planner: its search; the preset is small, for it decides every few control steps of a
+            collection.
         execute_steps: blocks executed before the next plan.
 
     Raises:
@@ -54,7 +59,7 @@ class CuriousBehaviour:
         self._agent: MPCAgent | None = None
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode."""
+        """Start an episode."""
         if self._agent is None:
             self._agent = build_mpc(
                 task_id=env.task.id,
@@ -70,7 +75,10 @@ class CuriousBehaviour:
         )
 
     def act(self, observation: Mapping[str, Any]) -> NDArray[np.float32]:
-        """Returns the action [A] to hold. Observations within a block may lack pixels: they are not looked at."""
+        """Return the action [A] to hold.
+
+        Observations within a block may lack pixels: they are not looked at.
+        """
         if self._agent is None:
             raise RuntimeError("Call reset() first.")
         seen = {key: np.asarray(value)[None] for key, value in observation.items()}

@@ -19,7 +19,7 @@ GOAL_KEYS = {"pixels": "goal_pixels", "observation": "desired_goal"}
 
 
 def observation_keys(model: WorldModel) -> tuple[str, str]:
-    """Returns the keys that an agent with this model looks at: what is seen now, and the goal.
+    """Return the keys that an agent with this model looks at: what is seen now, and the goal.
 
     Raises:
         UnknownNameError: the model encodes something else.
@@ -33,7 +33,7 @@ def observation_keys(model: WorldModel) -> tuple[str, str]:
 def encode_rows(
     model: WorldModel, observations: Mapping[str, NDArray[Any]], rows: Sequence[int]
 ) -> Tensor:
-    """Returns the latents [N, *latent] of what N = len(rows) episodes see now."""
+    """Return the latents [N, *latent] of what N = len(rows) episodes see now."""
     key, _ = observation_keys(model)
     return model.encode(_tensor(observations[key][list(rows)]))
 
@@ -42,10 +42,10 @@ def encode_rows(
 def encode_goal_rows(
     model: WorldModel, observations: Mapping[str, NDArray[Any]], rows: Sequence[int]
 ) -> Tensor:
-    """Returns the latents [N, *latent] of the goals of N = len(rows) episodes.
+    """Return the latents [N, *latent] of the goals of N = len(rows) episodes.
 
-    A model of pixels encodes the goal image. A model of the true state (the state twin) encodes ``goal_observation``;
-    compare such latents in the goal's entries only (``GoalDistance.dims``).
+    A model of pixels encodes the goal image. A model of the true state (the state twin) encodes
+    ``goal_observation``; compare such latents in the goal's entries only (``GoalDistance.dims``).
     """
     key, goal_key = observation_keys(model)
     goals = observations[goal_key][list(rows)]
@@ -55,7 +55,9 @@ def encode_goal_rows(
 
 
 def goal_observation(goals: NDArray[Any], *, size: int) -> NDArray[np.float64]:
-    """Returns observations [N, size] at goals [N, G]: the goal first, where every task puts it, then 0 (at rest)."""
+    """Return observations [N, size] at goals [N, G]: the goal first, where every task puts it, then
+    0 (at rest).
+    """
     return np.concatenate([goals, np.zeros((len(goals), size - goals.shape[1]))], axis=1)
 
 
@@ -68,7 +70,7 @@ class Table(Protocol):
         ...
 
     def __getitem__(self, rows: Tensor, /) -> Tensor:
-        """Returns the frames in these rows [N, ...]."""
+        """Return the frames in these rows [N, ...]."""
         ...
 
 
@@ -88,7 +90,8 @@ class FrameTable:
 
 
 class Features:
-    """What a policy sees of now and of the goal: the low-dimensional state, frozen latents of a world model, or frames.
+    """What a policy sees of now and of the goal: the low-dimensional state, frozen latents of a
+    world model, or frames.
 
     Args:
         model: a world model, or None.
@@ -106,7 +109,8 @@ class Features:
         self.observation_keys = (self._key, GOAL_KEYS[self._key])
 
     def tables(self, dataset: EpisodeDataset) -> tuple[Table, Table]:
-        """Returns all frames of a dataset as present [N, D] and as goal [N, D']; latents are encoded once, frames stay on disk.
+        """Return all frames of a dataset as present [N, D] and as goal [N, D']; latents are encoded
+        once, frames stay on disk.
 
         Raises:
             UnknownNameError: the dataset has no frames and they are needed.
@@ -117,7 +121,7 @@ class Features:
         return self.vectors(dataset)
 
     def vectors(self, dataset: EpisodeDataset) -> tuple[Tensor, Tensor]:
-        """Returns ``tables`` of states or latents, float32 [N, D] and [N, D']."""
+        """Return ``tables`` of states or latents, float32 [N, D] and [N, D']."""
         rows = np.arange(len(dataset.field("achieved_goal")))
         if self.model is None:
             return torch.from_numpy(
@@ -129,7 +133,9 @@ class Features:
         )
 
     def goal_rows(self, dataset: EpisodeDataset, rows: NDArray[np.int64]) -> Tensor:
-        """Returns the goals that were reached in these rows of a dataset, as an agent sees them: states [N, D'] or latents [N, *latent]."""
+        """Return the goals that were reached in these rows of a dataset, as an agent sees them:
+        states [N, D'] or latents [N, *latent].
+        """
         goals = np.array(dataset.field("achieved_goal")[rows], np.float32)
         if self.model is None:
             return torch.from_numpy(goals)
@@ -141,13 +147,13 @@ class Features:
             )
 
     def now(self, observations: Mapping[str, NDArray[Any]], row: int) -> Tensor:
-        """Returns what one episode sees now [1, D]."""
+        """Return what one episode sees now [1, D]."""
         if self.model is None:
             return _tensor(observations[self._key][[row]])
         return encode_rows(self.model, observations, [row]).flatten(1)
 
     def goal(self, observations: Mapping[str, NDArray[Any]], row: int) -> Tensor:
-        """Returns the goal of one episode [1, D']."""
+        """Return the goal of one episode [1, D']."""
         if self.model is None:
             return _tensor(observations[GOAL_KEYS[self._key]][[row]])
         return encode_goal_rows(self.model, observations, [row]).flatten(1)

@@ -1,6 +1,8 @@
-"""The same search in the true simulator instead of a learned model: what planning could reach with perfect dynamics.
+"""The same search in the true simulator instead of a learned model: what planning could reach with
+perfect dynamics.
 
-Privileged, and the reference that splits every gap into search (this row), dynamics (state twin) and representation.
+Privileged, and the reference that splits every gap into search (this row), dynamics (state twin)
+and representation.
 """
 
 from __future__ import annotations
@@ -28,13 +30,15 @@ from jepabench.envs.splits import EpisodeSpec
 class OracleMPCAgent:
     """Model predictive control in a copy of the simulator, towards the true goal.
 
-    The cost of a plan is the true distance at model-step boundaries, along the shortest path where the world knows it
-    (``path_distance(achieved_goal [..., G])``, [...]): a straight line is deceptive where there are walls. The caller must
-    take exactly the actions that the agent returns, since its copies of the simulator take them too.
+    The cost of a plan is the true distance at model-step boundaries, along the shortest path where
+    the world knows it (``path_distance(achieved_goal [..., G])``, [...]): a straight line is
+    deceptive where there are walls. The caller must take exactly the actions that the agent
+    returns, since its copies of the simulator take them too.
 
     Args:
         task_id: the task.
-        planner: the search; actions are in units of a uniform action's standard deviation around the middle of the bounds.
+        planner: the search; actions are in units of a uniform action's standard deviation around
+            the middle of the bounds.
         when, running_weight, k: which steps of a plan count, as in ``GoalDistance``.
         execute_steps, warm_start: as in ``RecedingHorizon``.
     """
@@ -75,7 +79,7 @@ class OracleMPCAgent:
         self._envs: list[GoalEnv] = []
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Starts B new episodes."""
+        """Start B new episodes."""
         check_specs(self.task, specs)
         self._control.reset(specs)
         self._envs, observations = simulators(self.task.id, specs, self._envs)
@@ -84,7 +88,7 @@ class OracleMPCAgent:
     def act(
         self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Returns control actions [B, A], planning where an episode has none left."""
+        """Return control actions [B, A], planning where an episode has none left."""
         del observations
         for episode in self._control.queue.empty(active):
             self._control.plan(
@@ -101,7 +105,7 @@ class OracleMPCAgent:
         return self._control.model_steps
 
     def _cost(self, env: GoalEnv, goal: NDArray[np.float64], actions: Tensor) -> Tensor:
-        """Returns the costs [1, S] of candidates [1, S, H, n * A] from where ``env`` is."""
+        """Return the costs [1, S] of candidates [1, S, H, n * A] from where ``env`` is."""
         low, high = self._control.queue.low, self._control.queue.high
         blocks = np.clip(actions[0].double().numpy() * self._std + self._mean, low, high)
         held = blocks.reshape(*blocks.shape[:2], self.task.actions_per_block, -1)

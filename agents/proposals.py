@@ -1,6 +1,8 @@
-"""Plans that a policy without search proposes: it acts, the world model imagines where that leads, and it acts again.
+"""Plans that a policy without search proposes: it acts, the world model imagines where that leads,
+and it acts again.
 
-A search starts from the proposal beside its own warm start, so it can be better than the policy but hardly worse.
+A search starts from the proposal beside its own warm start, so it can be better than the policy but
+hardly worse.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ class PolicyProposal:
     """Imagines what a policy on latents would do.
 
     Args:
-        policy: gives normalised model-step actions, in its own scale, from latents now and of the goal.
+        policy: gives normalised model-step actions, in its own scale, from latents now and of the
+            goal.
         scale: of the world model's actions.
     """
 
@@ -53,16 +56,19 @@ class PolicyProposal:
     def __call__(
         self, model: WorldModel, context: Context, goal: Tensor, *, horizon: int
     ) -> Tensor:
-        """Returns plans [B, P, H, A], in the model's units, from B contexts towards goals [B, *latent].
+        """Return plans [B, P, H, A], in the model's units, from B contexts towards goals [B,
+        *latent].
 
-        P is the number of times of arrival that the policy can be told; each plan arrives at its own, or when it can.
+        P is the number of times of arrival that the policy can be told; each plan arrives at its
+        own, or when it can.
 
         Raises:
             ValueError: the policy looks further back than the model.
         """
         if self.policy.history > model.history:
             raise ValueError(
-                f"The policy looks at {self.policy.history} frames, the world model remembers {model.history}. "
+                f"The policy looks at {self.policy.history} frames, the world model "
+                f"remembers {model.history}. "
                 f"Train the policy with history={model.history}."
             )
         num_plans, own = self.policy.num_arrivals, self.policy.action_scale
@@ -92,10 +98,11 @@ class PolicyProposal:
 def load_proposal(
     directory: Path, *, task_id: str, world_model: Path, scale: ActionScale
 ) -> PolicyProposal:
-    """Returns the proposal of an offline policy that was trained on latents and left in a folder.
+    """Return the proposal of an offline policy that was trained on latents and left in a folder.
 
     Raises:
-        ValueError: no such policy, another algorithm, or one of another task, on other inputs or on another model's latents.
+        ValueError: no such policy, another algorithm, or one of another task, on other inputs or on
+            another model's latents.
     """
     policy = load_policy(
         Path(directory),

@@ -1,7 +1,8 @@
-"""Model predictive control without a model: plan, execute the first blocks, shift the rest, plan again.
+"""Model predictive control without a model: plan, execute the first blocks, shift the rest, plan
+again.
 
-Whatever predicts (a learned model, the true simulator) comes in as a cost function, so that the two are searched by the
-same code with the same noise.
+Whatever predicts (a learned model, the true simulator) comes in as a cost function, so that the two
+are searched by the same code with the same noise.
 """
 
 from __future__ import annotations
@@ -28,17 +29,20 @@ from jepabench.envs.task import TaskSpec
 class RecedingHorizon:
     """Plans for B episodes that need not be in step, and feeds their action queues.
 
-    Planners work in normalised units, ``(block - action_mean) / action_std``, within the task's bounds in those units.
+    Planners work in normalised units, ``(block - action_mean) / action_std``, within the task's
+    bounds in those units.
 
     Args:
         task: the task.
         planner: the search.
         action_mean, action_std: of a model-step action [n * A], environment units.
         execute_steps: blocks of a plan that are executed before the next one, 1 up to the horizon.
-        warm_start: begin a search at what is left of the last plan, its last action repeated; else at the action 0. A
-            planner that says so (``num_kept``) gets as many of its runners-up back, too.
-        shrinking: each plan ends when the first one did, until that time has come and a whole horizon begins anew. A plan
-            that always ends a horizon from now may put off the goal for ever, and one that pays on the way dares no detour.
+        warm_start: begin a search at what is left of the last plan, its last action repeated; else
+            at the action 0. A planner that says so (``num_kept``) gets as many of its runners-up
+            back, too.
+        shrinking: each plan ends when the first one did, until that time has come and a whole
+            horizon begins anew. A plan that always ends a horizon from now may put off the goal for
+            ever, and one that pays on the way dares no detour.
     """
 
     def __init__(
@@ -72,7 +76,8 @@ class RecedingHorizon:
             )
         if not (self._std > 0).all():
             raise ValueError(
-                f"action_std is above 0, got {self._std.tolist()}. Does the dataset move every actuator?"
+                f"action_std is above 0, got {self._std.tolist()}. Does the dataset move "
+                "every actuator?"
             )
         require_at_least(1, execute_steps=execute_steps)
         if execute_steps > planner.horizon:
@@ -87,11 +92,11 @@ class RecedingHorizon:
         self.reset(())
 
     def normalised(self, blocks: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Returns blocks [..., n * A] of environment units in normalised ones."""
+        """Return blocks [..., n * A] of environment units in normalised ones."""
         return ((blocks - self._mean) / self._std).astype(np.float32)
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Starts B new episodes."""
+        """Start B new episodes."""
         check_specs(self.task, specs)
         self.queue.reset(len(specs))
         self.model_steps: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
@@ -103,14 +108,14 @@ class RecedingHorizon:
         )
 
     def horizon(self, episode: int) -> int:
-        """Returns the model steps of an episode's next plan."""
+        """Return the model steps of an episode's next plan."""
         whole = self.planner.horizon
         return whole - int(self._executed[episode]) % whole if self.shrinking else whole
 
     def plan(
         self, episodes: Sequence[int], cost: CostFunction, *, proposals: Tensor | None = None
     ) -> Plan:
-        """Plans for ``episodes`` at once and queues the blocks to execute.
+        """Plan for ``episodes`` at once and queues the blocks to execute.
 
         Args:
             episodes: which; their next plans have the same horizon.
@@ -144,7 +149,9 @@ class RecedingHorizon:
         return plan
 
     def _shifted(self, actions: Tensor) -> Tensor:
-        """Returns what is left of plans [B, P, h, A] after the executed steps, filled up to H with their last action."""
+        """Return what is left of plans [B, P, h, A] after the executed steps, filled up to H with
+        their last action.
+        """
         rest = actions[:, :, self.execute_steps :]
         missing = self.planner.horizon - rest.shape[2]
         return torch.cat([rest, actions[:, :, -1:].expand(-1, -1, missing, -1)], dim=2)

@@ -1,4 +1,7 @@
-"""Agents that follow a task's scripted behaviour inside a simulator of their own. Privileged: they see the true state."""
+"""Agents that follow a task's scripted behaviour inside a simulator of their own.
+
+Privileged: they see the true state.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,12 @@ from jepabench.envs.splits import EpisodeSpec, reset_to
 
 
 class ScriptedAgent:
-    """Plays a behaviour of the task, by default the expert: the ceiling that success rates are read against.
+    """Plays a behaviour of the task, by default the expert: the ceiling that success rates are read
+    against.
 
-    Behaviours look inside the world, which evaluation does not hand out. So the agent keeps a copy of the simulator for
-    each episode and steps it with the actions that it returns; the caller must take exactly those.
+    Behaviours look inside the world, which evaluation does not hand out. So the agent keeps a copy
+    of the simulator for each episode and steps it with the actions that it returns; the caller must
+    take exactly those.
 
     Args:
         task_id: the task.
@@ -37,7 +42,7 @@ class ScriptedAgent:
         self._envs: list[GoalEnv] = []
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Starts B new episodes."""
+        """Start B new episodes."""
         check_specs(self.task, specs)
         self._envs, self._observations = simulators(self.task.id, specs, self._envs)
         self._behaviours = [make_behaviour(self.task, self._name) for _ in specs]
@@ -47,7 +52,7 @@ class ScriptedAgent:
     def act(
         self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Returns control actions [B, A]."""
+        """Return control actions [B, A]."""
         del observations
         actions = np.zeros((len(self._envs), *self._envs[0].action_space.shape), dtype=np.float32)
         for episode in np.flatnonzero(active):
@@ -66,6 +71,8 @@ class ScriptedAgent:
 def simulators(
     task_id: str, specs: Sequence[EpisodeSpec], spare: Sequence[GoalEnv] = ()
 ) -> tuple[list[GoalEnv], list[Observation]]:
-    """Returns a simulator for each episode, without pixels, and their first observations; uses ``spare`` before making any."""
+    """Return a simulator for each episode, without pixels, and their first observations; uses
+    ``spare`` before making any.
+    """
     envs = [*spare[: len(specs)], *(make(task_id) for _ in range(len(specs) - len(spare)))]
     return envs, [reset_to(env, spec)[0] for env, spec in zip(envs, specs, strict=True)]

@@ -1,8 +1,10 @@
-"""Tasks told by a cost instead of a goal picture: go to a position, follow a path, avoid a chaser or a zone. Nothing is trained for them.
+"""Tasks defined by a cost instead of a goal image: go to a position, follow a path, avoid a chaser
+or a zone.
 
-A task speaks of places: what a probe reads from imagined latents (``jepabench.agents.mpc.cost_agent``), metres in the plane. It says
-what an episode asks (``assign``), what that means now (``directions``), what an imagined way costs (``cost``), and how
-well a real way did (``jepabench.evaluation.cost_tasks`` calls ``score``). A new one is a small class with these four.
+Nothing is trained for these tasks. They are defined on positions in the plane [m], which a probe
+reads from imagined latents (``jepabench.agents.mpc.cost_agent``). A task is a class with four
+methods. ``assign`` draws the parameters of an episode, ``directions`` returns the numbers that the
+cost needs now, ``cost`` scores imagined paths and ``score`` scores the executed path.
 """
 
 from __future__ import annotations
@@ -46,52 +48,61 @@ class CostTask(Protocol):
     def assign(
         self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
     ) -> Assignment:
-        """Returns what the episode from ``start`` [2] to ``goal`` [2] asks, ``seed`` drawing the rest."""
+        """Draw the assignment of an episode from ``start`` [2] to ``goal`` [2]."""
         ...
 
     def directions(
         self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
     ) -> NDArray[np.float64]:
-        """Returns the numbers [P] that ``cost`` needs now, having been at ``places`` [n, 2], one a model step, the last is now."""
+        """Return the numbers [P] that ``cost`` needs now, having been at ``places`` [n, 2], one a
+        model step, the last is now.
+        """
         ...
 
     def cost(self, places: Tensor, directions: Tensor) -> Tensor:
-        """Returns costs [B, S] of imagined places [B, S, H, 2]: entry h after action h; ``directions`` [B, P]."""
+        """Return costs [B, S] of imagined places [B, S, H, 2]: entry h after action h;
+        ``directions`` [B, P].
+        """
         ...
 
     def score(
         self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
     ) -> dict[str, float]:
-        """Returns how well the real way [T+1, 2] of an episode did, a place a control step: ``success`` 0 or 1, and more."""
+        """Return how well the real way [T+1, 2] of an episode did, a place a control step:
+        ``success`` 0 or 1, and more.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoTo:
-    """Go to where the episode's goal is, told as a position, and stay there. Success is the suite's own rule, ``held``."""
+    """Go to the position of the episode's goal and stay there.
+
+    Success is the suite's own rule, ``held``.
+    """
 
     def assign(
         self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
     ) -> Assignment:
-        """Returns the goal's position."""
+        """Return the goal's position."""
         del env, start, seed
         return Assignment(goal[None])
 
     def directions(
         self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
     ) -> NDArray[np.float64]:
-        """Returns the goal for each step of the plan [2 * H]."""
+        """Return the goal for each step of the plan [2 * H]."""
         del places
         return np.tile(assignment.path[-1], horizon)
 
     def cost(self, places: Tensor, directions: Tensor) -> Tensor:
-        """Returns squared distances [m2], the last step's counting most."""
+        """Return squared distances [m2], the last step's counting most."""
         return _apart(places, directions, _RUNNING_WEIGHT)
 
     def score(
         self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
     ) -> dict[str, float]:
-        """Returns ``success``, and the ``distance`` to the goal at the end [m]."""
+        """Return ``success``, and the ``distance`` to the goal at the end [m]."""
         there, held = env.is_success(places[1:], assignment.path[-1]), env.task.held_steps
         runs = np.convolve(there, np.ones(held, np.int64)) == held
         return {
@@ -119,13 +130,14 @@ class FollowPath:
     def __post_init__(self) -> None:
         if not (self.pace > 0 and self.spacing > 0 and 1 <= self.detour[0] < self.detour[1]):
             raise ValueError(
-                f"pace and spacing are above 0 and 1 <= detour[0] < detour[1], got {self.pace}, {self.spacing}, {self.detour}."
+                "pace and spacing are above 0 and 1 <= detour[0] < detour[1], got "
+                f"{self.pace}, {self.spacing}, {self.detour}."
             )
 
     def assign(
         self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
     ) -> Assignment:
-        """Returns places along the way through a random free one."""
+        """Return places along the way through a random free one."""
         space, rng = _free_space(env), np.random.default_rng([seed, 1])
         direct = float(space.lengths(start, goal[None])[0])
         found: list[tuple[float, NDArray[np.float64]]] = []
@@ -148,7 +160,7 @@ class FollowPath:
     def directions(
         self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
     ) -> NDArray[np.float64]:
-        """Returns where to be after each step of the plan [2 * H]: ahead of the next place to pass."""
+        """Return where to be after each step of the plan [2 * H]: ahead of the next one."""
         bends = np.vstack([places[0], assignment.path])
         done = 0.0
         for place in places:  # never back, and no further ahead than one could have come
@@ -159,13 +171,13 @@ class FollowPath:
         return along(bends, done + self.pace * np.arange(1.0, horizon + 1.0)).reshape(-1)
 
     def cost(self, places: Tensor, directions: Tensor) -> Tensor:
-        """Returns squared distances from the path's places [m2], all steps alike."""
+        """Return squared distances from the path's places [m2], all steps alike."""
         return _apart(places, directions, 1.0)
 
     def score(
         self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
     ) -> dict[str, float]:
-        """Returns ``success`` and the ``passed`` share of the path's places."""
+        """Return ``success`` and the ``passed`` share of the path's places."""
         passed = 0
         for place in places:
             while passed < len(assignment.path) and bool(
@@ -182,8 +194,8 @@ class FollowPath:
 class AvoidChaser:
     """Get to the goal before something that runs straight at one, through walls, has come too near.
 
-    The chaser is in no picture: where it starts is told, where it is and will be is predicted. Success: the goal is reached and
-    the chaser was never within ``radius`` before.
+    The chaser is not visible. Its start is known; its present and future positions are predicted.
+    Success: the goal is reached and the chaser was never within ``radius`` before.
 
     Attributes:
         speed: of the chaser [m a model step].
@@ -205,13 +217,14 @@ class AvoidChaser:
         )
         if not self.gap > self.radius:
             raise ValueError(
-                f"The chaser starts farther away than it catches: gap {self.gap} is not above radius {self.radius}."
+                f"The chaser starts farther away than it catches: gap {self.gap} is not "
+                f"above radius {self.radius}."
             )
 
     def assign(
         self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
     ) -> Assignment:
-        """Returns the goal, and a chaser near the middle of the way there."""
+        """Return the goal, and a chaser near the middle of the way there."""
         space, rng = _free_space(env), np.random.default_rng([seed, 2])
         bends = np.vstack([start, space.path(start, goal)])
         middle = along(bends, np.array([length(bends) / 2]))[0]
@@ -225,13 +238,13 @@ class AvoidChaser:
     def directions(
         self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
     ) -> NDArray[np.float64]:
-        """Returns the goal for each step, where one is, and where the chaser is by now [2 * H + 4]."""
+        """Return the goal per step, the agent's and the chaser's position now [2 * H + 4]."""
         assert assignment.hazard is not None
         chaser = self.chase(assignment.hazard, np.asarray(places)[1:], self.speed)[-1]
         return np.concatenate([np.tile(assignment.path[-1], horizon), places[-1], chaser])
 
     def cost(self, places: Tensor, directions: Tensor) -> Tensor:
-        """Returns squared distances to the goal [m2], and what coming near the predicted chaser costs."""
+        """Return squared distances to the goal [m2] plus the cost of the chaser's vicinity."""
         now, chaser = (
             part[:, None].expand_as(places[:, :, 0]) for part in directions[:, -4:].split(2, dim=1)
         )
@@ -251,7 +264,7 @@ class AvoidChaser:
     def score(
         self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
     ) -> dict[str, float]:
-        """Returns ``success``, whether one was ``caught`` before, and whether one ever ``arrived``."""
+        """Return ``success``, and whether the agent was ``caught`` and ``arrived``."""
         assert assignment.hazard is not None
         chasers = self.chase(assignment.hazard, places[1:], self.speed / env.task.action_block)
         apart = np.linalg.norm(chasers - places, axis=1)
@@ -261,7 +274,7 @@ class AvoidChaser:
     def chase(
         chaser: NDArray[np.float64], places: NDArray[np.float64], speed: float
     ) -> NDArray[np.float64]:
-        """Returns where a chaser is [T+1, 2] that runs at places [T, 2], ``speed`` metres for each."""
+        """Return positions [T+1, 2] of a chaser of places [T, 2], ``speed`` metres per place."""
         way = [np.asarray(chaser, np.float64)]
         for place in places:
             towards = place - way[-1]
@@ -273,7 +286,8 @@ class AvoidChaser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AvoidZone:
-    """Get to the goal, and never into a disc that lies over the shortest way, where there is most room to go around it.
+    """Get to the goal, and never into a disc that lies over the shortest way, where there is most
+    room to go around it.
 
     Success: the goal is reached and no control step before was in the zone.
 
@@ -292,7 +306,7 @@ class AvoidZone:
     def assign(
         self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
     ) -> Assignment:
-        """Returns the goal, and the centre of the zone."""
+        """Return the goal, and the centre of the zone."""
         space, rng = _free_space(env), np.random.default_rng([seed, 3])
         bends = np.vstack([start, space.path(start, goal)])
         places = along(bends, length(bends) * np.linspace(0.25, 0.75, 11))
@@ -306,13 +320,13 @@ class AvoidZone:
     def directions(
         self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
     ) -> NDArray[np.float64]:
-        """Returns the goal for each step, and the zone's centre [2 * H + 2]."""
+        """Return the goal for each step, and the zone's centre [2 * H + 2]."""
         del places
         assert assignment.hazard is not None
         return np.concatenate([np.tile(assignment.path[-1], horizon), assignment.hazard])
 
     def cost(self, places: Tensor, directions: Tensor) -> Tensor:
-        """Returns squared distances to the goal [m2], and what being in the zone costs."""
+        """Return squared distances to the goal [m2], and what being in the zone costs."""
         apart = (places - directions[:, None, None, -2:]).norm(dim=-1)
         breach = (self.radius + self.margin - apart).clamp_min(0).square().sum(2)
         return _apart(places, directions[:, :-2], _RUNNING_WEIGHT) + self.weight * breach
@@ -320,21 +334,24 @@ class AvoidZone:
     def score(
         self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
     ) -> dict[str, float]:
-        """Returns ``success``, whether the zone was ``entered`` before, and whether one ever ``arrived``."""
+        """Return ``success``, and whether the agent ``entered`` the zone and ``arrived``."""
         assert assignment.hazard is not None
         apart = np.linalg.norm(places - assignment.hazard, axis=1)
         return _arrival(assignment, places, env, apart < self.radius, "entered")
 
 
 def length(bends: NDArray[np.float64]) -> float:
-    """Returns the length of a way [K, 2] [m]."""
+    """Return the length of a way [K, 2] [m]."""
     return float(np.linalg.norm(np.diff(bends, axis=0), axis=1).sum())
 
 
 def along(
     bends: NDArray[np.float64], distances: NDArray[np.float64], *, end: bool = False
 ) -> NDArray[np.float64]:
-    """Returns the places [N, 2] at ``distances`` [N] along a way [K, 2]; ``end`` adds its end. Beyond the end it is the end."""
+    """Return the places [N, 2] at ``distances`` [N] along a way [K, 2]; ``end`` adds its end.
+
+    Beyond the end it is the end.
+    """
     reached = np.concatenate([[0.0], np.linalg.norm(np.diff(bends, axis=0), axis=1).cumsum()])
     places = np.stack([np.interp(distances, reached, bends[:, axis]) for axis in (0, 1)], axis=1)
     return np.vstack([places, bends[-1:]]) if end else places
@@ -354,7 +371,9 @@ def _arrival(
     broken: NDArray[np.bool_],
     what: str,
 ) -> dict[str, float]:
-    """Returns whether the real way [T+1, 2] ``arrived``, whether it was ``what`` (``broken`` [T+1]) until then, and ``success``."""
+    """Return whether the real way [T+1, 2] ``arrived``, whether it was ``what`` (``broken`` [T+1])
+    until then, and ``success``.
+    """
     there = np.append(np.flatnonzero(env.is_success(places, assignment.path[-1])), len(places))[0]
     arrived, spoilt = bool(there < len(places)), bool(broken[: there + 1].any())
     return {
@@ -365,7 +384,7 @@ def _arrival(
 
 
 def assigned(task: CostTask, env: GoalEnv, spec: EpisodeSpec) -> Assignment:
-    """Puts ``env`` at the start of an episode and returns what the task asks there; the same for whoever asks."""
+    """Reset ``env`` to an episode and return the assignment of a task for it."""
     observation, _ = reset_to(env, spec)
     start, goal = (
         np.asarray(observation[key], np.float64)[:2] for key in ("achieved_goal", "desired_goal")
@@ -376,7 +395,5 @@ def assigned(task: CostTask, env: GoalEnv, spec: EpisodeSpec) -> Assignment:
 def _free_space(env: GoalEnv) -> FreeSpace:
     space = env.free_space
     if space is None:
-        raise ValueError(
-            f"{env.task.id} does not say where one can go (free_space): this task needs a maze or a table."
-        )
+        raise ValueError(f"{env.task.id} has no free_space: this task needs a maze or a table.")
     return space

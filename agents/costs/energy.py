@@ -1,7 +1,8 @@
-"""Costs of imagined trajectories: named terms that look at latents, goal and actions, and their weighted sum.
+"""Costs of imagined trajectories: named terms of latents, goal and actions, and their weighted sum.
 
-Lower is better, and the sum never is NaN. A term is a frozen dataclass with a ``name``, a ``weight`` and a call, so that
-a new one (a guardrail, an uncertainty penalty, a learned distance) is one small class anywhere, named in a configuration.
+Lower is better, and the sum never is NaN. A term is a frozen dataclass with a ``name``, a
+``weight`` and a call, so that a new one (a guardrail, an uncertainty penalty, a learned distance)
+is one small class anywhere, named in a configuration.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class EnergyTerm(Protocol):
         ...
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
-        """Returns costs [B, S] of latents [B, S, H, *latent] (entry h after action h), goal [B, *latent], actions [B, S, H, A]."""
+        """Return costs [B, S] of latents [B, S, H, *latent] (entry h after action h), goal [B,
+        *latent], actions [B, S, H, A].
+        """
         ...
 
 
@@ -56,15 +59,16 @@ class ModelTerm(Protocol):
         ...
 
     def bind(self, model: WorldModel, context: Context) -> EnergyTerm:
-        """Returns the term for plans that start from ``context``, with the same name and weight."""
+        """Return the term for plans that start from ``context``, with the same name and weight."""
         ...
 
 
 def step_weights(horizon: int, *, when: str, running_weight: float, k: int) -> Tensor:
-    """Returns what each step of a plan counts [H]; the sum is 1, so that a cost keeps its scale whatever ``when`` says.
+    """Return what each step of a plan counts [H]; the sum is 1, so that a cost keeps its scale
+    whatever ``when`` says.
 
-    ``terminal`` counts the last step only; ``last_k`` the last k alike; ``running`` all of them, those before the last
-    by ``running_weight`` of it.
+    ``terminal`` counts the last step only; ``last_k`` the last k alike; ``running`` all of them,
+    those before the last by ``running_weight`` of it.
     """
     weights = torch.zeros(horizon)
     if when == "running":
@@ -79,17 +83,19 @@ def step_weights(horizon: int, *, when: str, running_weight: float, k: int) -> T
 class GoalDistance:
     """Distance of the imagined latents to the goal's, averaged over the latent dimensions.
 
-    The preset is the running cost: when fewer steps are executed than planned, a terminal cost says nothing about those
-    that are, and a plan may put off what it never gets to do.
+    The preset is the running cost: when fewer steps are executed than planned, a terminal cost says
+    nothing about those that are, and a plan may put off what it never gets to do.
 
     Attributes:
-        kind: ``l2`` (mean squared difference, as in DINO-WM and LeWM up to their factor D), ``l1`` (mean absolute
-            difference, as in V-JEPA 2-AC) or ``cosine`` (1 - cosine similarity over the last axis).
+        kind: ``l2`` (mean squared difference, as in DINO-WM and LeWM up to their factor D), ``l1``
+            (mean absolute difference, as in V-JEPA 2-AC) or ``cosine`` (1 - cosine similarity over
+            the last axis).
         when: ``terminal``, ``running`` or ``last_k`` (see ``step_weights``).
         running_weight: what a step before the last counts, in units of the last, 0 to 1.
         k: steps of ``last_k``.
-        dims: first and past-the-last index of the entries on the latent's last axis to compare; None for all. A model
-            of the true state (the state twin) compares only those of the goal.
+        dims: first and past-the-last index of the entries on the latent's last axis to compare;
+            None for all. A model of the true state (the state twin) compares only those of the
+            goal.
         name, weight: see ``EnergyTerm``.
     """
 
@@ -108,7 +114,8 @@ class GoalDistance:
             raise unknown_name("value of when", self.when, WHEN)
         if not 0 <= self.running_weight <= 1:
             raise ValueError(
-                f"running_weight is a share of the last step's weight, 0 to 1, got {self.running_weight}."
+                "running_weight is a share of the last step's weight, 0 to 1, got "
+                f"{self.running_weight}."
             )
         if self.k < 1:
             raise ValueError(f"k counts the last steps of a plan, 1 or more, got {self.k}.")
@@ -118,7 +125,7 @@ class GoalDistance:
             )
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
-        """Returns costs [B, S]."""
+        """Return costs [B, S]."""
         del actions
         if self.dims is not None:
             latents, goal = latents[..., slice(*self.dims)], goal[..., slice(*self.dims)]
@@ -141,7 +148,8 @@ class GoalDistance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LearnedDistance:
-    """A trained distance of the imagined latents to the goal's, averaged over steps as in ``GoalDistance``.
+    """A trained distance of the imagined latents to the goal's, averaged over steps as in
+    ``GoalDistance``.
 
     Attributes:
         head: maps latents [..., D] and goals [..., D], which broadcast, to distances [...];
@@ -198,26 +206,30 @@ class LearnedDistanceConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionEffort:
-    """Mean squared action, in normalised units: 0 is the mean action of the data, which keeps plans near what was seen."""
+    """Mean squared action, in normalised units: 0 is the mean action of the data, which keeps plans
+    near what was seen.
+    """
 
     name: str = "effort"
     weight: float = 0.01
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
-        """Returns costs [B, S]."""
+        """Return costs [B, S]."""
         del latents, goal
         return actions.square().mean((2, 3))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionSmoothness:
-    """Mean squared change from one planned action to the next, in normalised units; 0 for a plan of one step."""
+    """Mean squared change from one planned action to the next, in normalised units; 0 for a plan of
+    one step.
+    """
 
     name: str = "smoothness"
     weight: float = 0.01
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
-        """Returns costs [B, S]."""
+        """Return costs [B, S]."""
         del latents, goal
         if actions.shape[2] == 1:
             return actions.new_zeros(actions.shape[:2])
@@ -235,12 +247,15 @@ class Energy:
         names = [term.name for term in terms]
         if not names or len(set(names)) < len(names):
             raise ValueError(
-                f"An energy has at least one term, and names are unique, got {names}. Give each a name=."
+                f"An energy has at least one term, and names are unique, got {names}. Give "
+                "each a name=."
             )
         self.terms = tuple(terms)
 
     def bind(self, model: WorldModel, context: Context) -> Energy:
-        """Returns the energy for plans that start from ``context``: its terms that ask the model can do so."""
+        """Return the energy for plans that start from ``context``: its terms that ask the model can
+        do so.
+        """
         if not any(isinstance(term, ModelTerm) for term in self.terms):
             return self
         return Energy(
@@ -251,7 +266,7 @@ class Energy:
         )
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
-        """Returns costs [B, S], lower is better, NaN as +inf.
+        """Return costs [B, S], lower is better, NaN as +inf.
 
         Args:
             latents: imagined [B, S, H, *latent]; entry h is the latent after action h.
@@ -265,12 +280,15 @@ class Energy:
         return torch.where(total.isnan(), torch.inf, total)
 
     def terms_report(self, latents: Tensor, goal: Tensor, actions: Tensor) -> dict[str, Tensor]:
-        """Returns each term's part of the cost by name, weight included, [B, S] each; arguments as in the call."""
+        """Return each term's part of the cost by name, weight included, [B, S] each; arguments as
+        in the call.
+        """
         report = {}
         for term in self.terms:
             if isinstance(term, ModelTerm):
                 raise RuntimeError(
-                    f"The energy term {term.name!r} needs the model. Call energy.bind(model, context) "
+                    f"The energy term {term.name!r} needs the model. Call "
+                    "energy.bind(model, context) "
                     "before each plan, as MPCAgent does."
                 )
             report[term.name] = term.weight * term(latents, goal, actions)
@@ -299,7 +317,8 @@ class EnergyConfig:
                 terms.append(term)
             elif head is None:
                 raise ValueError(
-                    f"The energy term {term.name!r} needs a trained distance, and the agent has none. "
+                    f"The energy term {term.name!r} needs a trained distance, and the agent "
+                    "has none. "
                     "Build it with distance=FOLDER."
                 )
             else:

@@ -28,11 +28,11 @@ class LatentCost:
     energy: Energy
 
     def __call__(self, actions: Tensor) -> Tensor:
-        """Returns costs [B, S] of candidates [B, S, H, A]."""
+        """Return costs [B, S] of candidates [B, S, H, A]."""
         return self.energy(self.imagine(actions), self.goal, actions)
 
     def imagine(self, actions: Tensor) -> Tensor:
-        """Returns the imagined latents [B, S, H, *latent] of candidates [B, S, H, A]."""
+        """Return the imagined latents [B, S, H, *latent] of candidates [B, S, H, A]."""
         return rollout(self.model, self.context, actions)
 
     @property
@@ -41,14 +41,16 @@ class LatentCost:
         return self.context.latents[:, -1]
 
     def transitions(self, states: Tensor, actions: Tensor) -> Tensor:
-        """Predicts every step of a trajectory on its own, all at once: what the model says follows each state.
+        """Predict every step of a trajectory on its own, all at once: what the model says follows
+        each state.
 
         Args:
             states: latents after each action, guessed [B, S, H, *latent].
             actions: candidates [B, S, H, A].
 
         Returns:
-            [B, S, H, *latent]; entry h is the prediction from the context and ``states[:, :, :h]`` under action h.
+            [B, S, H, *latent]; entry h is the prediction from the context and ``states[:, :, :h]``
+            under action h.
         """
         problems, samples, horizon = actions.shape[:3]
         known = self.context.latents[:, None].expand(-1, samples, *self.context.latents.shape[1:])

@@ -1,6 +1,8 @@
-"""Training a learned distance on the frozen latents of a world model, keeping it on disk, and planning with it.
+"""Training a learned distance on the frozen latents of a world model, keeping it on disk, and
+planning with it.
 
-A trained head is a folder: ``distance.safetensors`` and ``training.json``, which says of which task, model and data it is.
+A trained head is a folder: ``distance.safetensors`` and ``training.json``, which says of which
+task, model and data it is.
 """
 
 from __future__ import annotations
@@ -44,11 +46,12 @@ def train(
     progress: bool = True,
     **config: Any,
 ) -> None:
-    """Trains a head on the latents of ``world_model`` over a dataset; ``config`` is that of ``DistanceConfig``.
+    """Train a head on the latents of ``world_model`` over a dataset; ``config`` is that of
+    ``DistanceConfig``.
 
-    Batches are a function of (seed, step). Training takes a minute, so a killed one begins anew. What is trained on top
-    (the nodes of a graph, the levels of a hierarchy) is saved by ``also``, which gets the folder and the latents of the data
-    [N, D]; ``extra`` is what decides it.
+    Batches are a function of (seed, step). Training takes a minute, so a killed one begins anew.
+    What is trained on top (the nodes of a graph, the levels of a hierarchy) is saved by ``also``,
+    which gets the folder and the latents of the data [N, D]; ``extra`` is what decides it.
 
     Raises:
         ValueError: the dataset is of another task, or ``directory`` holds another run.
@@ -94,7 +97,9 @@ def fit_head(
     seed: int,
     progress: bool = True,
 ) -> DistanceHead:
-    """Returns a head trained on the latents [N, D] of all N frames of a dataset, and on those of the goals [N, D] they are at."""
+    """Return a head trained on the latents [N, D] of all N frames of a dataset, and on those of the
+    goals [N, D] they are at.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # weight initialisation has no generator argument
         head = make_head(latents.shape[1], config)
@@ -133,7 +138,7 @@ def fit_head(
 
 
 def load_distance(directory: Path, *, task_id: str, world_model: Path) -> DistanceHead:
-    """Returns the head that ``train`` left in ``directory``.
+    """Return the head that ``train`` left in ``directory``.
 
     Raises:
         ValueError: it is not finished, damaged, or of another task or world model.
@@ -149,13 +154,13 @@ def load_distance(directory: Path, *, task_id: str, world_model: Path) -> Distan
         head.load_state_dict(load_file(Path(directory) / _WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ValueError(
-            f"The distance in {directory} can not be read ({error}). Delete it and train again."
+            f"The distance in {directory} cannot be read ({error}). Delete it and train again."
         ) from error
     return head.eval().requires_grad_(False)
 
 
 def open_dataset(path: Path, task_id: str) -> EpisodeDataset:
-    """Opens a dataset of a task.
+    """Open a dataset of a task.
 
     Raises:
         ValueError: it is of another task.

@@ -1,4 +1,6 @@
-"""Costs of not knowing: what an ensemble disagrees on (it has not learned it), and what a world does by chance (nobody can)."""
+"""Costs of not knowing: what an ensemble disagrees on (it has not learned it), and what a world
+does by chance (nobody can).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,7 @@ class Disagreeing(Protocol):
     """A world model that knows what it does not know."""
 
     def disagreement(self, context: Context, actions: Tensor) -> Tensor:
-        """Returns [B, S, H] for candidates [B, S, H, A], 0 or more; low where the model is sure."""
+        """Return [B, S, H] for candidates [B, S, H, A], 0 or more; low where the model is sure."""
         ...
 
 
@@ -32,7 +34,7 @@ class StochasticModel(Protocol):
     def futures(
         self, context: Context, actions: Tensor, *, num_futures: int, generator: torch.Generator
     ) -> Tensor:
-        """Draws M futures of each candidate [B, S, H, A]: latents [B, S, M, H, *latent]."""
+        """Draw M futures of each candidate [B, S, H, A]: latents [B, S, M, H, *latent]."""
         ...
 
 
@@ -40,8 +42,8 @@ class StochasticModel(Protocol):
 class Disagreement:
     """How far the members of an ensemble are apart along the plan, as in PLDM; mean over its steps.
 
-    A positive weight keeps plans where the model can be trusted; a negative one looks for what it does not know
-    (``jepabench.agents.curiosity``).
+    A positive weight keeps plans where the model can be trusted; a negative one looks for what it
+    does not know (``jepabench.agents.curiosity``).
 
     Attributes:
         discount: what a step counts in units of the one before it, above 0 to 1.
@@ -57,14 +59,15 @@ class Disagreement:
             raise ValueError(f"discount is above 0 to 1, got {self.discount}.")
 
     def bind(self, model: WorldModel, context: Context) -> EnergyTerm:
-        """Returns the term for plans from ``context``.
+        """Return the term for plans from ``context``.
 
         Raises:
             TypeError: the model has one opinion only.
         """
         if not isinstance(model, Disagreeing):
             raise TypeError(
-                f"{self.name!r} needs a world model with disagreement(), {type(model).__name__} has none. "
+                f"{self.name!r} needs a world model with disagreement(), "
+                f"{type(model).__name__} has none. "
                 "Take a world model of kind ensemble."
             )
 
@@ -79,15 +82,17 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverFutures:
-    """Another term over the futures that chance allows, in place of the one that is most to be expected.
+    """Another term over the futures that chance allows, in place of the one that is most to be
+    expected.
 
-    Every candidate meets the same draws of chance, in every iteration and every plan (scenarios fixed in advance, as in
-    PEGASUS, Ng & Jordan 2000): the search can not be lucky.
+    Every candidate meets the same draws of chance, in every iteration and every plan (scenarios
+    fixed in advance, as in PEGASUS, Ng & Jordan 2000): the search cannot be lucky.
 
     Attributes:
         term: what is wanted of each future.
         num_futures: M draws.
-        risk: "mean" over the futures, the "worst" of them, or the "best" (which treats luck as a choice).
+        risk: "mean" over the futures, the "worst" of them, or the "best" (which treats luck as a
+            choice).
         seed: of the draws.
         name, weight: see ``EnergyTerm``; those of ``term`` are not used.
     """
@@ -105,14 +110,15 @@ class OverFutures:
             raise unknown_name("risk", self.risk, RISKS)
 
     def bind(self, model: WorldModel, context: Context) -> EnergyTerm:
-        """Returns the term for plans from ``context``.
+        """Return the term for plans from ``context``.
 
         Raises:
             TypeError: for the model there is one future only.
         """
         if not isinstance(model, StochasticModel):
             raise TypeError(
-                f"{self.name!r} needs a world model with futures(), {type(model).__name__} has none. "
+                f"{self.name!r} needs a world model with futures(), {type(model).__name__} "
+                "has none. "
                 "Take a world model of kind latent-variable."
             )
 
@@ -146,5 +152,5 @@ class BoundTerm:
     cost: _Cost
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
-        """Returns costs [B, S]."""
+        """Return costs [B, S]."""
         return self.cost(latents, goal, actions)

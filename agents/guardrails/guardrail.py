@@ -1,9 +1,12 @@
-"""Guardrails: plans whose imagined states break a rule are made expensive, taken out, or priced until none is left.
+"""Guardrails: plans whose imagined states break a rule are made expensive, taken out, or priced
+until none is left.
 
-A ``Guardrail`` is one more term of the energy. It judges every imagined step by a hazard (``jepabench.agents.guardrails.hazards``) against a
-threshold that was calibrated on held-out episodes with the model's own imagination, for each number of steps ahead: of the
-steps that would really break the rule, it promises to let at most a share ``alpha`` pass. ``GuardedPlanner`` adds what a
-term of a sum can not do: a safe fallback where nothing passes, and the multipliers of the augmented Lagrangian.
+A ``Guardrail`` is one more term of the energy. It judges every imagined step by a hazard
+(``jepabench.agents.guardrails.hazards``) against a threshold that was calibrated on held-out
+episodes with the model's own imagination, for each number of steps ahead: of the steps that would
+really break the rule, it promises to let at most a share ``alpha`` pass. ``GuardedPlanner`` adds
+what a term of a sum cannot do: a safe fallback where nothing passes, and the multipliers of the
+augmented Lagrangian.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import Context, WorldModel
 
 MODES = ("soft", "hard", "lagrangian")
-FORBIDDEN = 1e4  # cost of a plan that is filtered out, before its hazard: far above any energy, and float32 still tells hazards apart
+# Cost of a plan that is filtered out: far above any energy, and small enough that float32 still
+# tells hazards apart.
+FORBIDDEN = 1e4
 _MAX_HAZARD = 50.0
 
 
@@ -43,10 +48,11 @@ class Guardrail:
         hazard: judges steps between latents.
         thresholds: highest hazard that passes, by steps ahead [H]; a longer plan repeats the last.
         spread: of the hazard, the unit in which excess counts.
-        mode: ``soft``: the excess over the threshold, summed over the steps, is a cost. ``hard``: a plan with any excess costs more
-            than any without, the more the higher its mean excess; who is inside already (hazard of standing still above 0) is charged as
-            by ``soft``, since there is nothing left to keep out of and holding still would stay. ``lagrangian``: the excess is priced
-            with multipliers.
+        mode: ``soft``: the excess over the threshold, summed over the steps, is a cost. ``hard``: a
+            plan with any excess costs more than any without, the more the higher its mean excess;
+            who is inside already (hazard of standing still above 0) is charged as by ``soft``,
+            since there is nothing left to keep out of and holding still would stay. ``lagrangian``:
+            the excess is priced with multipliers.
         margin: further distance from the threshold, in units of the spread.
         penalty: of the augmented Lagrangian.
         name, weight: see ``EnergyTerm``.
@@ -67,7 +73,7 @@ class Guardrail:
         require_at_least(0, weight=self.weight, penalty=self.penalty)
 
     def bind(self, model: WorldModel, context: Context) -> BoundGuardrail:
-        """Returns the term for plans that start at the last latent of ``context``."""
+        """Return the term for plans that start at the last latent of ``context``."""
         del model
         return BoundGuardrail(rule=self, present=context.latents[:, -1])
 
@@ -99,7 +105,7 @@ class BoundGuardrail:
         return self.rule.weight if self.rule.mode == "soft" else 1.0
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
-        """Returns costs [B, S]."""
+        """Return costs [B, S]."""
         del goal, actions
         excess = self.excess = self.measure(latents)
         if self.rule.mode == "soft":
@@ -122,7 +128,9 @@ class BoundGuardrail:
         return self.rule.hazard(here, here) > 0
 
     def measure(self, latents: Tensor) -> Tensor:
-        """Returns how far each imagined step is above what passes, in units of the spread [B, S, H]; NaN counts as far above."""
+        """Return how far each imagined step is above what passes, in units of the spread [B, S, H];
+        NaN counts as far above.
+        """
         start = self.present[:, None, None].expand(-1, latents.shape[1], 1, *self.present.shape[1:])
         before = torch.cat([start, latents[:, :, :-1]], dim=2)
         flat = self.rule.hazard(before.flatten(0, 2).flatten(1), latents.flatten(0, 2).flatten(1))
@@ -132,7 +140,9 @@ class BoundGuardrail:
         return torch.where(excess.isnan(), _MAX_HAZARD, excess)
 
     def raise_prices(self) -> None:
-        """Updates the multipliers after the plan that was judged last, ``max(0, multiplier + penalty * excess)``."""
+        """Update the multipliers after the plan that was judged last, ``max(0, multiplier + penalty
+        * excess)``.
+        """
         price = (
             torch.zeros_like(self.excess[:, 0]) if self.multipliers is None else self.multipliers
         )
@@ -143,8 +153,9 @@ class BoundGuardrail:
 class GuardedPlanner(BasePlanner):
     """A search under a guardrail.
 
-    ``hard``: where no plan passes, the fallback of holding still competes with the least hazardous plan that was found.
-    ``lagrangian``: the search is repeated from its last plan with the prices of what that plan still breaks.
+    ``hard``: where no plan passes, the fallback of holding still competes with the least hazardous
+    plan that was found. ``lagrangian``: the search is repeated from its last plan with the prices
+    of what that plan still breaks.
 
     Attributes:
         planner: the search.
@@ -184,7 +195,7 @@ class GuardedPlanner(BasePlanner):
         generators: Sequence[torch.Generator],
         **others: Any,
     ) -> Plan:
-        """Finds low-cost plans for B problems; see ``Planner.plan``."""
+        """Find low-cost plans for B problems; see ``Planner.plan``."""
         if self.energy.guardrail.mode == "lagrangian":
             return self._priced(cost, bounds, initial, generators, others)
         plan = self.planner.plan(
@@ -231,7 +242,8 @@ class GuardedPlanner(BasePlanner):
 
 
 class GuardedEnergy(Energy):
-    """An energy with a guardrail among its terms, which remembers the guardrail of the present search.
+    """An energy with a guardrail among its terms, which remembers the guardrail of the present
+    search.
 
     Args:
         energy: what a plan is liked for.
@@ -243,7 +255,7 @@ class GuardedEnergy(Energy):
         self.guardrail = guardrail
 
     def bind(self, model: WorldModel, context: Context) -> Energy:
-        """Returns the energy for plans that start from ``context``."""
+        """Return the energy for plans that start from ``context``."""
         bound = super().bind(model, context)
         self.bound = next(term for term in bound.terms if isinstance(term, BoundGuardrail))
         return bound

@@ -1,7 +1,8 @@
 """What can go wrong between two latents: the judgement that guardrails are made of.
 
-A hazard looks at where an imagined model step begins and ends, since a rule can be broken on the way. Above its threshold
-a step counts as breaking a rule; the threshold is calibrated for each number of steps ahead (``jepabench.agents.guardrails.guardrail``).
+A hazard looks at where an imagined model step begins and ends, since a rule can be broken on the
+way. Above its threshold a step counts as breaking a rule; the threshold is calibrated for each
+number of steps ahead (``jepabench.agents.guardrails.guardrail``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ POINTS_ON_THE_WAY = 6  # at which a step is looked at
 
 
 class ZoneHazard(nn.Module):
-    """Reads a position from the latent, and says how deep the straight way between two of them is inside keep-out rectangles.
+    """Reads a position from the latent, and says how deep the straight way between two of them is
+    inside keep-out rectangles.
 
     For rules that are known: someone says where the zones are, and the latent says where one is.
 
@@ -37,11 +39,15 @@ class ZoneHazard(nn.Module):
         self.register_buffer("zones", zones.float())
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
-        """Returns minus the clearance [N] of steps between latents [N, D] each: above 0 is inside a zone."""
+        """Return minus the clearance [N] of steps between latents [N, D] each: above 0 is inside a
+        zone.
+        """
         return self.depth(self.probe(before), self.probe(after))
 
     def depth(self, start: Tensor, end: Tensor) -> Tensor:
-        """Returns how deep the straight way between places [N, 2] each is inside a zone at worst [N]; below 0 it keeps away."""
+        """Return how deep the straight way between places [N, 2] each is inside a zone at worst
+        [N]; below 0 it keeps away.
+        """
         share = torch.linspace(0, 1, POINTS_ON_THE_WAY, dtype=start.dtype)[:, None, None]
         places = torch.lerp(start[None], end[None], share)[..., None, :]  # [points, N, 1, 2]
         centre, half = (
@@ -54,7 +60,8 @@ class ZoneHazard(nn.Module):
 
 
 class LearnedHazard(nn.Module):
-    """A classifier of steps that break a rule, trained on the violation flags of the offline data: whatever the rule is.
+    """A classifier of steps that break a rule, trained on the violation flags of the offline data:
+    whatever the rule is.
 
     Args:
         input_size: numbers of a flattened latent.
@@ -66,7 +73,7 @@ class LearnedHazard(nn.Module):
         self.network = Probe(2 * input_size, 1, hidden=hidden)
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
-        """Returns the log-odds [N] that the step between latents [N, D] each breaks a rule."""
+        """Return the log-odds [N] that the step between latents [N, D] each breaks a rule."""
         return self.network(torch.cat([before, after - before], dim=-1)).squeeze(-1)
 
 
@@ -84,7 +91,9 @@ def train_learned_hazard(
     batch_size: int = 512,
     learning_rate: float = 2e-3,
 ) -> LearnedHazard:
-    """Trains the classifier on steps between latents [N, D] with flags [N]; both kinds are drawn equally often."""
+    """Train the classifier on steps between latents [N, D] with flags [N]; both kinds are drawn
+    equally often.
+    """
     breaking, lawful = torch.nonzero(violated)[:, 0], torch.nonzero(~violated)[:, 0]
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng():
@@ -113,7 +122,7 @@ def train_learned_hazard(
 
 
 def hazard_layout(hazard: Hazard) -> dict[str, Any]:
-    """Returns what ``empty_hazard`` needs to make one of the same shape."""
+    """Return what ``empty_hazard`` needs to make one of the same shape."""
     if isinstance(hazard, ZoneHazard):
         return {
             "kind": "zones",
@@ -124,7 +133,7 @@ def hazard_layout(hazard: Hazard) -> dict[str, Any]:
 
 
 def empty_hazard(layout: Mapping[str, Any]) -> Hazard:
-    """Returns a hazard to load weights into."""
+    """Return a hazard to load weights into."""
     if layout["kind"] not in KINDS:
         raise unknown_name("kind of hazard", layout["kind"], KINDS)
     if layout["kind"] == "zones":

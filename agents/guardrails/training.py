@@ -1,4 +1,6 @@
-"""Trains the hazard of a guardrail on the offline data, calibrates it on held-out episodes, and keeps both in a folder."""
+"""Trains the hazard of a guardrail on the offline data, calibrates it on held-out episodes, and
+keeps both in a folder.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +56,8 @@ class TrainedGuardrail:
         thresholds: highest hazard that passes, by steps ahead [H].
         spread: standard deviation of the hazard on held-out steps.
         alpha: at most this share of the steps that would break a rule passes: the promise.
-        goals, places: latents of goals [N, *latent] in the data, and where they are [N, 2], to go round zones by.
+        goals, places: latents of goals [N, *latent] in the data, and where they are [N, 2], to go
+            round zones by.
     """
 
     hazard: Hazard
@@ -96,7 +99,7 @@ def train(
     zones: Sequence[Sequence[float]] | None = None,
     progress: bool = True,
 ) -> None:
-    """Trains and calibrates a guardrail for a world model.
+    """Train and calibrates a guardrail for a world model.
 
     Args:
         task_id: the task.
@@ -105,13 +108,14 @@ def train(
         world_model: folder of the world model.
         directory: where the guardrail goes.
         seed: of every random choice.
-        hazard: ``learned`` from the violation flags of the data, or ``zones``, which are those of the world.
+        hazard: ``learned`` from the violation flags of the data, or ``zones``, which are those of
+            the world.
         alpha: share of the steps that break a rule which may pass, for each number of steps ahead.
         horizon: steps ahead that are calibrated.
         num_steps: gradient steps of a learned hazard.
         num_windows: imagined futures of each dataset, at most.
-        zones: forbidden rectangles ``(x_min, y_min, x_max, y_max)`` for what the goal speaks of, in place of the world's own rule,
-            in units of its first two numbers; None for the world's.
+        zones: forbidden rectangles ``(x_min, y_min, x_max, y_max)`` for what the goal speaks of, in
+            place of the world's own rule, in units of its first two numbers; None for the world's.
         progress: not used: it takes seconds.
 
     Raises:
@@ -171,7 +175,7 @@ def train(
 
 
 def load_guardrail(directory: Path, *, task_id: str) -> TrainedGuardrail:
-    """Loads what ``train`` made.
+    """Load what ``train`` made.
 
     Raises:
         ValueError: it is unfinished, of another task, or of a version that kept no goals.
@@ -207,7 +211,9 @@ def judge_steps(
     rng: np.random.Generator,
     zones: Sequence[Sequence[float]] | None = None,
 ) -> JudgedSteps:
-    """Lets the model imagine recorded episodes, and the hazard judge every imagined step; ``zones`` as in ``train``."""
+    """Let the model imagine recorded episodes, and the hazard judge every imagined step; ``zones``
+    as in ``train``.
+    """
     windows = draw_windows(
         loaded.model,
         dataset,
@@ -228,7 +234,8 @@ def judge_steps(
 
 
 def calibrate(steps: JudgedSteps, *, alpha: float, rng: np.random.Generator) -> list[float]:
-    """Returns the highest hazard that passes for each number of steps ahead [H]; one step that broke a rule an episode counts.
+    """Return the highest hazard that passes for each number of steps ahead [H]; one step that broke
+    a rule an episode counts.
 
     Raises:
         GuardrailError: no rule was broken.
@@ -236,7 +243,8 @@ def calibrate(steps: JudgedSteps, *, alpha: float, rng: np.random.Generator) -> 
     """
     if not steps.violated.any():
         raise GuardrailError(
-            "No rule is ever broken in the held-out episodes, so nothing can be promised. Does this world have one?"
+            "No rule is ever broken in the held-out episodes, so nothing can be promised. "
+            "Does this world have one?"
         )
     thresholds = []
     for ahead in range(steps.hazards.shape[1]):
@@ -247,7 +255,8 @@ def calibrate(steps: JudgedSteps, *, alpha: float, rng: np.random.Generator) -> 
 
 
 def keep_out_zones(env: GoalEnv) -> NDArray[np.float64]:
-    """Returns the keep-out rectangles of a world [Z, 4], in the units of the first two numbers of its goals.
+    """Return the keep-out rectangles of a world [Z, 4], in the units of the first two numbers of
+    its goals.
 
     Raises:
         GuardrailError: it has none.
@@ -263,7 +272,7 @@ def keep_out_zones(env: GoalEnv) -> NDArray[np.float64]:
 def _goals(
     loaded: LoadedWorldModel, data: EpisodeDataset, rng: np.random.Generator
 ) -> dict[str, Tensor]:
-    """Returns latents of goals that the data came to, and where they are."""
+    """Return latents of goals that the data came to, and where they are."""
     picked = np.sort(rng.permutation(len(data.field("achieved_goal")))[:_NUM_GOALS])
     goals = Features(loaded.model).goal_rows(data, picked)
     places = np.array(data.field("achieved_goal")[picked][:, :2], np.float32)
@@ -289,11 +298,12 @@ def _learned(
     seed: int,
     zones: Sequence[Sequence[float]] | None,
 ) -> Hazard:
-    """Trains on steps as they were seen and as they are imagined, so that the classifier knows both."""
+    """Train the classifier on observed and on imagined steps."""
     violated = torch.from_numpy(_violated(data, windows, zones))
     if not bool(violated.any()):
         raise GuardrailError(
-            f"No rule is ever broken in {data.path}, so no hazard can be learned. Collect with another behaviour."
+            f"No rule is ever broken in {data.path}, so no hazard can be learned. Collect "
+            "with another behaviour."
         )
     seen = torch.cat([windows.present[:, None], windows.future], dim=1)
     imagined = torch.cat([windows.present[:, None], imagine(loaded.model, windows)], dim=1)
@@ -307,7 +317,9 @@ def _learned(
 def _violated(
     dataset: EpisodeDataset, windows: Windows, zones: Sequence[Sequence[float]] | None
 ) -> NDArray[np.bool_]:
-    """Whether a rule was broken on each imagined step of the windows [N, H]; row r of the field belongs to the step that leaves frame r."""
+    """Whether a rule was broken on each imagined step of the windows [N, H]; row r of the field
+    belongs to the step that leaves frame r.
+    """
     steps = range(windows.future.shape[1])
     if zones is None:
         flags = np.asarray(dataset.field("violation"))
@@ -328,6 +340,8 @@ def _violated(
 def _crossing(
     start: NDArray[np.floating], end: NDArray[np.floating], boxes: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Whether the straight way between places [N, 2] each is ever inside one of the boxes [Z, 4], [N]."""
+    """Whether the straight way between places [N, 2] each is ever inside one of the boxes [Z, 4],
+    [N].
+    """
     share = np.linspace(0, 1, POINTS_ON_THE_WAY)[:, None, None]
     return np.asarray(in_boxes((1 - share) * start + share * end, boxes).any(axis=0))

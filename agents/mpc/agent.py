@@ -1,4 +1,4 @@
-"""Planning with a learned world model: imagine, compare with the goal, search, execute a little, look again."""
+"""Model predictive control with a learned world model."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ class Subgoals(Protocol):
     """Says what to head for now, on the way to a goal that is too far to plan for at once."""
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Starts B new episodes."""
+        """Start B new episodes."""
         ...
 
     def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
-        """Returns the latent [*latent] that episode number ``episode`` heads for, being at ``latent`` [*latent]."""
+        """Return the latent [*latent] that episode number ``episode`` heads for, being at
+        ``latent`` [*latent].
+        """
         ...
 
     @property
@@ -45,29 +47,35 @@ class Subgoals(Protocol):
 class MPCAgent:
     """Model predictive control in the latent space of a world model.
 
-    At each block boundary an episode encodes what it sees; when its queue is empty it plans from its last K latents
-    (K = ``model.history``) towards the latent of its goal. Before K are known, the first is repeated, with actions that
-    hold still between them.
+    At each block boundary an episode encodes what it sees; when its queue is empty it plans from
+    its last K latents (K = ``model.history``) towards the latent of its goal. Before K are known,
+    the first is repeated, with actions that hold still between them.
 
     Args:
         task_id: the task.
         model: a world model; it is put into evaluation mode and its parameters are frozen.
         planner: the search over normalised model-step actions.
         energy: the cost of an imagined trajectory.
-        action_mean, action_std: what the model's actions were normalised with [n * A], environment units.
+        action_mean, action_std: what the model's actions were normalised with [n * A], environment
+            units.
         execute_steps: blocks executed before the next plan.
-        warm_start, shrinking: begin a search at what is left of the last plan; and have each plan end when the first one did.
-            See ``RecedingHorizon``.
-        problems_at_once: episodes that are encoded and planned for in one batch. With 1, an episode's result is the same
-            to the last bit whichever run beside it; more is faster on a GPU and equal up to rounding.
-        precision: that candidates are imagined in, "float32" or "bfloat16"; see ``jepabench.world_models.networks.precision``.
+        warm_start, shrinking: begin a search at what is left of the last plan; and have each plan
+            end when the first one did. See ``RecedingHorizon``.
+        problems_at_once: episodes that are encoded and planned for in one batch. With 1, an
+            episode's result is the same to the last bit whichever run beside it; more is faster on
+            a GPU and equal up to rounding.
+        precision: that candidates are imagined in, "float32" or "bfloat16"; see
+            ``jepabench.world_models.networks.precision``.
         proposal: further plans to start each search from, such as ``PolicyProposal``, or None.
-        subgoals: what to plan towards instead of the goal, asked before each plan; None for the goal itself.
-        decoder: latents [N, *latent] to frames uint8 [N, size, size, 3], to look at what was imagined.
-        record_imagination: the first so many episodes of each stratum keep their imagined plans for ``imagined``.
+        subgoals: what to plan towards instead of the goal, asked before each plan; None for the
+            goal itself.
+        decoder: latents [N, *latent] to frames uint8 [N, size, size, 3], to look at what was
+            imagined.
+        record_imagination: the first so many episodes of each stratum keep their imagined plans for
+            ``imagined``.
 
-    The state twin (a model of ``observation``) relies on tasks putting the achieved goal first in their observation:
-    see ``encode_goal_rows``.
+    The state twin (a model of ``observation``) relies on tasks putting the achieved goal first in
+    their observation: see ``encode_goal_rows``.
     """
 
     def __init__(
@@ -118,7 +126,7 @@ class MPCAgent:
             )
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Starts B new episodes."""
+        """Start B new episodes."""
         self._control.reset(specs)
         if self.subgoals is not None:
             self.subgoals.reset(specs)
@@ -131,7 +139,7 @@ class MPCAgent:
     def act(
         self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Returns control actions [B, A], planning where an episode has none left."""
+        """Return control actions [B, A], planning where an episode has none left."""
         queue = self._control.queue
         for episodes in self._batches(queue.at_boundary(active)):
             self._look(episodes, observations)
@@ -151,7 +159,9 @@ class MPCAgent:
 
     @torch.no_grad()
     def imagined(self, episode: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]] | None:
-        """Returns what an episode imagined: control steps [P] of its plans, frames uint8 [P, H, size, size, 3]; or None."""
+        """Return what an episode imagined: control steps [P] of its plans, frames uint8 [P, H,
+        size, size, 3]; or None.
+        """
         if not self._imagined[episode] or self.decoder is None:
             return None
         steps, futures = zip(*self._imagined[episode], strict=True)
@@ -167,7 +177,7 @@ class MPCAgent:
         return [episodes[first : first + size] for first in range(0, len(episodes), size)]
 
     def _look(self, episodes: list[int], observations: Mapping[str, NDArray[Any]]) -> None:
-        """Adds what ``episodes`` see now, and the block that led there, to their history."""
+        """Add what ``episodes`` see now, and the block that led there, to their history."""
         new = [episode for episode in episodes if self._goals[episode] is None]
         if new:
             for episode, goal in zip(

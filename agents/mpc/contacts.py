@@ -1,7 +1,8 @@
-"""What a planner that moves objects has beside its world model: a distance in units of a step, and a policy that proposes plans.
+"""What a planner that moves objects has beside its world model: a distance in units of a step, and
+a policy that proposes plans.
 
-The distance keeps the hand from outweighing the object; the proposals know detours, to the other side of the object and
-back, that no search from the last plan finds.
+The distance keeps the hand from outweighing the object; the proposals know detours, to the other
+side of the object and back, that no search from the last plan finds.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def train(
     progress: bool = True,
     **distance: Any,
 ) -> None:
-    """Trains a distance and a policy on the latents of one world model.
+    """Train a distance and a policy on the latents of one world model.
 
     Args:
         task_id, dataset, world_model, directory, seed, progress: see ``learned_distance.train``.

@@ -1,7 +1,8 @@
-"""Planning for tasks told by a cost: a probe reads places from imagined latents, and the task says what they are worth.
+"""Planning for tasks told by a cost: a probe reads places from imagined latents, and the task says
+what they are worth.
 
-The probe is the only thing that is trained, once a world model, by least squares on recorded frames and their positions; a new task,
-or another goal, trains nothing.
+The probe is the only thing that is trained, once a world model, by least squares on recorded frames
+and their positions; a new task, or another goal, trains nothing.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ _HELD_OUT = 0.1  # share of the frames, the last ones, that say how well places 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceCost:
-    """An energy term: what a task says of the places along an imagined way. Its goal is the task's directions [B, P].
+    """An energy term: what a task says of the places along an imagined way.
+
+    Its goal is the task's directions [B, P].
 
     Attributes:
         probe: flattened latents [N, D] to places [N, 2].
@@ -50,14 +53,16 @@ class PlaceCost:
     weight: float = 1.0
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
-        """Returns costs [B, S]."""
+        """Return costs [B, S]."""
         del actions
         places = self.probe(latents.flatten(0, 2).flatten(1)).view(*latents.shape[:3], -1)
         return self.task.cost(places, goal)
 
 
 class Directions:
-    """Tells the energy what the task asks now, in place of the latent of a goal picture. Implements ``jepabench.agents.mpc.agent.Subgoals``.
+    """Tells the energy what the task asks now, in place of the latent of a goal picture.
+
+    Implements ``jepabench.agents.mpc.agent.Subgoals``.
 
     Args:
         task_id: the world.
@@ -72,7 +77,7 @@ class Directions:
         self.reset(())
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Starts B new episodes."""
+        """Start B new episodes."""
         check_specs(self._world, specs)
         self._assignments: list[Assignment] = [
             assigned(self.task, self._env, spec) for spec in specs
@@ -81,7 +86,9 @@ class Directions:
 
     @torch.no_grad()
     def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
-        """Returns the directions [P] of episode number ``episode``, being at ``latent`` [*latent]; the goal's is not looked at."""
+        """Return the directions [P] of episode number ``episode``, being at ``latent`` [*latent];
+        the goal's is not looked at.
+        """
         del goal
         places = self._places[episode]
         places.append(self.probe(latent.flatten()[None])[0].double().numpy())
@@ -104,7 +111,8 @@ def train(
     seed: int,
     progress: bool = True,
 ) -> None:
-    """Fits the probe of places on the frames of a dataset; ``training.json`` says how well it reads those it has not seen.
+    """Fit the probe of places on the frames of a dataset; ``training.json`` says how well it reads
+    those it has not seen.
 
     Raises:
         ValueError: the dataset is of another task, or ``directory`` holds another run.
@@ -140,7 +148,7 @@ def train(
 
 
 def load_places(directory: Path, *, task_id: str, world_model: Path) -> Probe:
-    """Returns the probe that ``train`` left in ``directory``.
+    """Return the probe that ``train`` left in ``directory``.
 
     Raises:
         ValueError: it is not finished, damaged, or of another task or world model.
@@ -154,6 +162,6 @@ def load_places(directory: Path, *, task_id: str, world_model: Path) -> Probe:
         probe.load_state_dict(weights)
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         raise ValueError(
-            f"The probe in {directory} can not be read ({error}). Delete it and train again."
+            f"The probe in {directory} cannot be read ({error}). Delete it and train again."
         ) from error
     return probe.eval().requires_grad_(False)

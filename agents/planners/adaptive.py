@@ -1,4 +1,4 @@
-"""Thinking longer when it is harder: rounds of any planner until more of them no longer help."""
+"""Adaptive planning: repeat a search until further rounds no longer reduce the cost."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ from jepabench.agents.planners.icem import ICEMPlanner
 class AdaptivePlanner(BasePlanner):
     """Repeats a small search from the best plan so far, and stops each problem on its own.
 
-    A problem stops when its goal is predicted to be reached, or when ``patience`` rounds in a row improved the cost by no
-    more than the share ``tolerance``. So a start whose first search already leads to the goal costs one round, and one that
-    is stuck behind a wall up to ``max_rounds``.
+    A problem stops when its goal is predicted to be reached, or when ``patience`` rounds in a row
+    improved the cost by no more than the share ``tolerance``. So a start whose first search already
+    leads to the goal costs one round, and one that is stuck behind a wall up to ``max_rounds``.
 
     Attributes:
         planner: the search of a round.
         max_rounds: the most rounds.
-        reached_cost: at this cost or below the goal counts as reached, in units of the cost function; 0 for never. Two
-            unrelated latents of unit variance are about 2 apart in the mean squared distance.
+        reached_cost: at this cost or below the goal counts as reached, in units of the cost
+            function; 0 for never. Two unrelated latents of unit variance are about 2 apart in the
+            mean squared distance.
         patience, tolerance: see above.
     """
 

@@ -1,7 +1,9 @@
-"""The planner contract: a cost function comes in, a plan goes out. A planner knows no model, world or logger.
+"""The planner contract: a cost function comes in, a plan goes out.
 
-Actions are in the units of the cost function; planning over a learned model, that is normalised model-step actions.
-Below the contract are the few operations that all searches share.
+A planner knows no model, world or logger.
+
+Actions are in the units of the cost function; planning over a learned model, that is normalised
+model-step actions. Below the contract are the few operations that all searches share.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ class CostFunction(Protocol):
     """Scores candidate plans."""
 
     def __call__(self, actions: Tensor) -> Tensor:
-        """Returns costs [B, S] of actions [B, S, H, A]; lower is better, NaN counts as +inf. Differentiable if the model is."""
+        """Return costs [B, S] of actions [B, S, H, A]; lower is better, NaN counts as +inf.
+
+        Differentiable if the model is.
+        """
         ...
 
 
@@ -52,9 +57,11 @@ class Plan:
     Attributes:
         actions: the best plan of each problem [B, H, A], within the bounds.
         cost: its cost [B].
-        num_evaluations: candidate plans scored, a problem (model steps = this x H); [B] if they differ.
+        num_evaluations: candidate plans scored per problem (model steps = this x H); [B] if they
+            differ.
         num_iterations: iterations of the search, the most of any problem.
-        others: runners-up [B, P, H, A], best first, which another search can start from; None if it keeps none.
+        others: runners-up [B, P, H, A], best first, which another search can start from; None if it
+            keeps none.
     """
 
     actions: Tensor
@@ -141,7 +148,8 @@ def starting_plans(
     horizon: int,
     generators: Sequence[torch.Generator],
 ) -> Tensor:
-    """Returns the plans [B, P, H, A] that a search starts from, within the bounds; the first is the main one.
+    """Return the plans [B, P, H, A] that a search starts from, within the bounds; the first is the
+    main one.
 
     Raises:
         ValueError: no problem at all, or a warm start of the wrong shape.
@@ -170,7 +178,7 @@ def starting_plan(
     horizon: int,
     generators: Sequence[torch.Generator],
 ) -> Tensor:
-    """Returns the main plan [B, H, A] of ``starting_plans``."""
+    """Return the main plan [B, H, A] of ``starting_plans``."""
     return starting_plans(initial, bounds=bounds, horizon=horizon, generators=generators)[:, 0]
 
 
@@ -182,14 +190,15 @@ def draw_normal(
     colour: float = 0.0,
     active: Tensor | None = None,
 ) -> Tensor:
-    """Returns standard normal noise [B, *shape]; each problem's comes from its own stream.
+    """Return standard normal noise [B, *shape]; each problem's comes from its own stream.
 
     Args:
         shape: of one problem's noise, (S, H, A).
         generators: the streams.
         like: a tensor of the type and on the device that the noise shall have.
         colour: exponent of its power spectrum along H; see ``coloured_root``.
-        active: which problems draw [B]; the noise of the others is 0 and their streams stay where they are. None for all.
+        active: which problems draw [B]; the noise of the others is 0 and their streams stay where
+            they are. None for all.
     """
     noise = like.new_empty((len(generators), *shape))
     for row, generator in enumerate(generators):
@@ -199,8 +208,8 @@ def draw_normal(
             noise[row].zero_()
     if colour == 0:
         return noise
-    # One product per problem, each with the same memory layout: a batched product rounds differently
-    # for different B.
+    # One product per problem, each with the same memory layout: the rounding of a batched product
+    # depends on B.
     root = coloured_root(shape[-2], colour).to(noise)
     coloured = noise.new_empty(noise.transpose(1, 2).shape).transpose(1, 2)
     for row in range(len(noise)):
@@ -210,11 +219,13 @@ def draw_normal(
 
 @lru_cache(maxsize=64)
 def coloured_root(horizon: int, colour: float) -> Tensor:
-    """Returns the lower triangular [H, H] that turns white noise into noise of unit variance whose spectrum falls as 1/f^colour.
+    """Return the lower triangular [H, H] that turns white noise into noise of unit variance whose
+    spectrum falls as 1/f^colour.
 
-    0 is white, 1 pink, 2 red; the larger, the longer an action keeps its sign. As in iCEM (Pinneri et al., 2020) after
-    Timmer and Koenig (1995), with frequencies below one period in H cut off. Theirs is periodic in H, so that the last
-    step resembles the first; ours is cut out of a noise of twice the length.
+    0 is white, 1 pink, 2 red; the larger, the longer an action keeps its sign. As in iCEM (Pinneri
+    et al., 2020) after Timmer and Koenig (1995), with frequencies below one period in H cut off.
+    Theirs is periodic in H, so that the last step resembles the first; ours is cut out of a noise
+    of twice the length.
     """
     length = 2 * horizon
     frequency = np.maximum(np.fft.rfftfreq(length), 1 / horizon)
@@ -224,7 +235,7 @@ def coloured_root(horizon: int, colour: float) -> Tensor:
 
 
 def scored(cost: CostFunction, actions: Tensor) -> Tensor:
-    """Returns costs [B, S] of candidates [B, S, H, A] with NaN as +inf.
+    """Return costs [B, S] of candidates [B, S, H, A] with NaN as +inf.
 
     Raises:
         CostError: the cost function raised something.
@@ -247,7 +258,8 @@ def scored(cost: CostFunction, actions: Tensor) -> Tensor:
 class BestSoFar:
     """Keeps the best candidate of each problem over the iterations of a search.
 
-    It begins with a plan of unknown cost, so that a search in which every cost is NaN still returns one within bounds.
+    It begins with a plan of unknown cost, so that a search in which every cost is NaN still returns
+    one within bounds.
     """
 
     def __init__(self, start: Tensor) -> None:
@@ -255,7 +267,9 @@ class BestSoFar:
         self.cost = start.new_full((len(start),), torch.inf)
 
     def update(self, actions: Tensor, costs: Tensor, *, active: Tensor | None = None) -> None:
-        """Takes note of candidates [B, S, H, A] and their costs [B, S], of ``active`` problems [B] only if given."""
+        """Take note of candidates [B, S, H, A] and their costs [B, S], of ``active`` problems [B]
+        only if given.
+        """
         lowest, index = costs.min(1)
         better = lowest < self.cost if active is None else (lowest < self.cost) & active
         chosen = actions[torch.arange(len(actions)), index]
@@ -273,11 +287,14 @@ def improved(before: Tensor, after: Tensor, *, tolerance: float) -> Tensor:
 
 
 class Progress:
-    """Which problems of a batch still search. Each stops on its own, and then costs nothing and draws no noise any more.
+    """Which problems of a batch still search.
+
+    Each stops on its own, and then costs nothing and draws no noise any more.
 
     Args:
         num_problems: B.
-        patience: a problem stops when its best cost fell by no more than ``tolerance`` within so many iterations; 0 for never.
+        patience: a problem stops when its best cost fell by no more than ``tolerance`` within so
+            many iterations; 0 for never.
         tolerance: share of the cost, 0 to 1.
     """
 
@@ -290,7 +307,9 @@ class Progress:
         self._waited = torch.zeros(num_problems, dtype=torch.int64)
 
     def update(self, best_cost: Tensor, *, evaluations: int) -> bool:
-        """Takes note of the best costs [B] after an iteration of so many candidates; returns whether any problem goes on."""
+        """Take note of the best costs [B] after an iteration of so many candidates; returns whether
+        any problem goes on.
+        """
         self.iterations += self.active.numpy()
         self._evaluations += evaluations * self.active.numpy()
         if self._patience:
@@ -302,13 +321,15 @@ class Progress:
         return bool(self.active.any())
 
     def evaluations(self, extra: int | NDArray[np.int64] = 0) -> int | NDArray[np.int64]:
-        """Returns the candidates scored, and ``extra`` more (one number or [B]), as ``Plan`` wants them."""
+        """Return the candidates scored, and ``extra`` more (one number or [B]), as ``Plan`` wants
+        them.
+        """
         counts = self._evaluations + extra
         return int(counts[0]) if (counts == counts[0]).all() else counts
 
 
 def require_at_least(minimum: float, **values: Any) -> None:
-    """Refuses settings below ``minimum``, by name.
+    """Refuse settings below ``minimum``, by name.
 
     Raises:
         ValueError: names the setting, what was got and what is allowed.

@@ -25,22 +25,27 @@ RETURNS = ("best", "mean")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CEMPlanner(BasePlanner):
-    """Cross-entropy method with a diagonal Gaussian over [H, A] (Rubinstein, 1999; as used by DINO-WM and LeWM).
+    """Cross-entropy method with a diagonal Gaussian over [H, A] (Rubinstein, 1999; as used by
+    DINO-WM and LeWM).
 
-    Unlike theirs it keeps every candidate within the bounds, has a floor under the standard deviation, scores the mean
-    in every iteration and at the end, and returns the best plan that it ever scored.
+    Unlike theirs it keeps every candidate within the bounds, has a floor under the standard
+    deviation, scores the mean in every iteration and at the end, and returns the best plan that it
+    ever scored.
 
     Attributes:
         horizon: model steps of a plan.
         num_samples: candidates of an iteration.
         num_elites: the best of them, which the Gaussian is refitted to.
         num_iterations: rounds of sampling and refitting.
-        initial_std, min_std: standard deviation at the start and its floor, in units of the cost function's actions.
-        momentum: share of the old mean and standard deviation that a refit keeps, 0 up to but not 1.
-        returns: ``best`` plan ever scored, or the final ``mean``, which is steadier when the cost is noisy.
+        initial_std, min_std: standard deviation at the start and its floor, in units of the cost
+            function's actions.
+        momentum: share of the old mean and standard deviation that a refit keeps, 0 up to but not
+            1.
+        returns: ``best`` plan ever scored, or the final ``mean``, which is steadier when the cost
+            is noisy.
         colour: of the noise; see ``coloured_root``.
-        patience, tolerance: a problem stops when its best cost fell by no more than the share ``tolerance`` within
-            ``patience`` iterations; patience 0 for never.
+        patience, tolerance: a problem stops when its best cost fell by no more than the share
+            ``tolerance`` within ``patience`` iterations; patience 0 for never.
     """
 
     horizon: int = 5
@@ -83,7 +88,7 @@ class CEMPlanner(BasePlanner):
         initial: Tensor | None = None,
         generators: Sequence[torch.Generator],
     ) -> Plan:
-        """Finds low-cost plans for B problems; see ``Planner.plan``."""
+        """Find low-cost plans for B problems; see ``Planner.plan``."""
         search = GaussianSearch(self, initial, bounds=bounds, generators=generators)
         others = search.mean[:, None]
         for iteration in range(self.num_iterations):

@@ -1,4 +1,7 @@
-"""CMA-ES: a Gaussian that learns which actions belong together. The search itself is that of the ``cmaes`` package."""
+"""CMA-ES: a Gaussian that learns which actions belong together.
+
+The search itself is that of the ``cmaes`` package.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +31,8 @@ from jepabench.agents.planners.base import (
 class CMAESPlanner(BasePlanner):
     """Covariance matrix adaptation (Hansen and Ostermeier, 2001) over all H * A actions of a plan.
 
-    Learns correlations between the actions of a plan, which CEM ignores; each iteration costs time that grows with
-    (H A)^2 and more, and is spent outside the model.
+    Learns correlations between the actions of a plan, which CEM ignores; each iteration costs time
+    that grows with (H A)^2 and more, and is spent outside the model.
 
     Attributes:
         horizon: model steps of a plan.
@@ -37,8 +40,8 @@ class CMAESPlanner(BasePlanner):
         num_iterations: generations.
         initial_std: standard deviation at the start, in units of the cost function's actions.
         separable: adapt variances only (Ros and Hansen, 2008): linear time, for long plans.
-        patience, tolerance: a problem stops when its best cost fell by no more than the share ``tolerance`` within
-            ``patience`` iterations; patience 0 for never.
+        patience, tolerance: a problem stops when its best cost fell by no more than the share
+            ``tolerance`` within ``patience`` iterations; patience 0 for never.
     """
 
     horizon: int = 5
@@ -65,7 +68,7 @@ class CMAESPlanner(BasePlanner):
         initial: Tensor | None = None,
         generators: Sequence[torch.Generator],
     ) -> Plan:
-        """Finds low-cost plans for B problems; see ``Planner.plan``."""
+        """Find low-cost plans for B problems; see ``Planner.plan``."""
         start = starting_plan(initial, bounds=bounds, horizon=self.horizon, generators=generators)
         searches = [
             self._search(plan, bounds, stream)
@@ -101,7 +104,7 @@ class CMAESPlanner(BasePlanner):
     def _search(
         self, start: Tensor, bounds: ActionBounds, stream: torch.Generator
     ) -> cmaes.CMA | cmaes.SepCMA:
-        """Returns the search of one problem, seeded from its stream."""
+        """Return the search of one problem, seeded from its stream."""
         limits = (
             torch.stack([bounds.low, bounds.high], dim=-1).repeat(self.horizon, 1).double().numpy()
         )
@@ -111,11 +114,13 @@ class CMAESPlanner(BasePlanner):
             bounds=limits,
             seed=int(torch.randint(2**31 - 1, (), generator=stream)),
             population_size=self.num_samples,
-            n_max_resampling=1,  # clip at once: where many actions meet their bounds, hardly a draw is feasible
+            # Clip at once: where many actions meet their bounds, hardly a draw is
+            # feasible.
+            n_max_resampling=1,
         )
 
     def _ask(self, search: cmaes.CMA | cmaes.SepCMA, active: Tensor) -> NDArray[np.float64]:
-        """Returns the next candidates [S, H * A]; the package gives them one by one."""
+        """Return the next candidates [S, H * A]; the package gives them one by one."""
         if not active:
             return np.zeros((self.num_samples, search.dim))
         return np.stack([search.ask() for _ in range(self.num_samples)])

@@ -1,4 +1,6 @@
-"""The best candidates of an iteration, and the Gaussian that fits them: what CEM, iCEM and the hybrid share."""
+"""The best candidates of an iteration, and the Gaussian that fits them: what CEM, iCEM and the
+hybrid share.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ class Elites:
     def gaussian(
         self, mean: Tensor, std: Tensor, *, momentum: float, min_std: float
     ) -> tuple[Tensor, Tensor]:
-        """Returns the next mean and standard deviation, [B, H, A] each; where there is no elite, nothing is learned."""
+        """Return the next mean and standard deviation, [B, H, A] each; where there is no elite,
+        nothing is learned.
+        """
         counts = self.finite[..., None, None]
         total = counts.sum(1)
         new_mean = (self.plans * counts).sum(1) / total.clamp(min=1)
@@ -38,7 +42,9 @@ class Elites:
 
 
 def select(candidates: Tensor, costs: Tensor, num_elites: int) -> Elites:
-    """Returns the ``num_elites`` best of candidates [B, S, H, A] by their costs [B, S]; the earlier wins a tie."""
+    """Return the ``num_elites`` best of candidates [B, S, H, A] by their costs [B, S]; the earlier
+    wins a tie.
+    """
     order = costs.argsort(dim=1, stable=True)[:, :num_elites]
     plans = candidates[torch.arange(len(candidates))[:, None], order]
     return Elites(plans, costs.gather(1, order).isfinite().to(candidates))

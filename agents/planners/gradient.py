@@ -1,4 +1,6 @@
-"""Planning by gradient: differentiate the cost through the model and descend on the actions, from several starts at once."""
+"""Planning by gradient: differentiate the cost through the model and descend on the actions, from
+several starts at once.
+"""
 
 from __future__ import annotations
 
@@ -30,23 +32,26 @@ OPTIMIZERS = ("adam", "sgd", "normalised")
 class GradientPlanner(BasePlanner):
     """Descends on the actions of ``num_starts`` plans in parallel; the best plan ever scored wins.
 
-    The first starts are the warm ones, the others are Gaussian around the first. Each iteration is one forward and one
-    backward pass over all of them, counted as one evaluation a plan; the starts do not influence each other.
+    The first starts are the warm ones, the others are Gaussian around the first. Each iteration is
+    one forward and one backward pass over all of them, counted as one evaluation a plan; the starts
+    do not influence each other.
 
     Attributes:
         horizon: model steps of a plan.
         num_starts: plans that descend side by side.
         num_iterations: gradient steps.
-        optimizer: ``adam`` (Kingma and Ba, 2015); ``sgd``, steps of learning rate times gradient, whose size follows the
-            scale of the cost; ``normalised``, steps of one length along the gradient of a plan.
-        learning_rate: size of the first steps, in units of the cost function's actions (for ``sgd`` see there); it falls
-            linearly to a tenth.
+        optimizer: ``adam`` (Kingma and Ba, 2015); ``sgd``, steps of learning rate times gradient,
+            whose size follows the scale of the cost; ``normalised``, steps of one length along the
+            gradient of a plan.
+        learning_rate: size of the first steps, in units of the cost function's actions (for ``sgd``
+            see there); it falls linearly to a tenth.
         initial_std: spread of the random starts, same units.
-        noise_std: noise added to the actions after each step, same units; it decays linearly to 0. Never on the warm start.
-        bounds_by: ``projection`` clamps after each step; ``tanh`` descends on u with action = middle + half range * tanh(u),
-            which needs finite bounds.
-        patience, tolerance: a problem stops when its best cost fell by no more than the share ``tolerance`` within
-            ``patience`` iterations; patience 0 for never.
+        noise_std: noise added to the actions after each step, same units; it decays linearly to 0.
+            Never on the warm start.
+        bounds_by: ``projection`` clamps after each step; ``tanh`` descends on u with action =
+            middle + half range * tanh(u), which needs finite bounds.
+        patience, tolerance: a problem stops when its best cost fell by no more than the share
+            ``tolerance`` within ``patience`` iterations; patience 0 for never.
     """
 
     horizon: int = 5
@@ -85,10 +90,11 @@ class GradientPlanner(BasePlanner):
         initial: Tensor | None = None,
         generators: Sequence[torch.Generator],
     ) -> Plan:
-        """Finds low-cost plans for B problems; see ``Planner.plan``.
+        """Find low-cost plans for B problems; see ``Planner.plan``.
 
         Raises:
-            ValueError: the cost does not depend on the actions differentiably, or ``tanh`` without finite bounds.
+            ValueError: the cost does not depend on the actions differentiably, or ``tanh`` without
+                finite bounds.
         """
         starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
         squash = _Squash(bounds) if self.bounds_by == "tanh" else None
@@ -131,7 +137,7 @@ class GradientPlanner(BasePlanner):
     def _starts(
         self, starts: Tensor, bounds: ActionBounds, generators: Sequence[torch.Generator]
     ) -> Tensor:
-        """Returns the first candidates [B, S, H, A]; those given come first."""
+        """Return the first candidates [B, S, H, A]; those given come first."""
         given = starts[:, : self.num_starts]
         noise = (
             draw_normal((self.num_starts, *starts.shape[2:]), generators, like=starts)
@@ -161,10 +167,11 @@ class _Squash:
 
 
 def _backward(costs: Tensor, free: Tensor, *, normalised: bool) -> None:
-    """Writes the gradient of each candidate's cost; those that are not finite stay where they are."""
+    """Write the gradient of each candidate's cost; it is 0 where the cost is not finite."""
     if not costs.requires_grad:
         raise ValueError(
-            "The cost does not depend differentiably on the actions; use a planner that only samples (CEM)."
+            "The cost does not depend differentiably on the actions; use a planner that "
+            "only samples (CEM)."
         )
     torch.where(costs.isfinite(), costs, 0.0).sum().backward(inputs=[free])
     if free.grad is not None:

@@ -1,4 +1,4 @@
-"""The hybrid: sampling finds the valley, gradients walk down into it."""
+"""A hybrid planner: sampling finds where to start, gradient descent refines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from jepabench.agents.planners.gradient import GradientPlanner
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HybridPlanner(BasePlanner):
-    """A search by samples, whose best plan and runners-up are then refined by gradient descent side by side.
+    """A search by samples, whose best plan and runners-up are then refined by gradient descent side
+    by side.
 
     Attributes:
         sampler: finds where to start; one that keeps its elites (``Plan.others``), such as CEM.
@@ -34,7 +35,8 @@ class HybridPlanner(BasePlanner):
     def __post_init__(self) -> None:
         if self.sampler.horizon != self.refiner.horizon:
             raise ValueError(
-                f"The two searches of a hybrid have one horizon, got {self.sampler.horizon} and {self.refiner.horizon}."
+                f"The two searches of a hybrid have one horizon, got {self.sampler.horizon} "
+                f"and {self.refiner.horizon}."
             )
 
     @property
@@ -60,14 +62,14 @@ class HybridPlanner(BasePlanner):
         initial: Tensor | None = None,
         generators: Sequence[torch.Generator],
     ) -> Plan:
-        """Finds low-cost plans for B problems; see ``Planner.plan``."""
+        """Find low-cost plans for B problems; see ``Planner.plan``."""
         found = self.sampler.plan(cost, bounds=bounds, initial=initial, generators=generators)
         starts = found.actions[:, None]
         if found.others is not None:
             starts = torch.cat(
                 [starts, found.others[:, 1:]], dim=1
             )  # the best of them is the plan itself, or nearly
-        # Tensors born under inference mode can not take part in a backward pass: hence the copy.
+        # Tensors born under inference mode cannot take part in a backward pass: hence the copy.
         refined = self.refiner.plan(
             cost, bounds=bounds, initial=starts.clone(), generators=generators
         )

@@ -1,4 +1,6 @@
-"""iCEM: the cross-entropy method with coloured noise, kept elites and a population that shrinks as it closes in."""
+"""iCEM: the cross-entropy method with coloured noise, kept elites and a population that shrinks as
+it closes in.
+"""
 
 from __future__ import annotations
 
@@ -21,24 +23,30 @@ from jepabench.agents.planners.gaussian import GaussianSearch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ICEMPlanner(BasePlanner):
-    """Improved cross-entropy method (Pinneri et al., 2020): the same quality as CEM from a fraction of the candidates.
+    """Improved cross-entropy method (Pinneri et al., 2020): the same quality as CEM from a fraction
+    of the candidates.
 
-    Of an iteration's elites some are candidates of the next again; some of the last iteration's come back, shifted, in
-    the next plan (``num_kept``; the caller hands them over as further starts). The mean is a candidate in every
-    iteration, in the paper in the last one only. The best plan ever scored is executed.
+    Of an iteration's elites some are candidates of the next again; some of the last iteration's
+    come back, shifted, in the next plan (``num_kept``; the caller hands them over as further
+    starts). The mean is a candidate in every iteration, in the paper in the last one only. The best
+    plan ever scored is executed.
 
     Attributes:
         horizon: model steps of a plan.
         num_samples: candidates of the first iteration.
         num_elites: the best of them, which the Gaussian is refitted to.
         num_iterations: rounds of sampling and refitting.
-        decay: each iteration draws so many times fewer candidates than the one before, but at least twice the elites.
+        decay: each iteration draws so many times fewer candidates than the one before, but at least
+            twice the elites.
         keep: share of the elites that live on, 0 to 1.
-        colour: of the noise; see ``coloured_root``. 0.25 to 3.5 in the paper, the higher the slower the system.
-        initial_std, min_std: standard deviation at the start and its floor, in units of the cost function's actions.
-        momentum: share of the old mean and standard deviation that a refit keeps, 0 up to but not 1.
-        patience, tolerance: a problem stops when its best cost fell by no more than the share ``tolerance`` within
-            ``patience`` iterations; patience 0 for never.
+        colour: of the noise; see ``coloured_root``. 0.25 to 3.5 in the paper, the higher the slower
+            the system.
+        initial_std, min_std: standard deviation at the start and its floor, in units of the cost
+            function's actions.
+        momentum: share of the old mean and standard deviation that a refit keeps, 0 up to but not
+            1.
+        patience, tolerance: a problem stops when its best cost fell by no more than the share
+            ``tolerance`` within ``patience`` iterations; patience 0 for never.
     """
 
     horizon: int = 5
@@ -82,7 +90,7 @@ class ICEMPlanner(BasePlanner):
         return int(self.keep * self.num_elites)
 
     def population(self, iteration: int) -> int:
-        """Returns how many candidates an iteration draws, those that live on not counted."""
+        """Return how many candidates an iteration draws, those that live on not counted."""
         shrunk = int(self.num_samples * self.decay**-iteration)
         return min(self.num_samples, max(shrunk, 2 * self.num_elites))
 
@@ -95,7 +103,7 @@ class ICEMPlanner(BasePlanner):
         initial: Tensor | None = None,
         generators: Sequence[torch.Generator],
     ) -> Plan:
-        """Finds low-cost plans for B problems; see ``Planner.plan``."""
+        """Find low-cost plans for B problems; see ``Planner.plan``."""
         search = GaussianSearch(self, initial, bounds=bounds, generators=generators)
         kept = search.starts[:, 1:]
         for iteration in range(self.num_iterations):

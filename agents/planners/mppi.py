@@ -1,4 +1,4 @@
-"""Model predictive path integral control: every candidate counts, the better the more."""
+"""Model predictive path integral control: average all candidates, weighted by their cost."""
 
 from __future__ import annotations
 
@@ -21,24 +21,27 @@ from jepabench.agents.planners.gaussian import GaussianSearch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MPPIPlanner(BasePlanner):
-    """Candidates around a mean plan, which moves to their average weighted by exp(-(cost - lowest cost) / temperature).
+    """Candidates around a mean plan, which moves to their average weighted by exp(-(cost - lowest
+    cost) / temperature).
 
-    Williams et al. (2017) with several iterations a plan and, if ``adapt_std``, a standard deviation that is refitted
-    with the same weights, as in TD-MPC2. The temperature divides (in PLDM and eb_jepa a number of that name multiplies). The
-    returned plan is the mean, scored, or the best candidate if that is better.
+    Williams et al. (2017) with several iterations a plan and, if ``adapt_std``, a standard
+    deviation that is refitted with the same weights, as in TD-MPC2. The temperature divides (in
+    PLDM and eb_jepa a number of that name multiplies). The returned plan is the mean, scored, or
+    the best candidate if that is better.
 
     Attributes:
         horizon: model steps of a plan.
         num_samples: candidates of an iteration.
         num_iterations: rounds of sampling and averaging.
-        temperature: above 0; towards 0 only the best candidate counts. In units of the standard deviation of the
-            candidates' costs if ``relative``, else in those of the cost.
+        temperature: above 0; towards 0 only the best candidate counts. In units of the standard
+            deviation of the candidates' costs if ``relative``, else in those of the cost.
         relative: see there; makes one temperature fit costs of any scale.
-        initial_std, min_std: standard deviation at the start and its floor, in units of the cost function's actions.
+        initial_std, min_std: standard deviation at the start and its floor, in units of the cost
+            function's actions.
         adapt_std: refit the standard deviation; else it stays at ``initial_std``.
         colour: of the noise; see ``coloured_root``.
-        patience, tolerance: a problem stops when its best cost fell by no more than the share ``tolerance`` within
-            ``patience`` iterations; patience 0 for never.
+        patience, tolerance: a problem stops when its best cost fell by no more than the share
+            ``tolerance`` within ``patience`` iterations; patience 0 for never.
     """
 
     horizon: int = 5
@@ -74,7 +77,7 @@ class MPPIPlanner(BasePlanner):
         initial: Tensor | None = None,
         generators: Sequence[torch.Generator],
     ) -> Plan:
-        """Finds low-cost plans for B problems; see ``Planner.plan``."""
+        """Find low-cost plans for B problems; see ``Planner.plan``."""
         search = GaussianSearch(self, initial, bounds=bounds, generators=generators)
         for iteration in range(self.num_iterations):
             # Sample candidates. The mean and, in the first iteration, all starts are among them.
@@ -99,7 +102,9 @@ class MPPIPlanner(BasePlanner):
         )
 
     def weights(self, costs: Tensor) -> Tensor:
-        """Returns what each candidate counts [B, S], summing to 1; 0 for infinite costs, and for all if all are infinite."""
+        """Return what each candidate counts [B, S], summing to 1; 0 for infinite costs, and for all
+        if all are infinite.
+        """
         finite = costs.isfinite()
         above = torch.where(finite, costs - costs.min(1, keepdim=True).values, 0.0)
         temperature = torch.full_like(above[:, :1], self.temperature)
@@ -113,7 +118,9 @@ class MPPIPlanner(BasePlanner):
     def _average(
         self, candidates: Tensor, weights: Tensor, mean: Tensor, std: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Returns the next mean and standard deviation, [B, H, A] each; where nothing counts they stay."""
+        """Return the next mean and standard deviation, [B, H, A] each; where nothing counts they
+        stay.
+        """
         share = weights[..., None, None]
         some = (weights.sum(1) > 0)[:, None, None]
         new_mean = torch.where(some, (candidates * share).sum(1), mean)

@@ -1,4 +1,7 @@
-"""Random shooting: draw many plans once, keep the best. What a search must beat at the same number of evaluations."""
+"""Random shooting: draw many plans once, keep the best.
+
+A search must beat it at the same number of evaluations.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ class RandomShootingPlanner(BasePlanner):
         initial: Tensor | None = None,
         generators: Sequence[torch.Generator],
     ) -> Plan:
-        """Finds low-cost plans for B problems; see ``Planner.plan``."""
+        """Find low-cost plans for B problems; see ``Planner.plan``."""
         starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
         start = starts[:, 0]
         noise = draw_normal(

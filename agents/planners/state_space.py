@@ -1,4 +1,6 @@
-"""Planning over states and actions at once: the trajectory is a guess that the model pulls straight, all steps in parallel."""
+"""Planning over states and actions at once: the trajectory is a guess that the model pulls
+straight, all steps in parallel.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ class StateSpaceCost(Protocol):
     """A cost function that also shows the dynamics behind it."""
 
     def __call__(self, actions: Tensor) -> Tensor:
-        """Returns costs [B, S] of actions [B, S, H, A], as ``CostFunction``."""
+        """Return costs [B, S] of actions [B, S, H, A], as ``CostFunction``."""
         ...
 
     @property
@@ -42,19 +44,24 @@ class StateSpaceCost(Protocol):
         ...
 
     def transitions(self, states: Tensor, actions: Tensor) -> Tensor:
-        """Predicts every step on its own: [B, S, H, *latent] from the states after each action (the same shape) and the actions."""
+        """Predict every step on its own: [B, S, H, *latent] from the states after each action (the
+        same shape) and the actions.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSpacePlanner(BasePlanner):
-    """Optimises virtual states together with the actions, in the manner of GRASP (2026), then polishes on the true rollout.
+    """Optimises virtual states together with the actions, in the manner of GRASP (2026), then
+    polishes on the true rollout.
 
-    Minimises the sum over steps of |F(s_h, a_h) - s_{h+1}|^2 + ``goal_weight`` |F(s_h, a_h) - goal|^2 with the gradient into
-    F's state argument stopped, so that no gradient passes through more than one step of the model: long horizons neither
-    explode nor vanish, and the H predictions of an iteration are one batch. States begin on the line from start to goal
-    and get noise that decays; actions get none. Every ``sync_every`` iterations, and at the end, ``sync_steps`` steps of plain
-    gradient descent on the rollout's cost follow, and the plans are scored. Ours differs in using Adam and parallel starts.
+    Minimises the sum over steps of |F(s_h, a_h) - s_{h+1}|^2 + ``goal_weight`` |F(s_h, a_h) -
+    goal|^2 with the gradient into F's state argument stopped, so that no gradient passes through
+    more than one step of the model: long horizons neither explode nor vanish, and the H predictions
+    of an iteration are one batch. States begin on the line from start to goal and get noise that
+    decays; actions get none. Every ``sync_every`` iterations, and at the end, ``sync_steps`` steps
+    of plain gradient descent on the rollout's cost follow, and the plans are scored. Ours differs
+    in using Adam and parallel starts.
 
     Attributes:
         horizon: model steps of a plan.
@@ -64,7 +71,8 @@ class StateSpacePlanner(BasePlanner):
         goal_weight: see above.
         state_noise: of the first iteration, in units of the latent; it decays linearly to 0.
         initial_std: spread of the starting actions.
-        sync_every, sync_steps, sync_rate: see above; the rate is that of Adam on the rollout's cost.
+        sync_every, sync_steps, sync_rate: see above; the rate is that of Adam on the rollout's
+            cost.
     """
 
     horizon: int = 5
@@ -106,14 +114,15 @@ class StateSpacePlanner(BasePlanner):
         initial: Tensor | None = None,
         generators: Sequence[torch.Generator],
     ) -> Plan:
-        """Finds low-cost plans for B problems; see ``Planner.plan``.
+        """Find low-cost plans for B problems; see ``Planner.plan``.
 
         Raises:
             ValueError: a cost that does not show its dynamics (``StateSpaceCost``).
         """
         if not isinstance(cost, StateSpaceCost):
             raise ValueError(
-                "The state-space planner needs a cost with start, goal and transitions (StateSpaceCost), as a world model "
+                "The state-space planner needs a cost with start, goal and transitions "
+                "(StateSpaceCost), as a world model "
                 f"gives it; got {type(cost).__name__}. Use a planner that only needs costs."
             )
         starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
@@ -150,7 +159,7 @@ class StateSpacePlanner(BasePlanner):
         first: int,
         last: int,
     ) -> tuple[Tensor, Tensor]:
-        """Returns actions and states after the iterations ``first`` to ``last``."""
+        """Return actions and states after the iterations ``first`` to ``last``."""
         actions, states = actions.clone().requires_grad_(True), states.clone().requires_grad_(True)
         optimizer = torch.optim.Adam(
             [
@@ -183,7 +192,7 @@ class StateSpacePlanner(BasePlanner):
         return draw_normal((self.num_starts, *shape), generators, like=like)
 
     def _line(self, start: Tensor, goal: Tensor) -> Tensor:
-        """Returns states [B, S, H, *latent] on the line from start to goal, the goal last."""
+        """Return states [B, S, H, *latent] on the line from start to goal, the goal last."""
         share = torch.linspace(0, 1, self.horizon + 1)[1:].to(start)
         share = share.reshape(1, 1, -1, *[1] * (start.ndim - 1))
         line = start[:, None, None] + share * (goal - start)[:, None, None]

@@ -1,7 +1,8 @@
 """Ways round forbidden rectangles: where the shortest one bends is what a planner heads for first.
 
-A guardrail only forbids. A short search near what a policy proposes then has no way round among its candidates, and one with
-a distance that knows nothing of the zones waits before them. Where the zones are known, geometry is the better planner.
+A guardrail only forbids. A short search near what a policy proposes then has no way round among its
+candidates, and one with a distance that knows nothing of the zones waits before them. Where the
+zones are known, geometry is the better planner.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from jepabench.envs.splits import EpisodeSpec
 
 
 class Detours:
-    """Heads for the last place of the way round that can be come to straight. Implements ``jepabench.agents.mpc.agent.Subgoals``.
+    """Heads for the last place of the way round that can be come to straight.
 
-    A straight way is good if it keeps ``clearance`` from every zone, or as much as its ends do. Ways round keep twice as much.
-    Walls are not known to it: it is for zones in a room.
+    Implements ``jepabench.agents.mpc.agent.Subgoals``.
+
+    A straight way is good if it keeps ``clearance`` from every zone, or as much as its ends do.
+    Ways round keep twice as much. Walls are not known to it: it is for zones in a room.
 
     Args:
         hazard: reads the place from a latent, and knows the zones.
@@ -48,12 +51,12 @@ class Detours:
         self._num_episodes = 0
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Starts B new episodes."""
+        """Start B new episodes."""
         self._num_episodes = len(specs)
 
     @torch.no_grad()
     def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
-        """Returns the latent [*latent] to head for: the goal, if the straight way to it is good."""
+        """Return the latent [*latent] to head for: the goal, if the straight way to it is good."""
         del episode
         here, there = (
             self.hazard.probe(torch.stack([latent.flatten(), goal.flatten()])).double().numpy()
@@ -67,7 +70,7 @@ class Detours:
     def _target(
         self, here: NDArray[np.float64], there: NDArray[np.float64]
     ) -> NDArray[np.float64] | None:
-        """Returns the place [2] to head for, None for the goal itself."""
+        """Return the place [2] to head for, None for the goal itself."""
         free = self._space.nearest(here.copy())
         if self._depth(here, here) > 0:
             return free

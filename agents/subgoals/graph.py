@@ -1,7 +1,9 @@
-"""Subgoals among the states of the data: a graph whose edges are short learned distances, and the way through it.
+"""Subgoals among the states of the data: a graph whose edges are short learned distances, and the
+way through it.
 
-The strong simple baseline of long-horizon planning (search on the replay buffer, Eysenbach et al., 2019, arXiv 1906.05253):
-what is too far for the model's horizon is cut into pieces that someone has walked before. The search costs no model step.
+The strong simple baseline of long-horizon planning (search on the replay buffer, Eysenbach et al.,
+2019, arXiv 1906.05253): what is too far for the model's horizon is cut into pieces that someone has
+walked before. The search costs no model step.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ _CHUNK = 64  # rows of a table of distances that are computed at once
 
 
 class StateGraph:
-    """States of the data, joined where the learned distance says that one is a few steps from the other.
+    """States of the data, joined where the learned distance says that one is a few steps from the
+    other.
 
     Args:
         nodes: latents [N, D].
@@ -56,10 +59,11 @@ class StateGraph:
         return self._turned.nnz
 
     def ways_to(self, goal: Tensor) -> NDArray[np.float64]:
-        """Returns the length of the way from each node [N] to ``goal`` [D], infinite where there is none [model steps].
+        """Return the length of the way from each node [N] to ``goal`` [D], infinite where there is
+        none [model steps].
 
-        The last piece goes from a node near the goal to the goal itself. Where no node is within ``max_edge`` of the goal,
-        the nearest counts as near.
+        The last piece goes from a node near the goal to the goal itself. Where no node is within
+        ``max_edge`` of the goal, the nearest counts as near.
         """
         last = self._table(self.nodes, goal[None])[:, 0]
         near = np.flatnonzero(last <= max(self.max_edge, last.min()))
@@ -67,7 +71,7 @@ class StateGraph:
         return (ways + last[near, None]).min(0)
 
     def distances_from(self, latent: Tensor) -> NDArray[np.float64]:
-        """Returns the learned distance from ``latent`` [D] to each node [N]."""
+        """Return the learned distance from ``latent`` [D] to each node [N]."""
         return self._table(latent[None], self.nodes)[0]
 
     @torch.no_grad()
@@ -77,11 +81,14 @@ class StateGraph:
 
 
 class GraphSubgoals:
-    """Heads for the node nearest to the goal (along the graph) that is within reach. Implements ``jepabench.agents.mpc.agent.Subgoals``.
+    """Heads for the node nearest to the goal (along the graph) that is within reach.
+
+    Implements ``jepabench.agents.mpc.agent.Subgoals``.
 
     Args:
         graph: states of the data.
-        reach: a subgoal is at most so far from here, in learned model steps: what the planner below can plan for.
+        reach: a subgoal is at most so far from here, in learned model steps: what the planner below
+            can plan for.
     """
 
     def __init__(self, graph: StateGraph, *, reach: float) -> None:
@@ -91,12 +98,12 @@ class GraphSubgoals:
         self._num_episodes = 0
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Starts B new episodes."""
+        """Start B new episodes."""
         self._ways, self._num_episodes = {}, len(specs)
 
     @torch.no_grad()
     def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
-        """Returns the latent [*latent] to head for: the goal, if it is within reach."""
+        """Return the latent [*latent] to head for: the goal, if it is within reach."""
         here, there = latent.flatten(), goal.flatten()
         if float(self.graph.distance(here, there)) <= self.reach:
             return goal
@@ -130,7 +137,7 @@ def train(
     progress: bool = True,
     **config: Any,
 ) -> None:
-    """Trains the distance of a graph, and draws ``num_nodes`` frames of the data as its nodes.
+    """Train the distance of a graph, and draws ``num_nodes`` frames of the data as its nodes.
 
     ``config`` is that of ``DistanceConfig``.
 
@@ -158,7 +165,7 @@ def train(
 
 
 def load_graph(directory: Path, *, task_id: str, world_model: Path, max_edge: float) -> StateGraph:
-    """Returns the graph that ``train`` left in ``directory``.
+    """Return the graph that ``train`` left in ``directory``.
 
     Raises:
         ValueError: see ``load_distance``; or the folder has a distance and no nodes.
@@ -168,7 +175,7 @@ def load_graph(directory: Path, *, task_id: str, world_model: Path, max_edge: fl
         nodes = load_file(Path(directory) / _NODES)["nodes"]
     except (OSError, SafetensorError, KeyError) as error:
         raise ValueError(
-            f"The nodes in {directory} can not be read ({error}). Delete it and train again."
+            f"The nodes in {directory} cannot be read ({error}). Delete it and train again."
         ) from error
     return StateGraph(nodes, head, max_edge=max_edge)
 

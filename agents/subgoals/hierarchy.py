@@ -1,7 +1,9 @@
-"""Planning on several levels: each finds, over macro-actions, where to be a stride from now; the level below heads for that.
+"""Planning on several levels: each finds, over macro-actions, where to be a stride from now; the
+level below heads for that.
 
-The levels above the world model are trained on its frozen latents (``jepabench.world_models.kinds.hierarchy``) and searched with the same
-planners and energies. Their predictions count as model steps, so that flat and hierarchical agents compare at equal cost.
+The levels above the world model are trained on its frozen latents
+(``jepabench.world_models.kinds.hierarchy``) and searched with the same planners and energies. Their
+predictions count as model steps, so that flat and hierarchical agents compare at equal cost.
 """
 
 from __future__ import annotations
@@ -55,10 +57,13 @@ class LevelPlan:
 
 
 class MacroSubgoals:
-    """Heads for the first place of the best plan of the level above. Implements ``jepabench.agents.mpc.agent.Subgoals``.
+    """Heads for the first place of the best plan of the level above.
 
-    When the first stride of a level's plan ends at its target, or nothing after comes nearer, the target itself is handed down:
-    it is within a stride, and an imagined place near it would only add an error.
+    Implements ``jepabench.agents.mpc.agent.Subgoals``.
+
+    When the first stride of a level's plan ends at its target, or nothing after comes nearer, the
+    target itself is handed down: it is within a stride, and an imagined place near it would only
+    add an error.
 
     Args:
         levels: trained levels, the lowest first.
@@ -68,13 +73,14 @@ class MacroSubgoals:
     def __init__(self, levels: Sequence[MacroLevel], plans: Sequence[LevelPlan]) -> None:
         if len(levels) != len(plans):
             raise ValueError(
-                f"There are {len(levels)} trained levels and plans for {len(plans)}: give one to each, the lowest first."
+                f"There are {len(levels)} trained levels and plans for {len(plans)}: give "
+                "one to each, the lowest first."
             )
         self.levels, self.plans = list(levels), list(plans)
         self.reset(())
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Starts B new episodes."""
+        """Start B new episodes."""
         self._model_steps: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
         self._asked = [0] * len(specs)
         self._targets: list[list[Tensor]] = [[torch.empty(0)] * len(self.levels) for _ in specs]
@@ -84,7 +90,7 @@ class MacroSubgoals:
         ]
 
     def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
-        """Returns the latent [*latent] to head for now."""
+        """Return the latent [*latent] to head for now."""
         target = goal
         for number in reversed(range(len(self.levels))):
             if self._asked[episode] % self.plans[number].every == 0:
@@ -142,12 +148,14 @@ def train(
     progress: bool = True,
     **config: Any,
 ) -> None:
-    """Trains the levels of a hierarchy, and a learned distance for their energies, on the latents of ``world_model``.
+    """Train the levels of a hierarchy, and a learned distance for their energies, on the latents of
+    ``world_model``.
 
     ``levels`` are the settings of ``HierarchyConfig``, ``config`` those of ``DistanceConfig``.
 
     Raises:
-        ValueError: see ``learned_distance.train``; or the episodes are shorter than the longest window.
+        ValueError: see ``learned_distance.train``; or the episodes are shorter than the longest
+            window.
     """
     settings = HierarchyConfig.of(levels or {})
     data = learned_distance.open_dataset(dataset, task_id)
@@ -178,7 +186,7 @@ def fit_levels(
     seed: int,
     progress: bool = True,
 ) -> nn.ModuleList:
-    """Returns levels trained on the latents [N, D] of all N frames of a dataset."""
+    """Return levels trained on the latents [N, D] of all N frames of a dataset."""
     actions = ActionScale.from_dataset(data).normalise(
         torch.from_numpy(np.array(data.field("action"), np.float32))
     )
@@ -203,8 +211,10 @@ def _fit_level(
     config, starts = level.config, torch.from_numpy(data.window_starts(level.window))
     if not len(starts):
         raise ValueError(
-            f"A level of stride {level.stride} over {config.rollout_steps} strides needs episodes of {level.window - 1} "
-            f"model steps; the longest has {int(data.lengths.max())}. Collect longer ones or use shorter strides."
+            f"A level of stride {level.stride} over {config.rollout_steps} strides needs "
+            f"episodes of {level.window - 1} "
+            f"model steps; the longest has {int(data.lengths.max())}. Collect longer ones "
+            "or use shorter strides."
         )
     level.fit_scale(latents)
     optimizer = torch.optim.Adam(level.parameters(), lr=config.learning_rate)
@@ -229,10 +239,11 @@ def _fit_level(
 
 
 def load_levels(directory: Path, *, task_id: str, world_model: Path) -> list[MacroLevel]:
-    """Returns the levels that ``train`` left in ``directory``, the lowest first.
+    """Return the levels that ``train`` left in ``directory``, the lowest first.
 
     Raises:
-        ValueError: the run is not finished, damaged, or of another task or world model; or it has no levels.
+        ValueError: the run is not finished, damaged, or of another task or world model; or it has
+            no levels.
     """
     content = read_run(
         directory,
@@ -242,7 +253,8 @@ def load_levels(directory: Path, *, task_id: str, world_model: Path) -> list[Mac
     )
     if "levels" not in content:
         raise ValueError(
-            f"{directory} holds a learned distance and no levels. Train with jepabench.agents.subgoals.hierarchy.train."
+            f"{directory} holds a learned distance and no levels. Train with "
+            "jepabench.agents.subgoals.hierarchy.train."
         )
     try:
         weights = load_file(Path(directory) / _WEIGHTS)
@@ -253,7 +265,7 @@ def load_levels(directory: Path, *, task_id: str, world_model: Path) -> list[Mac
         levels.load_state_dict(weights)
     except (OSError, SafetensorError, KeyError, RuntimeError) as error:
         raise ValueError(
-            f"The levels in {directory} can not be read ({error}). Delete it and train again."
+            f"The levels in {directory} cannot be read ({error}). Delete it and train again."
         ) from error
     return [level.eval().requires_grad_(False) for level in levels if isinstance(level, MacroLevel)]
 
