@@ -18,7 +18,7 @@ from torch import Tensor
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.evaluation.model_checks.quantities import observation_names
 from jepabench.world_models.analysis.diagnostics import encode_frames
-from jepabench.world_models.analysis.imagination import draw_windows, imagine, find_episodes
+from jepabench.world_models.analysis.imagination import draw_windows, find_episodes, imagine
 from jepabench.world_models.analysis.probes import KINDS, Probe, fit_probe, score
 from jepabench.world_models.checkpoint import LoadedWorldModel
 

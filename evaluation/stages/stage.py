@@ -13,7 +13,6 @@ A stage is one directory and one resolved configuration. The directory contains:
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import math
@@ -34,6 +33,7 @@ from typing import Any
 
 from jepabench.envs.files import write_atomically
 from jepabench.evaluation.stages.config import differences, plain, stage_id
+from jepabench.evaluation.stages.evidence import checksum, file_size, list_files, locate_error
 from jepabench.evaluation.stages.locks import (
     StageBusyError,
     StageError,
@@ -270,7 +270,9 @@ def _do(directory: Path, config: Mapping[str, Any], work: Callable[[Path], None]
     partial, start = directory / ".partial", time.perf_counter()
     partial.mkdir(exist_ok=True)
     work(partial)
-    files = {path.relative_to(partial).as_posix(): path.stat().st_size for path in _files(partial)}
+    files = {
+        path.relative_to(partial).as_posix(): path.stat().st_size for path in list_files(partial)
+    }
     if not files:
         raise StageError(
             f"The work of {directory} wrote no file. A stage must write its result into its folder."
@@ -288,7 +290,7 @@ def _do(directory: Path, config: Mapping[str, Any], work: Callable[[Path], None]
         "seconds": round(time.perf_counter() - start, 3),
         "finished": datetime.now(UTC).isoformat(),
         "files": files,
-        "sha256": {name: _checksum(partial / name) for name in files},
+        "sha256": {name: checksum(partial / name) for name in files},
     }
 
 
@@ -304,8 +306,8 @@ def _finished_commit(directory: Path, config: Mapping[str, Any]) -> bool:
     if commit is None or commit["hash"] != stage_id(config):
         return False
     for name, size in commit["files"].items():
-        waiting = _size(directory / ".partial" / name)
-        if size != (_size(directory / name) if waiting is None else waiting):
+        waiting = file_size(directory / ".partial" / name)
+        if size != (file_size(directory / name) if waiting is None else waiting):
             return False
     _publish(directory)
     return True
@@ -331,14 +333,6 @@ def _move(directory: Path) -> None:
     partial.rmdir()
 
 
-def _locate(error: BaseException) -> str:
-    """Return file, line and function of the innermost frame of an error."""
-    frames = traceback.extract_tb(error.__traceback__)
-    if not frames:
-        return ""
-    return f"{frames[-1].filename}, line {frames[-1].lineno}, in {frames[-1].name}"
-
-
 def _record_failure(directory: Path, error: BaseException) -> None:
     lines = "".join(traceback.format_exception(error)).splitlines()
     with suppress(OSError):  # a full disk must not hide the cause
@@ -346,7 +340,7 @@ def _record_failure(directory: Path, error: BaseException) -> None:
             directory / "failed.json",
             {
                 "error": f"{type(error).__name__}: {error}",
-                "where": _locate(error),
+                "where": locate_error(error),
                 "traceback": lines[-_TRACEBACK_LINES:],
                 "host": socket.gethostname(),
                 "pid": os.getpid(),
@@ -358,37 +352,21 @@ def _record_failure(directory: Path, error: BaseException) -> None:
 # -- files and configurations
 
 
-def _files(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.rglob("*") if path.is_file())
-
-
-def _size(path: Path) -> int | None:
-    return path.stat().st_size if path.is_file() else None
-
-
 def _damaged(directory: Path, done: Mapping[str, Any], thorough: bool) -> str:
     """Return what is wrong with the files that ``done`` lists, or an empty string."""
     published = (directory / "done.json").stat().st_mtime_ns
     for name, size in done["files"].items():
         path = directory / name
-        found = _size(path)
+        found = file_size(path)
         if found != size:
             return (
                 f"{name} is missing" if found is None else f"{name} has {found} bytes, not {size}"
             )
         changed = path.stat().st_mtime_ns > published
         made = done.get("sha256", {}).get(name)  # absent in stages of older versions
-        if (thorough or changed) and made and _checksum(path) != made:
+        if (thorough or changed) and made and checksum(path) != made:
             return f"{name} is not what was written"
     return ""
-
-
-def _checksum(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:
