@@ -150,8 +150,13 @@ def _make(
         with FileLock(folder / "lock", timeout=0):
             if path.exists():  # another process has made it since
                 return
-            _prepare(folder, request)
-            _record_missing(folder, request, task, own, num_workers, progress=progress)
+            try:
+                _prepare(folder, request)
+                _record_missing(folder, request, task, own, num_workers, progress=progress)
+            except BaseException:
+                if not _has_chunks(folder):
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
             seal(folder / "data", request.provenance, request.fields, request.table())
             (folder / "data").rename(path)
     except Timeout:
@@ -194,9 +199,17 @@ def _record_missing(
         raise DatasetError(f"{error} {kept}") from error
 
 
+def _has_chunks(folder: Path) -> bool:
+    """Return whether at least one chunk of a half-done dataset is finished."""
+    return any((folder / "chunks").glob("[0-9]*"))
+
+
 def _prepare(folder: Path, request: Request) -> None:
     """Makes a half-done folder ready to be written to: the request is on record, and each field has its full size."""
     record = folder / "request.json"
+    if not _has_chunks(folder):  # nothing was finished, so any request may use the folder
+        record.unlink(missing_ok=True)
+        shutil.rmtree(folder / "data", ignore_errors=True)
     if record.exists():
         _refuse_another(json.loads(record.read_text(encoding="utf-8")), request.asked(), folder)
     elif request.nbytes > (free := shutil.disk_usage(folder).free):

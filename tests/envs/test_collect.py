@@ -363,3 +363,22 @@ def test_a_behaviour_decides_anew_for_every_block(tmp_path):
     for episode in (dataset[index] for index in range(4)):
         repeated = (episode.actions[1:] == episode.actions[:-1]).all(axis=1)
         assert not repeated.any()
+
+
+def test_a_collection_that_finished_nothing_leaves_the_path_to_another(
+    undisturbed, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("TINY_WORLD_TRAP", f"raise:{seed_of(undisturbed, 0)}")
+    with pytest.raises(DatasetError, match="fell apart"):
+        collect(NAME, tmp_path / "data", num_workers=1, **SIZES)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.delenv("TINY_WORLD_TRAP")
+    other = collect(NAME, tmp_path / "data", num_workers=1, **SIZES | {"num_steps": 4})
+    assert set(other.lengths) == {4}
+
+
+@pytest.mark.parametrize("bad", [{"num_episodes": 0}, {"num_steps": 0}, {"pixels": -5}])
+def test_numbers_out_of_range_are_refused_before_work(tmp_path, bad):
+    with pytest.raises(ValueError, match="got"):
+        collect(NAME, tmp_path / "data", num_workers=1, **SIZES | bad)
+    assert list(tmp_path.iterdir()) == []
