@@ -93,6 +93,11 @@ def test_typical_shares_of_discordant_episodes_can_be(rates):
     )
 
 
+def test_a_discordant_share_of_zero_is_not_ignored(capsys):
+    assert main(["power", "0.8", "0.9", "--discordant", "0"]) == 2
+    assert "discordant is from 0.1 to 0.3, got 0" in capsys.readouterr().err
+
+
 def test_equal_rates_are_refused(capsys):
     assert main(["power", "0.9", "0.9"]) == 2
-    assert "two different success rates" in capsys.readouterr().err
+    assert "must be different rates" in capsys.readouterr().err

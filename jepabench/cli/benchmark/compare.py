@@ -116,7 +116,8 @@ def _print_table(table: pd.DataFrame, first: str, second: str, console: Console)
             f"{short_name(row['task'])} {row['stratum']}".strip(),
             f"{100 * row['difference']:+.1f}",
             f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}",
-            f"{row['probability_of_improvement']:.2f}",
+            f"{row['probability_of_improvement']:.2f} "
+            f"({row['improvement_low']:.2f} to {row['improvement_high']:.2f})",
             f"{100 * row['discordant']:.0f} %",
             f"{better} is better" if row["distinguishable"] else "can not be told apart",
         )
