@@ -176,7 +176,7 @@ def _processes_reason(limits: Limits) -> str:
 def _current_memory() -> int:
     if sys.platform != "linux":
         return 0
-    pages = int((_PROC / "self/statm").read_text().split()[0])
+    pages = int((_PROC / "self/statm").read_text(encoding="utf-8").split()[0])
     return pages * resource.getpagesize()
 
 
@@ -185,7 +185,7 @@ def _tree_usage(root: int) -> tuple[int, int]:
     parents, threads, memory = {}, {}, {}
     for folder in _PROC.glob("[0-9]*"):
         try:
-            lines = (folder / "status").read_text().splitlines()
+            lines = (folder / "status").read_text(encoding="utf-8").splitlines()
         except OSError:
             continue
         values = dict(line.split(":", 1) for line in lines if ":" in line)
@@ -206,7 +206,7 @@ def _tree_usage(root: int) -> tuple[int, int]:
 def _cgroup_parents() -> list[dict[str, Path]]:
     """Return the folders in which a group may be created, cgroup v2 first, deepest first."""
     try:
-        lines = (_PROC / "self/cgroup").read_text().splitlines()
+        lines = (_PROC / "self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
     own = {
@@ -232,25 +232,25 @@ def _cgroup_parents() -> list[dict[str, Path]]:
 def _write_limits(folders: dict[str, Path], limits: Limits) -> None:
     memory, pids = folders["memory"], folders["pids"]
     if (memory / "memory.limit_in_bytes").exists():  # version 1
-        (memory / "memory.limit_in_bytes").write_text(str(limits.total_memory))
+        (memory / "memory.limit_in_bytes").write_text(str(limits.total_memory), encoding="utf-8")
         _write_if_there(memory / "memory.memsw.limit_in_bytes", limits.total_memory)
     else:
         if not (memory / "memory.max").exists():
-            (memory.parent / "cgroup.subtree_control").write_text("+memory +pids")
-        (memory / "memory.max").write_text(str(limits.total_memory))
+            (memory.parent / "cgroup.subtree_control").write_text("+memory +pids", encoding="utf-8")
+        (memory / "memory.max").write_text(str(limits.total_memory), encoding="utf-8")
         _write_if_there(memory / "memory.swap.max", 0)
         _write_if_there(memory / "memory.oom.group", 1)
-    (pids / "pids.max").write_text(str(limits.processes))
+    (pids / "pids.max").write_text(str(limits.processes), encoding="utf-8")
 
 
 def _write_if_there(path: Path, value: int) -> None:
     if path.exists():
-        path.write_text(str(value))
+        path.write_text(str(value), encoding="utf-8")
 
 
 def _count(path: Path, key: str) -> int:
     try:
-        pairs = [line.split() for line in path.read_text().splitlines()]
+        pairs = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
     except OSError:
         return 0
     return sum(int(value) for name, value in pairs if name == key)

@@ -51,7 +51,7 @@ def test_a_learned_agent_is_re_run_from_its_checkpoints_alone(tmp_path):
     assert "checkpoints/TwoRoom-v1/seed0/policy/policy.safetensors" in manifest["files"]
 
     salt = tmp_path / "salt"
-    salt.write_text("a secret of this test" * 2)
+    salt.write_text("a secret of this test" * 2, encoding="utf-8")
     salt.chmod(0o600)
     again = ["verify", "submissions/cloned", "--level", "3", "--json", "--record", "verified"]
     again += ["--salt-file", str(salt)]

@@ -55,7 +55,7 @@ def test_a_missing_module_explains_where_to_run():
 @pytest.fixture
 def trap(tmp_path, monkeypatch):
     """A module on the path; ``trap()`` says whether it was imported."""
-    (tmp_path / "trap_world.py").write_text("")
+    (tmp_path / "trap_world.py").write_text("", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "trap_world", raising=False)
     return lambda: "trap_world" in sys.modules
@@ -72,8 +72,12 @@ def declare_task(folder, name, module):
     """Write what the installation of a package that declares a task leaves."""
     info = folder / "trap_package-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trap-package\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[jepabench.tasks]\n{name} = {module}\n")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: trap-package\nVersion: 1.0\n", encoding="utf-8"
+    )
+    (info / "entry_points.txt").write_text(
+        f"[jepabench.tasks]\n{name} = {module}\n", encoding="utf-8"
+    )
 
 
 def test_find_task_imports_only_what_a_distribution_declares(trap, tmp_path):

@@ -127,7 +127,7 @@ of_file(
 def names_that_differ_in_case(folder):
     for name in ("a/model.json", "A/other.json"):
         (folder / "checkpoints" / name).parent.mkdir(parents=True)
-        (folder / "checkpoints" / name).write_text("{}")
+        (folder / "checkpoints" / name).write_text("{}", encoding="utf-8")
     sign(folder)
 
 
@@ -146,7 +146,7 @@ def sticky_folder(folder):
     home = folder / "checkpoints"
     home.mkdir()
     home.chmod(0o1777)
-    (home / "model.json").write_text("{}")
+    (home / "model.json").write_text("{}", encoding="utf-8")
 
 
 of_manifest("name-of-a-floor", "reserved", lambda manifest: manifest["agent"].update(name="random"))

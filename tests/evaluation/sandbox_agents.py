@@ -62,7 +62,7 @@ class Writer(Base):
 
     def write(self, place):
         place.mkdir(parents=True, exist_ok=True)
-        (place / "forged.pth").write_text("forged")
+        (place / "forged.pth").write_text("forged", encoding="utf-8")
         return True
 
 
@@ -70,7 +70,7 @@ class HomeReader(Base):
     """Reads the home folder of the user, the project's records and the password file."""
 
     def attack(self):
-        home = Path((PLACE / "home").read_text())
+        home = Path((PLACE / "home").read_text(encoding="utf-8"))
         names = [home, home / ".ssh", Path("/etc/shadow"), Path("/etc/passwd"), Path("/home")]
         names += [Path(sys.prefix).parent / name for name in ("results/verified", ".git")]
         return [str(name) for name in names if name.exists()]
@@ -99,7 +99,7 @@ class Notes(Base):
         notes = [Path(place) / "note-of-an-earlier-seed" for place in dict.fromkeys(places)]
         read = [str(note) for note in notes if attempt(note.exists) is True]
         for note in notes:
-            attempt(lambda n=note: n.write_text("seen"))
+            attempt(lambda n=note: n.write_text("seen", encoding="utf-8"))
         return read
 
 
@@ -112,7 +112,11 @@ class UnixSocket(Base):
                 client.connect(path)
             return True
 
-        paths = [str(PLACE / "daemon"), (PLACE / "outside").read_text(), "\0abstract-daemon"]
+        paths = [
+            str(PLACE / "daemon"),
+            (PLACE / "outside").read_text(encoding="utf-8"),
+            "\0abstract-daemon",
+        ]
         return [path for path in paths if attempt(lambda p=path: connect(p)) is True]
 
 
@@ -120,7 +124,7 @@ class Network(Base):
     """Opens connections and sends packets."""
 
     def attack(self):
-        port = int((PLACE / "port").read_text())
+        port = int((PLACE / "port").read_text(encoding="utf-8"))
         found = []
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             for host in ("127.0.0.1", "192.0.2.1"):
@@ -251,6 +255,6 @@ class Unprivileged(Base):
     """Reports its capabilities and identity."""
 
     def attack(self):
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if line.startswith(("CapEff", "NoNewPrivs", "Seccomp:"))]
         return f"{kept} uid {os.getuid()} host {os.uname().nodename}"

@@ -105,7 +105,7 @@ def pull_request(tmp_path):
 def test_step_lists_a_new_submission(pull_request, tmp_path):
     def change(head):
         (head / "results/submissions/yours").mkdir()
-        (head / "results/submissions/yours/README.md").write_text("yours")
+        (head / "results/submissions/yours/README.md").write_text("yours", encoding="utf-8")
 
     done = pull_request(change)
     assert done.returncode == 0, done.stderr
@@ -118,7 +118,7 @@ def rename(head):
 
 
 def change_content(head):
-    (head / "results/submissions/mine/README.md").write_text("withdrawn")
+    (head / "results/submissions/mine/README.md").write_text("withdrawn", encoding="utf-8")
 
 
 def delete(head):
@@ -144,7 +144,7 @@ def link(head):
 
 def executable(head):
     (head / "results/submissions/yours").mkdir()
-    (head / "results/submissions/yours/README.md").write_text("yours")
+    (head / "results/submissions/yours/README.md").write_text("yours", encoding="utf-8")
     (head / "results/submissions/yours/README.md").chmod(0o755)
 
 
@@ -202,7 +202,7 @@ def test_anything_else_in_the_same_pull_request_is_refused(name, tmp_path):
 
 
 def test_other_list_of_changes_is_refused(tmp_path):
-    (tmp_path / "list").write_text("results/submissions/b/a\0")
+    (tmp_path / "list").write_text("results/submissions/b/a\0", encoding="utf-8")
     script = [sys.executable, str(HOME / ".github/changed_submissions.py"), ".", "list"]
     done = subprocess.run(script, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 1 and "git diff --raw -z" in done.stderr

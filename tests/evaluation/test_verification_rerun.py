@@ -202,7 +202,7 @@ def test_agent_that_cannot_be_made_is_explained():
 )
 def test_salt_file_must_be_private_and_long(mode, content, message, tmp_path):
     path = tmp_path / "salt"
-    path.write_text(content)
+    path.write_text(content, encoding="utf-8")
     path.chmod(mode)
     with pytest.raises(ValueError, match=message):
         read_salt(path)
@@ -212,7 +212,7 @@ def test_salt_comes_from_a_file_or_a_pipe_never_the_environment(tmp_path, monkey
     import os
 
     path = tmp_path / "salt"
-    path.write_text("0123456789abcdef" * 3 + "\n")
+    path.write_text("0123456789abcdef" * 3 + "\n", encoding="utf-8")
     path.chmod(0o600)
     assert read_salt(path) == b"0123456789abcdef" * 3
     reading, writing = os.pipe()

@@ -53,15 +53,15 @@ def test_writes_nowhere_but_into_scratch_space(code):
 def test_sees_neither_home_nor_records(code, tmp_path):
     home = tmp_path / "home"
     (home / ".ssh").mkdir(parents=True)
-    (code / "home").write_text(str(home))
+    (code / "home").write_text(str(home), encoding="utf-8")
     assert "DONE []" in attack("HomeReader", code)
 
 
 def test_does_not_find_the_salt(code, tmp_path, monkeypatch):
     monkeypatch.setenv("A_SECRET_OF_THE_MAINTAINER", "never-to-be-seen")
     secret = tmp_path / "salt"
-    secret.write_text("never-to-be-seen")
-    with secret.open() as file:
+    secret.write_text("never-to-be-seen", encoding="utf-8")
+    with secret.open(encoding="utf-8") as file:
         os.set_inheritable(file.fileno(), True)
         found = attack("SaltReader", code)
     assert "DONE" in found and "never-to-be-seen" not in found and str(secret) not in found
@@ -74,7 +74,7 @@ def test_leaves_no_notes_for_the_next_seed(code):
 
 def test_reaches_no_socket_file(code, tmp_path):
     outside = tmp_path / "outside"
-    (code / "outside").write_text(str(outside))
+    (code / "outside").write_text(str(outside), encoding="utf-8")
     addresses = (str(code / "daemon"), str(outside), "\0abstract-daemon")
     servers = [socket.socket(socket.AF_UNIX) for _ in addresses]
     try:
@@ -89,7 +89,7 @@ def test_reaches_no_socket_file(code, tmp_path):
 
 def test_reaches_no_network(code):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        (code / "port").write_text(str(server.getsockname()[1]))
+        (code / "port").write_text(str(server.getsockname()[1]), encoding="utf-8")
         assert "DONE []" in attack("Network", code)
 
 

@@ -189,9 +189,9 @@ def test_names_do_not_make_floors_or_ceilings(tmp_path):
     for name, agent in (("a-new-one", "random"), ("b-new-one", "oracle-cem")):
         track = {"observation": "pixels", "data": "offline reward-free", "privilege": "none"}
         folder = write(tmp_path, name, "other", SUITES["other"], agent=agent)
-        manifest = json.loads((folder / "submission.json").read_text())
+        manifest = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
         manifest["agent"]["track"] = track
-        (folder / "submission.json").write_text(json.dumps(manifest))
+        (folder / "submission.json").write_text(json.dumps(manifest), encoding="utf-8")
     found = entries(tmp_path).current
     assert [one.kind for one in found] == ["learned", "learned"]
     (row, _) = view_numbers(found, [(ROOM, "near")])
@@ -206,9 +206,9 @@ def test_a_copy_is_named(tmp_path):
     for name in ("goal-seeker-quick-v1", "my-own"):
         folder = tmp_path / "submissions" / name
         shutil.copytree(source, folder)
-        manifest = json.loads((folder / "submission.json").read_text())
+        manifest = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
         manifest["name"] = name
-        (folder / "submission.json").write_text(json.dumps(manifest))
+        (folder / "submission.json").write_text(json.dumps(manifest), encoding="utf-8")
     found = read_entries(tmp_path / "submissions", tmp_path / "verified", {"quick": 1})
     assert {one.name: one.copies for one in found.current} == {
         "goal-seeker-quick-v1": ("my-own",),
@@ -231,12 +231,12 @@ def test_unverified_rows_are_neither_ranked_nor_leading(tmp_path):
 
 def test_costs_that_are_not_stated_are_never_shown_as_free(tmp_path):
     folder = write(tmp_path, "mine", "other", SUITES["other"], agent="jepa-cem")
-    manifest = json.loads((folder / "submission.json").read_text())
+    manifest = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
     manifest["costs"] = [
         {**cost, "transitions": 0, "train_seconds": 0.0, "parameters": 0}
         for cost in manifest["costs"]
     ]
-    (folder / "submission.json").write_text(json.dumps(manifest))
+    (folder / "submission.json").write_text(json.dumps(manifest), encoding="utf-8")
     write(tmp_path, "free", "other", SUITES["other"], agent="random")
     free, mine = entries(tmp_path).current
     assert {text for _, text in costs(mine)} == {"not stated"}
@@ -254,16 +254,18 @@ def test_a_column_that_was_renamed_is_refused_and_the_board_is_built(tmp_path):
     write(tmp_path, "strange", "other", strange, agent="jepa-cem")
     found = build_board(tmp_path / "site", sources(tmp_path), progress=False)
     assert [name for name, _ in found.refused] == ["mine", "strange"]
-    assert "mine" in (tmp_path / "site" / "index.html").read_text()
+    assert "mine" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
 
 
 def test_a_configuration_for_one_task_is_on_the_page(tmp_path):
     folder = write(tmp_path, "mine", "other", SUITES["other"], agent="jepa-cem")
-    manifest = json.loads((folder / "submission.json").read_text())
+    manifest = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
     manifest["agent"]["per_task"] = {ROOM: {"agent": {"_target_": "x.TunedForTwoRoom"}}}
-    (folder / "submission.json").write_text(json.dumps(manifest))
+    (folder / "submission.json").write_text(json.dumps(manifest), encoding="utf-8")
     build_board(tmp_path / "site", sources(tmp_path), progress=False)
-    assert "TunedForTwoRoom" in (tmp_path / "site" / "submissions" / "mine.html").read_text()
+    assert "TunedForTwoRoom" in (tmp_path / "site" / "submissions" / "mine.html").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_an_entry_without_a_cell_is_not_in_the_view(made_up, tmp_path):

@@ -44,7 +44,8 @@ def trap(tmp_path, monkeypatch):
     folder = tmp_path / "site"
     folder.mkdir()
     (folder / "trap_models.py").write_text(
-        "from jepabench.world_models.kinds.jepa import JEPA\nclass Mine(JEPA):\n    pass\n"
+        "from jepabench.world_models.kinds.jepa import JEPA\nclass Mine(JEPA):\n    pass\n",
+        encoding="utf-8",
     )
     monkeypatch.syspath_prepend(folder)
     monkeypatch.delitem(sys.modules, "trap_models", raising=False)
@@ -55,8 +56,12 @@ def declare_kind(folder: Path, name: str) -> None:
     """Write what the installation of a package that declares a kind leaves."""
     info = folder / "trap_package-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trap-package\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[jepabench.world_models]\n{name} = trap_models:Mine\n")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: trap-package\nVersion: 1.0\n", encoding="utf-8"
+    )
+    (info / "entry_points.txt").write_text(
+        f"[jepabench.world_models]\n{name} = trap_models:Mine\n", encoding="utf-8"
+    )
 
 
 def test_a_task_of_another_model_is_refused(checkpoint):
