@@ -1,4 +1,6 @@
-"""Copies: submissions, or training seeds of one submission, with the same or nearly the same actions."""
+"""Copies: submissions, or training seeds of one submission, with the same or nearly the same
+actions.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +95,8 @@ def describe_copies(submission: Submission, others: Sequence[Path]) -> tuple[str
 def check_distinct_seeds(actions: Actions, files: Mapping[str, bytes]) -> None:
     """Refuse a submission that hands in one training several times.
 
-    Two training seeds are one if their actions are the same in every task, or if the weights of some
+    Two training seeds are one if their actions are the same in every task, or if the weights of
+    some
     task's checkpoints are the same to the bit.
 
     Args:
@@ -124,7 +127,9 @@ def check_distinct_seeds(actions: Actions, files: Mapping[str, bytes]) -> None:
 
 
 def _compare(ours: Actions, theirs: Actions) -> tuple[float, bool]:
-    """Return the mean over tasks of the share of equal steps, and whether all are equal to the bit."""
+    """Return the mean over tasks of the share of equal steps, and whether all are equal to the
+    bit.
+    """
     tasks = {task for task, _ in ours} | {task for task, _ in theirs}
     shares, identical = [], True
     for task in tasks:

@@ -1,6 +1,8 @@
-"""What the makers of a submission say that its world models know: bounded, finite, and the word of those who say it.
+"""What the makers of a submission say that its world models know: bounded, finite, and the word of
+those who say it.
 
-No check runs a model, so no badge covers any of it. It is only taken beside the checkpoint that it is of: whoever doubts it can
+No check runs a model, so no badge covers any of it. It is only taken beside the checkpoint that it
+is of: whoever doubts it can
 measure again (``jepabench.evaluation.model_checks.model_report`` says how it is made).
 """
 
@@ -47,7 +49,9 @@ Frames = NDArray[np.uint8]
 
 
 class Probe(Strict):
-    """How well a linear probe reads one physical quantity on held-out episodes; null where it does not vary."""
+    """How well a linear probe reads one physical quantity on held-out episodes; null where it does
+    not vary.
+    """
 
     quantity: Line
     r2: Annotated[float, Field(ge=-1e6, le=1)] | None
@@ -55,7 +59,9 @@ class Probe(Strict):
 
 
 class Surprise(Strict):
-    """AUROC of surprise at an event against the same steps undisturbed, with its 95 % interval; null where it could not happen."""
+    """AUROC of surprise at an event against the same steps undisturbed, with its 95 % interval;
+    null where it could not happen.
+    """
 
     event: Line
     kind: Literal["impossible", "harmless"]
@@ -67,7 +73,9 @@ class Surprise(Strict):
 
 
 class Imagined(Strict):
-    """The beginning of an episode, imagined under the actions that were taken: ``steps`` model steps after ``known`` frames."""
+    """The beginning of an episode, imagined under the actions that were taken: ``steps`` model
+    steps after ``known`` frames.
+    """
 
     stratum: Line
     index: Count
@@ -101,7 +109,8 @@ def read_diagnostics(files: Mapping[str, bytes], rows: pd.DataFrame) -> Sequence
         rows: its episodes.
 
     Raises:
-        SubmissionError: no such schema, or it speaks of what the submission or the world does not have.
+        SubmissionError: no such schema, or it speaks of what the submission or the world does not
+            have.
     """
     if DIAGNOSTICS not in files:
         if IMAGINED in files:
@@ -124,7 +133,8 @@ def read_diagnostics(files: Mapping[str, bytes], rows: pd.DataFrame) -> Sequence
 def read_imagined(
     files: Mapping[str, bytes], reports: Sequence[WorldReport], pixels: int
 ) -> dict[tuple[str, str, int], Frames]:
-    """Returns the decoded present and what was imagined after it, uint8 [1 + steps, pixels, pixels, 3], by task, stratum and index.
+    """Returns the decoded present and what was imagined after it, uint8 [1 + steps, pixels, pixels,
+    3], by task, stratum and index.
 
     Raises:
         SubmissionError: too much, or other arrays than ``reports`` list.
@@ -149,7 +159,8 @@ def read_imagined(
 def diagnostics_files(
     reports: Sequence[Mapping[str, Any]], frames: Mapping[str, Frames]
 ) -> dict[str, bytes]:
-    """Returns the files of a submission that say what its world models know, as far as there is something to say.
+    """Returns the files of a submission that say what its world models know, as far as there is
+    something to say.
 
     Args:
         reports: as ``WorldReport`` has them, but plain.

@@ -1,4 +1,6 @@
-"""The files of a submission, read with every size checked first. Paths are not followed and nothing is unpickled."""
+"""The files of a submission, read with every size checked first. Paths are not followed and
+nothing is unpickled.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ def read_files(folder: Path, *, complete: bool = True) -> dict[str, bytes]:
         complete: refuse a folder in which a required file is missing.
 
     Raises:
-        SubmissionError: a link, a special file, a name that is not allowed, too many files, or too large.
+        SubmissionError: a link, a special file, a name that is not allowed, too many files, or too
+            large.
     """
     _check_folder(folder)
     names = list(_list_files(folder, ""))

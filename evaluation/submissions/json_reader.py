@@ -21,7 +21,8 @@ def parse_json(content: bytes, name: str, *, check: str = "manifest", finite: bo
         finite: refuse NaN and infinity, which Python writes although JSON has neither.
 
     Raises:
-        SubmissionError: not UTF-8, not JSON, a duplicate key, a number that is not finite, or too deep.
+        SubmissionError: not UTF-8, not JSON, a duplicate key, a number that is not finite, or too
+            deep.
     """
     try:
         tree = json.loads(

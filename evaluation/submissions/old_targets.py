@@ -1,6 +1,8 @@
-"""``_target_`` values of submissions made before version 0.2, when the folders were top-level packages.
+"""``_target_`` values of submissions made before version 0.2, when the folders were top-level
+packages.
 
-This table is the only place that knows the old import paths. Committed submissions keep the configuration that they were
+This table is the only place that knows the old import paths. Committed submissions keep the
+configuration that they were
 made with, so that their digests stay valid; it is translated where an agent is built from it.
 """
 
@@ -55,7 +57,9 @@ def update_preset(preset: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def update_targets(config: Any) -> Any:
-    """Returns ``config`` with every old ``_target_`` in it, however deep, replaced by its present import path."""
+    """Returns ``config`` with every old ``_target_`` in it, however deep, replaced by its present
+    import path.
+    """
     if isinstance(config, dict):
         return {
             key: _update(value)

@@ -30,7 +30,8 @@ def read_rows(content: bytes, num_rows: int) -> pd.DataFrame:
     """Return the rows of a Parquet file that must hold ``num_rows`` episode records.
 
     Raises:
-        SubmissionError: not a Parquet file, other columns, another number of rows, too large, or a value
+        SubmissionError: not a Parquet file, other columns, another number of rows, too large, or a
+            value
             that is missing or not finite.
     """
     try:
@@ -58,7 +59,8 @@ def _rows(content: bytes, num_rows: int) -> pd.DataFrame:
     file = parquet.ParquetFile(pa.BufferReader(content), **limits)
     _check_metadata(file.metadata, num_rows)
     _check_columns(file.schema_arrow)
-    # Names stay in dictionaries until their lengths are known. The columns exist: they were checked.
+    # Names stay in dictionaries until their lengths are known. The columns exist: they were
+    # checked.
     names = [item.name for item in SCHEMA if item.type == pa.string()]
     file = parquet.ParquetFile(pa.BufferReader(content), read_dictionary=names, **limits)
     table = file.read(use_threads=False).combine_chunks()

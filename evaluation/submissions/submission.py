@@ -176,7 +176,8 @@ def write_submission(
 
     Args:
         folder: must not exist.
-        manifest: the keys of ``Manifest`` except those that follow from the rest: versions of schema
+        manifest: the keys of ``Manifest`` except those that follow from the rest: versions of
+            schema
             and protocol, suite, specs, aggregates and files.
         suite: that the records are of.
         records: one per episode, in the order of ``expected_rows``.

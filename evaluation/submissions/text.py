@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Control, format (bidirectional, zero-width), surrogate, private, unassigned, line and paragraph separators.
+# Control, format (bidirectional, zero-width), surrogate, private, unassigned, line and paragraph
+# separators.
 _HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 # Blank or invisible characters of other categories: fillers, and variation selectors.
 _INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
@@ -48,7 +49,9 @@ def escape_text(text: str) -> str:
 
 
 def escape_log(text: str) -> str:
-    """Return text in which no line is a command of a CI service (``::command::``, ``##[command]``)."""
+    """Return text in which no line is a command of a CI service (``::command::``,
+    ``##[command]``).
+    """
     return _COMMAND.sub(r"\1| ", text).replace("##[", "## [").replace("##vso", "## vso")
 
 

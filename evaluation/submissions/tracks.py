@@ -36,14 +36,17 @@ def classify_track(observation: str, data: str, privilege: str) -> Kind:
         observation, data, privilege: the three parts of the track.
 
     Returns:
-        ``ceiling`` for an agent that may ask the simulator, ``floor`` for one that neither observes nor
+        ``ceiling`` for an agent that may ask the simulator, ``floor`` for one that neither observes
+        nor
         learns from anything, and ``learned`` for every other.
     """
     return Track(observation, data, privilege).kind
 
 
 def derive_learns(config: Mapping[str, Any], per_task: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Return whether an agent is trained, by its configuration: it says so, or names a part that is."""
+    """Return whether an agent is trained, by its configuration: it says so, or names a part that
+    is.
+    """
     return any(
         bool(preset.get("learns")) or bool(preset.get("train")) or bool(preset.get("world_model"))
         for preset in (config, *per_task.values())

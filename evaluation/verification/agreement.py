@@ -44,7 +44,8 @@ def pooled_test(
     """Test whether submitted success exceeds that of a re-run, over all cells together.
 
     Submitted and private episodes are drawn alike, so exchanging them changes nothing for an honest
-    submission. The test exchanges whole episodes within each cell, with the outcomes of all training
+    submission. The test exchanges whole episodes within each cell, with the outcomes of all
+    training
     seeds, and therefore holds its level for any number of episodes, rate and seed effect.
 
     Args:
@@ -94,7 +95,8 @@ def compare_costs(submitted: pd.DataFrame, again: pd.DataFrame) -> dict[str, dic
 def find_understated_costs(costs: dict[str, dict[str, float]]) -> list[str]:
     """Return a sentence for each cost of the re-run that is far above the declared one.
 
-    Milliseconds depend on the machine and on the sandbox, so only a factor of ten counts. Model steps do
+    Milliseconds depend on the machine and on the sandbox, so only a factor of ten counts. Model
+    steps do
     not, but planners may adapt their effort to the episode: a quarter more is allowed.
     """
     found, (ms, steps) = [], (costs[name] for name in _COSTS)

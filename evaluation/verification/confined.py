@@ -1,4 +1,6 @@
-"""Checks of a submission in a separate process, so that a file that breaks a parser breaks only that."""
+"""Checks of a submission in a separate process, so that a file that breaks a parser breaks only
+that.
+"""
 
 from __future__ import annotations
 

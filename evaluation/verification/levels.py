@@ -1,10 +1,12 @@
 """Levels of trust in a submission, each on top of the one before: valid, replayed, re-run.
 
-1. valid: it is complete, fits its suite and does not contradict itself (``submissions.submission``).
+1. valid: it is complete, fits its suite and does not contradict itself
+(``submissions.submission``).
 2. replayed: every action is replayed in the simulator and gives what the row says (``replay``).
 3. re-run: the agent does as well on private episodes (``rerun``).
 
-Levels 1 and 2 run no code of the submission. A replay proves the outcome, not how the agent found its
+Levels 1 and 2 run no code of the submission. A replay proves the outcome, not how the agent found
+its
 actions.
 """
 

@@ -24,7 +24,8 @@ class Limits:
     """What an untrusted process may use.
 
     Attributes:
-        memory: bytes of each process beyond what it has when the limits are applied; all processes of a
+        memory: bytes of each process beyond what it has when the limits are applied; all processes
+            of a
             sandbox together may use 512 MiB more than this.
         seconds: processor time of each process [s].
         file_bytes: size of the largest file that it may write; 0 for none.
@@ -130,7 +131,8 @@ class ControlGroup:
 
 
 class ProcessPoller:
-    """Kill a process tree that exceeds its memory or process limit, where no control group can be used.
+    """Kill a process tree that exceeds its memory or process limit, where no control group can be
+    used.
 
     Args:
         process_id: root of the tree.

@@ -19,7 +19,8 @@ RECORD_SCHEMA = 2
 def write_record(folder: Path, verification: Verification, about: Mapping[str, Any]) -> Path:
     """Write what a maintainer found into ``folder/NAME.json``.
 
-    A check that failed always replaces an earlier record, so that a badge cannot outlive it. A check
+    A check that failed always replaces an earlier record, so that a badge cannot outlive it. A
+    check
     that passed replaces a record of the same content only if it reached at least the same level: a
     level-2 check neither removes a re-run badge nor hides a failed re-run.
 
@@ -58,7 +59,8 @@ def write_record(folder: Path, verification: Verification, about: Mapping[str, A
 def badges_of(folder: Path, verified: Path) -> Sequence[str]:
     """Return the badges of a submission that still hold.
 
-    A badge holds while the submission, the protocol and the simulators are the same as in the record.
+    A badge holds while the submission, the protocol and the simulators are the same as in the
+    record.
 
     Args:
         folder: of the submission.

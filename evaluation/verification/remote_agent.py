@@ -46,7 +46,8 @@ class RemoteAgent:
         patience: seconds to wait for an answer, once the agent exists.
 
     Raises:
-        AgentError: the agent cannot be made, dies, stays silent, breaks the protocol, exceeds a limit
+        AgentError: the agent cannot be made, dies, stays silent, breaks the protocol, exceeds a
+            limit
             or asks for other observations, now or later.
     """
 

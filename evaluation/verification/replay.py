@@ -1,4 +1,6 @@
-"""Level 2: replay of every action of a submission in the simulator. Neither model nor agent is needed."""
+"""Level 2: replay of every action of a submission in the simulator. Neither model nor agent is
+needed.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ def replay_submission(
     """Replay every action of a submission in the simulator.
 
     Raises:
-        SubmissionError: another simulator version, or outcomes that differ from the rows; the first are listed.
+        SubmissionError: another simulator version, or outcomes that differ from the rows; the first
+            are listed.
     """
     _check_physics(submission)
     wrong: list[str] = []

@@ -1,12 +1,17 @@
 """Level 3: the agent itself, on private episodes, in a sandbox. Only a maintainer asks for it.
 
-The world stays in this process. The agent's process receives the observations of its declared track and
-answers with actions. It receives neither the world's seeds nor the salt behind them, so an agent that
+The world stays in this process. The agent's process receives the observations of its declared track
+and
+answers with actions. It receives neither the world's seeds nor the salt behind them, so an agent
+that
 looks into a simulator of its own does not find its episode there.
 
-A re-run shows that the agent does as well on private episodes, seeing only the observations that its
-track declares. It cannot show that the agent uses no simulator: one that brings its own, set to the state
-it observes, is not detected by its success. Declared and measured planning costs are therefore compared.
+A re-run shows that the agent does as well on private episodes, seeing only the observations that
+its
+track declares. It cannot show that the agent uses no simulator: one that brings its own, set to the
+state
+it observes, is not detected by its success. Declared and measured planning costs are therefore
+compared.
 """
 
 from __future__ import annotations
@@ -130,7 +135,8 @@ def rerun(
     for task in tasks:
         suite = replace(submission.suite, tasks=(task,))
         for seed in submission.manifest.training_seeds:
-            # A process and a sandbox of its own for each training seed, so that none can leave notes.
+            # A process and a sandbox of its own for each training seed, so that none can leave
+            # notes.
             with RemoteAgent(
                 _agent_config(submission, task.task_id),
                 task.task_id,

@@ -1,7 +1,8 @@
 """Processes for untrusted work, confined by bubblewrap (https://github.com/containers/bubblewrap).
 
 A sandboxed process sees the interpreter, this package and the folders that it is given, all
-read-only, and an empty scratch folder of limited size. It has no network, no sockets, and no view of
+read-only, and an empty scratch folder of limited size. It has no network, no sockets, and no view
+of
 other processes. Nothing that it writes outlives it.
 """
 
@@ -60,7 +61,8 @@ class Process:
         return self._process.wait()
 
     def close(self, *, patience: float = 0.0) -> int:
-        """Kill all of its processes, remove what they wrote, and return the first one's exit status.
+        """Kill all of its processes, remove what they wrote, and return the first one's exit
+        status.
 
         Args:
             patience: seconds that it may take to end by itself.

@@ -1,4 +1,5 @@
-"""A seccomp filter for untrusted processes: no sockets, tracing, new namespaces, mounts or keyrings.
+"""A seccomp filter for untrusted processes: no sockets, tracing, new namespaces, mounts or
+keyrings.
 
 Namespaces hide most of the system. The filter covers what they leave: a socket file in a visible
 folder accepts connections even on a read-only mount, keyrings are shared between namespaces, and

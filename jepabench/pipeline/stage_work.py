@@ -106,16 +106,19 @@ def measure_surprise(config: Mapping[str, Any], model: Path, directory: Path) ->
 
 
 def _sum_training_costs(paths: Mapping[str, Path]) -> dict[str, float]:
-    """Adds up what was spent before the first test episode; data that two parts share counts once."""
+    """Return what was spent before the first test episode; a dataset that two parts share counts once."""
     cost: dict[str, float] = {"transitions": 0, "train_seconds": 0.0, "parameters": 0}
+    datasets: dict[str, int] = {}
     for kind, path in paths.items():
         description = path / ("model.json" if kind == "world_model" else "training.json")
         content = json.loads(description.read_text(encoding="utf-8"))
         content = content["metadata"] if kind == "world_model" else content
-        if content.get("dataset_fingerprint"):
-            cost["transitions"] = max(cost["transitions"], content["transitions"])
-        else:  # online: its transitions come on top
+        fingerprint = content.get("dataset_fingerprint")
+        if fingerprint:
+            datasets[fingerprint] = max(datasets.get(fingerprint, 0), content["transitions"])
+        else:  # trained online: its own transitions
             cost["transitions"] += content["transitions"]
         cost["train_seconds"] += content["train_seconds"]
         cost["parameters"] += content["parameters"]
+    cost["transitions"] += sum(datasets.values())
     return cost

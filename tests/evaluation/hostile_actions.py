@@ -161,7 +161,9 @@ def encrypted_trace(folder):
 
 @hostile("actions", "cannot be read")
 def bomb_that_gives_its_size_as_small(folder):
-    """The directory of the archive says what is asked for; the stream unpacks to 400 times as much."""
+    """The directory of the archive says what is asked for; the stream unpacks to 400 times as
+    much.
+    """
     small: list[int] = []
 
     def change(new, members):

@@ -1,4 +1,6 @@
-"""What is said of world models that are not there, in numbers that are none, and in pictures that unfold without end."""
+"""What is said of world models that are not there, in numbers that are none, and in pictures that
+unfold without end.
+"""
 
 import json
 import shutil

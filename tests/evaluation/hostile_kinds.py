@@ -1,4 +1,6 @@
-"""Kinds of submissions that must be refused: how each is made, which check must find it, and what it must say."""
+"""Kinds of submissions that must be refused: how each is made, which check must find it, and what
+it must say.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,6 @@
-"""Hostile text and file names: hidden characters, commands of a CI service, names no system can hold."""
+"""Hostile text and file names: hidden characters, commands of a CI service, names no system can
+hold.
+"""
 
 from hostile_kinds import KINDS, Kind, hostile, of_manifest
 from tiny_submission import ROOM, change_manifest, sign

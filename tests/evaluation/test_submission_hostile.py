@@ -1,4 +1,6 @@
-"""A submission is what a stranger made: whatever is wrong with it, it is refused with the reason, and nothing else happens."""
+"""A submission is what a stranger made: whatever is wrong with it, it is refused with the reason,
+and nothing else happens.
+"""
 
 import os
 import re

@@ -68,7 +68,9 @@ def submit(
     changes: Mapping[str, Any],
     console: Console,
 ) -> Path:
-    """Does what is missing of an agent's runs on a suite, writes the submission and returns its folder."""
+    """Does what is missing of an agent's runs on a suite, writes the submission and returns its
+    folder.
+    """
     from jepabench.evaluation.submissions.manifest import check_words
     from jepabench.evaluation.submissions.submission import read_submission, write_submission
     from jepabench.execution.run_plan import run_plan
@@ -152,7 +154,9 @@ def _authors(settings: Mapping[str, str]) -> list[str]:
 
 
 def _gathered(plan: SuitePlan, suite: Suite) -> tuple[list[Any], dict[tuple[str, int], Any]]:
-    """Returns the records of all evaluations in the order of a submission, and their actions in one piece a task and seed."""
+    """Returns the records of all evaluations in the order of a submission, and their actions in
+    one piece a task and seed.
+    """
     import numpy as np
 
     from jepabench.evaluation.traces import episode_name, load_evaluation
@@ -216,6 +220,10 @@ def _manifest(
 def _cost(plan: SuitePlan, stage: Stage) -> dict[str, Any]:
     spent = json.loads((stage.directory / "cost.json").read_text(encoding="utf-8"))
     prints = [_fingerprint(plan.stages[key]) for key in stage.needs]
+    target = str(stage.config["agent"]["agent"]["_target_"])
+    if not stage.needs and not target.startswith("jepabench."):
+        # Nobody here knows how an agent of another package was made: null, which is not zero.
+        spent = dict.fromkeys(spent)
     return {
         "task_id": stage.config["task_id"],
         "training_seed": stage.config["seed"],
@@ -270,7 +278,9 @@ def _extra(
 
 
 def _diagnostics(plan: SuitePlan, suite: Suite, console: Console) -> dict[str, bytes]:
-    """Returns what the world models of the first training seed know, and the first episode of each stratum as they imagine it."""
+    """Returns what the world models of the first training seed know, and the first episode of each
+    stratum as they imagine it.
+    """
     from jepabench.envs.data.episodes import EpisodeDataset
     from jepabench.evaluation.model_checks.model_report import world_report
     from jepabench.evaluation.submissions.diagnostics import diagnostics_files
