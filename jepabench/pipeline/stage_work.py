@@ -106,7 +106,7 @@ def measure_surprise(config: Mapping[str, Any], model: Path, directory: Path) ->
 
 
 def _sum_training_costs(paths: Mapping[str, Path]) -> dict[str, float]:
-    """Return what was spent before the first test episode; a dataset that two parts share counts once."""
+    """Return what was spent before the first test episode; a shared dataset counts once."""
     cost: dict[str, float] = {"transitions": 0, "train_seconds": 0.0, "parameters": 0}
     datasets: dict[str, int] = {}
     for kind, path in paths.items():
