@@ -10,7 +10,6 @@ graphics driver. Ready ones are in ``jepabench.envs.adapted``.
 
 from __future__ import annotations
 
-import copy
 import traceback
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -24,6 +23,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from jepabench.envs.adapted.ray_camera import make_ray_camera
 from jepabench.envs.adapted.simulator_state import (
     AdapterError,
     Memory,
@@ -228,7 +228,9 @@ class Adapted(GoalEnv):
         if frames == "rays" and not has_model:
             raise AdapterError(f"{env_id} has no MuJoCo model to cast rays into; use frames='own'.")
         self._ray_camera = (
-            _ray_camera(self.wrapped, camera, colours) if has_model and frames != "own" else None
+            make_ray_camera(self.wrapped, camera, colours)
+            if has_model and frames != "own"
+            else None
         )
         self._success_distance = success_distance
         self._bring_to_goal = load_entry_point(goal)
@@ -391,51 +393,3 @@ def _memory_of(env: gymnasium.Env[Any, Any]) -> Memory:
     if isinstance(found[0], mujoco.MjModel) and isinstance(found[1], mujoco.MjData):
         return MujocoMemory(env)
     return ReplayMemory(env)
-
-
-def _ray_camera(
-    env: gymnasium.Env[Any, Any],
-    camera: Camera | str | None,
-    colours: Mapping[str, Sequence[float]],
-) -> RayCamera:
-    model = copy.copy(env.unwrapped.model)
-    for name, colour in colours.items():
-        names = [model.geom(index).name for index in range(model.ngeom)]
-        if name not in names:
-            raise unknown_name("geom", name, names)
-        model.geom(name).matid, model.geom(name).rgba = -1, colour
-    return RayCamera(model, _camera(model, env.unwrapped.data, camera))
-
-
-def _camera(model: mujoco.MjModel, data: mujoco.MjData, wanted: Camera | str | None) -> Camera:
-    if isinstance(wanted, Camera):
-        return wanted
-    if wanted is not None:
-        names = [model.camera(index).name for index in range(model.ncam)]
-        if wanted not in names:
-            raise unknown_name("camera", wanted, names)
-        index = model.camera(wanted).id
-        position, turn = data.cam_xpos[index], data.cam_xmat[index].reshape(3, 3)
-        return _looking(position, -turn[:, 2], up=turn[:, 1], degrees=float(model.cam_fovy[index]))
-    free = mujoco.MjvCamera()
-    mujoco.mjv_defaultFreeCamera(model, free)
-    azimuth, elevation = np.radians([free.azimuth, free.elevation])
-    forward = np.array(
-        [
-            np.cos(elevation) * np.cos(azimuth),
-            np.cos(elevation) * np.sin(azimuth),
-            np.sin(elevation),
-        ]
-    )
-    up = (0.0, 0.0, 1.0)
-    return _looking(
-        free.lookat - free.distance * forward, forward, up=up, degrees=float(model.vis.global_.fovy)
-    )
-
-
-def _looking(position: NDArray[Any], forward: NDArray[Any], *, up: Any, degrees: float) -> Camera:
-    place, target, top = (
-        tuple(np.asarray(vector, np.float64).tolist())
-        for vector in (position, position + forward, up)
-    )
-    return Camera(position=place, target=target, up=top, field_of_view=np.radians(degrees))
