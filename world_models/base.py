@@ -47,7 +47,10 @@ class Context:
 
 @runtime_checkable
 class WorldModel(Protocol):
-    """A learned model of a world. Actions are model-step actions in normalised units (mean 0, std 1 over the data)."""
+    """A learned model of a world.
+
+    Actions are model-step actions in normalised units (mean 0, std 1 over the data).
+    """
 
     observation_key: str  # which observation it encodes: "pixels" or "observation"
     history: int  # frames of context K that predict() can use
@@ -121,7 +124,7 @@ def rollout_with(
     *,
     unroll: Callable[[Tensor, Tensor], Tensor | None] | None = None,
 ) -> Tensor:
-    """Imagine futures with any function that predicts the next latent from up to ``history`` frames.
+    """Imagine futures with a function that predicts the next latent from a short history.
 
     ``unroll`` may offer a cheaper way to the same latents; see ``FastRollout``.
     """

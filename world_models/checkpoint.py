@@ -166,8 +166,8 @@ def _read_description(directory: Path) -> dict[str, Any]:
     for name, kind in _ENTRIES.items():
         if not isinstance(content, dict) or not isinstance(content.get(name), kind):
             raise CheckpointError(
-                f"{path} describes no world model: entry {name!r} is missing or no {kind.__name__}. "
-                "Delete the folder and train again."
+                f"{path} describes no world model: entry {name!r} is missing or no "
+                f"{kind.__name__}. Delete the folder and train again."
             )
     if content["schema"] != SCHEMA:
         raise CheckpointError(
@@ -200,8 +200,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     for name, value in tensors.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise CheckpointError(
-                f"The weights in {path.parent} are damaged: {name!r} holds NaN or infinite numbers. "
-                "Delete the folder and train again."
+                f"The weights in {path.parent} are damaged: {name!r} holds NaN or infinite "
+                "numbers. Delete the folder and train again."
             )
     return tensors
 

@@ -1,4 +1,4 @@
-"""Learned distances between frozen latents: how many model steps lie between here and there, as the data tells it.
+"""Learned distances between frozen latents, in model steps.
 
 Two places may look alike and be far apart (the other side of a wall), so the squared difference of
 latents is a poor measure of the way between them. Each head here learns a better one from
@@ -57,13 +57,13 @@ class DistanceConfig:
                 raise ValueError(f"{name} is 1 or more, got {getattr(self, name)}.")
         if not (0 < self.expectile <= 0.5 and 0 < self.discount < 1 and self.learning_rate > 0):
             raise ValueError(
-                "expectile is above 0 and at most 0.5, discount between 0 and 1, learning_rate above 0; "
+                "expectile is at most 0.5, discount between 0 and 1, learning_rate above 0; "
                 f"got {self.expectile}, {self.discount} and {self.learning_rate}."
             )
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> DistanceConfig:
-        """Return the configuration with these settings; an unknown one is refused with the nearest that exists."""
+        """Return the configuration with these settings; refuse unknown names."""
         known = [setting.name for setting in fields(cls)]
         for name in settings:
             if name not in known:
@@ -116,7 +116,7 @@ class DistanceHead(nn.Module):
         self.std.copy_(latents.std(0).clamp(min=1e-6))
 
     def forward(self, now: Tensor, goal: Tensor) -> Tensor:
-        """Return distances [...] from latents [..., D] to goals [..., D]; leading axes broadcast."""
+        """Return distances [...] of latents [..., D] to goals [..., D]; leading axes broadcast."""
         now, goal = torch.broadcast_tensors(self._scaled(now), self._scaled(goal))
         return self._between(now, goal)
 
@@ -147,7 +147,7 @@ class PairNetwork(nn.Module):
 
 
 class TemporalDistance(DistanceHead):
-    """Regression of the steps between frames of one episode, at a low expectile; frames of anywhere count as ``max_steps``.
+    """Regression of the steps between frames of an episode, at a low expectile.
 
     Says nothing beyond ``max_steps``, where it is flat: good for the next few steps and for the
     edges of a graph.
@@ -222,14 +222,14 @@ class QuasimetricDistance(DistanceHead):
 
 
 class MahalanobisDistance(DistanceHead):
-    """The squared difference in units of what a model step changes (Mahalanobis, 1936): nothing is trained.
+    """The squared difference in units of the change per model step (Mahalanobis, 1936).
 
     What changes much in every step, such as where the hand is, counts for less than what changes
     seldom and with effort, such as where an object is. In plain squared differences of latents the
     hand outweighs the object, and a plan that lets go of the goal for a while is not worth it.
     """
 
-    ridge = 0.1  # variance added in every direction, in units of the mean: where nothing ever moves is noise
+    ridge = 0.1  # variance added in every direction, in units of the mean variance
     whiten: Tensor
 
     def __init__(self, latent_size: int, config: DistanceConfig) -> None:
@@ -268,7 +268,7 @@ class Reachability(DistanceHead):
 
 
 class ValueDistance(DistanceHead):
-    """Minus a goal-conditioned value by implicit V-learning from state pairs alone (GCIVL, Park et al., 2024, OGBench).
+    """Minus a goal-conditioned value, by implicit V-learning (GCIVL, Park et al., 2024).
 
     The reward is -1 a model step until the goal; half of the goals are later frames, the others
     frames of anywhere, and one in eight is the next frame itself. The distance is the discounted

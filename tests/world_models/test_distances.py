@@ -80,7 +80,7 @@ def test_the_value_target_follows_slowly():
             parameter += 1
     head.after_step()
     for old, new in zip(before, head.target.parameters(), strict=True):
-        torch.testing.assert_close(new, old + head.follow)
+        torch.testing.assert_close(new, old + head.tau)
 
 
 def test_mahalanobis_counts_in_steps_and_what_seldom_moves_counts_more():

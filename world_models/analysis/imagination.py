@@ -119,6 +119,9 @@ def draw_windows(
 
 @torch.inference_mode()
 def imagine(model: WorldModel, windows: Windows, actions: Tensor | None = None) -> Tensor:
-    """Return imagined latents [N, H, *latent] for ``actions`` [N, H, A], by default the recorded ones."""
+    """Return imagined latents [N, H, *latent].
+
+    ``actions`` [N, H, A] are the recorded ones by default.
+    """
     plans = windows.plans if actions is None else actions
     return rollout(model, windows.context, plans[:, None])[:, 0]

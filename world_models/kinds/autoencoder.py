@@ -99,6 +99,6 @@ class Autoencoder(JEPA):
     def _make_predictor(self) -> nn.Module:
         if self.config.momentum or self.config.terms.keys() & objectives.PAIR_TERMS.keys():
             raise ValueError(
-                "The generative control has no targets but pixels: no momentum, no terms on predictions."
+                "The generative control allows no momentum and no terms on predictions."
             )
         return super()._make_predictor()

@@ -38,13 +38,14 @@ class EnsembleConfig(JEPAConfig):
             or not 0 < self.share <= 1
         ):
             raise ValueError(
-                f"num_members is 2 or more, 1 or more with others beside them, and share above 0 to 1, got "
+                "num_members must be 2 or more (1 with others) and share above 0 up to 1, got "
                 f"{self.num_members}, {len(self.others)} others and {self.share}."
             )
         for other in self.others:
             if not {"predictor"} <= other.keys() <= {"predictor", "predictor_options"}:
                 raise ValueError(
-                    f"A member of others has a predictor and perhaps predictor_options, got {dict(other)}."
+                    "A member of others has a predictor and optionally predictor_options, "
+                    f"got {dict(other)}."
                 )
 
 

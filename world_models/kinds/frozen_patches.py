@@ -65,7 +65,7 @@ class FrozenConfig:
     def __post_init__(self) -> None:
         if (self.backbone == OWN) != bool(self.pretext):
             raise ValueError(
-                f"Backbone 'own' is taught by a pretext task ({', '.join(PRETEXTS)}), others by none; got backbone "
+                f"Backbone 'own' needs a pretext task ({', '.join(PRETEXTS)}), others none, got "
                 f"{self.backbone!r} and pretext {self.pretext!r}."
             )
 
@@ -97,7 +97,8 @@ class FrozenFeatureModel(nn.Module):
             backbone, found = make_backbone(config.backbone, config.backbone_options)
             if config.weights_sha256 not in ("", found):
                 raise BackboneError(
-                    f"The weights of {config.backbone!r} are not those that this model was trained on: SHA-256 {found[:12]}, "
+                    f"The weights of {config.backbone!r} differ from those in training: "
+                    f"SHA-256 {found[:12]}, "
                     f"not {config.weights_sha256[:12]}. Put the old file back, or train again."
                 )
             config = dataclasses.replace(config, weights_sha256=found)
@@ -106,7 +107,8 @@ class FrozenFeatureModel(nn.Module):
         positions, channels = self._features(torch.zeros(1, 64, 64, 3, dtype=torch.uint8)).shape[1:]
         if config.latent_dim > channels:
             raise ValueError(
-                f"{config.backbone!r} has {channels} channels, latent_dim {config.latent_dim} is more."
+                f"latent_dim must be at most {channels} for {config.backbone!r}, "
+                f"got {config.latent_dim}."
             )
         self.register_buffer("feature_mean", torch.zeros(positions, channels))
         self.register_buffer("components", torch.eye(channels)[:, : config.latent_dim].contiguous())
@@ -136,7 +138,7 @@ class FrozenFeatureModel(nn.Module):
         return self.predictor(latents, actions)
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the prediction error over ``rollout_steps``, on cached latents if there are any."""
+        """Return the prediction error over ``rollout_steps``, on cached latents if available."""
         del generator
         if self.training_key in batch.observations:
             latents = batch.observations[self.training_key]

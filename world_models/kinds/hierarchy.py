@@ -48,19 +48,20 @@ class HierarchyConfig:
         object.__setattr__(self, "strides", tuple(self.strides))
         if not self.strides or any(high <= low for low, high in pairwise((1, *self.strides))):
             raise ValueError(
-                f"strides ascend from 2 or more, from the lowest level up, got {list(self.strides)}."
+                f"strides must ascend from 2 or more, lowest level first, got {list(self.strides)}."
             )
         for name in ("macro_size", "rollout_steps", "width", "depth", "num_steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is 1 or more, got {getattr(self, name)}.")
         if self.kl_weight < 0 or self.learning_rate <= 0:
             raise ValueError(
-                f"kl_weight is at least 0 and learning_rate above 0, got {self.kl_weight} and {self.learning_rate}."
+                "kl_weight must be at least 0 and learning_rate above 0, "
+                f"got {self.kl_weight} and {self.learning_rate}."
             )
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> HierarchyConfig:
-        """Return the configuration with these settings; an unknown one is refused with the nearest that exists."""
+        """Return the configuration with these settings; refuse unknown names."""
         known = [setting.name for setting in fields(cls)]
         for name in settings:
             if name not in known:

@@ -74,7 +74,8 @@ class JEPAConfig:
             )
         if self.history < 1 or self.rollout_steps < 1:
             raise ValueError(
-                f"history and rollout_steps are 1 or more, got {self.history} and {self.rollout_steps}."
+                "history and rollout_steps must be 1 or more, "
+                f"got {self.history} and {self.rollout_steps}."
             )
 
     @property
@@ -115,22 +116,22 @@ class JEPA(nn.Module):
             )
 
     def encode(self, observation: Tensor) -> Tensor:
-        """Encode single observations [N, ...] into latents [N, D], or [N, P, D] where the encoder keeps positions."""
-        return self._placed(self.encoder(observation))
+        """Encode observations [N, ...] into latents [N, D], or [N, P, D] with positions."""
+        return self._project(self.encoder(observation))
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predict the next latent [N, *latent] from latents [N, k, *latent] and actions [N, k, A], k <= K."""
-        return self._placed(self.predictor(latents, actions))
+        """Predict [N, *latent] from latents [N, k, *latent] and actions [N, k, A], k <= K."""
+        return self._project(self.predictor(latents, actions))
 
     def unroll(self, latents: Tensor, actions: Tensor) -> Tensor | None:
-        """Imagine several steps at once where the predictor knows a cheaper way to; see ``FastRollout``. Not in training."""
+        """Imagine several steps at once if the predictor can; see ``FastRollout``."""
         unroll = getattr(self.predictor, "unroll", None)
         if unroll is None or self.training or type(self).predict is not JEPA.predict:
             return None
-        return unroll(latents, actions, place=self._placed)
+        return unroll(latents, actions, place=self._project)
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the weighted terms: ``prediction`` over ``rollout_steps`` imagined steps, then those of the config."""
+        """Return the ``prediction`` error and the weighted terms of the config."""
         frames = batch.observations[self.observation_key]
         if self.config.shift or self.config.recolour:
             frames = augment_shift(frames, padding=self.config.shift, generator=generator)
@@ -152,7 +153,7 @@ class JEPA(nn.Module):
 
     @torch.no_grad()
     def after_step(self, progress: float) -> None:
-        """Move the target encoder a little towards the encoder; the training loop calls this after each optimiser step.
+        """Update the target encoder after an optimiser step.
 
         Args:
             progress: share of the training that is done, 0 to 1; the moving average stands still at
@@ -171,7 +172,7 @@ class JEPA(nn.Module):
 
     @property
     def needs_frames(self) -> bool:
-        """Whether the prediction terms look at the frames themselves; a predictor cannot learn alone then."""
+        """Whether the prediction terms need frames, so that the predictor cannot learn alone."""
         return self.target_encoder is not None
 
     def _make_predictor(self) -> nn.Module:
@@ -187,7 +188,7 @@ class JEPA(nn.Module):
     def prediction_terms(
         self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Return the terms that say how well the latents [B, T, *latent] of a batch are predicted; weights included."""
+        """Return the weighted prediction terms for latents [B, T, *latent] of a batch."""
         del generator
         known = self.config.history
         context = Context(latents[:, :known], batch.actions[:, : known - 1])
@@ -202,16 +203,16 @@ class JEPA(nn.Module):
         return terms
 
     def _targets(self, latents: Tensor, batch: TrajectoryBatch) -> Tensor:
-        """Return what predictions should meet, [B, T, *latent]: the latents themselves unless the config says otherwise."""
+        """Return the targets of the predictions, [B, T, *latent]."""
         if self.target_encoder is None:
             return latents.detach() if self.config.stop_gradient else latents
         frames = batch.observations[self.observation_key]
         with torch.no_grad():
-            return self._placed(self.target_encoder(frames.flatten(0, 1))).unflatten(
+            return self._project(self.target_encoder(frames.flatten(0, 1))).unflatten(
                 0, frames.shape[:2]
             )
 
-    def _placed(self, latents: Tensor) -> Tensor:
+    def _project(self, latents: Tensor) -> Tensor:
         if not self.config.sphere:
             return latents
         return math.sqrt(latents.shape[-1]) * functional.normalize(latents, dim=-1)

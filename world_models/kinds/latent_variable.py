@@ -24,7 +24,7 @@ _UNIFORM_SHARE = 0.01  # of a categorical's probability: no code is ever given u
 
 
 class VariableKind(Protocol):
-    """A family of distributions over the variable u, described by parameters [..., P]. Noise makes draws a function."""
+    """A family of distributions over the variable u with parameters [..., P]."""
 
     @property
     def size(self) -> int:
@@ -55,7 +55,7 @@ class VariableKind(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Categorical:
-    """One of U codes, one-hot; gradients go straight through the draw to its softmax (Jang et al., 2017).
+    """One of U codes, one-hot, with straight-through gradients (Jang et al., 2017).
 
     Attributes:
         size: number of codes.
@@ -99,7 +99,7 @@ class Categorical:
 
 @dataclass(frozen=True, slots=True)
 class Gaussian:
-    """A vector of U independent normal entries; parameters are means, then log standard deviations."""
+    """U independent normal entries; parameters are means, then log standard deviations."""
 
     size: int
 
@@ -163,7 +163,8 @@ class LatentVariableConfig(JEPAConfig):
             raise unknown_name("variable", self.variable, VARIABLES)
         if self.variable_size < 1 or self.information_weight < 0:
             raise ValueError(
-                f"variable_size is 1 or more and information_weight 0 or more, got {self.variable_size} and "
+                "variable_size must be 1 or more and information_weight 0 or more, "
+                f"got {self.variable_size} and "
                 f"{self.information_weight}."
             )
 
@@ -188,7 +189,7 @@ class LatentVariableJEPA(JEPA):
         self.posterior = _mlp(known + config.latent_dim, config.width, self.variable.num_parameters)
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predict the next latent [N, D] that is most to be expected, from latents [N, k, D] and actions [N, k, A], k <= K."""
+        """Predict the most likely [N, D] from latents [N, k, D] and actions [N, k, A], k <= K."""
         return self._predict_with(
             latents, actions, self.variable.mode(self.prior(self._known(latents, actions)))
         )
@@ -231,7 +232,7 @@ class LatentVariableJEPA(JEPA):
         return self.predictor(latents, torch.cat([actions, told], dim=-1))
 
     def _known(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Return what is known before the world decides, [N, K * (D + A)]; a short history is padded as in ``MLPPredictor``."""
+        """Return the padded history of latents and actions as one vector [N, K * (D + A)]."""
         missing = self.history - latents.shape[1]
         if missing:
             latents = torch.cat([latents[:, :1].expand(-1, missing, -1), latents], dim=1)
@@ -241,7 +242,7 @@ class LatentVariableJEPA(JEPA):
     def prediction_terms(
         self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Rolls out with variables inferred from the true latents: ``prediction``, and ``information``, what they cost."""
+        """Return ``prediction`` with variables inferred from true latents, and ``information``."""
         config, history = self.config, self.history
         num_steps = latents.shape[1] - history
         seen = (

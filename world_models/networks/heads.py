@@ -46,7 +46,10 @@ class Decoder(nn.Module):
         return self.grow(maps).permute(0, 2, 3, 1) + self.mean_frame / 255
 
     def loss(self, latents: Tensor, frames: Tensor) -> Tensor:
-        """Squared error to uint8 frames [N, size, size, 3]; pixels that differ from the mean frame count more, being few."""
+        """Return the squared error to uint8 frames [N, s, s, 3].
+
+        Pixels that differ from the mean frame are few and have larger weights.
+        """
         target = frames.float() / 255
         weight = 1.0 + 20.0 * (target - self.mean_frame / 255).abs().amax(-1, keepdim=True)
         return (weight * (self(latents) - target).square()).mean()
@@ -60,7 +63,7 @@ class Decoder(nn.Module):
 def ridge_probe_r2(
     train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], *, regularisation: float = 1e-3
 ) -> NDArray[np.float64]:
-    """Fit a linear probe on standardised latents and returns R2 of each quantity on the test pair [Q].
+    """Fit a linear probe on standardised latents; return R2 of each quantity on test data [Q].
 
     Args:
         train, test: (latents [N, D], quantities [N, Q]) from different episodes.

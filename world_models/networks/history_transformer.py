@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 class AdaLNBlock(nn.Module):
-    """A pre-norm transformer block whose normalisation is scaled, shifted and gated by the action (AdaLN-zero).
+    """A pre-norm transformer block that is modulated by the action (AdaLN-zero).
 
     Tokens are moments, each of which sees itself and earlier ones (``causal``), or positions, all
     of which see each other.
@@ -80,7 +80,7 @@ class AdaLNBlock(nn.Module):
         *,
         last_only: bool,
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        """Map the newest tokens, given what was kept of those before them; causal, and without dropout.
+        """Map the newest tokens, given the cache of earlier ones; causal, without dropout.
 
         Args:
             tokens: [N, k, W].
@@ -130,7 +130,7 @@ class AdaLNBlock(nn.Module):
 
 
 class AdaLNPredictor(nn.Module):
-    """A causal transformer over the history, conditioned on actions by AdaLN-zero (LeWM, arXiv 2603.19312; JEPA-WMs).
+    """A causal transformer over the history with AdaLN-zero (LeWM, arXiv 2603.19312).
 
     The preset is small; ``world_model=lewm`` has the published size. Ours adds its output to the
     present latent.
@@ -190,7 +190,7 @@ class AdaLNPredictor(nn.Module):
     def unroll(
         self, latents: Tensor, actions: Tensor, *, place: Callable[[Tensor], Tensor]
     ) -> Tensor:
-        """Predict H latents [N, H, D] one after the other, as so many calls of ``forward`` would, at a fraction of the work.
+        """Predict H latents [N, H, D] in sequence, faster than H calls of ``forward``.
 
         What depends on actions alone is computed for all steps at once. While the history still
         grows, the tokens before the newest keep their keys and values. Once it is full the window

@@ -35,7 +35,7 @@ def convert_precision(model: WorldModel, precision: str) -> WorldModel:
     if not isinstance(model, nn.Module) or not isinstance(predictor, MIXED):
         names = " and ".join(kind.__name__ for kind in MIXED)
         raise ValueError(
-            f"precision={precision!r} is for models that predict with {names}, got {type(predictor).__name__}."
+            f"precision={precision!r} needs a {names} as predictor, got {type(predictor).__name__}."
         )
     narrow = copy.deepcopy(model)
     narrow.predictor.to(PRECISIONS[precision])  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]

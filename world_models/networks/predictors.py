@@ -60,7 +60,7 @@ class MLPPredictor(nn.Module):
 
 
 class SubstepPredictor(nn.Module):
-    """Goes through the control steps of an action block one by one, with the same small residual MLP for each.
+    """Applies one small residual MLP to each control step of an action block in turn.
 
     What a push does depends on where the pusher is when it is made; an MLP on the whole block has
     to learn the composition of its steps, this one is built that way. Nothing but the latent after
@@ -123,7 +123,7 @@ def _pad_history(latents: Tensor, actions: Tensor, history: int) -> tuple[Tensor
 
 
 class PatchPredictor(nn.Module):
-    """A transformer over positions: the history of a position is its token, the actions condition all of them by AdaLN-zero.
+    """A transformer over positions, conditioned on actions by AdaLN-zero.
 
     Args:
         latent_dim: D of a position.
@@ -168,7 +168,7 @@ class PatchPredictor(nn.Module):
 
 
 class GridPredictor(nn.Module):
-    """Convolutions over positions that form a square, several times cheaper than attention: z' = z + f(maps, actions).
+    """Convolutions over a square of positions: z' = z + f(maps, actions).
 
     Args:
         latent_dim: D of a position.
@@ -193,7 +193,7 @@ class GridPredictor(nn.Module):
         self.history, self.side = history, math.isqrt(positions)
         if self.side**2 != positions:
             raise ValueError(
-                f"Predictor 'grid' needs positions that form a square, got {positions}. Use 'patch'."
+                f"Predictor 'grid' needs a square of positions, got {positions}. Use 'patch'."
             )
         self.embed = nn.Conv2d(history * latent_dim, width, 1)
         self.embed_action = nn.Linear(history * action_size, width)

@@ -72,7 +72,8 @@ class WindowSampler:
         if not len(whole):
             raise ValueError(
                 f"Windows of {num_frames} frames need episodes of {num_frames - 1} model steps; "
-                f"the longest has {int(dataset.lengths.max())}. Collect longer ones or use a shorter rollout."
+                f"the longest has {int(dataset.lengths.max())}. Collect longer episodes or use a "
+                "shorter rollout."
             )
         pads = [np.zeros(len(whole), np.int64)] + [
             np.full(len(first), p, np.int64) for p in range(1, history)
@@ -87,7 +88,7 @@ class WindowSampler:
     def sample(
         self, batch_size: int, rng: np.random.Generator, *, rank: int = 0, count: int = 1
     ) -> TrajectoryBatch:
-        """Return ``batch_size`` windows drawn with replacement. Pixels live in a buffer that the next call overwrites.
+        """Draw ``batch_size`` windows with replacement. The next call overwrites the pixels.
 
         Of ``count`` processes that draw the same, each takes its share: every ``count``-th window
         from its ``rank`` on.
@@ -128,7 +129,7 @@ class WindowSampler:
 
 
 def step_generators(seed: int, step: int) -> tuple[np.random.Generator, torch.Generator]:
-    """Return the random streams of one training step, so that a resumed run draws what an undisturbed one would."""
+    """Return the random streams of a training step, which depend on (seed, step) alone."""
     sequence = np.random.SeedSequence([seed, step])
     return np.random.default_rng(sequence), torch.Generator().manual_seed(
         int(sequence.generate_state(1, np.uint64)[0] >> 1)

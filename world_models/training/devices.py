@@ -1,4 +1,4 @@
-"""Devices for training: this process on the CPU, a GPU, or several processes with Hugging Face Accelerate.
+"""Devices for training: the CPU, a GPU, or several processes with Hugging Face Accelerate.
 
 The training loop is the same on all of them. With several processes, each takes its share of every
 batch. Statistics of a whole batch (variance, SIGReg, the negatives of InfoNCE) are taken over all
@@ -102,7 +102,7 @@ class AcceleratedDevice(LocalDevice):
 
 
 def get_rank() -> int:
-    """Return the number of this process among those that train together, 0 for the first or only one."""
+    """Return the rank of this process, 0 for the first or only one."""
     return int(os.environ.get("RANK", "0"))
 
 

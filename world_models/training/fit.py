@@ -31,7 +31,7 @@ from jepabench.world_models.training.predictor_only import PredictorOnly, encode
 
 @runtime_checkable
 class PreparationHook(Protocol):
-    """A model with work to do before its training: data statistics, a pretext task, cached features."""
+    """A model that prepares its training: data statistics, a pretext task, cached features."""
 
     def prepare(
         self,
@@ -168,7 +168,7 @@ class _Trainer:
         folder: Path,
         source: EpisodeDataset | None = None,
     ) -> float:
-        """Train a module on windows of ``source`` (the training data by default); return seconds."""
+        """Train a module on ``source``, by default the training data; return seconds."""
         folder.mkdir(parents=True, exist_ok=True)
         sampler = WindowSampler(
             self.data if source is None else source,
@@ -252,7 +252,7 @@ def _describe(
 def _copy_encoder(
     network: nn.Module, folder: Path, data: EpisodeDataset, config: TrainConfig
 ) -> float:
-    """Copy the encoder of a saved model into ``network``; return the seconds that its training took."""
+    """Copy the encoder of a saved model into ``network``; return its training seconds."""
     saved = load_world_model(folder, task_id=data.manifest.task_id)
     if saved.metadata["dataset_fingerprint"] != data.manifest.fingerprint:
         raise ValueError(

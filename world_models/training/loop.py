@@ -30,7 +30,7 @@ class StepHook(Protocol):
     """A model with work to do after each gradient step, such as the update of an EMA target."""
 
     def after_step(self, progress: float) -> None:
-        """Run after the optimiser's step; ``progress`` is the finished share of the training, up to 1."""
+        """Run after an optimiser step; ``progress`` is the finished share, up to 1."""
         ...
 
 

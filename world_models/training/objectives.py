@@ -16,12 +16,12 @@ from torch.nn import functional
 
 
 def prediction_error(predicted: Tensor, target: Tensor, *, stop_gradient: bool = False) -> Tensor:
-    """Mean squared error over everything, [...] and [...] to a scalar. Gradients flow into both sides unless stopped."""
+    """Mean squared error of [...] and [...], with gradients into both unless stopped."""
     return functional.mse_loss(predicted, target.detach() if stop_gradient else target)
 
 
 def _samples(latents: Tensor, first_only: bool) -> Tensor:
-    """Return the samples [N, D] that a batch statistic is taken over: all B*T latents, or the B of the first frame."""
+    """Return the samples [N, D] of a batch statistic: all latents, or the first frames."""
     return latents[:, 0] if first_only else latents.flatten(0, -2)
 
 
@@ -58,7 +58,7 @@ def _off_diagonal(matrix: Tensor) -> Tensor:
 
 
 def temporal_variance(latents: Tensor, *, margin: float = 1.0, epsilon: float = 1e-4) -> Tensor:
-    """PLDM's variance over time: the hinge of ``variance`` with the std over T, averaged over B and D."""
+    """PLDM's variance over time: the hinge of ``variance`` with the std over T."""
     return functional.relu(margin - (latents.var(1) + epsilon).sqrt()).mean()
 
 
@@ -68,7 +68,7 @@ def time_similarity(latents: Tensor) -> Tensor:
 
 
 def curvature(latents: Tensor) -> Tensor:
-    """Temporal straightening: mean of 1 - cos(v_t, v_{t+1}) with v_t = z_{t+1} - z_t. In [0, 2]; needs T >= 3."""
+    """Temporal straightening: mean of 1 - cos(v_t, v_{t+1}), v_t = z_{t+1} - z_t; T >= 3."""
     velocity = latents[:, 1:] - latents[:, :-1]
     return 1.0 - functional.cosine_similarity(velocity[:, 1:], velocity[:, :-1], dim=-1).mean()
 
@@ -81,7 +81,7 @@ def sigreg(
     num_knots: int = 17,
     limit: float = 3.0,
 ) -> Tensor:
-    """SIGReg (LeJEPA, Balestriero & LeCun 2025): Epps-Pulley distance of random projections from a standard normal.
+    """SIGReg (LeJEPA, 2025): Epps-Pulley distance of random projections from N(0, 1).
 
     Each time step is a test of its own over the B samples; the statistic keeps its factor B, so the
     weight depends on the
@@ -111,12 +111,14 @@ def sigreg(
 
 
 def inverse_dynamics(decoded: Tensor, actions: Tensor) -> Tensor:
-    """Mean squared error of actions decoded from neighbouring latents, both [B, T-1, A]. In units of the data's variance."""
+    """Mean squared error of decoded actions [B, T-1, A], in units of the data's variance."""
     return functional.mse_loss(decoded, actions)
 
 
 def mcr2(latents: Tensor, *, distortion: float = 0.5) -> Tensor:
-    """Negative coding rate of MCR2 (Yu et al. 2020, eq. 1): -1/2 logdet(I + D / (N e) Z'Z), rows of Z of unit length, N = B*T.
+    """Negative coding rate of MCR2 (Yu et al., 2020, eq. 1): -1/2 logdet(I + D / (N e) Z'Z).
+
+    The N = B*T rows of Z have unit length.
 
     Only the expansion is maximised: in a world model the prediction error does the compression that
     MCR2's second term does for classes. ``distortion`` is e, the squared precision of the code.
@@ -132,7 +134,7 @@ def mcr2(latents: Tensor, *, distortion: float = 0.5) -> Tensor:
 
 
 def mmcr(predicted: Tensor, target: Tensor, *, within: float = 0.0) -> Tensor:
-    """MMCR (Yerxa et al. 2023, eq. 2-3): minus the nuclear norm of the centroids [B, D], mean over time steps.
+    """MMCR (Yerxa et al., 2023, eq. 2-3): minus the nuclear norm of the centroids [B, D].
 
     The two views of a sample are the prediction and the latent that it should meet, [B, H, D] each;
     both go to the unit sphere and their mean is the centroid. Between -sqrt(B min(B, D)) and
@@ -148,7 +150,9 @@ def mmcr(predicted: Tensor, target: Tensor, *, within: float = 0.0) -> Tensor:
 
 
 def barlow(predicted: Tensor, target: Tensor, *, off_diagonal: float = 5e-3) -> Tensor:
-    """Barlow Twins (Zbontar et al. 2021, eq. 1-2): sum_i (1 - C_ii)^2 + off_diagonal * sum_{i != j} C_ij^2, mean over time steps.
+    """Barlow Twins (Zbontar et al., 2021, eq. 1-2), mean over time steps.
+
+    sum_i (1 - C_ii)^2 + off_diagonal * sum_{i != j} C_ij^2.
 
     C [D, D] is the cross-correlation over B of predictions [B, H, D] and the latents that they
     should meet. Sums, as published: grows with D. Blind to the scale of latents: use it on a
@@ -171,7 +175,9 @@ def _standardised(latents: Tensor, epsilon: float = 1e-5) -> Tensor:
 
 
 def infonce(predicted: Tensor, target: Tensor, *, temperature: float = 0.1) -> Tensor:
-    """InfoNCE (van den Oord et al. 2018, eq. 4): -log softmax_j cos(p_i, z_j) / temperature at j = i, mean over B and H.
+    """InfoNCE (van den Oord et al., 2018, eq. 4): -log softmax_j cos(p_i, z_j) / temperature.
+
+    Taken at j = i, mean over B and H.
 
     Negatives are the latents of the other B - 1 windows at the same step, so a near frame of the
     same window is never one. Between about 0 and log B, a collapse. The contrastive control.

@@ -1,4 +1,4 @@
-"""Pretext tasks that teach a patch encoder without actions: masked latents, masked pixels, self-distillation.
+"""Pretext tasks for a patch encoder: masked latents, masked pixels, self-distillation.
 
 Each is trained by the ordinary loop, before a predictor learns what actions do (see
 ``kinds.frozen_patches``). As a ``WorldModel`` a pretext task predicts that nothing changes, so the
@@ -34,7 +34,7 @@ def _blocks(width: int, depth: int, num_heads: int) -> nn.TransformerEncoder:
 
 
 def encode_positions(side: int, width: int) -> Tensor:
-    """Return the fixed position code [side^2, width] of a square grid: half of it for rows, half for columns (MAE, I-JEPA)."""
+    """Return the sine-cosine position code [side^2, width] of a square grid (MAE, I-JEPA)."""
     if width % 4:
         raise ValueError(f"width is a multiple of 4, got {width}.")
     rates = 1.0 / 10000 ** (torch.arange(width // 4) / (width // 4))
@@ -74,18 +74,18 @@ class PatchEncoder(nn.Module):
         self.blocks = _blocks(width, depth, num_heads)
 
     def patches(self, frames: Tensor) -> Tensor:
-        """Cut frames uint8 [N, s, s, 3] into patches [N, P, 3 * patch_size^2] in [-1, 1], row by row."""
+        """Cut frames uint8 [N, s, s, 3] into patches [N, P, 3 * patch_size^2] in [-1, 1]."""
         pixels = frames.permute(0, 3, 1, 2).float() * (2 / 255) - 1
         return functional.unfold(pixels, self.patch_size, stride=self.patch_size).transpose(1, 2)
 
     def forward(self, frames: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Encode frames uint8 [N, s, s, 3] into tokens [N, P, W], or those of the patches ``keep`` [M] alone [N, M, W]."""
+        """Encode frames uint8 [N, s, s, 3] into tokens [N, P, W]; ``keep`` [M] selects patches."""
         tokens = self.stem(self.patches(frames)) + self.places
         return self.blocks(tokens if keep is None else tokens[:, keep]).float()
 
 
 class Pretext(nn.Module):
-    """What the pretext tasks share: an encoder, a slow copy of it if they want one, and the form of a ``WorldModel``.
+    """Base of pretext tasks: an encoder and optionally a momentum copy, as a ``WorldModel``.
 
     Args:
         encoder: what is trained.
@@ -136,7 +136,7 @@ class Pretext(nn.Module):
 
 
 class MaskedPrediction(Pretext):
-    """Predicts the latents of masked patches from the visible ones: I-JEPA on single frames, V-JEPA on clips.
+    """Prediction of masked patches from visible ones: I-JEPA on frames, V-JEPA on clips.
 
     After I-JEPA (arXiv 2301.08243) and V-JEPA (arXiv 2404.08471): a slow copy of the encoder sees
     whole frames and gives layer-normalised targets; the encoder sees what is left of a large block
@@ -187,7 +187,7 @@ class MaskedPrediction(Pretext):
         self.predictor = _blocks(predictor_width, predictor_depth, 4)
 
     def draw_masks(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return the places that the encoder sees [M] and those that are to be predicted [Q]; they do not overlap."""
+        """Return the visible positions [M] and the positions to predict [Q]; they are disjoint."""
         side = self.encoder.side
         wanted = torch.zeros(side, side, dtype=torch.bool)
         for _ in range(self.num_targets):
@@ -215,7 +215,7 @@ class MaskedPrediction(Pretext):
 def _block(
     side: int, scale: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
 ) -> Tensor:
-    """Draw a rectangle of about a share ``scale`` of the grid, height over width in ``ratio``; bool [side, side]."""
+    """Draw a rectangle of a share ``scale`` of the grid with aspect ``ratio``, bool [S, S]."""
     size, shape, top, left = torch.rand(4, generator=generator).tolist()
     area = (scale[0] + size * (scale[1] - scale[0])) * side**2
     aspect = ratio[0] * (ratio[1] / ratio[0]) ** shape
@@ -229,7 +229,7 @@ def _block(
 
 
 class MaskedPixels(Pretext):
-    """A masked autoencoder (arXiv 2111.06377), the generative control: the pixels of masked patches from the visible ones.
+    """A masked autoencoder (arXiv 2111.06377), the generative control.
 
     Args:
         mask_share: share of the patches that are masked.
@@ -256,7 +256,7 @@ class MaskedPixels(Pretext):
         self.leave = nn.Linear(decoder_width, 3 * encoder.patch_size**2)
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the squared error of the masked patches, each normalised by its own mean and standard deviation."""
+        """Return the squared error of the masked patches, each normalised by itself."""
         frames = batch.observations["pixels"].flatten(0, 1)
         num_places = self.encoder.side**2
         order = torch.randperm(num_places, generator=generator)
@@ -273,7 +273,7 @@ class MaskedPixels(Pretext):
 
 
 class SelfDistillation(Pretext):
-    """DINO (arXiv 2104.14294): a part of one view has to tell what a slow copy says about the whole of another.
+    """DINO (arXiv 2104.14294): predict a momentum teacher's output for another view.
 
     Views are shifted and change brightness; both go through a head with ``num_prototypes`` outputs,
     the slow one centred and sharpened. Crops of other sizes are left out: a student sees a block of
@@ -311,7 +311,7 @@ class SelfDistillation(Pretext):
         self.register_buffer("centre", torch.zeros(num_prototypes))
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the cross-entropy of the student's answers under the teacher's, mean over both orders of the views."""
+        """Return the cross-entropy of student and teacher, mean over both orders of the views."""
         frames = batch.observations["pixels"]
         views = [self._view(frames, generator).flatten(0, 1) for _ in range(2)]
         with torch.no_grad():
