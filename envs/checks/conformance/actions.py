@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from jepabench.envs.checks.fingerprint import digest
+from jepabench.envs.checks.fingerprint import TRACE_STEPS, digest, fixed_actions
 from jepabench.envs.checks.subject import CheckFailed, Subject, require
 from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.envs.errors import InvalidActionError
@@ -71,11 +71,12 @@ def _find_entries_without_effect(subject: Subject) -> list[int]:
     for index in range(space.shape[0]):
         found = set()
         for bound in (space.low, space.high):
-            action = np.zeros(space.shape).clip(space.low, space.high)
-            action[index] = bound[index]
+            # Different values of the other entries: with all at zero, some may cancel this one.
+            actions = np.array(fixed_actions(env)[:: TRACE_STEPS // _NUM_STEPS])
+            actions[:, index] = bound[index]
             env.restore(state)
-            observation, *_ = env.advance(np.repeat(action[None], _NUM_STEPS, axis=0))
-            found.add(digest([observation, {"physics": env.snapshot().physics}]))
+            observations = [env.step(action)[0] for action in actions]
+            found.add(digest([*observations, {"physics": env.snapshot().physics}]))
         if len(found) == 1:
             unused.append(index)
     return unused
