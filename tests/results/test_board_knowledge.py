@@ -66,10 +66,21 @@ ABOUT = {
 def results(tmp_path_factory) -> Path:
     """A folder of results with one submission: a world model of a few steps, and episodes in which it had no say."""
     root = tmp_path_factory.mktemp("learned")
-    data = collect(ROOM, root / "data", num_episodes=8, num_steps=6, num_workers=1, progress=False)
+    data, held_out = (
+        collect(
+            ROOM,
+            root / split,
+            split=split,
+            num_episodes=8,
+            num_steps=6,
+            num_workers=1,
+            progress=False,
+        )
+        for split in ("train", "validation")
+    )
     fit(
         dataset=data.path,
-        validation=data.path,
+        validation=held_out.path,
         directory=root / "model",
         seed=0,
         kind="jepa",
