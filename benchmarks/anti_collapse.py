@@ -1,10 +1,15 @@
-"""Every way to train a world model under one amount of training and one planner: terms against collapse, targets, encoders.
+"""Compare ways of training a world model with the same training budget and the same planner.
 
-``python benchmarks/anti_collapse.py search TRAIN VALIDATION`` tries four weights of each term and appends a row each to
-``results/tuning/anti-collapse.csv``; ``... table TRAIN VALIDATION`` trains each term and target with the best one, longer, on one
-encoder and predictor, and appends to ``results/tables/anti-collapse.csv``; ``... encoders TRAIN VALIDATION`` trains with other encoders,
-pretrained, frozen or learned, and appends to ``results/tables/encoders.csv``. Rows that are there are not made again, so all can be
-interrupted; models go to ``outputs/anti-collapse``. TRAIN and VALIDATION are folders that ``jepabench collect`` made, of one task.
+``python benchmarks/anti_collapse.py search TRAIN VALIDATION`` tries four weights of each
+anti-collapse term and appends one row per weight to ``results/tuning/anti-collapse.csv``.
+``... table TRAIN VALIDATION`` trains each term and target longer, with its best weight and the same
+encoder and predictor, and appends to ``results/tables/anti-collapse.csv``.
+``... encoders TRAIN VALIDATION`` trains with other encoders (pretrained, frozen or learned) and
+appends to ``results/tables/encoders.csv``.
+
+Existing rows are skipped, so an interrupted run can be started again. Models are written to
+``outputs/anti-collapse``. TRAIN and VALIDATION are folders written by ``jepabench collect`` for the
+same task.
 """
 
 import argparse
@@ -27,7 +32,7 @@ from jepabench.world_models.analysis.diagnostics import Diagnosis
 from jepabench.world_models.training.fit import fit
 
 HOME = Path(__file__).parents[1]
-# Four settings of each preset, a factor of about three apart around its default; the default is among them.
+# Four values of one setting per preset, about a factor of three apart, including the default.
 SEARCH = {
     "jepa-sigreg": ("terms.sigreg.weight", (0.01, 0.03, 0.09, 0.3)),
     "jepa-vicreg": ("terms.variance.weight", (0.1, 0.3, 1.0, 3.0)),
@@ -61,19 +66,23 @@ STRATUM = {"jepabench/PushT-v1": "steps25", "jepabench/TwoRoom-v1": "medium"}
 
 
 def main() -> None:
-    """Fills in what is missing."""
+    """Measure every setting that has no row yet."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=("search", "table", "encoders"))
     parser.add_argument("train", type=Path)
     parser.add_argument("validation", type=Path)
-    parser.add_argument("--presets", nargs="*", help="all by default")
+    parser.add_argument("--presets", nargs="*", help="presets to measure; default: all")
     parser.add_argument(
         "--terms",
-        help="of `encoders`: JEPAs weigh those of their terms that this preset has as it does",
+        help="for `encoders`: preset whose term weights every JEPA uses",
     )
-    parser.add_argument("--steps", type=int, help="gradient steps; 200 for the search, else 600")
-    parser.add_argument("--episodes", type=int, help="20 for the search, else 50")
-    parser.add_argument("--minutes", type=float, default=1e9, help="begin nothing new after this")
+    parser.add_argument(
+        "--steps", type=int, help="gradient steps; default: 200 for `search`, otherwise 600"
+    )
+    parser.add_argument("--episodes", type=int, help="default: 20 for `search`, otherwise 50")
+    parser.add_argument(
+        "--minutes", type=float, default=1e9, help="start no new run after this time"
+    )
     options = parser.parse_args()
     torch.set_num_threads(1)
     until = time.monotonic() + 60 * options.minutes
@@ -116,7 +125,7 @@ def main() -> None:
 
 
 def best(preset: str) -> str | float:
-    """Returns the searched value with the highest score, as the search left it; nothing where nothing was searched."""
+    """Return the value with the highest score in the search, or "" if there was no search."""
     rows = [
         row for row in read(HOME / "results/tuning/anti-collapse.csv") if row["preset"] == preset
     ]
@@ -134,7 +143,7 @@ def measure(
     episodes: int,
     search: bool,
 ) -> dict | None:
-    """Trains and judges one setting; returns its row, or None if it was there."""
+    """Train and evaluate one setting; return its row, or None if the row exists."""
     task = EpisodeDataset.open(train).manifest.task_id
     key = {
         "task": task.split("/")[1],
@@ -177,7 +186,10 @@ def measure(
 
 
 def overrides(preset: str, setting: str, value: str | float) -> list[str]:
-    """Returns the command-line overrides of a setting; terms that belong together keep their published proportions."""
+    """Return the command-line overrides of a setting.
+
+    Terms that are published together keep their relative weights.
+    """
     if value == "":
         return []
     if setting == "terms":
@@ -202,7 +214,7 @@ def overrides(preset: str, setting: str, value: str | float) -> list[str]:
 def judge(
     task: str, directory: Path, diagnosis: Diagnosis, episodes: int, split: str, *, shrinking: bool
 ) -> dict[str, object]:
-    """Returns what is known and what is reached: probes of the pose, k-step error, success of planning."""
+    """Return probes of the pose, k-step prediction errors and the success of planning."""
     pose = POSE[task]
     r2 = diagnosis.probe_r2[: len(pose)]
     planner = CEMPlanner(horizon=5, num_samples=128, num_elites=16, num_iterations=6)
@@ -238,7 +250,7 @@ def judge(
 
 
 def read(path: Path) -> list[dict[str, str]]:
-    """Returns the rows of a table; none if there is no file."""
+    """Return the rows of a table, or an empty list if the file does not exist."""
     if not path.exists():
         return []
     with path.open(encoding="utf-8") as file:
@@ -246,7 +258,10 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def append(path: Path, row: dict[str, object]) -> None:
-    """Adds a row; quantities that another task does not have stay empty. A table keeps the columns that it began with."""
+    """Append a row to a table.
+
+    A table keeps the columns that it was created with. Values that a task lacks are left empty.
+    """
     columns = [
         "task",
         "preset",

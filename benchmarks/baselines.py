@@ -1,12 +1,13 @@
-"""What our use of Stable-Baselines3 costs, and that it learns what others report.
+"""Measure the overhead over plain Stable-Baselines3 and compare returns with published ones.
 
-    python benchmarks/baselines.py overhead        our training against plain Stable-Baselines3 on the bare world, CPU seconds
-    python benchmarks/baselines.py side-by-side    two seeds in two processes against one (needs an idle machine)
-    python benchmarks/baselines.py identical       gymnasium-robotics' PointMaze: the weights of plain Stable-Baselines3, to the bit
-    python benchmarks/baselines.py published       Pendulum-v1 with RL Baselines3 Zoo's settings against its published returns
+    python benchmarks/baselines.py overhead        CPU time against plain Stable-Baselines3
+    python benchmarks/baselines.py side-by-side    two seeds in two processes (idle machine)
+    python benchmarks/baselines.py identical       same weights as plain Stable-Baselines3
+    python benchmarks/baselines.py published       Pendulum-v1 against RL Baselines3 Zoo
 
-Each prints a table; ``published`` also keeps it, an algorithm a row, in ``results/tables/published.csv`` (``--algorithms td3``
-does one of them). ``identical`` needs the extra ``robotics``.
+Each command prints a table. ``published`` also writes one row per algorithm to
+``results/tables/published.csv``; ``--algorithms td3`` runs only TD3. ``identical`` trains on the
+PointMaze of gymnasium-robotics and needs the extra ``robotics``.
 """
 
 import argparse
@@ -49,8 +50,8 @@ SETTINGS = {
     "gamma": 0.95,
     "tau": 0.005,
 }
-# RL Baselines3 Zoo's hyperparameters for Pendulum-v1, and the returns of its benchmark.md: mean and standard deviation over 750
-# episodes of one run.
+# Hyperparameters of RL Baselines3 Zoo for Pendulum-v1, and the returns in its benchmark.md: mean
+# and standard deviation over 750 episodes of one run.
 ZOO = {
     "sac": (
         partial(
@@ -91,12 +92,15 @@ PENDULUM, POINT_MAZE = "benchmark/Pendulum-v0", "benchmark/PointMaze-UMaze-v0"
 
 
 class Foreign(gymnasium.Env):
-    """A Gymnasium environment as training sees a world of ours: goals (of nothing, if it has none), one seed an episode.
+    """Adapt a Gymnasium environment to the interface that training expects.
+
+    An environment without goals gets constant ones. Every episode is reset with its own seed.
 
     Args:
-        task: the spec it was registered with.
-        name: Gymnasium's id.
-        reward, pixels: as every world takes them; the reward is the environment's own.
+        task: the spec under which the environment is registered.
+        name: the Gymnasium id.
+        reward: kept for the interface; the reward is the environment's own.
+        pixels: ignored.
     """
 
     def __init__(
@@ -118,22 +122,22 @@ class Foreign(gymnasium.Env):
         self.observation_space = space
 
     def reset(self, *, seed=None, options=None):
-        """Starts an episode; ``options`` are not used."""
+        """Start an episode; ``options`` is ignored."""
         del options
         seen, info = self.env.reset(seed=None if seed is None else seed % 2**32)
         return self._seen(seen), info
 
     def step(self, action):
-        """Takes a step."""
+        """Take one step."""
         seen, reward, terminated, truncated, info = self.env.step(action)
         return self._seen(seen), float(reward), terminated, truncated, info
 
     def advance(self, actions):
-        """Takes a block of one step."""
+        """Take a block of one step."""
         return self.step(actions[0])
 
     def compute_reward(self, achieved_goal, desired_goal, info):
-        """Returns the environment's own reward for goals; for one without goals there is none to compute, and none is asked for."""
+        """Return the environment's own reward; never called for one without goals."""
         if self.observation_space["achieved_goal"].shape == (1,):
             return np.zeros(len(achieved_goal))
         return np.asarray(self.env.unwrapped.compute_reward(achieved_goal, desired_goal, info))
@@ -171,20 +175,20 @@ _register(POINT_MAZE, "PointMaze_UMaze-v3", 200)
 
 
 def main() -> None:
-    """Does one of them."""
+    """Run the chosen comparison and print its table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("what", choices=("overhead", "side-by-side", "identical", "published"))
     parser.add_argument("--task", default="jepabench/TwoRoom-v1")
-    parser.add_argument("--steps", type=int, default=4000, help="model steps of a run")
+    parser.add_argument("--steps", type=int, default=4000, help="model steps per run")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--algorithms", nargs="*", default=list(ZOO), choices=list(ZOO))
     parser.add_argument("--episodes", type=int, default=50)
     parser.add_argument(
         "--output",
         type=Path,
-        help="where `published` keeps its policies, so that a killed run goes on",
+        help="folder of the policies of `published`; an interrupted run resumes from it",
     )
     parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV file")
     options = parser.parse_args()
@@ -195,9 +199,9 @@ def main() -> None:
 
 
 def overhead(options: argparse.Namespace, folder: Path) -> Table:
-    """Times SAC with hindsight, ours and plain in turns, in CPU seconds, which another process does not change much."""
+    """Time SAC with hindsight here and in plain Stable-Baselines3, alternating, in CPU seconds."""
     ours, plain = [], []
-    for repeat in range(options.repeats + 1):  # the first warms up
+    for repeat in range(options.repeats + 1):  # the first run is a warm-up
         steps = options.steps if repeat else 1100
         ours.append(
             _seconds(partial(_train, options.task, folder / f"ours-{repeat}", repeat, steps))
@@ -216,12 +220,13 @@ def overhead(options: argparse.Namespace, folder: Path) -> Table:
         median = statistics.median(times[1:])
         table.add_row(name, f"{1000 * median:.2f}", f"{1 / median:.0f}")
     ratios = [mine / theirs for mine, theirs in zip(ours[1:], plain[1:], strict=True)]
-    table.caption = f"overhead {statistics.median(ratios) - 1:+.1%} (each: {', '.join(f'{ratio - 1:+.1%}' for ratio in ratios)})"
+    each = ", ".join(f"{ratio - 1:+.1%}" for ratio in ratios)
+    table.caption = f"overhead {statistics.median(ratios) - 1:+.1%} (each: {each})"
     return table
 
 
 def side_by_side(options: argparse.Namespace, folder: Path) -> Table:
-    """Times one seed alone and two in two processes, in seconds on the clock."""
+    """Time one seed alone and two seeds in two processes, in wall-clock seconds."""
     spawn, times = multiprocessing.get_context("spawn"), []
     for number in (1, 2):
         runs = [
@@ -249,8 +254,8 @@ def side_by_side(options: argparse.Namespace, folder: Path) -> Table:
 
 
 def identical(options: argparse.Namespace, folder: Path) -> Table:
-    """Trains SAC with hindsight on PointMaze through our adapter and plainly on the same episodes, and compares the weights."""
-    steps = min(options.steps, 5000)  # one segment: the second would begin with new episodes
+    """Train SAC on PointMaze here and in plain Stable-Baselines3, and compare the weights."""
+    steps = min(options.steps, 5000)  # one segment; a second one would start new episodes
     off_policy.train(
         task_id=POINT_MAZE,
         directory=folder,
@@ -272,7 +277,7 @@ def identical(options: argparse.Namespace, folder: Path) -> Table:
 
 
 def published(options: argparse.Namespace, folder: Path) -> Table:
-    """Trains on Pendulum-v1 and compares returns with the zoo's."""
+    """Train on Pendulum-v1 and compare the returns with those of RL Baselines3 Zoo."""
     folder = options.output or folder
     table = Table("algorithm", "return here", "published", "within its spread", title="Pendulum-v1")
     rows = []
@@ -316,7 +321,7 @@ def published(options: argparse.Namespace, folder: Path) -> Table:
 
 
 def returns(agent: online.OnlineAgent, num_episodes: int) -> list[float]:
-    """Plays validation episodes and returns what each earned."""
+    """Play validation episodes and return the return of each."""
     world, found = make(agent.task.id), []
     for index in range(num_episodes):
         spec = EpisodeSpec(agent.task.id, "validation", "all", index)
@@ -341,7 +346,7 @@ def _train(task_id: str, directory: Path, seed: int, steps: int) -> None:
 
 
 def _plain(env: gymnasium.Env, steps: int, seed: int, folder: Path) -> SAC:
-    """Trains as anyone would who has read Stable-Baselines3's documentation, with our preset's settings."""
+    """Train with plain Stable-Baselines3 and the settings of the preset."""
     world = VecNormalize(DummyVecEnv([lambda: env]), norm_reward=False, gamma=SETTINGS["gamma"])
     model = SAC(
         "MultiInputPolicy",
@@ -355,33 +360,33 @@ def _plain(env: gymnasium.Env, steps: int, seed: int, folder: Path) -> SAC:
         device="cpu",
     )
     model.set_random_seed(seed)
-    model.set_logger(configure(str(folder), []))  # else it leaves a folder in the system's
+    model.set_logger(configure(str(folder), []))  # otherwise a temporary folder is made
     return model.learn(steps)
 
 
 class _Bare(ActionBlock):
-    """A world at the rate of model steps, with its own resets."""
+    """Run an environment at the rate of model steps, with its own resets."""
 
     def __init__(self, task_id: str) -> None:
         super().__init__(make(get_task(task_id).id))
 
 
 class SameEpisodes(gymnasium.Wrapper):
-    """PointMaze as gymnasium-robotics makes it, begun with the seeds of our training episodes."""
+    """Start PointMaze of gymnasium-robotics with the seeds of the training episodes."""
 
     def __init__(self) -> None:
         super().__init__(make(POINT_MAZE).env)
         self._rng = np.random.default_rng(0)
 
     def reset(self, *, seed=None, options=None):
-        """Starts the next episode."""
+        """Start the next episode."""
         if seed is not None:
             self._rng = np.random.default_rng(seed)
         spec = EpisodeSpec(POINT_MAZE, "train", "all", int(self._rng.integers(2**62)))
         return self.env.reset(seed=spec.seed % 2**32, options=options)
 
     def compute_reward(self, achieved_goal, desired_goal, info):
-        """Returns the environment's own reward."""
+        """Return the environment's own reward."""
         return self.env.unwrapped.compute_reward(achieved_goal, desired_goal, info)
 
 

@@ -1,10 +1,11 @@
-"""What an agent is worth when the task changes after its training, and nothing is trained again.
+"""Measure agents on tasks that change after training, without training anything again.
 
     python benchmarks/changed_tasks.py jepabench/TwoRoom-v1
 
-Planners change their cost: a chaser to avoid, a zone that nobody may enter, a path to follow instead of the goal. Policies have
-no place to put that, and do what they were trained for; the episodes, starts and goals are the same. What is missing of data,
-models and policies is made first, as ``suite=quick`` makes it. Rows go to ``results/tables/changed_tasks.csv``.
+Planners change their cost: a chaser to avoid, a zone that must not be entered, or a path to follow
+instead of the goal. Policies have no such input and act as they were trained. Episodes, starts and
+goals are the same for all agents. Missing data, models and policies are made first, as in
+``suite=quick``. Rows are written to ``results/tables/changed_tasks.csv``.
 """
 
 import argparse
@@ -44,7 +45,7 @@ TASKS: dict[str, CostTask] = {
 
 
 def main() -> None:
-    """Fills in the table."""
+    """Measure what is missing and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -66,7 +67,7 @@ def main() -> None:
 
 
 def made(task_id: str, agents: Sequence[str], output: Path) -> dict[str, dict[str, Path]]:
-    """Makes what is missing of the agents and returns the folders of each, by kind."""
+    """Train the missing agents and return the folders of each agent by kind."""
     found = {}
     for name in agents:
         root = compose_run(
@@ -94,7 +95,7 @@ def made(task_id: str, agents: Sequence[str], output: Path) -> dict[str, dict[st
 def measure(
     task_id: str, name: str, change: str, parts: dict[str, Any], options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Returns a row of the table."""
+    """Return one row of the table."""
     task, folders = TASKS[change], {key: path for key, path in parts.items() if key != "agent"}
     agent: Agent
     if name == "jepa-goto":

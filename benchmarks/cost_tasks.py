@@ -1,9 +1,10 @@
-"""Tasks told by a cost instead of a goal picture: the agent that is told, beside those that only know the goal.
+"""Compare an agent that plans with a task's cost with agents that only know the goal.
 
     python benchmarks/cost_tasks.py [TASK ...]
 
-One world model a world and one linear probe, for all tasks: nothing else is trained. Test episodes, paired. Writes
-``results/tables/cost_tasks.csv``. Any further agent is scored in the same way by ``jepabench.evaluation.cost_tasks.evaluate_cost_task``.
+All cost tasks of an environment share one world model and one linear probe; nothing else is
+trained. The test episodes are paired. Writes ``results/tables/cost_tasks.csv``. Score any other
+agent in the same way with ``jepabench.evaluation.cost_tasks.evaluate_cost_task``.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from jepabench.evaluation.statistics.intervals import cell_interval, paired_diff
 from jepabench.execution.shared_model import SharedModel, train_shared_model
 from jepabench.pipeline.config import load_preset
 
-# In the units of a world: PointMaze is ten times as large as TwoRoom, and its ball comes to half a metre a model step.
+# In the units of each environment: PointMaze is ten times as large as TwoRoom, and its ball moves
+# up to half a metre per model step.
 TASKS: dict[str, dict[str, CostTask]] = {
     "TwoRoom-v1": {"goto": GoTo(), "path": FollowPath(), "chaser": AvoidChaser()},
     "PointMaze-UMaze-v1": {
@@ -36,11 +38,11 @@ TASKS: dict[str, dict[str, CostTask]] = {
     },
 }
 STRATA = {"TwoRoom-v1": ("near", "medium"), "PointMaze-UMaze-v1": ("near", "medium")}
-UNAWARE = ("jepa-icem", "expert", "random")  # know the goal alone
+UNAWARE = ("jepa-icem", "expert", "random")  # know only the goal
 
 
 def main() -> None:
-    """Evaluates what is missing and writes the table."""
+    """Evaluate what is missing and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -60,7 +62,7 @@ def main() -> None:
 def episodes(
     parts: SharedModel, name: str, agent: str, options: argparse.Namespace
 ) -> pd.DataFrame:
-    """Returns how an agent does on a task, a row an episode, from disk if they are there."""
+    """Return the results of an agent, one row per episode, read from disk if they exist."""
     task, strata = TASKS[parts.name][name], tuple(options.strata or STRATA[parts.name])
     specs = episode_specs(parts.task_id, "test", options.episodes // len(strata), strata=strata)
     return kept(
@@ -72,7 +74,7 @@ def episodes(
 
 
 def build(name: str, task: CostTask, parts: SharedModel) -> Agent:
-    """Makes an agent; one that is told the task gets this world's."""
+    """Make an agent; a cost-aware one gets the cost of this environment."""
     preset = load_preset("agent", name)
     paths: dict[str, Any] = {"task_id": parts.task_id}
     if preset.get("world_model"):
@@ -84,7 +86,7 @@ def build(name: str, task: CostTask, parts: SharedModel) -> Agent:
 
 
 def places(parts: SharedModel) -> Path:
-    """Fits the probe unless it is there, and returns its folder."""
+    """Fit the probe unless it exists, and return its folder."""
     folder = parts.work / "places"
     if not (folder / "training.json").exists():
         train(
@@ -100,7 +102,7 @@ def places(parts: SharedModel) -> Path:
 def row(
     parts: SharedModel, task: str, agent: str, own: pd.DataFrame, told: pd.DataFrame
 ) -> dict[str, Any]:
-    """Returns one line of the table: success, what else the task scores, and the paired difference to the agent that is told."""
+    """Return one row: success, the task's scores and the difference to the cost-aware agent."""
     success, base = (frame["success"].to_numpy(float)[None] for frame in (own, told))
     rate = cell_interval(success)
     difference = paired_difference(success, base)

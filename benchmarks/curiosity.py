@@ -1,9 +1,10 @@
-"""Claim C16: which data to collect? Random, scripted and curious collection, the same number of transitions each.
+"""Compare random, scripted and curious data collection with equal transitions (claim C16).
 
-``python benchmarks/curiosity.py`` collects a few long episodes of PointMaze-Medium three ways from the same starts: with the
-random behaviour, with the scripted one that wanders from place to place, and in rounds, of which the first is random and each
-other one driven by the disagreement of an ensemble trained on those before. Then the same model (the state twin) is trained
-on each and planned with the same planner. It writes ``results/tables/curiosity.csv``.
+``python benchmarks/curiosity.py`` collects a few long episodes of PointMaze-Medium from the same
+starts in three ways: with the random behaviour, with the scripted behaviour that wanders from
+place to place, and in rounds. The first round is random; each later round follows the disagreement
+of an ensemble trained on the earlier rounds. The same model (the state twin) is then trained on
+each dataset and used with the same planner. Writes ``results/tables/curiosity.csv``.
 """
 
 import argparse
@@ -29,7 +30,7 @@ TABLE = Path(__file__).parents[1] / "results" / "tables" / "curiosity.csv"
 CELL, SPEED = (
     0.25,
     1.0,
-)  # a visited cell: of the floor [m], and of position and velocity together [m/s]
+)  # size of a cell: floor [m]; position and velocity together [m, m/s]
 ENSEMBLE = {
     "encoder": "state",
     "predictor": "mlp",
@@ -40,18 +41,20 @@ ENSEMBLE = {
 
 
 def main() -> None:
-    """Runs all arms and seeds and writes the table."""
+    """Run all arms and seeds and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path("outputs/curiosity"))
     parser.add_argument("--task", default="jepabench/PointMaze-Medium-v1")
     parser.add_argument(
-        "--episodes", type=int, default=30, help="of an arm; a multiple of the rounds"
+        "--episodes", type=int, default=30, help="episodes per arm; a multiple of the rounds"
     )
-    parser.add_argument("--steps", type=int, default=40, help="blocks of an episode")
+    parser.add_argument("--steps", type=int, default=40, help="action blocks per episode")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--training-steps", type=int, default=1500)
-    parser.add_argument("--test-episodes", type=int, default=40, help="of each of near and medium")
+    parser.add_argument(
+        "--test-episodes", type=int, default=40, help="test episodes per stratum (near and medium)"
+    )
     options = parser.parse_args()
     rows = []
     for seed, arm in itertools.product(range(options.seeds), ("random", "wander", "curiosity")):
@@ -62,7 +65,7 @@ def main() -> None:
 
 
 def measure(options: argparse.Namespace, arm: str, seed: int) -> dict[str, float]:
-    """Returns coverage of an arm's data, error of its model and success of its plans."""
+    """Return the coverage of an arm's data, its model's error and its planning success."""
     folder = options.output / f"{arm}-seed{seed}"
     held_out = made(options, options.output / "validation", 10**6, 40, "wander", split="validation")
     data = (
@@ -97,21 +100,21 @@ def measure(options: argparse.Namespace, arm: str, seed: int) -> dict[str, float
 
 
 def visited(places: np.ndarray) -> int:
-    """Returns how many different cells places [N, Q], in units of cells, are in."""
+    """Count the distinct cells that contain places [N, Q], given in units of cells."""
     return len(np.unique(np.floor(places), axis=0))
 
 
 def arm_data(
     options: argparse.Namespace, folder: Path, behaviour: str, seed: int
 ) -> EpisodeDataset:
-    """Returns a dataset made by one behaviour of the task."""
+    """Collect a dataset with one behaviour of the task."""
     return made(options, folder / "data", seed * 10**4, options.episodes, behaviour)
 
 
 def in_rounds(
     options: argparse.Namespace, folder: Path, held_out: EpisodeDataset, seed: int
 ) -> EpisodeDataset:
-    """Returns a dataset of rounds of collecting and training; its episodes start where those of the other arms do."""
+    """Return a dataset of alternating collection and training, with the starts of the others."""
     share = options.episodes // options.rounds
     parts: list[EpisodeDataset] = []
     for number in range(options.rounds):
@@ -140,7 +143,7 @@ def in_rounds(
 def made(
     options, path: Path, first_index: int, episodes: int, behaviour, split: str = "train"
 ) -> EpisodeDataset:
-    """Collects, or opens what was collected before."""
+    """Collect a dataset, or open it if it exists."""
     return collect(
         options.task,
         path,
@@ -156,14 +159,14 @@ def made(
 
 
 def merged(path: Path, parts: list[EpisodeDataset]) -> EpisodeDataset:
-    """Returns several datasets as one."""
+    """Merge several datasets into one."""
     if not path.exists():
         write_dataset(path, (part[index] for part in parts for index in range(len(part))))
     return EpisodeDataset.open(path)
 
 
 def trained(directory: Path, data, held_out, kind: str, model: dict, seed: int, options) -> Path:
-    """Trains a model unless it is there."""
+    """Train a model unless it exists, and return its folder."""
     if not (directory / "model.json").exists():
         training = {"num_steps": options.training_steps, "batch_size": 256, "diagnose_every": 10**6}
         fit(

@@ -1,7 +1,10 @@
-"""How fast data is made and read here: ``python benchmarks/data.py [--task ID] [--episodes N]`` prints a table.
+"""Measure how fast datasets are collected and read.
 
-Reading: 64 windows of 4 frames, gathered into a buffer that is reused, against a plain copy of as many bytes from another place
-of the same file. Making: the same dataset with 1 and 2 processes, without the second or so that starting processes takes.
+``python benchmarks/data.py [--task ID] [--episodes N]`` prints a table.
+
+Reading: gather 64 windows of 4 frames into a reused buffer, compared with a plain copy of as many
+bytes from another part of the same file. Collection: make the same dataset with 1 and 2 processes;
+the start of the processes (about one second) is subtracted.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ NUM_WINDOWS, NUM_FRAMES = 64, 4
 
 
 def main() -> None:
-    """Makes datasets in a temporary folder, measures, and prints."""
+    """Make datasets in a temporary folder, measure, and print the table."""
     parser = argparse.ArgumentParser(description="How fast data is made and read here.")
     parser.add_argument("--task", default="jepabench/TwoRoom-v1")
     parser.add_argument("--episodes", type=int, default=400)
@@ -42,14 +45,18 @@ def main() -> None:
         ]
         rows += [("2 processes against 1", f"{seconds[0] / seconds[1]:.2f} x"), *_reading(dataset)]
     print(
-        f"{options.task}, {options.episodes} episodes of {options.steps} model steps, {options.pixels} pixels"
+        f"{options.task}, {options.episodes} episodes of {options.steps} model steps, "
+        f"{options.pixels} pixels"
     )
     for name, value in rows:
         print(f"{name:<36}{value:>20}")
 
 
 def _seconds_to_collect(folder: Path, options: argparse.Namespace, num_workers: int) -> float:
-    """Seconds for all episodes; what a collection of nearly none takes (starting processes, imports) is taken off."""
+    """Return the seconds for all episodes without the start of processes and the imports.
+
+    The time of a nearly empty collection is subtracted.
+    """
     taken = []
     for num_episodes in (2, options.episodes):
         start = time.perf_counter()

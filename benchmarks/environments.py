@@ -1,8 +1,13 @@
-"""What the worlds are like on this machine: ``python benchmarks/environments.py TABLE [task ...]`` measures and writes a table.
+"""Measure the environments on this machine.
 
-``frames``: how fast they run, in one process and one thread. ``expert``: how often the expert, chance and doing nothing
-succeed. ``memory``: what 64 of a kind take in one process. ``check``: whether ``check-env`` passes in two processes with equal
-fingerprints. Each is a file of ``results/tables/``; rows of tasks that are not named stay as they are.
+``python benchmarks/environments.py TABLE [TASK ...]`` measures and writes one of these tables:
+
+- ``frames``: speed in one process and one thread.
+- ``expert``: success of the expert, of random actions and of doing nothing.
+- ``memory``: memory of 64 environments in one process.
+- ``check``: whether ``check-env`` passes in two processes with equal fingerprints.
+
+Each table is a file in ``results/tables/``. Rows of tasks that are not named stay unchanged.
 """
 
 from __future__ import annotations
@@ -31,7 +36,7 @@ from jepabench.results.board.world_facts import TABLES
 PIXELS = 64
 NUM_WORLDS = 64
 ROUNDS = 5
-# What is asked for at least: frames a second, and the expert's success by stratum ("" is any).
+# Lower bounds: frames per second, and the expert's success by stratum ("" is any stratum).
 FRAMES = {
     "PushT": 4000,
     "Reach": 1000,
@@ -57,12 +62,12 @@ Row = dict[str, Any]
 
 
 def bar(bars: Mapping[str, float], task_id: str) -> float | str:
-    """Returns what is asked for of a task: of the first word of its name; empty if nothing is."""
+    """Return the bound for the first word of the task's name, or "" if there is none."""
     return bars.get(task_id.split("/")[-1].split("-")[0], "")
 
 
 def frames(task_id: str, seconds: float) -> list[Row]:
-    """Returns the rates [1/s] of one task by what is done."""
+    """Return the rates [1/s] of one task by operation."""
     env = envs.make(task_id, pixels=PIXELS)
     env.reset(seed=0)
     rng = np.random.default_rng(0)
@@ -84,7 +89,7 @@ def frames(task_id: str, seconds: float) -> list[Row]:
 
 
 def _rate(action: Callable[[], object], seconds: float) -> float:
-    """Returns how often a second of processor time ``action`` runs, the median of some rounds."""
+    """Return the median calls of ``action`` per second of processor time."""
     action()
     rates = []
     for _ in range(ROUNDS):
@@ -97,7 +102,7 @@ def _rate(action: Callable[[], object], seconds: float) -> float:
 
 
 def expert(task_id: str, num_episodes: int) -> list[Row]:
-    """Returns how often each policy succeeds in the ``test`` episodes of each stratum."""
+    """Return the success of each policy in the ``test`` episodes of each stratum."""
     task, env, rows = envs.get_task(task_id), envs.make(task_id), []
     for stratum in task.strata:
         specs = envs.episode_specs(task_id, "test", num_episodes, strata=(stratum,))
@@ -113,7 +118,7 @@ def expert(task_id: str, num_episodes: int) -> list[Row]:
 
 
 def memory(task_id: str) -> list[Row]:
-    """Returns the memory [MB] of a process with 64 worlds that are all being used, and of one without any."""
+    """Return the memory [MB] of a process with 64 environments in use, and of one with none."""
     empty, full = (_elsewhere(held, count, task_id) / 1e3 for count in (0, NUM_WORLDS))
     return [
         {
@@ -127,7 +132,7 @@ def memory(task_id: str) -> list[Row]:
 
 
 def held(num_worlds: int, task_id: str) -> int:
-    """Returns the most memory that this process has had [kB], with so many worlds of a task side by side, each played for a while."""
+    """Return the peak memory [kB] of this process after playing ``num_worlds`` environments."""
     worlds = [envs.make(task_id, pixels=PIXELS) for _ in range(num_worlds)]
     for seed, env in enumerate(worlds):
         env.reset(seed=seed)
@@ -139,7 +144,7 @@ def held(num_worlds: int, task_id: str) -> int:
 
 
 def check(task_id: str, num_episodes: int) -> list[Row]:
-    """Returns what ``check-env`` finds in two processes, and whether their fingerprints are equal."""
+    """Return what ``check-env`` finds in two processes and whether the fingerprints agree."""
     first, second = (_elsewhere(check_env, task_id, num_episodes=num_episodes) for _ in range(2))
     failed = {check.name for card in (first, second) for check in card.checks if not check.passed}
     equal = first.fingerprint == second.fingerprint != ""
@@ -154,13 +159,13 @@ def check(task_id: str, num_episodes: int) -> list[Row]:
 
 
 def _elsewhere(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Returns what a function gives in a new process."""
+    """Call a function in a new process and return its result."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *args, **kwargs).result()
 
 
 def update(path: Path, rows: Sequence[Row]) -> None:
-    """Writes the rows of a task into a table, in place of those that it had; the table is in the order of tasks."""
+    """Replace the rows of a task in a table that is sorted by task."""
     with path.open(newline="", encoding="utf-8") if path.exists() else io.StringIO() as file:
         others = [row for row in csv.DictReader(file) if row["task"] != rows[0]["task"]]
     text = io.StringIO()
@@ -168,19 +173,21 @@ def update(path: Path, rows: Sequence[Row]) -> None:
     writer.writeheader()
     writer.writerows(
         sorted([*others, *rows], key=lambda row: row["task"])
-    )  # stable: strata and policies keep their order
+    )  # stable sort: strata and policies keep their order
     write_atomically(path, text.getvalue().encode())
 
 
 def main() -> None:
-    """Measures and writes task by task, so that what is done stays done."""
+    """Measure and write the table task by task."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("table", choices=("frames", "expert", "memory", "check"))
-    parser.add_argument("tasks", nargs="*", help="task ids; all of the suite's by default")
-    parser.add_argument("--seconds", type=float, default=1.0, help="for each rate of `frames`")
-    parser.add_argument("--episodes", type=int, help="a stratum: 100 for `expert`, 20 for `check`")
+    parser.add_argument("tasks", nargs="*", help="task ids; default: all tasks of the suite")
+    parser.add_argument("--seconds", type=float, default=1.0, help="seconds per rate of `frames`")
+    parser.add_argument(
+        "--episodes", type=int, help="per stratum; default: 100 for `expert`, 20 for `check`"
+    )
     parser.add_argument("--output", type=Path, default=TABLES, help="folder of the table")
     options = parser.parse_intermixed_args()
     measure: dict[str, Callable[[str], list[Row]]] = {

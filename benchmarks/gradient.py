@@ -1,10 +1,11 @@
-"""Claim C5, gradients: does descent through the model keep up with CEM, is it faster, and does a straightened latent space help?
+"""Compare gradient-based planning with CEM, on a plain and a straightened latent space (claim C5).
 
     python benchmarks/gradient.py [TASK ...]
 
-On the world model of a task as it is, and on one that differs in nothing but the term ``curvature`` (latent velocities that
-follow each other point the same way): CEM, iCEM, gradient and hybrid searches of several sizes, on the same test episodes.
-Writes ``results/tables/gradient.csv``; a killed run goes on.
+Evaluates CEM, iCEM, gradient and hybrid searches of several sizes on the same test episodes, with
+two world models per task: the task's own, and one that only adds the term ``curvature``, which
+aligns successive latent velocities. Writes ``results/tables/gradient.csv``. If it is interrupted,
+run the same command again.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ from jepabench.execution.shared_model import SharedModel, train_shared_model
 from jepabench.world_models.checkpoint import load_world_model
 from jepabench.world_models.training.fit import fit
 
-REFERENCE = "CEM 128 x 6"  # what the others are compared with, on the same model
-# Step sizes were chosen on validation episodes: longer ones, for the small searches, hold fewer goals (0.6: 80 %, 1: 57 %, 0.3: 90 %).
+REFERENCE = "CEM 128 x 6"  # the others are compared with it on the same model
+# Step sizes were chosen on validation episodes. Larger ones hold fewer goals in the small searches
+# (0.6: 80 %, 1: 57 %, 0.3: 90 %).
 SEARCHES: dict[str, Planner] = {
     REFERENCE: CEMPlanner(),
     "CEM 32 x 3": CEMPlanner(num_samples=32, num_elites=4, num_iterations=3),
@@ -52,7 +54,7 @@ SEARCHES: dict[str, Planner] = {
 
 
 def main() -> None:
-    """Trains what is missing, evaluates, and writes the table."""
+    """Train what is missing, evaluate, and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -96,7 +98,7 @@ def main() -> None:
 
 
 def straightened(parts: SharedModel, weight: float) -> Path:
-    """Trains what the task's model would be with the term ``curvature``, all else equal, and returns its folder."""
+    """Train the task's model with the additional term ``curvature`` and return its folder."""
     folder = parts.work / "gradient" / f"curvature-{weight:g}"
     if not (folder / "model.json").exists():
         made = json.loads((parts.model / "model.json").read_text(encoding="utf-8"))
@@ -116,7 +118,7 @@ def straightened(parts: SharedModel, weight: float) -> Path:
 
 
 def play(task_id: str, model: Path, planner: Planner, specs: list[EpisodeSpec]) -> pd.DataFrame:
-    """Plays episodes with one search on one model."""
+    """Play episodes with one search on one model."""
     agent = build_mpc(task_id=task_id, world_model=model, planner=planner, energy=Energy())
     return records_frame(evaluate_episodes(agent, specs, agent_name="search").records)
 
@@ -130,7 +132,7 @@ def row(
     own: pd.DataFrame,
     others: dict[str, pd.DataFrame],
 ) -> dict[str, Any]:
-    """Returns one line of the table: success, paired differences to the other runs, and what a plan costs."""
+    """Return one row: success, paired differences to the other runs and the cost of a plan."""
     held = own["success_held"].to_numpy(float)[None]
     rate, block = cell_interval(held), get_task(parts.task_id).action_block
     line: dict[str, Any] = {

@@ -1,11 +1,12 @@
-"""Claim C7: do guardrails keep a planner out of forbidden places, what do they cost, and does their promise hold?
+"""Measure whether guardrails keep a planner out of forbidden places and at what cost (claim C7).
 
     python benchmarks/guardrails.py [TASK ...]
 
-On the keep-out zones of TwoRoom and PointMaze-UMaze, and on Push with a forbidden region for the block (state twin): the same
-search without a guardrail and with each kind, on the same test episodes. Writes ``results/tables/guardrails.csv``, and
-``guardrail_promise.csv``: of the steps of test episodes that broke a rule, how many passed, beside the promised ``alpha``.
-A killed run goes on.
+Runs the same search without a guardrail and with each kind, on the same test episodes: on the
+keep-out zones of TwoRoom and PointMaze-UMaze, and on Push with a forbidden region for the block
+(state twin). Writes ``results/tables/guardrails.csv``, and ``guardrail_promise.csv`` with the
+share of rule-breaking steps in test episodes that passed, beside the promised ``alpha``. If it is
+interrupted, run the same command again.
 """
 
 from __future__ import annotations
@@ -48,11 +49,11 @@ from jepabench.world_models.distances import HEADS
 
 FORBIDDEN = {
     "Push-v1": [(0.44, -0.06, 0.52, 0.06)]
-}  # of worlds without a rule of their own: for the block [m]
-CALIBRATION, TEST = 1000, 2000  # first episode of data that no model was trained on or watched with
+}  # regions for the block [m], in environments without their own rule
+CALIBRATION, TEST = 1000, 2000  # first episodes of data unseen by every model
 NUM_EPISODES = 400
 HAZARDS = ("zones", "learned")
-# "near" judges all steps of a plan by the threshold of the first: each is the first, before it is taken.
+# "near" checks every step of a plan with the threshold of the first step.
 SETTINGS: dict[str, dict[str, Any]] = {
     "soft": {"mode": "soft", "weight": 10.0},
     "hard": {"mode": "hard"},
@@ -64,7 +65,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    """Evaluates what is missing and writes the tables."""
+    """Evaluate what is missing and write the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -77,7 +78,7 @@ def main() -> None:
     parser.add_argument(
         "--cost",
         choices=list(HEADS),
-        help="a learned distance to plan by, in place of L2: it knows ways round",
+        help="learned distance that replaces L2 in the cost",
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -109,7 +110,7 @@ def main() -> None:
 
 
 def prepared(options: argparse.Namespace, task_id: str) -> SharedModel:
-    """Returns data and a world model of a task, made if there is none."""
+    """Return the data and world model of a task, and make them if they are missing."""
     state = short_name(task_id) in FORBIDDEN
     return train_shared_model(
         task_id, options.output, agent="state-contacts" if state else "jepa-icem", pixels=not state
@@ -117,12 +118,15 @@ def prepared(options: argparse.Namespace, task_id: str) -> SharedModel:
 
 
 def zones_of(parts: SharedModel) -> list[tuple[float, ...]] | None:
-    """Returns the region that is forbidden beyond the world's own rule."""
+    """Return the forbidden region added to the environment's own rule."""
     return FORBIDDEN.get(parts.name)
 
 
 def lawful(parts: SharedModel, options: argparse.Namespace) -> list[EpisodeSpec]:
-    """Returns the first test episodes of each stratum; where the rule is ours, those whose start and goal keep it."""
+    """Return the first test episodes of each stratum whose start and goal keep the rule.
+
+    Only an added region is checked; an environment keeps its own rule.
+    """
     strata, zones = tuple(options.strata or get_task(parts.task_id).strata), zones_of(parts)
     if zones is None:
         return episode_specs(parts.task_id, options.split, options.episodes, strata=strata)
@@ -142,7 +146,7 @@ def lawful(parts: SharedModel, options: argparse.Namespace) -> list[EpisodeSpec]
 
 
 def held_out(parts: SharedModel, split: str, first: int) -> EpisodeDataset:
-    """Collects episodes that nothing was trained on."""
+    """Collect episodes that no model was trained on."""
     pixels = load_world_model(parts.model).model.observation_key == "pixels"
     return collect(
         parts.task_id,
@@ -157,7 +161,7 @@ def held_out(parts: SharedModel, split: str, first: int) -> EpisodeDataset:
 
 
 def guardrail(parts: SharedModel, hazard: str, options: argparse.Namespace) -> Path:
-    """Trains and calibrates a guardrail, and returns its folder."""
+    """Train and calibrate a guardrail, and return its folder."""
     folder = parts.work / "guardrails" / f"{hazard}-{options.alpha}"
     if not (folder / "training.json").exists():
         train(
@@ -175,7 +179,7 @@ def guardrail(parts: SharedModel, hazard: str, options: argparse.Namespace) -> P
 
 
 def promise(parts: SharedModel, hazard: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Returns, for each number of steps ahead, which share of the steps that broke the rule passed in test episodes."""
+    """Return the share of rule-breaking steps that passed, for each number of steps ahead."""
     rail = load_guardrail(guardrail(parts, hazard, options), task_id=parts.task_id)
     steps = judge_steps(
         rail.hazard,
@@ -192,7 +196,7 @@ def promise(parts: SharedModel, hazard: str, options: argparse.Namespace) -> lis
         table = pd.DataFrame(
             {"episode": steps.episodes[broken], "missed": passes[broken].astype(float)}
         )
-        # Steps of one episode depend on each other: an episode counts once, as in the calibration.
+        # Steps of an episode are dependent, so it counts once, as in the calibration.
         missed = cell_interval(table.groupby("episode")["missed"].mean().to_numpy()[None])
         rows.append(
             {
@@ -218,7 +222,7 @@ def episodes(
     hazard: str,
     options: argparse.Namespace,
 ) -> pd.DataFrame:
-    """Returns success and violations of each episode of one agent, from disk if they are there, stratum by stratum."""
+    """Return success and violations per episode of one agent, read from disk if they exist."""
     found, cost = [], [options.cost] if options.cost else []
     for stratum in dict.fromkeys(spec.stratum for spec in specs):
         part = [spec for spec in specs if spec.stratum == stratum]
@@ -248,7 +252,7 @@ def play(
     hazard: str,
     options: argparse.Namespace,
 ) -> pd.DataFrame:
-    """Plays episodes with one agent, and says how it went."""
+    """Play episodes with one agent and return one row per episode."""
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
     settings = (
         pushing(parts) if parts.name in FORBIDDEN else load_preset("agent", "jepa-icem")["agent"]
@@ -294,7 +298,7 @@ def play(
 
 
 def pushing(parts: SharedModel) -> dict[str, Any]:
-    """Returns the settings of ``state-contacts``, and trains the policy that proposes its plans unless it is there."""
+    """Return the settings of ``state-contacts``; train its proposal policy unless it exists."""
     preset, folder = load_preset("agent", "state-contacts"), parts.work / "policies" / "gcbc"
     instantiate(
         preset["train"],
@@ -308,7 +312,7 @@ def pushing(parts: SharedModel) -> dict[str, Any]:
 
 
 def by_learned_distance(parts: SharedModel, kind: str) -> Energy:
-    """Returns the energy of a distance that is learned on the model's latents, and trains it unless it is there."""
+    """Return the energy of a distance learned on the model's latents; train it if missing."""
     folder = parts.work / "policies" / f"jepa-{kind}"
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
     learned_distance.train(dataset=parts.data, directory=folder, seed=0, kind=kind, **paths)
@@ -317,7 +321,7 @@ def by_learned_distance(parts: SharedModel, kind: str) -> Energy:
 
 
 def row(parts: SharedModel, agent: str, own: pd.DataFrame, free: pd.DataFrame) -> dict[str, Any]:
-    """Returns one line of the table."""
+    """Return one row of the table."""
     held, base = (frame["held"].to_numpy(float)[None] for frame in (own, free))
     rate, difference = (
         cell_interval(held),

@@ -1,10 +1,11 @@
-"""Claim C9: is a latent variable needed where the world is not predictable? State twins with and without one.
+"""Test whether unpredictable environments need a latent variable in the model (claim C9).
 
-``python benchmarks/latent_variable.py`` runs the suite ``chance`` on the block of hidden friction and the agents of it on a
-room with wind (``windy_room.py``), compares the predictions, and writes ``results/tables/latent_variable.csv``.
+``python benchmarks/latent_variable.py`` runs the suite ``chance`` on the block of hidden friction,
+and its agents on a room with wind (``windy_room.py``). It compares the predictions of state twins
+with and without a latent variable and writes ``results/tables/latent_variable.csv``.
 
-Best of k alone proves nothing, since any spread improves it: the control is the plain prediction with normal noise of the size
-of its own errors.
+Any spread improves the best of k draws. The control is therefore the plain prediction with normal
+noise of the size of its own errors.
 """
 
 import argparse
@@ -38,7 +39,7 @@ WINDY = {
 
 
 def main() -> None:
-    """Runs both suites and writes the table."""
+    """Run both suites and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", default="outputs")
     parser.add_argument("--workers", type=int, default=2)
@@ -70,7 +71,10 @@ def main() -> None:
 
 
 def predictions(plan: SuitePlan) -> list[list]:
-    """Returns rows of squared errors, in units of the standardised state, of k-step predictions on validation windows."""
+    """Return rows of squared errors of k-step predictions on validation windows.
+
+    Errors are in units of the standardised state.
+    """
     found = {}
     for key, stage in plan.stages.items():
         if key.startswith("model/"):
@@ -99,7 +103,7 @@ def predictions(plan: SuitePlan) -> list[list]:
 def windows(
     loaded: LoadedWorldModel, data: EpisodeDataset
 ) -> tuple[Context, torch.Tensor, torch.Tensor]:
-    """Returns contexts, actions [B, 1, H, A] and true latents [B, H, D] of validation windows."""
+    """Return contexts, actions [B, 1, H, A] and true latents [B, H, D] of validation windows."""
     known = loaded.model.history
     sampler = WindowSampler(
         data, observation_key="observation", num_frames=known + HORIZON, scale=loaded.scale
@@ -112,7 +116,10 @@ def windows(
 
 
 def measured(task: str, model: str, error: torch.Tensor) -> list[list]:
-    """Returns rows for errors [B, H, D], or of draws [B, M, H, D]: expected, of the draws' mean, and of the best draw."""
+    """Return rows for errors [B, H, D], or for those of M draws [B, M, H, D].
+
+    The rows are the expected error, that of the mean of the draws, and that of the best draw.
+    """
     if error.ndim == 3:
         return [
             [task, model, f"error of step {h + 1}", float(error[:, h].square().mean())]

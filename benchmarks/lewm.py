@@ -1,8 +1,9 @@
-"""Times a plan of LeWM's size against the published way to roll it out, on one thread, and compares what the two find.
+"""Time a plan of LeWM's size against the published rollout on one thread.
 
-Run with ``python benchmarks/lewm.py``. Weights are random, the same for both; time does not depend on them. The
-reference follows the released algorithm: at each step the last three frames go through the whole predictor and its
-output projection, whose result is kept for the newest frame only.
+Run ``python benchmarks/lewm.py``. It also compares the plans that the two find. Both use the same
+random weights, since time does not depend on them. The reference follows the released algorithm:
+at each step, the last three frames pass through the whole predictor and its output projection, and
+only the result for the newest frame is kept.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from jepabench.world_models.networks.history_transformer import AdaLNPredictor
 from jepabench.world_models.networks.precision import convert_precision
 from jepabench.world_models.registry import build_model
 
-ACTION_SIZE = 10  # five actions of two numbers a block
+ACTION_SIZE = 10  # five actions of two numbers per block
 
 
 def main() -> None:
-    """Prints seconds a plan, the agreement of the costs, and the cost of both plans as the reference sees it."""
+    """Print CPU seconds per plan, the agreement of the costs, and the reference's cost of both."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--iterations", type=int, default=30)
     parser.add_argument("--samples", type=int, default=300)
@@ -60,11 +61,13 @@ def main() -> None:
     costs = torch.cat([cost(probes) for cost in (published, exact, narrow)])
     ranks = costs.argsort(1).argsort(1).float()
     print(
-        f"costs: spread {costs[0].std():.3g}, float32 differs by {(costs[1] - costs[0]).abs().max():.2g}, ",
+        f"costs: spread {costs[0].std():.3g}, "
+        f"float32 differs by {(costs[1] - costs[0]).abs().max():.2g}, ",
         end="",
     )
     print(
-        f"bfloat16 by {(costs[2] - costs[0]).abs().max():.2g}, rank correlation {torch.corrcoef(ranks)[0, 2]:.4f}"
+        f"bfloat16 by {(costs[2] - costs[0]).abs().max():.2g}, "
+        f"rank correlation {torch.corrcoef(ranks)[0, 2]:.4f}"
     )
     planner = CEMPlanner(
         num_samples=arguments.samples,
@@ -75,12 +78,13 @@ def main() -> None:
         seconds, plan = timed(planner, cost)
         true = published(plan.actions[:, None]).item()
         print(
-            f"{name:10s} {seconds:7.2f} CPU s a plan, cost of the plan {true:.5f} (unplanned: {costs[0].mean():.5f})"
+            f"{name:10s} {seconds:7.2f} CPU s per plan, "
+            f"cost of the plan {true:.5f} (unplanned: {costs[0].mean():.5f})"
         )
 
 
 def timed(planner: CEMPlanner, cost: CostFunction) -> tuple[float, Plan]:
-    """Returns the processor seconds of one plan, and the plan."""
+    """Return the processor seconds of one plan, and the plan."""
     bounds = ActionBounds(torch.full((ACTION_SIZE,), -2.0), torch.full((ACTION_SIZE,), 2.0))
     began = time.process_time()
     plan = planner.plan(cost, bounds=bounds, generators=[torch.Generator().manual_seed(1)])
@@ -88,7 +92,10 @@ def timed(planner: CEMPlanner, cost: CostFunction) -> tuple[float, Plan]:
 
 
 def reference_rollout(predictor: AdaLNPredictor, start: Tensor, actions: Tensor) -> Tensor:
-    """Returns the latents [1, S, H, D] that follow ``start`` [1, 1, D] under actions [1, S, H, A], everything recomputed."""
+    """Return the latents [1, S, H, D] that follow ``start`` [1, 1, D] under actions [1, S, H, A].
+
+    Every step recomputes all frames of the window.
+    """
     latents = start.expand(actions.shape[1], -1, -1)
     for step in range(1, actions.shape[2] + 1):
         first = max(0, step - predictor.history)

@@ -1,12 +1,13 @@
-"""Claims C8 and C12: flat and long-horizon agents, and learned costs beside L2, on one world model; paired on the same episodes.
+"""Compare flat with long-horizon agents and learned costs with L2 (claims C8 and C12).
 
     python benchmarks/long_horizon.py --suite hierarchy    writes results/tables/hierarchy.csv
     python benchmarks/long_horizon.py --suite distances    writes results/tables/distances.csv
 
-All agents of a suite search with the same planner; with levels above it, it gets fewer candidates, so that model steps are equal.
-``--state`` runs either on the state twin, ``--checkpoint push-t --data DATA`` on a model that is there, and ``--shrinking`` searches
-below every agent as ``jepa-shrinking`` does. What an agent trains on top of the model, and each evaluation, is kept: a killed
-run goes on.
+All agents use one world model, the same test episodes and the same planner. A planner below other
+levels gets fewer candidates, so that all agents use the same number of model steps. ``--state``
+uses the state twin, ``--checkpoint push-t --data DATA`` an existing model, and ``--shrinking``
+plans as ``jepa-shrinking`` does below every agent. Trained parts and evaluations are kept. If it is
+interrupted, run the same command again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from jepabench.execution.shared_model import SharedModel, train_shared_model
 from jepabench.pipeline.config import load_preset
 from jepabench.world_models.checkpoint import load_world_model
 
-# name in the table: preset, its planning cost (None for the preset's own)
+# Name in the table: (preset, planning cost; None keeps the preset's own).
 SUITES: dict[str, dict[str, tuple[str, str | None]]] = {
     "hierarchy": {
         "flat": ("jepa-cem", None),
@@ -50,31 +51,34 @@ SUITES: dict[str, dict[str, tuple[str, str | None]]] = {
         "value": ("jepa-value", None),
     },
 }
-CHUNK = 10  # episodes that are kept at once
+CHUNK = 10  # episodes per saved file
 _MAZES = ("TwoRoom-v1", "PointMaze-UMaze-v1", "PointMaze-Medium-v1", "PointMaze-Large-v1")
 TASKS = {"hierarchy": ("TwoRoom-v1", "PointMaze-Large-v1"), "distances": _MAZES}
-STRATA = {"hierarchy": ("far", "beyond"), "distances": ("medium", "far")}  # those that a task has
+STRATA = {
+    "hierarchy": ("far", "beyond"),
+    "distances": ("medium", "far"),
+}  # only those that the task has
 
 
 def main() -> None:
-    """Evaluates what is missing and writes the table."""
+    """Evaluate what is missing and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add_arguments(parser, tasks=())
     add_given_arguments(parser)
     parser.add_argument("--suite", choices=SUITES, default="hierarchy")
-    parser.add_argument("--agents", nargs="+", help="names in the suite; all by default")
+    parser.add_argument("--agents", nargs="+", help="names in the suite; default: all")
     parser.add_argument("--split", default="test", choices=("validation", "test"))
     parser.add_argument(
         "--state",
         action="store_true",
-        help="on the state twin, a model of the true state, which trains in seconds",
+        help="use the state twin, a model of the true state that trains in seconds",
     )
     parser.add_argument(
         "--shrinking",
         action="store_true",
-        help="each plan ends when the first one did: for contacts",
+        help="shrink the horizon, so that every plan ends when the first one did",
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -99,7 +103,7 @@ def main() -> None:
 
 
 def prepared(options: argparse.Namespace, task_id: str) -> SharedModel:
-    """Returns data and a world model of a task, made if there is none."""
+    """Return the data and world model of a task, and make them if they are missing."""
     agent = "state-cem" if options.state else "jepa-cem"
     return train_shared_model(task_id, options.output, agent=agent, pixels=not options.state)
 
@@ -112,7 +116,7 @@ def episodes(
     stratum: str,
     options: argparse.Namespace,
 ) -> pd.DataFrame:
-    """Returns the episodes of one agent, from disk if they are there, ten by ten."""
+    """Return the episodes of one agent, saved in chunks and read from disk if they exist."""
     specs = episode_specs(parts.task_id, options.split, options.episodes, strata=(stratum,))
     folder, found = (
         parts.work / "long_horizon" / options.split / name.replace(", ", "-").replace(" ", ""),
@@ -134,7 +138,7 @@ def play(
     specs: list[EpisodeSpec],
     shrinking: bool,
 ) -> pd.DataFrame:
-    """Plays episodes with one agent."""
+    """Play episodes with one agent."""
     agent = build(preset, cost, parts, shrinking=shrinking)
     with tqdm(total=len(specs), desc=f"{name} {specs[0].stratum}") as bar:
         return records_frame(
@@ -143,7 +147,7 @@ def play(
 
 
 def build(preset: str, cost: str | None, parts: SharedModel, *, shrinking: bool) -> Any:
-    """Trains what an agent needs on top of the model, and makes the agent."""
+    """Train what an agent needs besides the model, and make the agent."""
     config = load_preset("agent", preset)
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
     if "train" in config:
@@ -174,7 +178,7 @@ def build(preset: str, cost: str | None, parts: SharedModel, *, shrinking: bool)
 
 
 def with_cost(settings: Any, cost: str) -> Any:
-    """Returns settings with another class for every learned distance in them."""
+    """Return settings with another class for every learned distance."""
     changed = copy.deepcopy(settings)
     if isinstance(changed, dict):
         if str(changed.get("_target_", "")).endswith("LearnedDistanceConfig"):
@@ -184,7 +188,10 @@ def with_cost(settings: Any, cost: str) -> Any:
 
 
 def with_goal_size(settings: Any, size: int) -> Any:
-    """Returns settings in which each distance to the goal compares only the first ``size`` entries: all that the state twin knows of it."""
+    """Return settings whose distances to the goal compare only the first ``size`` entries.
+
+    The state twin knows only these entries of the goal.
+    """
     if isinstance(settings, dict):
         changed = {key: with_goal_size(value, size) for key, value in settings.items()}
         return (
@@ -202,7 +209,7 @@ def with_goal_size(settings: Any, size: int) -> Any:
 def row(
     name: str, parts: SharedModel, stratum: str, own: pd.DataFrame, flat: pd.DataFrame
 ) -> dict[str, Any]:
-    """Returns one line of the table: success of three kinds, what it cost, and the paired difference to the first agent."""
+    """Return one row: three kinds of success, the cost, and the difference to the first agent."""
     held, base = (np.asarray(frame["success_held"], float)[None] for frame in (own, flat))
     rate = cell_interval(held)
     difference = paired_difference(held, base)

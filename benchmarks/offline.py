@@ -1,12 +1,12 @@
-"""Offline methods on the data of the world models, beside each other: the table of ``suite=offline``.
+"""Compare offline methods on the data of the world models: the table of ``suite=offline``.
 
     python benchmarks/offline.py                                     everything
     python benchmarks/offline.py --tasks PushT-v1 --agents gciql     a part
-    python benchmarks/offline.py 'suite.tasks=[{task_id: jepabench/Push-v1, num_episodes: 50}]' pixels=null --agents gcbc
-                                                                     any settings of the suite
+    python benchmarks/offline.py pixels=null --agents gcbc           any settings of the suite
 
-Data, policies and evaluations are stages as of `jepabench run suite=offline`: what is done is not done again. Each row of
-``results/tables/offline.csv`` is of one stratum, or, as ``all``, of all of a task's; rows of what was not asked for stay.
+Data, policies and evaluations are the stages of `jepabench run suite=offline`; finished stages are
+skipped. Each row of ``results/tables/offline.csv`` covers one stratum, or all strata of a task
+(``all``). Other rows stay unchanged.
 """
 
 import argparse
@@ -28,19 +28,19 @@ from jepabench.execution.launchers import JoblibLauncher
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 
-RELATIVE = ("normalised", "tied_with_best")  # to the other rows of one run
+RELATIVE = ("normalised", "tied_with_best")  # relative to the other rows of the run
 
 
 def main() -> None:
-    """Does what is missing, writes the table."""
+    """Run what is missing and write the table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("overrides", nargs="*", help="settings as of `jepabench run`")
-    parser.add_argument("--tasks", nargs="*", help="short names; all of the suite by default")
-    parser.add_argument("--agents", nargs="*", help="presets; all of the suite by default")
+    parser.add_argument("overrides", nargs="*", help="settings, as in `jepabench run`")
+    parser.add_argument("--tasks", nargs="*", help="short names; default: all tasks of the suite")
+    parser.add_argument("--agents", nargs="*", help="presets; default: all agents of the suite")
     parser.add_argument(
-        "--output", type=Path, default=Path("outputs"), help="as of `jepabench run`"
+        "--output", type=Path, default=Path("outputs"), help="output folder, as in `jepabench run`"
     )
     parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV file")
     options = parser.parse_args()
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def offline_table(plan: SuitePlan) -> pd.DataFrame:
-    """Returns the table of the evaluations that are done."""
+    """Return the table of the finished evaluations."""
     done = [stage for stage in plan.evaluations if is_done(stage.directory, stage.config)]
     records = pd.concat(
         [read_records(stage.directory / "episodes.parquet") for stage in done], ignore_index=True

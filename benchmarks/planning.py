@@ -1,7 +1,7 @@
-"""Times one plan: how long each planner takes over a model of typical size, on one thread.
+"""Time one plan of each planner with a model of typical size on one thread.
 
-Run with ``python benchmarks/planning.py``. The model is an untrained JEPA of the default size: time does not depend on
-the weights. The oracle plans in the simulators themselves.
+Run ``python benchmarks/planning.py``. The model is an untrained JEPA of the default size, since
+time does not depend on the weights. The oracle plans in the simulators themselves.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ PLANNERS = {
 
 
 def main() -> None:
-    """Prints milliseconds a plan, median and worst."""
+    """Print the median and worst milliseconds per plan."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--task", default="jepabench/TwoRoom-v1")
     parser.add_argument("--plans", type=int, default=10)
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def side_by_side(name: str, planner: Planner, model: WorldModel) -> None:
-    """Prints milliseconds a plan, encoding apart, of 1, 8 and 64 problems in one batch."""
+    """Print milliseconds per plan, without encoding, for batches of 1, 8 and 64 problems."""
     bounds = ActionBounds(torch.full((2,), -2.0), torch.full((2,), 2.0))
     times = []
     for number in (1, 8, 64):
@@ -81,12 +81,13 @@ def side_by_side(name: str, planner: Planner, model: WorldModel) -> None:
         planner.plan(cost, bounds=bounds, generators=streams)
         times.append(1000 * (time.perf_counter() - began) / number)
     print(
-        f"{name:22s} 1, 8, 64 side by side: {times[0]:6.1f} {times[1]:6.1f} {times[2]:6.1f} ms a plan"
+        f"{name:22s} 1, 8, 64 side by side: "
+        f"{times[0]:6.1f} {times[1]:6.1f} {times[2]:6.1f} ms per plan"
     )
 
 
 def report(name: str, agent: MPCAgent | OracleMPCAgent, task_id: str, num_plans: int) -> None:
-    """Plays one episode and prints what its planning steps took."""
+    """Play one episode and print the time of its planning steps."""
     spec = episode_specs(task_id, "validation", 1)[0]
     env = make(task_id, pixels=64)
     agent.reset([spec])
@@ -102,7 +103,8 @@ def report(name: str, agent: MPCAgent | OracleMPCAgent, task_id: str, num_plans:
         observation = env.step(action[0])[0]
     steps = int(agent.model_steps[0]) // num_plans
     print(
-        f"{name:22s} {statistics.median(times):8.1f} ms a plan (worst {max(times):.1f}), {steps} model steps"
+        f"{name:22s} {statistics.median(times):8.1f} ms per plan "
+        f"(worst {max(times):.1f}), {steps} model steps"
     )
 
 

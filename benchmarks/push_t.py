@@ -1,8 +1,8 @@
-"""Push-T from pixels, end to end: the preset ``jepa-contacts`` on 100 test episodes a stratum, by every published rule.
+"""Evaluate ``jepa-contacts`` on Push-T from pixels by every published success rule.
 
-``python benchmarks/push_t.py DATA MODEL`` trains distance and proposals on a model that `jepabench train --world-model
-jepa-contacts` left in MODEL, evaluates, and writes ``results/tables/push-t.csv``. How DATA and MODEL are made is in
-docs/training.md.
+``python benchmarks/push_t.py DATA MODEL`` trains the distance and the proposals for the model that
+`jepabench train --world-model jepa-contacts` wrote to MODEL, evaluates 100 test episodes per
+stratum, and writes ``results/tables/push-t.csv``. docs/training.md says how to make DATA and MODEL.
 """
 
 import argparse
@@ -23,7 +23,7 @@ TASK = "jepabench/PushT-v1"
 
 
 def main() -> None:
-    """Trains what is missing, evaluates, writes the table."""
+    """Train what is missing, evaluate, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("model", type=Path)
@@ -33,14 +33,15 @@ def main() -> None:
         "--strata", nargs="*", default=["steps25", "steps50", "steps75", "steps100"]
     )
     parser.add_argument(
-        "--horizon", type=int, default=5, help="of a plan, in model steps of five control steps"
+        "--horizon",
+        type=int,
+        default=5,
+        help="horizon of a plan, in model steps of five control steps",
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
     preset = load_preset("agent", "jepa-contacts", [f"agent.planner.horizon={options.horizon}"])
-    policy = (
-        options.model / preset["name"]
-    )  # where `jepabench evaluate checkpoint=MODEL` looks for it
+    policy = options.model / preset["name"]  # `jepabench evaluate checkpoint=MODEL` expects it here
     preset["agent"]["problems_at_once"] = 64
     training = {name: value for name, value in preset["train"].items() if name != "_target_"}
     contacts.train(

@@ -1,6 +1,7 @@
-"""What the sweep layer costs: a job's overhead, `status` on thousands of runs, `query` over a million episodes.
+"""Measure the overhead of sweeps: a job, `status` of many runs, and `query` of many episodes.
 
-``python benchmarks/sweep.py``. Nothing is trained: jobs do nothing, runs and episodes are made up in a temporary folder.
+Run ``python benchmarks/sweep.py``. Nothing is trained: the jobs do nothing, and the runs and
+episodes are synthetic, in a temporary folder.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from jepabench.pipeline.stages import Stage
 
 
 class IdlePlan:
-    """Jobs that do nothing, in groups of ten behind one that they need.
+    """Plan jobs that do nothing, in groups of ten that depend on one job.
 
     Args:
-        folder: of the jobs.
-        count: how many.
+        folder: folder of the jobs.
+        count: number of jobs.
     """
 
     def __init__(self, folder: Path, count: int) -> None:
@@ -46,7 +47,7 @@ class IdlePlan:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=200)
     parser.add_argument("--runs", type=int, default=5000)
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 def _overhead(folder: Path, count: int) -> str:
-    """One worker in this process, so that its processor time can be told; then two processes, with their start."""
+    """Time one worker in this process, then two processes including their start."""
     began = _now()
     Worker(
         partial(IdlePlan, folder / "one", count), tuple(IdlePlan(folder / "one", count).stages)
@@ -75,7 +76,8 @@ def _overhead(folder: Path, count: int) -> str:
     run_stages(plan, launcher=JoblibLauncher(num_workers=2), console=Console(quiet=True))
     together, _ = _since(began)
     return (
-        f"overhead of a job: {1000 * wall / count:.1f} ({1000 * own / count:.1f}) ms; {count} jobs on two workers, "
+        f"overhead of a job: {1000 * wall / count:.1f} ({1000 * own / count:.1f}) ms; "
+        f"{count} jobs on two workers, "
         f"with their start: {together:.1f} s"
     )
 
@@ -83,11 +85,11 @@ def _overhead(folder: Path, count: int) -> str:
 def _status(folder: Path, count: int) -> str:
     plan = IdlePlan(folder, count)
     for number, stage in enumerate(plan.stages.values()):
-        if number % 50:  # some are missing
+        if number % 50:  # every fiftieth run is missing
             run_stage(stage.directory, stage.config, _do_nothing)
     began = _now()
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        print_status(plan, Console(file=nowhere))  # pyright: ignore[reportArgumentType]  (it asks for no more than this)
+        print_status(plan, Console(file=nowhere))  # pyright: ignore[reportArgumentType]
     wall, own = _since(began)
     return f"status of {count:,} runs: {wall:.2f} ({own:.2f}) s"
 
@@ -106,15 +108,17 @@ def _query(folder: Path, count: int) -> list[str]:
         table = _rows(count // evaluations, f"agent{number % 100}", number // 100, rng)
         run_stage(directory, {"number": number}, partial(_write, table))
     lines = []
-    for words in ("first query (the copy of all rows is made)", "query"):
+    for words in ("first query (copies all rows)", "query"):
         began = _now()
         answer = query(
-            "SELECT agent, avg(success_held::INT) AS held FROM episodes GROUP BY agent ORDER BY held",
+            "SELECT agent, avg(success_held::INT) AS held "
+            "FROM episodes GROUP BY agent ORDER BY held",
             folder,
         )
         wall, own = _since(began)
         lines.append(
-            f"{words} over {count:,} rows in {evaluations:,} files: {wall:.2f} ({own:.2f}) s, {len(answer)} rows"
+            f"{words} over {count:,} rows in {evaluations:,} files: "
+            f"{wall:.2f} ({own:.2f}) s, {len(answer)} rows"
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""What the benchmarks of planning share: their arguments, and tables that a killed run goes on with."""
+"""Define the arguments of the planning benchmarks and tables that an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -19,35 +19,36 @@ TABLES = Path(__file__).parents[1] / "results" / "tables"
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, tasks: tuple[str, ...]) -> None:
-    """Adds what the benchmarks of planning share."""
+    """Add the arguments that all planning benchmarks share."""
     parser.add_argument(
         "tasks", nargs="*", default=[f"jepabench/{task}" for task in tasks], help="task ids"
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("outputs"), help="as of `jepabench run`"
+        "--output", type=Path, default=Path("outputs"), help="output folder, as in `jepabench run`"
     )
     parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV files")
-    parser.add_argument("--episodes", type=int, default=100, help="of each stratum")
-    parser.add_argument("--strata", nargs="+", help="all of the task's by default")
+    parser.add_argument("--episodes", type=int, default=100, help="episodes per stratum")
+    parser.add_argument("--strata", nargs="+", help="default: all strata of the task")
 
 
 def add_given_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds what names a model that is there, for benchmarks that take ``given`` parts."""
+    """Add the arguments that select an existing model."""
     parser.add_argument(
-        "--checkpoint", help="a reference checkpoint or a folder, in place of training a model"
+        "--checkpoint", help="reference checkpoint or model folder to use; default: train a model"
     )
-    parser.add_argument("--data", type=Path, help="what it was trained on")
+    parser.add_argument("--data", type=Path, help="dataset that the checkpoint was trained on")
 
 
 def given(options: argparse.Namespace) -> SharedModel:
-    """Returns the parts of the model that ``--checkpoint`` names.
+    """Return the parts of the model that ``--checkpoint`` names.
 
     Raises:
-        ValueError: its data is not named.
+        ValueError: ``--data`` is missing.
     """
     if not options.data:
         raise ValueError(
-            "--checkpoint needs --data: what is made on top is trained on what the model was trained on."
+            "--checkpoint needs --data DATA: pass the dataset that the model was trained on. "
+            "Parts added to the model are trained on it."
         )
     model = find_checkpoint(options.checkpoint)
     task_id = load_world_model(model).task_id
@@ -56,7 +57,7 @@ def given(options: argparse.Namespace) -> SharedModel:
 
 
 def kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """Returns the table in a file, or makes it and keeps it there, so that a killed benchmark goes on."""
+    """Return the table in a file; make and save it if the file does not exist."""
     if not path.exists():
         table = make()
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,7 @@ def kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]], keys: list[str]) -> None:
-    """Writes rows in place of those of a table that have the same keys; the others stay, and the order is that of arrival."""
+    """Add rows to a table; a new row replaces an old one with the same keys."""
     table = pd.DataFrame(rows)
     if path.exists():
         table = pd.concat([pd.read_csv(path), table]).drop_duplicates(keys, keep="last")

@@ -1,6 +1,8 @@
-"""Training throughput of the default JEPA: whole steps (gather, forward, losses, backward, optimiser) on real data.
+"""Measure the training throughput of the default JEPA on real data.
 
-Run on an idle machine: ``python benchmarks/training.py``. Prints frames a second and where the time of a step goes.
+Run ``python benchmarks/training.py`` on an idle machine. A step gathers a batch and runs the
+forward pass with the losses, the backward pass and the optimiser. Prints frames per second and the
+share of each part.
 """
 
 import os
@@ -20,7 +22,7 @@ BATCH, STEPS = 128, 8
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores, torch {torch.__version__}")
     with tempfile.TemporaryDirectory() as folder:
         data = collect(
@@ -43,7 +45,7 @@ def main() -> None:
 
 
 def measure(data, encoder: str) -> dict[str, float]:
-    """Returns median seconds of each part of a step, and the window length."""
+    """Return the median seconds of each part of a step, and the window length."""
     torch.manual_seed(0)
     preset = load_preset("world_model", "jepa")["model"]
     model = build_model("jepa", {**preset, "encoder": encoder, "action_size": 2})

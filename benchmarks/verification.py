@@ -1,7 +1,9 @@
-"""How fast a submission is replayed on this machine: ``python benchmarks/verification.py [task ...] [--episodes 100]``.
+"""Measure how fast a submission is replayed on one core.
 
-One core, in processor time, so that other work beside it does not count. Traces are uniform actions held for a block, of every stratum.
-The last line is the replay of a submission of 100 episodes a stratum and 3 training seeds on all of these tasks.
+Run ``python benchmarks/verification.py [TASK ...] [--episodes 100]``. Rates are per second of
+processor time, so other work on the machine has little effect. The traces are uniform actions held
+for one block, in every stratum. The last line is the replay time of a submission with 100 episodes
+per stratum and 3 training seeds on all of these tasks.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ _EPISODES, _SEEDS = 100, 3
 
 
 def traces(env: GoalEnv, num_episodes: int) -> list[tuple[EpisodeSpec, np.ndarray]]:
-    """Returns specs of all strata with actions of the right lengths."""
+    """Return specs of all strata with actions of the right lengths."""
     rng, found = np.random.default_rng(0), []
     for spec in episode_specs(env.task.id, "test", -(-num_episodes // len(env.task.strata))):
         reset_to(env, spec)
@@ -46,7 +48,10 @@ def traces(env: GoalEnv, num_episodes: int) -> list[tuple[EpisodeSpec, np.ndarra
 
 
 def measure(task_id: str, num_episodes: int) -> tuple[float, float, float]:
-    """Returns control steps an episode, and episodes a second of processor time: as verified, and step by step."""
+    """Return control steps per episode, and the episodes per second of both kinds of replay.
+
+    The first rate is that of verification, the second that of stepping the environment.
+    """
     env = envs.make(task_id)
     episodes = traces(env, num_episodes)
     began = time.process_time()
@@ -67,12 +72,12 @@ def measure(task_id: str, num_episodes: int) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    """Prints the table."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "tasks", nargs="*", default=[f"jepabench/{name}-v1" for name in CORE], help="task ids"
     )
-    parser.add_argument("--episodes", type=int, default=100, help="of each task")
+    parser.add_argument("--episodes", type=int, default=100, help="episodes per task")
     arguments = parser.parse_args()
     print(f"{'':<32}{'steps/episode':>14}{'episodes/s':>12}{'step by step':>14}{'100 x 3 [s]':>13}")
     total = 0.0
