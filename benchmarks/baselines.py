@@ -125,12 +125,12 @@ class Foreign(gymnasium.Env):
         """Start an episode; ``options`` is ignored."""
         del options
         seen, info = self.env.reset(seed=None if seed is None else seed % 2**32)
-        return self._seen(seen), info
+        return self._convert(seen), info
 
     def step(self, action):
         """Take one step."""
         seen, reward, terminated, truncated, info = self.env.step(action)
-        return self._seen(seen), float(reward), terminated, truncated, info
+        return self._convert(seen), float(reward), terminated, truncated, info
 
     def advance(self, actions):
         """Take a block of one step."""
@@ -142,7 +142,7 @@ class Foreign(gymnasium.Env):
             return np.zeros(len(achieved_goal))
         return np.asarray(self.env.unwrapped.compute_reward(achieved_goal, desired_goal, info))
 
-    def _seen(self, seen):
+    def _convert(self, seen):
         return (
             seen
             if isinstance(seen, dict)
@@ -204,11 +204,11 @@ def overhead(options: argparse.Namespace, folder: Path) -> Table:
     for repeat in range(options.repeats + 1):  # the first run is a warm-up
         steps = options.steps if repeat else 1100
         ours.append(
-            _seconds(partial(_train, options.task, folder / f"ours-{repeat}", repeat, steps))
-            / steps
+            _time(partial(_train, options.task, folder / f"ours-{repeat}", repeat, steps)) / steps
         )
         plain.append(
-            _seconds(partial(_plain, _Bare(options.task), steps, repeat, folder / "plain")) / steps
+            _time(partial(_train_plain, _Bare(options.task), steps, repeat, folder / "plain"))
+            / steps
         )
     table = Table(
         "training",
@@ -265,7 +265,7 @@ def identical(options: argparse.Namespace, folder: Path) -> Table:
         progress=False,
     )
     ours = load_file(folder / "policy.safetensors")
-    plain = _plain(
+    plain = _train_plain(
         SameEpisodes(), steps, online._derive_seed(0, 0), folder / "plain"
     ).policy.state_dict()
     equal = [name for name in ours if torch.equal(ours[name], plain[name])]
@@ -345,7 +345,7 @@ def _train(task_id: str, directory: Path, seed: int, steps: int) -> None:
     )
 
 
-def _plain(env: gymnasium.Env, steps: int, seed: int, folder: Path) -> SAC:
+def _train_plain(env: gymnasium.Env, steps: int, seed: int, folder: Path) -> SAC:
     """Train with plain Stable-Baselines3 and the settings of the preset."""
     world = VecNormalize(DummyVecEnv([lambda: env]), norm_reward=False, gamma=SETTINGS["gamma"])
     model = SAC(
@@ -390,7 +390,7 @@ class SameEpisodes(gymnasium.Wrapper):
         return self.env.unwrapped.compute_reward(achieved_goal, desired_goal, info)
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _time(work: Callable[[], object]) -> float:
     began = time.process_time()
     work()
     return time.process_time() - began

@@ -57,7 +57,9 @@ def main() -> None:
     torch.set_num_threads(1)
     for task_id in options.tasks:
         agents = () if options.no_planner else ("jepa-goto",)
-        for name, stages in made(task_id, (*agents, *options.policies), options.output).items():
+        for name, stages in train_missing(
+            task_id, (*agents, *options.policies), options.output
+        ).items():
             for change in options.changes:
                 row = measure(task_id, name, change, stages, options)
                 write_rows(
@@ -66,7 +68,7 @@ def main() -> None:
                 print(row, flush=True)
 
 
-def made(task_id: str, agents: Sequence[str], output: Path) -> dict[str, dict[str, Path]]:
+def train_missing(task_id: str, agents: Sequence[str], output: Path) -> dict[str, dict[str, Path]]:
     """Train the missing agents and return the folders of each agent by kind."""
     found = {}
     for name in agents:

@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 import torch
 from hydra.utils import instantiate
-from tables import add_arguments, kept, write_rows
+from tables import add_arguments, load_or_make, write_rows
 
 from jepabench.agents.base import Agent
 from jepabench.agents.costs.cost_tasks import AvoidChaser, CostTask, FollowPath, GoTo
@@ -65,7 +65,7 @@ def episodes(
     """Return the results of an agent, one row per episode, read from disk if they exist."""
     task, strata = TASKS[parts.name][name], tuple(options.strata or STRATA[parts.name])
     specs = episode_specs(parts.task_id, "test", options.episodes // len(strata), strata=strata)
-    return kept(
+    return load_or_make(
         parts.work
         / "cost_tasks"
         / "-".join([name, agent, str(len(specs)), *strata, "episodes.parquet"]),
@@ -80,12 +80,12 @@ def build(name: str, task: CostTask, parts: SharedModel) -> Agent:
     if preset.get("world_model"):
         paths["world_model"] = parts.model
     if preset.get("train"):
-        paths |= {"probe": places(parts), "task": task}
+        paths |= {"probe": fit_probe(parts), "task": task}
     preset["agent"].pop("record_imagination", None)
     return instantiate({**preset["agent"], "_partial_": True}, _convert_="all")(**paths)
 
 
-def places(parts: SharedModel) -> Path:
+def fit_probe(parts: SharedModel) -> Path:
     """Fit the probe unless it exists, and return its folder."""
     folder = parts.work / "places"
     if not (folder / "training.json").exists():

@@ -67,13 +67,15 @@ def main() -> None:
 def measure(options: argparse.Namespace, arm: str, seed: int) -> dict[str, float]:
     """Return the coverage of an arm's data, its model's error and its planning success."""
     folder = options.output / f"{arm}-seed{seed}"
-    held_out = made(options, options.output / "validation", 10**6, 40, "wander", split="validation")
-    data = (
-        in_rounds(options, folder, held_out, seed)
-        if arm == "curiosity"
-        else arm_data(options, folder, arm, seed)
+    held_out = load_or_collect(
+        options, options.output / "validation", 10**6, 40, "wander", split="validation"
     )
-    model = trained(
+    data = (
+        collect_in_rounds(options, folder, held_out, seed)
+        if arm == "curiosity"
+        else collect_arm(options, folder, arm, seed)
+    )
+    model = train_model(
         folder / "model",
         data,
         held_out,
@@ -90,8 +92,8 @@ def measure(options: argparse.Namespace, arm: str, seed: int) -> dict[str, float
     state = np.asarray(data.field("observation"))
     return {
         "transitions": int(data.lengths.sum()),
-        "cells": visited(state[:, :2] / CELL),
-        "cells_with_velocity": visited(
+        "cells": count_cells(state[:, :2] / CELL),
+        "cells_with_velocity": count_cells(
             np.concatenate([state[:, :2] / (2 * CELL), state[:, 2:4] / SPEED], axis=1)
         ),
         **{f"held_{name}": float(scores.loc[name, "success_held"]) for name in ("near", "medium")},
@@ -99,19 +101,19 @@ def measure(options: argparse.Namespace, arm: str, seed: int) -> dict[str, float
     }
 
 
-def visited(places: np.ndarray) -> int:
+def count_cells(places: np.ndarray) -> int:
     """Count the distinct cells that contain places [N, Q], given in units of cells."""
     return len(np.unique(np.floor(places), axis=0))
 
 
-def arm_data(
+def collect_arm(
     options: argparse.Namespace, folder: Path, behaviour: str, seed: int
 ) -> EpisodeDataset:
     """Collect a dataset with one behaviour of the task."""
-    return made(options, folder / "data", seed * 10**4, options.episodes, behaviour)
+    return load_or_collect(options, folder / "data", seed * 10**4, options.episodes, behaviour)
 
 
-def in_rounds(
+def collect_in_rounds(
     options: argparse.Namespace, folder: Path, held_out: EpisodeDataset, seed: int
 ) -> EpisodeDataset:
     """Return a dataset of alternating collection and training, with the starts of the others."""
@@ -120,9 +122,9 @@ def in_rounds(
     for number in range(options.rounds):
         behaviour = "random"
         if parts:
-            so_far = merged(folder / f"data-{number}", parts)
+            so_far = merge(folder / f"data-{number}", parts)
             behaviour = CuriousBehaviour(
-                trained(
+                train_model(
                     folder / f"ensemble-{number}",
                     so_far,
                     held_out,
@@ -133,14 +135,14 @@ def in_rounds(
                 )
             )
         parts.append(
-            made(
+            load_or_collect(
                 options, folder / f"round-{number}", seed * 10**4 + number * share, share, behaviour
             )
         )
-    return merged(folder / "data", parts)
+    return merge(folder / "data", parts)
 
 
-def made(
+def load_or_collect(
     options, path: Path, first_index: int, episodes: int, behaviour, split: str = "train"
 ) -> EpisodeDataset:
     """Collect a dataset, or open it if it exists."""
@@ -158,14 +160,16 @@ def made(
     )
 
 
-def merged(path: Path, parts: list[EpisodeDataset]) -> EpisodeDataset:
+def merge(path: Path, parts: list[EpisodeDataset]) -> EpisodeDataset:
     """Merge several datasets into one."""
     if not path.exists():
         write_dataset(path, (part[index] for part in parts for index in range(len(part))))
     return EpisodeDataset.open(path)
 
 
-def trained(directory: Path, data, held_out, kind: str, model: dict, seed: int, options) -> Path:
+def train_model(
+    directory: Path, data, held_out, kind: str, model: dict, seed: int, options
+) -> Path:
     """Train a model unless it exists, and return its folder."""
     if not (directory / "model.json").exists():
         training = {"num_steps": options.training_steps, "batch_size": 256, "diagnose_every": 10**6}

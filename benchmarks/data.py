@@ -34,16 +34,17 @@ def main() -> None:
     parser.add_argument("--pixels", type=int, default=64)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        seconds = [
-            _seconds_to_collect(Path(folder), options, num_workers) for num_workers in (1, 2)
-        ]
+        seconds = [_time_collection(Path(folder), options, num_workers) for num_workers in (1, 2)]
         dataset = EpisodeDataset.open(Path(folder) / f"1-{options.episodes}")
         frames = dataset.manifest.num_frames
         rows = [
             (f"collect, {n} process{'es' * (n > 1)}", f"{frames / s:,.0f} frames/s")
             for n, s in zip((1, 2), seconds, strict=True)
         ]
-        rows += [("2 processes against 1", f"{seconds[0] / seconds[1]:.2f} x"), *_reading(dataset)]
+        rows += [
+            ("2 processes against 1", f"{seconds[0] / seconds[1]:.2f} x"),
+            *_measure_reading(dataset),
+        ]
     print(
         f"{options.task}, {options.episodes} episodes of {options.steps} model steps, "
         f"{options.pixels} pixels"
@@ -52,7 +53,7 @@ def main() -> None:
         print(f"{name:<36}{value:>20}")
 
 
-def _seconds_to_collect(folder: Path, options: argparse.Namespace, num_workers: int) -> float:
+def _time_collection(folder: Path, options: argparse.Namespace, num_workers: int) -> float:
     """Return the seconds for all episodes without the start of processes and the imports.
 
     The time of a nearly empty collection is subtracted.
@@ -72,7 +73,7 @@ def _seconds_to_collect(folder: Path, options: argparse.Namespace, num_workers: 
     return taken[1] - taken[0]
 
 
-def _reading(dataset: EpisodeDataset) -> list[tuple[str, str]]:
+def _measure_reading(dataset: EpisodeDataset) -> list[tuple[str, str]]:
     rng, starts = np.random.default_rng(0), dataset.window_starts(NUM_FRAMES)
     pixels = np.asarray(dataset.field("pixels"))
     out = np.empty((NUM_WINDOWS, NUM_FRAMES, *pixels.shape[1:]), np.uint8)
@@ -85,8 +86,8 @@ def _reading(dataset: EpisodeDataset) -> list[tuple[str, str]]:
         first = int(rng.integers(0, len(pixels) - count))
         np.copyto(out.reshape(count, *pixels.shape[1:]), pixels[first : first + count])
 
-    gathered, copied = _seconds(gather), _seconds(copy)
-    hashed = _seconds(lambda: fingerprint({"pixels": pixels}), repeats=3)
+    gathered, copied = _time(gather), _time(copy)
+    hashed = _time(lambda: fingerprint({"pixels": pixels}), repeats=3)
     return [
         ("gather 64 windows of 4 frames", f"{out.nbytes / gathered / 1e9:.1f} GB/s"),
         ("", f"{NUM_WINDOWS / gathered:,.0f} windows/s"),
@@ -96,7 +97,7 @@ def _reading(dataset: EpisodeDataset) -> list[tuple[str, str]]:
     ]
 
 
-def _seconds(function: Callable[[], object], repeats: int = 200) -> float:
+def _time(function: Callable[[], object], repeats: int = 200) -> float:
     times = []
     for _ in range(repeats):
         start = time.perf_counter()

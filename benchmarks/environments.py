@@ -61,7 +61,7 @@ MEMORY = 2000  # [MB]
 Row = dict[str, Any]
 
 
-def bar(bars: Mapping[str, float], task_id: str) -> float | str:
+def find_bar(bars: Mapping[str, float], task_id: str) -> float | str:
     """Return the bound for the first word of the task's name, or "" if there is none."""
     return bars.get(task_id.split("/")[-1].split("-")[0], "")
 
@@ -74,21 +74,25 @@ def frames(task_id: str, seconds: float) -> list[Row]:
     space = env.action_space
     actions = rng.uniform(space.low, space.high, (1000, 1, *space.shape))
     rates = {
-        "frames": _rate(lambda: env.advance(actions[rng.integers(1000)]), seconds),
-        "steps": _rate(lambda: env.advance(actions[rng.integers(1000)], pixels=False), seconds),
-        "physics": _rate(lambda: env._step_physics(actions[rng.integers(1000), 0]), seconds),
-        "resets": _rate(lambda: env.reset(seed=int(rng.integers(1000))), seconds),
+        "frames": _measure_rate(lambda: env.advance(actions[rng.integers(1000)]), seconds),
+        "steps": _measure_rate(
+            lambda: env.advance(actions[rng.integers(1000)], pixels=False), seconds
+        ),
+        "physics": _measure_rate(
+            lambda: env._step_physics(actions[rng.integers(1000), 0]), seconds
+        ),
+        "resets": _measure_rate(lambda: env.reset(seed=int(rng.integers(1000))), seconds),
     }
     return [
         {
             "task": task_id,
             **{name: round(rate) for name, rate in rates.items()},
-            "at least": bar(FRAMES, task_id),
+            "at least": find_bar(FRAMES, task_id),
         }
     ]
 
 
-def _rate(action: Callable[[], object], seconds: float) -> float:
+def _measure_rate(action: Callable[[], object], seconds: float) -> float:
     """Return the median calls of ``action`` per second of processor time."""
     action()
     rates = []
@@ -111,7 +115,7 @@ def expert(task_id: str, num_episodes: int) -> list[Row]:
             held, ever = (
                 sum(getattr(outcome, kind) for outcome in outcomes) for kind in ("held", "ever")
             )
-            limit = {"expert": bar(EXPERT, task_id), "hold-still": 0.0}.get(policy, "")
+            limit = {"expert": find_bar(EXPERT, task_id), "hold-still": 0.0}.get(policy, "")
             row = {"task": task_id, "stratum": stratum, "policy": policy, "episodes": num_episodes}
             rows.append(row | {"held": held, "ever": ever, "bar": limit})
     return rows
@@ -119,7 +123,9 @@ def expert(task_id: str, num_episodes: int) -> list[Row]:
 
 def memory(task_id: str) -> list[Row]:
     """Return the memory [MB] of a process with 64 environments in use, and of one with none."""
-    empty, full = (_elsewhere(held, count, task_id) / 1e3 for count in (0, NUM_WORLDS))
+    empty, full = (
+        _run_in_new_process(measure_peak, count, task_id) / 1e3 for count in (0, NUM_WORLDS)
+    )
     return [
         {
             "task": task_id,
@@ -131,7 +137,7 @@ def memory(task_id: str) -> list[Row]:
     ]
 
 
-def held(num_worlds: int, task_id: str) -> int:
+def measure_peak(num_worlds: int, task_id: str) -> int:
     """Return the peak memory [kB] of this process after playing ``num_worlds`` environments."""
     worlds = [envs.make(task_id, pixels=PIXELS) for _ in range(num_worlds)]
     for seed, env in enumerate(worlds):
@@ -145,7 +151,9 @@ def held(num_worlds: int, task_id: str) -> int:
 
 def check(task_id: str, num_episodes: int) -> list[Row]:
     """Return what ``check-env`` finds in two processes and whether the fingerprints agree."""
-    first, second = (_elsewhere(check_env, task_id, num_episodes=num_episodes) for _ in range(2))
+    first, second = (
+        _run_in_new_process(check_env, task_id, num_episodes=num_episodes) for _ in range(2)
+    )
     failed = {check.name for card in (first, second) for check in card.checks if not check.passed}
     equal = first.fingerprint == second.fingerprint != ""
     return [
@@ -158,7 +166,7 @@ def check(task_id: str, num_episodes: int) -> list[Row]:
     ]
 
 
-def _elsewhere(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _run_in_new_process(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Call a function in a new process and return its result."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(function, *args, **kwargs).result()

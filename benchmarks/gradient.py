@@ -18,7 +18,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from tables import add_arguments, kept, write_rows
+from tables import add_arguments, load_or_make, write_rows
 
 from jepabench.agents.build import build_mpc
 from jepabench.agents.costs.energy import Energy
@@ -74,7 +74,7 @@ def main() -> None:
         )
         models = {
             "as it is": parts.model,
-            f"curvature {options.curvature:g}": straightened(parts, options.curvature),
+            f"curvature {options.curvature:g}": train_straightened(parts, options.curvature),
         }
         plain: dict[str, pd.DataFrame] = {}
         for name, model in models.items():
@@ -87,7 +87,7 @@ def main() -> None:
                     / options.split
                     / f"{search}-{len(specs)}.parquet"
                 )
-                found[search] = kept(
+                found[search] = load_or_make(
                     path, partial(play, parts.task_id, model, SEARCHES[search], specs)
                 )
                 plain.setdefault(search, found[search])
@@ -97,7 +97,7 @@ def main() -> None:
         write_rows(options.tables / "gradient.csv", rows, ["task", "model", "search"])
 
 
-def straightened(parts: SharedModel, weight: float) -> Path:
+def train_straightened(parts: SharedModel, weight: float) -> Path:
     """Train the task's model with the additional term ``curvature`` and return its folder."""
     folder = parts.work / "gradient" / f"curvature-{weight:g}"
     if not (folder / "model.json").exists():

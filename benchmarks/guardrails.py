@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
-from tables import add_arguments, add_given_arguments, given, kept, write_rows
+from tables import add_arguments, add_given_arguments, load_given, load_or_make, write_rows
 
 from jepabench.agents.build import build_mpc
 from jepabench.agents.costs import learned_distance
@@ -83,15 +83,17 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     for parts in (
-        [given(options)] if options.checkpoint else map(partial(prepared, options), options.tasks)
+        [load_given(options)]
+        if options.checkpoint
+        else map(partial(prepare, options), options.tasks)
     ):
         for hazard in options.hazards:
             write_rows(
                 options.tables / "guardrail_promise.csv",
-                promise(parts, hazard, options),
+                measure_promise(parts, hazard, options),
                 ["task", "hazard", "steps_ahead"],
             )
-        specs = lawful(parts, options)
+        specs = select_lawful(parts, options)
         free = episodes(parts, specs, "none", "", options)
         by = f", {options.cost}" if options.cost else ""
         rows = [row(parts, f"unguarded{by}", free, free)]
@@ -109,7 +111,7 @@ def main() -> None:
                 write_rows(options.tables / "guardrails.csv", rows, ["task", "agent"])
 
 
-def prepared(options: argparse.Namespace, task_id: str) -> SharedModel:
+def prepare(options: argparse.Namespace, task_id: str) -> SharedModel:
     """Return the data and world model of a task, and make them if they are missing."""
     state = short_name(task_id) in FORBIDDEN
     return train_shared_model(
@@ -117,17 +119,17 @@ def prepared(options: argparse.Namespace, task_id: str) -> SharedModel:
     )
 
 
-def zones_of(parts: SharedModel) -> list[tuple[float, ...]] | None:
+def find_zones(parts: SharedModel) -> list[tuple[float, ...]] | None:
     """Return the forbidden region added to the environment's own rule."""
     return FORBIDDEN.get(parts.name)
 
 
-def lawful(parts: SharedModel, options: argparse.Namespace) -> list[EpisodeSpec]:
+def select_lawful(parts: SharedModel, options: argparse.Namespace) -> list[EpisodeSpec]:
     """Return the first test episodes of each stratum whose start and goal keep the rule.
 
     Only an added region is checked; an environment keeps its own rule.
     """
-    strata, zones = tuple(options.strata or get_task(parts.task_id).strata), zones_of(parts)
+    strata, zones = tuple(options.strata or get_task(parts.task_id).strata), find_zones(parts)
     if zones is None:
         return episode_specs(parts.task_id, options.split, options.episodes, strata=strata)
     env, chosen, boxes = make(parts.task_id), [], np.array(zones) + 0.02 * np.array([-1, -1, 1, 1])
@@ -145,7 +147,7 @@ def lawful(parts: SharedModel, options: argparse.Namespace) -> list[EpisodeSpec]
     return chosen
 
 
-def held_out(parts: SharedModel, split: str, first: int) -> EpisodeDataset:
+def collect_held_out(parts: SharedModel, split: str, first: int) -> EpisodeDataset:
     """Collect episodes that no model was trained on."""
     pixels = load_world_model(parts.model).model.observation_key == "pixels"
     return collect(
@@ -160,35 +162,37 @@ def held_out(parts: SharedModel, split: str, first: int) -> EpisodeDataset:
     )
 
 
-def guardrail(parts: SharedModel, hazard: str, options: argparse.Namespace) -> Path:
+def train_guardrail(parts: SharedModel, hazard: str, options: argparse.Namespace) -> Path:
     """Train and calibrate a guardrail, and return its folder."""
     folder = parts.work / "guardrails" / f"{hazard}-{options.alpha}"
     if not (folder / "training.json").exists():
         train(
             task_id=parts.task_id,
             dataset=parts.data,
-            validation=held_out(parts, "validation", CALIBRATION).path,
+            validation=collect_held_out(parts, "validation", CALIBRATION).path,
             world_model=parts.model,
             directory=folder,
             seed=0,
             hazard=hazard,
             alpha=options.alpha,
-            zones=zones_of(parts),
+            zones=find_zones(parts),
         )
     return folder
 
 
-def promise(parts: SharedModel, hazard: str, options: argparse.Namespace) -> list[dict[str, Any]]:
+def measure_promise(
+    parts: SharedModel, hazard: str, options: argparse.Namespace
+) -> list[dict[str, Any]]:
     """Return the share of rule-breaking steps that passed, for each number of steps ahead."""
-    rail = load_guardrail(guardrail(parts, hazard, options), task_id=parts.task_id)
+    rail = load_guardrail(train_guardrail(parts, hazard, options), task_id=parts.task_id)
     steps = judge_steps(
         rail.hazard,
         load_world_model(parts.model),
-        held_out(parts, "test", TEST),
+        collect_held_out(parts, "test", TEST),
         horizon=len(rail.thresholds),
         num_windows=None,
         rng=np.random.default_rng(0),
-        zones=zones_of(parts),
+        zones=find_zones(parts),
     )
     rows = []
     for ahead, threshold in enumerate(rail.thresholds.tolist()):
@@ -241,7 +245,7 @@ def episodes(
                 ]
             )
         )
-        found.append(kept(path, partial(play, parts, part, mode, hazard, options)))
+        found.append(load_or_make(path, partial(play, parts, part, mode, hazard, options)))
     return pd.concat(found)
 
 
@@ -255,16 +259,18 @@ def play(
     """Play episodes with one agent and return one row per episode."""
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
     settings = (
-        pushing(parts) if parts.name in FORBIDDEN else load_preset("agent", "jepa-icem")["agent"]
+        load_pushing(parts)
+        if parts.name in FORBIDDEN
+        else load_preset("agent", "jepa-icem")["agent"]
     )
     if options.cost:
-        settings["energy"] = by_learned_distance(parts, options.cost)
+        settings["energy"] = learn_distance(parts, options.cost)
     if mode != "none":
         rule = dict(SETTINGS[mode])
         if clearance := rule.pop("detour", None):
-            settings["subgoals"] = guardrail(parts, "zones", options)
+            settings["subgoals"] = train_guardrail(parts, "zones", options)
             settings["subgoals_config"] = DetoursConfig(clearance=clearance)
-        settings["guardrail"] = guardrail(parts, hazard, options)
+        settings["guardrail"] = train_guardrail(parts, hazard, options)
         settings["guardrail_config"] = GuardrailConfig(**rule)
     config = {key: settings.pop(key) for key in ("planner", "energy")}
     made: dict[str, Any] = {
@@ -276,7 +282,7 @@ def play(
     together = settings.get("problems_at_once", 1)
     evaluation = evaluate_episodes(agent, specs, agent_name=mode, batch_size=together)
     env, rows = make(parts.task_id), []
-    zones = np.array(zones_of(parts) or keep_out_zones(env))
+    zones = np.array(find_zones(parts) or keep_out_zones(env))
     for spec, record in zip(specs, evaluation.records, strict=True):
         reset_to(env, spec)
         inside = in_boxes(
@@ -297,7 +303,7 @@ def play(
     return pd.DataFrame(rows)
 
 
-def pushing(parts: SharedModel) -> dict[str, Any]:
+def load_pushing(parts: SharedModel) -> dict[str, Any]:
     """Return the settings of ``state-contacts``; train its proposal policy unless it exists."""
     preset, folder = load_preset("agent", "state-contacts"), parts.work / "policies" / "gcbc"
     instantiate(
@@ -311,7 +317,7 @@ def pushing(parts: SharedModel) -> dict[str, Any]:
     return preset["agent"] | {"proposals": folder, "problems_at_once": 50}
 
 
-def by_learned_distance(parts: SharedModel, kind: str) -> Energy:
+def learn_distance(parts: SharedModel, kind: str) -> Energy:
     """Return the energy of a distance learned on the model's latents; train it if missing."""
     folder = parts.work / "policies" / f"jepa-{kind}"
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}

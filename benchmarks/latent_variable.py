@@ -63,14 +63,14 @@ def main() -> None:
                 rows.append(
                     [row["task"], row["agent"], f"{rule} {row['stratum']}", row[f"success_{rule}"]]
                 )
-        rows += predictions(plan)
+        rows += measure_predictions(plan)
     TABLE.parent.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame(rows, columns=["task", "model", "measure", "value"])
     frame.to_csv(TABLE, index=False, float_format="%.4f")
     console.print(frame.to_string(index=False))
 
 
-def predictions(plan: SuitePlan) -> list[list]:
+def measure_predictions(plan: SuitePlan) -> list[list]:
     """Return rows of squared errors of k-step predictions on validation windows.
 
     Errors are in units of the standardised state.
@@ -83,24 +83,24 @@ def predictions(plan: SuitePlan) -> list[list]:
             data = EpisodeDataset.open(stage.directory / "dataset")
     plain, chancy = found["state-twin"], found["state-variable"]
     task, rows = data.manifest.task_id, []
-    context, actions, truth = windows(plain, data)
+    context, actions, truth = load_windows(plain, data)
     error = rollout(plain.model, context, actions)[:, 0] - truth
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(len(error), NUM_FUTURES, *error.shape[1:], generator=generator) * error.std(
         0
     )
-    rows += measured(task, "state-twin", error)
-    rows += measured(task, "state-twin and normal noise", error[:, None] + noise)
-    rows += measured(
+    rows += measure(task, "state-twin", error)
+    rows += measure(task, "state-twin and normal noise", error[:, None] + noise)
+    rows += measure(
         task, "state-variable, most likely", rollout(chancy.model, context, actions)[:, 0] - truth
     )
     futures = chancy.model.futures(context, actions, num_futures=NUM_FUTURES, generator=generator)[
         :, 0
     ]
-    return rows + measured(task, "state-variable, drawn", futures - truth[:, None])
+    return rows + measure(task, "state-variable, drawn", futures - truth[:, None])
 
 
-def windows(
+def load_windows(
     loaded: LoadedWorldModel, data: EpisodeDataset
 ) -> tuple[Context, torch.Tensor, torch.Tensor]:
     """Return contexts, actions [B, 1, H, A] and true latents [B, H, D] of validation windows."""
@@ -115,7 +115,7 @@ def windows(
     return context, batch.actions[:, None, known - 1 :], latents[:, known:]
 
 
-def measured(task: str, model: str, error: torch.Tensor) -> list[list]:
+def measure(task: str, model: str, error: torch.Tensor) -> list[list]:
     """Return rows for errors [B, H, D], or for those of M draws [B, M, H, D].
 
     The rows are the expected error, that of the mean of the draws, and that of the best draw.

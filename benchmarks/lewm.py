@@ -75,7 +75,7 @@ def main() -> None:
         num_iterations=arguments.iterations,
     )
     for name, cost in {"published": published, "float32": exact, "bfloat16": narrow}.items():
-        seconds, plan = timed(planner, cost)
+        seconds, plan = time_plan(planner, cost)
         true = published(plan.actions[:, None]).item()
         print(
             f"{name:10s} {seconds:7.2f} CPU s per plan, "
@@ -83,7 +83,7 @@ def main() -> None:
         )
 
 
-def timed(planner: CEMPlanner, cost: CostFunction) -> tuple[float, Plan]:
+def time_plan(planner: CEMPlanner, cost: CostFunction) -> tuple[float, Plan]:
     """Return the processor seconds of one plan, and the plan."""
     bounds = ActionBounds(torch.full((ACTION_SIZE,), -2.0), torch.full((ACTION_SIZE,), 2.0))
     began = time.process_time()

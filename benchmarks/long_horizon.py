@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 import torch
 from hydra.utils import instantiate
-from tables import add_arguments, add_given_arguments, given, kept, write_rows
+from tables import add_arguments, add_given_arguments, load_given, load_or_make, write_rows
 from tqdm import tqdm
 
 from jepabench.agents.artifacts import artifact_folders
@@ -84,7 +84,9 @@ def main() -> None:
     torch.set_num_threads(1)
     suite = SUITES[options.suite]
     asked = options.tasks or [f"jepabench/{task}" for task in TASKS[options.suite]]
-    for parts in [given(options)] if options.checkpoint else map(partial(prepared, options), asked):
+    for parts in (
+        [load_given(options)] if options.checkpoint else map(partial(prepare, options), asked)
+    ):
         task_id, rows = parts.task_id, []
         for stratum in options.strata or [
             name for name in STRATA[options.suite] if name in get_task(task_id).strata
@@ -102,7 +104,7 @@ def main() -> None:
                 )
 
 
-def prepared(options: argparse.Namespace, task_id: str) -> SharedModel:
+def prepare(options: argparse.Namespace, task_id: str) -> SharedModel:
     """Return the data and world model of a task, and make them if they are missing."""
     agent = "state-cem" if options.state else "jepa-cem"
     return train_shared_model(task_id, options.output, agent=agent, pixels=not options.state)
@@ -126,7 +128,9 @@ def episodes(
     for first in range(0, len(specs), CHUNK):
         part = specs[first : first + CHUNK]
         path = folder / f"{stratum}-{first}-{len(part)}.parquet"
-        found.append(kept(path, partial(play, parts, name, preset, cost, part, options.shrinking)))
+        found.append(
+            load_or_make(path, partial(play, parts, name, preset, cost, part, options.shrinking))
+        )
     return pd.concat(found)
 
 
@@ -161,9 +165,9 @@ def build(preset: str, cost: str | None, parts: SharedModel, *, shrinking: bool)
             **paths,
         )
         paths |= artifact_folders(config, folder)
-    settings = with_cost(config["agent"], cost) if cost else config["agent"]
+    settings = replace_cost(config["agent"], cost) if cost else config["agent"]
     if load_world_model(parts.model).model.observation_key == "observation":
-        settings = with_goal_size(
+        settings = limit_goal_size(
             settings, int(np.prod(make(parts.task_id).observation_space["desired_goal"].shape))
         )
     settings.pop("record_imagination", None)
@@ -177,30 +181,32 @@ def build(preset: str, cost: str | None, parts: SharedModel, *, shrinking: bool)
     return instantiate(settings, **paths, _convert_="all")
 
 
-def with_cost(settings: Any, cost: str) -> Any:
+def replace_cost(settings: Any, cost: str) -> Any:
     """Return settings with another class for every learned distance."""
     changed = copy.deepcopy(settings)
     if isinstance(changed, dict):
         if str(changed.get("_target_", "")).endswith("LearnedDistanceConfig"):
             changed["_target_"] = cost
-        return {key: with_cost(value, cost) for key, value in changed.items()}
-    return [with_cost(value, cost) for value in changed] if isinstance(changed, list) else changed
+        return {key: replace_cost(value, cost) for key, value in changed.items()}
+    return (
+        [replace_cost(value, cost) for value in changed] if isinstance(changed, list) else changed
+    )
 
 
-def with_goal_size(settings: Any, size: int) -> Any:
+def limit_goal_size(settings: Any, size: int) -> Any:
     """Return settings whose distances to the goal compare only the first ``size`` entries.
 
     The state twin knows only these entries of the goal.
     """
     if isinstance(settings, dict):
-        changed = {key: with_goal_size(value, size) for key, value in settings.items()}
+        changed = {key: limit_goal_size(value, size) for key, value in settings.items()}
         return (
             changed | {"dims": [0, size]}
             if str(settings.get("_target_", "")).endswith("GoalDistance")
             else changed
         )
     return (
-        [with_goal_size(value, size) for value in settings]
+        [limit_goal_size(value, size) for value in settings]
         if isinstance(settings, list)
         else settings
     )

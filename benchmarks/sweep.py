@@ -56,25 +56,25 @@ def main() -> None:
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores; wall (processor) seconds")
     with tempfile.TemporaryDirectory() as folder:
         for line in (
-            _overhead(Path(folder) / "jobs", options.jobs),
-            _status(Path(folder) / "runs", options.runs),
+            _measure_overhead(Path(folder) / "jobs", options.jobs),
+            _measure_status(Path(folder) / "runs", options.runs),
         ):
             print(line)
-        for line in _query(Path(folder) / "rows", options.rows):
+        for line in _measure_query(Path(folder) / "rows", options.rows):
             print(line)
 
 
-def _overhead(folder: Path, count: int) -> str:
+def _measure_overhead(folder: Path, count: int) -> str:
     """Time one worker in this process, then two processes including their start."""
-    began = _now()
+    began = _read_clocks()
     Worker(
         partial(IdlePlan, folder / "one", count), tuple(IdlePlan(folder / "one", count).stages)
     )()
-    wall, own = _since(began)
-    began = _now()
+    wall, own = _measure_since(began)
+    began = _read_clocks()
     plan = partial(IdlePlan, folder / "two", count)
     run_stages(plan, launcher=JoblibLauncher(num_workers=2), console=Console(quiet=True))
-    together, _ = _since(began)
+    together, _ = _measure_since(began)
     return (
         f"overhead of a job: {1000 * wall / count:.1f} ({1000 * own / count:.1f}) ms; "
         f"{count} jobs on two workers, "
@@ -82,19 +82,19 @@ def _overhead(folder: Path, count: int) -> str:
     )
 
 
-def _status(folder: Path, count: int) -> str:
+def _measure_status(folder: Path, count: int) -> str:
     plan = IdlePlan(folder, count)
     for number, stage in enumerate(plan.stages.values()):
         if number % 50:  # every fiftieth run is missing
             run_stage(stage.directory, stage.config, _do_nothing)
-    began = _now()
+    began = _read_clocks()
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         print_status(plan, Console(file=nowhere))  # pyright: ignore[reportArgumentType]
-    wall, own = _since(began)
+    wall, own = _measure_since(began)
     return f"status of {count:,} runs: {wall:.2f} ({own:.2f}) s"
 
 
-def _query(folder: Path, count: int) -> list[str]:
+def _measure_query(folder: Path, count: int) -> list[str]:
     evaluations, rng = max(1, count // 1000), np.random.default_rng(0)
     for number in range(evaluations):
         directory = (
@@ -105,17 +105,17 @@ def _query(folder: Path, count: int) -> list[str]:
             / f"agent{number % 100}"
             / f"seed{number // 100}"
         )
-        table = _rows(count // evaluations, f"agent{number % 100}", number // 100, rng)
+        table = _make_rows(count // evaluations, f"agent{number % 100}", number // 100, rng)
         run_stage(directory, {"number": number}, partial(_write, table))
     lines = []
     for words in ("first query (copies all rows)", "query"):
-        began = _now()
+        began = _read_clocks()
         answer = query(
             "SELECT agent, avg(success_held::INT) AS held "
             "FROM episodes GROUP BY agent ORDER BY held",
             folder,
         )
-        wall, own = _since(began)
+        wall, own = _measure_since(began)
         lines.append(
             f"{words} over {count:,} rows in {evaluations:,} files: "
             f"{wall:.2f} ({own:.2f}) s, {len(answer)} rows"
@@ -123,7 +123,7 @@ def _query(folder: Path, count: int) -> list[str]:
     return lines
 
 
-def _rows(count: int, agent: str, seed: int, rng: np.random.Generator) -> pa.Table:
+def _make_rows(count: int, agent: str, seed: int, rng: np.random.Generator) -> pa.Table:
     held = rng.random(count) < 0.7
     made = {
         pa.string(): lambda name: (
@@ -148,11 +148,11 @@ def _do_nothing(directory: Path) -> None:
     (directory / "result.txt").write_text("nothing", encoding="utf-8")
 
 
-def _now() -> tuple[float, float]:
+def _read_clocks() -> tuple[float, float]:
     return time.perf_counter(), time.process_time()
 
 
-def _since(began: tuple[float, float]) -> tuple[float, float]:
+def _measure_since(began: tuple[float, float]) -> tuple[float, float]:
     return time.perf_counter() - began[0], time.process_time() - began[1]
 
 

@@ -39,7 +39,7 @@ def add_given_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, help="dataset that the checkpoint was trained on")
 
 
-def given(options: argparse.Namespace) -> SharedModel:
+def load_given(options: argparse.Namespace) -> SharedModel:
     """Return the parts of the model that ``--checkpoint`` names.
 
     Raises:
@@ -56,7 +56,7 @@ def given(options: argparse.Namespace) -> SharedModel:
     return SharedModel(task_id, model, options.data, options.data, work)
 
 
-def kept(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+def load_or_make(path: Path, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
     """Return the table in a file; make and save it if the file does not exist."""
     if not path.exists():
         table = make()

@@ -32,7 +32,7 @@ CORE = (
 _EPISODES, _SEEDS = 100, 3
 
 
-def traces(env: GoalEnv, num_episodes: int) -> list[tuple[EpisodeSpec, np.ndarray]]:
+def make_traces(env: GoalEnv, num_episodes: int) -> list[tuple[EpisodeSpec, np.ndarray]]:
     """Return specs of all strata with actions of the right lengths."""
     rng, found = np.random.default_rng(0), []
     for spec in episode_specs(env.task.id, "test", -(-num_episodes // len(env.task.strata))):
@@ -53,7 +53,7 @@ def measure(task_id: str, num_episodes: int) -> tuple[float, float, float]:
     The first rate is that of verification, the second that of stepping the environment.
     """
     env = envs.make(task_id)
-    episodes = traces(env, num_episodes)
+    episodes = make_traces(env, num_episodes)
     began = time.process_time()
     quick = [quick_outcome(env, spec, actions) for spec, actions in episodes]
     seconds = time.process_time() - began

@@ -1,4 +1,8 @@
-"""Writes the pages and pictures of all tasks into this folder, or of those that are named: ``generate.py jepabench/TwoRoom-v1``."""
+"""Write the pages and pictures of the tasks into this folder.
+
+``python docs/environments/generate.py [TASK ...]`` writes the pages of the named tasks, for example
+``jepabench/TwoRoom-v1``, or of all tasks.
+"""
 
 import sys
 from collections.abc import Sequence
@@ -13,7 +17,7 @@ FOLDER = Path(__file__).parent
 
 
 def main(task_ids: Sequence[str]) -> None:
-    """Writes the pages of these tasks, or of all, and the list of the pages that there are then."""
+    """Write the pages of these tasks (default: all) and the index of all existing pages."""
     known = {
         short_name(task.id): task.id for task in list_tasks() if task.id.startswith("jepabench/")
     }
