@@ -1,4 +1,7 @@
-"""Scores any agent on a task told by a cost: it acts in the suite's own episodes, and its real way is judged afterwards."""
+"""Evaluation of any agent on a task that is defined by a cost.
+
+The agent acts in the episodes of the suite. The task then scores the path that the agent took.
+"""
 
 from __future__ import annotations
 
@@ -26,20 +29,21 @@ def evaluate_cost_task(
     training_seed: int = 0,
     progress: Callable[[int], object] | None = None,
 ) -> pd.DataFrame:
-    """Lets an agent act and scores the way it went.
+    """Run an agent in episodes of a cost task and score the paths that it takes.
 
-    An agent that plans by ``task`` knows what it asks (``jepabench.agents.mpc.cost_agent``). One that was not made for it, such as a
-    policy, knows the episode's goal alone: what it scores is what it is worth when the task changes and it is not trained again.
+    An agent that plans with the cost of ``task`` knows the task
+    (``jepabench.agents.mpc.cost_agent``). Any other agent, such as a policy, knows only the goal of
+    the episode; its score shows how it copes with a new task without being trained again.
 
     Args:
         agent: anything that acts.
-        task: what is asked.
+        task: defines the cost and the score.
         specs: episodes of one world.
         agent_name, training_seed, progress: as in ``evaluate_episodes``.
 
     Returns:
-        A row an episode: ``task, stratum, index, agent, training_seed, success`` (0 or 1), what else the task scores,
-        ``model_steps``, ``planning_seconds`` and ``steps``.
+        One row per episode: ``task, stratum, index, agent, training_seed, success`` (0 or 1), the
+        other scores of the task, ``model_steps``, ``planning_seconds`` and ``steps``.
     """
     evaluation = evaluate_episodes(
         agent, specs, agent_name=agent_name, training_seed=training_seed, progress=progress
@@ -65,7 +69,10 @@ def evaluate_cost_task(
 
 
 def way(env: GoalEnv, actions: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Returns the places [T+1, 2] that actions [T, A] lead through, from where ``env`` is; they are steps of the world."""
+    """Return the positions [T+1, 2] that control actions [T, A] lead through.
+
+    The path begins at the present state of ``env``, which is stepped.
+    """
     places = [env.restore(env.snapshot())["achieved_goal"][:2]]
     places += [env.step(action)[0]["achieved_goal"][:2] for action in actions]
     return np.array(places, np.float64)

@@ -93,8 +93,8 @@ class Suite:
         if self.protocol_version != PROTOCOL_VERSION:
             raise SuiteError(
                 f"Suite {self.name} is made for protocol {self.protocol_version}, this is "
-                f"{PROTOCOL_VERSION}. Numbers of different protocols are not compared. Run the suite "
-                "with the release that it belongs to."
+                f"{PROTOCOL_VERSION}. Numbers of different protocols are not compared. Run the "
+                "suite with the release that it belongs to."
             )
         for name in ("tasks", "agents", "training_seeds"):
             if not getattr(self, name):

@@ -26,8 +26,8 @@ class EpisodeRecord:
         agent: name of the agent's configuration.
         training_seed: seed that the agent was trained with (0 for agents without training).
         task_id, split, stratum, index: the episode's spec.
-        success_ever, success_final, success_held: section 2 of the protocol; ``success_held`` is the
-            headline.
+        success_ever, success_final, success_held: section 2 of the protocol; ``success_held`` is
+            the headline.
         joint_ever: the published joint rule at any step, for comparison with papers; equals
             ``success_ever`` where the world has no such rule.
         strict_held: the strict rule, held; equals ``success_held`` where the world has none.
@@ -169,5 +169,5 @@ def _check_rows(frame: pd.DataFrame, source: str) -> None:
     if len(repeated):
         first = "|".join(str(value) for value in repeated.iloc[0][keys])
         raise RecordError(
-            f"{source}: {len(repeated)} episodes are there twice, the first is {first}."
+            f"{source}: {len(repeated)} episodes are duplicated; the first is {first}."
         )

@@ -52,7 +52,7 @@ class Imagines(Protocol):
     """An agent that provides its imagined frames."""
 
     def imagined(self, episode: int) -> tuple[NDArray[Any], NDArray[np.uint8]] | None:
-        """Returns steps and frames (``Imagination``) of row ``episode`` of the last batch, or None if there are none."""
+        """Return the ``Imagination`` of row ``episode`` of the last batch, or None without one."""
         ...
 
 
@@ -88,8 +88,9 @@ def evaluate_episodes(
 ) -> Evaluation:
     """Run an agent in episodes of one task and record the outcomes.
 
-    The world continues after a success until the budget of the episode is used. The outcome of an episode does not depend on
-    ``batch_size``; its planning time does, and is the batch's divided by the episodes that are still active.
+    The world continues after a success until the budget of the episode is used. The outcome of an
+    episode does not depend on ``batch_size``. Its planning time does: it is the time of the batch
+    divided by the number of active episodes.
 
     Args:
         agent: receives only its ``observation_keys``.
@@ -98,7 +99,7 @@ def evaluate_episodes(
         training_seed: seed that the agent was trained with.
         batch_size: episodes that run in parallel.
         pixels: side of the frames, if the agent observes frames.
-        variation: change of the world in all episodes (``jepabench.envs.variations``); start and goal stay the same.
+        variation: change of the world (``jepabench.envs.variations``); start and goal stay.
         progress: called with 1 after every episode, for instance ``tqdm.update``.
 
     Raises:
@@ -145,16 +146,16 @@ def replay(
     visit: Callable[[GoalEnv], object] | None = None,
     env: GoalEnv | None = None,
 ) -> Outcome:
-    """Returns the outcome of an action trace [steps, A]: the episode is run again in the simulator, without any agent.
+    """Run the action trace [T, A] of an episode in the simulator and return its outcome.
 
     Args:
         spec: the episode.
-        actions: one row a control step, for the whole budget.
+        actions: one row per control step, for the whole budget.
         visit: called with the world at the start and after every step, for instance to draw it.
-        env: a world of the task to do it in; by default one is made.
+        env: a world of the task; by default a new one is made.
 
     Raises:
-        ReplayError: a trace of another length than the budget, or an action that the world refuses.
+        ReplayError: the trace is not as long as the budget, or the world refuses an action.
     """
     lent, env = env, env or make(spec.task_id)
     try:
@@ -162,7 +163,8 @@ def replay(
         episode.begin()
         if len(actions) != env.budget:
             raise ReplayError(
-                f"{spec.key}: the budget is {env.budget} control steps, the trace has {len(actions)}."
+                f"{spec.key}: the budget is {env.budget} control steps, "
+                f"the trace has {len(actions)}."
             )
         if visit:
             visit(env)
@@ -179,12 +181,9 @@ def replay(
             env.close()
 
 
-# -- one batch -----------------------------------------------------------------------------------------------------
-
-
 @dataclass(slots=True)
 class _Episode:
-    """An episode while it is run. Its world is lent: the next batch uses it again."""
+    """An episode during its run. The next batch uses the same world."""
 
     env: GoalEnv
     spec: EpisodeSpec
@@ -213,9 +212,7 @@ class _Episode:
         self.distances.append(float(info["distance"]))
 
     def step(self, action: NDArray[np.float32], seconds: float = 0.0) -> None:
-        action = (
-            action.copy()
-        )  # what is stored is what was done, whatever the agent does with its buffer later
+        action = action.copy()  # the agent may reuse its buffer
         self.observation, reward, _, truncated, info = self.env.step(action)
         self.actions.append(action)
         self.seconds.append(seconds)
@@ -267,7 +264,11 @@ def outcome_of(
     violations: int,
     return_: float,
 ) -> Outcome:
-    """Returns the outcome of T control steps: what each of the three rules says of each [T], and distances [T + 1] from the start on."""
+    """Return the outcome of T control steps.
+
+    ``successes``, ``joint`` and ``strict`` say whether each rule is satisfied after each step [T].
+    ``distances`` to the goal begin at the start [T + 1].
+    """
     return Outcome(
         success_ever=bool(successes.any()),
         success_final=bool(successes[-1]),
@@ -286,7 +287,7 @@ def outcome_of(
 
 
 def _is_held(flags: NDArray[np.bool_], num_steps: int) -> bool:
-    """Returns whether flags [steps] are true so many times in a row."""
+    """Return whether flags [T] are true ``num_steps`` times in a row."""
     return bool((np.convolve(flags, np.ones(num_steps, dtype=np.int64)) == num_steps).any())
 
 
@@ -303,7 +304,7 @@ def _run(
     while any(episode.active for episode in batch):
         rows = [row for row, episode in enumerate(batch) if episode.active]
         active = np.array([episode.active for episode in batch])
-        # Stacking copies: an agent that writes into what it sees does not touch the world, or the next observation.
+        # Stacking copies, so an agent that writes into its observations does not change the world.
         observations = {
             key: np.stack([episode.observation[key] for episode in batch]) for key in keys
         }
@@ -343,12 +344,12 @@ def _checked_actions(
         array = np.asarray(actions, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise AgentError(
-            f"Agent {agent_name!r}, {_names(batch)}: actions are no array of numbers: {error}"
+            f"Agent {agent_name!r}, {_names(batch)}: actions are not an array of numbers: {error}"
         ) from error
     if array.shape != shape:
         raise AgentError(
-            f"Agent {agent_name!r}, {_names(batch)}: actions have shape {list(shape)} [episodes, action], "
-            f"got {list(array.shape)}."
+            f"Agent {agent_name!r}, {_names(batch)}: actions have shape {list(shape)} "
+            f"[episodes, action], got {list(array.shape)}."
         )
     return array
 
@@ -357,13 +358,11 @@ def _checked_model_steps(
     steps: Any, batch: Sequence[_Episode], agent_name: str
 ) -> NDArray[np.int64]:
     array = np.asarray(steps)
-    if (
-        array.shape != (len(batch),)
-        or not np.issubdtype(array.dtype, np.integer)
-        or (array < 0).any()
-    ):
+    whole = np.issubdtype(array.dtype, np.integer)
+    if array.shape != (len(batch),) or not whole or (array < 0).any():
         raise AgentError(
-            f"Agent {agent_name!r}, {_names(batch)}: model_steps is one count an episode, int64 [{len(batch)}], got {steps!r}."
+            f"Agent {agent_name!r}, {_names(batch)}: model_steps must have one count per episode, "
+            f"int64 [{len(batch)}], got {steps!r}."
         )
     return array
 
@@ -377,8 +376,9 @@ def _checked_imagination(imagined: Any, episode: _Episode, agent_name: str) -> I
     )
     if not fits or not np.issubdtype(steps.dtype, np.integer) or frames.dtype != np.uint8:
         raise AgentError(
-            f"Agent {agent_name!r} in episode {episode.spec.key}: imagined() gives steps [P] and uint8 frames "
-            f"[P, H, s, s, 3], got {steps.dtype} {list(steps.shape)} and {frames.dtype} {list(frames.shape)}."
+            f"Agent {agent_name!r} in episode {episode.spec.key}: imagined() gives steps [P] and "
+            f"uint8 frames [P, H, s, s, 3], got {steps.dtype} {list(steps.shape)} and "
+            f"{frames.dtype} {list(frames.shape)}."
         )
     return Imagination(steps.astype(np.int64), frames.copy())
 
@@ -392,9 +392,9 @@ def _check_specs(specs: Sequence[EpisodeSpec], batch_size: int) -> None:
     if not specs:
         raise ValueError("There are no episodes to evaluate: specs is empty.")
     if batch_size < 1:
-        raise ValueError(f"batch_size is 1 or more, got {batch_size}.")
+        raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
     groups = sorted({(spec.task_id, spec.split) for spec in specs})
     if len(groups) > 1:
-        raise ValueError(f"Episodes are evaluated one task and split at a time, got {groups}.")
+        raise ValueError(f"All episodes must have the same task and split, got {groups}.")
     if len({spec.key for spec in specs}) < len(specs):
-        raise ValueError("An episode is there twice among the specs; every episode counts once.")
+        raise ValueError("specs contains a duplicate episode; list every episode once.")

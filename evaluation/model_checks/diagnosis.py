@@ -1,7 +1,8 @@
-"""Can a model be planned with? Foresight against copying, whether it heeds actions, and whether cheap plans are good plans.
+"""Diagnosis of a world model for planning.
 
-A low loss says none of this. Each number here compares the model with something it must beat: copying the last latent,
-imagining with other actions than those taken, and picking a plan at random.
+A low loss does not show that a model is good for planning. Each number here compares the model
+with a baseline that it must beat: copying the last latent, imagining with other actions than those
+that were taken, and choosing a plan at random.
 """
 
 from __future__ import annotations
@@ -41,12 +42,14 @@ def foresight_table(
     num_windows: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Returns a row a step: squared errors of imagined latents, each as a share of what copying the last latent gives.
+    """Return the squared errors of imagined latents relative to copying the last one, per step.
 
-    Columns: ``step``; ``true``, ``zero``, ``random``, the error when imagining with the actions that were taken, with none
-    (the action 0 in the environment's units), and with those of another moment. Below 1 is better than copying; a model
-    that does not heed actions has three equal columns. ``copy_last`` is the squared error of copying itself, in units of
-    the latent's variance.
+    Columns:
+        ``step``: model steps ahead, from 1.
+        ``true``, ``zero``, ``random``: the error with the actions that were taken, with the action
+        0 in environment units, and with the actions of another window. Below 1 is better than
+        copying. The three are equal for a model that ignores actions.
+        ``copy_last``: the squared error of copying, in units of the variance of the latents.
 
     Raises:
         ProbingError: the dataset does not fit the model.
@@ -82,7 +85,10 @@ def foresight_table(
 def geometry(
     loaded: LoadedWorldModel, dataset: EpisodeDataset, *, num_windows: int = 1000, seed: int = 0
 ) -> dict[str, float]:
-    """Returns what the latents look like: their size, effective rank, spread (0 is collapse) and straightness (-1 to 1)."""
+    """Return the size, effective rank, spread and straightness of the latents.
+
+    A spread of 0 is collapse. Straightness is between -1 and 1.
+    """
     windows = _windows(loaded, dataset, 3, num_windows, np.random.default_rng(seed))
     flat = windows.latents.flatten(2).float()
     points, velocity = flat.flatten(0, 1), flat.diff(dim=1)
@@ -98,12 +104,12 @@ def geometry(
 
 @dataclass(frozen=True, slots=True)
 class PlanOutcomes:
-    """Plans from E starts: what the model thought of them, and what came of them in the simulator.
+    """Plans from E starts: their energies under the model and their outcomes in the simulator.
 
     Attributes:
-        predicted: energies of S random plans [E, S], lower is better.
-        distance: true distance to the goal after each plan, task units [E, S].
-        path: the same along the shortest path, where the world knows it.
+        predicted: energies of S random plans [E, S]; lower is better.
+        distance: true distance to the goal after each plan [E, S], task units.
+        path: the same along the shortest path; None if the world does not know that path.
     """
 
     predicted: NDArray[np.float64]
@@ -123,15 +129,16 @@ def plan_outcomes(
     seed: int = 0,
     progress: Callable[[int], object] | None = None,
 ) -> PlanOutcomes:
-    """Draws plans, asks the model what they cost, and executes each in the simulator from the same snapshot.
+    """Draw plans, predict their energies, and execute each in the simulator from the same state.
 
     Args:
         loaded: a world model.
         energy: the cost; by default the running distance to the goal.
         num_starts: episodes, over all strata.
-        num_plans: random plans from each start, smooth ones among them (the actions are redrawn with probability 1/2 a step).
+        num_plans: random plans from each start. Each step redraws the action with probability 1/2,
+            so that some plans are smooth.
         horizon: model steps of a plan.
-        split: where the episodes are from.
+        split: of the episodes.
         pixels: side of the frames.
         seed: of the plans.
         progress: called with 1 after each start.
@@ -141,9 +148,8 @@ def plan_outcomes(
     env = make(task.id, pixels=pixels if model.observation_key == "pixels" else None)
     queue = ActionQueue(task=task)
     if energy is None:
-        state_twin = (
-            model.observation_key == "observation"
-        )  # which compares the goal's entries only
+        # The state twin compares only the entries of the goal.
+        state_twin = model.observation_key == "observation"
         energy = Energy(terms=[GoalDistance(dims=(0, _goal_size(env)) if state_twin else None)])
     predicted, distances, paths = [], [], []
     for spec in specs:
@@ -169,11 +175,15 @@ def plan_outcomes(
 def plan_table(
     outcomes: PlanOutcomes, *, rng: np.random.Generator, num_resamples: int = 2000
 ) -> pd.DataFrame:
-    """Returns how well cheap plans are good plans, with 95 % bootstrap intervals over starts.
+    """Return how well predicted energies rank plans, with 95 % bootstrap intervals over starts.
 
-    Rows: Spearman's rank correlation of predicted cost with the true distance after the plan (1 is perfect, 0 useless), over
-    all plans and within the cheapest tenth; and the regret of the cheapest plan, its true distance above the best one's as
-    a share of the mean plan's (0 is perfect, 1 is picking at random). ``path`` rows take the way around walls as the distance.
+    Measures:
+        Spearman's rank correlation of the energy with the true distance after the plan, over all
+        plans and within the cheapest tenth (1 is perfect, 0 is useless).
+        Regret of the cheapest plan: (its distance - best) / (mean - best), where best and mean are
+        over the plans (0 is perfect, 1 is a random choice).
+
+    Rows with the outcome ``path`` measure distance along the shortest path around walls.
     """
     rows = []
     for name, real in (("distance", outcomes.distance), ("path", outcomes.path)):
@@ -247,7 +257,10 @@ def _windows(
 def _random_plans(
     queue: ActionQueue, count: int, horizon: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Returns blocks [S, H, n * A] in the environment's units; each step keeps the action before it with probability 1/2."""
+    """Return blocks [S, H, n * A] in environment units.
+
+    Each step repeats the previous action with probability 1/2.
+    """
     drawn = rng.uniform(queue.low, queue.high, (count, horizon, len(queue.low)))
     for step in range(1, horizon):
         keeps = rng.random(count) < 0.5
@@ -258,7 +271,7 @@ def _random_plans(
 def _energies(
     loaded: LoadedWorldModel, energy: Energy, observation: Observation, blocks: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Returns what the model thinks of plans [S, H, n * A] from the start of an episode [S]."""
+    """Return the energies [S] of plans [S, H, n * A] from the start of an episode."""
     model, scale = loaded.model, loaded.scale
     batch = {key: value[None] for key, value in observation.items()}
     goal, latent = encode_goal_rows(model, batch, [0]), encode_rows(model, batch, [0])
@@ -293,7 +306,7 @@ def _executed(
 
 
 def start_specs(task_id: str, split: str, count: int) -> list[EpisodeSpec]:
-    """Returns ``count`` episodes, the strata taking turns."""
+    """Return ``count`` episodes, alternating between the strata."""
     strata = get_task(task_id).strata
     return [
         EpisodeSpec(task_id, split, strata[number % len(strata)], number // len(strata))

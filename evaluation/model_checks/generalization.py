@@ -1,7 +1,8 @@
-"""One factor of variation at a time: how much of an agent's success is left, beside the random floor under the same change.
+"""Generalization of an agent to worlds in which one factor of variation is changed.
 
-Episodes keep their start and goal; what changes is one named thing about the world (``jepabench.envs.variations``). An agent that
-fell from 90 % to 40 % may have lost its way, or the world may have become harder: the floor under the same change tells.
+Episodes keep their start and goal; one named factor of the world changes
+(``jepabench.envs.variations``). If success falls from 90 % to 40 %, the agent may generalise badly
+or the world may have become harder. The random floor under the same change separates the two.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ UNCHANGED = ("-", "none")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Change:
-    """A factor at a level; ``("-", "none")`` is the world as it was made."""
+    """A factor at a level; ``("-", "none")`` is the unchanged world."""
 
     factor: str
     level: str
 
     @property
     def variation(self) -> Mapping[str, str] | None:
-        """What ``evaluate_episodes`` and ``GoalEnv.reset`` take."""
+        """The argument of ``evaluate_episodes`` and ``GoalEnv.reset``."""
         return None if (self.factor, self.level) == UNCHANGED else {self.factor: self.level}
 
 
 def list_changes(
     task_id: str, *, factors: Sequence[str] | None = None, levels: Sequence[str] = LEVELS[1:]
 ) -> list[Change]:
-    """Returns the world as it was made, then every factor of a task at every level that changes it.
+    """Return the unchanged world, then every factor of a task at every level that changes it.
 
     Factors that only events use (a hidden or doubled object) have no levels and are left out.
 
@@ -66,15 +67,19 @@ def generalization_table(
     outcomes: Mapping[Change, Sequence[EpisodeRecord]],
     floors: Mapping[Change, Sequence[EpisodeRecord]],
 ) -> pd.DataFrame:
-    """Returns a row a change.
+    """Return one row per change.
 
-    Columns: ``factor``, ``level``; ``held`` with ``low`` and ``high`` (95 %, over episodes) and ``ever``, the agent's success;
-    ``random``, the random agent's ``held`` under the same change; ``lost``, the paired difference to the unchanged world with
-    ``lost_low`` and ``lost_high``; ``episodes``.
+    Columns:
+        ``factor``, ``level``.
+        ``held`` with ``low`` and ``high`` (95 %, over episodes) and ``ever``: the agent's success.
+        ``random``: ``held`` of the random agent under the same change.
+        ``lost`` with ``lost_low`` and ``lost_high``: the paired difference to the unchanged world.
+        ``episodes``.
 
     Args:
-        outcomes: the agent's records by change, the unchanged world among them, all of the same episodes in the same order.
-        floors: the random agent's.
+        outcomes: records of the agent for each change, including the unchanged world; all have the
+            same episodes in the same order.
+        floors: the same of the random agent; changes may be missing.
     """
     base = _held(outcomes[Change(*UNCHANGED)])
     rows = []

@@ -1,6 +1,7 @@
-"""What a world model knows, in short, for whoever submits it: a linear probe, surprise, and the beginning of some episodes as imagined.
+"""Short report on a world model for a submission: a linear probe, surprise, and imagined episodes.
 
-``jepabench.evaluation.submissions.diagnostics`` says what becomes of it. Everything is drawn from fixed seeds, so that it can be measured again.
+``jepabench.evaluation.submissions.diagnostics`` defines the format. All random draws have fixed
+seeds, so that the report can be measured again.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from jepabench.world_models.checkpoint import (
     load_world_model,
 )
 
-NUM_STEPS = 8  # imagined, where the episode is as long
-_NUM_EPISODES, _NUM_UNTRAINED = 100, 3  # of surprise, as in `jepabench surprise`
+NUM_STEPS = 8  # imagined steps, unless the episode is shorter
+_NUM_EPISODES, _NUM_UNTRAINED = 100, 3  # for surprise, as in `jepabench surprise`
 
 Episodes = Sequence[tuple[EpisodeSpec, NDArray[np.float32]]]
 
@@ -42,15 +43,18 @@ def world_report(
     training_seed: int,
     num_episodes: int = _NUM_EPISODES,
 ) -> tuple[dict[str, Any], dict[str, Frames]]:
-    """Returns a ``WorldReport`` as JSON takes it, and the imagined frames by the names that they have in ``imagined.npz``.
+    """Return a ``WorldReport`` as JSON values, and the imagined frames.
+
+    The keys of the frames are their names in ``imagined.npz``.
 
     Args:
         folder: of the world model.
-        held_out: episodes of its task that it was not trained on; half of them fit the probe, the others are read.
-        episodes: specs and control actions [steps, A] of episodes that were run, whose beginnings are imagined.
+        held_out: episodes of its task that it was not trained on. The probe is fitted on one half
+            and scored on the other.
+        episodes: specs and control actions [T, A] of episodes whose beginnings are imagined.
         pixels: side of the frames.
         training_seed: of the model.
-        num_episodes: with and without each event.
+        num_episodes: episodes with and without each event.
     """
     loaded = load_world_model(folder)
     probe = probe_table(loaded, held_out, steps=(), kinds=("linear",))
@@ -92,17 +96,19 @@ def world_report(
 def imagine_beginning(
     loaded: LoadedWorldModel, spec: EpisodeSpec, actions: NDArray[np.float32], *, pixels: int
 ) -> Frames | None:
-    """Returns the last of the K frames that the model sees of an episode, and what it imagines under the actions that followed.
+    """Return the last of the K context frames of an episode and the frames imagined after it.
+
+    The model imagines with the actions that followed in the episode.
 
     Args:
         loaded: a world model of the task.
         spec: the episode.
-        actions: that were taken in it, control steps [steps, A].
+        actions: the control actions of the episode [T, A].
         pixels: side of the frames.
 
     Returns:
-        Decoded frames, uint8 [1 + H, s, s, 3]; None without a decoder, and where the episode is too short or its actions are not
-        held as the model's are.
+        Decoded frames, uint8 [1 + H, s, s, 3]. None if the model has no decoder, the episode is too
+        short, or its actions are not held for as many control steps as the model assumes.
     """
     task, known = get_task(spec.task_id), loaded.model.history
     blocks = min(known - 1 + NUM_STEPS, len(actions) // task.action_block)
@@ -126,7 +132,7 @@ def imagine_beginning(
 
 
 def _rows(table: Any, names: Sequence[str]) -> list[Mapping[str, Any]]:
-    """Rows as JSON takes them: what is not a number is null, and nothing is more exact than it is."""
+    """Return rows as JSON values: numbers have four decimals, and NaN and infinity are null."""
     rows = table[list(names)].to_dict("records")
     return [{name: _plain(value) for name, value in row.items()} for row in rows]
 

@@ -1,8 +1,8 @@
-"""What a latent knows: linear and MLP probes of the physical state on held-out episodes, also of imagined latents.
+"""Linear and MLP probes of the physical state, on encoded and on imagined latents.
 
-The probe is fitted on encoded frames of the first half of the episodes and read on the second half: on encoded frames,
-and on latents that the model imagined k steps ahead under the actions that were really taken. The second form shows
-what the imagination loses that the encoder knew.
+A probe is fitted on encoded frames of the first half of held-out episodes. It is scored on the
+second half: on encoded frames, and on latents that the model imagined k steps ahead with the
+actions that were taken. The difference shows how much information the prediction loses.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FEWEST_EPISODES = 4
 
 
 class ProbingError(ValueError):
-    """A dataset that nothing can be probed on; the message says why."""
+    """A dataset that cannot be used for probing; the message says why."""
 
 
 def probe_table(
@@ -39,27 +39,30 @@ def probe_table(
     seed: int = 0,
     kinds: Sequence[str] = KINDS,
 ) -> pd.DataFrame:
-    """Returns a row a quantity, probe and step.
+    """Return one row per quantity, probe and step.
 
-    Columns: ``quantity``; ``probe``, ``linear`` or ``mlp``; ``step``, 0 for encoded frames, k for latents imagined k steps
-    ahead; ``r2`` and ``r`` (NaN where the quantity does not vary); ``frames`` that they were read on.
+    Columns:
+        ``quantity``; ``probe``: ``linear`` or ``mlp``.
+        ``step``: 0 for encoded frames, k for latents imagined k steps ahead.
+        ``r2`` and ``r``: NaN if the quantity does not vary.
+        ``frames``: number of frames that the scores are over.
 
     Args:
         loaded: a world model.
         dataset: held-out episodes of its task.
-        steps: imagined steps to probe at; empty for none.
-        num_frames: at most so many, half to fit and half to read.
-        num_windows: at most so many imagined futures.
-        seed: of the choice of frames, and of the MLP's weights.
-        kinds: of probes.
+        steps: imagined steps at which to probe; may be empty.
+        num_frames: maximum number of frames; half are for fitting and half for scoring.
+        num_windows: maximum number of imagined futures.
+        seed: of the choice of frames and of the weights of the MLP.
+        kinds: kinds of probes.
 
     Raises:
         ProbingError: the dataset is of another task, or too small.
-        ValueError: steps that are below 1 or longer than the episodes.
+        ValueError: a step is below 1 or longer than the episodes.
     """
     check_dataset(loaded, dataset)
     if any(step < 1 for step in steps):
-        raise ValueError(f"Imagined steps to probe at are 1 or more, got {list(steps)}.")
+        raise ValueError(f"Imagined steps must be 1 or more, got {list(steps)}.")
     rng = np.random.default_rng(seed)
     halves = np.array_split(np.arange(len(dataset)), 2)
     fitting, reading = (_rows(dataset, half, num_frames // 2, rng) for half in halves)
@@ -97,23 +100,25 @@ def probe_table(
 
 
 def check_dataset(loaded: LoadedWorldModel, dataset: EpisodeDataset) -> None:
-    """Refuses a dataset of another task, without what the model looks at, or with too few episodes to split.
+    """Check that a dataset fits a world model and has enough episodes to split.
 
     Raises:
-        ProbingError: see above.
+        ProbingError: the dataset is of another task, does not have the observation of the model, or
+            has fewer than ``FEWEST_EPISODES`` episodes.
     """
     if dataset.manifest.task_id != loaded.task_id:
         raise ProbingError(
-            f"The world model is of {loaded.task_id}, the dataset of {dataset.manifest.task_id}. Use one of the same task."
+            f"The world model is of {loaded.task_id}, the dataset of {dataset.manifest.task_id}. "
+            "Use a dataset of the same task."
         )
     if loaded.model.observation_key not in dataset.fields:
         raise ProbingError(
-            f"The world model looks at {loaded.model.observation_key!r}, which {dataset.path} does not have; it has "
-            f"{', '.join(dataset.fields)}. Collect it again with --pixels 64."
+            f"The world model observes {loaded.model.observation_key!r}, which {dataset.path} does "
+            f"not have; it has {', '.join(dataset.fields)}. Collect it again with --pixels 64."
         )
     if len(dataset) < FEWEST_EPISODES:
         raise ProbingError(
-            f"{dataset.path} has {len(dataset)} episodes, {FEWEST_EPISODES} or more are needed."
+            f"{dataset.path} has {len(dataset)} episodes; {FEWEST_EPISODES} or more are needed."
         )
 
 

@@ -1,9 +1,11 @@
-"""Does a model notice the impossible, and does it not mind the harmless? A test by violation of expectation.
+"""Violation-of-expectation test: is a model surprised by impossible but not by harmless events?
 
-Surprise is the prediction error of one model step. Each episode is run once undisturbed; then the world is put back to a
-moment of it, an event happens between two steps (``jepabench.envs.variations.events``), and the same actions follow. So every disturbed step
-has an undisturbed one that differs in nothing else, and a model that is surprised by all that moves fast gains nothing.
-An untrained network of the same make is the null: what the pixels alone give away.
+Surprise is the prediction error of one model step. Each episode is run once undisturbed. The world
+is then restored to an earlier state, an event happens between two steps
+(``jepabench.envs.variations.events``), and the same actions follow. Every disturbed step therefore
+has an undisturbed one that differs only in the event, and a model gains nothing by being surprised
+by every fast motion. An untrained network of the same architecture is the baseline: it shows what
+the pixels alone reveal.
 """
 
 from __future__ import annotations
@@ -34,11 +36,11 @@ _MIN_STD = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """What is seen of an episode around an event, which happens in the model step after frame K-1.
+    """Observations and actions around an event, which happens in the model step after frame K-1.
 
     Attributes:
-        observations: of the model's observation key, K known frames and those after [K+F, ...].
-        actions: model-step actions between them, environment units [K+F-1, n * A].
+        observations: K context frames and F later ones [K+F, ...], as the model observes them.
+        actions: model-step actions between them [K+F-1, n * A], environment units.
     """
 
     observations: NDArray[np.generic]
@@ -47,12 +49,13 @@ class Clip:
 
 @dataclass(slots=True)
 class Clips:
-    """Clips by event, and the undisturbed clip that each belongs to.
+    """Clips by event, and the undisturbed clip of each.
 
     Attributes:
-        undisturbed: one an episode, in the order of the episodes.
-        disturbed: by event, pairs of the number of the undisturbed clip and the clip.
-        impossible_here: by event, episodes in which it could not happen at that moment, or nothing came of it.
+        undisturbed: one clip per episode, in the order of the episodes.
+        disturbed: for each event, pairs of the number of the undisturbed clip and the clip.
+        impossible_here: for each event, the number of episodes in which it could not happen or
+            changed no observation.
     """
 
     undisturbed: list[Clip] = field(default_factory=list)
@@ -74,19 +77,19 @@ def record_clips(
     seed: int = 0,
     progress: Callable[[int], object] | None = None,
 ) -> Clips:
-    """Runs episodes with and without events.
+    """Run episodes with and without events.
 
     Args:
         task_id: the task.
-        observation_key: what the model looks at.
-        known: frames of context K that it has.
-        num_episodes: episodes, all strata in turn.
-        events: names; all that can happen in this world by default.
+        observation_key: observation of the model.
+        known: number of context frames K.
+        num_episodes: number of episodes; the strata alternate.
+        events: names; by default all events that are possible in this world.
         num_after: frames after the event, 1 or more.
-        behaviour: that acts; the default one of the task by default.
-        split: where the episodes are from.
+        behaviour: acts in the episodes; by default that of the task.
+        split: of the episodes.
         pixels: side of the frames.
-        seed: of the moments, and of what the events leave open.
+        seed: of the times of the events and of their free parameters.
         progress: called with 1 after each episode.
 
     Raises:
@@ -117,7 +120,7 @@ def record_clips(
 
 
 class _World:
-    """One world at the rate of the model, and the moment of the present episode at which events happen."""
+    """A world at the rate of the model, and the state of its episode in which events happen."""
 
     def __init__(self, task: TaskSpec, observation_key: str, pixels: int) -> None:
         self.task, self.key = task, observation_key
@@ -157,7 +160,7 @@ class _World:
         return self.clip
 
     def disturbed(self, event: str, rng: np.random.Generator) -> Clip | None:
-        """The same clip with an event; None if it can not happen now, or changes nothing that is seen."""
+        """Return the clip with an event; None if it cannot happen now or changes no observation."""
         self.env.restore(self.state)
         try:
             inject(self.env, event, rng)
@@ -177,7 +180,7 @@ class _World:
 def prediction_errors(
     loaded: LoadedWorldModel, clips: Sequence[Clip], *, batch_size: int = 256
 ) -> Tensor:
-    """Returns the error of each predicted latent after the known frames, in each of its numbers [N, F, D]."""
+    """Return the errors [N, F, D] of the predicted latents after the context frames."""
     model: WorldModel = loaded.model
     parts = []
     for first in range(0, len(clips), batch_size):
@@ -202,9 +205,11 @@ def prediction_errors(
 
 
 def surprises(loaded: LoadedWorldModel, clips: Clips) -> dict[str, NDArray[np.float64]]:
-    """Returns the surprise at the event: by event [N] that of the disturbed clips, under ``undisturbed`` that of all others [E].
+    """Return the surprise at the event.
 
-    Calibrated: every number of the latent counts in units of its usual error, which is that of the undisturbed clips.
+    The value of each event is the surprise of its N disturbed clips [N]; the value of
+    ``undisturbed`` is that of the E undisturbed clips [E]. Surprise is the mean squared error over
+    the latent dimensions, each in units of its RMS error on the undisturbed clips.
     """
     usual = prediction_errors(loaded, clips.undisturbed)
     spread = usual.flatten(0, 1).square().mean(0).sqrt().clamp_min(_MIN_STD)
@@ -217,7 +222,7 @@ def surprises(loaded: LoadedWorldModel, clips: Clips) -> dict[str, NDArray[np.fl
 
 
 def auroc(disturbed: NDArray[np.float64], undisturbed: NDArray[np.float64]) -> float:
-    """Returns how likely a disturbed step surprises more than an undisturbed one; a tie is half."""
+    """Return how likely a disturbed step surprises more than an undisturbed one; a tie is half."""
     ranks = rankdata(np.concatenate([disturbed, undisturbed]))
     count, others = len(disturbed), len(undisturbed)
     return float((ranks[:count].sum() - count * (count + 1) / 2) / (count * others))
@@ -231,12 +236,16 @@ def surprise_table(
     rng: np.random.Generator,
     num_resamples: int = 1000,
 ) -> pd.DataFrame:
-    """Returns a row an event.
+    """Return one row per event.
 
-    Columns: ``event``; ``kind``, ``impossible`` or ``harmless``; ``auroc`` of disturbed against their undisturbed steps, with
-    ``low`` and ``high`` (95 %, bootstrap over episodes); ``higher``, the share of pairs in which the disturbed step surprises
-    more; ``untrained``, the mean AUROC of networks that learned nothing; ``pairs``; and ``left_out``, episodes in which the
-    event could not happen at that moment or changed nothing that is seen.
+    Columns:
+        ``event``; ``kind``: ``impossible`` or ``harmless``.
+        ``auroc`` of disturbed against undisturbed steps, with ``low`` and ``high`` (95 %, bootstrap
+        over episodes).
+        ``higher``: share of pairs in which the disturbed step surprises more.
+        ``untrained``: mean AUROC of the untrained networks.
+        ``pairs``: number of pairs; ``left_out``: number of episodes in which the event could not
+        happen or changed no observation.
     """
     kinds = {event.name: "harmless" if event.harmless else "impossible" for event in EVENTS}
     ours = surprises(loaded, clips)

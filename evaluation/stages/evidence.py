@@ -16,6 +16,7 @@ def locate_error(error: BaseException) -> str:
 
 
 def checksum(path: Path) -> str:
+    """Return the SHA-256 checksum of a file."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -24,8 +25,10 @@ def checksum(path: Path) -> str:
 
 
 def list_files(directory: Path) -> list[Path]:
+    """Return all files below a directory, sorted."""
     return sorted(path for path in directory.rglob("*") if path.is_file())
 
 
 def file_size(path: Path) -> int | None:
+    """Return the size of a file in bytes; None if there is no such file."""
     return path.stat().st_size if path.is_file() else None

@@ -102,7 +102,7 @@ def stratified_replicates(
     """Return ``statistic`` of resampled scores [num_resamples, ...]. Runs are resampled per task.
 
     Args:
-        statistic: takes as many arrays [..., R, T] as ``scores`` has and keeps the leading dimension.
+        statistic: takes one array [..., R, T] for each of ``scores``; keeps the leading dimension.
         scores: [R, T] each, resampled independently.
         generator: the only source of randomness.
         num_resamples: bootstrap resamples.

@@ -11,6 +11,7 @@ given rate. With one seed a_s is 0, because the interval is conditional on the s
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,7 +152,7 @@ def _summarise(limits: Limits, truth: float) -> tuple[float, float]:
 
 
 def _mean_logit(rate: float, spread: float) -> float:
-    """Return m such that the mean of logistic(m + spread * z) over standard normal z is ``rate``."""
+    """Return m for which the mean of logistic(m + spread * z) over normal z is ``rate``."""
     low, high = -15.0, 15.0
     for _ in range(60):
         middle = (low + high) / 2
@@ -161,10 +162,11 @@ def _mean_logit(rate: float, spread: float) -> float:
 
 
 def main() -> None:
-    """Print the coverage table as Markdown."""
+    """Write the coverage table to standard output as Markdown."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--trials", type=int, default=4000, help="experiments per cell")
-    print(format_table(coverage_table(trials=parser.parse_args().trials)))
+    table = coverage_table(trials=parser.parse_args().trials)
+    sys.stdout.write(format_table(table) + "\n")
 
 
 if __name__ == "__main__":

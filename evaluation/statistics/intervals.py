@@ -69,11 +69,12 @@ def paired_difference(first: ArrayLike, second: ArrayLike, *, confidence: float 
 
     Args:
         first: outcomes [S1, E], within 0 and 1.
-        second: outcomes [S2, E] of the other agent. Its seeds are not paired with those of the first.
+        second: outcomes [S2, E] of the other agent. The seeds of the two agents are not paired.
         confidence: nominal coverage.
 
     Raises:
-        StatisticsError: a wrong shape, NaN, values outside 0 to 1, or different numbers of episodes.
+        StatisticsError: a wrong shape, NaN, a value outside 0 to 1, or different numbers of
+            episodes.
     """
     return mean_over_cells([[first]], [[second]], confidence=confidence)
 
@@ -86,8 +87,8 @@ def mean_over_cells(
 ) -> Interval:
     """Return the mean success rate over cells that count equally, or its paired difference.
 
-    Tasks and strata are fixed, not sampled. The strata of one task share their training seeds; tasks
-    are independent.
+    Tasks and strata are fixed, not sampled. The strata of one task share their training seeds;
+    tasks are independent.
 
     Args:
         tasks: for each task, outcomes [S, E] of each stratum.
@@ -141,7 +142,7 @@ def tail_probabilities(confidence: float) -> tuple[float, float]:
 
 
 def t_quantile(degrees: float, confidence: float) -> float:
-    """Return the two-sided quantile of Student's t with ``degrees`` of freedom (may be infinite)."""
+    """Return the two-sided quantile of Student's t; ``degrees`` of freedom may be infinite."""
     upper = tail_probabilities(confidence)[1]
     return float(special.stdtrit(degrees, upper) if np.isfinite(degrees) else special.ndtri(upper))
 
@@ -174,5 +175,9 @@ def _check_outcomes(outcomes: ArrayLike) -> Array:
 
 def _interval(limits: Limits, agents: Sequence[Sequence[Sequence[Array]]]) -> Interval:
     trained = any(len(cells[0]) >= FEWEST_SEEDS for tasks in agents for cells in tasks)
-    ends = (float(value) for value in limits)
-    return Interval(*ends, "seeds and episodes" if trained else "episodes")
+    return Interval(
+        float(limits.estimate),
+        float(limits.low),
+        float(limits.high),
+        "seeds and episodes" if trained else "episodes",
+    )

@@ -1,7 +1,7 @@
 """Limits of success rates and of their paired differences, vectorised over leading dimensions.
 
-*Outcomes* are [..., S, E]: success (0 to 1) for each training seed and episode of one cell. All seeds
-meet the same episodes. The limits are built in four steps:
+*Outcomes* are [..., S, E]: success (0 to 1) for each training seed and episode of one cell. All
+seeds meet the same episodes. The limits are built in four steps:
 
 1. **Episodes.** The variance of a cell's mean over episodes includes the correlation between seeds
    that meet the same episodes. It is estimated by moments and shrunk towards a small correlation,
@@ -193,9 +193,12 @@ def _inflation(moments: Sequence[_Variance], agents: Sequence[Sequence[Array]]) 
     """
     episodes = sum(moment.episodes for moment in moments) / len(moments) ** 2
     seeds = sum(
-        _seed_variance(cells, SEED_SPREAD[len(agents)]) / cells[0].shape[-2]
-        for cells in agents
-        if cells[0].shape[-2] >= FEWEST_SEEDS
+        (
+            _seed_variance(cells, SEED_SPREAD[len(agents)]) / cells[0].shape[-2]
+            for cells in agents
+            if cells[0].shape[-2] >= FEWEST_SEEDS
+        ),
+        np.zeros(()),
     )
     return 1 + seeds / episodes
 

@@ -1,7 +1,7 @@
 """Success tables from episode records. Every number is computed from the rows.
 
-A *cell* is a task, stratum and agent. All agents and training seeds of a table must have met the same
-episodes; other records are refused, because differences would then not be those of the agents.
+A *cell* is a task, stratum and agent. All agents and training seeds of a table must have met the
+same episodes; other records are refused, because differences would then not be those of the agents.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def score_table(
         ``task``, ``stratum``, ``agent``; ``episodes`` per seed and ``seeds``.
         ``success_held`` (the headline), ``success_ever``, ``success_final``.
         ``held_low``, ``held_high``, ``interval_over``: see ``intervals.cell_interval``.
-        ``normalised``: (success - random) / (oracle - random); NaN without both reference agents, or
-        if the oracle is not better than random.
+        ``normalised``: (success - random) / (oracle - random); NaN without both reference agents,
+        or if the oracle is not better than random.
         ``tied_with_best``: the paired difference to the cell's best agent may be 0. Floors and
         ceilings are never the best.
         ``ms_per_step``, ``ms_p95``: medians over episodes of the episode's mean and 95th percentile
@@ -89,7 +89,7 @@ def comparison_table(
 
     Columns:
         ``task``, ``stratum``, ``first``, ``second``.
-        ``difference`` of ``success_held`` (first - second) with ``low`` and ``high`` (95 %, paired).
+        ``difference`` of ``success_held`` (first - second), ``low`` and ``high`` (95 %, paired).
         ``probability_of_improvement`` of a training seed of the first over one of the second, with
         ``improvement_low`` and ``improvement_high``.
         ``discordant``: share of episodes that one solves more often than the other.

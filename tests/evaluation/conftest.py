@@ -30,7 +30,7 @@ def episodes(tmp_path_factory: pytest.TempPathFactory) -> tuple[EpisodeDataset, 
 
 @pytest.fixture(scope="session")
 def state_twin(episodes, tmp_path_factory: pytest.TempPathFactory) -> LoadedWorldModel:
-    """A world model of the true state, trained for seconds: its latent is the standardised state itself."""
+    """A briefly trained world model of the true state; its latent is the standardised state."""
     train, held_out = episodes
     folder = tmp_path_factory.mktemp("state_twin")
     fit(

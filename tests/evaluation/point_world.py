@@ -1,4 +1,4 @@
-"""A point in the plane that is quick to step, with noise in its dynamics, and agents that act in it."""
+"""A fast world of a point in the plane with noisy dynamics, and agents that act in it."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def test_no_records_and_repeated_episodes_are_refused(tmp_path, evaluation):
         write_records(tmp_path / "a.parquet", [])
     with pytest.raises(
         RecordError,
-        match=r"2 episodes are there twice.*greedy\|3\|tests/PointWorld-v1\|test\|near\|0",
+        match=r"2 episodes are duplicated.*greedy\|3\|tests/PointWorld-v1\|test\|near\|0",
     ):
         write_records(
             tmp_path / "a.parquet",
@@ -111,7 +111,7 @@ def rewritten(path, evaluation, change):
             "'distance_min' lacks 1 values",
         ),
         (lambda frame: frame[:0], "no records"),
-        (lambda frame: pd.concat([frame, frame[:1]]), "1 episodes are there twice"),
+        (lambda frame: pd.concat([frame, frame[:1]]), "1 episodes are duplicated"),
     ],
 )
 def test_files_that_are_not_records_are_refused(tmp_path, evaluation, change, message):

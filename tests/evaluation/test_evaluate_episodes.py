@@ -121,7 +121,7 @@ def test_records_agree_with_the_world_stepped_by_hand():
 def test_flags_follow_the_protocol(monkeypatch, flags, ever, final, held, first):
     import point_world
 
-    # The success rule is asked once at reset, and then at every step for the reward and for info: read the step counter.
+    # The rule is evaluated at reset and twice per step (reward and info): read the step counter.
     def is_success(self, achieved_goal, desired_goal):
         return np.asarray(bool(self._num_steps and flags[self._num_steps - 1]))
 
@@ -200,8 +200,8 @@ def test_an_agent_that_writes_into_its_observations_and_actions_changes_nothing(
         (np.zeros((2, 2)), r"shape \[1, 2\].*got \[2, 2\]"),
         (np.zeros(2), r"got \[2\]"),
         (np.zeros((1, 3)), r"got \[1, 3\]"),
-        ([["left", "right"]], "no array of numbers"),
-        (None, r"no array of numbers|got \[\]"),
+        ([["left", "right"]], "not an array of numbers"),
+        (None, r"not an array of numbers|got \[\]"),
     ],
 )
 def test_wrong_actions_are_refused_with_agent_and_episode(specs, actions, message):
@@ -219,7 +219,7 @@ def test_wrong_model_steps_are_refused(specs, steps):
     class Wrong(RandomStreams):
         model_steps = steps
 
-    with pytest.raises(AgentError, match="model_steps is one count an episode"):
+    with pytest.raises(AgentError, match="model_steps must have one count per episode"):
         evaluate_episodes(Wrong(), specs[:1], agent_name="a")
 
 
@@ -233,7 +233,7 @@ def test_unknown_observation_key_is_refused_with_a_suggestion(specs):
 
 def test_episodes_that_do_not_belong_together_are_refused(specs):
     mixed = [*specs, EpisodeSpec(POINT.id, "validation", "near", 0)]
-    for wrong, message in (([], "empty"), (mixed, "one task and split"), (specs * 2, "twice")):
+    for wrong, message in (([], "empty"), (mixed, "same task and split"), (specs * 2, "duplicate")):
         with pytest.raises(ValueError, match=message):
             evaluate_episodes(RandomStreams(), wrong, agent_name="a")
     with pytest.raises(ValueError, match="batch_size"):

@@ -86,7 +86,7 @@ def suite():
     return records_frame(records)
 
 
-def test_score_table_has_a_row_a_cell_in_the_order_given(suite):
+def test_score_table_has_one_row_per_cell_in_the_given_order(suite):
     table = score_table(suite)
     assert list(zip(table["task"], table["agent"], strict=True)) == [
         (task, agent)
@@ -94,9 +94,9 @@ def test_score_table_has_a_row_a_cell_in_the_order_given(suite):
         for agent in ("oracle-cem", "good", "alike", "bad", "random")
     ]
     expected = (
-        "task stratum agent episodes seeds success_held success_ever success_final held_low held_high interval_over "
-        "normalised tied_with_best ms_per_step ms_p95 model_steps violation_rate joint_ever "
-        "strict_held"
+        "task stratum agent episodes seeds success_held success_ever success_final held_low "
+        "held_high interval_over normalised tied_with_best ms_per_step ms_p95 model_steps "
+        "violation_rate joint_ever strict_held"
     )
     assert list(table.columns) == expected.split()
 

@@ -1,4 +1,4 @@
-"""What is said of a submitted world model is what measuring it gives, and the imagined frames are those of the model."""
+"""Reports on submitted world models agree with direct measurements and the model's own frames."""
 
 import json
 from dataclasses import replace

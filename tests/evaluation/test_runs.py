@@ -34,7 +34,7 @@ def content(directory):
     }
 
 
-# -- identity ------------------------------------------------------------------------------------------------------
+# -- identity --------------------------------------------------------------------------------------
 
 
 def test_stage_id_ignores_order_containers_and_cosmetics():
@@ -45,7 +45,10 @@ def test_stage_id_ignores_order_containers_and_cosmetics():
 
 
 def test_stage_id_is_the_same_in_every_process():
-    code = "from jepabench.evaluation.stages.stage import stage_id; print(stage_id({'b': 1.5, 'a': ['x', None, True], 'c': {'d': 1e-4}}))"
+    code = (
+        "from jepabench.evaluation.stages.stage import stage_id; "
+        "print(stage_id({'b': 1.5, 'a': ['x', None, True], 'c': {'d': 1e-4}}))"
+    )
     outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -95,7 +98,7 @@ def test_values_that_json_can_not_hold_are_refused_before_any_work(tmp_path, con
     assert not (tmp_path / "stage").exists()
 
 
-# -- doing and not doing again -------------------------------------------------------------------------------------
+# -- doing and not doing again ---------------------------------------------------------------------
 
 
 def test_a_stage_is_done_once(tmp_path):
@@ -220,7 +223,7 @@ def test_work_that_makes_nothing_or_takes_reserved_names_is_refused(tmp_path):
     assert not is_done(tmp_path / "a", CONFIG) and not is_done(tmp_path / "b", CONFIG)
 
 
-# -- failures ------------------------------------------------------------------------------------------------------
+# -- failures --------------------------------------------------------------------------------------
 
 
 def test_a_failure_is_recorded_raised_and_tried_again_from_what_was_left(tmp_path):
@@ -401,7 +404,10 @@ def test_a_stage_that_kills_its_processes_counts_as_failed_in_the_end(tmp_path):
     script = """
         import os
 
-        run_stage(Path(sys.argv[1]), {"seed": 0}, lambda directory: os.kill(os.getpid(), 9), max_deaths=2)
+        def work(directory):
+            os.kill(os.getpid(), 9)
+
+        run_stage(Path(sys.argv[1]), {"seed": 0}, work, max_deaths=2)
     """
     codes = []
     for _ in range(4):

@@ -87,7 +87,7 @@ def test_a_stopped_process_keeps_its_stage_however_old_its_heartbeat(tmp_path):
 
 
 def elsewhere(directory, *, age):
-    """Puts down the owner file of a process on another machine, whose kernel lock is not seen here."""
+    """Write the owner file of a process on another machine, whose kernel lock is invisible here."""
     directory.mkdir(exist_ok=True)
     owner = {"pid": 1, "host": "node7", "boot": "another", "token": "theirs", "since": "2026-01-01"}
     (directory / ".owner.json").write_text(json.dumps(owner), encoding="utf-8")
@@ -137,13 +137,14 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
 
 
 def test_a_child_that_outlives_its_parent_with_a_copy_of_the_lock_is_waited_for(tmp_path):
-    """Between fork and exec a child holds a copy of its parent's lock; the parent may die in that moment."""
+    """Between fork and exec, a child holds a copy of its parent's lock, and the parent may die."""
     script = """
         import os, subprocess
 
         def work(directory):
             # A child that keeps the lock's open file until its standard input ends.
-            files = {os.path.realpath(f"/proc/self/fd/{name}"): int(name) for name in os.listdir("/proc/self/fd")}
+            fds = os.listdir("/proc/self/fd")
+            files = {os.path.realpath(f"/proc/self/fd/{fd}"): int(fd) for fd in fds}
             subprocess.Popen(["cat"], pass_fds=[files[str(directory.parent / ".lock")]])
             print("working", flush=True)
             os.kill(os.getpid(), 9)
