@@ -103,7 +103,7 @@ def main() -> None:
     )
     for preset in presets:
         setting, values = SEARCH.get(preset, ("", ("",)))
-        values = values if search else (best(preset),)
+        values = values if search else (find_best(preset),)
         if options.terms and load_preset("world_model", preset)["kind"] == "jepa":
             setting, values = "terms", (options.terms,)
         for value in values:
@@ -124,7 +124,7 @@ def main() -> None:
                 print(row, flush=True)
 
 
-def best(preset: str) -> str | float:
+def find_best(preset: str) -> str | float:
     """Return the value with the highest score in the search, or "" if there was no search."""
     rows = [
         row for row in read(HOME / "results/tuning/anti-collapse.csv") if row["preset"] == preset
@@ -178,7 +178,7 @@ def measure(
     split = "validation" if search else "test"
     row = (
         key
-        | judge(task, directory, diagnosis, episodes, split, shrinking=not search)
+        | evaluate_model(task, directory, diagnosis, episodes, split, shrinking=not search)
         | {"cpu_seconds": round(seconds)}
     )
     append(path, row)
@@ -211,7 +211,7 @@ def overrides(preset: str, setting: str, value: str | float) -> list[str]:
     return changed
 
 
-def judge(
+def evaluate_model(
     task: str, directory: Path, diagnosis: Diagnosis, episodes: int, split: str, *, shrinking: bool
 ) -> dict[str, object]:
     """Return probes of the pose, k-step prediction errors and the success of planning."""

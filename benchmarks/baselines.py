@@ -292,7 +292,7 @@ def published(options: argparse.Namespace, folder: Path) -> Table:
         train, (mean, std) = ZOO[name]
         extra = {} if name == "ppo" else {"num_goals": 0, "train_freq": 1, "gradient_steps": 1}
         train(**common, **extra, directory=folder / name, progress=sys.stderr.isatty())
-        found = returns(
+        found = play_episodes(
             online.OnlineAgent(task_id=PENDULUM, policy=folder / name), options.episodes
         )
         here, spread = float(np.mean(found)), float(np.std(found))
@@ -320,7 +320,7 @@ def published(options: argparse.Namespace, folder: Path) -> Table:
     return table
 
 
-def returns(agent: online.OnlineAgent, num_episodes: int) -> list[float]:
+def play_episodes(agent: online.OnlineAgent, num_episodes: int) -> list[float]:
     """Play validation episodes and return the return of each."""
     world, found = make(agent.task.id), []
     for index in range(num_episodes):

@@ -52,14 +52,16 @@ def main() -> None:
     for task_id in options.tasks:
         parts, rows = train_shared_model(task_id, options.output), []
         for name in TASKS[parts.name]:
-            told = episodes(parts, name, f"jepa-{name}", options)
+            told = evaluate_agent(parts, name, f"jepa-{name}", options)
             for agent in (f"jepa-{name}", *UNAWARE):
-                rows.append(row(parts, name, agent, episodes(parts, name, agent, options), told))
+                rows.append(
+                    make_row(parts, name, agent, evaluate_agent(parts, name, agent, options), told)
+                )
                 print(rows[-1], flush=True)
                 write_rows(options.tables / "cost_tasks.csv", rows, ["world", "task", "agent"])
 
 
-def episodes(
+def evaluate_agent(
     parts: SharedModel, name: str, agent: str, options: argparse.Namespace
 ) -> pd.DataFrame:
     """Return the results of an agent, one row per episode, read from disk if they exist."""
@@ -99,7 +101,7 @@ def fit_probe(parts: SharedModel) -> Path:
     return folder
 
 
-def row(
+def make_row(
     parts: SharedModel, task: str, agent: str, own: pd.DataFrame, told: pd.DataFrame
 ) -> dict[str, Any]:
     """Return one row: success, the task's scores and the difference to the cost-aware agent."""

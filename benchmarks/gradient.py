@@ -92,7 +92,7 @@ def main() -> None:
                 )
                 plain.setdefault(search, found[search])
                 compared = {"cem": found[REFERENCE], "as_it_is": plain[search]}
-                rows.append(row(parts, name, model, search, specs[0], found[search], compared))
+                rows.append(make_row(parts, name, model, search, specs[0], found[search], compared))
                 print(rows[-1], flush=True)
         write_rows(options.tables / "gradient.csv", rows, ["task", "model", "search"])
 
@@ -123,7 +123,7 @@ def play(task_id: str, model: Path, planner: Planner, specs: list[EpisodeSpec]) 
     return records_frame(evaluate_episodes(agent, specs, agent_name="search").records)
 
 
-def row(
+def make_row(
     parts: SharedModel,
     name: str,
     model: Path,

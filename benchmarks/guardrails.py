@@ -94,16 +94,16 @@ def main() -> None:
                 ["task", "hazard", "steps_ahead"],
             )
         specs = select_lawful(parts, options)
-        free = episodes(parts, specs, "none", "", options)
+        free = evaluate_agent(parts, specs, "none", "", options)
         by = f", {options.cost}" if options.cost else ""
-        rows = [row(parts, f"unguarded{by}", free, free)]
+        rows = [make_row(parts, f"unguarded{by}", free, free)]
         for mode in options.modes:
             for hazard in options.hazards:
                 rows.append(
-                    row(
+                    make_row(
                         parts,
                         f"{mode}, {hazard}{by}",
-                        episodes(parts, specs, mode, hazard, options),
+                        evaluate_agent(parts, specs, mode, hazard, options),
                         free,
                     )
                 )
@@ -219,7 +219,7 @@ def measure_promise(
     return rows
 
 
-def episodes(
+def evaluate_agent(
     parts: SharedModel,
     specs: list[EpisodeSpec],
     mode: str,
@@ -326,7 +326,9 @@ def learn_distance(parts: SharedModel, kind: str) -> Energy:
     return Energy(terms=[LearnedDistance(head=head)])
 
 
-def row(parts: SharedModel, agent: str, own: pd.DataFrame, free: pd.DataFrame) -> dict[str, Any]:
+def make_row(
+    parts: SharedModel, agent: str, own: pd.DataFrame, free: pd.DataFrame
+) -> dict[str, Any]:
     """Return one row of the table."""
     held, base = (frame["held"].to_numpy(float)[None] for frame in (own, free))
     rate, difference = (

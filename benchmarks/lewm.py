@@ -51,14 +51,14 @@ def main() -> None:
     )
     energy = Energy(terms=[GoalDistance(when="terminal")])
 
-    def published(actions: Tensor) -> Tensor:
+    def score_published(actions: Tensor) -> Tensor:
         imagined = reference_rollout(model.predictor, context.latents, actions)  # pyright: ignore[reportArgumentType]
         return energy(imagined, goal, actions)
 
     exact = LatentCost(model, context, goal, energy)  # pyright: ignore[reportArgumentType]
     narrow = LatentCost(convert_precision(model, "bfloat16"), context, goal, energy)  # pyright: ignore[reportArgumentType]
     probes = torch.randn(1, 200, 5, ACTION_SIZE)
-    costs = torch.cat([cost(probes) for cost in (published, exact, narrow)])
+    costs = torch.cat([cost(probes) for cost in (score_published, exact, narrow)])
     ranks = costs.argsort(1).argsort(1).float()
     print(
         f"costs: spread {costs[0].std():.3g}, "
@@ -74,9 +74,9 @@ def main() -> None:
         num_elites=max(1, arguments.samples // 10),
         num_iterations=arguments.iterations,
     )
-    for name, cost in {"published": published, "float32": exact, "bfloat16": narrow}.items():
+    for name, cost in {"published": score_published, "float32": exact, "bfloat16": narrow}.items():
         seconds, plan = time_plan(planner, cost)
-        true = published(plan.actions[:, None]).item()
+        true = score_published(plan.actions[:, None]).item()
         print(
             f"{name:10s} {seconds:7.2f} CPU s per plan, "
             f"cost of the plan {true:.5f} (unplanned: {costs[0].mean():.5f})"
@@ -104,7 +104,7 @@ def reference_rollout(predictor: AdaLNPredictor, start: Tensor, actions: Tensor)
         condition = predictor.embed_action(actions[0, :, first:step])
         for block in predictor.blocks:
             tokens = block(tokens, condition)
-        predicted = window + predictor.out(tokens)  # of all frames, as published
+        predicted = window + predictor.out(tokens)  # of all frames, as in the published code
         latents = torch.cat([latents, predicted[:, -1:]], dim=1)
     return latents[None, :, 1:]
 

@@ -93,9 +93,9 @@ def main() -> None:
         ]:
             found: dict[str, pd.DataFrame] = {}
             for name in options.agents or suite:
-                found[name] = episodes(parts, name, *suite[name], stratum, options)
+                found[name] = evaluate_agent(parts, name, *suite[name], stratum, options)
                 shown = f"{name}, shrinking" if options.shrinking else name
-                rows.append(row(shown, parts, stratum, found[name], found[next(iter(found))]))
+                rows.append(make_row(shown, parts, stratum, found[name], found[next(iter(found))]))
                 print(rows[-1], flush=True)
                 write_rows(
                     options.tables / f"{options.suite}.csv",
@@ -110,7 +110,7 @@ def prepare(options: argparse.Namespace, task_id: str) -> SharedModel:
     return train_shared_model(task_id, options.output, agent=agent, pixels=not options.state)
 
 
-def episodes(
+def evaluate_agent(
     parts: SharedModel,
     name: str,
     preset: str,
@@ -212,7 +212,7 @@ def limit_goal_size(settings: Any, size: int) -> Any:
     )
 
 
-def row(
+def make_row(
     name: str, parts: SharedModel, stratum: str, own: pd.DataFrame, flat: pd.DataFrame
 ) -> dict[str, Any]:
     """Return one row: three kinds of success, the cost, and the difference to the first agent."""

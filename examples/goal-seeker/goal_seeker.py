@@ -1,4 +1,7 @@
-"""An agent of another package. It imports nothing of JEPA Bench: an agent is anything with these three methods."""
+"""Define an agent in its own package, without importing JEPA Bench.
+
+An agent is any object with ``reset``, ``act`` and ``model_steps``.
+"""
 
 from __future__ import annotations
 
@@ -6,29 +9,31 @@ import numpy as np
 
 
 class GoalSeeker:
-    """Steers straight at the goal and brakes, in worlds whose actions push or move a point in the plane. It knows of no walls.
+    """Steer straight towards the goal and brake, ignoring walls.
+
+    The actions of the environment must push or move a point in the plane.
 
     Args:
-        task_id: given by JEPA Bench; a controller for every such world has no use for it.
-        gain: action for each metre to the goal.
-        braking: action against each metre that the last control step went.
+        task_id: passed by JEPA Bench; this controller does not need it.
+        gain: action per metre of distance to the goal.
+        braking: action per metre moved in the last control step, against the motion.
     """
 
-    # What it looks at. Anything with "pixels" in it would be of the pixel track.
+    # Observations that the agent reads. A key with "pixels" would put it in the pixel track.
     observation_keys = ("achieved_goal", "desired_goal")
-    # What else it may use: no data, and nothing privileged.
+    # It uses no training data and no privileged information.
     track = {"data": "none", "privilege": "none"}
 
     def __init__(self, *, task_id: str, gain: float = 4.0, braking: float = 20.0) -> None:
         self.gain, self.braking = gain, braking
 
     def reset(self, specs) -> None:
-        """Starts B new episodes. ``spec.planner_seed`` is for agents that need noise."""
+        """Start B new episodes. Agents that need noise seed it with ``spec.planner_seed``."""
         self._steps = np.zeros(len(specs), dtype=np.int64)
         self._before: np.ndarray | None = None
 
     def act(self, observations, active) -> np.ndarray:
-        """Returns an action for each of the B episodes; those that are not active are over."""
+        """Return one action [B, A] per episode; finished episodes are not ``active``."""
         here, goal = observations["achieved_goal"], observations["desired_goal"]
         moved = here - (here if self._before is None else self._before)
         self._before = here
@@ -39,5 +44,5 @@ class GoalSeeker:
 
     @property
     def model_steps(self) -> np.ndarray:
-        """Steps of a world model that each episode has cost so far. A controller imagines nothing."""
+        """World-model steps used so far by each episode [B]; always 0 for a controller."""
         return np.zeros_like(self._steps)
