@@ -15,6 +15,7 @@ from jepabench.agents.mpc.agent import MPCAgent, Subgoals
 from jepabench.agents.mpc.cost_agent import Directions, PlaceCost, load_places
 from jepabench.agents.planners.base import Planner
 from jepabench.agents.proposals import load_proposal
+from jepabench.world_models.analysis.probes import Probe
 from jepabench.world_models.checkpoint import LoadedWorldModel, load_world_model
 
 
@@ -52,52 +53,65 @@ def build_mpc(
         task_id: the task.
         world_model: folder of the world model.
         planner: the search.
-        energy: what to minimise; by default the distance to the goal, or with a ``task`` the cost
-            of that task alone.
+        energy: the cost to minimise. The default is the distance to the goal or, with a ``task``,
+            the cost of that task alone.
         distance: folder of a learned distance, for the ``LearnedDistanceConfig`` of the energy.
         proposals: folder of a policy on the model's latents that proposes plans.
-        subgoals, subgoals_config: folder of what finds subgoals, and how it is used.
-        guardrail, guardrail_config: folder of a guardrail, and how it is used.
+        subgoals, subgoals_config: folder of a ``subgoals`` artifact, and its settings.
+        guardrail, guardrail_config: folder of a guardrail, and its settings.
         probe, task: folder of a probe of positions, and a task that is defined by a cost on them.
-            The agent then plans after every model step, since a task counts them.
+            The agent then plans after every model step, since a task counts model steps.
         settings: other arguments of ``MPCAgent``.
 
     Raises:
-        CheckpointError: no such model, or one of another task.
-        ValueError: an artifact is missing, unfinished or of another task or world model.
+        CheckpointError: if the world model does not exist or was trained for another task.
+        ValueError: if an artifact is missing or unfinished, or was trained for another task or
+            world model.
     """
     _require_together(subgoals=subgoals, subgoals_config=subgoals_config)
     _require_together(probe=probe, task=task)
     world_model = Path(world_model)
-    loaded, where = (
-        load_world_model(world_model, task_id=task_id),
-        {"task_id": task_id, "world_model": world_model},
-    )
-    if isinstance(energy, EnergyConfig):
-        energy = energy.build(load_distance(distance, **where) if distance else None)
+    loaded = load_world_model(world_model, task_id=task_id)
+    where = {"task_id": task_id, "world_model": world_model}
+    energy = _load_energy(energy, distance, where)
     if subgoals and subgoals_config:
         settings["subgoals"] = subgoals_config.build(Path(subgoals), **where)
     if probe and task:
         places = load_places(probe, **where)
-        terms = () if energy is None else energy.terms
-        energy = Energy(terms=(PlaceCost(probe=places, task=task), *terms))
-        settings |= {
-            "subgoals": Directions(
-                task_id=task_id, task=task, probe=places, horizon=planner.horizon
-            ),
-            "execute_steps": 1,
-        }
+        energy = _add_task(energy, task, places)
+        settings["subgoals"] = Directions(
+            task_id=task_id, task=task, probe=places, horizon=planner.horizon
+        )
+        settings["execute_steps"] = 1
     energy = Energy() if energy is None else energy
     if guardrail:
         config = guardrail_config or GuardrailConfig()
         energy, planner = _guard(config, Path(guardrail), task_id, loaded, planner, energy)
     if proposals:
         settings["proposal"] = load_proposal(proposals, scale=loaded.scale, **where)
+    return _make_agent(task_id, loaded, planner=planner, energy=energy, **settings)
+
+
+def _load_energy(
+    energy: Energy | EnergyConfig | None, distance: Path | None, where: dict[str, Any]
+) -> Energy | None:
+    """Return the energy, built with the learned distance in ``distance`` if it is a config."""
+    if not isinstance(energy, EnergyConfig):
+        return energy
+    return energy.build(load_distance(distance, **where) if distance else None)
+
+
+def _add_task(energy: Energy | None, task: CostTask, probe: Probe) -> Energy:
+    """Return an energy with the cost of ``task`` followed by the terms of ``energy``."""
+    terms = () if energy is None else energy.terms
+    return Energy(terms=(PlaceCost(probe=probe, task=task), *terms))
+
+
+def _make_agent(task_id: str, loaded: LoadedWorldModel, **settings: Any) -> MPCAgent:
+    """Return an agent with the model, the action scale and the decoder of a loaded world model."""
     return MPCAgent(
         task_id=task_id,
         model=loaded.model,
-        planner=planner,
-        energy=energy,
         action_mean=loaded.scale.mean.numpy(),
         action_std=loaded.scale.std.numpy(),
         decoder=loaded.decoder.paint if loaded.decoder else None,

@@ -21,7 +21,7 @@ from jepabench.agents.costs.energy import GoalDistance, step_weights
 from jepabench.agents.planners.base import Planner
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.agents.receding_horizon import RecedingHorizon
-from jepabench.agents.scripted import simulators
+from jepabench.agents.scripted import make_simulators
 from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.registry import get_task
 from jepabench.envs.splits import EpisodeSpec
@@ -82,7 +82,7 @@ class OracleMPCAgent:
         """Start B new episodes."""
         check_specs(self.task, specs)
         self._control.reset(specs)
-        self._envs, observations = simulators(self.task.id, specs, self._envs)
+        self._envs, observations = make_simulators(self.task.id, specs, self._envs)
         self._goals = [observation["desired_goal"] for observation in observations]
 
     def act(

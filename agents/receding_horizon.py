@@ -86,12 +86,12 @@ class RecedingHorizon:
             )
         self.execute_steps = execute_steps
         self.bounds = ActionBounds(
-            torch.from_numpy(self.normalised(self.queue.low)),
-            torch.from_numpy(self.normalised(self.queue.high)),
+            torch.from_numpy(self.normalise(self.queue.low)),
+            torch.from_numpy(self.normalise(self.queue.high)),
         )
         self.reset(())
 
-    def normalised(self, blocks: NDArray[np.floating]) -> NDArray[np.float32]:
+    def normalise(self, blocks: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return blocks [..., n * A] of environment units in normalised ones."""
         return ((blocks - self._mean) / self._std).astype(np.float32)
 
@@ -140,7 +140,7 @@ class RecedingHorizon:
             starts = plan.actions[:, None]
             if self._num_kept and plan.others is not None:
                 starts = torch.cat([starts, plan.others[:, : self._num_kept]], dim=1)
-            self._initial[rows] = self._shifted(starts)
+            self._initial[rows] = self._shift(starts)
         self.model_steps[rows] += plan.num_evaluations * horizon
         self._executed[rows] += min(self.execute_steps, horizon)
         blocks = plan.actions[:, : self.execute_steps].numpy() * self._std + self._mean
@@ -148,7 +148,7 @@ class RecedingHorizon:
             self.queue.put(row, executed)
         return plan
 
-    def _shifted(self, actions: Tensor) -> Tensor:
+    def _shift(self, actions: Tensor) -> Tensor:
         """Return what is left of plans [B, P, h, A] after the executed steps, filled up to H with
         their last action.
         """

@@ -44,7 +44,7 @@ class ScriptedAgent:
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
         """Start B new episodes."""
         check_specs(self.task, specs)
-        self._envs, self._observations = simulators(self.task.id, specs, self._envs)
+        self._envs, self._observations = make_simulators(self.task.id, specs, self._envs)
         self._behaviours = [make_behaviour(self.task, self._name) for _ in specs]
         for behaviour, env, spec in zip(self._behaviours, self._envs, specs, strict=True):
             behaviour.reset(env, np.random.default_rng(spec.planner_seed))
@@ -68,7 +68,7 @@ class ScriptedAgent:
         return np.zeros(len(self._envs), dtype=np.int64)
 
 
-def simulators(
+def make_simulators(
     task_id: str, specs: Sequence[EpisodeSpec], spare: Sequence[GoalEnv] = ()
 ) -> tuple[list[GoalEnv], list[Observation]]:
     """Return a simulator for each episode, without pixels, and their first observations; uses

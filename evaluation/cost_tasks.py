@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jepabench.agents.base import Agent
-from jepabench.agents.costs.cost_tasks import CostTask, assigned
+from jepabench.agents.costs.cost_tasks import CostTask, draw_assignment
 from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.registry import make
 from jepabench.envs.splits import EpisodeSpec
@@ -50,7 +50,7 @@ def evaluate_cost_task(
     )
     env, rows = make(specs[0].task_id), []
     for spec, record in zip(specs, evaluation.records, strict=True):
-        assignment = assigned(task, env, spec)
+        assignment = draw_assignment(task, env, spec)
         places = way(env, evaluation.actions[episode_name(spec.stratum, spec.index)])
         rows.append(
             {

@@ -97,7 +97,7 @@ class GoTo:
 
     def cost(self, places: Tensor, directions: Tensor) -> Tensor:
         """Return squared distances [m2], the last step's counting most."""
-        return _apart(places, directions, _RUNNING_WEIGHT)
+        return _weighted_squared_distance(places, directions, _RUNNING_WEIGHT)
 
     def score(
         self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
@@ -154,7 +154,9 @@ class FollowPath:
             via = min(found, key=lambda pair: pair[0])[1]
         bends = np.vstack([start, space.path(start, via), space.path(via, goal)])
         return Assignment(
-            along(bends, np.arange(self.spacing, length(bends), self.spacing), end=True)
+            interpolate_path(
+                bends, np.arange(self.spacing, path_length(bends), self.spacing), end=True
+            )
         )
 
     def directions(
@@ -166,13 +168,15 @@ class FollowPath:
         for place in places:  # never back, and no further ahead than one could have come
             reachable = done + np.linspace(0.0, 2 * self.pace, 9)
             done = float(
-                reachable[np.linalg.norm(along(bends, reachable) - place, axis=1).argmin()]
+                reachable[
+                    np.linalg.norm(interpolate_path(bends, reachable) - place, axis=1).argmin()
+                ]
             )
-        return along(bends, done + self.pace * np.arange(1.0, horizon + 1.0)).reshape(-1)
+        return interpolate_path(bends, done + self.pace * np.arange(1.0, horizon + 1.0)).reshape(-1)
 
     def cost(self, places: Tensor, directions: Tensor) -> Tensor:
         """Return squared distances from the path's places [m2], all steps alike."""
-        return _apart(places, directions, 1.0)
+        return _weighted_squared_distance(places, directions, 1.0)
 
     def score(
         self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
@@ -227,7 +231,7 @@ class AvoidChaser:
         """Return the goal, and a chaser near the middle of the way there."""
         space, rng = _free_space(env), np.random.default_rng([seed, 2])
         bends = np.vstack([start, space.path(start, goal)])
-        middle = along(bends, np.array([length(bends) / 2]))[0]
+        middle = interpolate_path(bends, np.array([path_length(bends) / 2]))[0]
         spots = np.vstack([space.sample(rng) for _ in range(4)])
         room = np.minimum(
             np.linalg.norm(spots - start, axis=1), np.linalg.norm(spots - goal, axis=1)
@@ -259,7 +263,10 @@ class AvoidChaser:
                 near = (self.radius + self.margin - apart[..., 0]).clamp_min(0)
                 breach = breach + near.square() / _BETWEEN
             now = place
-        return _apart(places, directions[:, :-4], _RUNNING_WEIGHT) + self.weight * breach
+        return (
+            _weighted_squared_distance(places, directions[:, :-4], _RUNNING_WEIGHT)
+            + self.weight * breach
+        )
 
     def score(
         self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
@@ -268,7 +275,7 @@ class AvoidChaser:
         assert assignment.hazard is not None
         chasers = self.chase(assignment.hazard, places[1:], self.speed / env.task.action_block)
         apart = np.linalg.norm(chasers - places, axis=1)
-        return _arrival(assignment, places, env, apart < self.radius, "caught")
+        return _score_arrival(assignment, places, env, apart < self.radius, "caught")
 
     @staticmethod
     def chase(
@@ -309,7 +316,7 @@ class AvoidZone:
         """Return the goal, and the centre of the zone."""
         space, rng = _free_space(env), np.random.default_rng([seed, 3])
         bends = np.vstack([start, space.path(start, goal)])
-        places = along(bends, length(bends) * np.linspace(0.25, 0.75, 11))
+        places = interpolate_path(bends, path_length(bends) * np.linspace(0.25, 0.75, 11))
         spots = np.vstack([space.sample(rng) for _ in range(4)])
         apart = np.linalg.norm(spots - places[:, None], axis=2)
         widest = int((apart < 3 * self.radius).sum(1).argmax())
@@ -329,7 +336,10 @@ class AvoidZone:
         """Return squared distances to the goal [m2], and what being in the zone costs."""
         apart = (places - directions[:, None, None, -2:]).norm(dim=-1)
         breach = (self.radius + self.margin - apart).clamp_min(0).square().sum(2)
-        return _apart(places, directions[:, :-2], _RUNNING_WEIGHT) + self.weight * breach
+        return (
+            _weighted_squared_distance(places, directions[:, :-2], _RUNNING_WEIGHT)
+            + self.weight * breach
+        )
 
     def score(
         self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
@@ -337,15 +347,15 @@ class AvoidZone:
         """Return ``success``, and whether the agent ``entered`` the zone and ``arrived``."""
         assert assignment.hazard is not None
         apart = np.linalg.norm(places - assignment.hazard, axis=1)
-        return _arrival(assignment, places, env, apart < self.radius, "entered")
+        return _score_arrival(assignment, places, env, apart < self.radius, "entered")
 
 
-def length(bends: NDArray[np.float64]) -> float:
+def path_length(bends: NDArray[np.float64]) -> float:
     """Return the length of a way [K, 2] [m]."""
     return float(np.linalg.norm(np.diff(bends, axis=0), axis=1).sum())
 
 
-def along(
+def interpolate_path(
     bends: NDArray[np.float64], distances: NDArray[np.float64], *, end: bool = False
 ) -> NDArray[np.float64]:
     """Return the places [N, 2] at ``distances`` [N] along a way [K, 2]; ``end`` adds its end.
@@ -357,14 +367,14 @@ def along(
     return np.vstack([places, bends[-1:]]) if end else places
 
 
-def _apart(places: Tensor, directions: Tensor, running_weight: float) -> Tensor:
+def _weighted_squared_distance(places: Tensor, directions: Tensor, running_weight: float) -> Tensor:
     horizon = places.shape[2]
     wanted = directions.view(len(directions), 1, horizon, 2)
     weights = step_weights(horizon, when="running", running_weight=running_weight, k=1).to(places)
     return ((places - wanted).square().sum(-1) * weights).sum(2)
 
 
-def _arrival(
+def _score_arrival(
     assignment: Assignment,
     places: NDArray[np.float64],
     env: GoalEnv,
@@ -383,7 +393,7 @@ def _arrival(
     }
 
 
-def assigned(task: CostTask, env: GoalEnv, spec: EpisodeSpec) -> Assignment:
+def draw_assignment(task: CostTask, env: GoalEnv, spec: EpisodeSpec) -> Assignment:
     """Reset ``env`` to an episode and return the assignment of a task for it."""
     observation, _ = reset_to(env, spec)
     start, goal = (

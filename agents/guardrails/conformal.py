@@ -59,7 +59,7 @@ def lower_threshold(scores: ArrayLike, alpha: float) -> float:
     return -upper_threshold(-np.asarray(scores, np.float64), alpha)
 
 
-def one_each(groups: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
+def draw_one_per_group(groups: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
     """Return the index of one random member of each group, given the group of each sample [N]."""
     order = rng.permutation(len(groups))
     _, first = np.unique(groups[order], return_index=True)

@@ -139,7 +139,7 @@ class BoundGuardrail:
         excess = (hazards - self.rule.thresholds[steps]) / self.rule.spread + self.rule.margin
         return torch.where(excess.isnan(), _MAX_HAZARD, excess)
 
-    def raise_prices(self) -> None:
+    def update_multipliers(self) -> None:
         """Update the multipliers after the plan that was judged last, ``max(0, multiplier + penalty
         * excess)``.
         """
@@ -197,13 +197,17 @@ class GuardedPlanner(BasePlanner):
     ) -> Plan:
         """Find low-cost plans for B problems; see ``Planner.plan``."""
         if self.energy.guardrail.mode == "lagrangian":
-            return self._priced(cost, bounds, initial, generators, others)
+            return self._plan_lagrangian(cost, bounds, initial, generators, others)
         plan = self.planner.plan(
             cost, bounds=bounds, initial=initial, generators=generators, **others
         )
-        return self._or_rest(plan, cost, bounds) if self.energy.guardrail.mode == "hard" else plan
+        return (
+            self._replace_by_rest(plan, cost, bounds)
+            if self.energy.guardrail.mode == "hard"
+            else plan
+        )
 
-    def _or_rest(self, plan: Plan, cost: CostFunction, bounds: ActionBounds) -> Plan:
+    def _replace_by_rest(self, plan: Plan, cost: CostFunction, bounds: ActionBounds) -> Plan:
         stuck = ~(plan.cost < FORBIDDEN)
         if not bool(stuck.any()):
             return plan
@@ -218,7 +222,7 @@ class GuardedPlanner(BasePlanner):
             num_evaluations=plan.num_evaluations + 1,
         )
 
-    def _priced(
+    def _plan_lagrangian(
         self,
         cost: CostFunction,
         bounds: ActionBounds,
@@ -233,7 +237,7 @@ class GuardedPlanner(BasePlanner):
         for _ in range(self.num_rounds - 1):
             with torch.no_grad():
                 cost(plan.actions[:, None])  # the guardrail judges this plan ...
-            self.energy.bound.raise_prices()  # ... and charges for it
+            self.energy.bound.update_multipliers()  # ... and charges for it
             plan = self.planner.plan(
                 cost, bounds=bounds, initial=plan.actions, generators=generators, **others
             )

@@ -17,7 +17,7 @@ from torch.nn import functional
 from jepabench.envs.errors import unknown_name
 from jepabench.world_models.analysis.probes import Probe
 
-POINTS_ON_THE_WAY = 6  # at which a step is looked at
+POINTS_PER_STEP = 6  # at which a step is looked at
 
 
 class ZoneHazard(nn.Module):
@@ -48,7 +48,7 @@ class ZoneHazard(nn.Module):
         """Return how deep the straight way between places [N, 2] each is inside a zone at worst
         [N]; below 0 it keeps away.
         """
-        share = torch.linspace(0, 1, POINTS_ON_THE_WAY, dtype=start.dtype)[:, None, None]
+        share = torch.linspace(0, 1, POINTS_PER_STEP, dtype=start.dtype)[:, None, None]
         places = torch.lerp(start[None], end[None], share)[..., None, :]  # [points, N, 1, 2]
         centre, half = (
             (self.zones[:, :2] + self.zones[:, 2:]) / 2,

@@ -17,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from jepabench.agents.encoding import Features
-from jepabench.agents.guardrails.conformal import lower_threshold, one_each
+from jepabench.agents.guardrails.conformal import draw_one_per_group, lower_threshold
 from jepabench.agents.guardrails.hazards import (
     KINDS,
-    POINTS_ON_THE_WAY,
+    POINTS_PER_STEP,
     Hazard,
     ZoneHazard,
     empty_hazard,
@@ -38,6 +38,7 @@ from jepabench.world_models.analysis.probes import fit_linear
 from jepabench.world_models.checkpoint import LoadedWorldModel, load_world_model
 
 NAME = "guardrail"
+_WEIGHTS = "guardrail.safetensors"
 _NUM_GOALS = (
     2000  # of the data: on a table or in a room, they lie about a hundredth of its size apart
 )
@@ -99,28 +100,26 @@ def train(
     zones: Sequence[Sequence[float]] | None = None,
     progress: bool = True,
 ) -> None:
-    """Train and calibrates a guardrail for a world model.
+    """Train and calibrate a guardrail for a world model.
 
     Args:
-        task_id: the task.
-        dataset: what the world model was trained on; trains the hazard.
-        validation: held-out episodes; calibrate it.
-        world_model: folder of the world model.
-        directory: where the guardrail goes.
-        seed: of every random choice.
-        hazard: ``learned`` from the violation flags of the data, or ``zones``, which are those of
-            the world.
-        alpha: share of the steps that break a rule which may pass, for each number of steps ahead.
-        horizon: steps ahead that are calibrated.
+        task_id, world_model: the task, and the folder of the world model.
+        dataset: the data on which the world model was trained; the hazard is trained on it.
+        validation: held-out episodes that calibrate the hazard.
+        directory: folder in which the guardrail is saved.
+        seed: seed of every random choice.
+        hazard: ``learned`` from violation flags, or ``zones`` for known rectangles.
+        alpha: at most this share of the steps that break a rule passes, for each step ahead.
+        horizon: number of steps ahead that are calibrated.
         num_steps: gradient steps of a learned hazard.
-        num_windows: imagined futures of each dataset, at most.
-        zones: forbidden rectangles ``(x_min, y_min, x_max, y_max)`` for what the goal speaks of, in
-            place of the world's own rule, in units of its first two numbers; None for the world's.
-        progress: not used: it takes seconds.
+        num_windows: maximum number of imagined futures per dataset.
+        zones: forbidden rectangles ``(x_min, y_min, x_max, y_max)`` that replace the world's own
+            rule, in the units of the first two numbers of a goal. None uses the world's rule.
+        progress: not used, because training takes seconds.
 
     Raises:
-        GuardrailError: no rule is ever broken in the data, or the world has no zones.
-        TooFewScoresError: too few held-out episodes in which a rule is broken to promise ``alpha``.
+        GuardrailError: if no rule is ever broken in the data, or the world has no zones.
+        TooFewScoresError: if a rule is broken in too few held-out episodes to promise ``alpha``.
     """
     del progress
     if hazard not in KINDS:
@@ -138,40 +137,51 @@ def train(
     }
     if open_run(directory, run):
         return
-    began = time.monotonic()
     loaded = load_world_model(Path(world_model), task_id=task_id)
     data, held_out = EpisodeDataset.open(dataset), EpisodeDataset.open(validation)
-    rng = np.random.default_rng([seed, 2])
+    close_run(directory, run, _fit(run, loaded, data, held_out, directory / _WEIGHTS))
+
+
+def _fit(
+    run: dict[str, Any],
+    loaded: LoadedWorldModel,
+    data: EpisodeDataset,
+    held_out: EpisodeDataset,
+    path: Path,
+) -> dict[str, Any]:
+    """Train and calibrate the guardrail that ``run`` describes, save it to ``path`` and return the
+    cost of training.
+    """
+    began = time.monotonic()
+    rng, zones = np.random.default_rng([run["seed"], 2]), run["zones"]
+    sampling = {"num_windows": run["num_windows"], "rng": rng}
     windows = draw_windows(
-        loaded.model, data, scale=loaded.scale, num_steps=horizon, num_windows=num_windows, rng=rng
+        loaded.model, data, scale=loaded.scale, num_steps=run["horizon"], **sampling
     )
-    if hazard == "zones":
-        judge = _zone_hazard(
-            keep_out_zones(make(task_id)) if zones is None else np.asarray(zones), data, windows
-        )
+    if run["hazard"] == "learned":
+        judge = _train_hazard(loaded, data, windows, run["num_steps"], run["seed"], zones)
+    elif zones is None:
+        judge = _fit_zone_hazard(keep_out_zones(make(run["task_id"])), data, windows)
     else:
-        judge = _learned(loaded, data, windows, num_steps, seed, zones)
-    steps = judge_steps(
-        judge, loaded, held_out, horizon=horizon, num_windows=num_windows, rng=rng, zones=zones
-    )
-    thresholds = calibrate(steps, alpha=alpha, rng=rng)
+        judge = _fit_zone_hazard(np.asarray(zones), data, windows)
+    steps = judge_steps(judge, loaded, held_out, horizon=run["horizon"], zones=zones, **sampling)
+    thresholds = calibrate(steps, alpha=run["alpha"], rng=rng)
     save_file(
         {
             **{f"hazard.{name}": value.contiguous() for name, value in judge.state_dict().items()},
             "thresholds": torch.tensor(thresholds, dtype=torch.float32),
             "spread": torch.tensor(float(steps.hazards.std()), dtype=torch.float32),
-            **_goals(loaded, data, rng),
+            **_sample_goals(loaded, data, rng),
         },
-        directory / "guardrail.safetensors",
+        path,
     )
-    cost = {
+    return {
         "layout": hazard_layout(judge),
         "thresholds": thresholds,
         "transitions": int(data.lengths.sum()) * data.manifest.action_block,
         "train_seconds": time.monotonic() - began,
         "parameters": sum(value.numel() for value in judge.parameters()),
     }
-    close_run(directory, run, cost)
 
 
 def load_guardrail(directory: Path, *, task_id: str) -> TrainedGuardrail:
@@ -181,7 +191,7 @@ def load_guardrail(directory: Path, *, task_id: str) -> TrainedGuardrail:
         ValueError: it is unfinished, of another task, or of a version that kept no goals.
     """
     run = read_run(directory, name=NAME, task_id=get_task(task_id).id)
-    tensors = load_file(Path(directory) / "guardrail.safetensors")
+    tensors = load_file(Path(directory) / _WEIGHTS)
     if not {"goals", "places"} <= tensors.keys():
         raise GuardrailError(
             f"The guardrail in {directory} has no goals to go round by. Delete it and train again."
@@ -228,7 +238,7 @@ def judge_steps(
         hazards = hazard(before.flatten(0, 1).flatten(1), imagined.flatten(0, 1).flatten(1))
     return JudgedSteps(
         hazards.view(imagined.shape[:2]).numpy(),
-        _violated(dataset, windows, zones),
+        _label_steps(dataset, windows, zones),
         windows.episodes,
     )
 
@@ -249,7 +259,7 @@ def calibrate(steps: JudgedSteps, *, alpha: float, rng: np.random.Generator) -> 
     thresholds = []
     for ahead in range(steps.hazards.shape[1]):
         broken = np.flatnonzero(steps.violated[:, ahead])
-        chosen = broken[one_each(steps.episodes[broken], rng)]
+        chosen = broken[draw_one_per_group(steps.episodes[broken], rng)]
         thresholds.append(lower_threshold(steps.hazards[chosen, ahead], alpha))
     return thresholds
 
@@ -269,7 +279,7 @@ def keep_out_zones(env: GoalEnv) -> NDArray[np.float64]:
     return zones
 
 
-def _goals(
+def _sample_goals(
     loaded: LoadedWorldModel, data: EpisodeDataset, rng: np.random.Generator
 ) -> dict[str, Tensor]:
     """Return latents of goals that the data came to, and where they are."""
@@ -279,7 +289,7 @@ def _goals(
     return {"goals": goals.contiguous(), "places": torch.from_numpy(places)}
 
 
-def _zone_hazard(zones: NDArray[np.floating], data: EpisodeDataset, windows: Windows) -> Hazard:
+def _fit_zone_hazard(zones: NDArray[np.floating], data: EpisodeDataset, windows: Windows) -> Hazard:
     rows = np.concatenate([windows.rows(step) for step in range(windows.future.shape[1] + 1)])
     latents = torch.cat([windows.present, *windows.future.unbind(1)]).flatten(1)
     places = torch.from_numpy(np.asarray(data.field("achieved_goal")[rows][:, :2], np.float32))
@@ -290,7 +300,7 @@ def _zone_hazard(zones: NDArray[np.floating], data: EpisodeDataset, windows: Win
     return ZoneHazard(probe, boxes).requires_grad_(False)
 
 
-def _learned(
+def _train_hazard(
     loaded: LoadedWorldModel,
     data: EpisodeDataset,
     windows: Windows,
@@ -299,7 +309,7 @@ def _learned(
     zones: Sequence[Sequence[float]] | None,
 ) -> Hazard:
     """Train the classifier on observed and on imagined steps."""
-    violated = torch.from_numpy(_violated(data, windows, zones))
+    violated = torch.from_numpy(_label_steps(data, windows, zones))
     if not bool(violated.any()):
         raise GuardrailError(
             f"No rule is ever broken in {data.path}, so no hazard can be learned. Collect "
@@ -314,7 +324,7 @@ def _learned(
     )
 
 
-def _violated(
+def _label_steps(
     dataset: EpisodeDataset, windows: Windows, zones: Sequence[Sequence[float]] | None
 ) -> NDArray[np.bool_]:
     """Whether a rule was broken on each imagined step of the windows [N, H]; row r of the field
@@ -330,18 +340,18 @@ def _violated(
     )
     return np.stack(
         [
-            _crossing(places[windows.rows(step)], places[windows.rows(step + 1)], boxes)
+            _crosses_zone(places[windows.rows(step)], places[windows.rows(step + 1)], boxes)
             for step in steps
         ],
         1,
     )
 
 
-def _crossing(
+def _crosses_zone(
     start: NDArray[np.floating], end: NDArray[np.floating], boxes: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
     """Whether the straight way between places [N, 2] each is ever inside one of the boxes [Z, 4],
     [N].
     """
-    share = np.linspace(0, 1, POINTS_ON_THE_WAY)[:, None, None]
+    share = np.linspace(0, 1, POINTS_PER_STEP)[:, None, None]
     return np.asarray(in_boxes((1 - share) * start + share * end, boxes).any(axis=0))

@@ -142,7 +142,7 @@ class MPCAgent:
         """Return control actions [B, A], planning where an episode has none left."""
         queue = self._control.queue
         for episodes in self._batches(queue.at_boundary(active)):
-            self._look(episodes, observations)
+            self._observe(episodes, observations)
         for _, alike in groupby(
             sorted(queue.empty(active), key=self._control.horizon), key=self._control.horizon
         ):
@@ -176,7 +176,7 @@ class MPCAgent:
         size = self.problems_at_once
         return [episodes[first : first + size] for first in range(0, len(episodes), size)]
 
-    def _look(self, episodes: list[int], observations: Mapping[str, NDArray[Any]]) -> None:
+    def _observe(self, episodes: list[int], observations: Mapping[str, NDArray[Any]]) -> None:
         """Add what ``episodes`` see now, and the block that led there, to their history."""
         new = [episode for episode in episodes if self._goals[episode] is None]
         if new:
@@ -188,7 +188,7 @@ class MPCAgent:
             episodes, encode_rows(self.model, observations, episodes), strict=True
         ):
             last = torch.from_numpy(
-                self._control.normalised(self._control.queue.last_block(episode))
+                self._control.normalise(self._control.queue.last_block(episode))
             )
             padding = 1 if self._latents[episode] else self.model.history
             latents = self._latents[episode] + [latent] * padding

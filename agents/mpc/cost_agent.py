@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from jepabench.agents.base import check_specs
-from jepabench.agents.costs.cost_tasks import Assignment, CostTask, assigned
+from jepabench.agents.costs.cost_tasks import Assignment, CostTask, draw_assignment
 from jepabench.agents.costs.learned_distance import open_dataset
 from jepabench.agents.encoding import Features
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
@@ -80,7 +80,7 @@ class Directions:
         """Start B new episodes."""
         check_specs(self._world, specs)
         self._assignments: list[Assignment] = [
-            assigned(self.task, self._env, spec) for spec in specs
+            draw_assignment(self.task, self._env, spec) for spec in specs
         ]
         self._places: list[list[NDArray[np.float64]]] = [[] for _ in specs]
 

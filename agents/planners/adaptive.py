@@ -16,7 +16,7 @@ from jepabench.agents.planners.base import (
     CostFunction,
     Plan,
     Planner,
-    improved,
+    has_improved,
     require_at_least,
 )
 from jepabench.agents.planners.icem import ICEMPlanner
@@ -93,7 +93,7 @@ class AdaptivePlanner(BasePlanner):
                 others = torch.where(active[:, None, None, None], found.others, others)
             evaluations += np.where(active.numpy(), found.num_evaluations, 0)
             iterations += found.num_iterations
-            progress = improved(before, best.cost, tolerance=self.tolerance)
+            progress = has_improved(before, best.cost, tolerance=self.tolerance)
             waited = torch.where(progress, 0, waited + 1)
             active &= (best.cost > self.reached_cost) & (waited < self.patience)
         return Plan(best.actions, best.cost, evaluations, iterations, others)

@@ -234,7 +234,7 @@ def coloured_root(horizon: int, colour: float) -> Tensor:
     return torch.from_numpy(np.linalg.cholesky(matrix)).float()
 
 
-def scored(cost: CostFunction, actions: Tensor) -> Tensor:
+def score_candidates(cost: CostFunction, actions: Tensor) -> Tensor:
     """Return costs [B, S] of candidates [B, S, H, A] with NaN as +inf.
 
     Raises:
@@ -277,7 +277,7 @@ class BestSoFar:
         self.cost = torch.where(better, lowest, self.cost)
 
 
-def improved(before: Tensor, after: Tensor, *, tolerance: float) -> Tensor:
+def has_improved(before: Tensor, after: Tensor, *, tolerance: float) -> Tensor:
     """Return which costs [B] fell by more than the share ``tolerance``.
 
     The first finite cost after an infinite one is an improvement.
@@ -314,7 +314,7 @@ class Progress:
         self._evaluations += evaluations * self.active.numpy()
         if self._patience:
             cost = best_cost.detach().cpu()
-            better = improved(self._reference, cost, tolerance=self._tolerance)
+            better = has_improved(self._reference, cost, tolerance=self._tolerance)
             self._reference = torch.where(better, cost, self._reference)
             self._waited = torch.where(better, 0, self._waited + 1)
             self.active &= self._waited < self._patience

@@ -15,7 +15,7 @@ from jepabench.agents.planners.base import (
     CostFunction,
     Plan,
     require_at_least,
-    scored,
+    score_candidates,
     starting_plans,
 )
 
@@ -49,5 +49,5 @@ class BestProposalPlanner(BasePlanner):
         """Return the best of the plans in ``initial``; see ``Planner.plan``."""
         starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
         best = BestSoFar(starts[:, 0])
-        best.update(starts, scored(cost, starts))
+        best.update(starts, score_candidates(cost, starts))
         return Plan(best.actions, best.cost, starts.shape[1], 1)

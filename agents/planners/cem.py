@@ -14,9 +14,9 @@ from jepabench.agents.planners.base import (
     CostFunction,
     Plan,
     require_at_least,
-    scored,
+    score_candidates,
 )
-from jepabench.agents.planners.elites import select
+from jepabench.agents.planners.elites import select_elites
 from jepabench.agents.planners.gaussian import GaussianSearch
 from jepabench.envs.errors import unknown_name
 
@@ -98,9 +98,9 @@ class CEMPlanner(BasePlanner):
                 search.insert_starts(candidates)
             # Score the candidates and select the elites.
             costs = search.score(cost, candidates)
-            elites = select(candidates, costs, self.num_elites)
+            elites = select_elites(candidates, costs, self.num_elites)
             # Refit the Gaussian to the elites.
-            mean, std = elites.gaussian(
+            mean, std = elites.fit_gaussian(
                 search.mean, search.std, momentum=self.momentum, min_std=self.min_std
             )
             search.refit(mean, std)
@@ -110,7 +110,7 @@ class CEMPlanner(BasePlanner):
                 break
         # Score the final mean, which was never a candidate.
         mean = search.clamped_mean()
-        mean_cost = scored(cost, mean[:, None])
+        mean_cost = score_candidates(cost, mean[:, None])
         search.best.update(mean[:, None], mean_cost)
         actions, lowest = search.best.actions, search.best.cost
         if self.returns == "mean":

@@ -22,7 +22,7 @@ from jepabench.agents.planners.base import (
     Plan,
     Progress,
     require_at_least,
-    scored,
+    score_candidates,
     starting_plan,
 )
 
@@ -78,7 +78,7 @@ class CMAESPlanner(BasePlanner):
             BestSoFar(start),
             Progress(len(start), patience=self.patience, tolerance=self.tolerance),
         )
-        best.update(start[:, None], scored(cost, start[:, None]))
+        best.update(start[:, None], score_candidates(cost, start[:, None]))
         for _ in range(self.num_iterations):
             active = progress.active
             asked = np.stack(
@@ -88,7 +88,7 @@ class CMAESPlanner(BasePlanner):
             candidates = (
                 torch.from_numpy(asked).to(start).reshape(shape).clamp(bounds.low, bounds.high)
             )
-            costs = scored(cost, candidates)
+            costs = score_candidates(cost, candidates)
             best.update(candidates, costs, active=active)
             for search, go, points, values in zip(
                 searches, active, asked, costs.double().numpy(), strict=True

@@ -22,7 +22,7 @@ class Elites:
     plans: Tensor
     finite: Tensor
 
-    def gaussian(
+    def fit_gaussian(
         self, mean: Tensor, std: Tensor, *, momentum: float, min_std: float
     ) -> tuple[Tensor, Tensor]:
         """Return the next mean and standard deviation, [B, H, A] each; where there is no elite,
@@ -41,7 +41,7 @@ class Elites:
         return mean.lerp(new_mean, 1 - keep), std.lerp(new_std, 1 - keep).clamp(min=min_std)
 
 
-def select(candidates: Tensor, costs: Tensor, num_elites: int) -> Elites:
+def select_elites(candidates: Tensor, costs: Tensor, num_elites: int) -> Elites:
     """Return the ``num_elites`` best of candidates [B, S, H, A] by their costs [B, S]; the earlier
     wins a tie.
     """

@@ -14,7 +14,7 @@ from jepabench.agents.planners.base import (
     CostFunction,
     Progress,
     draw_normal,
-    scored,
+    score_candidates,
     starting_plans,
 )
 
@@ -105,7 +105,7 @@ class GaussianSearch:
 
     def score(self, cost: CostFunction, candidates: Tensor) -> Tensor:
         """Return the costs [B, S] of candidates and remember the best candidate."""
-        costs = scored(cost, candidates)
+        costs = score_candidates(cost, candidates)
         self.best.update(candidates, costs, active=self.progress.active)
         return costs
 

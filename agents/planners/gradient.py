@@ -19,7 +19,7 @@ from jepabench.agents.planners.base import (
     Progress,
     draw_normal,
     require_at_least,
-    scored,
+    score_candidates,
     starting_plans,
 )
 from jepabench.envs.errors import unknown_name
@@ -100,7 +100,7 @@ class GradientPlanner(BasePlanner):
         squash = _Squash(bounds) if self.bounds_by == "tanh" else None
         best = BestSoFar(starts[:, 0])
         progress = Progress(len(starts), patience=self.patience, tolerance=self.tolerance)
-        free = self._starts(starts, bounds, generators)
+        free = self._make_starts(starts, bounds, generators)
         if squash:
             free = squash.inverse(free)
         free.requires_grad_(True)
@@ -112,7 +112,7 @@ class GradientPlanner(BasePlanner):
             optimizer.param_groups[0]["lr"] = self.learning_rate * (0.1 + 0.9 * left)
             optimizer.zero_grad()
             actions = squash(free) if squash else free
-            costs = scored(cost, actions)
+            costs = score_candidates(cost, actions)
             best.update(actions.detach(), costs.detach(), active=active)
             if not progress.update(best.cost, evaluations=self.num_starts):
                 break
@@ -128,13 +128,13 @@ class GradientPlanner(BasePlanner):
         if progress.active.any():
             with torch.no_grad():
                 actions = squash(free) if squash else free.detach()
-                best.update(actions, scored(cost, actions), active=progress.active)
+                best.update(actions, score_candidates(cost, actions), active=progress.active)
         extra = self.num_starts * progress.active.numpy()
         return Plan(
             best.actions, best.cost, progress.evaluations(extra), int(progress.iterations.max())
         )
 
-    def _starts(
+    def _make_starts(
         self, starts: Tensor, bounds: ActionBounds, generators: Sequence[torch.Generator]
     ) -> Tensor:
         """Return the first candidates [B, S, H, A]; those given come first."""

@@ -17,7 +17,7 @@ from jepabench.agents.planners.base import (
     Plan,
     require_at_least,
 )
-from jepabench.agents.planners.elites import select
+from jepabench.agents.planners.elites import select_elites
 from jepabench.agents.planners.gaussian import GaussianSearch
 
 
@@ -113,9 +113,9 @@ class ICEMPlanner(BasePlanner):
             candidates = torch.cat([drawn, kept], dim=1)
             # Score the candidates and select the elites.
             costs = search.score(cost, candidates)
-            elites = select(candidates, costs, self.num_elites)
+            elites = select_elites(candidates, costs, self.num_elites)
             # Refit the Gaussian to the elites, with momentum.
-            mean, std = elites.gaussian(
+            mean, std = elites.fit_gaussian(
                 search.mean, search.std, momentum=self.momentum, min_std=self.min_std
             )
             search.refit(mean, std)

@@ -14,7 +14,7 @@ from jepabench.agents.planners.base import (
     CostFunction,
     Plan,
     require_at_least,
-    scored,
+    score_candidates,
 )
 from jepabench.agents.planners.gaussian import GaussianSearch
 
@@ -93,7 +93,7 @@ class MPPIPlanner(BasePlanner):
                 break
         # Score the final mean, which was never a candidate.
         mean = search.clamped_mean()
-        search.best.update(mean[:, None], scored(cost, mean[:, None]))
+        search.best.update(mean[:, None], score_candidates(cost, mean[:, None]))
         return Plan(
             search.best.actions,
             search.best.cost,

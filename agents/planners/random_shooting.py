@@ -19,7 +19,7 @@ from jepabench.agents.planners.base import (
     Plan,
     draw_normal,
     require_at_least,
-    scored,
+    score_candidates,
     starting_plans,
 )
 
@@ -65,5 +65,5 @@ class RandomShootingPlanner(BasePlanner):
         given = starts[:, : self.num_samples]
         candidates[:, : given.shape[1]] = given
         best = BestSoFar(start)
-        best.update(candidates, scored(cost, candidates))
+        best.update(candidates, score_candidates(cost, candidates))
         return Plan(best.actions, best.cost, self.num_samples, 1)

@@ -19,7 +19,7 @@ from jepabench.agents.planners.base import (
     Plan,
     draw_normal,
     require_at_least,
-    scored,
+    score_candidates,
     starting_plans,
 )
 from jepabench.agents.planners.gradient import GradientPlanner
@@ -126,12 +126,12 @@ class StateSpacePlanner(BasePlanner):
                 f"gives it; got {type(cost).__name__}. Use a planner that only needs costs."
             )
         starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
-        actions = starts[:, :1] + self.initial_std * self._noise(
+        actions = starts[:, :1] + self.initial_std * self._draw_noise(
             starts.shape[2:], generators, like=starts
         )
         actions[:, : starts.shape[1]] = starts[:, : self.num_starts]
         actions = actions.clamp(bounds.low, bounds.high)
-        states = self._line(cost.start, cost.goal)
+        states = self._interpolate_states(cost.start, cost.goal)
         best, evaluations = BestSoFar(starts[:, 0]), 0
         polish = GradientPlanner(
             horizon=self.horizon,
@@ -142,7 +142,7 @@ class StateSpacePlanner(BasePlanner):
         for first in range(0, self.num_iterations, self.sync_every):
             last = min(first + self.sync_every, self.num_iterations)
             actions, states = self._descend(cost, actions, states, bounds, generators, first, last)
-            best.update(actions, scored(cost, actions))
+            best.update(actions, score_candidates(cost, actions))
             polished = polish.plan(cost, bounds=bounds, initial=actions, generators=generators)
             best.update(polished.actions[:, None], polished.cost[:, None])
             actions = torch.cat([best.actions[:, None], actions[:, 1:]], dim=1)
@@ -182,16 +182,18 @@ class StateSpacePlanner(BasePlanner):
                 actions.clamp_(bounds.low, bounds.high)
                 left = 1 - (iteration + 1) / self.num_iterations
                 states += (
-                    self.state_noise * left * self._noise(states.shape[2:], generators, like=states)
+                    self.state_noise
+                    * left
+                    * self._draw_noise(states.shape[2:], generators, like=states)
                 )
         return actions.detach(), states.detach()
 
-    def _noise(
+    def _draw_noise(
         self, shape: Sequence[int], generators: Sequence[torch.Generator], *, like: Tensor
     ) -> Tensor:
         return draw_normal((self.num_starts, *shape), generators, like=like)
 
-    def _line(self, start: Tensor, goal: Tensor) -> Tensor:
+    def _interpolate_states(self, start: Tensor, goal: Tensor) -> Tensor:
         """Return states [B, S, H, *latent] on the line from start to goal, the goal last."""
         share = torch.linspace(0, 1, self.horizon + 1)[1:].to(start)
         share = share.reshape(1, 1, -1, *[1] * (start.ndim - 1))

@@ -58,7 +58,7 @@ class StateGraph:
         """How many ordered pairs of nodes are joined."""
         return self._turned.nnz
 
-    def ways_to(self, goal: Tensor) -> NDArray[np.float64]:
+    def distances_to(self, goal: Tensor) -> NDArray[np.float64]:
         """Return the length of the way from each node [N] to ``goal`` [D], infinite where there is
         none [model steps].
 
@@ -108,7 +108,7 @@ class GraphSubgoals:
         if float(self.graph.distance(here, there)) <= self.reach:
             return goal
         if episode not in self._ways:
-            self._ways[episode] = self.graph.ways_to(there)
+            self._ways[episode] = self.graph.distances_to(there)
         ways, away = self._ways[episode], self.graph.distances_from(here)
         if not np.isfinite(ways).any():
             return goal

@@ -35,7 +35,7 @@ from jepabench.world_models.training.batches import ActionScale, step_generators
 
 _WEIGHTS = "levels.safetensors"
 MACRO_BOUND = 2.0  # of macro-actions, whose prior has standard deviation 1
-THERE = 0.05  # share of the cost from here, below which a place counts as the target
+ARRIVED_SHARE = 0.05  # share of the cost from here, below which a place counts as the target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,21 +82,21 @@ class MacroSubgoals:
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
         """Start B new episodes."""
         self._model_steps: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
-        self._asked = [0] * len(specs)
+        self._num_calls = [0] * len(specs)
         self._targets: list[list[Tensor]] = [[torch.empty(0)] * len(self.levels) for _ in specs]
         # Streams of their own: the level below draws the same noise whatever is above it.
         self._generators = [
-            [_stream(spec, number) for number in range(len(self.levels))] for spec in specs
+            [_make_generator(spec, number) for number in range(len(self.levels))] for spec in specs
         ]
 
     def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
         """Return the latent [*latent] to head for now."""
         target = goal
         for number in reversed(range(len(self.levels))):
-            if self._asked[episode] % self.plans[number].every == 0:
+            if self._num_calls[episode] % self.plans[number].every == 0:
                 self._targets[episode][number] = self._search(episode, number, latent, target)
             target = self._targets[episode][number]
-        self._asked[episode] += 1
+        self._num_calls[episode] += 1
         return target
 
     @property
@@ -126,11 +126,11 @@ class MacroSubgoals:
         rest = torch.cat(
             [plan.energy(place[None, None, None], there, first)[0] for place in (here[0], *places)]
         )
-        arrived = rest[1] <= THERE * rest[0] or int(rest[1:].argmin()) == 0
+        arrived = rest[1] <= ARRIVED_SHARE * rest[0] or int(rest[1:].argmin()) == 0
         return target if arrived else places[0].view_as(target)
 
 
-def _stream(spec: EpisodeSpec, number: int) -> torch.Generator:
+def _make_generator(spec: EpisodeSpec, number: int) -> torch.Generator:
     seed = int(
         np.random.SeedSequence([spec.planner_seed, number]).generate_state(1, np.uint64)[0] >> 1
     )

@@ -3,9 +3,9 @@ import pytest
 
 from jepabench.agents.guardrails.conformal import (
     TooFewScoresError,
+    draw_one_per_group,
     lower_threshold,
     num_scores_needed,
-    one_each,
     upper_threshold,
 )
 
@@ -39,6 +39,11 @@ def test_too_much_is_not_promised():
 
 def test_each_episode_counts_once():
     groups = np.array([3, 3, 3, 7, 9, 9])
-    seen = {tuple(groups[one_each(groups, np.random.default_rng(seed))]) for seed in range(20)}
+    seen = {
+        tuple(groups[draw_one_per_group(groups, np.random.default_rng(seed))]) for seed in range(20)
+    }
     assert seen == {(3, 7, 9)}
-    assert len({tuple(one_each(groups, np.random.default_rng(seed))) for seed in range(20)}) > 1
+    assert (
+        len({tuple(draw_one_per_group(groups, np.random.default_rng(seed))) for seed in range(20)})
+        > 1
+    )

@@ -5,7 +5,13 @@ import pytest
 import torch
 
 from jepabench.agents.build import build_mpc
-from jepabench.agents.costs.cost_tasks import AvoidChaser, FollowPath, GoTo, along, assigned
+from jepabench.agents.costs.cost_tasks import (
+    AvoidChaser,
+    FollowPath,
+    GoTo,
+    draw_assignment,
+    interpolate_path,
+)
 from jepabench.agents.costs.energy import Energy
 from jepabench.agents.mpc import cost_agent as cost_planning
 from jepabench.agents.mpc.agent import MPCAgent
@@ -44,7 +50,7 @@ def medium():
     """Four episodes whose straight way is free: the walk knows no walls."""
     env, found = make(TWO_ROOM), []
     for spec in episode_specs(TWO_ROOM, "test", 20, strata=("medium",)):
-        goal = assigned(GoTo(), env, spec).path[-1]
+        goal = draw_assignment(GoTo(), env, spec).path[-1]
         if env.free_space.visible(env.restore(env.snapshot())["achieved_goal"], goal):
             found.append(spec)
     return found[:4]
@@ -70,7 +76,7 @@ def test_who_knows_the_task_does_it_and_the_expert_of_another_does_not(
 def test_an_assignment_is_the_same_for_whoever_asks_and_fits_the_world(medium):
     first, second = make(TWO_ROOM), make(TWO_ROOM)
     for spec in medium:
-        path, again = (assigned(FollowPath(), env, spec).path for env in (first, second))
+        path, again = (draw_assignment(FollowPath(), env, spec).path for env in (first, second))
         assert np.array_equal(path, again)
         assert first.free_space.contains(path).all()
         start = first.restore(first.snapshot())["achieved_goal"]
@@ -80,7 +86,7 @@ def test_an_assignment_is_the_same_for_whoever_asks_and_fits_the_world(medium):
             path[-1], first.restore(first.snapshot())["desired_goal"]
         )
         task = AvoidChaser()
-        chaser = assigned(task, first, spec).hazard
+        chaser = draw_assignment(task, first, spec).hazard
         assert (
             np.linalg.norm(chaser - start) > task.radius
             and np.linalg.norm(chaser - path[-1]) > task.radius
@@ -103,19 +109,23 @@ def test_the_planned_chase_is_the_one_that_is_scored():
 
 def test_places_along_a_way():
     bends = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
-    assert along(bends, np.array([0.5, 1.5, 9.0])).tolist() == [[0.5, 0.0], [1.0, 0.5], [1.0, 2.0]]
+    assert interpolate_path(bends, np.array([0.5, 1.5, 9.0])).tolist() == [
+        [0.5, 0.0],
+        [1.0, 0.5],
+        [1.0, 2.0],
+    ]
 
 
 def test_a_path_is_passed_in_order_only():
     env, task = make(TWO_ROOM), FollowPath()
-    assignment = assigned(task, env, episode_specs(TWO_ROOM, "test", 1)[0])
+    assignment = draw_assignment(task, env, episode_specs(TWO_ROOM, "test", 1)[0])
     assert task.score(assignment, assignment.path, env)["success"] == 1
     assert task.score(assignment, assignment.path[::-1], env)["passed"] < 1
 
 
 def test_a_chaser_that_has_one_before_the_goal_is_a_failure_and_after_it_is_none():
     env, task = make(TWO_ROOM), AvoidChaser(speed=1.0, gap=0.5)
-    assignment = assigned(task, env, episode_specs(TWO_ROOM, "test", 1)[0])
+    assignment = draw_assignment(task, env, episode_specs(TWO_ROOM, "test", 1)[0])
     start, goal = env.restore(env.snapshot())["achieved_goal"], assignment.path[-1]
     waiting = np.tile(start, (30, 1))
     assert task.score(assignment, np.vstack([waiting, goal]), env) == {
@@ -133,7 +143,7 @@ def test_a_chaser_that_has_one_before_the_goal_is_a_failure_and_after_it_is_none
 
 def test_the_way_of_actions_is_that_of_the_world(medium):
     env = make(TWO_ROOM)
-    assigned(GoTo(), env, medium[0])
+    draw_assignment(GoTo(), env, medium[0])
     places = way(env, np.tile(np.float32([[0.0, 1.0]]), (5, 1)))
     assert places.shape == (6, 2) and np.allclose(places[1] - places[0], [0.0, 0.05], atol=1e-6)
 
@@ -149,7 +159,7 @@ def test_settings_are_checked(wrong):
 
 def test_a_world_without_a_map_is_refused():
     with pytest.raises(ValueError, match="needs a maze or a table"):
-        assigned(
+        draw_assignment(
             FollowPath(),
             make("jepabench/PushT-v1"),
             episode_specs("jepabench/PushT-v1", "test", 1)[0],

@@ -60,7 +60,7 @@ def steps_by_breadth_first(goal):
 def test_ways_are_as_long_as_breadth_first_search_says(grid, goal):
     steps = steps_by_breadth_first(goal)
     np.testing.assert_allclose(
-        grid.ways_to(torch.tensor(goal, dtype=torch.float32)), [steps[c] for c in CELLS]
+        grid.distances_to(torch.tensor(goal, dtype=torch.float32)), [steps[c] for c in CELLS]
     )
 
 
@@ -70,8 +70,8 @@ def test_a_way_may_go_one_way_only():
         return torch.where(ahead >= 0, ahead, 100.0)
 
     graph = StateGraph(torch.arange(5.0)[:, None], eastwards, max_edge=1.0)
-    np.testing.assert_allclose(graph.ways_to(torch.tensor([4.0])), [4, 3, 2, 1, 0])
-    assert np.isinf(graph.ways_to(torch.tensor([0.0]))[1:]).all()
+    np.testing.assert_allclose(graph.distances_to(torch.tensor([4.0])), [4, 3, 2, 1, 0])
+    assert np.isinf(graph.distances_to(torch.tensor([0.0]))[1:]).all()
 
 
 def test_its_subgoals_lead_round_the_wall(grid, specs):
@@ -168,7 +168,7 @@ def test_the_nodes_are_frames_of_the_data(trained):
         trained / "graph", task_id=TWO_ROOM, world_model=trained / "model", max_edge=1e9
     )
     assert graph.nodes.shape == (20, 4) and graph.num_edges == 20 * 19
-    assert np.isfinite(graph.ways_to(graph.nodes[0])).all()
+    assert np.isfinite(graph.distances_to(graph.nodes[0])).all()
 
 
 def test_refuses_a_folder_without_nodes(trained, tmp_path):
