@@ -19,23 +19,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jepabench.agents.costs.energy import step_weights
+from jepabench.agents.costs.paths import interpolate_path, path_length
 from jepabench.agents.planners.base import require_at_least
 from jepabench.envs.core.free_space import FreeSpace
 from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.splits import EpisodeSpec, reset_to
 
 _RUNNING_WEIGHT = 0.25
-_BETWEEN = 4  # moments of a model step at which the chaser is looked at
+_BETWEEN = 4  # substeps of a model step in the prediction of the chaser
 _VIA_BATCHES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What one episode asks, in metres.
+    """Parameters of a cost task in one episode [m].
 
     Attributes:
-        path: places to pass in this order, the last is where to end up [K, 2].
-        hazard: where what is to be avoided is at the start [2]; None without it.
+        path: positions to pass in this order [K, 2]. The last one is the goal.
+        hazard: initial position of the hazard [2], or None if the task has no hazard.
     """
 
     path: NDArray[np.float64]
@@ -43,33 +44,37 @@ class Assignment:
 
 
 class CostTask(Protocol):
-    """What to do, in numbers."""
+    """A task that is defined by a cost on positions."""
 
     def assign(
         self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
     ) -> Assignment:
-        """Draw the assignment of an episode from ``start`` [2] to ``goal`` [2]."""
+        """Return the assignment of an episode from ``start`` [2] to ``goal`` [2]."""
         ...
 
     def directions(
         self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
     ) -> NDArray[np.float64]:
-        """Return the numbers [P] that ``cost`` needs now, having been at ``places`` [n, 2], one a
-        model step, the last is now.
+        """Return the numbers [P] that ``cost`` needs now.
+
+        ``places`` [n, 2] are the positions after each model step so far; the last one is the
+        present position.
         """
         ...
 
     def cost(self, places: Tensor, directions: Tensor) -> Tensor:
-        """Return costs [B, S] of imagined places [B, S, H, 2]: entry h after action h;
-        ``directions`` [B, P].
+        """Return costs [B, S] of imagined positions [B, S, H, 2] under ``directions`` [B, P].
+
+        Entry h is the position after action h.
         """
         ...
 
     def score(
         self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
     ) -> dict[str, float]:
-        """Return how well the real way [T+1, 2] of an episode did, a place a control step:
-        ``success`` 0 or 1, and more.
+        """Return ``success`` (0 or 1) and other scores of the executed path [T+1, 2].
+
+        The path has one position per control step.
         """
         ...
 
@@ -78,31 +83,31 @@ class CostTask(Protocol):
 class GoTo:
     """Go to the position of the episode's goal and stay there.
 
-    Success is the suite's own rule, ``held``.
+    Success is the ``held`` rule of the suite.
     """
 
     def assign(
         self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
     ) -> Assignment:
-        """Return the goal's position."""
+        """Return the position of the goal."""
         del env, start, seed
         return Assignment(goal[None])
 
     def directions(
         self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
     ) -> NDArray[np.float64]:
-        """Return the goal for each step of the plan [2 * H]."""
+        """Return the goal, repeated for each step of the plan [2 * H]."""
         del places
         return np.tile(assignment.path[-1], horizon)
 
     def cost(self, places: Tensor, directions: Tensor) -> Tensor:
-        """Return squared distances [m2], the last step's counting most."""
+        """Return squared distances to the goal [m2]; the last step has the largest weight."""
         return _weighted_squared_distance(places, directions, _RUNNING_WEIGHT)
 
     def score(
         self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
     ) -> dict[str, float]:
-        """Return ``success``, and the ``distance`` to the goal at the end [m]."""
+        """Return ``success`` and the final ``distance`` to the goal [m]."""
         there, held = env.is_success(places[1:], assignment.path[-1]), env.task.held_steps
         runs = np.convolve(there, np.ones(held, np.int64)) == held
         return {
@@ -113,14 +118,15 @@ class GoTo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FollowPath:
-    """Follow a path that leads to the goal by way of another place, on no shortest way.
+    """Follow a path to the goal through a random position that is not on the shortest path.
 
-    Success: each place of the path is passed, in order, within the task's own distance of success.
+    An episode succeeds if every position of the path is passed, in order, within the success
+    distance of the task.
 
     Attributes:
-        pace: along the path [m a model step].
-        spacing: of the places to pass [m].
-        detour: least and greatest length of the path in units of the shortest way.
+        pace: speed along the path [m per model step].
+        spacing: distance between the positions to pass [m].
+        detour: minimum and maximum length of the path, relative to the shortest path.
     """
 
     pace: float = 0.22
@@ -137,7 +143,7 @@ class FollowPath:
     def assign(
         self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
     ) -> Assignment:
-        """Return places along the way through a random free one."""
+        """Return positions along the path through a random free position."""
         space, rng = _free_space(env), np.random.default_rng([seed, 1])
         direct = float(space.lengths(start, goal[None])[0])
         found: list[tuple[float, NDArray[np.float64]]] = []
@@ -162,10 +168,10 @@ class FollowPath:
     def directions(
         self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
     ) -> NDArray[np.float64]:
-        """Return where to be after each step of the plan [2 * H]: ahead of the next one."""
+        """Return the target position after each step of the plan [2 * H]."""
         bends = np.vstack([places[0], assignment.path])
         done = 0.0
-        for place in places:  # never back, and no further ahead than one could have come
+        for place in places:  # progress never decreases, and is limited by the pace
             reachable = done + np.linspace(0.0, 2 * self.pace, 9)
             done = float(
                 reachable[
@@ -175,13 +181,13 @@ class FollowPath:
         return interpolate_path(bends, done + self.pace * np.arange(1.0, horizon + 1.0)).reshape(-1)
 
     def cost(self, places: Tensor, directions: Tensor) -> Tensor:
-        """Return squared distances from the path's places [m2], all steps alike."""
+        """Return squared distances from the path [m2]; all steps have the same weight."""
         return _weighted_squared_distance(places, directions, 1.0)
 
     def score(
         self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
     ) -> dict[str, float]:
-        """Return ``success`` and the ``passed`` share of the path's places."""
+        """Return ``success`` and the ``passed`` share of the positions of the path."""
         passed = 0
         for place in places:
             while passed < len(assignment.path) and bool(
@@ -196,17 +202,18 @@ class FollowPath:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AvoidChaser:
-    """Get to the goal before something that runs straight at one, through walls, has come too near.
+    """Reach the goal without being caught by a chaser.
 
-    The chaser is not visible. Its start is known; its present and future positions are predicted.
-    Success: the goal is reached and the chaser was never within ``radius`` before.
+    The chaser moves straight towards the agent, also through walls, and is not visible. Its initial
+    position is known; its later positions are predicted. An episode succeeds if the goal is reached
+    and the chaser was never within ``radius`` before.
 
     Attributes:
-        speed: of the chaser [m a model step].
-        radius: at which it has caught one [m].
-        gap: least distance of its start from start and goal [m].
-        margin: that plans keep beyond the radius [m].
-        weight: of a breach of radius and margin, beside squared metres.
+        speed: speed of the chaser [m per model step].
+        radius: distance at which the chaser catches the agent [m].
+        gap: minimum distance of the chaser's initial position from start and goal [m].
+        margin: distance that plans keep beyond the radius [m].
+        weight: weight of the squared violation of radius and margin, relative to squared metres.
     """
 
     speed: float = 0.08
@@ -221,14 +228,13 @@ class AvoidChaser:
         )
         if not self.gap > self.radius:
             raise ValueError(
-                f"The chaser starts farther away than it catches: gap {self.gap} is not "
-                f"above radius {self.radius}."
+                f"gap must be larger than radius, got gap {self.gap} and radius {self.radius}."
             )
 
     def assign(
         self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
     ) -> Assignment:
-        """Return the goal, and a chaser near the middle of the way there."""
+        """Return the goal and a chaser near the middle of the shortest path."""
         space, rng = _free_space(env), np.random.default_rng([seed, 2])
         bends = np.vstack([start, space.path(start, goal)])
         middle = interpolate_path(bends, np.array([path_length(bends) / 2]))[0]
@@ -242,13 +248,13 @@ class AvoidChaser:
     def directions(
         self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
     ) -> NDArray[np.float64]:
-        """Return the goal per step, the agent's and the chaser's position now [2 * H + 4]."""
+        """Return the goal for each step and the positions of agent and chaser [2 * H + 4]."""
         assert assignment.hazard is not None
         chaser = self.chase(assignment.hazard, np.asarray(places)[1:], self.speed)[-1]
         return np.concatenate([np.tile(assignment.path[-1], horizon), places[-1], chaser])
 
     def cost(self, places: Tensor, directions: Tensor) -> Tensor:
-        """Return squared distances to the goal [m2] plus the cost of the chaser's vicinity."""
+        """Return squared distances to the goal [m2] plus the weighted violation."""
         now, chaser = (
             part[:, None].expand_as(places[:, :, 0]) for part in directions[:, -4:].split(2, dim=1)
         )
@@ -271,7 +277,7 @@ class AvoidChaser:
     def score(
         self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
     ) -> dict[str, float]:
-        """Return ``success``, and whether the agent was ``caught`` and ``arrived``."""
+        """Return ``success``, ``caught`` and ``arrived``."""
         assert assignment.hazard is not None
         chasers = self.chase(assignment.hazard, places[1:], self.speed / env.task.action_block)
         apart = np.linalg.norm(chasers - places, axis=1)
@@ -281,7 +287,10 @@ class AvoidChaser:
     def chase(
         chaser: NDArray[np.float64], places: NDArray[np.float64], speed: float
     ) -> NDArray[np.float64]:
-        """Return positions [T+1, 2] of a chaser of places [T, 2], ``speed`` metres per place."""
+        """Return positions [T+1, 2] of a chaser that follows an agent at ``places`` [T, 2].
+
+        The chaser moves at most ``speed`` metres per entry.
+        """
         way = [np.asarray(chaser, np.float64)]
         for place in places:
             towards = place - way[-1]
@@ -293,16 +302,16 @@ class AvoidChaser:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AvoidZone:
-    """Get to the goal, and never into a disc that lies over the shortest way, where there is most
-    room to go around it.
+    """Reach the goal without entering a disc on the shortest path.
 
-    Success: the goal is reached and no control step before was in the zone.
+    The disc lies where the space around the path is widest. An episode succeeds if the goal is
+    reached and the agent was not in the zone at any control step before.
 
     Attributes:
-        radius: of the disc [m].
-        offset: of its centre from the way, in units of the radius.
-        margin: that plans keep beyond the radius [m].
-        weight: of a breach of radius and margin, beside squared metres.
+        radius: radius of the disc [m].
+        offset: distance of its centre from the shortest path, in units of the radius.
+        margin: distance that plans keep beyond the radius [m].
+        weight: weight of the squared violation of radius and margin, relative to squared metres.
     """
 
     radius: float = 0.12
@@ -313,7 +322,7 @@ class AvoidZone:
     def assign(
         self, env: GoalEnv, start: NDArray[np.float64], goal: NDArray[np.float64], seed: int
     ) -> Assignment:
-        """Return the goal, and the centre of the zone."""
+        """Return the goal and the centre of the zone."""
         space, rng = _free_space(env), np.random.default_rng([seed, 3])
         bends = np.vstack([start, space.path(start, goal)])
         places = interpolate_path(bends, path_length(bends) * np.linspace(0.25, 0.75, 11))
@@ -327,13 +336,13 @@ class AvoidZone:
     def directions(
         self, assignment: Assignment, places: Sequence[NDArray[np.float64]], horizon: int
     ) -> NDArray[np.float64]:
-        """Return the goal for each step, and the zone's centre [2 * H + 2]."""
+        """Return the goal for each step and the centre of the zone [2 * H + 2]."""
         del places
         assert assignment.hazard is not None
         return np.concatenate([np.tile(assignment.path[-1], horizon), assignment.hazard])
 
     def cost(self, places: Tensor, directions: Tensor) -> Tensor:
-        """Return squared distances to the goal [m2], and what being in the zone costs."""
+        """Return squared distances to the goal [m2] plus the weighted violation."""
         apart = (places - directions[:, None, None, -2:]).norm(dim=-1)
         breach = (self.radius + self.margin - apart).clamp_min(0).square().sum(2)
         return (
@@ -344,30 +353,14 @@ class AvoidZone:
     def score(
         self, assignment: Assignment, places: NDArray[np.float64], env: GoalEnv
     ) -> dict[str, float]:
-        """Return ``success``, and whether the agent ``entered`` the zone and ``arrived``."""
+        """Return ``success``, ``entered`` and ``arrived``."""
         assert assignment.hazard is not None
         apart = np.linalg.norm(places - assignment.hazard, axis=1)
         return _score_arrival(assignment, places, env, apart < self.radius, "entered")
 
 
-def path_length(bends: NDArray[np.float64]) -> float:
-    """Return the length of a way [K, 2] [m]."""
-    return float(np.linalg.norm(np.diff(bends, axis=0), axis=1).sum())
-
-
-def interpolate_path(
-    bends: NDArray[np.float64], distances: NDArray[np.float64], *, end: bool = False
-) -> NDArray[np.float64]:
-    """Return the places [N, 2] at ``distances`` [N] along a way [K, 2]; ``end`` adds its end.
-
-    Beyond the end it is the end.
-    """
-    reached = np.concatenate([[0.0], np.linalg.norm(np.diff(bends, axis=0), axis=1).cumsum()])
-    places = np.stack([np.interp(distances, reached, bends[:, axis]) for axis in (0, 1)], axis=1)
-    return np.vstack([places, bends[-1:]]) if end else places
-
-
 def _weighted_squared_distance(places: Tensor, directions: Tensor, running_weight: float) -> Tensor:
+    """Return the weighted sum of squared distances [B, S] between ``places`` and the targets."""
     horizon = places.shape[2]
     wanted = directions.view(len(directions), 1, horizon, 2)
     weights = step_weights(horizon, when="running", running_weight=running_weight, k=1).to(places)
@@ -381,8 +374,9 @@ def _score_arrival(
     broken: NDArray[np.bool_],
     what: str,
 ) -> dict[str, float]:
-    """Return whether the real way [T+1, 2] ``arrived``, whether it was ``what`` (``broken`` [T+1])
-    until then, and ``success``.
+    """Return the scores ``arrived``, ``what`` and ``success`` of an executed path [T+1, 2].
+
+    ``what`` is 1 if the rule was ``broken`` [T+1] at any step up to the arrival.
     """
     there = np.append(np.flatnonzero(env.is_success(places, assignment.path[-1])), len(places))[0]
     arrived, spoilt = bool(there < len(places)), bool(broken[: there + 1].any())

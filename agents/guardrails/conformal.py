@@ -1,11 +1,11 @@
-"""Split-conformal thresholds: a margin from held-out errors, with a promise that holds for finite
-samples.
+"""Split-conformal thresholds, with a guarantee for finite samples.
 
 If n held-out scores and a new one are exchangeable, the new one exceeds the ceil((n + 1) (1 -
 alpha))-th smallest of them with probability at most alpha (Vovk et al. 2005; Lei et al. 2018).
-Nothing is assumed about their distribution. Exchangeability is all there is to the promise: scores
-of one episode depend on each other, so an episode gives one score, and an agent that goes where the
-data never was is promised nothing. Hence the promise is also checked where it is used.
+No assumption is made about their distribution. The guarantee rests on exchangeability alone. Scores
+of one episode depend on each other, so each episode contributes one score. The guarantee does not
+cover an agent that leaves the distribution of the data, so the rate is also measured on test
+episodes.
 """
 
 from __future__ import annotations
@@ -17,32 +17,30 @@ from numpy.typing import ArrayLike, NDArray
 
 
 class TooFewScoresError(ValueError):
-    """Fewer held-out scores than the promised rate needs."""
+    """Raised when there are fewer held-out scores than the promised rate needs."""
 
 
 def num_scores_needed(alpha: float) -> int:
-    """Return the fewest held-out scores with which a rate of ``alpha`` can be promised at all:
-    ceil(1 / alpha) - 1.
-    """
+    """Return the minimum number of held-out scores for a rate ``alpha``: ceil(1 / alpha) - 1."""
     return math.ceil(1 / alpha - 1e-9) - 1
 
 
 def upper_threshold(scores: ArrayLike, alpha: float) -> float:
-    """Return what a new score exceeds with probability at most ``alpha``.
+    """Return the threshold that a new score exceeds with probability at most ``alpha``.
 
     Args:
-        scores: held-out scores, one an episode [n].
-        alpha: the promised rate, 0 to 1, both excluded.
+        scores: held-out scores [n], one per episode.
+        alpha: the promised rate, in (0, 1).
 
     Raises:
-        TooFewScoresError: n is below ``num_scores_needed(alpha)``.
-        ValueError: alpha out of range, or a score that is not a number.
+        TooFewScoresError: if n is below ``num_scores_needed(alpha)``.
+        ValueError: if alpha is out of range or a score is NaN.
     """
     values = np.sort(np.asarray(scores, np.float64).reshape(-1))
     if not 0 < alpha < 1:
-        raise ValueError(f"alpha is a rate between 0 and 1, got {alpha}.")
+        raise ValueError(f"alpha must be between 0 and 1, got {alpha}.")
     if np.isnan(values).any():
-        raise ValueError("Scores are numbers, got NaN.")
+        raise ValueError("Scores must be numbers, got NaN.")
     rank = math.ceil((len(values) + 1) * (1 - alpha) - 1e-9)
     if rank > len(values):
         raise TooFewScoresError(
@@ -53,14 +51,15 @@ def upper_threshold(scores: ArrayLike, alpha: float) -> float:
 
 
 def lower_threshold(scores: ArrayLike, alpha: float) -> float:
-    """Return what a new score falls below with probability at most ``alpha``; see
-    ``upper_threshold``.
+    """Return the threshold that a new score falls below with probability at most ``alpha``.
+
+    See ``upper_threshold``.
     """
     return -upper_threshold(-np.asarray(scores, np.float64), alpha)
 
 
 def draw_one_per_group(groups: NDArray[np.integer], rng: np.random.Generator) -> NDArray[np.int64]:
-    """Return the index of one random member of each group, given the group of each sample [N]."""
+    """Return the index of one random sample per group, given the group of each sample [N]."""
     order = rng.permutation(len(groups))
     _, first = np.unique(groups[order], return_index=True)
     return np.sort(order[first])

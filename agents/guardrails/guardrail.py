@@ -1,12 +1,10 @@
-"""Guardrails: plans whose imagined states break a rule are made expensive, taken out, or priced
-until none is left.
+"""Guardrails: constraints on imagined states.
 
-A ``Guardrail`` is one more term of the energy. It judges every imagined step by a hazard
-(``jepabench.agents.guardrails.hazards``) against a threshold that was calibrated on held-out
-episodes with the model's own imagination, for each number of steps ahead: of the steps that would
-really break the rule, it promises to let at most a share ``alpha`` pass. ``GuardedPlanner`` adds
-what a term of a sum cannot do: a safe fallback where nothing passes, and the multipliers of the
-augmented Lagrangian.
+A ``Guardrail`` is a term of the energy. It compares the hazard of every imagined step
+(``jepabench.agents.guardrails.hazards``) with a threshold. The thresholds are calibrated on
+imagined futures of held-out episodes, for each number of steps ahead, so that at most a share
+``alpha`` of the steps that would really break the rule passes. ``GuardedPlanner`` adds a safe
+fallback for problems in which no plan passes, and the multipliers of the augmented Lagrangian.
 """
 
 from __future__ import annotations
@@ -34,8 +32,8 @@ from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import Context, WorldModel
 
 MODES = ("soft", "hard", "lagrangian")
-# Cost of a plan that is filtered out: far above any energy, and small enough that float32 still
-# tells hazards apart.
+# Cost of a plan that is filtered out. It is far above any energy, and small enough that float32
+# still resolves differences between hazards.
 FORBIDDEN = 1e4
 _MAX_HAZARD = 50.0
 
@@ -45,16 +43,17 @@ class Guardrail:
     """A term of the energy that keeps imagined steps below a calibrated hazard.
 
     Attributes:
-        hazard: judges steps between latents.
-        thresholds: highest hazard that passes, by steps ahead [H]; a longer plan repeats the last.
-        spread: of the hazard, the unit in which excess counts.
-        mode: ``soft``: the excess over the threshold, summed over the steps, is a cost. ``hard``: a
-            plan with any excess costs more than any without, the more the higher its mean excess;
-            who is inside already (hazard of standing still above 0) is charged as by ``soft``,
-            since there is nothing left to keep out of and holding still would stay. ``lagrangian``:
-            the excess is priced with multipliers.
-        margin: further distance from the threshold, in units of the spread.
-        penalty: of the augmented Lagrangian.
+        hazard: scores steps between latents.
+        thresholds: highest hazard that passes, for each number of steps ahead [H]. A longer plan
+            repeats the last threshold.
+        spread: standard deviation of the hazard, the unit of the excess over the threshold.
+        mode: ``soft`` adds the excess over the threshold, summed over the steps, to the cost.
+            ``hard`` makes a plan with any excess more expensive than any plan without, in
+            proportion to its mean excess. An agent inside the zone (the hazard of standing still is
+            above 0) gets the cost of ``soft``, because holding still would not leave the zone.
+            ``lagrangian`` weights the excess with the multipliers of an augmented Lagrangian.
+        margin: additional distance from the threshold, in units of the spread.
+        penalty: penalty coefficient of the augmented Lagrangian.
         name, weight: see ``EnergyTerm``.
     """
 
@@ -80,13 +79,13 @@ class Guardrail:
 
 @dataclass(slots=True)
 class BoundGuardrail:
-    """A guardrail at the start of a plan for B problems.
+    """A guardrail for plans that start from given latents, for B problems.
 
     Attributes:
         rule: the guardrail.
-        present: latents of now [B, *latent].
-        multipliers: of the augmented Lagrangian [B, H]; None before the first update.
-        excess: of the plans that were judged last [B, S, H].
+        present: present latents [B, *latent].
+        multipliers: multipliers of the augmented Lagrangian [B, H]; None before the first update.
+        excess: excess of the plans that were scored last [B, S, H].
     """
 
     rule: Guardrail
@@ -101,7 +100,7 @@ class BoundGuardrail:
 
     @property
     def weight(self) -> float:
-        """See ``EnergyTerm``; a plan that is filtered out is so whatever the weight."""
+        """See ``EnergyTerm``; only ``soft`` uses the weight of the guardrail."""
         return self.rule.weight if self.rule.mode == "soft" else 1.0
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
@@ -123,13 +122,14 @@ class BoundGuardrail:
 
     @property
     def inside(self) -> Tensor:
-        """Whether the rule is broken already, by standing where one is [B]."""
+        """Whether each problem starts inside a zone, so that standing still breaks the rule [B]."""
         here = self.present.flatten(1)
         return self.rule.hazard(here, here) > 0
 
     def measure(self, latents: Tensor) -> Tensor:
-        """Return how far each imagined step is above what passes, in units of the spread [B, S, H];
-        NaN counts as far above.
+        """Return the excess of each imagined step over its threshold [B, S, H].
+
+        The unit is the spread. NaN counts as a large excess.
         """
         start = self.present[:, None, None].expand(-1, latents.shape[1], 1, *self.present.shape[1:])
         before = torch.cat([start, latents[:, :, :-1]], dim=2)
@@ -140,8 +140,9 @@ class BoundGuardrail:
         return torch.where(excess.isnan(), _MAX_HAZARD, excess)
 
     def update_multipliers(self) -> None:
-        """Update the multipliers after the plan that was judged last, ``max(0, multiplier + penalty
-        * excess)``.
+        """Set the multipliers to ``max(0, multiplier + penalty * excess)``.
+
+        The excess is that of the plan that was scored last.
         """
         price = (
             torch.zeros_like(self.excess[:, 0]) if self.multipliers is None else self.multipliers
@@ -153,15 +154,15 @@ class BoundGuardrail:
 class GuardedPlanner(BasePlanner):
     """A search under a guardrail.
 
-    ``hard``: where no plan passes, the fallback of holding still competes with the least hazardous
-    plan that was found. ``lagrangian``: the search is repeated from its last plan with the prices
-    of what that plan still breaks.
+    In mode ``hard``, a problem in which no plan passes chooses between holding still and the least
+    hazardous plan. In mode ``lagrangian``, the search is repeated from its last plan with updated
+    multipliers.
 
     Attributes:
         planner: the search.
-        energy: a ``GuardedEnergy``, which knows the guardrail of the present search.
-        rest: the model-step action that holds still, normalised [A].
-        num_rounds: searches of the augmented Lagrangian.
+        energy: a ``GuardedEnergy``, which holds the guardrail of the current search.
+        rest: normalised model-step action that holds still [A].
+        num_rounds: number of searches of the augmented Lagrangian.
     """
 
     planner: Planner
@@ -179,7 +180,7 @@ class GuardedPlanner(BasePlanner):
 
     @property
     def num_kept(self) -> int:
-        """Runners-up that the search hands to the next search."""
+        """Runners-up that the next search starts from."""
         return self.planner.num_kept
 
     def with_horizon(self, horizon: int) -> GuardedPlanner:
@@ -208,6 +209,7 @@ class GuardedPlanner(BasePlanner):
         )
 
     def _replace_by_rest(self, plan: Plan, cost: CostFunction, bounds: ActionBounds) -> Plan:
+        """Replace plans that do not pass by holding still, if holding still costs less."""
         stuck = ~(plan.cost < FORBIDDEN)
         if not bool(stuck.any()):
             return plan
@@ -230,14 +232,15 @@ class GuardedPlanner(BasePlanner):
         generators: Sequence[torch.Generator],
         others: dict[str, Any],
     ) -> Plan:
+        """Search ``num_rounds`` times and update the multipliers after each search."""
         plan = self.planner.plan(
             cost, bounds=bounds, initial=initial, generators=generators, **others
         )
         spent = plan.num_evaluations
         for _ in range(self.num_rounds - 1):
             with torch.no_grad():
-                cost(plan.actions[:, None])  # the guardrail judges this plan ...
-            self.energy.bound.update_multipliers()  # ... and charges for it
+                cost(plan.actions[:, None])  # measures the excess of this plan
+            self.energy.bound.update_multipliers()
             plan = self.planner.plan(
                 cost, bounds=bounds, initial=plan.actions, generators=generators, **others
             )
@@ -246,12 +249,11 @@ class GuardedPlanner(BasePlanner):
 
 
 class GuardedEnergy(Energy):
-    """An energy with a guardrail among its terms, which remembers the guardrail of the present
-    search.
+    """An energy with a guardrail term that keeps the bound guardrail of the current search.
 
     Args:
-        energy: what a plan is liked for.
-        guardrail: what it must not do.
+        energy: the energy without the guardrail.
+        guardrail: the guardrail.
     """
 
     def __init__(self, energy: Energy, guardrail: Guardrail) -> None:
@@ -272,9 +274,9 @@ class GuardrailConfig:
     Attributes:
         mode, weight, margin, penalty: see ``Guardrail``; the weight applies to ``soft``.
         num_rounds: see ``GuardedPlanner``.
-        ahead: steps that keep their own threshold; later steps use the last of these. Each step is
-            judged again, from nearer, before it is taken. The wide thresholds of distant steps are
-            therefore not needed to keep the promise. None for all.
+        ahead: number of steps ahead with a threshold of their own; later steps use the last one.
+            None uses all thresholds. Each step is scored again, with fewer steps ahead, before it
+            is executed, so the wide thresholds of distant steps are not needed for the guarantee.
     """
 
     mode: str = "hard"
@@ -291,7 +293,7 @@ class GuardrailConfig:
         """Return the guardrail in ``directory``.
 
         Raises:
-            ValueError: it is unfinished or of another task.
+            ValueError: if the guardrail is unfinished or was trained for another task.
         """
         trained = load_guardrail(directory, task_id=task_id)
         return Guardrail(

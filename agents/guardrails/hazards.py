@@ -1,8 +1,8 @@
-"""What can go wrong between two latents: the judgement that guardrails are made of.
+"""Hazards: scores of how likely or how far an imagined step breaks a rule.
 
-A hazard looks at where an imagined model step begins and ends, since a rule can be broken on the
-way. Above its threshold a step counts as breaking a rule; the threshold is calibrated for each
-number of steps ahead (``jepabench.agents.guardrails.guardrail``).
+A hazard takes the latents before and after a model step, because a rule can be broken between them.
+A step whose hazard exceeds a threshold counts as breaking the rule. The threshold is calibrated for
+each number of steps ahead (``jepabench.agents.guardrails.guardrail``).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from torch.nn import functional
 from jepabench.envs.errors import unknown_name
 from jepabench.world_models.analysis.probes import Probe
 
-POINTS_PER_STEP = 6  # at which a step is looked at
+POINTS_PER_STEP = 6  # positions at which a step is checked, ends included
 
 
 class ZoneHazard(nn.Module):
-    """Reads a position from the latent, and says how deep the straight way between two of them is
-    inside keep-out rectangles.
+    """Depth of a step inside known keep-out rectangles.
 
-    For rules that are known: someone says where the zones are, and the latent says where one is.
+    A probe reads the positions before and after the step from the latents. The depth is that of the
+    straight line between them.
 
     Args:
         probe: latents to positions [N, 2].
@@ -39,14 +39,16 @@ class ZoneHazard(nn.Module):
         self.register_buffer("zones", zones.float())
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
-        """Return minus the clearance [N] of steps between latents [N, D] each: above 0 is inside a
-        zone.
+        """Return minus the clearance [N] of steps between latents [N, D].
+
+        Values above 0 are inside a zone.
         """
         return self.depth(self.probe(before), self.probe(after))
 
     def depth(self, start: Tensor, end: Tensor) -> Tensor:
-        """Return how deep the straight way between places [N, 2] each is inside a zone at worst
-        [N]; below 0 it keeps away.
+        """Return the maximum depth [N] inside a zone on the line between positions [N, 2].
+
+        Values below 0 are the distance to the nearest zone, with negative sign.
         """
         share = torch.linspace(0, 1, POINTS_PER_STEP, dtype=start.dtype)[:, None, None]
         places = torch.lerp(start[None], end[None], share)[..., None, :]  # [points, N, 1, 2]
@@ -60,11 +62,10 @@ class ZoneHazard(nn.Module):
 
 
 class LearnedHazard(nn.Module):
-    """A classifier of steps that break a rule, trained on the violation flags of the offline data:
-    whatever the rule is.
+    """A classifier of steps that break a rule, trained on violation flags of offline data.
 
     Args:
-        input_size: numbers of a flattened latent.
+        input_size: size of a flattened latent.
         hidden: width of its two hidden layers.
     """
 
@@ -73,7 +74,7 @@ class LearnedHazard(nn.Module):
         self.network = Probe(2 * input_size, 1, hidden=hidden)
 
     def forward(self, before: Tensor, after: Tensor) -> Tensor:
-        """Return the log-odds [N] that the step between latents [N, D] each breaks a rule."""
+        """Return the log-odds [N] that a step between latents [N, D] breaks a rule."""
         return self.network(torch.cat([before, after - before], dim=-1)).squeeze(-1)
 
 
@@ -91,8 +92,9 @@ def train_learned_hazard(
     batch_size: int = 512,
     learning_rate: float = 2e-3,
 ) -> LearnedHazard:
-    """Train the classifier on steps between latents [N, D] with flags [N]; both kinds are drawn
-    equally often.
+    """Train the classifier on steps between latents [N, D] with violation flags [N].
+
+    Each batch contains as many violations as other steps.
     """
     breaking, lawful = torch.nonzero(violated)[:, 0], torch.nonzero(~violated)[:, 0]
     generator = torch.Generator().manual_seed(seed)
@@ -122,7 +124,7 @@ def train_learned_hazard(
 
 
 def hazard_layout(hazard: Hazard) -> dict[str, Any]:
-    """Return what ``empty_hazard`` needs to make one of the same shape."""
+    """Return the arguments with which ``empty_hazard`` makes a hazard of the same shape."""
     if isinstance(hazard, ZoneHazard):
         return {
             "kind": "zones",

@@ -1,5 +1,7 @@
-"""Trains the hazard of a guardrail on the offline data, calibrates it on held-out episodes, and
-keeps both in a folder.
+"""Training and calibration of guardrails.
+
+The hazard is trained on the offline data and calibrated on held-out episodes. Both are saved in one
+folder.
 """
 
 from __future__ import annotations
@@ -39,13 +41,11 @@ from jepabench.world_models.checkpoint import LoadedWorldModel, load_world_model
 
 NAME = "guardrail"
 _WEIGHTS = "guardrail.safetensors"
-_NUM_GOALS = (
-    2000  # of the data: on a table or in a room, they lie about a hundredth of its size apart
-)
+_NUM_GOALS = 2000  # goals lie about a hundredth of the size of the room apart
 
 
 class GuardrailError(ValueError):
-    """Data or a world that no guardrail can be made for; the message says what is missing."""
+    """Raised when no guardrail can be made; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class TrainedGuardrail:
     """A hazard with its calibration.
 
     Attributes:
-        hazard: judges steps between latents.
-        thresholds: highest hazard that passes, by steps ahead [H].
+        hazard: scores steps between latents.
+        thresholds: highest hazard that passes, for each number of steps ahead [H].
         spread: standard deviation of the hazard on held-out steps.
-        alpha: at most this share of the steps that would break a rule passes: the promise.
-        goals, places: latents of goals [N, *latent] in the data, and where they are [N, 2], to go
-            round zones by.
+        alpha: promised rate: at most this share of the steps that would break a rule passes.
+        goals, places: latents [N, *latent] and positions [N, 2] of goals in the data, from which
+            detours around zones are chosen.
     """
 
     hazard: Hazard
@@ -71,12 +71,12 @@ class TrainedGuardrail:
 
 @dataclass(frozen=True, slots=True)
 class JudgedSteps:
-    """Imagined steps of held-out episodes with what the hazard says and what really came.
+    """Hazards of imagined steps of held-out episodes, with the real violations.
 
     Attributes:
-        hazards: of N windows and H steps ahead [N, H].
-        violated: whether the rule was really broken on the way [N, H].
-        episodes: number of each window's episode [N].
+        hazards: hazards of N windows and H steps ahead [N, H].
+        violated: whether the rule was really broken during the step [N, H].
+        episodes: index of the episode of each window [N].
     """
 
     hazards: NDArray[np.float32]
@@ -185,16 +185,17 @@ def _fit(
 
 
 def load_guardrail(directory: Path, *, task_id: str) -> TrainedGuardrail:
-    """Load what ``train`` made.
+    """Load a guardrail that ``train`` has saved.
 
     Raises:
-        ValueError: it is unfinished, of another task, or of a version that kept no goals.
+        ValueError: if the guardrail is unfinished, was trained for another task, or was saved by a
+            version that did not save goals.
     """
     run = read_run(directory, name=NAME, task_id=get_task(task_id).id)
     tensors = load_file(Path(directory) / _WEIGHTS)
     if not {"goals", "places"} <= tensors.keys():
         raise GuardrailError(
-            f"The guardrail in {directory} has no goals to go round by. Delete it and train again."
+            f"The guardrail in {directory} has no goals for detours. Delete it and train again."
         )
     hazard = empty_hazard(run["layout"])
     hazard.load_state_dict(
@@ -221,8 +222,9 @@ def judge_steps(
     rng: np.random.Generator,
     zones: Sequence[Sequence[float]] | None = None,
 ) -> JudgedSteps:
-    """Let the model imagine recorded episodes, and the hazard judge every imagined step; ``zones``
-    as in ``train``.
+    """Return the hazards of imagined steps of recorded episodes.
+
+    ``zones`` is as in ``train``.
     """
     windows = draw_windows(
         loaded.model,
@@ -244,12 +246,13 @@ def judge_steps(
 
 
 def calibrate(steps: JudgedSteps, *, alpha: float, rng: np.random.Generator) -> list[float]:
-    """Return the highest hazard that passes for each number of steps ahead [H]; one step that broke
-    a rule an episode counts.
+    """Return the highest hazard that passes for each number of steps ahead [H].
+
+    One random violation per episode is used.
 
     Raises:
-        GuardrailError: no rule was broken.
-        TooFewScoresError: in too few episodes.
+        GuardrailError: if no rule was broken.
+        TooFewScoresError: if a rule was broken in too few episodes.
     """
     if not steps.violated.any():
         raise GuardrailError(
@@ -265,11 +268,10 @@ def calibrate(steps: JudgedSteps, *, alpha: float, rng: np.random.Generator) -> 
 
 
 def keep_out_zones(env: GoalEnv) -> NDArray[np.float64]:
-    """Return the keep-out rectangles of a world [Z, 4], in the units of the first two numbers of
-    its goals.
+    """Return the keep-out rectangles [Z, 4] of a world, in the units of its goal positions.
 
     Raises:
-        GuardrailError: it has none.
+        GuardrailError: if the world has no keep-out zones.
     """
     zones = np.asarray(env.zones, np.float64).reshape(-1, 4)
     if not len(zones):
@@ -282,7 +284,7 @@ def keep_out_zones(env: GoalEnv) -> NDArray[np.float64]:
 def _sample_goals(
     loaded: LoadedWorldModel, data: EpisodeDataset, rng: np.random.Generator
 ) -> dict[str, Tensor]:
-    """Return latents of goals that the data came to, and where they are."""
+    """Return latents and positions of random states of the data, used as goals."""
     picked = np.sort(rng.permutation(len(data.field("achieved_goal")))[:_NUM_GOALS])
     goals = Features(loaded.model).goal_rows(data, picked)
     places = np.array(data.field("achieved_goal")[picked][:, :2], np.float32)
@@ -290,6 +292,7 @@ def _sample_goals(
 
 
 def _fit_zone_hazard(zones: NDArray[np.floating], data: EpisodeDataset, windows: Windows) -> Hazard:
+    """Fit the probe of positions on the frames of the windows."""
     rows = np.concatenate([windows.rows(step) for step in range(windows.future.shape[1] + 1)])
     latents = torch.cat([windows.present, *windows.future.unbind(1)]).flatten(1)
     places = torch.from_numpy(np.asarray(data.field("achieved_goal")[rows][:, :2], np.float32))
@@ -308,7 +311,7 @@ def _train_hazard(
     seed: int,
     zones: Sequence[Sequence[float]] | None,
 ) -> Hazard:
-    """Train the classifier on observed and on imagined steps."""
+    """Train the classifier on observed and imagined steps."""
     violated = torch.from_numpy(_label_steps(data, windows, zones))
     if not bool(violated.any()):
         raise GuardrailError(
@@ -327,8 +330,9 @@ def _train_hazard(
 def _label_steps(
     dataset: EpisodeDataset, windows: Windows, zones: Sequence[Sequence[float]] | None
 ) -> NDArray[np.bool_]:
-    """Whether a rule was broken on each imagined step of the windows [N, H]; row r of the field
-    belongs to the step that leaves frame r.
+    """Return whether a rule was broken during each step of the windows [N, H].
+
+    Row r of the field ``violation`` describes the step that starts at frame r.
     """
     steps = range(windows.future.shape[1])
     if zones is None:
@@ -350,8 +354,6 @@ def _label_steps(
 def _crosses_zone(
     start: NDArray[np.floating], end: NDArray[np.floating], boxes: NDArray[np.float64]
 ) -> NDArray[np.bool_]:
-    """Whether the straight way between places [N, 2] each is ever inside one of the boxes [Z, 4],
-    [N].
-    """
+    """Return whether the line between positions [N, 2] enters one of the boxes [Z, 4], as [N]."""
     share = np.linspace(0, 1, POINTS_PER_STEP)[:, None, None]
     return np.asarray(in_boxes((1 - share) * start + share * end, boxes).any(axis=0))

@@ -10,9 +10,9 @@ from jepabench.agents.costs.cost_tasks import (
     FollowPath,
     GoTo,
     draw_assignment,
-    interpolate_path,
 )
 from jepabench.agents.costs.energy import Energy
+from jepabench.agents.costs.paths import interpolate_path
 from jepabench.agents.mpc import cost_agent as cost_planning
 from jepabench.agents.mpc.agent import MPCAgent
 from jepabench.agents.mpc.cost_agent import Directions, PlaceCost, load_places
