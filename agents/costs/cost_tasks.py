@@ -63,10 +63,7 @@ class CostTask(Protocol):
         ...
 
     def cost(self, places: Tensor, directions: Tensor) -> Tensor:
-        """Return costs [B, S] of imagined positions [B, S, H, 2] under ``directions`` [B, P].
-
-        Entry h is the position after action h.
-        """
+        """Return costs [B, S] of imagined positions [B, S, H, 2] after each action."""
         ...
 
     def score(

@@ -330,7 +330,7 @@ def test_a_detour_needs_zones_that_are_known(workshop, play):
         if name != "goals"
     }
     save_file(kept, old / "guardrail.safetensors")
-    with pytest.raises(GuardrailError, match="no goals to go round by"):
+    with pytest.raises(GuardrailError, match="no goals for detours"):
         load_guardrail(old, task_id=TWO_ROOM)
     bank = agent.subgoals
     assert isinstance(bank, Detours)
