@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jepabench.evaluation.model_checks.generalization import UNCHANGED
 from jepabench.evaluation.statistics import intervals as statistics
-from jepabench.evaluation.statistics.success_tables import RANDOM
+from jepabench.evaluation.statistics.success_tables import RANDOM, pivot_outcomes
 
 _CELL = ["task_id", "agent", "factor", "level"]
 _EVENT = ["task", "agent", "event", "kind"]
@@ -26,8 +26,9 @@ def changes_table(records: pd.DataFrame) -> pd.DataFrame:
         records: of ``jepabench.evaluation.records``, with ``factor`` and ``level`` (``UNCHANGED`` for the world as it is).
     """
     cells = {
-        tuple(map(str, key)): _outcomes(group) for key, group in records.groupby(_CELL, sort=False)
-    }  # pyright: ignore[reportArgumentType]
+        tuple(map(str, key)): _outcomes(group)  # pyright: ignore[reportArgumentType]
+        for key, group in records.groupby(_CELL, sort=False)
+    }
     rows = []
     for (task, agent, factor, level), held in cells.items():
         interval = statistics.mean_over_cells([held])
@@ -93,10 +94,5 @@ def surprises_table(tables: Mapping[tuple[str, str, int], pd.DataFrame]) -> pd.D
 
 
 def _outcomes(group: pd.DataFrame) -> Sequence[NDArray[np.float64]]:
-    """``success_held`` [S, E] of each stratum."""
-    return [
-        part.pivot(index="training_seed", columns="index", values="success_held").to_numpy(
-            np.float64
-        )
-        for _, part in group.groupby("stratum", sort=False)
-    ]
+    """Return ``success_held`` [S, E] of each stratum."""
+    return [pivot_outcomes(part) for _, part in group.groupby("stratum", sort=False)]

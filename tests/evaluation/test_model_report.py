@@ -123,7 +123,7 @@ def test_it_imagines_from_what_was_seen_under_what_was_done(folder, run):
     assert np.abs(painted[1:].astype(int) - painted[0]).max() > 0
 
 
-def test_what_can_not_be_imagined_is_left_out(folder, pixel_model, run):
+def test_episodes_that_cannot_be_imagined_are_left_out(folder, pixel_model, run):
     loaded, (spec, actions) = load_world_model(folder), run
     block = get_task(TWO_ROOM).action_block
     assert imagine_beginning(pixel_model, spec, actions, pixels=64) is None  # it has no decoder

@@ -92,7 +92,7 @@ def test_stage_id_survives_storage_as_json(config):
         ({"a": {3: "x"}}, "Keys of a configuration must be strings, got 3 in a"),
     ],
 )
-def test_values_that_json_can_not_hold_are_refused_before_any_work(tmp_path, config, message):
+def test_values_that_json_cannot_hold_are_refused_before_any_work(tmp_path, config, message):
     with pytest.raises(StageError, match=message):
         run_stage(tmp_path / "stage", config, never)
     assert not (tmp_path / "stage").exists()

@@ -114,7 +114,7 @@ def test_unknown_names_are_refused_with_a_suggestion(changes, message):
         ({"protocol_version": 99}, "made for protocol 99"),
     ],
 )
-def test_suites_that_can_not_be_run_are_refused(changes, message):
+def test_suites_that_cannot_be_run_are_refused(changes, message):
     with pytest.raises(SuiteError, match=message):
         Suite.from_config(changed(**changes))
 
