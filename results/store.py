@@ -1,5 +1,7 @@
-"""Everything that was measured below an output folder, as two tables. The files of the runs are the store; a copy of their rows
-in one file makes it fast to read thousands of them, and is renewed whenever one of them is.
+"""Read all results below an output folder as two tables: episodes and runs.
+
+The files of the runs are the source. A copy of their rows in one Parquet file makes it fast to read
+thousands of runs. The copy is updated when a run changes.
 """
 
 from __future__ import annotations
@@ -40,18 +42,19 @@ RUN_COLUMNS = (
 
 
 def episodes_file(output: Path) -> Path:
-    """Returns a Parquet file with a row for each episode of each finished evaluation below ``output``.
+    """Return the path of a Parquet file with one row per episode of each finished evaluation.
 
-    Columns: ``suite``, ``directory`` (relative to ``output``) and those of ``EpisodeRecord``. An evaluation that is not
-    finished is not in it, and one that is damaged is left out with a warning.
+    The columns are ``suite``, ``directory`` (relative to ``output``) and the fields of
+    ``EpisodeRecord``. Unfinished evaluations are omitted. Damaged ones are omitted with a warning.
 
     Raises:
-        RecordError: nothing is evaluated yet.
+        RecordError: if there is no finished evaluation below ``output``.
     """
     found = dict(_evaluations(output))
     if not found:
         raise RecordError(
-            f"Nothing is evaluated yet below {output}. `jepabench run suite=quick` does a small suite."
+            f"There is no finished evaluation below {output}. "
+            "Run a small suite with `jepabench run suite=quick`."
         )
     path = output / "store" / "episodes.parquet"
     known = _known(path)
@@ -64,7 +67,7 @@ def episodes_file(output: Path) -> Path:
             tables.append(_read(output, name))
         except RecordError as error:
             _log.warning(
-                "%s is left out: %s. `jepabench run` or `sweep` makes it again.", name, error
+                "Skipped %s: %s. Run `jepabench run` or `sweep` again to replace it.", name, error
             )
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.concat_tables(tables).sort_by(
@@ -78,14 +81,15 @@ def episodes_file(output: Path) -> Path:
 
 
 def load_results(output: str | Path = "outputs") -> pd.DataFrame:
-    """Returns a row for each episode of each finished evaluation below ``output``; columns as ``episodes_file``."""
+    """Return the rows of ``episodes_file``: one per episode of each finished evaluation."""
     return parquet.ParquetFile(episodes_file(Path(output))).read().to_pandas()
 
 
 def run_table(output: Path) -> pd.DataFrame:
-    """Returns a row for each stage below ``output`` that was ever begun, with ``RUN_COLUMNS``.
+    """Return one row per started stage below ``output``, with ``RUN_COLUMNS``.
 
-    ``kind`` is data, model, policy or evaluation; ``state`` as ``StageState.name``; ``config`` is JSON.
+    ``kind`` is data, model, policy or evaluation. ``state`` is ``StageState.name``. ``config`` is
+    JSON.
     """
     rows = [
         _run(output, path.parent)
@@ -103,7 +107,7 @@ def _evaluations(output: Path) -> Iterator[tuple[str, list[int]]]:
 
 
 def _known(path: Path) -> dict[str, list[int]]:
-    """What the copy was made of; empty if there is none, or it can not be read."""
+    """Return the evaluations in the copy; empty if the copy is missing or cannot be read."""
     try:
         schema = parquet.read_schema(path)
     except (OSError, pa.ArrowException):

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from jepabench.envs.task import short_name
-from jepabench.results.report.figures import INK, agent_colours, as_svg, log_axis, panel_figure
+from jepabench.results.report.panels import INK, agent_colours, as_svg, log_axis, panel_figure
 
 Rows = Sequence[Mapping[str, Any]]
 

@@ -1,4 +1,4 @@
-"""A suite in a few numbers: IQM, mean and optimality gap of each agent over tasks, and performance profiles, each stratum and all."""
+"""Aggregates over the tasks of a suite: IQM, mean, optimality gap and performance profiles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jepabench.evaluation.statistics.success_tables import (
     aggregate_table,
     score_matrix,
 )
-from jepabench.results.report.figures import INK, as_svg, panel_figure
+from jepabench.results.report.panels import INK, as_svg, panel_figure
 
 THRESHOLDS = np.linspace(0, 1, 21)
 ALL = "all strata"
@@ -26,13 +26,15 @@ Numbers = Sequence[float]
 
 @dataclass(frozen=True, slots=True)
 class Aggregates:
-    """What can be said across tasks.
+    """Statistics over all tasks of a suite.
 
     Attributes:
-        table: a row a stratum (``ALL`` first) and agent: ``seeds``, ``cells``, and ``iqm``, ``mean``, ``optimality_gap`` with ``_low``
-            and ``_high``.
-        profiles: a row a stratum, agent and threshold: ``share`` of runs with a higher score.
-        scale: ``normalised`` (0 random, 1 oracle), or ``raw`` success where a reference lacks or is no better than random.
+        table: one row per stratum (``ALL`` first) and agent, with ``seeds``, ``cells``, and
+            ``iqm``, ``mean`` and ``optimality_gap``, each with ``_low`` and ``_high``.
+        profiles: one row per stratum, agent and threshold; ``share`` is the share of runs with
+            a higher score.
+        scale: ``normalised`` (0 is the random agent, 1 the oracle), or ``raw`` success if a
+            reference is missing or the oracle is no better than the random agent.
     """
 
     table: pd.DataFrame
@@ -43,12 +45,15 @@ class Aggregates:
 def aggregate(
     records: pd.DataFrame, *, generator: np.random.Generator, num_resamples: int = 5000
 ) -> Aggregates | None:
-    """Returns the aggregates of agents that have every cell of a suite; None if the records can not be compared.
+    """Return the aggregates of agents that have results for every task and stratum.
 
     Args:
-        records: of ``jepabench.evaluation.records``, all agents of a suite.
-        generator: for the bootstraps.
-        num_resamples: of each.
+        records: rows of ``jepabench.evaluation.records`` of all agents of a suite.
+        generator: random generator of the bootstraps.
+        num_resamples: number of resamples of each bootstrap.
+
+    Returns:
+        The aggregates, or None if the records cannot be compared.
     """
     agents = _complete(records)
     if not agents:
@@ -85,7 +90,7 @@ def aggregate(
 def profiles_figure(
     aggregates: Aggregates, *, colours: Mapping[str, str], columns: int = 3
 ) -> bytes:
-    """Draws the performance profiles as SVG: a panel a stratum, a line an agent; higher is better."""
+    """Draw the performance profiles as SVG: one panel per stratum and one line per agent."""
     panels: dict[str, list[tuple[str, Numbers]]] = {}
     for (stratum, agent), rows in aggregates.profiles.groupby(["stratum", "agent"], sort=False):  # pyright: ignore[reportGeneralTypeIssues]
         panels.setdefault(str(stratum), []).append((str(agent), rows["share"].to_list()))
@@ -106,7 +111,7 @@ def profiles_figure(
 
 
 def _complete(records: pd.DataFrame) -> list[str]:
-    """The agents under test that have every task and stratum; references aside."""
+    """Return the agents under test that have results for every task and stratum."""
     cells = len(records[["task_id", "stratum"]].drop_duplicates())
     pairs = records[["agent", "task_id", "stratum"]].drop_duplicates()["agent"].tolist()
     return [

@@ -1,4 +1,4 @@
-"""The picture of a diagnosis: foresight, controllability, and whether cheap plans are good plans."""
+"""Draw the diagnosis of a world model: foresight, controllability and ranking of plans."""
 
 from __future__ import annotations
 
@@ -21,12 +21,17 @@ def diagnosis_figure(
     *,
     title: str,
 ) -> bytes:
-    """Draws the k-step error of each kind of actions against copying, and ranks of predicted cost against true distance.
+    """Draw prediction errors and the ranking of plans.
+
+    The left panel shows the k-step prediction error for each kind of actions, relative to copying
+    the last latent. The right panel shows ranks of the true distance against ranks of the
+    predicted cost.
 
     Args:
-        foresight: from ``jepabench.evaluation.model_checks.diagnosis.foresight_table``.
-        predicted, real: cost and true distance of S plans from E starts [E, S].
-        title: of the whole figure.
+        foresight: table from ``jepabench.evaluation.model_checks.diagnosis.foresight_table``.
+        predicted: predicted costs of S plans from E starts [E, S].
+        real: true distances after these plans [E, S].
+        title: title of the figure.
 
     Returns:
         PNG.
@@ -54,9 +59,9 @@ def diagnosis_figure(
         right.scatter(ranks[0][start], ranks[1][start], s=9, alpha=0.6)
     right.plot([0, 1], [0, 1], color="#888888", linestyle="--")
     right.set(
-        xlabel="rank of predicted cost (cheap to dear)",
-        ylabel="rank of true distance after",
-        title=f"Plans and what came of them ({min(_SHOWN_STARTS, len(predicted))} starts)",
+        xlabel="rank of predicted cost (low to high)",
+        ylabel="rank of true distance after the plan",
+        title=f"Predicted and true ranks of plans ({min(_SHOWN_STARTS, len(predicted))} starts)",
     )
     figure.suptitle(title)
     buffer = io.BytesIO()

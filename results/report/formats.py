@@ -1,4 +1,4 @@
-"""The tables of a report as Markdown and LaTeX, for papers and pages."""
+"""Write the tables of a report as Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _LATEX = {
 
 
 def markdown_report(title: str, cells: Sequence[Cell], aggregates: Aggregates | None) -> str:
-    """Returns the success tables, one a task and stratum, and the aggregates, as Markdown."""
+    """Return the success table of each task and stratum and the aggregates as Markdown."""
     parts = [f"# {_escaped(title, _MARKDOWN)}"]
     for place, heads, rows in _tables(cells, aggregates):
         parts.append(f"## {_escaped(place, _MARKDOWN)}")
@@ -53,7 +53,7 @@ def markdown_report(title: str, cells: Sequence[Cell], aggregates: Aggregates | 
 
 
 def latex_report(title: str, cells: Sequence[Cell], aggregates: Aggregates | None) -> str:
-    """Returns the same as ``markdown_report`` as LaTeX tables; the preamble needs the package booktabs."""
+    """Return the tables of ``markdown_report`` as LaTeX, which needs the package booktabs."""
     parts = [f"% {' '.join(title.split())}; needs \\usepackage{{booktabs}}"]
     for place, heads, rows in _tables(cells, aggregates):
         body = [
@@ -80,7 +80,10 @@ def latex_report(title: str, cells: Sequence[Cell], aggregates: Aggregates | Non
 
 
 def aggregate_rows(aggregates: Aggregates, stratum: str) -> list[list[str]]:
-    """Returns agent, IQM, mean, optimality gap (each with its interval) and seeds as text, the best IQM first."""
+    """Return the rows of an aggregate table as text, with the best IQM first.
+
+    The columns are agent, IQM, mean, optimality gap (each with its interval) and seeds.
+    """
     rows = [row for row in aggregates.table.to_dict("records") if row["stratum"] == stratum]
     rows.sort(key=lambda row: -row["iqm"])
     return [

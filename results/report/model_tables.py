@@ -1,4 +1,4 @@
-"""Tables of suites that ask for more than success: what is left of it under a change of the world, and what surprises a model."""
+"""Tables of success in changed environments and of the surprise of world models."""
 
 from __future__ import annotations
 
@@ -17,13 +17,16 @@ _EVENT = ["task", "agent", "event", "kind"]
 
 
 def changes_table(records: pd.DataFrame) -> pd.DataFrame:
-    """Returns a row a task, agent and change of the world, over all strata and training seeds.
+    """Return one row per task, agent and variation, over all strata and training seeds.
 
-    Columns: ``task``, ``agent``, ``factor``, ``level``; ``held`` with ``low`` and ``high`` (95 %); ``random``, the floor under the
-    same change; ``lost`` to the unchanged world on the same episodes, with ``lost_low`` and ``lost_high``; ``seeds``, ``episodes``.
+    The columns are ``task``, ``agent``, ``factor`` and ``level``; ``held`` with its 95 % interval
+    ``low`` and ``high``; ``random``, the success of the random agent under the same variation;
+    ``lost``, the paired difference to the unchanged environment on the same episodes, with
+    ``lost_low`` and ``lost_high``; ``seeds`` and ``episodes``.
 
     Args:
-        records: of ``jepabench.evaluation.records``, with ``factor`` and ``level`` (``UNCHANGED`` for the world as it is).
+        records: rows of ``jepabench.evaluation.records`` with ``factor`` and ``level``, which are
+            ``UNCHANGED`` for the unchanged environment.
     """
     cells = {
         tuple(map(str, key)): _outcomes(group)  # pyright: ignore[reportArgumentType]
@@ -61,12 +64,14 @@ def changes_table(records: pd.DataFrame) -> pd.DataFrame:
 
 
 def surprises_table(tables: Mapping[tuple[str, str, int], pd.DataFrame]) -> pd.DataFrame:
-    """Returns a row a task, agent and event: means over training seeds of ``jepabench.evaluation.model_checks.surprise.surprise_table``.
+    """Return one row per task, agent and event, averaged over training seeds.
 
-    ``low`` and ``high`` are the lowest and the highest seed's AUROC with several seeds, else the interval over episodes.
+    With several seeds, ``low`` and ``high`` are the lowest and the highest AUROC of a seed. With
+    one seed they are the interval over episodes.
 
     Args:
-        tables: by task, agent and training seed.
+        tables: tables from ``evaluation.model_checks.surprise.surprise_table``, by task, agent and
+            training seed.
     """
     parts = [
         table.assign(task=task, agent=agent, seed=seed)

@@ -1,4 +1,4 @@
-"""The report of a run: one page with the numbers, the charts, the films and how it was measured."""
+"""Write the report of a suite: one page with tables, charts, films and the protocol."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _REFERENCES = "floors and ceilings"
 
 @dataclass(slots=True, kw_only=True)
 class _Page:
-    """A report in the making: what it is made of, where its media go, and which of them it uses."""
+    """The inputs of a report, the folder of its media and the names of the media in use."""
 
     media: Path
     suite: Mapping[str, Any]
@@ -58,7 +58,7 @@ class _Page:
     used: set[str] = field(default_factory=set)
 
     def add(self, svg: bytes) -> str:
-        """Writes a chart under a name made of its content and returns its address within the page."""
+        """Write a chart, named by a hash of its content, and return its address within the page."""
         name = f"chart-{hashlib.sha256(svg).hexdigest()[:16]}.svg"
         if not (self.media / name).is_file():
             write_atomically(self.media / name, svg)
@@ -75,27 +75,28 @@ def write_report(
     curves: pd.DataFrame | None = None,
     directories: Collection[Path] | None = None,
 ) -> Path:
-    """Writes ``suite_dir/report/index.html`` with its media, and its tables as CSV, Markdown and LaTeX.
+    """Write ``suite_dir/report/index.html`` with its media, and tables as CSV, Markdown and LaTeX.
 
-    The page opens from disk and asks the network for nothing.
-
-    Reads ``suite_dir/table.csv`` and whatever is in ``suite_dir/evaluations``. The same inputs give the same bytes, films
-    that exist are kept, and the page is replaced last, so a crash leaves the old report whole.
+    The page opens from disk and needs no network. The inputs are ``suite_dir/table.csv`` and the
+    evaluations in ``suite_dir/evaluations``. The same inputs give the same bytes. Existing films
+    are kept. The page is replaced last, so that a crash leaves the old report intact.
 
     Args:
         suite_dir: folder of the suite's results.
-        suite: ``name``, ``version``, ``description``; optionally what was to be done, so that what is missing shows:
-            ``tasks`` (mappings with ``task_id`` and ``strata``), ``agents`` (names), ``training_seeds``, ``split``; and
-            ``tracks`` (agent to words), ``command`` (how to make it again).
-        machine: what it ran on, name to value or to a mapping of them.
-        num_films: episodes an agent and task that are filmed (floors and ceilings: one).
-        directories: folders of the evaluations that belong to the report; by default all that are below
-            ``suite_dir``. Results of other agents and seeds in the same folder are left out.
+        suite: ``name``, ``version`` and ``description``. Optional keys are the expected ``tasks``
+            (mappings with ``task_id`` and ``strata``), ``agents`` (names), ``training_seeds`` and
+            ``split``, by which missing results are found; ``tracks`` (agent to what it may use, in
+            words) and ``command`` (reproduces the report).
+        machine: description of the machine, names to values or to mappings of values.
+        num_films: filmed episodes per agent and task; floors and ceilings have one.
+        directories: folders of the evaluations that belong to the report, by default all below
+            ``suite_dir``. Evaluations in other folders are ignored.
         curves: training curves, rows with ``task, agent, seed, seconds, metric, value``.
 
     Raises:
-        FileNotFoundError: there is no ``table.csv`` yet.
-        ValueError: the suite has no name, version or description, or the table or the records are malformed.
+        FileNotFoundError: if there is no ``table.csv`` yet.
+        ValueError: if the suite lacks its name, version or description, or if the table or the
+            records are malformed.
     """
     absent = [key for key in _SUITE_KEYS if key not in suite]
     if absent:
@@ -140,7 +141,7 @@ def write_report(
 def _cells(
     table: pd.DataFrame, suite: Mapping[str, Any], runs: Sequence[Run], failures: views.Failures
 ) -> list[Cell]:
-    """The table's cells with full task ids, and those that were to be done but are not there."""
+    """Return the cells of the table with full task ids, and the expected cells that it lacks."""
     strata = {str(task["task_id"]): list(task["strata"]) for task in suite.get("tasks", ())}
     ids = {short_name(task): task for task in (*strata, *(run.task_id for run in runs))}
     if "task" in table.columns:
@@ -168,7 +169,7 @@ def _render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    # A line never breaks between a number and its sign.
+    # Keep a number and its percent sign on one line.
     environment.filters["tight"] = lambda text: text.replace(" %", "\N{NO-BREAK SPACE}%")
     names = list(dict.fromkeys(cell.task for cell in page.cells))
     place = f"on {short_name(names[0])}" if len(names) == 1 else f"over {len(names)} tasks"
@@ -221,7 +222,7 @@ def _task(page: _Page, task: str, number: int) -> dict[str, Any]:
                 page.add(success_figure(cells, colours=page.colours, columns=columns))
                 for columns in (3, 1)
             ),
-            caption="Success, by distance of the goal",
+            caption="Success by distance to the goal",
         ),
         "cost_charts": _cost_charts(page, cells),
         "strata": strata,
@@ -233,13 +234,13 @@ def _cost_charts(page: _Page, cells: Sequence[Cell]) -> list[dict[str, str]]:
     costs = (
         (
             lambda cell: cell.ms_per_step,
-            "planning time [ms a control step]",
+            "planning time [ms per control step]",
             "Success against planning time",
         ),
         (
             lambda cell: cell.transitions,
             "transitions",
-            "Success against the transitions an agent was trained with",
+            "Success against training transitions",
         ),
     )
     charts = []
@@ -257,7 +258,10 @@ def _across(page: _Page, across: Aggregates) -> dict[str, Any]:
     wide, narrow = (
         profiles_figure(across, colours=page.colours, columns=columns) for columns in (3, 1)
     )
-    caption = f"Performance profiles of {across.scale} scores: share of runs (training seed, task, stratum) above a score"
+    caption = (
+        f"Performance profiles of {across.scale} scores: "
+        "share of runs (training seed, task, stratum) above a score"
+    )
     strata = list(dict.fromkeys(map(str, across.table["stratum"])))
     return {
         "scale": across.scale,
@@ -270,7 +274,7 @@ def _curves(page: _Page, curves: pd.DataFrame) -> dict[str, str]:
     wide, narrow = (
         curves_figure(curves, colours=page.colours, columns=columns) for columns in (3, 1)
     )
-    return _chart(page.add(wide), page.add(narrow), caption="One line a training seed")
+    return _chart(page.add(wide), page.add(narrow), caption="One line per training seed")
 
 
 def _chart(wide: str, narrow: str, *, caption: str) -> dict[str, str]:
@@ -278,7 +282,7 @@ def _chart(wide: str, narrow: str, *, caption: str) -> dict[str, str]:
 
 
 def _reels(page: _Page, task: str) -> list[dict[str, Any]]:
-    """The films of a task: the agents under test in the order of the table, then floors and ceilings together."""
+    """Return the films of a task: agents under test in table order, then floors and ceilings."""
     if _spec(task) is None:
         return []
     first: dict[str, Run] = {}
@@ -301,7 +305,7 @@ def _reels(page: _Page, task: str) -> list[dict[str, Any]]:
 
 
 def _hero(tasks: Sequence[Mapping[str, Any]], agent: str) -> Shown | None:
-    """The first film of the headline's agent."""
+    """Return the first film of the agent in the headline."""
     reels = (reel for task in tasks for reel in task["reels"] if reel["title"] == agent)
     return next((shown for reel in reels for shown in reel["episodes"] if shown.film), None)
 

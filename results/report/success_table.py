@@ -1,4 +1,4 @@
-"""The success table: its cells, which of them are missing, and how it is written and shown in a terminal."""
+"""Read and write the success table, find missing cells and show it in a terminal."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ Status = Literal["done", "failed", "missing"]
 
 
 class TableError(ValueError):
-    """A table that is not a success table; the message says why."""
+    """Raised for a table that is not a success table."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One task, stratum and agent. What is not known is NaN, never 0.
+    """The results of one agent on one task and stratum. Unknown numbers are NaN, never 0.
 
     Attributes:
-        task, stratum, agent: whose numbers these are.
-        status: ``done``; ``failed``: there is a row without a success rate; ``missing``: there is no row.
-        others: as in ``jepabench.evaluation.statistics.success_tables.score_table`` and ``cost.json``.
+        task, stratum, agent: the key of the cell.
+        status: ``done``; ``failed`` if the row has no success rate; ``missing`` if there is none.
+        others: see ``evaluation.statistics.success_tables.score_table`` and ``cost.json``.
     """
 
     task: str
@@ -73,22 +73,22 @@ class Cell:
 
     @property
     def kind(self) -> Kind:
-        """Floor, ceiling, or an agent under test."""
+        """Whether the agent is a floor, a ceiling or an agent under test."""
         return agent_kind(self.agent)
 
     @property
     def is_done(self) -> bool:
-        """There is a success rate."""
+        """Whether the cell has a success rate."""
         return self.status == "done"
 
 
 def agent_kind(agent: str) -> Kind:
-    """Return the kind of an agent whose track is not in the table: reserved names are references."""
+    """Return the kind of an agent by its name; reserved names are floors and ceilings."""
     return classify_agent(agent)
 
 
 def agent_order(agents: Iterable[str]) -> list[str]:
-    """Returns the agents with ceilings first and floors last, otherwise in the given order, each once."""
+    """Return the distinct agents in the given order, but ceilings first and floors last."""
     rank = {"ceiling": 0, "learned": 1, "floor": 2}
     return sorted(dict.fromkeys(agents), key=lambda agent: rank[agent_kind(agent)])
 
@@ -99,27 +99,28 @@ def read_cells(
     strata: Mapping[str, Sequence[str]] | None = None,
     agents: Sequence[str] = (),
 ) -> list[Cell]:
-    """Returns a cell for every task, stratum and agent, whether the table has it or not.
+    """Return one cell per task, stratum and agent, including those that the table lacks.
 
     Args:
-        table: rows with ``COLUMNS``; other fields of ``Cell`` are read if they are there.
-        strata: the strata of each task that is expected; tasks and strata of the table are added.
-        agents: the agents that are expected; those of the table are added.
+        table: rows with ``COLUMNS``; other fields of ``Cell`` are optional.
+        strata: the expected strata of each task; tasks and strata of the table are added.
+        agents: the expected agents; those of the table are added.
 
     Raises:
-        TableError: columns are missing, or a cell is there twice.
+        TableError: if columns are missing or a cell is duplicated.
     """
     absent = [name for name in COLUMNS if name not in table.columns]
     if absent:
         raise TableError(
-            f"A success table has the columns {', '.join(COLUMNS)}; there is no {', '.join(absent)}."
+            f"A success table has the columns {', '.join(COLUMNS)}; {', '.join(absent)} missing."
         )
     rows: dict[tuple[str, str, str], dict[str, Any]] = {}
     for row in table.to_dict("records"):
         key = (str(row["task"]), str(row["stratum"]), str(row["agent"]))
         if key in rows:
             raise TableError(
-                f"A success table has one row a task, stratum and agent; {' | '.join(key)} is there twice."
+                f"A success table has one row per task, stratum and agent; "
+                f"{' | '.join(key)} is duplicated."
             )
         rows[key] = {str(name): value for name, value in row.items()}
     expected = {task: dict.fromkeys(names) for task, names in (strata or {}).items()}
@@ -135,7 +136,7 @@ def read_cells(
 
 
 def write_table(path: Path, table: pd.DataFrame) -> Path:
-    """Writes a table as CSV: ``COLUMNS`` first, six significant digits, unknown values empty."""
+    """Write a table as CSV: ``COLUMNS`` first, six significant digits, unknown values empty."""
     columns = [name for name in COLUMNS if name in table.columns]
     columns += [name for name in table.columns if name not in columns]
     text = table.reindex(columns=columns).to_csv(
@@ -145,23 +146,26 @@ def write_table(path: Path, table: pd.DataFrame) -> Path:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Reads a table that ``write_table`` wrote.
+    """Read a table written by ``write_table``.
 
     Raises:
-        FileNotFoundError: the suite has not been scored yet.
+        FileNotFoundError: if the suite has no scores yet.
     """
     if not path.is_file():
         raise FileNotFoundError(
             f"No table at {path}. Evaluate the suite first; that writes the table."
         )
-    # Names are names: an agent called "none" or "1" stays what it is.
+    # Names stay strings, even "none" or "1".
     return pd.read_csv(
         path, dtype=dict.fromkeys(_KEYS, "str"), keep_default_na=False, na_values=[""]
     )
 
 
 def terminal_table(table: pd.DataFrame) -> Table:
-    """Returns the table for a terminal of 80 columns, a group for each task and stratum; floors and ceilings are dim."""
+    """Return the table for a terminal of 80 columns, grouped by task and stratum.
+
+    Floors and ceilings are dim.
+    """
     shown = Table(box=None, pad_edge=False, header_style="bold")
     shown.add_column("agent", no_wrap=True)
     for name in ("held", "95 %", "ever", "ms/step", "data", "training"):
@@ -172,7 +176,7 @@ def terminal_table(table: pd.DataFrame) -> Table:
         if place != before:
             shown.add_row()
             shown.add_row(Text(place, style="bold"))
-        # Text, not markup: an agent's name may hold brackets.
+        # Text, not markup, because the name of an agent may contain brackets.
         values = [Text(value) for value in (f"  {cell.agent}", *_numbers(cell))]
         shown.add_row(*values, style=None if cell.kind == "learned" else "dim")
         before = place
@@ -180,30 +184,30 @@ def terminal_table(table: pd.DataFrame) -> Table:
 
 
 def percent(rate: float) -> str:
-    """Returns a rate as a percentage, without the sign; a dash if it is not known."""
+    """Return a rate as a percentage without the sign, or a dash if it is unknown."""
     return f"{100 * rate:.0f}" if math.isfinite(rate) else "-"
 
 
 def count(number: float) -> str:
-    """Returns a count in three figures (``950``, ``12.5k``, ``1.2M``); a dash if it is 0 or not known."""
+    """Return a count in three digits (``950``, ``12.5k``, ``1.2M``), or a dash if 0 or unknown."""
     if not math.isfinite(number) or number <= 0:
         return "-"
     for divisor, unit in ((1, ""), (1e3, "k"), (1e6, "M")):
-        # Rounding first: 999,600 is 1M, not 1000k.
+        # Round first, so that 999,600 becomes 1M, not 1000k.
         if float(f"{number:.3g}") < 1000 * divisor:
             return f"{float(f'{number / divisor:.3g}'):g}{unit}"
     return f"{number / 1e9:.3g}G"
 
 
 def milliseconds(value: float) -> str:
-    """Returns milliseconds in about two figures; a dash if they are not known."""
+    """Return milliseconds in about two digits, or a dash if they are unknown."""
     if not math.isfinite(value):
         return "-"
     return "<0.1" if value < 0.095 else f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
 def duration(seconds: float) -> str:
-    """Returns a duration in the unit that suits it; a dash if it is not known or nothing was trained."""
+    """Return a duration in seconds, minutes or hours, or a dash if it is 0 or unknown."""
     if not math.isfinite(seconds) or seconds <= 0:
         return "-"
     for limit, divisor, unit in ((99.5, 1, "s"), (99.5 * 60, 60, "min")):

@@ -1,4 +1,4 @@
-"""Summaries of a success table in sentences: planning against RL, paired differences, references."""
+"""Summarise a success table in sentences: planning against RL, paired differences, references."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _tracks(agents: Sequence[str], tracks: Mapping[str, str]) -> str:
 def _paired(
     runs: Sequence[Run], tasks: set[str], first: str, second: str
 ) -> tuple[Interval, int, int] | None:
-    """Return the paired difference, the number of episodes that differ and the number of episodes."""
+    """Return the paired difference, the number of differing episodes and of all episodes."""
     ours, theirs = (_outcomes(runs, tasks, agent) for agent in (first, second))
     if ours is None or theirs is None or ours[0] != theirs[0]:
         return None

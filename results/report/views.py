@@ -1,4 +1,4 @@
-"""What the report's template shows, as plain values: rows of the table, notices, facts. Pure functions of the cells."""
+"""Plain values for the template of the report: rows of the table, notices and facts."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Failures = Mapping[tuple[str, str], str]
 def table_row(
     cell: Cell, *, colour: str, track: str, failures: Failures, num_seeds: int
 ) -> dict[str, Any]:
-    """Returns one row of the success table.
+    """Return one row of the success table.
 
     Args:
-        cell: the numbers.
-        colour: of the agent.
+        cell: the numbers of the row.
+        colour: colour of the agent.
         track: what the agent may use, in words.
-        failures: why a run failed, by short task name and agent.
-        num_seeds: training seeds that a trained agent should have; fewer are marked.
+        failures: reasons of failed runs, by short task name and agent.
+        num_seeds: expected number of training seeds; trained agents with fewer are marked.
     """
     tied = cell.is_done and cell.kind == "learned" and cell.tied_with_best == 1
     row: dict[str, Any] = {
@@ -38,7 +38,8 @@ def table_row(
     if not cell.is_done:
         return row | ({"status": f"failed: {reason}"} if reason else {})
     few = cell.transitions > 0 and cell.seeds < num_seeds
-    runs = f"{cell.seeds:.0f}{f' of {num_seeds}' if few else ''} \N{MULTIPLICATION SIGN} {cell.episodes:.0f}"
+    seeds = f"{cell.seeds:.0f}{f' of {num_seeds}' if few else ''}"
+    runs = f"{seeds} \N{MULTIPLICATION SIGN} {cell.episodes:.0f}"
     bounded = math.isfinite(cell.held_low) and math.isfinite(cell.held_high)
     return row | {
         "held": percent(cell.success_held),
@@ -64,14 +65,14 @@ def table_row(
 
 
 def notices(cells: Sequence[Cell], failures: Failures) -> list[str]:
-    """Returns what a reader must know before believing a number."""
+    """Return the limits of the results, such as few seeds or missing cells."""
     said = []
     seeds, episodes = (
         _largest(cell.seeds for cell in _trained(cells)),
         _largest(cell.episodes for cell in cells),
     )
     if episodes <= QUICK_EPISODES:
-        said.append(f"{episodes:.0f} episodes a stratum: a demonstration, not a ranking.")
+        said.append(f"{episodes:.0f} episodes per stratum: a demonstration, not a ranking.")
     if seeds < ROW_SEEDS:
         said.append(
             f"{_plural(seeds, 'seed')}: intervals are over episodes only, not over training runs."
@@ -79,7 +80,8 @@ def notices(cells: Sequence[Cell], failures: Failures) -> list[str]:
     absent = sum(not cell.is_done for cell in cells)
     if absent:
         said.append(
-            f"{absent} of {len(cells)} cells are missing or failed. They are marked, and count in no mean."
+            f"{absent} of {len(cells)} cells are missing or failed. "
+            "They are marked and do not enter any mean."
         )
     if failures:
         said.append(
@@ -92,14 +94,14 @@ def notices(cells: Sequence[Cell], failures: Failures) -> list[str]:
 
 
 def facts(cells: Sequence[Cell], *, num_episodes: int) -> list[tuple[str, str]]:
-    """Returns the few numbers that say how large the run is."""
+    """Return the size of the run: tasks, agents, seeds and episodes."""
     tasks, agents = len({cell.task for cell in cells}), len({cell.agent for cell in cells})
     seeds = _range(cell.seeds for cell in _trained(cells))
     return [
         ("task" if tasks == 1 else "tasks", str(tasks)),
         ("agent" if agents == 1 else "agents", str(agents)),
         ("training seed" if seeds == "1" else "training seeds", seeds),
-        ("episodes a stratum", _range(cell.episodes for cell in cells)),
+        ("episodes per stratum", _range(cell.episodes for cell in cells)),
         ("episodes played", f"{num_episodes:,}"),
     ]
 
@@ -107,42 +109,46 @@ def facts(cells: Sequence[Cell], *, num_episodes: int) -> list[tuple[str, str]]:
 def protocol(
     cells: Sequence[Cell], specs: Sequence[TaskSpec], *, suite: Mapping[str, Any]
 ) -> list[tuple[str, str]]:
-    """Returns how it was measured, fact by fact."""
+    """Return how the results were measured, as pairs of a term and its description."""
     episodes = _range(cell.episodes for cell in cells)
     said = [
         ("suite", f"{suite['name']}, version {suite['version']}; protocol {PROTOCOL_VERSION}"),
         (
             "episodes",
-            f"{episodes} a task and stratum, split {suite.get('split', 'test')}. Start, goal and noise come from the "
-            "episode's own seed: all agents meet the same ones.",
+            f"{episodes} per task and stratum, split {suite.get('split', 'test')}. "
+            "The seed of an episode determines start, goal and noise: the same for all agents.",
         ),
         ("training seeds", _seeds(cells)),
         (
             "held",
-            f"The success rule holds at every control step of {HELD_BLOCKS} action blocks in a row. This is the headline.",
+            f"The success rule holds at every control step of {HELD_BLOCKS} consecutive action "
+            "blocks. This is the main metric.",
         ),
         (
             "ever, final",
-            "The rule holds at any step within the budget; at its end. The world runs on after a success.",
+            "Ever: the success rule holds at any step within the budget. Final: it holds at the "
+            "last step. An episode continues after a success.",
         ),
-        ("normalised", "0 is the random agent, 1 the oracle."),
+        ("normalised", "0 is the random agent, 1 is the oracle."),
         (
             "bold",
-            "The best agent of a stratum and those that it can not be told apart from on the same episodes.",
+            "The best agent of a stratum and all agents that do not differ significantly from it "
+            "on the same episodes.",
         ),
         ("budget", "Twice the steps of a good solution, at least 50, at most the task's limit."),
         (
             "cost",
-            "Milliseconds (median) and model steps are a control step; violations a hundred control steps.",
+            "Milliseconds (median) and model steps are per control step, violations per hundred "
+            "control steps.",
         ),
-        ("grey rows", "Floors need no skill; ceilings look into the simulator."),
+        ("grey rows", "Floors need no skill; ceilings use the state of the simulator."),
     ]
     said += [(short_name(spec.id), _task(spec)) for spec in specs]
     return said
 
 
 def words(value: Any) -> str:
-    """Returns a value of the machine's description as one line; a mapping as ``name value, name value``."""
+    """Return a value as one line of text; a mapping becomes ``name value, name value``."""
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {words(item)}" for name, item in value.items())
     if isinstance(value, (list, tuple)):
@@ -153,7 +159,8 @@ def words(value: Any) -> str:
 def _task(spec: TaskSpec) -> str:
     return (
         f"{spec.success} Control every {spec.control_dt * 1000:g} ms; a model step is "
-        f"{_plural(spec.action_block, 'control step')}; at most {spec.max_steps} steps; {spec.physics}."
+        f"{_plural(spec.action_block, 'control step')}; at most {spec.max_steps} steps; "
+        f"{spec.physics}."
     )
 
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.config import ConfigError
 from jepabench.pipeline.scaling import ScalingPlan, collect_table, compose_scaling
-from jepabench.results.report.figures import scaling_figure
+from jepabench.results.report.scaling_figure import scaling_figure
 
 TINY = [
     "task=tworoom",

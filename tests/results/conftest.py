@@ -44,7 +44,7 @@ def named(evaluation, agent):
 
 @pytest.fixture(scope="session")
 def evaluations():
-    """Two episodes a stratum of an expert, a random and a resting agent."""
+    """Two episodes per stratum of an expert, a random and a resting agent."""
     specs = episode_specs(TASK, "test", 2, strata=STRATA)
     agents = {
         "expert": ScriptedAgent(task_id=TASK),

@@ -5,12 +5,8 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from jepabench.results.report.figures import (
-    agent_colours,
-    cost_figure,
-    curves_figure,
-    success_figure,
-)
+from jepabench.results.report.figures import cost_figure, curves_figure, success_figure
+from jepabench.results.report.panels import agent_colours
 from jepabench.results.report.success_table import Cell
 
 HOSTILE = "<script>&$x$\x00"
@@ -33,7 +29,7 @@ def cell(agent, stratum="near", held=0.5, ms=1.0, transitions=math.nan):
 
 
 CELLS = [
-    cell("oracle", held=1.0, ms=200),
+    cell("oracle-cem", held=1.0, ms=200),
     cell("jepa", held=0.8, ms=20, transitions=1e5),
     cell("sac", held=0.4, transitions=1e6),
     cell(HOSTILE, held=0.3, transitions=1e5),
@@ -48,8 +44,8 @@ def texts(svg):
 
 
 def test_each_agent_has_a_colour_and_references_are_grey():
-    assert COLOURS["oracle"] == COLOURS["random"]
-    assert len({COLOURS[agent] for agent in ("jepa", "sac", HOSTILE, "oracle")}) == 4
+    assert COLOURS["oracle-cem"] == COLOURS["random"]
+    assert len({COLOURS[agent] for agent in ("jepa", "sac", HOSTILE, "oracle-cem")}) == 4
     assert agent_colours(["jepa", "sac"])["jepa"] == COLOURS["jepa"]
 
 
@@ -99,7 +95,7 @@ def test_costs_are_plotted_for_those_who_paid_and_lines_for_the_others():
     svg = cost_figure(CELLS, cost=lambda one: one.transitions, label="transitions", colours=COLOURS)
     assert svg is not None
     shown = texts(svg)
-    assert {"transitions", "100k", "1M", "jepa", "random", "oracle"} <= set(shown)
+    assert {"transitions", "100k", "1M", "jepa", "random", "oracle-cem"} <= set(shown)
 
 
 def test_a_cost_in_which_nobody_differs_is_no_chart():

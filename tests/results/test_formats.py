@@ -5,8 +5,8 @@ import pytest
 from jepabench.evaluation.records import SCHEMA
 from jepabench.evaluation.statistics.success_tables import score_table
 from jepabench.results.report.aggregates import ALL, THRESHOLDS, aggregate, profiles_figure
-from jepabench.results.report.figures import agent_colours
 from jepabench.results.report.formats import aggregate_rows, latex_report, markdown_report
+from jepabench.results.report.panels import agent_colours
 from jepabench.results.report.success_table import read_cells
 
 RATES = {

@@ -90,7 +90,7 @@ def test_hostile_names_and_words_are_escaped(page):
 def test_the_page_says_what_kind_of_numbers_these_are(page):
     parsed = Page(page.read_text(encoding="utf-8"))
     for words in (
-        "2 episodes a stratum: a demonstration, not a ranking.",
+        "2 episodes per stratum: a demonstration, not a ranking.",
         "1 seed: intervals are over episodes only",
         "The ball is within 0.1 m of the goal.",
         "make <bench>",

@@ -75,8 +75,8 @@ def test_a_table_without_a_column_is_refused_by_name():
         read_cells(pd.DataFrame([row()]).drop(columns="held_low"))
 
 
-def test_a_cell_that_is_there_twice_is_refused():
-    with pytest.raises(TableError, match=r"near \| mine is there twice"):
+def test_rejects_duplicated_cells():
+    with pytest.raises(TableError, match=r"near \| mine is duplicated"):
         read_cells(pd.DataFrame([row(), row(success_held=0.9)]))
 
 

@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> int:
     plan = ScalingPlan(compose_scaling(options.overrides))
     run_plan(dict(plan.root), console, kind=ScalingPlan)
     from jepabench.envs.files import write_atomically
-    from jepabench.results.report.figures import scaling_figure
+    from jepabench.results.report.scaling_figure import scaling_figure
     from jepabench.results.report.success_table import write_table
 
     table = collect_table(plan)
