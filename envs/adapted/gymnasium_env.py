@@ -1,8 +1,9 @@
 """Any Gymnasium environment with goals as a task: ``adapt`` registers it, ``Adapted`` is the world.
 
-The environment keeps its physics, observations and starts. What a benchmark needs beyond that is added around it: goals that are
-states (so that they have a picture), exact snapshots, one seed for a whole episode, refused actions, frames without a
-graphics driver. Ready ones are in ``jepabench.envs.adapted``.
+The environment keeps its physics, observations and starts. What a benchmark needs beyond that is
+added around it: goals that are states (so that they have a picture), exact snapshots, one seed for
+a whole episode, refused actions, frames without a graphics driver. Ready ones are in
+``jepabench.envs.adapted``.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -66,23 +67,30 @@ def adapt(
     default_behaviour: str = "random",
     tags: Sequence[str] = (),
 ) -> TaskSpec:
-    """Registers a Gymnasium environment as a task with the one stratum ``any``, and returns its spec. Makes nothing yet.
+    """Registers a Gymnasium environment as a task with the one stratum ``any``, and returns its
+    spec. Makes nothing yet.
 
     Args:
         task_id: id of the task, with a version.
-        env_id: id of the environment, which ``gymnasium.make`` knows; ``module:Name-v0`` imports the module first.
+        env_id: id of the environment, which ``gymnasium.make`` knows; ``module:Name-v0`` imports
+            the module first.
         control_dt: seconds between two actions [s].
         max_steps: budget of every episode [control steps].
         env_kwargs: for ``gymnasium.make``. Ask for a sparse reward, and for no end at a success.
-        goal: ``module:function`` that brings the environment into a goal state, see ``restart`` and ``play``.
-        success_distance: success is a Euclidean distance of at most this between achieved and desired goal. By default success is
-            what ``compute_reward`` rewards as much as being exactly at the goal, which is right for sparse rewards.
+        goal: ``module:function`` that brings the environment into a goal state, see ``restart`` and
+            ``play``.
+        success_distance: success is a Euclidean distance of at most this between achieved and
+            desired goal. By default success is what ``compute_reward`` rewards as much as being
+            exactly at the goal, which is right for sparse rewards.
         success: the success rule in words.
-        frames: ``rays`` for the CPU ray caster, the default of environments with a MuJoCo model, or ``own`` for
-            ``render()``, the default of others.
-        camera: of the ray caster: a ``Camera``, the name of one of the model that stands still, or None for the model's free camera.
-        colours: red, green, blue and opacity of geoms by name, for the ray caster, which draws no sites and no textures.
-        action_block, actions_per_block, behaviours, default_behaviour, tags: as in ``TaskSpec``; ``random`` is there.
+        frames: ``rays`` for the CPU ray caster, the default of environments with a MuJoCo model, or
+            ``own`` for ``render()``, the default of others.
+        camera: of the ray caster: a ``Camera``, the name of one of the model that stands still, or
+            None for the model's free camera.
+        colours: red, green, blue and opacity of geoms by name, for the ray caster, which draws no
+            sites and no textures.
+        action_block, actions_per_block, behaviours, default_behaviour, tags: as in ``TaskSpec``;
+            ``random`` is there.
     """
     rule = f"Within {success_distance:g} of the goal." if success_distance is not None else None
     spec = TaskSpec(
@@ -117,17 +125,21 @@ def adapt(
 
 
 def restart(env: gymnasium.Env[Any, Any], rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
-    """A goal is where another reset leaves the environment: good where its resets vary what the goal is about.
+    """A goal is where another reset leaves the environment: good where its resets vary what the
+    goal is about.
 
-    This is what a ``goal`` function is like: it may use ``reset`` with a seed and ``step``, or in an environment with a MuJoCo
-    model change its data. It draws from ``rng`` only, and returns the observation of the goal state. The environment is then
-    as it was reset for the episode, and in the end put back there.
+    This is what a ``goal`` function is like: it may use ``reset`` with a seed and ``step``, or in
+    an environment with a MuJoCo model change its data. It draws from ``rng`` only, and returns the
+    observation of the goal state. The environment is then as it was reset for the episode, and in
+    the end put back there.
     """
     return env.reset(seed=int(rng.integers(_LARGEST_SEED)))[0]
 
 
 def play(env: gymnasium.Env[Any, Any], rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
-    """A goal is where 50 control steps of random actions, each held for 5, lead from the start: it can be reached."""
+    """A goal is where 50 control steps of random actions, each held for 5, lead from the start: it
+    can be reached.
+    """
     space = _action_space(env)
     observation = {}
     for _ in range(_PLAY_STEPS // 5):
@@ -153,8 +165,8 @@ class RandomActions:
 class Adapted(GoalEnv):
     """A Gymnasium environment with goals, as a task.
 
-    Physics, observations and the distribution of starts are those of the environment. Its own goals, its time limit and its end
-    of an episode are not used.
+    Physics, observations and the distribution of starts are those of the environment. Its own
+    goals, its time limit and its end of an episode are not used.
 
     ## Action space
 
@@ -162,21 +174,23 @@ class Adapted(GoalEnv):
 
     ## Observation space
 
-    ``observation`` and ``achieved_goal`` are those of the environment, as float64 vectors. ``desired_goal`` is the
-    ``achieved_goal`` of the goal state.
+    ``observation`` and ``achieved_goal`` are those of the environment, as float64 vectors.
+    ``desired_goal`` is the ``achieved_goal`` of the goal state.
 
     ## Rewards
 
-    ``sparse``: 0 on success, else -1. ``dense``: minus the Euclidean distance of achieved and desired goal.
+    ``sparse``: 0 on success, else -1. ``dense``: minus the Euclidean distance of achieved and
+    desired goal.
 
     ## Starting state
 
-    The environment's own reset, with a seed that the episode draws. The goal is a state of the environment: that of another
-    reset, or what else the task's ``goal`` function leads to.
+    The environment's own reset, with a seed that the episode draws. The goal is a state of the
+    environment: that of another reset, or what else the task's ``goal`` function leads to.
 
     ## Success
 
-    The environment's ``compute_reward`` gives as much as at the goal itself, or a limit on the distance.
+    The environment's ``compute_reward`` gives as much as at the goal itself, or a limit on the
+    distance.
 
     ## Episode end
 
@@ -352,7 +366,8 @@ def _made(env_id: str, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
         ) from error
     except Exception as error:  # whatever another package raises
         raise AdapterError(_explain_failed_start(env_id, error)) from error
-    # The mazes of Gymnasium-Robotics write their model into the folder for temporary files and leave it there.
+    # The mazes of Gymnasium-Robotics write their model into the folder for temporary files and
+    # leave it there.
     if left_behind := getattr(env.unwrapped, "tmp_xml_file_path", None):
         Path(left_behind).unlink(missing_ok=True)
     return env

@@ -1,4 +1,7 @@
-"""Cube of OGBench: an arm puts a cube somewhere else. Needs the extra ``ogbench``, without what that package trains with."""
+"""Cube of OGBench: an arm puts a cube somewhere else.
+
+Needs the extra ``ogbench``, without what that package trains with.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,9 @@ adapt(
 
 
 class CubeGoals(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """OGBench's Cube with the observation of an environment with goals: the arm's 19 numbers, then position and quaternion of the cube."""
+    """OGBench's Cube with the observation of an environment with goals: the arm's 19 numbers, then
+    position and quaternion of the cube.
+    """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)

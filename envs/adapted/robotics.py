@@ -1,4 +1,7 @@
-"""PointMaze of Gymnasium-Robotics, with its own physics and observations. Needs the extra ``robotics``."""
+"""PointMaze of Gymnasium-Robotics, with its own physics and observations.
+
+Needs the extra ``robotics``.
+"""
 
 from __future__ import annotations
 

@@ -39,7 +39,8 @@ class Memory(Protocol):
 class MujocoMemory:
     """Keeps the data of a MuJoCo model: the integration state, and all that was computed from it.
 
-    The latter is needed because controllers and observations read poses, contact forces and sensors that are a physics step older
+    The latter is needed because controllers and observations read poses, contact forces and sensors
+    that are a physics step older
     than the state: to compute them anew would be another simulation.
     """
 
@@ -73,9 +74,11 @@ class MujocoMemory:
 
 
 class ReplayMemory:
-    """Keeps the seed of the last reset and the actions since, and puts a state back by playing them again.
+    """Keeps the seed of the last reset and the actions since, and puts a state back by playing them
+    again.
 
-    It takes as long as the episode has been, and is exact for every environment that its seed fixes.
+    It takes as long as the episode has been, and is exact for every environment that its seed
+    fixes.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:

@@ -17,7 +17,9 @@ HOLD_STILL = "hold-still"
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """How an episode went: whether success was ever there, whether it was held (``TaskSpec.held_steps``), and the steps until then."""
+    """How an episode went: whether success was ever there, whether it was held
+    (``TaskSpec.held_steps``), and the steps until then.
+    """
 
     ever: bool
     held: bool
@@ -25,7 +27,9 @@ class Played:
 
 
 def policies(task: TaskSpec) -> tuple[str, ...]:
-    """Returns the policies that every task is measured by, as far as it has them: doing nothing, chance, expert."""
+    """Returns the policies that every task is measured by, as far as it has them: doing nothing,
+    chance, expert.
+    """
     named = (
         name
         for name in dict.fromkeys(("random", task.default_behaviour, "expert"))

@@ -1,4 +1,6 @@
-"""The page of a task in the documentation, from its spec, its class's docstring and what it declares."""
+"""The page of a task in the documentation, from its spec, its class's docstring and what it
+declares.
+"""
 
 from __future__ import annotations
 

@@ -13,10 +13,12 @@ from jepabench.envs.task import TaskSpec, load_entry_point
 
 
 class Behaviour(Protocol):
-    """A scripted policy that collects data or shows that a task can be solved. May look inside the world.
+    """A scripted policy that collects data or shows that a task can be solved.
 
-    It decides once for each action that is held (``TaskSpec.hold_steps`` control steps) and need not count them: whoever asks it
-    holds what it says, as ``HeldBehaviour`` does.
+    May look inside the world.
+
+    It decides once for each action that is held (``TaskSpec.hold_steps`` control steps) and need
+    not count them: whoever asks it holds what it says, as ``HeldBehaviour`` does.
     """
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
@@ -24,14 +26,18 @@ class Behaviour(Protocol):
         ...
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the control action [A], within the bounds, for the next ``hold_steps`` control steps."""
+        """Returns the control action [A], within the bounds, for the next ``hold_steps`` control
+        steps.
+        """
         ...
 
 
 class NamedBehaviour(Behaviour, Protocol):
-    """A behaviour that a task does not know: ``jepabench.envs.data.collect`` is given it and writes its name into the dataset.
+    """A behaviour that a task does not know: ``jepabench.envs.data.collect`` is given it and writes
+    its name into the dataset.
 
-    The name says what decides its actions: two behaviours that may act differently have different names. It can be pickled.
+    The name says what decides its actions: two behaviours that may act differently have different
+        names. It can be pickled.
     """
 
     @property
@@ -41,7 +47,8 @@ class NamedBehaviour(Behaviour, Protocol):
 
 
 class HeldBehaviour:
-    """A behaviour asked at every control step: it decides when the last decision has been held long enough.
+    """A behaviour asked at every control step: it decides when the last decision has been held long
+    enough.
 
     Attributes:
         deciding: the behaviour, to be asked once for each held action.

@@ -1,8 +1,10 @@
-"""Rolls a behaviour policy in parallel processes into a dataset, and goes on where an interrupted run stopped.
+"""Rolls a behaviour policy in parallel processes into a dataset, and goes on where an interrupted
+run stopped.
 
-Beside the dataset ``<path>`` there is ``<path>.partial`` until all is made: the request, the fields at their final size,
-and a marker with a checksum for each chunk of episodes that is finished. Processes write their chunks in place, so nothing
-is merged, and the bytes depend neither on the number of processes nor on interruptions.
+Beside the dataset ``<path>`` there is ``<path>.partial`` until all is made: the request, the fields
+at their final size, and a marker with a checksum for each chunk of episodes that is finished.
+Processes write their chunks in place, so nothing is merged, and the bytes depend neither on the
+number of processes nor on interruptions.
 """
 
 from __future__ import annotations
@@ -55,26 +57,27 @@ def collect(
 ) -> EpisodeDataset:
     """Collects a dataset of ``num_episodes`` episodes of ``num_steps`` model steps each.
 
-    The strata take turns: episode i is index ``i // n`` of stratum ``i % n``, counted from ``first_index``. The world runs
-    on after a success and beyond the budget. After an interruption the same call makes what is missing, and when the
-    dataset is whole it opens it.
+    The strata take turns: episode i is index ``i // n`` of stratum ``i % n``, counted from
+    ``first_index``. The world runs on after a success and beyond the budget. After an interruption
+    the same call makes what is missing, and when the dataset is whole it opens it.
 
     Args:
         task_id: registered task, also ``module:Name-v0``.
         path: folder of the dataset.
         num_episodes: episodes of all strata together.
         num_steps: model steps (action blocks) of an episode.
-        behaviour: name of a behaviour of the task, by default the one that the suite's datasets are made with; or a behaviour
-            of your own.
+        behaviour: name of a behaviour of the task, by default the one that the suite's datasets are
+            made with; or a behaviour of your own.
         split: train, validation or test.
         pixels: side of the recorded frames, None for none.
-        num_workers: processes; 1 works in this one. More need ``if __name__ == "__main__":`` in a script.
+        num_workers: processes; 1 works in this one. More need ``if __name__ == "__main__":`` in a
+            script.
         first_index: number of the first episode, so that a dataset can go on where another ends.
         progress: whether to show a bar.
 
     Raises:
-        DatasetError: there is another dataset at ``path``, another process makes it, the disk is too small, or an
-            episode failed.
+        DatasetError: there is another dataset at ``path``, another process makes it, the disk is
+            too small, or an episode failed.
         UnknownNameError: no such task, behaviour or split.
         KeyboardInterrupt: Ctrl-C; what is finished is kept.
     """
@@ -121,7 +124,8 @@ def _open_if_asked_for(path: Path, request: Request) -> EpisodeDataset:
         "num_steps": lengths[0] if len(lengths) == 1 else lengths,
         "strata": list(dataset.manifest.strata),
     }
-    # Data that is finished stays what it is when the software moves on; its manifest says what made it.
+    # Data that is finished stays what it is when the software moves on; its manifest says what made
+    # it.
     _refuse_another(found, request.asked() | {"versions": found["versions"]}, path)
     return dataset
 
@@ -205,7 +209,9 @@ def _has_chunks(folder: Path) -> bool:
 
 
 def _prepare(folder: Path, request: Request) -> None:
-    """Makes a half-done folder ready to be written to: the request is on record, and each field has its full size."""
+    """Makes a half-done folder ready to be written to: the request is on record, and each field has
+    its full size.
+    """
     record = folder / "request.json"
     if not _has_chunks(folder):  # nothing was finished, so any request may use the folder
         record.unlink(missing_ok=True)
@@ -273,7 +279,9 @@ def _start_worker(
 
 
 def _exit_with_parent() -> None:
-    """Ends this process when its parent was killed; a pool's processes would wait for work for ever."""
+    """Ends this process when its parent was killed; a pool's processes would wait for work for
+    ever.
+    """
     parent = parent_process()
     if parent is not None:
         parent.join()

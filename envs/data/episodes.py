@@ -1,8 +1,9 @@
 """Episodes, and datasets of them: one memory-mapped array a field over all frames of all episodes.
 
-The rate is that of a world model: a frame every ``action_block`` control steps, and between two frames the block's
-distinct actions in a row. Fields are aligned by frame: row r of ``action``, ``reward`` and ``violation`` belongs to the
-step that leaves frame r, and is zero for an episode's last frame.
+The rate is that of a world model: a frame every ``action_block`` control steps, and between two
+frames the block's distinct actions in a row. Fields are aligned by frame: row r of ``action``,
+``reward`` and ``violation`` belongs to the step that leaves frame r, and is zero for an episode's
+last frame.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Episode:
     """T transitions of one episode, checked.
 
     Attributes:
-        observations: [T+1, ...] by name: ``observation``, ``achieved_goal``, ``desired_goal`` (floats) and optionally
-            ``pixels`` (uint8 [T+1, size, size, 3]).
+        observations: [T+1, ...] by name: ``observation``, ``achieved_goal``, ``desired_goal``
+            (floats) and optionally ``pixels`` (uint8 [T+1, size, size, 3]).
         actions: float32 [T, actions_per_block * A].
         rewards: float32 [T]; the task's sparse reward.
         violations: bool [T]; a keep-out rule was broken during the step.
@@ -157,7 +158,9 @@ class EpisodeDataset:
         return self._fields[name]
 
     def with_field(self, name: str, values: NDArray[Any]) -> EpisodeDataset:
-        """Returns the same episodes with one more field in memory, [num_frames, ...]: what an encoder made of each frame, say."""
+        """Returns the same episodes with one more field in memory, [num_frames, ...]: what an
+        encoder made of each frame, say.
+        """
         if len(values) != self.manifest.num_frames or name in self._fields:
             raise ValueError(
                 f"A new field has {self.manifest.num_frames} rows and a name that is free, got {len(values)} rows of {name!r}."
@@ -190,7 +193,8 @@ class EpisodeDataset:
         )
 
     def window_starts(self, num_frames: int, *, stride: int = 1) -> NDArray[np.int64]:
-        """Returns the first rows [W] of all windows of ``num_frames`` frames that stay within an episode, ascending.
+        """Returns the first rows [W] of all windows of ``num_frames`` frames that stay within an
+        episode, ascending.
 
         Args:
             num_frames: frames of a window, 1 or more.
@@ -205,13 +209,15 @@ class EpisodeDataset:
     def gather(
         self, name: str, starts: ArrayLike, num_frames: int, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
-        """Copies the windows of ``num_frames`` frames that start at the rows ``starts`` [B] into one array.
+        """Copies the windows of ``num_frames`` frames that start at the rows ``starts`` [B] into
+        one array.
 
         Args:
             name: of the field.
             starts: first rows; see ``window_starts``.
             num_frames: frames of a window.
-            out: array [B, num_frames, ...] to write to; reusing one saves the price of fresh memory.
+            out: array [B, num_frames, ...] to write to; reusing one saves the price of fresh
+                memory.
 
         Returns:
             ``out``, or a new array.
@@ -237,12 +243,15 @@ class EpisodeDataset:
                 f"out is a contiguous {field.dtype}{list(shape)}, got {out.dtype}{list(out.shape)}."
             )
         frames = (rows[:, None] + np.arange(num_frames)).reshape(-1)
-        # Of numpy's modes only "clip" and "wrap" write straight into `out`; the rows were checked above.
+        # Of numpy's modes only "clip" and "wrap" write straight into `out`; the rows were checked
+        # above.
         np.take(field, frames, axis=0, out=out.reshape(len(frames), *field.shape[1:]), mode="clip")
         return out
 
     def action_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Returns mean and standard deviation [actions_per_block * A] over the transitions; the latter is never 0."""
+        """Returns mean and standard deviation [actions_per_block * A] over the transitions; the
+        latter is never 0.
+        """
         if self._statistics is None:
             is_transition = np.ones(self.manifest.num_frames, np.bool_)
             is_transition[self._ends - 1] = False

@@ -1,4 +1,5 @@
-"""What a dataset says about itself: where its episodes come from, their layout, and a fingerprint of every byte.
+"""What a dataset says about itself: where its episodes come from, their layout, and a fingerprint
+of every byte.
 
 A dataset is whole when it has a manifest: it is the last file that is written.
 """
@@ -34,7 +35,9 @@ class DatasetError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """The layout of one field: the shape of a row (one frame) and numpy's name of its type, such as ``|u1``."""
+    """The layout of one field: the shape of a row (one frame) and numpy's name of its type, such as
+    ``|u1``.
+    """
 
     shape: tuple[int, ...]
     dtype: str
@@ -58,8 +61,9 @@ class Provenance:
         task_id: versioned task id.
         split: the split that the episodes are from.
         behaviour: name of the policy that acted.
-        strata, first_index: which episodes these are: number j of a task and split is index ``j // len(strata)`` of
-            stratum ``strata[j % len(strata)]``, and the dataset starts at j = ``first_index``. No strata: not of a series.
+        strata, first_index: which episodes these are: number j of a task and split is index ``j //
+            len(strata)`` of stratum ``strata[j % len(strata)]``, and the dataset starts at j =
+            ``first_index``. No strata: not of a series.
         action_block: control steps between two frames.
         actions_per_block: distinct actions between two frames.
         versions: of the software that made the data.

@@ -1,7 +1,9 @@
-"""What a collection makes, and how one process makes a part of it. ``jepabench.envs.data.collect`` shares the parts out.
+"""What a collection makes, and how one process makes a part of it.
 
-Every episode follows from its ``EpisodeSpec`` alone and has its rows in the dataset from the start. So a part can be
-made by any process at any time, and making it again gives the same bytes.
+``jepabench.envs.data.collect`` shares the parts out.
+
+Every episode follows from its ``EpisodeSpec`` alone and has its rows in the dataset from the start.
+So a part can be made by any process at any time, and making it again gives the same bytes.
 """
 
 from __future__ import annotations
@@ -69,7 +71,9 @@ class Request:
         return self.fields["pixels"].shape[0] if "pixels" in self.fields else None
 
     def chunks(self) -> list[range]:
-        """Returns the episodes of each chunk: small enough that processes finish together and an interruption costs little."""
+        """Returns the episodes of each chunk: small enough that processes finish together and an
+        interruption costs little.
+        """
         frames = min(_CHUNK_FRAMES, _CHUNK_BYTES * self.num_frames // self.nbytes)
         size = max(1, min(frames // (self.num_steps + 1), -(-self.num_episodes // _MIN_CHUNKS)))
         return [
@@ -82,7 +86,9 @@ class Request:
         return slice(episodes.start * (self.num_steps + 1), episodes.stop * (self.num_steps + 1))
 
     def table(self) -> dict[str, Any]:
-        """Returns what the dataset says of each episode (EPISODE_FIELDS): all are cut off, none ends by itself."""
+        """Returns what the dataset says of each episode (EPISODE_FIELDS): all are cut off, none
+        ends by itself.
+        """
         seeds = [self.provenance.episode_spec(index).seed for index in range(self.num_episodes)]
         lengths = np.full(self.num_episodes, self.num_steps)
         return {
@@ -93,7 +99,9 @@ class Request:
         }
 
     def asked(self) -> dict[str, Any]:
-        """Returns the request in the words of ``collect``, as JSON knows them; ``versions`` are those of now."""
+        """Returns the request in the words of ``collect``, as JSON knows them; ``versions`` are
+        those of now.
+        """
         sizes = {
             "num_episodes": self.num_episodes,
             "num_steps": self.num_steps,
@@ -104,7 +112,9 @@ class Request:
 
 
 class Recorder:
-    """Plays the episodes of a request, chunk by chunk, and writes them to their rows. One a process.
+    """Plays the episodes of a request, chunk by chunk, and writes them to their rows.
+
+    One a process.
 
     Args:
         task: the task of the request.
@@ -122,7 +132,8 @@ class Recorder:
         self.num_actions = task.actions_per_block
         self.hold = task.hold_steps
         frames = max(map(len, request.chunks())) * (request.num_steps + 1)
-        # The rows of action, reward and violation at an episode's last frame are never written, so they stay zero.
+        # The rows of action, reward and violation at an episode's last frame are never written, so
+        # they stay zero.
         self.buffer = {
             name: np.zeros((frames, *field.shape), field.dtype)
             for name, field in request.fields.items()
@@ -203,7 +214,9 @@ def frame_fields(env: GoalEnv) -> dict[str, FieldSpec]:
 
 
 def is_finished(folder: Path, request: Request, episodes: range) -> bool:
-    """Returns whether a chunk has its marker, and the bytes on disk are those that the marker speaks of."""
+    """Returns whether a chunk has its marker, and the bytes on disk are those that the marker
+    speaks of.
+    """
     file = marker(folder, episodes)
     if not file.exists():
         return False
@@ -221,7 +234,9 @@ def marker(folder: Path, episodes: range) -> Path:
 
 
 def checksum(rows: Mapping[str, NDArray[Any]]) -> str:
-    """Returns a CRC-32 over contiguous arrays: fast, and enough to notice what a crash or a bad disk leaves behind."""
+    """Returns a CRC-32 over contiguous arrays: fast, and enough to notice what a crash or a bad
+    disk leaves behind.
+    """
     value = 0
     for name in sorted(rows):
         value = zlib.crc32(rows[name].data, value)
@@ -229,7 +244,8 @@ def checksum(rows: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _write_rows(file: Path, first_row: int, rows: NDArray[Any]) -> None:
-    # Written and not assigned to a memory map: a full disk is then an OSError and not the end of the process.
+    # Written and not assigned to a memory map: a full disk is then an OSError and not the end of
+    # the process.
     offset = np.load(file, mmap_mode="r").offset
     with file.open("r+b") as stream:
         stream.seek(offset + first_row * rows[:1].nbytes)

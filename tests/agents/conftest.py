@@ -1,4 +1,6 @@
-"""What the tests of agents share: a loop that plays episodes, and a world model that knows the truth."""
+"""What the tests of agents share: a loop that plays episodes, and a world model that knows the
+truth.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,9 +17,11 @@ TWO_ROOM = "jepabench/TwoRoom-v1"
 
 
 class WalkModel(nn.Module):
-    """The true dynamics of TwoRoom away from walls, as a world model: five steps of at most 0.05 m in a straight line.
+    """The true dynamics of TwoRoom away from walls, as a world model: five steps of at most 0.05 m
+    in a straight line.
 
-    The latent is the observation [x, y, wall, door]. It keeps what ``predict`` was last given, for tests of the context.
+    The latent is the observation [x, y, wall, door]. It keeps what ``predict`` was last given, for
+    tests of the context.
     """
 
     observation_key = "observation"
@@ -71,7 +75,8 @@ def play_episodes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Plays episodes side by side; returns actions [B, T, A] and distances to the goal [B, T+1].
 
-    ``stop_at`` says when each episode becomes inactive [control steps]; its actions are NaN from there on.
+    ``stop_at`` says when each episode becomes inactive [control steps]; its actions are NaN from
+    there on.
     """
     envs = [make(spec.task_id) for spec in specs]
     ends = np.array(stop_at or [num_steps] * len(specs))

@@ -1,4 +1,6 @@
-"""Subgoals round a zone, from any place to any other: every leg keeps away from it, and the last one ends at the goal."""
+"""Subgoals round a zone, from any place to any other: every leg keeps away from it, and the last
+one ends at the goal.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Levels above a world model: what they learn of a world that adds up, and what a search over them hands down."""
+"""Levels above a world model: what they learn of a world that adds up, and what a search over them
+hands down.
+"""
 
 import numpy as np
 import pytest
@@ -32,7 +34,9 @@ SPECS = episode_specs(TWO_ROOM, "test", 3, strata=("near",))
 
 
 class Adds(MacroLevel):
-    """The true level of a world in which a macro-action is a displacement of at most 2 along each axis."""
+    """The true level of a world in which a macro-action is a displacement of at most 2 along each
+    axis.
+    """
 
     def __init__(self, size=2):
         super().__init__(2, 1, 5, HierarchyConfig(macro_size=2, width=4))

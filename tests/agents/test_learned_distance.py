@@ -1,4 +1,6 @@
-"""Training a distance on a world whose shortest ways are known: a ring with a gap, whose two ends look alike."""
+"""Training a distance on a world whose shortest ways are known: a ring with a gap, whose two ends
+look alike.
+"""
 
 import json
 
@@ -44,7 +46,9 @@ def on_the_ring(places):
 
 @pytest.fixture(scope="module")
 def ring(tmp_path_factory):
-    """Random walks of one place a step; returns the dataset and its latents, the points in the plane."""
+    """Random walks of one place a step; returns the dataset and its latents, the points in the
+    plane.
+    """
     rng, episodes = np.random.default_rng(0), []
     for start in rng.integers(PLACES, size=150):
         places = [start]

@@ -146,7 +146,9 @@ def test_a_shrinking_horizon_ends_when_the_first_plan_did_and_then_begins_anew(
 
 
 def test_a_shrinking_horizon_comes_when_the_goal_is_at_its_end(walk_model, specs, play):
-    """The cost is that of the end alone: without an end that stays where it is, arriving can be put off for ever."""
+    """The cost is that of the end alone: without an end that stays where it is, arriving can be put
+    off for ever.
+    """
     end = Energy(terms=[GoalDistance(dims=(0, 2), when="terminal")])
     actions, distances = play(
         agent_with(walk_model(), energy=end, shrinking=True), specs, num_steps=15

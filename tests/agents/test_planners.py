@@ -295,7 +295,9 @@ def test_a_problem_that_has_converged_stops():
 
 
 class Pull:
-    """x' = x + 0.5 a + 0.1 sin x in one dimension, as a cost that shows its dynamics; the goal is 2 away."""
+    """x' = x + 0.5 a + 0.1 sin x in one dimension, as a cost that shows its dynamics; the goal is 2
+    away.
+    """
 
     start, goal = torch.zeros(2, 1), torch.full((2, 1), 2.0)
 

@@ -1,4 +1,6 @@
-"""The graph of states: shortest ways against breadth-first search, a walk along its subgoals, what it refuses."""
+"""The graph of states: shortest ways against breadth-first search, a walk along its subgoals, what
+it refuses.
+"""
 
 from collections import deque
 

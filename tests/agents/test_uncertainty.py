@@ -12,7 +12,10 @@ GOAL = torch.zeros(1, 1)
 
 
 class Line:
-    """A place moved by the action. It is unsure of large actions, and chance adds a step up or down that grows with them."""
+    """A place moved by the action.
+
+    It is unsure of large actions, and chance adds a step up or down that grows with them.
+    """
 
     observation_key, history, action_size, window = "observation", 1, 1, 2
 

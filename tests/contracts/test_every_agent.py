@@ -1,4 +1,6 @@
-"""What every agent promises: shapes, bounds, one seed one episode, and that no episode sees those beside it."""
+"""What every agent promises: shapes, bounds, one seed one episode, and that no episode sees those
+beside it.
+"""
 
 import numpy as np
 import pytest
@@ -252,7 +254,9 @@ def workshop_block(workshop):
 
 
 def test_an_episode_is_fixed_by_its_spec_alone(agent, workshop, specs):
-    """Neither the order, nor the company, nor what an agent did before, nor when others end changes an action."""
+    """Neither the order, nor the company, nor what an agent did before, nor when others end changes
+    an action.
+    """
     length = workshop_block(workshop) + 2
     together = play(agent, specs, num_steps=length)
     other_order = play(agent, specs[::-1], num_steps=length, stop_at=[length, 3, length])[::-1]

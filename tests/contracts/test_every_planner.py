@@ -1,4 +1,6 @@
-"""What every planner promises: known optima found, bounds kept, one stream one plan, NaN survived, better than chance."""
+"""What every planner promises: known optima found, bounds kept, one stream one plan, NaN survived,
+better than chance.
+"""
 
 import math
 
@@ -239,7 +241,9 @@ def test_more_gradient_starts_find_better_minima():
 
 
 class DoubleIntegrator:
-    """x' = F x + G a, with position and velocity in one dimension and the quadratic cost that Riccati's equation solves."""
+    """x' = F x + G a, with position and velocity in one dimension and the quadratic cost that
+    Riccati's equation solves.
+    """
 
     F = np.array([[1.0, 0.2], [0.0, 1.0]])
     G = np.array([[0.02], [0.2]])

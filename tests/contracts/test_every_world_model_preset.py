@@ -1,4 +1,6 @@
-"""Every world model preset can be built and trained: a step on random frames pushes on every weight that is trained."""
+"""Every world model preset can be built and trained: a step on random frames pushes on every weight
+that is trained.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""The main job, small, through the command that people type: whole, killed midway, and with mistakes."""
+"""The main job, small, through the command that people type: whole, killed midway, and with
+mistakes.
+"""
 
 import os
 import signal

@@ -1,4 +1,7 @@
-"""Environments as other packages have them, for the tests of the adapters. None knows of this suite."""
+"""Environments as other packages have them, for the tests of the adapters.
+
+None knows of this suite.
+"""
 
 import gymnasium
 import numpy as np

@@ -1,4 +1,6 @@
-"""Collected datasets follow from the request alone: not from processes, interruptions, or damage on the way."""
+"""Collected datasets follow from the request alone: not from processes, interruptions, or damage on
+the way.
+"""
 
 import filecmp
 import os
@@ -35,7 +37,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module", autouse=True)
 def tiny_world():
-    """Registers the tiny world for these tests only: suites over all registered tasks shall not meet it."""
+    """Registers the tiny world for these tests only: suites over all registered tasks shall not
+    meet it.
+    """
     yield get_task(f"tiny_world:{NAME}")
     del envs.registry._TASKS[NAME], gymnasium.registry[NAME], sys.modules["tiny_world"]
 
@@ -57,9 +61,13 @@ def assert_same_bytes(first, second):
 
 
 def collect_elsewhere(path, *, trap, num_workers):
-    """Collects in a process of its own, in which one episode springs a trap. Returns when all its processes are gone."""
+    """Collects in a process of its own, in which one episode springs a trap.
+
+    Returns when all its processes are gone.
+    """
     code = (
-        # A gate that runs in the background may have been started with SIGINT ignored, which children inherit.
+        # A gate that runs in the background may have been started with SIGINT ignored, which
+        # children inherit.
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from jepabench.envs.data.collect import collect\n"
         f"collect('tiny_world:{NAME}', {str(path)!r}, num_workers={num_workers}, **{SIZES!r})"
@@ -68,7 +76,8 @@ def collect_elsewhere(path, *, trap, num_workers):
         "TINY_WORLD_TRAP": trap,
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(HERE)]),
     }
-    # The pipe of its output is closed when the last process that holds it is gone: the workers hold it too.
+    # The pipe of its output is closed when the last process that holds it is gone: the workers hold
+    # it too.
     return subprocess.run(
         [sys.executable, "-c", code],
         env=environment,
@@ -79,7 +88,7 @@ def collect_elsewhere(path, *, trap, num_workers):
     )
 
 
-# -- what is collected ---------------------------------------------------------------------------------------------
+# -- what is collected -----------------------------------------------------------------------------
 
 
 def test_the_number_of_processes_does_not_change_a_byte(undisturbed, tmp_path):
@@ -98,7 +107,9 @@ def test_episodes_take_turns_over_the_strata_with_the_seeds_of_their_specs(undis
 
 
 def replay(dataset, index, pixels):
-    """Plays an episode's actions again, from its spec and a block at a time, and compares everything."""
+    """Plays an episode's actions again, from its spec and a block at a time, and compares
+    everything.
+    """
     episode = dataset[index]
     env = make(dataset.manifest.task_id, pixels=pixels)
     blocks = ActionBlock(env)
@@ -176,7 +187,7 @@ def test_splits_do_not_share_episodes(undisturbed, tmp_path):
     assert not {episode.seed for episode in test} & {episode.seed for episode in undisturbed}
 
 
-# -- interruptions -------------------------------------------------------------------------------------------------
+# -- interruptions ---------------------------------------------------------------------------------
 
 
 def test_a_killed_collection_goes_on_and_ends_with_the_same_bytes(undisturbed, tmp_path):
@@ -272,7 +283,7 @@ def test_a_marker_that_is_cut_off_does_not_count(undisturbed, tmp_path, monkeypa
     )
 
 
-# -- refusals ------------------------------------------------------------------------------------------------------
+# -- refusals --------------------------------------------------------------------------------------
 
 OTHER_REQUESTS = [
     {"num_episodes": 25},

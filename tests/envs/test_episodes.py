@@ -62,7 +62,7 @@ def change_byte(file, position=-1):
     file.write_bytes(content)
 
 
-# -- episodes ------------------------------------------------------------------------------------------------------
+# -- episodes --------------------------------------------------------------------------------------
 
 
 def test_an_episode_prints_shapes_and_not_arrays():
@@ -113,7 +113,7 @@ def test_an_unknown_observation_is_refused_with_the_nearest_name():
         make_episode(4, observations=observations)
 
 
-# -- datasets ------------------------------------------------------------------------------------------------------
+# -- datasets --------------------------------------------------------------------------------------
 
 
 def test_a_dataset_gives_back_the_episodes_that_were_written(dataset, episodes):
@@ -232,7 +232,7 @@ def test_no_episodes_and_a_wrong_task_are_refused(tmp_path):
         )
 
 
-# -- damage --------------------------------------------------------------------------------------------------------
+# -- damage ----------------------------------------------------------------------------------------
 
 
 def test_a_missing_dataset_is_refused(tmp_path):
@@ -302,7 +302,7 @@ def test_a_changed_byte_is_found_when_asked_for(dataset, name):
         EpisodeDataset.open(dataset.path, verify=True)
 
 
-# -- windows -------------------------------------------------------------------------------------------------------
+# -- windows ---------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -400,7 +400,7 @@ def test_gather_reaches_half_the_speed_of_a_plain_copy(tmp_path):
     assert min(gathered) < 2 * min(copied) + 1e-4
 
 
-# -- statistics ----------------------------------------------------------------------------------------------------
+# -- statistics ------------------------------------------------------------------------------------
 
 
 def test_action_statistics_are_those_of_the_transitions(dataset, episodes):
@@ -420,7 +420,7 @@ def test_the_standard_deviation_of_constant_actions_is_not_zero(tmp_path):
     assert (std > 0).all()
 
 
-# -- provenance ----------------------------------------------------------------------------------------------------
+# -- provenance ------------------------------------------------------------------------------------
 
 
 def test_specs_take_turns_over_the_strata_and_go_on_where_another_dataset_ends():

@@ -176,7 +176,7 @@ def test_the_order_of_controls_and_violations_is_known():
     assert all(event.description for event in list_events(POINT))
 
 
-# -- mistakes and small worlds ---------------------------------------------------------------------------------------
+# -- mistakes and small worlds ---------------------------------------------------------------------
 
 
 TINY = "tiny/Point-v0"

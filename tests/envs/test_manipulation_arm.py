@@ -9,8 +9,8 @@ from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.envs.manipulation.arm import LEAD, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3")
-# Universal Robots, "DH parameters for calculations of kinematics and dynamics", UR5e: a [m], d [m], alpha [rad], mass [kg],
-# centre of mass in the link's frame [m].
+# Universal Robots, "DH parameters for calculations of kinematics and dynamics", UR5e: a [m], d [m],
+# alpha [rad], mass [kg], centre of mass in the link's frame [m].
 UR5E = (
     (0.0, 0.1625, np.pi / 2, 3.761, (0.0, -0.02561, 0.00193)),
     (-0.425, 0.0, 0.0, 8.058, (0.2125, 0.0, 0.11336)),
@@ -122,7 +122,8 @@ def test_a_free_gripper_goes_where_its_actions_add_up_to(env, action):
         env._step_physics(np.array(action))
     for _ in range(8):
         env._step_physics(np.zeros(5))
-    # Forward and down at full speed the arm falls behind by more than LEAD and the command waits: 3.3 mm of 75, the most of all.
+    # Forward and down at full speed the arm falls behind by more than LEAD and the command waits:
+    # 3.3 mm of 75, the most of all.
     assert env.table.arm.pose == pytest.approx(start + 3 * STEP * action, abs=4e-3)
 
 

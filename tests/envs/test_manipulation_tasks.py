@@ -100,7 +100,7 @@ def test_random_behaviour_moves_the_box_in_most_episodes(task_id):
     assert np.mean(moved) > 0.7
 
 
-# -- reach -------------------------------------------------------------------------------------------------------------
+# -- reach -----------------------------------------------------------------------------------------
 
 places = st.tuples(st.floats(0.3, 0.65), st.floats(0.08, 0.3), st.floats(0.03, 0.25))
 
@@ -142,7 +142,7 @@ def test_touching_the_wall_is_a_violation_and_going_over_it_is_not(worlds):
         assert (env.table.arm.pose[1] > 0.0) == (not touches)  # it is a wall
 
 
-# -- push --------------------------------------------------------------------------------------------------------------
+# -- push ------------------------------------------------------------------------------------------
 
 
 def test_a_block_goes_as_far_as_the_gripper_pushes_it(worlds):
@@ -198,7 +198,7 @@ def test_a_block_at_the_wall_is_a_violation(worlds):
         assert env._violated() == touches
 
 
-# -- pick and place ----------------------------------------------------------------------------------------------------
+# -- pick and place --------------------------------------------------------------------------------
 
 
 @given(st.floats(-0.1, 0.1), st.floats(-0.1, 0.1), st.floats(-0.7, 0.7), st.floats(-0.7, 0.7))
@@ -311,7 +311,7 @@ def test_a_box_of_another_size_lies_on_the_table_too(task_id, worlds):
         )
 
 
-# -- frames ------------------------------------------------------------------------------------------------------------
+# -- frames ----------------------------------------------------------------------------------------
 
 
 def coloured(frame, *, red):

@@ -1,4 +1,6 @@
-"""AntMaze: the published ant and maze, a gait that gets everywhere, and pictures that tell one leg from the others."""
+"""AntMaze: the published ant and maze, a gait that gets everywhere, and pictures that tell one leg
+from the others.
+"""
 
 import warnings
 

@@ -89,7 +89,8 @@ def test_the_observation_tells_the_passages(env):
         assert set(passages) == {0.0, 1.0}
         assert diverse.maze(passages).rows == env.layout.rows
         assert diverse.split_of(passages) == split
-    # The first passage is to the right of the room at the top left, the last one below the room in row 3, column 4.
+    # The first passage is to the right of the room at the top left, the last one below the room in
+    # row 3, column 4.
     first, last = np.eye(24)[[0, -1]]
     assert diverse.maze(first).rows[1][:4] == "#..."
     assert [row[7] for row in diverse.maze(last).rows[5:8]] == [".", ".", "."]

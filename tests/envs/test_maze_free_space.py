@@ -8,7 +8,8 @@ from jepabench.envs.core.free_space import FreeSpace
 from jepabench.envs.maze.layouts import LAYOUTS
 
 SPACING = 0.1
-# Moves to 32 directions: along a straight line such a grid path is at most 1.3 % longer than the line.
+# Moves to 32 directions: along a straight line such a grid path is at most 1.3 % longer than the
+# line.
 MOVES = [(x, y) for x in range(-3, 4) for y in range(-3, 4) if np.gcd(x, y) == 1]
 
 

@@ -20,7 +20,9 @@ def world():
 
 
 def at(world, x, y, *, coin):
-    """Puts the ball somewhere, with the side that a coin shows below 0.5 or above, and returns what is seen."""
+    """Puts the ball somewhere, with the side that a coin shows below 0.5 or above, and returns what
+    is seen.
+    """
     state = world.snapshot()
     draw = dataclasses.replace(state.draw, world={"coin": np.array([coin])})
     physics = world.arena.state_at(np.array([x, y]))

@@ -30,7 +30,8 @@ def minari_folder(tmp_path, monkeypatch):
 def dataset(tmp_path_factory):
     get_task(f"tiny_world:{NAME}")
     path = tmp_path_factory.mktemp("minari") / "data"
-    # 32 is the size from which on Minari takes arrays for pictures, which it likes to store as JPEG.
+    # 32 is the size from which on Minari takes arrays for pictures, which it likes to store as
+    # JPEG.
     yield collect(
         NAME,
         path,

@@ -85,7 +85,8 @@ def test_the_robot_never_enters_a_wall_and_says_when_one_stops_it(env):
 
 def test_a_wall_stops_the_way_but_nothing_else(env):
     env.reset(seed=0)
-    # The outer wall on the right has no door, so from somewhere along it the robot drives straight into it.
+    # The outer wall on the right has no door, so from somewhere along it the robot drives straight
+    # into it.
     height = next(
         y for y in np.linspace(-2.5, 2.5, 51) if gap(env._world, np.array([2.8, y])) > 0.19
     )

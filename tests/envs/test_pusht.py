@@ -44,7 +44,7 @@ def placement(block, angle, pusher):
     return np.array([*pusher, 0.0, 0.0, *block, angle])
 
 
-# -- success -------------------------------------------------------------------------------------------------------
+# -- success ---------------------------------------------------------------------------------------
 
 
 @given(
@@ -105,7 +105,7 @@ def test_three_rules_are_reported(env, block, turn, pusher, plain, strict, joint
     )
 
 
-# -- what is observed and done -------------------------------------------------------------------------------------
+# -- what is observed and done ---------------------------------------------------------------------
 
 
 def test_observations_begin_with_the_achieved_goal_and_have_units(env):
@@ -186,7 +186,7 @@ def test_an_unknown_control_and_bad_targets_are_refused():
         env.step(np.array([-1.0, 100.0]))
 
 
-# -- episodes ------------------------------------------------------------------------------------------------------
+# -- episodes --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("task_id", [TASK, OBJECTS, SLIPPERY])

@@ -39,7 +39,7 @@ def placed(shape=T, *, seed=0, friction=0.0):
     return simulation
 
 
-# -- the published physics -----------------------------------------------------------------------------------------
+# -- the published physics -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("trace", range(NUM_TRACES))
@@ -122,7 +122,7 @@ def test_friction_changes_where_a_push_leads():
     assert np.abs(np.diff(ways, axis=0)).max(axis=(1, 2)).min() > 1.0
 
 
-# -- states --------------------------------------------------------------------------------------------------------
+# -- states ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -4,7 +4,8 @@ import pytest
 
 from jepabench.envs.mujoco_world.simulation import Simulation
 
-# Everything that a state may consist of: contacts, a ball joint, an actuator with memory, a mocap body, a weld.
+# Everything that a state may consist of: contacts, a ball joint, an actuator with memory, a mocap
+# body, a weld.
 MODEL = """
 <mujoco>
   <worldbody>

@@ -41,7 +41,7 @@ def model_arrays(env):
     return {name: value.copy() for name, value in arrays.items() if isinstance(value, np.ndarray)}
 
 
-# -- what is drawn -------------------------------------------------------------------------------------------------
+# -- what is drawn ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("task_id", MAZES)
@@ -115,7 +115,7 @@ def test_whole_numbers_are_drawn_with_both_ends():
     assert {factor.draw("hard", rng).item() for _ in range(100)} == {0, 1, 2, 3}
 
 
-# -- what factors do -----------------------------------------------------------------------------------------------
+# -- what factors do -------------------------------------------------------------------------------
 
 
 def test_a_coloured_ball_is_seen_in_that_colour(point):
@@ -296,7 +296,7 @@ def test_the_expert_solves_hard_episodes_within_the_same_budget(task_id):
     assert np.mean(solved) >= 0.9
 
 
-# -- mistakes ------------------------------------------------------------------------------------------------------
+# -- mistakes --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,6 @@
-"""A point in a square: the smallest world, for tests of the data. Registered when a test imports it, never in the suite.
+"""A point in a square: the smallest world, for tests of the data.
+
+Registered when a test imports it, never in the suite.
 
 ``TINY_WORLD_TRAP=<what>:<seed>`` in the environment makes the episode of that seed go wrong.
 """

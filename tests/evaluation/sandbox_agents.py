@@ -1,4 +1,7 @@
-"""Agents that try to leave their sandbox; each raises what it achieved. Never import this elsewhere."""
+"""Agents that try to leave their sandbox; each raises what it achieved.
+
+Never import this elsewhere.
+"""
 
 import ctypes
 import os

@@ -111,7 +111,9 @@ def write_true(folder: Path) -> None:
 
 
 def add_diagnostics(folder: Path) -> None:
-    """Lets its makers say what the world model of the first task knows; nobody looks into the checkpoint for that."""
+    """Lets its makers say what the world model of the first task knows; nobody looks into the
+    checkpoint for that.
+    """
     home = folder / "checkpoints/TwoRoom-v1/seed0/world_model"
     home.mkdir(parents=True)
     (home / "model.json").write_text(json.dumps({"task_id": ROOM}), encoding="utf-8")
@@ -135,7 +137,7 @@ def add_diagnostics(folder: Path) -> None:
     sign(folder)
 
 
-# -- forging: each changes one thing, and makes everything else agree with it ---------------------------------------
+# -- forging: each changes one thing, and makes everything else agree with it ----------------------
 
 
 def change_manifest(folder: Path, change) -> None:

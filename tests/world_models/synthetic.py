@@ -1,4 +1,7 @@
-"""Worlds of a few numbers whose dynamics are known, to see whether a model finds them. The state is what is encoded."""
+"""Worlds of a few numbers whose dynamics are known, to see whether a model finds them.
+
+The state is what is encoded.
+"""
 
 from collections.abc import Callable
 

@@ -1,8 +1,9 @@
 """Backbones against what other people's code makes of the same weights.
 
-``backbones.npz`` holds features of the frames below by efficientnet-lite-pytorch 0.1.0 (blocks 4 and 10), and by timm 1.0.31
-for a DINOv2-like transformer with random weights: VisionTransformer(img_size=56, patch_size=14, embed_dim=64, depth=2,
-num_heads=1, init_values=1e-5), and the same at 28 pixels with timm's resample_abs_pos_embed.
+``backbones.npz`` holds features of the frames below by efficientnet-lite-pytorch 0.1.0 (blocks 4
+and 10), and by timm 1.0.31 for a DINOv2-like transformer with random weights:
+VisionTransformer(img_size=56, patch_size=14, embed_dim=64, depth=2, num_heads=1, init_values=1e-5),
+and the same at 28 pixels with timm's resample_abs_pos_embed.
 """
 
 from pathlib import Path

@@ -78,7 +78,8 @@ def test_two_processes_train_as_one(two_room, tmp_path, terms):
     one, two = (load_world_model(tmp_path / name).model.state_dict() for name in ("one", "two"))
     assert not (tmp_path / "two-helper" / "model.safetensors").exists()
     for name, value in one.items():
-        # Adam's first steps have the size of the learning rate, 1e-3, whatever the gradient: a few entries may differ by that.
+        # Adam's first steps have the size of the learning rate, 1e-3, whatever the gradient: a few
+        # entries may differ by that.
         assert (two[name] - value).abs().mean() < 3e-5, name
 
 

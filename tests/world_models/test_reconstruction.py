@@ -37,7 +37,8 @@ def test_pixels_alone_teach_where_the_ball_is(two_room, tmp_path):
     model = load_world_model(tmp_path / "m").model
     frames = torch.from_numpy(held_out.field("pixels")[:64].copy())
     change = (frames.float() - model.decoder.mean_frame) / 255
-    # The error that the decoder is taught by, in which what changes counts more, against that of painting the mean frame.
+    # The error that the decoder is taught by, in which what changes counts more, against that of
+    # painting the mean frame.
     unpainted = ((1 + 20 * change.abs().amax(-1, keepdim=True)) * change.square()).mean()
     assert float(model.decoder.loss(model.encode(frames), frames)) < 0.7 * float(unpainted)
 

@@ -6,7 +6,9 @@ from jepabench.world_models.base import Context, rollout
 
 
 def cue(batch: int, length: int, generator: torch.Generator):
-    """Shows a number in the first frame, and again whenever the action asks for it; nothing in between."""
+    """Shows a number in the first frame, and again whenever the action asks for it; nothing in
+    between.
+    """
     number = torch.randn(batch, 1, generator=generator)
     actions = (torch.rand(batch, length - 1, 1, generator=generator) < 0.4).float()
     shown = torch.cat([torch.ones(batch, 1), actions[..., 0]], dim=1)
@@ -14,7 +16,9 @@ def cue(batch: int, length: int, generator: torch.Generator):
 
 
 def error_of_recall(history: int) -> float:
-    """Mean squared error of the number, asked for two steps after it was last seen; its variance is 1."""
+    """Mean squared error of the number, asked for two steps after it was last seen; its variance is
+    1.
+    """
     options = {"history": history, "rollout_steps": 2, "memory_size": 24, "width": 32}
     model = train("recurrent", cue, num_steps=160, **options)
     generator = torch.Generator().manual_seed(2)

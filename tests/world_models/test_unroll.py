@@ -89,7 +89,9 @@ def test_precision_is_refused_where_it_can_not_be_had():
 
 
 def test_lewm_has_its_published_size():
-    """Predictor 10.79 M, its output projection .79 M (arXiv 2603.19312; counted in the released code)."""
+    """Predictor 10.79 M, its output projection .79 M (arXiv 2603.19312; counted in the released
+    code).
+    """
     predictor = AdaLNPredictor(
         latent_dim=192,
         action_size=10,
