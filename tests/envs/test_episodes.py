@@ -35,7 +35,7 @@ def make_episode(num_steps, *, seed=0, pixels=16, **changes):
         )
     values = {
         "observations": observations,
-        "actions": rng.uniform(-1, 1, (num_steps, 3)).astype(np.float32),
+        "actions": rng.uniform(-1, 1, (num_steps, 4)).astype(np.float32),
         "rewards": rng.integers(-1, 1, num_steps).astype(np.float32),
         "violations": rng.random(num_steps) < 0.5,
         "terminated": False,

@@ -1,5 +1,7 @@
 """The search: what it tries exists, is not tried twice, and does not depend on when it was killed."""
 
+import dataclasses
+import importlib
 import inspect
 import itertools
 import json
@@ -37,22 +39,30 @@ def test_what_is_tried_are_settings_of_the_preset(name):
 
 
 def _settings(target):
-    function = get_method(target)
-    known = set(inspect.signature(function).parameters)
-    policy = getattr(
-        function, "args", ()
-    )  # the offline methods are one loop with a policy class put in
-    return known | (set(policy[0].config_type.__dataclass_fields__) if policy else set())
+    """Settings of a training method and their defaults: those of its signature and configuration."""
+    method = get_method(target)
+    known = {name: one.default for name, one in inspect.signature(method).parameters.items()}
+    # The offline methods are one loop with a policy class put in.
+    policies = [policy.config_type for policy in getattr(method, "args", ())]
+    module = importlib.import_module(target.rpartition(".")[0])
+    configs = [
+        one
+        for one in vars(module).values()
+        if dataclasses.is_dataclass(one) and one.__module__ == module.__name__
+    ]
+    for config in (*policies, *configs):
+        known |= {field.name: field.default for field in dataclasses.fields(config)}
+    return known
 
 
 def test_the_first_trial_is_the_preset_itself():
     space = search_space("sac-her")
     first = suggest(space, [], [], seed=0, number=0)
     train = load_preset("agent", "sac-her")["train"]
-    defaults = inspect.signature(get_method(train["_target_"])).parameters
+    defaults = _settings(train["_target_"])
     for path, value in first.items():
         key = path.rpartition(".")[2]
-        assert value == pytest.approx(train.get(key, defaults[key].default))
+        assert value == pytest.approx(train.get(key, defaults[key]))
 
 
 def test_no_settings_are_tried_twice_until_all_were():
