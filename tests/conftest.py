@@ -6,7 +6,8 @@ import torch
 
 @pytest.fixture(scope="session")
 def save_twin():
-    """Saves a model of TwoRoom whose latent is the standardised state and whose predictor has learned nothing, in one or more folders.
+    """Saves a model of TwoRoom whose latent is the standardised state and whose predictor has
+    learned nothing, in one or more folders.
 
     Their weights differ. Returns the first folder.
     """

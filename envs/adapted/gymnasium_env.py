@@ -342,7 +342,8 @@ class Adapted(GoalEnv):
         frame = self.wrapped.render()
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3:
             raise AdapterError(
-                f"{self.task.id}: render() gives no uint8 [height, width, 3] frame, but {type(frame)}."
+                f"{self.task.id}: render() gives no uint8 [height, width, 3] frame, but "
+                f"{type(frame)}."
             )
         side = min(frame.shape[:2])
         top, left = ((length - side) // 2 for length in frame.shape[:2])

@@ -106,7 +106,8 @@ class _Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         if seed is None or options:
             raise AdapterError(
-                "A goal function resets the environment with a seed from its rng, and without options."
+                "A goal function resets the environment with a seed from its rng, and without "
+                "options."
             )
         self.seed, self.actions = seed, []
         return super().reset(seed=seed)

@@ -63,7 +63,9 @@ def play(env: GoalEnv, spec: EpisodeSpec, policy: str) -> Played:
 
 
 def rates_text(rates: Mapping[str, Mapping[str, float]], *, title: str) -> list[str]:
-    """Returns success rates, 0 to 1, by policy and stratum as the lines of a table under a title."""
+    """Returns success rates, 0 to 1, by policy and stratum as the lines of a table under a
+    title.
+    """
     strata = list(next(iter(rates.values())))
     width = max(map(len, (title, *rates)))
     head = f"{title:<{width}}" + "".join(f"{stratum:>{_column(stratum)}}" for stratum in strata)

@@ -196,7 +196,8 @@ def _record_missing(
         raise KeyboardInterrupt(f"The collection was interrupted. {kept}") from None
     except BrokenProcessPool as error:
         raise DatasetError(
-            "A worker process died: killed, out of memory, or a script without an `if __name__ == '__main__':` guard. "
+            "A worker process died: killed, out of memory, or a script without an `if __name__ == "
+            "'__main__':` guard. "
             f"num_workers=1 works without such processes. {kept}"
         ) from error
     except DatasetError as error:
@@ -220,7 +221,8 @@ def _prepare(folder: Path, request: Request) -> None:
         _refuse_another(json.loads(record.read_text(encoding="utf-8")), request.asked(), folder)
     elif request.nbytes > (free := shutil.disk_usage(folder).free):
         raise DatasetError(
-            f"The dataset takes {request.nbytes / 1e9:.1f} GB, the disk of {folder} has {free / 1e9:.1f}."
+            f"The dataset takes {request.nbytes / 1e9:.1f} GB, the disk of {folder} has "
+            f"{free / 1e9:.1f}."
         )
     write_atomically(record, json.dumps(request.asked(), indent=2, sort_keys=True))
     for name in ("data", "chunks"):

@@ -59,7 +59,8 @@ class Episode:
     def __post_init__(self) -> None:
         if missing := [key for key in GOAL_KEYS if key not in self.observations]:
             raise DatasetError(
-                f"An episode needs the observations {', '.join(GOAL_KEYS)}; {missing[0]!r} is missing."
+                f"An episode needs the observations {', '.join(GOAL_KEYS)}; {missing[0]!r} is "
+                "missing."
             )
         num_steps = len(self.actions)
         if num_steps < 1:
@@ -77,7 +78,8 @@ class Episode:
         _check("violations", self.violations, np.bool_, (num_steps,))
         if not UNKNOWN_SEED <= self.seed <= _LARGEST_SEED:
             raise DatasetError(
-                f"The seed of an episode is {UNKNOWN_SEED} (unknown) to {_LARGEST_SEED}, got {self.seed}."
+                f"The seed of an episode is {UNKNOWN_SEED} (unknown) to {_LARGEST_SEED}, got "
+                f"{self.seed}."
             )
 
     def __len__(self) -> int:
@@ -137,12 +139,15 @@ class EpisodeDataset:
         lengths = arrays["lengths"]
         if lengths.min() < 1 or int((lengths + 1).sum()) != manifest.num_frames:
             raise DatasetError(
-                f"The lengths in {folder} do not add up to {manifest.num_frames} frames. Make it again."
+                f"The lengths in {folder} do not add up to {manifest.num_frames} frames. Make it "
+                "again."
             )
         if verify and (found := fingerprint(arrays)) != manifest.fingerprint:
             raise DatasetError(
-                f"{folder} was changed after it was made: its fingerprint is {found[:12]}, the manifest says "
-                f"{manifest.fingerprint[:12]}. Delete the folder and make or fetch the dataset again."
+                f"{folder} was changed after it was made: its fingerprint is {found[:12]}, the "
+                "manifest says "
+                f"{manifest.fingerprint[:12]}. Delete the folder and make or fetch the dataset "
+                "again."
             )
         return cls(folder, manifest, arrays)
 
@@ -163,7 +168,8 @@ class EpisodeDataset:
         """
         if len(values) != self.manifest.num_frames or name in self._fields:
             raise ValueError(
-                f"A new field has {self.manifest.num_frames} rows and a name that is free, got {len(values)} rows of {name!r}."
+                f"A new field has {self.manifest.num_frames} rows and a name that is free, got "
+                f"{len(values)} rows of {name!r}."
             )
         wider = copy.copy(self)
         wider._fields, wider._rows = self._fields | {name: values}, self._rows | {name: values}  # pyright: ignore
@@ -233,7 +239,8 @@ class EpisodeDataset:
         ]
         if (rows < 0).any() or (rows + num_frames > ends).any():
             raise ValueError(
-                f"A window of {num_frames} frames leaves its episode. Use window_starts({num_frames})."
+                f"A window of {num_frames} frames leaves its episode. Use "
+                f"window_starts({num_frames})."
             )
         shape = (len(rows), num_frames, *field.shape[1:])
         if out is None:
@@ -298,7 +305,8 @@ def map_field(file: Path, num_rows: int, field: FieldSpec) -> np.memmap[Any, Any
     found, expected = (array.shape, array.dtype.str), ((num_rows, *field.shape), field.dtype)
     if found != expected or file.stat().st_size != array.offset + array.nbytes:
         raise DatasetError(
-            f"{file} holds {found} in {file.stat().st_size} bytes, the manifest says {expected}. Make it again."
+            f"{file} holds {found} in {file.stat().st_size} bytes, the manifest says {expected}. "
+            "Make it again."
         )
     return array
 

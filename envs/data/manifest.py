@@ -100,7 +100,8 @@ class Provenance:
         """
         if not self.strata:
             raise DatasetError(
-                "These episodes are not of a seeded series, so they have no specs. Their seeds may do."
+                "These episodes are not of a seeded series, so they have no specs. Their seeds may "
+                "do."
             )
         number = self.first_index + index
         stratum = self.strata[number % len(self.strata)]
@@ -172,7 +173,8 @@ class Manifest(Provenance):
                 f"{file} is not a manifest that can be read ({error!r}). Make the dataset again."
             ) from error
         raise DatasetError(
-            f"{folder} has schema version {found!r}, this software reads {SCHEMA}. Make the dataset again."
+            f"{folder} has schema version {found!r}, this software reads {SCHEMA}. Make the "
+            "dataset again."
         )
 
 
@@ -213,7 +215,7 @@ def half_done_folder(path: Path) -> Path:
 
 def _what_is_missing(folder: Path) -> str:
     if half_done_folder(folder).is_dir():
-        return f"The dataset {folder} is half-done. Run the same collection again: it goes on where it stopped."
+        return f"The dataset {folder} is incomplete. Run the same collection again to resume."
     if folder.is_dir():
-        return f"{folder} has no {MANIFEST_FILE}: it is no dataset, or was not written to the end. Make it again."
+        return f"{folder} has no {MANIFEST_FILE}: it is not a complete dataset. Make it again."
     return f"There is no dataset at {folder}. Make one with jepabench.envs.data.collect.collect."

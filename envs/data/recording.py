@@ -181,7 +181,9 @@ class Recorder:
     def _block(
         self, observation: Mapping[str, Any], block: NDArray[np.float32]
     ) -> tuple[Any, float, bool]:
-        """Takes one model step, with frames only at its end; writes the actions taken to ``block``."""
+        """Takes one model step, with frames only at its end; writes the actions taken to
+        ``block``.
+        """
         violated, reward = False, 0.0
         for number, action in enumerate(block, start=1):
             chosen = self.behaviour.act(dict(observation))

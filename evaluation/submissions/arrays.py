@@ -38,7 +38,8 @@ def read_actions(content: bytes, rows: pd.DataFrame) -> dict[tuple[str, int], ND
         if steps.max() > longest or steps.min() < 1:
             raise SubmissionError(
                 "rows",
-                f"{task}: an episode has 1 to {longest} control steps, got {steps.min()} to {steps.max()}.",
+                f"{task}: an episode has 1 to {longest} control steps, got {steps.min()} to "
+                f"{steps.max()}.",
             )
         wanted[f"{task}/{seed}"] = (
             str(task),
@@ -57,7 +58,8 @@ def read_actions(content: bytes, rows: pd.DataFrame) -> dict[tuple[str, int], ND
             step = int(outside.argmax())
             raise SubmissionError(
                 "actions",
-                f"{ACTIONS}: {name}, step {step}: {arrays[name][step].tolist()} is not within {low.tolist()} to {high.tolist()}.",
+                f"{ACTIONS}: {name}, step {step}: {arrays[name][step].tolist()} is not within "
+                f"{low.tolist()} to {high.tolist()}.",
             )
         actions[task, seed] = arrays[name]
     return actions
@@ -139,7 +141,8 @@ class _Archive:
             raise self._refused(f"holds {shown} encrypted or in an unusual compression.")
         if not size < entry.file_size <= size + _HEADER:
             raise self._refused(
-                f"holds {shown}, which unpacks to {entry.file_size} bytes; it must be {list(shape)}."
+                f"holds {shown}, which unpacks to {entry.file_size} bytes; it must be "
+                f"{list(shape)}."
             )
         with archive.open(entry) as stream:
             data = stream.read(size + _HEADER + 1)
@@ -152,7 +155,8 @@ class _Archive:
         if not re.fullmatch(line, data[:start], re.DOTALL):
             found = data[:start].decode("ascii", "replace")[10:200].strip()
             raise self._refused(
-                f"holds {shown}, which is not an array of {self.kind} {list(shape)} in C order: {found!r}."
+                f"holds {shown}, which is not an array of {self.kind} {list(shape)} in C order: "
+                f"{found!r}."
             )
         if len(data) - start != size:
             raise self._refused(f"holds {shown} of {len(data) - start} bytes for {list(shape)}.")

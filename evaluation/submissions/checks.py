@@ -86,7 +86,8 @@ def suite_of(manifest: Manifest, find_suite: Callable[[str], Suite]) -> Suite:
     if manifest.protocol_version != PROTOCOL_VERSION:
         raise SubmissionError(
             "suite",
-            f"It follows protocol {manifest.protocol_version}, this release has {PROTOCOL_VERSION}. "
+            f"It follows protocol {manifest.protocol_version}, this release has "
+            f"{PROTOCOL_VERSION}. "
             "Numbers of different protocols are not compared; run it again with this release.",
         )
     try:
@@ -96,7 +97,8 @@ def suite_of(manifest: Manifest, find_suite: Callable[[str], Suite]) -> Suite:
     if manifest.suite.version != suite.version:
         raise SubmissionError(
             "suite",
-            f"It is for version {manifest.suite.version} of suite {suite.name}, this release has {suite.version}. Run it again.",
+            f"It is for version {manifest.suite.version} of suite {suite.name}, this release has "
+            f"{suite.version}. Run it again.",
         )
     return suite
 
@@ -107,7 +109,8 @@ def check_seeds(manifest: Manifest, suite: Suite) -> None:
     if manifest.training_seeds != needed:
         raise SubmissionError(
             "rows",
-            f"Training seeds are {list(needed)} in suite {suite.name}, got {list(manifest.training_seeds)}: none may be "
+            f"Training seeds are {list(needed)} in suite {suite.name}, got "
+            f"{list(manifest.training_seeds)}: none may be "
             "picked or left out.",
         )
     expected = [(task.task_id, seed) for task in suite.tasks for seed in needed]
@@ -124,7 +127,8 @@ def check_specs(manifest: Manifest, suite: Suite) -> None:
     if manifest.specs != specs_digest(suite):
         raise SubmissionError(
             "suite",
-            f"Its episodes are not those of suite {suite.name} (specs: {manifest.specs}, must be {specs_digest(suite)}).",
+            f"Its episodes are not those of suite {suite.name} (specs: {manifest.specs}, must be "
+            f"{specs_digest(suite)}).",
         )
 
 
@@ -147,14 +151,16 @@ def check_episodes(rows: pd.DataFrame, expected: pd.DataFrame) -> None:
         first = _words(have[int(repeated.argmax())])
         raise SubmissionError(
             "rows",
-            f"{repeated.sum()} episodes are duplicated and as many are missing; the first is {first}.",
+            f"{repeated.sum()} episodes are duplicated and as many are missing; the first is "
+            f"{first}.",
         )
     number = next(
         number for number, (one, other) in enumerate(zip(have, want, strict=True)) if one != other
     )
     raise SubmissionError(
         "rows",
-        f"Rows are not in the suite's order: row {number} is {_words(have[number])}, must be {_words(want[number])}.",
+        f"Rows are not in the suite's order: row {number} is {_words(have[number])}, must be "
+        f"{_words(want[number])}.",
     )
 
 
@@ -208,7 +214,8 @@ def check_aggregates(manifest: Manifest, rows: pd.DataFrame) -> None:
     if len(recomputed) != len(manifest.aggregates):
         raise SubmissionError(
             "aggregates",
-            f"There are {len(recomputed)} cells, the manifest has aggregates of {len(manifest.aggregates)}.",
+            f"There are {len(recomputed)} cells, the manifest has aggregates of "
+            f"{len(manifest.aggregates)}.",
         )
     for said, true in zip(manifest.aggregates, recomputed, strict=True):
         for name, value in true.model_dump().items():
@@ -219,5 +226,6 @@ def check_aggregates(manifest: Manifest, rows: pd.DataFrame) -> None:
             if not same:
                 raise SubmissionError(
                     "aggregates",
-                    f"{true.task_id}, {true.stratum}: {name} is {value} by the rows, the manifest says {claimed}.",
+                    f"{true.task_id}, {true.stratum}: {name} is {value} by the rows, the manifest "
+                    f"says {claimed}.",
                 )

@@ -122,7 +122,8 @@ def check_distinct_seeds(actions: Actions, files: Mapping[str, bytes]) -> None:
             if seed == f"seed{one}" and weights.get((task, f"seed{two}")) == digest:
                 raise SubmissionError(
                     "seeds",
-                    f"{task}: training seeds {one} and {two} have the same weights: they are one seed.",
+                    f"{task}: training seeds {one} and {two} have the same weights: they are one "
+                    "seed.",
                 )
 
 

@@ -222,7 +222,8 @@ def _check(report: WorldReport, files: Mapping[str, bytes], rows: pd.DataFrame) 
         if (item.known - 1 + item.steps) * block > steps.get((item.stratum, item.index), 0):
             raise _refused(
                 report,
-                f"episode {item.stratum[:60]}/{item.index} is not there, or not as long as imagined",
+                f"episode {item.stratum[:60]}/{item.index} is not there, or not as long as "
+                "imagined",
             )
 
 

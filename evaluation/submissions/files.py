@@ -167,7 +167,9 @@ def _check_entry(entry: os.DirEntry[str], name: str) -> None:
 
 
 def _read_bounded(folder: Path, name: str, limit: int) -> bytes:
-    """Read a regular file; its type and size are those of the open file, so it cannot be swapped."""
+    """Read a regular file; its type and size are those of the open file, so it cannot be
+    swapped.
+    """
     try:
         descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:

@@ -88,7 +88,9 @@ class Track(Strict):
 
 
 class AgentDescription(Strict):
-    """The agent. Only level 3, on a maintainer's request, instantiates ``config`` or ``per_task``."""
+    """The agent. Only level 3, on a maintainer's request, instantiates ``config`` or
+    ``per_task``.
+    """
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     learns: bool

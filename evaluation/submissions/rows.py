@@ -99,7 +99,8 @@ def _check_metadata(found: parquet.FileMetaData, num_rows: int) -> None:
         ):
             raise SubmissionError(
                 "rows",
-                f"{ROWS}: column {leaf.path[:100]!r} is {size} bytes large, too much for {num_rows} rows.",
+                f"{ROWS}: column {leaf.path[:100]!r} is {size} bytes large, too much for "
+                f"{num_rows} rows.",
             )
 
 
@@ -112,7 +113,8 @@ def _check_columns(schema: pa.Schema) -> None:
         if found.get(name) != wanted.get(name):
             raise SubmissionError(
                 "rows",
-                f"{ROWS}: column {name[:100]!r} is {found.get(name, 'missing')}, must be {wanted.get(name, 'absent')}.",
+                f"{ROWS}: column {name[:100]!r} is {found.get(name, 'missing')}, must be "
+                f"{wanted.get(name, 'absent')}.",
             )
 
 
@@ -131,7 +133,8 @@ def _check_column(name: str, column: pa.ChunkedArray) -> None:
             if longest > _MAX_TEXT:
                 raise SubmissionError(
                     "rows",
-                    f"{ROWS}: column {name!r} has a text of {longest} bytes; {_MAX_TEXT} is the limit.",
+                    f"{ROWS}: column {name!r} has a text of {longest} bytes; {_MAX_TEXT} is the "
+                    "limit.",
                 )
         elif pa.types.is_floating(chunk.type) and not pc.all(pc.is_finite(chunk)).as_py():  # pyright: ignore[reportAttributeAccessIssue]
             raise SubmissionError("rows", f"{ROWS}: column {name!r} holds NaN or infinity.")

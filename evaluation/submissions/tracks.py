@@ -1,4 +1,7 @@
-"""Tracks: what an agent may observe, learn from and ask the simulator. All three are closed lists."""
+"""Tracks: what an agent may observe, learn from and ask the simulator.
+
+All three are closed lists.
+"""
 
 from __future__ import annotations
 

@@ -183,7 +183,9 @@ def _current_memory() -> int:
 
 
 def _tree_usage(root: int) -> tuple[int, int]:
-    """Return the number of threads below ``root`` and their anonymous and shared memory in bytes."""
+    """Return the number of threads below ``root`` and their anonymous and shared memory in
+    bytes.
+    """
     parents, threads, memory = {}, {}, {}
     for folder in _PROC.glob("[0-9]*"):
         try:

@@ -100,7 +100,9 @@ class RemoteAgent:
         self._process.close()
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Start B new episodes; the agent receives their names and a salt that is not the world's."""
+        """Start B new episodes; the agent receives their names and a salt that is not the
+        world's.
+        """
         self._counts = np.zeros(len(specs), dtype=np.int64)
         names = [[spec.task_id, spec.split, spec.stratum, spec.index] for spec in specs]
         self._ask({"reset": names, "salt": self._salt.hex()})

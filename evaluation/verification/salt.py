@@ -23,7 +23,8 @@ def read_salt(path: Path) -> bytes:
     """
     if os.environ.get(SALT_VARIABLE):
         raise ValueError(
-            f"{SALT_VARIABLE} is set but is not read any more. Put the salt into a file with mode 600, "
+            f"{SALT_VARIABLE} is set but is not read any more. Put the salt into a file with mode "
+            "600, "
             "unset the variable, and use --salt-file."
         )
     try:
@@ -35,14 +36,16 @@ def read_salt(path: Path) -> bytes:
         if stat.S_ISREG(found.st_mode):
             if stat.S_IMODE(found.st_mode) & 0o077 or found.st_uid != os.geteuid():
                 raise ValueError(
-                    f"--salt-file {path}: only you may read it. Run `chmod 600` on a file of your own."
+                    f"--salt-file {path}: only you may read it. Run `chmod 600` on a file of your "
+                    "own."
                 )
         elif not stat.S_ISFIFO(found.st_mode):
             raise ValueError(f"--salt-file {path}: neither a regular file nor a pipe.")
         salt = file.read(_MAX_BYTES + 1).strip()
     if not _MIN_BYTES <= len(salt) <= _MAX_BYTES:
         raise ValueError(
-            f"--salt-file {path}: the salt has {len(salt)} bytes, it needs {_MIN_BYTES} to {_MAX_BYTES}. "
+            f"--salt-file {path}: the salt has {len(salt)} bytes, it needs {_MIN_BYTES} to "
+            f"{_MAX_BYTES}. "
             "Make one with `openssl rand -hex 32`."
         )
     return salt

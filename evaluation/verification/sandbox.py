@@ -184,7 +184,9 @@ def _bubblewrap(limits: Limits, visible: tuple[Path, ...]) -> list[str]:
 
 
 def _without_nested(paths: list[Path]) -> list[Path]:
-    """Return the paths that do not lie in another one; system folders that are links are left out."""
+    """Return the paths that do not lie in another one; system folders that are links are left
+    out.
+    """
     links = {Path(path) for path in _SYSTEM if Path(path).is_symlink()}
     kept = [path for path in dict.fromkeys(paths) if path not in links]
     return [path for path in kept if not any(other in path.parents for other in kept)]

@@ -1,4 +1,6 @@
-"""Guardrails on a walk whose dynamics are known exactly: what passes must not go through the zone."""
+"""Guardrails on a walk whose dynamics are known exactly: what passes must not go through the
+zone.
+"""
 
 import shutil
 from itertools import pairwise

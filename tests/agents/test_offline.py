@@ -345,13 +345,9 @@ def test_cloning_on_latents_says_so_and_of_which_model(dataset, state_model, sav
         **QUICK | {"num_steps": 5},
     )
     other = save_twin(tmp_path / "other", std=(2.0,) * 4)
-    with pytest.raises(
-        ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*expected"
-    ):
+    with pytest.raises(ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*expected"):
         gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=other)
-    with pytest.raises(
-        ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*expected"
-    ):
+    with pytest.raises(ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*expected"):
         scale = load_world_model(other).scale
         load_proposal(tmp_path, task_id=TWO_ROOM, world_model=other, scale=scale)
     gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=state_model)

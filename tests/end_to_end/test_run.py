@@ -158,7 +158,10 @@ def test_help_is_instant_and_imports_nothing_heavy(tmp_path):
 
 
 def test_importing_envs_never_imports_torch(tmp_path):
-    code = "import sys, jepabench.envs, jepabench.envs.data.collect, jepabench.envs.checks.checker\nassert 'torch' not in sys.modules"
+    code = (
+        "import sys, jepabench.envs.data.collect, jepabench.envs.checks.checker\n"
+        "assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
 
 

@@ -8,7 +8,8 @@ from jepabench.envs.mujoco_world.rendering import RayCamera
 SCENE = """
 <mujoco>
   <worldbody>
-    <body name="ground"><geom type="plane" size="9 9 1" rgba="0.8 0.8 0.7 1" contype="0" conaffinity="0"/></body>
+    <body name="ground">
+      <geom type="plane" size="9 9 1" rgba="0.8 0.8 0.7 1" contype="0" conaffinity="0"/></body>
     <geom type="box" size="0.3 2 1" pos="2.5 0.4 1" rgba="0.9 0.3 0.3 1"/>
     <geom type="box" size="1 0.4 0.6" pos="0.4 2.3 0.6" rgba="0.3 0.9 0.3 1"/>
     <geom type="cylinder" size="0.5 0.7" pos="-1.7 -0.6 0.7" rgba="0.2 0.3 0.9 1"/>

@@ -14,7 +14,8 @@ SCENE = """
     <geom name="hidden" type="box" size="2 2 0.1" pos="0 0 2" rgba="1 0 0 0"/>
     <geom name="guard" type="box" size="2 2 0.1" pos="0 0 2" group="3"/>
     <body name="stand" pos="-0.9 0.7 0.2">
-      <geom name="stand" type="cylinder" size="0.2 0.2" contype="0" conaffinity="0" rgba="0.5 0.5 0.5 1"/>
+      <geom name="stand" type="cylinder" size="0.2 0.2" contype="0" conaffinity="0" rgba="0.5 0.5
+        0.5 1"/>
     </body>
     <body name="arm" pos="0 0 0.5">
       <joint name="shoulder" type="hinge" axis="0 0.3 1"/>
@@ -22,7 +23,8 @@ SCENE = """
       <body pos="0.8 0 0.2">
         <joint name="wrist" type="hinge" axis="0 1 0"/>
         <geom name="core" type="sphere" size="0.05" rgba="0 0 0 0"/>
-        <geom name="hand" type="sphere" size="0.25" pos="0 0 0.2" contype="0" conaffinity="0" rgba="0.8 0.1 0.1 1"/>
+        <geom name="hand" type="sphere" size="0.25" pos="0 0 0.2" contype="0" conaffinity="0"
+          rgba="0.8 0.1 0.1 1"/>
       </body>
     </body>
   </worldbody>
@@ -45,7 +47,9 @@ def posed(model, *angles):
 
 
 def one_ray_at_a_time(model, data, camera, background, size):
-    """The same picture from mj_ray, without any of the camera's shortcuts; colours are not shaded."""
+    """The same picture from mj_ray, without any of the camera's shortcuts; colours are not
+    shaded.
+    """
     groups, hit = np.array([1, 1, 1, 0, 0, 0], np.uint8), np.zeros(1, np.int32)
     rays = camera.rays(size)
     colours = np.empty(rays.shape)
@@ -104,7 +108,8 @@ def test_invalidate_shows_new_colours_and_places(model):
 
 def test_the_overhead_camera_puts_x_to_the_right_and_y_upwards():
     model = mujoco.MjModel.from_xml_string(
-        '<mujoco><worldbody><geom type="sphere" size="0.1" pos="1 0.5 0" rgba="1 1 1 1"/></worldbody></mujoco>'
+        '<mujoco><worldbody><geom type="sphere" size="0.1" pos="1 0.5 0" rgba="1 1 1 '
+        '1"/></worldbody></mujoco>'
     )
     eye = RayCamera(
         model, Camera.overhead(extent=4.0, height=100.0), background=(0.0, 0.0, 0.0), ambient=1.0
@@ -117,7 +122,8 @@ def test_the_overhead_camera_puts_x_to_the_right_and_y_upwards():
 
 def test_what_faces_the_light_is_brighter():
     model = mujoco.MjModel.from_xml_string(
-        '<mujoco><worldbody><geom type="sphere" size="1" rgba="0.5 0.5 0.5 1"/></worldbody></mujoco>'
+        '<mujoco><worldbody><geom type="sphere" size="1" rgba="0.5 0.5 0.5 '
+        '1"/></worldbody></mujoco>'
     )
     eye = RayCamera(model, Camera.overhead(extent=3.0), light=(-1.0, 0.0, 1.0))
     row = eye.frame(posed(model), 60)[30, :, 0].astype(int)

@@ -10,13 +10,16 @@ MODEL = """
 <mujoco>
   <worldbody>
     <geom type="plane" size="3 3 1"/>
-    <body name="handle" mocap="true" pos="0.5 0 0.5"><geom type="sphere" size="0.02" contype="0" conaffinity="0"/></body>
+    <body name="handle" mocap="true" pos="0.5 0 0.5">
+      <geom type="sphere" size="0.02" contype="0" conaffinity="0"/></body>
     <body name="held" pos="0.5 0 0.5"><freejoint/><geom type="box" size="0.05 0.1 0.05"/></body>
-    <body name="loose" pos="0.8 0.3 0.2"><freejoint name="loose"/><geom type="capsule" size="0.05 0.1"/></body>
+    <body name="loose" pos="0.8 0.3 0.2"><freejoint name="loose"/>
+      <geom type="capsule" size="0.05 0.1"/></body>
     <body pos="0 0 1">
       <joint name="swing" type="hinge" axis="0 1 0" damping="0.01"/>
       <geom type="capsule" size="0.03" fromto="0 0 0 0.4 0 0"/>
-      <body pos="0.4 0 0"><joint type="ball"/><geom type="capsule" size="0.03" fromto="0 0 0 0.4 0 0"/></body>
+      <body pos="0.4 0 0"><joint type="ball"/>
+        <geom type="capsule" size="0.03" fromto="0 0 0 0.4 0 0"/></body>
     </body>
   </worldbody>
   <equality><weld body1="handle" body2="held"/></equality>

@@ -260,7 +260,8 @@ def test_mass_is_that_of_a_model_compiled_with_it(point):
     model, expected = (
         point.simulation.model,
         mujoco.MjModel.from_xml_string(
-            "<mujoco><worldbody><body><joint type='slide'/><geom type='sphere' size='.1' density='2000'/></body></worldbody></mujoco>"
+            "<mujoco><worldbody><body><joint type='slide'/><geom type='sphere' size='.1' "
+            "density='2000'/></body></worldbody></mujoco>"
         ),
     )
     assert model.body("ball").mass[0] == pytest.approx(expected.body_mass[1])

@@ -18,7 +18,9 @@ CORE_CELLS = 22  # tasks and strata of the suite `core`
 
 
 def draw(generator, rates, seeds, episodes, spread):
-    """Return outcomes of each cell [S, E] whose training seeds share the difficulty of an episode."""
+    """Return outcomes of each cell [S, E] whose training seeds share the difficulty of an
+    episode.
+    """
     cells = []
     for rate in rates:
         difficulty = generator.normal(size=episodes) * spread

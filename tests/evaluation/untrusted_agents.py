@@ -28,7 +28,9 @@ class Honest(Base):
 
 
 class Looker(Base):
-    """Observes nothing, and plays each episode in a world of its own, made from the episode's seed."""
+    """Observes nothing, and plays each episode in a world of its own, made from the episode's
+    seed.
+    """
 
     observation_keys = ()
 

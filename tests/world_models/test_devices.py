@@ -25,16 +25,22 @@ data, held_out, folder, terms = sys.argv[1:]
 if get_rank():
     folder += "-helper"
 fit(
-    dataset=Path(data), validation=Path(held_out), directory=Path(folder), seed=0, kind="jepa", progress=False,
+    dataset=Path(data), validation=Path(held_out), directory=Path(folder), seed=0,
+    kind="jepa", progress=False,
     model={
-        "encoder": "conv", "encoder_options": {"width": 8}, "latent_dim": 8, "history": 1, "rollout_steps": 2,
+        "encoder": "conv", "encoder_options": {"width": 8}, "latent_dim": 8, "history": 1,
+        "rollout_steps": 2,
         "predictor_options": {"width": 32, "depth": 1}, "terms": json.loads(terms),
     },
-    training={"num_steps": 4, "batch_size": 16, "learning_rate": 1e-3, "diagnose_every": 100, "on_collapse": "warn"},
+    training={"num_steps": 4, "batch_size": 16, "learning_rate": 1e-3, "diagnose_every": 100,
+        "on_collapse": "warn"},
 )
 """
 SIGREG = '{"sigreg": {"weight": 0.1, "num_directions": 32}, "inverse_dynamics": {"weight": 1.0}}'
-VICREG = '{"variance": {"weight": 1.0}, "covariance": {"weight": 0.04}, "infonce": {"weight": 0.1}, "barlow": {"weight": 0.01}}'
+VICREG = (
+    '{"variance": {"weight": 1.0}, "covariance": {"weight": 0.04}, '
+    '"infonce": {"weight": 0.1}, "barlow": {"weight": 0.01}}'
+)
 
 
 def start(data, folder, terms, **variables):

@@ -73,7 +73,9 @@ def test_an_impossible_momentum_is_refused(momentum: float):
 
 
 def test_keypoints_follow_a_spot_from_the_first_step_on():
-    """Flat maps would put all keypoints at the centre of mass, which shape and angle do not move."""
+    """Flat maps would put all keypoints at the centre of mass, which shape and angle do not
+    move.
+    """
     torch.manual_seed(0)
     encoder = KeypointEncoder(num_keypoints=16)
     frames = torch.full((16, 64, 64, 3), 30, dtype=torch.uint8)
