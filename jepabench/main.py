@@ -1,4 +1,7 @@
-"""``jepabench``: finds the verb, imports only that one, and turns foreseeable mistakes into one sentence."""
+"""The ``jepabench`` command. It imports only the module of the chosen command.
+
+Expected errors are printed as one sentence without a traceback.
+"""
 
 from __future__ import annotations
 
@@ -13,33 +16,33 @@ from contextlib import contextmanager
 from jepabench.cli.arguments import Parser
 
 VERBS = {
-    "run": "do everything a suite needs: data, models, policies, evaluation, report",
-    "sweep": "the same on many workers, here or on a cluster; goes on where it was killed",
-    "status": "what of a suite is done, running, failed or missing",
-    "collect": "make a dataset of a task",
+    "run": "run a suite: collect data, train models and policies, evaluate them, write the report",
+    "sweep": "run a suite on many workers, locally or on a cluster; run it again to resume",
+    "status": "show which stages of a suite are done, running, failed or missing",
+    "collect": "collect a dataset from a task",
     "train": "train a world model on a dataset",
     "evaluate": "evaluate one agent of a suite",
-    "compare": "two agents on the same episodes: difference, interval, which flipped; or `compare planners`",
-    "power": "how many episodes a difference needs",
-    "query": "ask all results in SQL",
-    "scaling": "success against transitions, planners and policies on one axis",
-    "tune": "search an agent's settings on one task, within a fixed number of recorded trials",
-    "submit": "pack an agent's results on a suite, so that a stranger can check them",
-    "verify": "check a submission: whole, true in the simulator, and re-run; runs none of its code unless asked to",
-    "board": "build the static site of submissions, tasks and claims",
-    "report": "build the report of a suite from what is done",
-    "probe": "say which physical quantities can be read out of a world model's latents",
-    "diagnose": "say whether a world model can be planned with: foresight, controllability, rank, plan against outcome",
-    "imagine": "paint what a world model imagines above what really came, as a strip and a film",
-    "surprise": "ask whether a world model notices the impossible, and does not mind the harmless",
-    "generalize": "evaluate a world model's agent under one change of the world at a time",
-    "list": "list tasks, suites, agents, world models",
-    "new-env": "write the draft of a world of your own, which works",
-    "check-env": "check that a world keeps its promises, and print its card",
+    "compare": "compare two agents on the same episodes, or planners with `compare planners`",
+    "power": "show how many episodes are needed to detect a difference",
+    "query": "query all results with SQL",
+    "scaling": "plot success against environment transitions for planners and policies",
+    "tune": "search the settings of an agent on one task with a fixed number of trials",
+    "submit": "package the results of an agent on a suite for verification",
+    "verify": "check a submission: completeness, replay in the simulator, re-run in a sandbox",
+    "board": "build the leaderboard website",
+    "report": "build the report of a suite from its finished evaluations",
+    "probe": "measure which physical quantities the latents of a world model encode",
+    "diagnose": "measure whether a world model is suitable for planning",
+    "imagine": "draw predicted frames above real frames, as an image and a film",
+    "surprise": "measure whether a world model is surprised by impossible events",
+    "generalize": "evaluate an agent under one change of the world at a time",
+    "list": "list tasks, suites, agents and world models",
+    "new-env": "create a working template of a new environment",
+    "check-env": "check an environment and print its properties",
     "doctor": "check this machine: versions, threads, renderer, disk, speed",
 }
 
-# Where in `jepabench.cli` a command's module is; a command that is not named here is directly in it.
+# Folders of `jepabench.cli` with the modules of commands. Other commands are directly in it.
 _FOLDERS = {
     "benchmark": (
         "run",
@@ -58,7 +61,7 @@ _FOLDERS = {
     "leaderboard": ("submit", "verify", "board"),
 }
 
-# Packages that the default installation lacks, and the extra that has them.
+# Optional packages and the extra that installs each of them.
 _EXTRAS = {
     "cmaes": "models",
     "stable_baselines3": "models",
@@ -72,7 +75,7 @@ _EXTRAS = {
     "sb3_contrib": "contrib",
     "submitit": "slurm",
 }
-# Commands that train or run learned models, so that they say at once what is missing.
+# Commands that need torch. They fail early if it is not installed.
 _NEEDS_MODELS = frozenset(
     "run sweep train evaluate scaling tune probe diagnose imagine surprise generalize".split()
 )
@@ -93,7 +96,7 @@ def get_module_name(verb: str) -> str:
 
 @contextmanager
 def _terminate_like_interrupt(received: list[int]) -> Iterator[None]:
-    """Make SIGTERM (sent by schedulers and ``timeout``) clean up as Ctrl-C does; note the signal."""
+    """Handle SIGTERM like Ctrl-C, and append the signal to ``received``."""
 
     def stop(number: int, _: object) -> None:
         received.append(number)
@@ -119,19 +122,21 @@ def _missing_extra(error: ModuleNotFoundError) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the exit code: 0 done, 1 something failed, 2 the command was wrong."""
+    """Run one command and return its exit code.
+
+    The exit code is 0 for success, 1 for a failure and 2 for wrong arguments.
+    """
     parser = Parser(
         prog="jepabench",
-        description="Do joint-embedding world models that plan beat model-free RL? Same worlds, data and compute.",
-        epilog="`jepabench VERB --help` says more. Start with `jepabench run suite=quick`.",
+        description="Compare planning with JEPA world models and model-free RL.",
+        epilog="See `jepabench VERB --help`. Start with `jepabench run suite=quick`.",
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     argv = list(sys.argv[1:] if arguments is None else arguments)
     if "" not in sys.path:
-        sys.path.append(
-            ""
-        )  # worlds and agents of the folder that one is in, as with `python -m jepabench`
+        # Find environments and agents in the current folder, as `python -m jepabench` does.
+        sys.path.append("")
     chosen = next((item for item in argv if item in VERBS), None)
     parsers = {
         verb: verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
@@ -146,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command == "compare" and rest[:1] == ["planners"]:
         command, rest = "compare planners", rest[1:]
         own_parser.prog += " planners"
-    module = importlib.import_module(get_module_name(command))  # one command: --help stays instant
+    module = importlib.import_module(get_module_name(command))
     module.configure(own_parser)
     options = own_parser.parse_intermixed_args(rest, options)  # settings may follow options
     received: list[int] = []

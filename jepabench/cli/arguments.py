@@ -1,4 +1,4 @@
-"""Types of command-line arguments. Each one checks its range and lists wrong values for the tests."""
+"""Types of command-line arguments. Each type checks its range and lists wrong values for tests."""
 
 from __future__ import annotations
 

@@ -28,14 +28,14 @@ FREE_GB = 5.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "--output", type=Path, default=Path("outputs"), help="folder whose disk is looked at"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb; exit code 1 if something must be mended first."""
+    """Run the command; exit code 1 if something must be mended first."""
     console = make_console()
     problems = _versions(console) + _disk(options.output, console)
     speeds = measure_speeds()
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         )
     for problem in problems:
         console.print(f"[red]problem[/] {problem}")
-    console.print("[green]Ready.[/]" if not problems else f"{len(problems)} to mend.")
+    console.print("[green]Ready.[/]" if not problems else f"{len(problems)} to fix.")
     return 1 if problems else 0
 
 

@@ -1,4 +1,4 @@
-"""``jepabench list``: list tasks, suites, agents, world models, and the variations and events of a task."""
+"""``jepabench list``: list tasks, suites, agents, world models, variations and events."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from jepabench.pipeline.terminal import add_text_row, make_console, make_table
 CHOICES = ("tasks", "suites", "agents", "world-models")
 CHOICES_WITH_TASK = ("variations", "events")
 _ABOUT_COSTS = (
-    "CPU time is the time of all stages on one thread, estimated from the speeds that `jepabench doctor` "
-    "measured and from finished stages. It is good to a factor of two. Stages run side by side: "
-    "divide by the number of cores."
+    "CPU time is the time of all stages on one thread, estimated from finished stages and from "
+    "the speeds that `jepabench doctor` measured. It is accurate to a factor of about two. "
+    "Stages run in parallel: divide by the number of cores."
 )
 
 Row = dict[str, Any]

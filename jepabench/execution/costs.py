@@ -1,6 +1,7 @@
-"""What a stage will cost before anything like it was done: how much of it there is, times the speeds of this machine.
+"""Estimates the duration of a stage from its size and the speeds of this machine.
 
-Good to a factor of two or so: speeds of the worlds are known relative to one, training steps relative to that of the default JEPA.
+The estimate is accurate to a factor of about two. The speeds of environments are stored relative
+to PointMaze-UMaze, and those of training steps relative to the default JEPA.
 """
 
 from __future__ import annotations
@@ -13,10 +14,11 @@ from jepabench.envs.registry import get_task
 from jepabench.execution.speeds import Speeds
 from jepabench.pipeline.stages import Stage
 
-# Seconds of a control step with a frame and without, in those of PointMaze-UMaze (docs/performance.md).
+# Time of a control step with and without a frame, relative to PointMaze-UMaze
+# (docs/performance.md).
 _FRAME = {"pusht": 1.0, "manipulation": 9.0, "navigation": 17.0, "particles": 60.0, "maze": 1.0}
 _STEP = {"pusht": 2.5, "manipulation": 15.0, "navigation": 4.0, "particles": 70.0, "maze": 2.0}
-# Seconds of a training step in those of the default JEPA, by kind of world model or by what trains a policy.
+# Time of a training step relative to the default JEPA, by kind of world model or policy training.
 _TRAINING = {
     "jepa": 1.0,
     "ensemble": 1.5,
@@ -31,13 +33,14 @@ _PLANS_A_CONTROL_STEP = (
     0.25  # blocks of several steps, and plans of which several blocks are executed
 )
 _CONTROL_STEPS = 0.35  # of the longest budget of a task, in an average episode
-_SIMULATED = 5.0  # control steps for a candidate's model step in the true simulator, and what restoring it takes
+# Control steps per model step of a candidate in the true simulator, including the restore.
+_SIMULATED = 5.0
 _GRADIENT = 3.0  # a backward pass on top
 _CLIPS = 12  # disturbed continuations of an episode
 
 
 def stage_seconds(stage: Stage, speeds: Speeds) -> float:
-    """Returns how long a stage will take on one thread [s]; NaN for a kind of stage that is not known."""
+    """Return the estimated time of a stage on one thread [s], or NaN for an unknown kind."""
     kinds = {
         "data": _data,
         "model": _model,

@@ -13,7 +13,7 @@ from jepabench.pipeline.stages import Stage
 
 
 class StageTimes:
-    """Expects of a stage what its like took, and before any of them is done what the speeds of the machine say.
+    """Estimates the times of stages from similar finished stages or from the machine's speeds.
 
     Args:
         stages: those that are done teach it from the start.
@@ -59,7 +59,7 @@ def duration(seconds: float) -> str:
 
 
 def _likes(key: str) -> list[str]:
-    """What a stage can be compared with, the most alike first: other seeds, other agents or tasks, the same kind."""
+    """Return keys of similar stages, the most similar first: other seeds, agents, tasks."""
     parts = key.split("/")
     found = ["/".join(parts[:-1]), parts[0]]
     if len(parts) > 3:

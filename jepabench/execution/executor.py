@@ -1,6 +1,7 @@
-"""Does what is missing of a plan: starts workers, replaces those that die, and tells how far it is.
+"""Runs the missing stages of a plan: starts workers, replaces failed ones and shows progress.
 
-It only watches the folders of the stages, as the workers do. So it may be killed and started again, or started twice.
+The executor reads its state from the folders of the stages, as the workers do. It can therefore be
+interrupted and started again, or started twice.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ def closure(stages: Mapping[str, Stage], keys: Sequence[str]) -> list[str]:
 
 
 def by_urgency(stages: Mapping[str, Stage]) -> dict[str, Stage]:
-    """Returns the stages in the order in which to begin them: what most others wait for comes first."""
+    """Return the stages in the order in which to start them, prerequisites first."""
     order = sorted(stages, key=lambda key: KINDS.index(key.partition("/")[0]))
     return {key: stages[key] for key in order}
 
@@ -178,7 +179,7 @@ class _Run:
         self._say(f"[red]failed[/] {escape(title)}: {escape(reason)}")
 
     def _replaced(self, active: list[launchers.Worker], worker: Worker) -> list[launchers.Worker]:
-        """Returns the workers that run; one that died has a successor, one that found nothing more to do has none."""
+        """Return the active workers. Replace those that died, but not those that finished."""
         running = []
         for one in active:
             if not one.ended():
@@ -226,7 +227,7 @@ class _Run:
 
 
 def last_line(stage: Stage) -> str:
-    """Returns the last line of a stage's log, for instance a progress bar; empty if there is none."""
+    """Return the last line of a stage's log, such as a progress bar, or an empty string."""
     return next(iter(last_lines(stage, 1)), "")
 
 

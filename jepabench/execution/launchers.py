@@ -1,7 +1,8 @@
-"""Where workers run: processes on this machine, jobs of a SLURM cluster, tasks of a Ray cluster.
+"""Launchers of workers: local processes, SLURM jobs and Ray tasks.
 
-A worker finds its work in the output folder by itself (``jepabench.execution.workers``); a launcher only starts it, and tells
-whether it still runs. Nothing is lost with a worker, or with the process that started it.
+A worker finds its stages in the output folder (``jepabench.execution.workers``). A launcher starts
+workers and reports whether they are running. No finished work is lost if a worker or the process
+that started it dies.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class Launcher(Protocol):
 
 
 class JoblibLauncher:
-    """Processes on this machine, by joblib's loky: one executor a worker, so that none dies with another.
+    """Runs workers as local processes with joblib's loky.
+
+    Each worker has its own executor, so that a crash affects only one of them.
 
     Args:
         num_workers: processes side by side, each with one thread.
@@ -80,9 +83,9 @@ class SubmititLauncher:
         num_workers: jobs side by side.
         folder: submitit's own files and the jobs' output.
         cluster: ``slurm``, ``local``, or None for what is there.
-        timeout_min: longest time of a job [minutes]. One that is cut off is followed by another, which goes on.
+        timeout_min: time limit of a job [minutes]. A new job resumes its work.
         cpus_per_task, mem_gb: of a job.
-        parameters: more for ``submitit.AutoExecutor.update_parameters``, such as ``slurm_partition``.
+        parameters: more for ``AutoExecutor.update_parameters``, such as ``slurm_partition``.
     """
 
     def __init__(
@@ -115,7 +118,7 @@ class SubmititLauncher:
         return _Submitit(self._jobs[-1])
 
     def close(self, *, wait_seconds: float = 0.0) -> None:
-        """Wait up to ``wait_seconds`` for the jobs, cancel those that are left and reap local ones."""
+        """Wait up to ``wait_seconds`` for the jobs, then cancel the others and reap local ones."""
         _wait([_Submitit(job) for job in self._jobs], wait_seconds)
         for job in self._jobs:
             if not job.done():
@@ -126,11 +129,14 @@ class SubmititLauncher:
 
 
 class RayLauncher:
-    """Tasks of a Ray cluster. The output folder must be seen by all of its machines, and jepabench be installed there.
+    """Runs workers as tasks of a Ray cluster.
+
+    All machines need access to the output folder and an installation of jepabench.
 
     Args:
         num_workers: tasks side by side.
-        address: of the cluster (``auto``, ``ray://host:10001``); None starts a Ray of its own on this machine.
+        address: of the cluster (``auto``, ``ray://host:10001``); None starts Ray
+            on this machine.
         num_cpus: processors that a task takes.
     """
 
@@ -154,7 +160,7 @@ class RayLauncher:
         return _Ray(self._ray, self._references[-1])
 
     def close(self, *, wait_seconds: float = 0.0) -> None:
-        """Wait up to ``wait_seconds`` for the tasks, cancel those that are left, leave the cluster."""
+        """Wait up to ``wait_seconds`` for the tasks, cancel the others, leave the cluster."""
         _wait([_Ray(self._ray, reference) for reference in self._references], wait_seconds)
         for reference in self._references:
             self._ray.cancel(reference, force=True)
@@ -175,7 +181,7 @@ class _Joblib:
         return "" if error is None else _words(error)
 
     def close(self) -> None:
-        # A worker with nothing to do is asked to leave: one that is killed leaves semaphores behind.
+        # Shut an idle worker down cleanly, because a killed one leaves semaphores behind.
         self._executor.shutdown(wait=True, kill_workers=not self._future.done())
 
 
@@ -242,12 +248,13 @@ def _imported(module: str, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         raise ConfigError(
-            f"launcher={module} needs a package that is not there: {error}. `pip install 'jepabench[{extra}]'` brings it."
+            f"launcher={module} needs a package that is not installed: {error}. "
+            f"Install it with: pip install 'jepabench[{extra}]'"
         ) from error
 
 
 def _leave_with(parent: int) -> None:
-    """Ends this process when ``parent`` is gone: a killed command leaves nobody behind who holds a stage."""
+    """End this process when ``parent`` has ended, so that it does not keep a stage locked."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -14,7 +14,7 @@ from jepabench.pipeline.stages import SuitePlan
 
 
 def run_plan(root: dict, console: Console, *, kind: type[SuitePlan] = SuitePlan) -> None:
-    """Run the missing stages of a suite (or of another ``kind`` of plan) with the configured launcher."""
+    """Run the missing stages of a suite, or of another ``kind`` of plan, with the launcher."""
     # Workers may be started in another folder.
     elsewhere = {**root, "output": str(Path(root["output"]).resolve())}
     speeds = load_speeds(Path(root["output"]) / SPEEDS_FILE)

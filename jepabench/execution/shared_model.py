@@ -1,6 +1,6 @@
-"""Data and one world model of a task, made once, or found where they were made: what comparisons on one model start from.
+"""Provides the dataset and the world model of a task on which comparisons are based.
 
-On TwoRoom and PointMaze-UMaze they are those of ``suite=quick``, so that whoever ran it has them already.
+Existing ones are used again. For TwoRoom and PointMaze-UMaze they are those of ``suite=quick``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from jepabench.execution.executor import run_stages
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 
-# What a harder task gets beyond the quick suite's 600 episodes of 30 model steps and 400 gradient steps.
+# Settings of harder tasks that differ from the quick suite: 600 episodes of 30 model steps, 400
+# gradient steps.
 _DATA: dict[str, dict[str, int]] = {
     "PointMaze-Medium-v1": {"num_episodes": 1000},
     "PointMaze-Large-v1": {"num_episodes": 1500, "num_steps": 40},
@@ -53,7 +54,7 @@ class SharedModel:
 def train_shared_model(
     task_id: str, output: Path, *, agent: str = "jepa-cem", pixels: bool = True
 ) -> SharedModel:
-    """Makes what is missing of data and world model of a task, for the world model of an ``agent`` preset."""
+    """Collect the data and train the world model of an ``agent`` preset, if they are missing."""
     task = get_task(task_id)
     root = compose_run(
         ["suite=quick", f"agent={agent}", f"output={output.resolve()}", "num_workers=1"]

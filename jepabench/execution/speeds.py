@@ -1,4 +1,4 @@
-"""Speeds of this machine, from which the duration of a stage is estimated before anything like it has run."""
+"""Measures the speeds of this machine, from which the durations of stages are estimated."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Speeds:
 
 
 def load_speeds(path: Path) -> Speeds | None:
-    """Return the speeds that ``jepabench doctor`` saved, or None if the file is missing or unreadable."""
+    """Return the speeds that ``jepabench doctor`` saved, or None if they cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return Speeds(**{item.name: float(found[item.name]) for item in fields(Speeds)})
@@ -46,7 +46,7 @@ def load_speeds(path: Path) -> Speeds | None:
 
 
 def load_or_measure_speeds(output: Path) -> Speeds:
-    """Return the saved speeds of this machine. Measure them first if there are none (about ten seconds).
+    """Return the saved speeds of this machine, or measure them, which takes about ten seconds.
 
     The measurement is saved below ``output`` if that folder is writable.
     """

@@ -25,7 +25,8 @@ def print_status(plan: SuitePlan, console: Console, *, every: bool = False) -> i
     suite = plan.suite
     seeds = ", ".join(map(str, suite["training_seeds"]))
     console.print(
-        f"[bold]{suite['name']}[/] v{suite['version']} in {escape(str(plan.output))}, training seeds {seeds}"
+        f"[bold]{suite['name']}[/] v{suite['version']} in {escape(str(plan.output))}, "
+        f"training seeds {seeds}"
     )
     table = Table("stages", *STATES, box=None)
     for kind in KINDS:
@@ -52,7 +53,7 @@ def _print_stage(stage: Stage, state: StageState, console: Console) -> None:
 
 
 def save_sweep(root: dict) -> None:
-    """Save the configuration of a sweep below its output folder, so that ``jepabench status`` finds it."""
+    """Save the configuration of a sweep below its output folder for ``jepabench status``."""
     folder = Path(root["output"]) / "sweeps"
     folder.mkdir(parents=True, exist_ok=True)
     asked = {

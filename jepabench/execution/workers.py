@@ -1,7 +1,7 @@
-"""What a worker does: stage after stage of a plan, as long as there is one that nobody else is at.
+"""Workers, which run the stages of a plan that no other worker is running.
 
-Workers do not talk to each other. The folder of a stage says all that they need to know: whether it is done, who is at
-work on it, whether it failed. So it makes no difference who started them, or on which machine they are.
+Workers do not communicate. The folder of a stage records whether it is done, running or failed.
+Workers can therefore be started by any process and on any machine.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class Worker:
     Attributes:
         plan: makes the plan anew.
         wanted: keys of the stages to be done.
-        past_failures: ``StageState.stamp`` of stages that had failed before; those are tried again, others only once.
+        past_failures: ``StageState.stamp`` of stages that failed in an earlier run. These are
+            tried again; other failed stages are not.
     """
 
     plan: Callable[[], Plan]
@@ -64,7 +65,7 @@ class Worker:
                 polls = min(polls + 1, 10)
 
     def _do_one(self, waiting: dict[str, Stage]) -> bool:
-        """Does the first stage that can be done; those that are finished or out of reach leave ``waiting`` on the way."""
+        """Run the first available stage. Remove finished and blocked ones from ``waiting``."""
         for key, stage in list(waiting.items()):
             if key not in waiting or any(need in waiting for need in stage.needs):
                 continue
@@ -94,7 +95,7 @@ class Worker:
 
 
 def drop_failed(key: str, waiting: dict[str, Stage]) -> list[str]:
-    """Takes a stage that failed out of ``waiting``, with all that need it, and returns their keys."""
+    """Remove a failed stage and all that need it from ``waiting``, and return their keys."""
     dropped = [key]
     del waiting[key]
     for other, stage in list(waiting.items()):  # needs come before those that need them
@@ -106,7 +107,7 @@ def drop_failed(key: str, waiting: dict[str, Stage]) -> list[str]:
 
 @contextmanager
 def _log_of(stage: Stage) -> Iterator[Callable[[Path], None]]:
-    """Gives the stage's work, with all that it says going to ``stage.log`` (also what C code says as it crashes)."""
+    """Yield the stage's work with all output, including that of C code, sent to ``stage.log``."""
     saved: list[int] = []
 
     def work(directory: Path) -> None:
@@ -139,7 +140,7 @@ def _flush() -> None:
 def _prepare_process() -> None:
     from tqdm import tqdm
 
-    # By default progress bars share a lock of processes, a semaphore that a worker leaves behind when it is killed.
+    # The default lock of progress bars is a semaphore, which a killed worker leaves behind.
     tqdm.set_lock(threading.RLock())
     os.environ.setdefault("TQDM_MININTERVAL", "1")
     os.environ["OMP_NUM_THREADS"] = "1"

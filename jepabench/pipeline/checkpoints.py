@@ -1,4 +1,4 @@
-"""Finds a world model by name among the reference checkpoints, or by folder; writes the tables that are made of one."""
+"""Finds world models by name or folder, and writes the tables of model checks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def reference_names() -> list[str]:
 
 
 def find_checkpoint(name: str) -> Path:
-    """Returns the folder of a world model: a folder of one's own, or the name of a reference checkpoint.
+    """Return the folder of a world model, given a folder or the name of a reference checkpoint.
 
     Raises:
         UnknownNameError: neither; the message suggests the nearest reference checkpoint.

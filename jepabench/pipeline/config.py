@@ -1,4 +1,4 @@
-"""Composes configuration: Hydra reads the YAML groups and the overrides, errors come back as sentences."""
+"""Composes the configuration with Hydra and turns its errors into short messages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def options(group: str) -> list[str]:
 
 
 def compose_root(overrides: Sequence[str]) -> dict[str, Any]:
-    """Composes ``conf/root.yaml`` with overrides such as ``suite=quick`` or ``suite.training_seeds=[0,1]``.
+    """Compose ``conf/root.yaml`` with overrides such as ``suite=quick``.
 
     Raises:
         ConfigError: an override is malformed or names a key or preset that does not exist.
@@ -62,7 +62,7 @@ def compose_root(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _unquote(key: str, value: str) -> str:
-    """Return a path as it was meant. Paths never go through Hydra's grammar, so every path works."""
+    """Return a path without quotes. Paths bypass Hydra's grammar, so that every path works."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     if not value.strip() or "\0" in value:
@@ -96,9 +96,10 @@ def _check_whole(key: str, value: object, low: int, high: int) -> None:
 def load_preset(
     group: str, name: str, overrides: Mapping[str, Any] | Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Reads one preset of a group and applies overrides, as dotted ``key=value`` strings or as a nested mapping.
+    """Load a preset of a group and apply overrides.
 
-    The preset of an agent may also be another package's (``jepabench.pipeline.plugins``).
+    Overrides are dotted ``key=value`` strings or a nested mapping. The preset of an agent may also
+    belong to another package (``jepabench.pipeline.plugins``).
 
     Raises:
         UnknownNameError: no such preset.
@@ -147,8 +148,9 @@ def _compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     group = name.partition("/")[0] if "/" in name else None
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            # A preset is composed alone, so its keys are moved up from the group's package. It says only what differs from the
-            # defaults of the class that it is for, which refuses what it does not know: hence keys may be added.
+            # A preset is composed alone, so its keys are moved up from the group's package. It
+            # states only differences from the defaults of its class, so overrides may add keys.
+            # The class refuses unknown ones.
             composed = compose(
                 name,
                 overrides=[f"++{group}.{item}" for item in overrides] if group else list(overrides),
@@ -179,8 +181,11 @@ def _sentence(error: Exception, name: str, overrides: Sequence[str]) -> str:
         if key in text and key not in known:
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.4)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            return f"Unknown configuration key {key!r}.{hint} `jepabench run --show suite=quick` prints all keys."
-    return f"The configuration can not be composed: {text}"
+            return (
+                f"Unknown configuration key {key!r}.{hint} "
+                "`jepabench run --show suite=quick` prints all keys."
+            )
+    return f"The configuration cannot be composed: {text}"
 
 
 def _keys(config: Any, prefix: str = "") -> list[str]:

@@ -1,4 +1,7 @@
-"""Agents of other packages: ``package.module:Class``, or a name that a package gives to one (entry points ``jepabench.agents``)."""
+"""Agents of other packages, named ``package.module:Class`` or by an entry point.
+
+The entry point group is ``jepabench.agents``.
+"""
 
 from __future__ import annotations
 
@@ -54,16 +57,16 @@ class AgentWords(_Stated):
 
 
 class PluginError(ValueError):
-    """An agent of another package that can not be used; the message says why."""
+    """Raised for an agent of another package that cannot be used."""
 
 
 def preset_of_plugin(name: str) -> dict[str, Any] | None:
-    """Returns the preset of another package's agent, or None if no package has one of this name.
+    """Return the preset of another package's agent, or None if no package has one of this name.
 
-    The class is asked for ``name``, ``track`` and ``observation_keys``; the first two may lack.
+    The class has ``observation_keys`` and, optionally, ``name`` and ``track``.
 
     Raises:
-        PluginError: its module can not be imported, or there is no agent of this name in it.
+        PluginError: if its module cannot be imported or has no agent of this name.
     """
     if ":" in name:
         return _preset(name, name)
@@ -79,13 +82,13 @@ def plugin_names() -> list[str]:
 
 
 def package_of(target: str) -> str:
-    """Returns distribution and version of what ``package.module.Class`` is in; empty if it is no distribution's."""
+    """Return the distribution and version of ``package.module.Class``, or an empty string."""
     found = metadata.packages_distributions().get(target.partition(".")[0], [])
     return f"{found[0]} {metadata.version(found[0])}" if found else ""
 
 
 def freeze_files(preset: dict[str, Any]) -> dict[str, Any]:
-    """Return the preset of an agent from outside with a digest of the files that its settings name."""
+    """Return the preset of another package's agent with a digest of the files it refers to."""
     paths = find_paths({key: value for key, value in preset["agent"].items() if key != "_target_"})
     return {**preset, "files": digest_files(Path(), paths)} if paths else preset
 
@@ -97,7 +100,8 @@ def _preset(entry_point: str, shown: str, name: str = "") -> dict[str, Any]:
         kind = getattr(module, class_name)
     except (ImportError, AttributeError, ValueError) as error:
         raise PluginError(
-            f"Agent {shown!r}: {error}. Install its package into this environment, or start in its folder."
+            f"Agent {shown!r}: {error}. "
+            "Install its package into this environment, or run the command in its folder."
         ) from error
     missing = [method for method in ("reset", "act", "model_steps") if not hasattr(kind, method)]
     if missing:

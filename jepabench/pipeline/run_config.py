@@ -10,7 +10,7 @@ from jepabench.pipeline.limits import KEYS_OF_THE_PLAN, MAX_SEED
 
 
 def compose_run(overrides: list[str]) -> dict:
-    """Compose the root configuration. ``agent=a,b`` and ``seed=0,1`` replace the suite's agents and seeds."""
+    """Compose the configuration. ``agent=`` and ``seed=`` replace the suite's agents and seeds."""
     chosen: dict[str, list[str]] = {}
     rest = []
     for item in overrides:

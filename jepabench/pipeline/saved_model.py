@@ -1,4 +1,4 @@
-"""A saved world model as an agent: which preset plans with it, and its evaluation without a suite."""
+"""Builds and evaluates an agent from a saved world model without a suite."""
 
 from __future__ import annotations
 
@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 def agent_preset(
     checkpoint: Path, name: str | None, overrides: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Returns the preset that plans with a checkpoint: ``name``, or the one for what its model looks at.
+    """Return the preset that plans with a checkpoint.
+
+    It is the preset ``name``, or by default the one for the observations of the model.
 
     Raises:
-        ConfigError: the preset has no world model, or it is trained on top of one and did not leave its policy beside this
-            one, in a folder of the preset's name.
+        ConfigError: if the preset has no world model, or if its policy is not in a folder of the
+            preset's name beside the checkpoint.
     """
     from jepabench.world_models.checkpoint import load_world_model
 
@@ -34,8 +36,9 @@ def agent_preset(
         preset.get("train") and not (checkpoint / preset["name"]).is_dir()
     ):
         raise ConfigError(
-            f"Agent {preset['name']!r} does not just plan with a world model, and there is no policy {checkpoint / preset['name']}. "
-            "Choose one that does, such as jepa-cem, or run it in a suite: `jepabench run agent=...`."
+            f"Agent {preset['name']!r} does not just plan with a world model, "
+            f"and there is no policy {checkpoint / preset['name']}. Choose an agent that needs "
+            "only a world model, such as jepa-cem, or run it in a suite: `jepabench run agent=...`."
         )
     return preset
 
@@ -74,7 +77,7 @@ def evaluate_checkpoint(
     pixels: int,
     directory: Path,
 ) -> None:
-    """Evaluates a checkpoint's agent on episodes of its task, and writes records and actions into ``directory``."""
+    """Evaluate a checkpoint's agent on its task; write records and actions to ``directory``."""
     from tqdm import tqdm
 
     from jepabench.envs.splits import episode_specs

@@ -23,7 +23,9 @@ MODEL_TRANSITIONS = 30_000
 
 
 def compose_scaling(overrides: list[str]) -> dict[str, Any]:
-    """Composes the configuration; the verb's own words are ``task``, ``budgets`` and ``model_transitions``.
+    """Compose the configuration from the settings of the command and overrides of the suite.
+
+    The settings of the command are ``task``, ``budgets`` and ``model_transitions``.
 
     Raises:
         ConfigError: budgets that are not ascending numbers.
@@ -75,13 +77,15 @@ def _find_task(name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
 class BudgetPlan(SuitePlan):
     """A suite at one budget of transitions.
 
-    Datasets have the first so many transitions of the largest (episode i of a dataset depends on i alone), and what
-    learns from them is trained anew. Online agents are trained once for all budgets, and evaluated as they were then.
+    A dataset consists of the first transitions of the largest one, because episode i of a dataset
+    depends only on i. Offline agents are trained again for each budget. Online agents are trained
+    once, and their checkpoint at each budget is evaluated.
 
     Args:
         root: of the scaling plan.
         budget: transitions.
-        online: the online agents, whose world models, if any, have seen ``root["model_transitions"]``; or all others.
+        online: whether the plan has the online agents or all others. World models of online
+            agents are trained on ``root["model_transitions"]`` transitions.
     """
 
     def __init__(self, root: Mapping[str, Any], budget: int, *, online: bool) -> None:
@@ -143,19 +147,18 @@ class BudgetPlan(SuitePlan):
         directory: Path,
         config: Mapping[str, Any],
         needs: tuple[str, ...],
-        work: Callable[[Path], None],
+        do: Callable[[Path], None],
     ) -> Stage:
-        if key.startswith(
-            "evaluation/"
-        ):  # another largest budget is another evaluation, not a conflict
+        if key.startswith("evaluation/"):
+            # Evaluations at different budgets have different folders.
             config = {**config, "budget": self.budget}
             directory = directory.with_name(f"{directory.name}-{stage_id(config)[:8]}")
             title = f"{title} at {self.budget}"
-        return super()._add(key, title, directory, config, needs, work)
+        return super()._add(key, title, directory, config, needs, do)
 
 
 class ScalingPlan(SuitePlan):
-    """The plans of all budgets as one; what they share is there once."""
+    """The plans of all budgets merged into one, with each shared stage once."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self.root, self.suite, self.output = root, root["suite"], Path(root["output"])
@@ -168,7 +171,10 @@ class ScalingPlan(SuitePlan):
 
 
 def merged_stages(parts: Sequence[SuitePlan], output: Path) -> dict[str, Stage]:
-    """Returns the stages of several plans by keys of kind and folder below ``output``; what has one folder is there once."""
+    """Merge the stages of several plans. Stages with the same folder are merged into one.
+
+    The keys consist of the kind and the folder below ``output``.
+    """
     merged: dict[str, Stage] = {}
     for part in parts:
         names = {
@@ -182,8 +188,10 @@ def merged_stages(parts: Sequence[SuitePlan], output: Path) -> dict[str, Stage]:
 
 
 def collect_table(plan: ScalingPlan) -> pd.DataFrame:
-    """Returns the table of a plan's finished evaluations (``jepabench.evaluation.statistics.scaling``)."""
+    """Return the table of a plan's finished evaluations.
 
+    See ``jepabench.evaluation.statistics.scaling`` for its columns.
+    """
     from jepabench.evaluation.records import read_records
     from jepabench.evaluation.statistics.scaling import scaling_table
 

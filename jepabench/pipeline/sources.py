@@ -1,4 +1,4 @@
-"""Digests of the code and the files of an agent from outside, so that results are never those of older code."""
+"""Computes digests of the code and files of an agent, so that changed code changes its stages."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 def digest_sources(module: ModuleType) -> str:
     """Return a digest of the Python sources that a module consists of.
 
-    For a module in a package, these are all Python files of its top-level package. For a single file, they
-    are the file and the modules beside it that it imports, directly or indirectly.
+    For a module in a package, these are all Python files of its top-level package. For a single
+    file, they are the file and the modules beside it that it imports, directly or indirectly.
     """
     if not getattr(module, "__file__", None):
         return ""

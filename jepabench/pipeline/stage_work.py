@@ -1,4 +1,4 @@
-"""The work of each kind of stage. Every function fills the folder that it is given last."""
+"""The work of each kind of stage. The last argument of a function is the folder to fill."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import Any
 
 from hydra.utils import instantiate
 
-_UNTRAINED = 3  # untrained networks that surprise is compared with
+_UNTRAINED = 3  # number of untrained networks for comparison
 
 
 def collect_dataset(config: Mapping[str, Any], directory: Path) -> None:
+    """Collect the dataset of a task into ``directory / "dataset"``."""
     from jepabench.envs.data.collect import collect
 
     collect(
@@ -27,6 +28,7 @@ def collect_dataset(config: Mapping[str, Any], directory: Path) -> None:
 def fit_world_model(
     preset: Mapping[str, Any], dataset: Path, validation: Path, seed: int, directory: Path
 ) -> None:
+    """Train the world model of a preset on a dataset."""
     from jepabench.world_models.training.fit import fit
 
     fit(
@@ -41,15 +43,18 @@ def fit_world_model(
 
 
 def copy_checkpoint(checkpoint: Path, directory: Path) -> None:
+    """Copy an existing world model."""
     for name in ("model.json", "weights.safetensors"):
         shutil.copyfile(checkpoint / name, directory / name)
 
 
 def train_policy(train: Mapping[str, Any], arguments: Mapping[str, Any], directory: Path) -> None:
+    """Call the training function of an agent preset, which saves the policy."""
     instantiate(train, directory=directory, **arguments, _convert_="all")
 
 
 def evaluate_agent(config: Mapping[str, Any], paths: Mapping[str, Path], directory: Path) -> None:
+    """Evaluate an agent on its episodes; save records, actions and training costs."""
     from tqdm import tqdm
 
     from jepabench.agents.artifacts import artifact_folders
@@ -86,6 +91,7 @@ def evaluate_agent(config: Mapping[str, Any], paths: Mapping[str, Path], directo
 
 
 def measure_surprise(config: Mapping[str, Any], model: Path, directory: Path) -> None:
+    """Measure the surprise of a world model beside that of untrained ones."""
     import numpy as np
 
     from jepabench.evaluation.model_checks.surprise import record_clips, surprise_table

@@ -1,6 +1,7 @@
-"""The graph of a run: which stages a suite needs, what each depends on, and how one is done. Pure planning; see executor.py.
+"""Builds the stages of a suite and their dependencies. ``executor.py`` runs them.
 
-A stage is idempotent (``jepabench.evaluation.stages.stage``) and can be rebuilt in any process from the root configuration and its key.
+A stage is idempotent (``jepabench.evaluation.stages.stage``). Any process can rebuild it from the
+root configuration and its key.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def merged(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class SuitePlan:
-    """Turns the root configuration of a suite into its stages, in an order in which each comes after what it needs."""
+    """The stages of a suite in an order in which each one follows those it needs."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self.root = root
@@ -82,7 +83,7 @@ class SuitePlan:
         self.measure = self.suite.get("measure", "success")
         if self.measure not in MEASURES:
             raise unknown_name(f"measure of suite {self.suite['name']}", self.measure, MEASURES)
-        # A task of someone's own package is imported by now; from here on it has its plain id, as in the records.
+        # Tasks of other packages are imported now and have their plain ids, as in the records.
         specs = [get_task(task["task_id"]) for task in self.suite["tasks"]]
         named = [
             {"strata": list(spec.strata), **task, "task_id": spec.id}
@@ -126,8 +127,8 @@ class SuitePlan:
             seeds = self.suite["training_seeds"]
             if agent.get("learns") and not agent.get("per_seed", True) and len(seeds) > 1:
                 raise ConfigError(
-                    f"Agent {asked!r} learns, and {len(seeds)} training seeds are asked for. Its class "
-                    "must accept training_seed=... and load the weights of that seed."
+                    f"Agent {asked!r} learns, and the suite has {len(seeds)} training seeds. Its "
+                    "class must accept training_seed=... and load the weights of that seed."
                 )
 
     def _agent(self, name: str, task: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -140,12 +141,10 @@ class SuitePlan:
     def _overrides(
         self, group: str, name: str, task: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """What the suite changes in a preset (or, for ``data``, for a task), everywhere and on one task."""
+        """Return the suite's changes of a preset (or of ``data``), including those for a task."""
         overrides = self.suite.get("overrides", {})
         here = overrides.get("task", {}).get(short_name(task["task_id"]), {}) if task else {}
         return merged(here.get(group, {}).get(name, {}), overrides.get(group, {}).get(name, {}))
-
-    # -- stages ------------------------------------------------------------------------------------------------
 
     def _add_dataset(self, task: Mapping[str, Any], split: str) -> Stage:
         data = {**self.suite["data"], **self._overrides("data", short_name(task["task_id"]))}
@@ -188,7 +187,7 @@ class SuitePlan:
         )
 
     def _add_checkpoint(self, task_id: str, checkpoint: str) -> Stage:
-        """Adds a world model that is there already: one for all training seeds, and nothing to train."""
+        """Add a stage for an existing world model, which serves all training seeds."""
         folder, task_name = find_checkpoint(checkpoint).resolve(), short_name(task_id)
         description = (folder / "model.json").read_bytes()
         trained_on = json.loads(description)["task_id"]
@@ -296,7 +295,7 @@ class SuitePlan:
         )
 
     def _add_surprise(self, task: Mapping[str, Any], name: str, seed: int) -> None:
-        """Asks the world model of an agent; agents without one have nothing to be surprised with."""
+        """Add the surprise of an agent's world model. Agents without one have no such stage."""
         agent = self._agent(name, task)
         if not agent.get("world_model"):
             raise ConfigError(
@@ -323,7 +322,7 @@ class SuitePlan:
         )
 
     def _policy_directory(self, policy: Stage) -> Path:
-        """Returns the folder of the policy that is evaluated: by default what training ended with."""
+        """Return the folder of the policy to evaluate, by default the final one."""
         return policy.directory
 
     def _add(

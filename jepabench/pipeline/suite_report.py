@@ -18,7 +18,7 @@ from jepabench.results.report.success_table import terminal_table, write_table
 
 
 def build_report(plan: SuitePlan, console: Console) -> Path:
-    """Writes ``table.csv`` and the page of a plan's finished evaluations, prints the table, and returns the page."""
+    """Write ``table.csv`` and the report, print the table, and return the page."""
     if plan.measure != "success":
         return _beyond(plan, console)
     table = score_suite(plan)
@@ -43,7 +43,7 @@ def build_report(plan: SuitePlan, console: Console) -> Path:
 
 
 def score_suite(plan: SuitePlan) -> pd.DataFrame:
-    """Returns the suite's table from the evaluations that are done; what is not done is not in it."""
+    """Return the table of the finished evaluations of a suite."""
     parts, costs = [], {}
     for stage in plan.stages.values():
         if not stage.key.startswith("evaluation/") or not (stage.directory / "done.json").exists():
@@ -54,7 +54,8 @@ def score_suite(plan: SuitePlan) -> pd.DataFrame:
         )
     if not parts:
         raise ValueError(
-            f"Nothing is evaluated yet in {plan.suite_directory}. Run `jepabench run suite={plan.suite['name']}`."
+            f"Nothing is evaluated yet in {plan.suite_directory}. "
+            f"Run `jepabench run suite={plan.suite['name']}`."
         )
     table = score_table(pd.concat(parts, ignore_index=True))
     for column in ("transitions", "train_seconds", "parameters"):
@@ -65,10 +66,12 @@ def score_suite(plan: SuitePlan) -> pd.DataFrame:
 
 
 def finished_records(plan: SuitePlan) -> pd.DataFrame:
-    """Returns the records of a plan's finished evaluations, with ``directory`` and ``episode``, its name across tasks.
+    """Return the records of the evaluations of a plan.
+
+    Two columns are added: ``directory``, and ``episode``, a name that is unique across tasks.
 
     Raises:
-        ValueError: an evaluation of the plan is not done; both agents must have met the same episodes.
+        ValueError: if an evaluation of the plan is not done.
     """
     from jepabench.evaluation.stages.stage import is_done
 
@@ -76,7 +79,8 @@ def finished_records(plan: SuitePlan) -> pd.DataFrame:
     for stage in plan.evaluations:
         if not is_done(stage.directory, stage.config, thorough=True):
             raise ValueError(
-                f"Not done yet: {stage.title}. `jepabench status suite={plan.suite['name']}` shows what is."
+                f"Not done yet: {stage.title}. "
+                f"`jepabench status suite={plan.suite['name']}` shows the finished stages."
             )
         parts.append(
             read_records(stage.directory / "episodes.parquet").assign(
@@ -116,7 +120,8 @@ def _beyond(plan: SuitePlan, console: Console) -> Path:
         table = beyond.changes_table(pd.concat(records, ignore_index=True)) if records else None
     if table is None:
         raise ValueError(
-            f"Nothing is measured yet in {plan.suite_directory}. Run `jepabench run suite={plan.suite['name']}`."
+            f"Nothing is measured yet in {plan.suite_directory}. "
+            f"Run `jepabench run suite={plan.suite['name']}`."
         )
     console.print(rich_table(table, f"{plan.suite['name']}: {plan.suite['description']}"))
     text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")

@@ -14,14 +14,15 @@ def find_suite(name: str) -> Suite:
     """Returns a suite as this release has it.
 
     Raises:
-        UnknownNameError: there is none of this name, or it measures something that a submission does not hold.
+        UnknownNameError: if there is no suite of this name, or it does not measure success.
     """
     from jepabench import envs  # noqa: F401  (registers the tasks)
 
     preset = load_preset("suite", name)
     if preset.get("measure", "success") != "success":
         raise UnknownNameError(
-            f"Suite {name!r} measures {preset['measure']}; submissions are of suites that measure success."
+            f"Suite {name!r} measures {preset['measure']}. "
+            "A submission needs a suite that measures success."
         )
     return Suite.from_config(
         {key: value for key, value in preset.items() if key not in KEYS_OF_THE_PLAN}

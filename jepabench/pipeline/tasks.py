@@ -7,10 +7,10 @@ from jepabench.envs.task import short_name
 
 
 def resolve_task(name: str) -> str:
-    """Return the id of a task from its id or its short name, in any case and with or without version.
+    """Return the id of a task, given its id or short name in any case, with or without version.
 
-    ``tworoom``, ``TwoRoom-v1`` and ``jepabench/TwoRoom-v1`` name the same task. Names with a slash or a
-    colon (``package.module:Name-v0``) are ids.
+    ``tworoom``, ``TwoRoom-v1`` and ``jepabench/TwoRoom-v1`` name the same task. Names with a slash
+    or a colon (``package.module:Name-v0``) are ids.
 
     Raises:
         UnknownNameError: there is no such task; the message suggests the nearest.

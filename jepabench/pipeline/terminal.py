@@ -17,7 +17,7 @@ _WIDTH_OF_PLAIN_OUTPUT = 10_000  # columns; nothing is wrapped or cut in a file 
 
 
 def make_console(*, stderr: bool = False) -> Console:
-    """Return a console whose output is complete: in a file or a pipe, lines are never wrapped or cut.
+    """Return a console that does not wrap or cut lines if the output is a file or a pipe.
 
     Characters that the encoding of the stream lacks are replaced instead of raising an error.
     """

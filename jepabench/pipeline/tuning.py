@@ -30,7 +30,9 @@ OWN_WORDS = {"trials": 8, "search_seed": 0, "num_steps": 0}
 
 
 def compose_tuning(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, int]]:
-    """Composes the configuration of a search, and its own words: ``trials``, ``search_seed`` and ``num_steps``.
+    """Compose the configuration of a search and its own settings.
+
+    These settings are ``trials``, ``search_seed`` and ``num_steps``.
 
     Raises:
         ConfigError: not one task and one agent, or a number that is none.
@@ -49,7 +51,8 @@ def compose_tuning(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, 
     agents, tasks = root["suite"]["agents"], root["suite"]["tasks"]
     if len(agents) != 1 or len(tasks) != 1:
         raise ConfigError(
-            f"A search is of one agent on one task, such as task=TwoRoom agent=sac-her; got {agents}."
+            "A search needs one agent and one task, such as task=TwoRoom agent=sac-her; "
+            f"got {agents}."
         )
     if own["trials"] < 1:
         raise ConfigError("trials is at least 1, got 0.")
@@ -92,7 +95,10 @@ def search_space(name: str) -> dict[str, list[Any]]:
 
 
 def _own_first(presets: Mapping[str, Any], path: str, values: list[Any]) -> list[Any]:
-    """Returns the values with the preset's own in front; none for a key of a planner or energy that the agent does not have."""
+    """Return the values with that of the preset first.
+
+    The result is empty for a key of a planner or an energy that the agent does not have.
+    """
     found: Any = presets
     for part in path.split("."):
         if not isinstance(found, Mapping) or part not in found:
@@ -109,7 +115,10 @@ def suggest(
     seed: int,
     number: int,
 ) -> dict[str, Any] | None:
-    """Returns the settings of a trial that was not made yet; the preset's own for the first, None if there is none left."""
+    """Return the settings of a new trial, or None if all were tried.
+
+    The first trial uses the settings of the preset.
+    """
     try:
         import optuna
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""``jepabench evaluate checkpoint=FOLDER agent=NAME`` with an agent that was trained on top of the world model."""
+"""Test ``jepabench evaluate checkpoint=FOLDER`` with a policy trained on the world model."""
 
 from jepabench.agents.mpc import contacts
 from jepabench.envs.data.collect import collect

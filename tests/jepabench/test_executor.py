@@ -106,7 +106,7 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     launcher = JoblibLauncher(1)
     launcher.start(Worker(partial(ToyPlan, folder, seconds=60), ("data/toy/train",)))
-    while not list(folder.rglob("stage.log")) or "it" not in list(folder.rglob("stage.log"))[0].read_text():
+    while not any("it" in path.read_text() for path in folder.rglob("stage.log")):
         time.sleep(0.05)
     launcher.close()
 """
@@ -248,7 +248,7 @@ def test_200_jobs_with_workers_killed_at_random_end_as_if_undisturbed(tmp_path, 
     assert plan.results() == undisturbed
     assert sum(1 for _ in folder.rglob("done.json")) == 200
     assert not list(folder.rglob("failed.json"))
-    # Never twice, unless the first attempt was killed: an attempt that came to its end was the last.
+    # A stage may be repeated only if the earlier attempt was killed.
     lines = [
         line.split()[:2]
         for line in (folder / "journal.txt").read_text(encoding="utf-8").splitlines()

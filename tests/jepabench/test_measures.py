@@ -9,7 +9,8 @@ TINY = [
     "suite.tasks=[{task_id: jepabench/TwoRoom-v1, strata: [near], num_episodes: 3}]",
     "suite.training_seeds=[0]",
     "suite.data={num_episodes: 12, num_validation: 6, num_steps: 8}",
-    "+suite.overrides.world_model={jepa: {training: {num_steps: 6, batch_size: 8, decoder_steps: 0, on_collapse: warn}},"
+    "+suite.overrides.world_model={"
+    "jepa: {training: {num_steps: 6, batch_size: 8, decoder_steps: 0, on_collapse: warn}},"
     " state-twin: {training: {num_steps: 6, batch_size: 8, on_collapse: warn}}}",
     "num_workers=1",
 ]

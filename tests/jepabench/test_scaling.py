@@ -1,4 +1,4 @@
-"""The scaling plan: nested data, one online run for all budgets, and what is shared is there once."""
+"""Test the scaling plan: nested data, one online run for all budgets, merged shared stages."""
 
 import pytest
 from rich.console import Console

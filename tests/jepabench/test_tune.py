@@ -1,4 +1,4 @@
-"""The search: what it tries exists, is not tried twice, and does not depend on when it was killed."""
+"""Test the search: valid settings, no repeated trials, same trials after an interruption."""
 
 import dataclasses
 import importlib
@@ -81,7 +81,7 @@ def test_no_settings_are_tried_twice_until_all_were():
 
 
 def test_a_search_learns_from_its_trials():
-    """A value that is always better is tried more often than by chance, which would be a third of the time."""
+    """A value that is always better is tried more often than by chance, which is a third."""
     space, better = {"a.b": [0, 1, 2], "a.c": list(range(8)), "a.d": list(range(8))}, 0
     for seed in (1, 2, 3):
         rows, tried = [], []

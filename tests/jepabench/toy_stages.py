@@ -16,7 +16,7 @@ class ToyPlan:
     """Two data stages, models that need one of them, and for each model evaluations.
 
     Args:
-        folder: of the stages, and of ``journal.txt``, which has a line for each time that work began and ended.
+        folder: of the stages and of ``journal.txt``, which records each start and end of work.
         num_models: models.
         num_evaluations: of each.
         seconds: that a stage takes.

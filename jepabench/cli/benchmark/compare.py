@@ -1,4 +1,7 @@
-"""``jepabench compare``: two agents on the same episodes. ``compare planners`` is in ``compare_planners.py``."""
+"""``jepabench compare``: compare two agents on the same episodes.
+
+``jepabench compare planners`` is in ``compare_planners.py``.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +52,9 @@ def _compare(first: str, options: argparse.Namespace) -> int:
     _print_table(table, first, options.second, console)
     flips = flipped(records, first, options.second)
     console.print(
-        f"\n{(flips['first'] > flips['second']).sum()} episodes are held more often by {first}, "
-        f"{(flips['first'] < flips['second']).sum()} by {options.second}, of {records['episode'].nunique()}."
+        f"\nOf {records['episode'].nunique()} episodes, "
+        f"{(flips['first'] > flips['second']).sum()} are held more often by {first} and "
+        f"{(flips['first'] < flips['second']).sum()} by {options.second}."
     )
     folder = plan.suite_directory / "compare" / f"{first}-{options.second}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,7 +75,11 @@ def _compare(first: str, options: argparse.Namespace) -> int:
 
 
 def difference_table(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
-    """Returns a row a task and stratum as ``jepabench.evaluation.statistics.success_tables.comparison_table``, and with several of them a last one for all."""
+    """Return one row per task and stratum, and a last row over all if there are several.
+
+    The columns are those of ``comparison_table`` in
+    ``jepabench.evaluation.statistics.success_tables``.
+    """
     from jepabench.evaluation.statistics.success_tables import comparison_table
 
     pairs = [(first, second)]
@@ -88,7 +96,10 @@ def difference_table(records: pd.DataFrame, first: str, second: str) -> pd.DataF
 
 
 def flipped(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
-    """Returns the episodes that the two hold differently often: ``task, stratum, index`` and the share of training seeds of each."""
+    """Return the episodes that the two agents hold in different shares of their training seeds.
+
+    The columns are ``task``, ``stratum``, ``index`` and the share of each agent.
+    """
     keys = ["task_id", "stratum", "index"]
     means = pd.DataFrame(records.groupby([*keys, "agent"], as_index=False)["success_held"].mean())
     ours, theirs = (
@@ -119,7 +130,7 @@ def _print_table(table: pd.DataFrame, first: str, second: str, console: Console)
             f"{row['probability_of_improvement']:.2f} "
             f"({row['improvement_low']:.2f} to {row['improvement_high']:.2f})",
             f"{100 * row['discordant']:.0f} %",
-            f"{better} is better" if row["distinguishable"] else "can not be told apart",
+            f"{better} is better" if row["distinguishable"] else "no difference detected",
         )
     console.print(shown)
 
@@ -127,7 +138,7 @@ def _print_table(table: pd.DataFrame, first: str, second: str, console: Console)
 def _filmed(
     records: pd.DataFrame, flips: pd.DataFrame, names: tuple[str, str], folder: Path, count: int
 ) -> list[str]:
-    """Films the first ``count`` flips of each task and direction, and returns Markdown lines with links to them."""
+    """Film the first ``count`` flips of each task and direction; return Markdown links to them."""
     from tqdm import tqdm
 
     chosen = []

@@ -1,4 +1,7 @@
-"""``jepabench compare planners``: every planner at several budgets on one world model a task; success against compute."""
+"""``jepabench compare planners``: compare planners at several budgets on one world model.
+
+The result is success against compute, for each task.
+"""
 
 from __future__ import annotations
 
@@ -24,66 +27,67 @@ PLANNERS = (
     "jepa-state-space",
     "jepa-adaptive",
 )
-_SIZES = (
-    "num_samples",
-    "num_elites",
-    "num_starts",
-)  # of a search; a budget changes them, so that the number of rounds stays
+# Settings that a budget scales. The number of iterations is kept.
+_SIZES = ("num_samples", "num_elites", "num_starts")
 _KEYS = ("task", "checkpoint", "world_model")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "what",
         nargs="+",
-        help="task=NAME[,NAME] (trains a world model unless it is there), checkpoint=FOLDER[,FOLDER] or folders; "
-        "world_model=state-twin plans on the true state",
+        help="task=NAME[,NAME] (trains a world model if there is none), "
+        "checkpoint=FOLDER[,FOLDER] or folders; world_model=state-twin plans on the true state",
     )
     parser.add_argument(
         "--planners", default=",".join(PLANNERS), help="agent presets, comma-separated"
     )
     parser.add_argument(
         "--agent",
-        help="preset that all but the planner comes from; by default jepa-cem, on the true state state-cem",
+        help="preset for everything except the planner (default: jepa-cem, or state-cem for the "
+        "state twin)",
     )
     parser.add_argument(
         "--proposals",
         type=Path,
-        help="folder of a policy on the model's latents; every search starts from its plans, too",
+        help="folder of a policy on the model's latents whose plans every search also starts from",
     )
     parser.add_argument(
         "--horizon",
         type=Whole(1),
-        help="model steps of a plan; by default that of the planner's preset",
+        help="planning horizon in model steps (default: that of the planner's preset)",
     )
     parser.add_argument(
         "--budgets",
         type=Numbers(),
         default=(0.25, 1.0),
-        help="sizes of the search in units of the preset's, comma-separated",
+        help="search sizes relative to that of the preset, comma-separated",
     )
-    parser.add_argument("--episodes", type=Whole(1), default=20, help="of each stratum")
+    parser.add_argument("--episodes", type=Whole(1), default=20, help="episodes per stratum")
     parser.add_argument(
-        "--strata", default="", help="comma-separated; by default the first two of a task"
+        "--strata", default="", help="strata, comma-separated (default: the first two of a task)"
     )
     parser.add_argument("--split", default="validation", choices=("validation", "test"))
     parser.add_argument(
         "--output",
         type=Path,
         default=Path("outputs"),
-        help="of data and models, as of `jepabench run`",
+        help="folder of data and models, as for `jepabench run`",
     )
     parser.add_argument(
-        "--table", type=Path, help="CSV file; by default planners/planners.csv below the output"
+        "--table", type=Path, help="CSV file (default: planners/planners.csv below the output)"
     )
     parser.add_argument(
-        "--seconds", type=Number(0), default=1e12, help="begin no further planner after so long"
+        "--seconds",
+        type=Number(0),
+        default=1e12,
+        help="time limit after which no further planner is started [s]",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb; rows are written as they come, and rows that are there already are not measured again."""
+    """Run the command. Rows are saved as they are measured; existing rows are kept."""
     import pandas as pd
 
     path, began = options.table or options.output / "planners" / "planners.csv", time.monotonic()
@@ -118,7 +122,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def checkpoints(what: list[str], output: Path) -> list[Path]:
-    """Returns the folders of the world models that are asked for, and trains those of tasks that are not there."""
+    """Return the folders of the requested world models. Train missing ones of tasks."""
     from jepabench.execution.shared_model import train_shared_model
     from jepabench.pipeline.checkpoints import find_checkpoint
     from jepabench.pipeline.tasks import resolve_task
@@ -147,15 +151,16 @@ def checkpoints(what: list[str], output: Path) -> list[Path]:
 
 
 def label(checkpoint: Path) -> str:
-    """Returns what a checkpoint is called in the table: its last two folders, without where they are."""
+    """Return the name of a checkpoint in the table: the last two parts of its path."""
     return "/".join(checkpoint.resolve().parts[-2:])
 
 
 def scaled(planner: Mapping[str, Any], budget: float, horizon: int | None = None) -> dict[str, Any]:
-    """Returns the settings of a planner with a search ``budget`` times as large, at least one of which it can still be.
+    """Return the settings of a planner with a search that is ``budget`` times as large.
 
-    Candidates (and elites) are scaled; a planner that has none to scale gets more iterations or rounds. Inner planners
-    likewise, and each gets ``horizon``, if there is one.
+    Numbers of candidates, elites and starts are scaled. A planner without these gets more
+    iterations. No number becomes smaller than 2. Inner planners are scaled in the same way, and
+    ``horizon`` replaces the horizon of each.
     """
     changed = {
         key: scaled(value, budget, horizon) if isinstance(value, Mapping) else value
@@ -172,7 +177,7 @@ def scaled(planner: Mapping[str, Any], budget: float, horizon: int | None = None
 def searching(
     checkpoint: Path, planner: str, budget: float, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Returns the preset of ``--agent`` with the planner of another, of the size and horizon that are asked for."""
+    """Return the preset of ``--agent`` with the scaled planner of the preset ``planner``."""
     from jepabench.envs.registry import make
     from jepabench.pipeline.config import load_preset
     from jepabench.pipeline.saved_model import agent_preset
@@ -186,9 +191,8 @@ def searching(
     if options.proposals:
         preset["agent"]["proposals"] = options.proposals
         preset["name"] += ", proposals"
-    if (
-        loaded.model.observation_key == "observation"
-    ):  # the state twin knows the goal in its own entries only
+    if loaded.model.observation_key == "observation":
+        # For the state twin, the goal specifies only the first entries of the state.
         size = make(loaded.task_id).observation_space["desired_goal"].shape[-1]  # pyright: ignore[reportOptionalSubscript]
         preset["agent"]["energy"]["terms"][0]["dims"] = [0, size]
     return preset
@@ -201,7 +205,7 @@ def measure(
     strata: tuple[str, ...],
     options: argparse.Namespace,
 ) -> dict[str, Any]:
-    """Plays episodes of the checkpoint's task with the agent of a preset and returns a row of the table."""
+    """Evaluate the agent of a preset on the checkpoint's task and return a row of the table."""
     from jepabench.envs.registry import get_task
     from jepabench.envs.splits import episode_specs
     from jepabench.evaluation.rollout import evaluate_episodes
@@ -231,7 +235,7 @@ def measure(
 
 
 def agent_planner(preset: Mapping[str, Any]) -> Any:
-    """Returns the planner of a preset."""
+    """Return the planner of a preset."""
     from hydra.utils import instantiate
 
     return instantiate(preset["agent"]["planner"], _convert_="all")
@@ -240,10 +244,10 @@ def agent_planner(preset: Mapping[str, Any]) -> Any:
 def processor_milliseconds(
     checkpoint: Path, planner: Any, spec: Any, *, num_plans: int = 5
 ) -> float:
-    """Returns the processor time of a plan from the start of an episode, the median of several.
+    """Return the median CPU time of a plan from the start of an episode [ms].
 
-    What else the machine does hardly changes it; seconds by the clock, which the records of a run have, are several times as
-    many on a busy one. Policies that propose plans are left out.
+    CPU time depends little on the load of the machine, unlike the wall-clock time in the records
+    of a run. Proposal policies are not included.
     """
     import torch
 
@@ -278,7 +282,10 @@ def processor_milliseconds(
 
 
 def draw(table: Any, path: Path) -> None:
-    """Draws success against model steps and against milliseconds, a row of panels a task; a line joins a planner's budgets."""
+    """Plot success against model steps and milliseconds.
+
+    There is one row of panels per task. A line joins the budgets of a planner.
+    """
     from matplotlib.figure import Figure
 
     groups = list(table.groupby(["task", "checkpoint"], sort=False))

@@ -17,7 +17,7 @@ SHARES = (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "first", type=Rate(), nargs="?", default=0.8, help="one success rate, as 0.8 or 80%%"
     )
@@ -36,12 +36,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     from jepabench.evaluation.statistics.power import episodes_needed
 
     first, second = options.first, options.second
     table = Table("design", "episodes of each agent", box=None)
-    table.title = f"{100 * first:g} % against {100 * second:g} %, power {100 * options.power:g} %, alpha {100 * options.alpha:g} %"
+    table.title = (
+        f"{100 * first:g} % against {100 * second:g} %, "
+        f"power {100 * options.power:g} %, alpha {100 * options.alpha:g} %"
+    )
     table.title_justify = "left"
     settings = {"power": options.power, "alpha": options.alpha}
     table.add_row("other episodes for each agent", str(episodes_needed(first, second, **settings)))
@@ -56,12 +59,13 @@ def run(options: argparse.Namespace) -> int:
     console = make_console()
     console.print(table)
     console.print(
-        "[dim]One training seed each: differences between seeds come on top (docs/statistics.md).[/]"
+        "[dim]For one training seed per agent. Differences between training seeds increase the "
+        "number (docs/statistics.md).[/]"
     )
     return 0
 
 
 def typical_discordance(first: float, second: float) -> list[float]:
-    """Returns shares of discordant episodes, from close relatives to agents with nothing in common."""
+    """Return shares of discordant episodes, from similar agents to independent ones."""
     fewest, unrelated = abs(first - second), first * (1 - second) + second * (1 - first)
     return [fewest + share * (unrelated - fewest) for share in SHARES]

@@ -13,10 +13,11 @@ EXAMPLE = "SELECT agent, avg(success_held::INT) FROM episodes GROUP BY agent"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "sql",
-        help=f"tables: episodes (one row an episode), runs (one row a stage). For instance: {EXAMPLE!r}",
+        help="SQL query on the tables episodes (one row per episode) and runs (one row per stage), "
+        f"for example {EXAMPLE!r}",
     )
     parser.add_argument(
         "--output", type=Path, default=Path("outputs"), help="folder of the results"
@@ -26,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     table = query(options.sql, options.output)
     if options.csv:
         table.to_csv(sys.stdout, index=False)
@@ -40,11 +41,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def query(sql: str, output: Path) -> pd.DataFrame:
-    """Returns the answer to a question in SQL (DuckDB's) about ``episodes`` and ``runs`` below ``output``.
+    """Return the result of a DuckDB query on ``episodes`` and ``runs`` below ``output``.
 
     Raises:
-        RecordError: nothing is evaluated yet.
-        ValueError: what DuckDB does not understand, in its words.
+        RecordError: if there is no finished evaluation.
+        ValueError: if DuckDB rejects the query.
     """
     import duckdb
 

@@ -16,12 +16,13 @@ from jepabench.pipeline.terminal import make_console
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "overrides",
         nargs="*",
         default=[],
-        help="suite=quick, agent=a,b and seed=0,1 (only these), output=folder, num_workers=4, suite.KEY=VALUE",
+        help="suite=quick, agent=a,b and seed=0,1 (only these), output=folder, num_workers=4, "
+        "suite.KEY=VALUE",
     )
     parser.add_argument(
         "--show", action="store_true", help="print the composed configuration and stop"
@@ -29,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     root = compose_run(options.overrides)
     if options.show:
         shown = {

@@ -1,4 +1,4 @@
-"""``jepabench scaling``: success against transitions, planners and policies on one axis."""
+"""``jepabench scaling``: success against environment transitions for planners and policies."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "overrides",
         nargs="*",
         default=[],
-        help="task=NAME[,NAME] agent=NAME[,NAME] budgets=1000,3000 model_transitions=30000 suite.KEY=VALUE output=folder",
+        help="task=NAME[,NAME] agent=NAME[,NAME] budgets=1000,3000 model_transitions=30000 "
+        "suite.KEY=VALUE output=folder",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     console = make_console()
     plan = ScalingPlan(compose_scaling(options.overrides))
     run_plan(dict(plan.root), console, kind=ScalingPlan)

@@ -13,12 +13,12 @@ from jepabench.pipeline.terminal import make_console
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "overrides",
         nargs="*",
         default=[],
-        help="as given to `jepabench run` or `sweep`; without suite=, all sweeps that were begun in the output folder",
+        help="settings of `jepabench run` or `sweep`; without suite=, all sweeps below output=",
     )
     parser.add_argument(
         "--all", action="store_true", help="also name what is done, interrupted and missing"
@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb; exit code 1 if something failed."""
+    """Run the command; exit code 1 if something failed."""
     console, failed = make_console(), 0
     root = compose_run(options.overrides)
     asked = any(item.partition("=")[0] == "suite" for item in options.overrides)

@@ -1,4 +1,7 @@
-"""``jepabench sweep``: a suite on many workers, on this machine or a cluster; killed and started again it goes on."""
+"""``jepabench sweep``: run a suite on many workers, on this machine or on a cluster.
+
+If it is interrupted, run the same command again to resume.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,19 @@ from jepabench.pipeline.terminal import make_console
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "overrides",
         nargs="*",
         default=[],
-        help="suite=core agent=a,b seed=0,1,2 num_workers=4 launcher=joblib|submitit|ray launcher.KEY=VALUE output=folder",
+        help="suite=core agent=a,b seed=0,1,2 num_workers=4 launcher=joblib|submitit|ray "
+        "launcher.KEY=VALUE output=folder",
     )
     parser.add_argument("--dry-run", action="store_true", help="print what is missing, and stop")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb; exit code 1 if a stage failed."""
+    """Run the command; exit code 1 if a stage failed."""
     console, root = make_console(), compose_run(options.overrides)
     plan = SuitePlan(root)
     if options.dry_run:

@@ -1,4 +1,4 @@
-"""``jepabench tune``: search the settings of one agent on one task, with a fixed number of trials."""
+"""``jepabench tune``: search the settings of an agent on a task with a fixed number of trials."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ from jepabench.pipeline.tuning import (
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "overrides",
         nargs="*",
         default=[],
-        help="task=NAME agent=NAME trials=8 num_steps=N (of training, each) search_seed=0 suite.KEY=VALUE output=folder",
+        help="task=NAME agent=NAME trials=8 num_steps=N (training steps per trial) search_seed=0 "
+        "suite.KEY=VALUE output=folder",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     root, own = compose_tuning(options.overrides)
     console = make_console()
     table = search(root, own, console)
@@ -51,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
         f"Best: trial {best['trial']}, held {best['held']:.0%}: {best['changes']}", soft_wrap=True
     )
     console.print(
-        f"All trials: {folder / 'trials.csv'}; the best as overrides of a suite: {folder / 'best.yaml'}"
+        f"All trials: {folder / 'trials.csv'}; "
+        f"the best settings as overrides of a suite: {folder / 'best.yaml'}"
     )
     return 0
 

@@ -15,7 +15,7 @@ RESULTS = Path(__file__).parents[2] / "results"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "--output", type=Path, default=Path("outputs/board"), help="folder of the site"
     )
@@ -31,7 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options_: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     from jepabench import envs
     from jepabench.pipeline.suites import known_suites
     from jepabench.results.board.site import Sources, build_board
@@ -39,7 +39,8 @@ def run(options_: argparse.Namespace) -> int:
     console, began = make_console(), time.monotonic()
     if not options_.results.is_dir():
         raise ValueError(
-            f"No folder {options_.results}. --results is a folder with submissions, verified and tables."
+            f"There is no folder {options_.results}. "
+            "--results is a folder that contains submissions, verified and tables."
         )
     sources = Sources(
         submissions=options_.results / "submissions",
@@ -54,8 +55,9 @@ def run(options_: argparse.Namespace) -> int:
         console.print(f"[red]refused[/] {escape(name)}: {escape(reason)}", highlight=False)
     size = sum(path.stat().st_size for path in options_.output.rglob("*") if path.is_file())
     console.print(
-        f"{len(entries.current)} submissions, {len(entries.old)} archived, {len(entries.refused)} refused; "
-        f"{size / 1e6:.1f} MB in {time.monotonic() - began:.0f} s: {options_.output / 'index.html'}",
+        f"{len(entries.current)} submissions, {len(entries.old)} archived, "
+        f"{len(entries.refused)} refused; {size / 1e6:.1f} MB in {time.monotonic() - began:.0f} s: "
+        f"{options_.output / 'index.html'}",
         soft_wrap=True,
     )
     return 0

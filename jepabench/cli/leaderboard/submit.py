@@ -36,7 +36,7 @@ _NOT_OF_A_CHECKPOINT = {"stage.json", "done.json", "failed.json"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "agent", help="name of a preset or of an installed package's agent, or package.module:Class"
     )
@@ -44,13 +44,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "settings",
         nargs="*",
         default=[],
-        help="suite=quick output=folder agent.KEY=VALUE name=my-agent authors='A; B' description='...' link=https://... "
-        "readme=FILE to=folder checkpoints=yes; what the suite needs is done first, unless it is done already",
+        help="suite=quick output=folder agent.KEY=VALUE name=my-agent authors='A; B' "
+        "description='...' link=https://... readme=FILE to=folder checkpoints=yes; "
+        "missing stages of the suite are run first",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     settings, passed_on, changes = _settings(options.settings)
     console = Console()
     folder = submit(options.agent, settings, passed_on, changes, console)
@@ -138,7 +139,8 @@ def _settings(items: list[str]) -> tuple[dict[str, str], list[str], dict[str, An
             changes[key.removeprefix("agent.")] = yaml.safe_load(value)
         elif key.startswith("suite.") or key == "seed":
             raise ConfigError(
-                f"{item}: a submission is of a suite as it is, with all of its tasks, episodes and seeds."
+                f"{item}: a submission must use the suite unchanged, "
+                "with all of its tasks, episodes and seeds."
             )
         else:
             raise unknown_name(
@@ -189,7 +191,8 @@ def _manifest(
     for other in done:
         if other["versions"] != versions:
             raise ConfigError(
-                f"Some of it was evaluated with {versions}, some with {other['versions']}; a submission is of one piece. "
+                f"Some evaluations used {versions} and others {other['versions']}. A submission "
+                "needs the same versions throughout. "
                 f"Remove {plan.suite_directory / 'evaluations'} and submit again."
             )
     here = describe_machine()
@@ -268,7 +271,8 @@ def _extra(
         for stage in plan.evaluations:
             for key in stage.needs:
                 kind, task, *_ = key.split("/")
-                folder = f"checkpoints/{task}/seed{stage.config['seed']}/{'world_model' if kind == 'model' else kind}"
+                role = "world_model" if kind == "model" else kind
+                folder = f"checkpoints/{task}/seed{stage.config['seed']}/{role}"
                 home = plan.stages[key].directory
                 for path in sorted(home.rglob("*")):
                     if path.suffix in _CHECKPOINT_FILES and path.name not in _NOT_OF_A_CHECKPOINT:

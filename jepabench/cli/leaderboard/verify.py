@@ -29,8 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=(1, 2, 3),
         default=2,
-        help="1: complete and consistent; 2 (default): replayed in the simulator; 3: re-run on private "
-        "episodes, which runs the agent's code (installed, or in --code) in a sandbox",
+        help="1: complete and consistent; 2 (default): replayed in the simulator; "
+        "3: re-run on private episodes, which runs the agent's code (installed, or in --code) "
+        "in a sandbox",
     )
     add("--record", type=Path, help="write the result into this folder, such as results/verified")
     add(
@@ -147,8 +148,8 @@ def _rerun_settings(options: argparse.Namespace) -> Rerun | None:
 
     if options.salt_file is None:
         raise ValueError(
-            "Level 3 draws its episodes with a secret: --salt-file FILE, with mode 600. Make one with "
-            "`(umask 077; openssl rand -hex 32 > FILE)`."
+            "Level 3 needs a secret to draw its episodes: --salt-file FILE, with mode 600. "
+            "Create one with `(umask 077; openssl rand -hex 32 > FILE)`."
         )
     salt = read_salt(options.salt_file)
     code = tuple(path.resolve() for path in options.code)
@@ -157,7 +158,8 @@ def _rerun_settings(options: argparse.Namespace) -> Rerun | None:
             raise ValueError(f"--code {path} is not a folder.")
         if options.salt_file.resolve().is_relative_to(path) or Path.home().is_relative_to(path):
             raise ValueError(
-                f"--code {path} holds the salt file or your home folder, and the agent could read it."
+                f"--code {path} contains the salt file or your home folder, "
+                "which the agent could read."
             )
     return Rerun(
         salt=salt,

@@ -13,7 +13,7 @@ from jepabench.pipeline.terminal import make_console, rich_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     add_common_arguments(parser, dataset=True)
     parser.add_argument("--steps", type=Whole(1), default=8, help="model steps to look ahead")
     parser.add_argument(
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     folder = find_checkpoint(options.checkpoint)
     import numpy as np
     import pandas as pd

@@ -1,4 +1,4 @@
-"""``jepabench evaluate``: agents of a suite with whatever they need, or a saved world model at once."""
+"""``jepabench evaluate``: evaluate agents of a suite or a saved world model."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from jepabench.pipeline.terminal import make_console, rich_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "overrides",
         nargs="*",
         default=[],
-        help="agent=NAME[,NAME] suite=quick output=folder suite.KEY=VALUE; or checkpoint=NAME [agent=NAME strata=near,far "
-        "episodes=20 split=test pixels=64 output=folder agent.KEY=VALUE]",
+        help="agent=NAME[,NAME] suite=quick output=folder suite.KEY=VALUE; or checkpoint=NAME "
+        "[agent=NAME strata=near,far episodes=20 split=test pixels=64 output=folder "
+        "agent.KEY=VALUE]",
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     if any(item.startswith("checkpoint=") for item in options.overrides):
         return _evaluate_checkpoint(options.overrides)
     if not any(item.startswith("agent=") for item in options.overrides):
@@ -74,7 +75,8 @@ def _evaluate_checkpoint(overrides: list[str]) -> int:
         settings[name].isdigit() and int(settings[name]) > 1 for name in ("episodes", "pixels")
     ):
         raise ConfigError(
-            f"episodes and pixels are whole numbers, 2 or more, got {settings['episodes']} and {settings['pixels']}."
+            "episodes and pixels must be whole numbers of at least 2, "
+            f"got {settings['episodes']} and {settings['pixels']}."
         )
     folder = find_checkpoint(settings["checkpoint"])
 
@@ -98,7 +100,8 @@ def _evaluate_checkpoint(overrides: list[str]) -> int:
     make_console().print(
         rich_table(
             shown,
-            f"{settings['checkpoint']} on {table['task'].iloc[0]} (1 seed: intervals are over episodes)",
+            f"{settings['checkpoint']} on {table['task'].iloc[0]} "
+            "(1 seed: intervals are over episodes)",
         )
     )
     return 0

@@ -1,4 +1,7 @@
-"""``jepabench generalize``: a world model's agent under one change of the world at a time, beside the random floor."""
+"""``jepabench generalize``: evaluate an agent under one change of the world at a time.
+
+A random agent is evaluated under the same changes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from jepabench.pipeline.terminal import make_console, rich_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "checkpoint",
         help="folder that `jepabench train` made, or the name of a reference checkpoint",
@@ -35,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     folder = find_checkpoint(options.checkpoint)
     from tqdm import tqdm
 

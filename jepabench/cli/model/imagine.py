@@ -1,4 +1,4 @@
-"""``jepabench imagine``: what a world model imagines, painted by a decoder, above what really came."""
+"""``jepabench imagine``: draw decoded predictions of a world model above the real frames."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _DECODER_STEPS = 1000
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument(
         "checkpoint",
         help="folder that `jepabench train` made, or the name of a reference checkpoint",
@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     folder = find_checkpoint(options.checkpoint)
     import numpy as np
     import torch

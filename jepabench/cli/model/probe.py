@@ -13,7 +13,7 @@ from jepabench.pipeline.terminal import make_console, rich_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     add_common_arguments(parser, dataset=True)
     parser.add_argument(
         "--steps",
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     folder = find_checkpoint(options.checkpoint)
     from jepabench.envs.data.episodes import EpisodeDataset
     from jepabench.evaluation.model_checks.probing import probe_table

@@ -1,4 +1,7 @@
-"""``jepabench surprise``: does a world model notice the impossible, and does it not mind the harmless?"""
+"""``jepabench surprise``: measure whether a world model detects impossible events.
+
+Harmless changes of the same scenes are the control.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from jepabench.pipeline.terminal import make_console, rich_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     add_common_arguments(parser, dataset=False)
     parser.add_argument(
         "--events",
@@ -34,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     folder = find_checkpoint(options.checkpoint)
     import numpy as np
     from tqdm import tqdm

@@ -13,7 +13,7 @@ from jepabench.pipeline.config import ConfigError, load_preset
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the arguments of the command."""
     parser.add_argument("dataset", type=Path, help="folder that `jepabench collect` made")
     parser.add_argument("validation", type=Path, help="held-out dataset of the same task")
     parser.add_argument(
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the command."""
     preset = load_preset("world_model", options.world_model, options.overrides)
     from jepabench.evaluation.stages.stage import run_stage
     from jepabench.world_models.checkpoint import fingerprint

@@ -52,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
     )
     manifest = dataset.manifest
     print(
-        f"{options.path}: {manifest.num_episodes} episodes, {manifest.num_frames} frames, fingerprint {manifest.fingerprint}"
+        f"{options.path}: {manifest.num_episodes} episodes, {manifest.num_frames} frames, "
+        f"fingerprint {manifest.fingerprint}"
     )
     if options.export_minari:
         from jepabench.envs.data.minari import export_minari
