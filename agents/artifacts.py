@@ -1,7 +1,7 @@
-"""Artifacts: what was trained for an agent beside its world model, named by its role.
+"""Artifacts: trained parts of an agent besides its world model, named by their roles.
 
-A preset trains one folder. Its key ``artifact`` says what the folder is to the agent: a role, or a
-mapping from roles to folders inside it. Without the key, the folder is a ``policy``.
+A preset trains one folder. Its key ``artifact`` gives the role of the folder, or a mapping from
+roles to folders inside it. Without the key, the folder is a ``policy``.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Any
 
 
 def artifact_folders(preset: Mapping[str, Any], directory: Path) -> dict[str, Path]:
-    """Return the folders that an agent is built from, by role.
+    """Return the folders from which an agent is built, by role.
 
     Args:
-        preset: of an agent, with the key ``train``.
-        directory: what ``train`` filled.
+        preset: preset of an agent, with the key ``train``.
+        directory: folder in which ``train`` saved its results.
 
     Raises:
-        ValueError: a folder is not inside ``directory``.
+        ValueError: if a folder is not inside ``directory``.
     """
     artifact = preset.get("artifact", "policy")
     if isinstance(artifact, str):

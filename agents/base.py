@@ -1,4 +1,4 @@
-"""What evaluation sees of an agent, and the agents that need no learning.
+"""The interface of agents, and agents that need no learning.
 
 Agents act in B episodes at once. Each episode has its own random stream
 (``EpisodeSpec.planner_seed``), so its result does not depend on the other episodes of the batch.
@@ -22,9 +22,8 @@ from jepabench.envs.task import TaskSpec
 class Agent(Protocol):
     """Anything that acts."""
 
-    observation_keys: tuple[
-        str, ...
-    ]  # what it looks at: ("pixels", "goal_pixels"), ("observation", "desired_goal"), ()
+    # Entries that the agent reads: ("pixels", "goal_pixels"), ("observation", "desired_goal"), ().
+    observation_keys: tuple[str, ...]
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
         """Start B new episodes of one task, in the order in which ``act`` receives them."""
@@ -33,42 +32,44 @@ class Agent(Protocol):
     def act(
         self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Return control actions [B, A] within the bounds, for observations [B, ...]; rows that are
-        not active are ignored.
+        """Return control actions [B, A] within the bounds for observations [B, ...].
+
+        Rows that are not active are ignored.
         """
         ...
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """World-model (or simulator) steps spent so far in each episode [B]: candidates x horizon x
-        iterations, summed.
+        """World-model (or simulator) steps so far in each episode [B].
+
+        A search counts candidates x horizon x iterations.
         """
         ...
 
 
 def check_specs(task: TaskSpec, specs: Sequence[EpisodeSpec]) -> None:
-    """Refuse episodes of another task than the agent was made for.
+    """Check that all episodes are of the agent's task.
 
     Raises:
-        ValueError: an episode of another task.
+        ValueError: if an episode is of another task.
     """
     for spec in specs:
         if spec.task_id != task.id:
             raise ValueError(
                 f"This agent was made for {task.id!r}, got an episode of {spec.task_id!r}. "
-                "Make another."
+                "Make an agent for that task."
             )
 
 
 class ActionQueue:
     """Queue of planned blocks that returns one control action per control step, for B episodes.
 
-    A block is a model-step action [n * A] in the environment's units: the ``n = actions_per_block``
-    distinct actions in a row, each held for ``action_block / n`` control steps (``TaskSpec``).
+    A block is a model-step action [n * A] in the units of the environment. It consists of ``n =
+    actions_per_block`` actions, each held for ``action_block / n`` control steps (``TaskSpec``).
     Blocks are clipped to the bounds on entry.
 
     Args:
-        task: says how long a block is and how many distinct actions it has.
+        task: the task, which defines the block.
     """
 
     def __init__(self, *, task: TaskSpec) -> None:
@@ -115,13 +116,11 @@ class ActionQueue:
         self._waiting[episode].extend(np.clip(blocks, self.low, self.high).astype(np.float32))
 
     def last_block(self, episode: int) -> NDArray[np.float32]:
-        """Return the block [n * A] that is being executed, or was last; the resting action before
-        the first.
-        """
+        """Return the block [n * A] that was started last; initially the resting action."""
         return self._current[episode].reshape(-1)
 
     def take(self, active: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Return the next control actions [B, A]; rows that are not active stay where they are."""
+        """Return the next control actions [B, A]; queues that are not active do not advance."""
         for episode in self.at_boundary(active):
             block = self._waiting[episode].popleft()
             self._current[episode] = block.reshape(self.task.actions_per_block, -1)
@@ -158,7 +157,7 @@ class RandomAgent:
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Zero [B]: nothing is imagined."""
+        """Zero [B]: the agent uses no model."""
         return np.zeros(len(self._queue.steps), dtype=np.int64)
 
 
@@ -187,5 +186,5 @@ class HoldStillAgent:
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Zero [B]: nothing is imagined."""
+        """Zero [B]: the agent uses no model."""
         return np.zeros(len(self._queue.steps), dtype=np.int64)

@@ -1,8 +1,6 @@
-"""Curiosity: a behaviour that collects data where the members of an ensemble disagree, beside
-random and scripted ones.
+"""Curiosity: a behaviour that collects data where the members of an ensemble disagree.
 
-Planning to disagree as in Plan2Explore (Sekar et al., 2020), but with the planner that acts, and
-without rewards or a policy.
+As in Plan2Explore (Sekar et al., 2020), but with a planner instead of a policy and without rewards.
 """
 
 from __future__ import annotations
@@ -29,19 +27,18 @@ _PLANNER = RandomShootingPlanner(horizon=6, num_samples=48, initial_std=1.5, col
 
 
 class CuriousBehaviour:
-    """Plans for what the ensemble disagrees on most.
+    """Plans for the largest disagreement of the ensemble and ignores the goal.
 
-    Implements ``jepabench.envs.data.behaviour.NamedBehaviour``; the goal is not looked at.
+    Implements ``jepabench.envs.data.behaviour.NamedBehaviour``.
 
     Args:
         world_model: folder of a checkpoint of kind ensemble.
-        planner: its search; the preset is small, for it decides every few control steps of a
-            collection.
+        planner: the search. The default is small, because it runs every few control steps.
         execute_steps: blocks executed before the next plan.
 
     Raises:
-        CheckpointError: no such model.
-        TypeError: a model of another kind, at the first decision.
+        CheckpointError: if the model does not exist.
+        TypeError: at the first action, if the model is of another kind.
     """
 
     def __init__(
@@ -52,7 +49,7 @@ class CuriousBehaviour:
             planner,
             execute_steps,
         )
-        load_world_model(self.world_model)  # refused now, and not in a process that collects
+        load_world_model(self.world_model)  # fail here and not in a worker process
         settings = f"{planner} {execute_steps}".encode()
         weights = (self.world_model / "weights.safetensors").read_bytes()
         self.name = f"curiosity-{hashlib.sha256(weights + settings).hexdigest()[:12]}"
@@ -69,7 +66,7 @@ class CuriousBehaviour:
                 execute_steps=self.execute_steps,
             )
         self._hold = env.task.hold_steps
-        # A spec stands for a stream of noise here; what it says of the episode is not used.
+        # The spec only provides a random stream.
         self._agent.reset(
             [EpisodeSpec(env.task.id, "train", env.task.strata[0], int(rng.integers(2**31)))]
         )
@@ -77,12 +74,12 @@ class CuriousBehaviour:
     def act(self, observation: Mapping[str, Any]) -> NDArray[np.float32]:
         """Return the action [A] to hold.
 
-        Observations within a block may lack pixels: they are not looked at.
+        Observations within a block may lack pixels, because the agent does not read them.
         """
         if self._agent is None:
             raise RuntimeError("Call reset() first.")
         seen = {key: np.asarray(value)[None] for key, value in observation.items()}
-        # The agent counts control steps, of which each action is held for so many.
+        # The agent counts control steps, and each action is held for several of them.
         actions = [self._agent.act(seen, np.ones(1, np.bool_))[0] for _ in range(self._hold)]
         return actions[0]
 

@@ -1,4 +1,4 @@
-"""Observations into the latents of a world model, for every agent that acts on them."""
+"""Encoding of observations and goals into latents, for all agents that act on latents."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ GOAL_KEYS = {"pixels": "goal_pixels", "observation": "desired_goal"}
 
 
 def observation_keys(model: WorldModel) -> tuple[str, str]:
-    """Return the keys that an agent with this model looks at: what is seen now, and the goal.
+    """Return the keys of the present observation and of the goal that this model encodes.
 
     Raises:
-        UnknownNameError: the model encodes something else.
+        UnknownNameError: if the model encodes another observation.
     """
     if model.observation_key not in GOAL_KEYS:
         raise unknown_name("observation_key of a world model", model.observation_key, GOAL_KEYS)
@@ -33,7 +33,7 @@ def observation_keys(model: WorldModel) -> tuple[str, str]:
 def encode_rows(
     model: WorldModel, observations: Mapping[str, NDArray[Any]], rows: Sequence[int]
 ) -> Tensor:
-    """Return the latents [N, *latent] of what N = len(rows) episodes see now."""
+    """Return the latents [N, *latent] of the present observations of N = len(rows) episodes."""
     key, _ = observation_keys(model)
     return model.encode(_tensor(observations[key][list(rows)]))
 
@@ -55,8 +55,9 @@ def encode_goal_rows(
 
 
 def goal_observation(goals: NDArray[Any], *, size: int) -> NDArray[np.float64]:
-    """Return observations [N, size] at goals [N, G]: the goal first, where every task puts it, then
-    0 (at rest).
+    """Return observations [N, size] of states at rest at goals [N, G].
+
+    Every task puts the goal first; the other entries are 0.
     """
     return np.concatenate([goals, np.zeros((len(goals), size - goals.shape[1]))], axis=1)
 
@@ -75,7 +76,7 @@ class Table(Protocol):
 
 
 class FrameTable:
-    """The frames of a dataset as they are on disk, read when they are asked for.
+    """The frames of a dataset, read from disk on access.
 
     Args:
         field: uint8 [num_frames, size, size, 3], memory-mapped.
@@ -90,16 +91,15 @@ class FrameTable:
 
 
 class Features:
-    """What a policy sees of now and of the goal: the low-dimensional state, frozen latents of a
-    world model, or frames.
+    """The input of a policy: low-dimensional states, frozen latents of a world model, or frames.
 
     Args:
         model: a world model, or None.
-        pixels: without a model, frames instead of the state.
+        pixels: use frames instead of states. Only without a model.
 
     Attributes:
         inputs: "state", "latents" or "pixels".
-        observation_keys: what the policy's agent looks at.
+        observation_keys: entries of the observation that the agent reads.
     """
 
     def __init__(self, model: WorldModel | None, *, pixels: bool = False) -> None:
@@ -109,11 +109,12 @@ class Features:
         self.observation_keys = (self._key, GOAL_KEYS[self._key])
 
     def tables(self, dataset: EpisodeDataset) -> tuple[Table, Table]:
-        """Return all frames of a dataset as present [N, D] and as goal [N, D']; latents are encoded
-        once, frames stay on disk.
+        """Return the inputs of all frames as observation [N, D] and as goal [N, D'].
+
+        Latents are encoded once; frames stay on disk.
 
         Raises:
-            UnknownNameError: the dataset has no frames and they are needed.
+            UnknownNameError: if frames are needed and the dataset has none.
         """
         if self.inputs == "pixels":
             frames = FrameTable(dataset.field("pixels"))
@@ -133,9 +134,7 @@ class Features:
         )
 
     def goal_rows(self, dataset: EpisodeDataset, rows: NDArray[np.int64]) -> Tensor:
-        """Return the goals that were reached in these rows of a dataset, as an agent sees them:
-        states [N, D'] or latents [N, *latent].
-        """
+        """Return the goals reached in these rows, as states [N, D'] or latents [N, *latent]."""
         goals = np.array(dataset.field("achieved_goal")[rows], np.float32)
         if self.model is None:
             return torch.from_numpy(goals)
@@ -147,7 +146,7 @@ class Features:
             )
 
     def now(self, observations: Mapping[str, NDArray[Any]], row: int) -> Tensor:
-        """Return what one episode sees now [1, D]."""
+        """Return the present input of one episode [1, D]."""
         if self.model is None:
             return _tensor(observations[self._key][[row]])
         return encode_rows(self.model, observations, [row]).flatten(1)
@@ -160,7 +159,7 @@ class Features:
 
 
 def _tensor(values: NDArray[Any]) -> Tensor:
-    """Frames stay uint8; states become float32."""
+    """Return uint8 frames unchanged and states as float32."""
     return torch.from_numpy(
         np.ascontiguousarray(values if values.dtype == np.uint8 else values.astype(np.float32))
     )

@@ -1,8 +1,7 @@
-"""The same search in the true simulator instead of a learned model: what planning could reach with
-perfect dynamics.
+"""MPC in the true simulator instead of a learned model.
 
-Privileged, and the reference that splits every gap into search (this row), dynamics (state twin)
-and representation.
+This agent is privileged. It is the upper reference for the search alone. The differences to the
+state twin and to latent models show the contributions of dynamics and representation.
 """
 
 from __future__ import annotations
@@ -30,16 +29,16 @@ from jepabench.envs.splits import EpisodeSpec
 class OracleMPCAgent:
     """Model predictive control in a copy of the simulator, towards the true goal.
 
-    The cost of a plan is the true distance at model-step boundaries, along the shortest path where
-    the world knows it (``path_distance(achieved_goal [..., G])``, [...]): a straight line is
-    deceptive where there are walls. The caller must take exactly the actions that the agent
-    returns, since its copies of the simulator take them too.
+    The cost of a plan is the true distance at model-step boundaries. Worlds with walls give the
+    length of the shortest path (``path_distance``), because the straight line is misleading there.
+    The caller must execute exactly the actions that the agent returns, because the copies of the
+    simulator execute them too.
 
     Args:
         task_id: the task.
-        planner: the search; actions are in units of a uniform action's standard deviation around
-            the middle of the bounds.
-        when, running_weight, k: which steps of a plan count, as in ``GoalDistance``.
+        planner: the search. Actions are normalised by the mean and the standard deviation of the
+            uniform distribution within the bounds.
+        when, running_weight, k: weights of the steps of a plan, as in ``GoalDistance``.
         execute_steps, warm_start: as in ``RecedingHorizon``.
     """
 
@@ -58,9 +57,7 @@ class OracleMPCAgent:
     ) -> None:
         self.task = get_task(task_id)
         planner = planner or CEMPlanner()
-        GoalDistance(
-            when=when, running_weight=running_weight, k=k
-        )  # refuses bad values, in its words
+        GoalDistance(when=when, running_weight=running_weight, k=k)  # validates the values
         self._weights = (
             step_weights(planner.horizon, when=when, running_weight=running_weight, k=k)
             .double()
@@ -88,7 +85,7 @@ class OracleMPCAgent:
     def act(
         self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Return control actions [B, A], planning where an episode has none left."""
+        """Return control actions [B, A]; episodes without queued actions plan first."""
         del observations
         for episode in self._control.queue.empty(active):
             self._control.plan(
@@ -105,7 +102,7 @@ class OracleMPCAgent:
         return self._control.model_steps
 
     def _cost(self, env: GoalEnv, goal: NDArray[np.float64], actions: Tensor) -> Tensor:
-        """Return the costs [1, S] of candidates [1, S, H, n * A] from where ``env`` is."""
+        """Return the costs [1, S] of candidates [1, S, H, n * A] from the state of ``env``."""
         low, high = self._control.queue.low, self._control.queue.high
         blocks = np.clip(actions[0].double().numpy() * self._std + self._mean, low, high)
         held = blocks.reshape(*blocks.shape[:2], self.task.actions_per_block, -1)

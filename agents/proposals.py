@@ -1,8 +1,7 @@
-"""Plans that a policy without search proposes: it acts, the world model imagines where that leads,
-and it acts again.
+"""Plans proposed by a policy, as further starts of a search.
 
-A search starts from the proposal beside its own warm start, so it can be better than the policy but
-hardly worse.
+The policy acts, the world model predicts the next latent, and the policy acts again. A search
+starts from these plans and from its own warm start.
 """
 
 from __future__ import annotations
@@ -41,12 +40,12 @@ POLICIES: tuple[type[GoalPolicy], ...] = (
 
 
 class PolicyProposal:
-    """Imagines what a policy on latents would do.
+    """Plans of a policy on latents, rolled out in a world model.
 
     Args:
-        policy: gives normalised model-step actions, in its own scale, from latents now and of the
-            goal.
-        scale: of the world model's actions.
+        policy: maps the present latent and the goal latent to model-step actions, normalised with
+            its own scale.
+        scale: action scale of the world model.
     """
 
     def __init__(self, policy: GoalPolicy, scale: ActionScale) -> None:
@@ -56,14 +55,13 @@ class PolicyProposal:
     def __call__(
         self, model: WorldModel, context: Context, goal: Tensor, *, horizon: int
     ) -> Tensor:
-        """Return plans [B, P, H, A], in the model's units, from B contexts towards goals [B,
-        *latent].
+        """Return plans [B, P, H, A] from B contexts to goals [B, *latent].
 
-        P is the number of times of arrival that the policy can be told; each plan arrives at its
-        own, or when it can.
+        Actions are in the units of the model. P is the number of arrival times on which the policy
+        can be conditioned; each plan has its own.
 
         Raises:
-            ValueError: the policy looks further back than the model.
+            ValueError: if the policy needs a longer history than the model has.
         """
         if self.policy.history > model.history:
             raise ValueError(
@@ -98,11 +96,11 @@ class PolicyProposal:
 def load_proposal(
     directory: Path, *, task_id: str, world_model: Path, scale: ActionScale
 ) -> PolicyProposal:
-    """Return the proposal of an offline policy that was trained on latents and left in a folder.
+    """Load an offline policy that was trained on latents, and return its proposal.
 
     Raises:
-        ValueError: no such policy, another algorithm, or one of another task, on other inputs or on
-            another model's latents.
+        ValueError: if the folder has no such policy, or the policy was trained with another
+            algorithm, task or input, or on the latents of another model.
     """
     policy = load_policy(
         Path(directory),

@@ -1,8 +1,7 @@
-"""Model predictive control without a model: plan, execute the first blocks, shift the rest, plan
-again.
+"""Receding-horizon control: plan, execute the first blocks, shift the rest and plan again.
 
-Whatever predicts (a learned model, the true simulator) comes in as a cost function, so that the two
-are searched by the same code with the same noise.
+The model enters as a cost function. A learned model and the true simulator are therefore searched
+by the same code with the same noise.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from jepabench.envs.task import TaskSpec
 
 
 class RecedingHorizon:
-    """Plans for B episodes that need not be in step, and feeds their action queues.
+    """Plans for B episodes, which may be at different steps, and fills their action queues.
 
     Planners work in normalised units, ``(block - action_mean) / action_std``, within the task's
     bounds in those units.
@@ -35,14 +34,15 @@ class RecedingHorizon:
     Args:
         task: the task.
         planner: the search.
-        action_mean, action_std: of a model-step action [n * A], environment units.
-        execute_steps: blocks of a plan that are executed before the next one, 1 up to the horizon.
-        warm_start: begin a search at what is left of the last plan, its last action repeated; else
-            at the action 0. A planner that says so (``num_kept``) gets as many of its runners-up
-            back, too.
-        shrinking: each plan ends when the first one did, until that time has come and a whole
-            horizon begins anew. A plan that always ends a horizon from now may put off the goal for
-            ever, and one that pays on the way dares no detour.
+        action_mean, action_std: mean and standard deviation of a model-step action [n * A], in
+            environment units.
+        execute_steps: number of blocks executed before the next plan, from 1 to the horizon.
+        warm_start: start a search from the rest of the last plan, with its last action repeated;
+            otherwise from the action 0. A planner with ``num_kept`` > 0 also gets that many
+            runners-up of its last plan.
+        shrinking: shorten the horizon after each plan, so that all plans end at the same time, and
+            start again with the whole horizon afterwards. With a constant horizon and a terminal
+            cost, an agent may defer the goal forever; a running cost discourages detours.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class RecedingHorizon:
             shrinking,
         )
         if shrinking:
-            planner.with_horizon(planner.horizon)  # fails for a planner that cannot change it
+            planner.with_horizon(planner.horizon)  # raises TypeError if unsupported
         self.queue = ActionQueue(task=task)
         self._mean, self._std = (
             np.asarray(values, dtype=np.float64) for values in (action_mean, action_std)
@@ -92,7 +92,7 @@ class RecedingHorizon:
         self.reset(())
 
     def normalise(self, blocks: NDArray[np.floating]) -> NDArray[np.float32]:
-        """Return blocks [..., n * A] of environment units in normalised ones."""
+        """Return blocks [..., n * A] in normalised units, given environment units."""
         return ((blocks - self._mean) / self._std).astype(np.float32)
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
@@ -108,18 +108,18 @@ class RecedingHorizon:
         )
 
     def horizon(self, episode: int) -> int:
-        """Return the model steps of an episode's next plan."""
+        """Return the number of model steps of the next plan of an episode."""
         whole = self.planner.horizon
         return whole - int(self._executed[episode]) % whole if self.shrinking else whole
 
     def plan(
         self, episodes: Sequence[int], cost: CostFunction, *, proposals: Tensor | None = None
     ) -> Plan:
-        """Plan for ``episodes`` at once and queues the blocks to execute.
+        """Plan for ``episodes`` in one batch and queue the blocks to execute.
 
         Args:
-            episodes: which; their next plans have the same horizon.
-            cost: scores their candidates, in this order.
+            episodes: indices of episodes whose next plans have the same horizon.
+            cost: the cost function of these episodes, in the same order.
             proposals: further plans to start from [B, P, H, A], or None.
         """
         rows, horizon = list(episodes), self.horizon(episodes[0])
@@ -127,9 +127,8 @@ class RecedingHorizon:
         initial = self._initial[rows][:, :, :horizon]
         if proposals is not None:
             initial = torch.cat([initial, proposals], dim=1)
-            self.model_steps[rows] += (
-                proposals.shape[1] * horizon
-            )  # each was imagined once to come about
+            # Making a proposal takes one rollout.
+            self.model_steps[rows] += proposals.shape[1] * horizon
         plan = planner.plan(
             cost,
             bounds=self.bounds,
@@ -149,9 +148,7 @@ class RecedingHorizon:
         return plan
 
     def _shift(self, actions: Tensor) -> Tensor:
-        """Return what is left of plans [B, P, h, A] after the executed steps, filled up to H with
-        their last action.
-        """
+        """Drop the executed steps of plans [B, P, h, A] and repeat the last action up to H."""
         rest = actions[:, :, self.execute_steps :]
         missing = self.planner.horizon - rest.shape[2]
         return torch.cat([rest, actions[:, :, -1:].expand(-1, -1, missing, -1)], dim=2)

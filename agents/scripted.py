@@ -1,6 +1,6 @@
-"""Agents that follow a task's scripted behaviour inside a simulator of their own.
+"""Agents that follow a scripted behaviour of a task in a simulator of their own.
 
-Privileged: they see the true state.
+These agents are privileged: they see the true state.
 """
 
 from __future__ import annotations
@@ -19,12 +19,11 @@ from jepabench.envs.splits import EpisodeSpec, reset_to
 
 
 class ScriptedAgent:
-    """Plays a behaviour of the task, by default the expert: the ceiling that success rates are read
-    against.
+    """Follow a behaviour of the task. The expert is the upper reference of success rates.
 
-    Behaviours look inside the world, which evaluation does not hand out. So the agent keeps a copy
-    of the simulator for each episode and steps it with the actions that it returns; the caller must
-    take exactly those.
+    Behaviours read the simulator, to which agents have no access during evaluation. The agent
+    therefore keeps a copy of the simulator for each episode and steps it with the actions that it
+    returns. The caller must execute exactly these actions.
 
     Args:
         task_id: the task.
@@ -36,9 +35,7 @@ class ScriptedAgent:
     def __init__(self, *, task_id: str, behaviour: str = "expert") -> None:
         self.task = get_task(task_id)
         self._name = behaviour
-        make_behaviour(
-            self.task, behaviour
-        )  # an unknown name is refused now, not at the first episode
+        make_behaviour(self.task, behaviour)  # raises an error if the name is unknown
         self._envs: list[GoalEnv] = []
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
@@ -64,15 +61,16 @@ class ScriptedAgent:
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Zero [B]: nothing is searched."""
+        """Zero [B]: the agent uses no model."""
         return np.zeros(len(self._envs), dtype=np.int64)
 
 
 def make_simulators(
     task_id: str, specs: Sequence[EpisodeSpec], spare: Sequence[GoalEnv] = ()
 ) -> tuple[list[GoalEnv], list[Observation]]:
-    """Return a simulator for each episode, without pixels, and their first observations; uses
-    ``spare`` before making any.
+    """Return one simulator per episode, without pixels, and the first observations.
+
+    The environments in ``spare`` are reused before new ones are made.
     """
     envs = [*spare[: len(specs)], *(make(task_id) for _ in range(len(specs) - len(spare)))]
     return envs, [reset_to(env, spec)[0] for env, spec in zip(envs, specs, strict=True)]

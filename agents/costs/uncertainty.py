@@ -1,6 +1,4 @@
-"""Costs of not knowing: what an ensemble disagrees on (it has not learned it), and what a world
-does by chance (nobody can).
-"""
+"""Costs of uncertainty: disagreement of an ensemble (epistemic) and random futures (aleatoric)."""
 
 from __future__ import annotations
 

@@ -26,52 +26,47 @@ Decoder = Callable[[Tensor], NDArray[np.uint8]]
 
 
 class Subgoals(Protocol):
-    """Says what to head for now, on the way to a goal that is too far to plan for at once."""
+    """Chooses intermediate goals for goals that are too far away for one plan."""
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
         """Start B new episodes."""
         ...
 
     def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
-        """Return the latent [*latent] that episode number ``episode`` heads for, being at
-        ``latent`` [*latent].
-        """
+        """Return the subgoal [*latent] of an episode, given the present ``latent`` [*latent]."""
         ...
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Predictions made so far [B], of whatever length; they count as world-model steps."""
+        """Predictions so far [B], which count as world-model steps."""
         ...
 
 
 class MPCAgent:
     """Model predictive control in the latent space of a world model.
 
-    At each block boundary an episode encodes what it sees; when its queue is empty it plans from
-    its last K latents (K = ``model.history``) towards the latent of its goal. Before K are known,
-    the first is repeated, with actions that hold still between them.
+    At each block boundary the agent encodes the observation. When the queue of an episode is empty,
+    the agent plans from the last K latents (K = ``model.history``) to the latent of the goal. While
+    fewer than K latents are known, the first one is repeated, with resting actions between them.
 
     Args:
         task_id: the task.
-        model: a world model; it is put into evaluation mode and its parameters are frozen.
+        model: a world model. It is set to evaluation mode and its parameters are frozen.
         planner: the search over normalised model-step actions.
         energy: the cost of an imagined trajectory.
-        action_mean, action_std: what the model's actions were normalised with [n * A], environment
-            units.
+        action_mean, action_std: mean and standard deviation with which the actions of the model
+            were normalised [n * A], in environment units.
         execute_steps: blocks executed before the next plan.
-        warm_start, shrinking: begin a search at what is left of the last plan; and have each plan
-            end when the first one did. See ``RecedingHorizon``.
-        problems_at_once: episodes that are encoded and planned for in one batch. With 1, an
-            episode's result is the same to the last bit whichever run beside it; more is faster on
-            a GPU and equal up to rounding.
-        precision: that candidates are imagined in, "float32" or "bfloat16"; see
+        warm_start, shrinking: see ``RecedingHorizon``.
+        problems_at_once: number of episodes encoded and planned in one batch. With 1, the result of
+            an episode is bitwise independent of the other episodes. Larger values are faster on a
+            GPU and equal up to rounding.
+        precision: precision of imagined rollouts, "float32" or "bfloat16"; see
             ``jepabench.world_models.networks.precision``.
         proposal: further plans to start each search from, such as ``PolicyProposal``, or None.
-        subgoals: what to plan towards instead of the goal, asked before each plan; None for the
-            goal itself.
-        decoder: latents [N, *latent] to frames uint8 [N, size, size, 3], to look at what was
-            imagined.
-        record_imagination: the first so many episodes of each stratum keep their imagined plans for
+        subgoals: chooses the target of each plan, or None to plan to the goal itself.
+        decoder: maps latents [N, *latent] to frames uint8 [N, size, size, 3] for ``imagined``.
+        record_imagination: number of episodes per stratum whose imagined plans are kept for
             ``imagined``.
 
     The state twin (a model of ``observation``) relies on tasks putting the achieved goal first in
@@ -139,7 +134,7 @@ class MPCAgent:
     def act(
         self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
-        """Return control actions [B, A], planning where an episode has none left."""
+        """Return control actions [B, A]; episodes without queued actions plan first."""
         queue = self._control.queue
         for episodes in self._batches(queue.at_boundary(active)):
             self._observe(episodes, observations)
@@ -159,13 +154,15 @@ class MPCAgent:
 
     @torch.no_grad()
     def imagined(self, episode: int) -> tuple[NDArray[np.int64], NDArray[np.uint8]] | None:
-        """Return what an episode imagined: control steps [P] of its plans, frames uint8 [P, H,
-        size, size, 3]; or None.
+        """Return the imagined plans of an episode, or None if they were not recorded.
+
+        Returns:
+            The control steps of the P plans [P], and frames uint8 [P, H, size, size, 3].
         """
         if not self._imagined[episode] or self.decoder is None:
             return None
         steps, futures = zip(*self._imagined[episode], strict=True)
-        longest = max(len(future) for future in futures)  # shorter ones stay where they end
+        longest = max(len(future) for future in futures)  # repeat the last latent of shorter ones
         latents = torch.stack(
             [torch.cat([f, f[-1:].expand(longest - len(f), *f.shape[1:])]) for f in futures]
         )
@@ -177,7 +174,7 @@ class MPCAgent:
         return [episodes[first : first + size] for first in range(0, len(episodes), size)]
 
     def _observe(self, episodes: list[int], observations: Mapping[str, NDArray[Any]]) -> None:
-        """Add what ``episodes`` see now, and the block that led there, to their history."""
+        """Append the present latents and the last executed blocks to the histories."""
         new = [episode for episode in episodes if self._goals[episode] is None]
         if new:
             for episode, goal in zip(

@@ -1,8 +1,8 @@
-"""What a planner that moves objects has beside its world model: a distance in units of a step, and
-a policy that proposes plans.
+"""Training of the artifacts of agents that push objects: a distance, and a policy for proposals.
 
-The distance keeps the hand from outweighing the object; the proposals know detours, to the other
-side of the object and back, that no search from the last plan finds.
+The distance scales each latent dimension by how much a step changes it, so that the hand does not
+outweigh the object. The proposals contain detours around the object that a search from the last
+plan does not find.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def train(
     Args:
         task_id, dataset, world_model, directory, seed, progress: see ``learned_distance.train``.
         proposal: settings of ``timed.TimedConfig``.
-        distance: those of ``DistanceConfig``.
+        distance: settings of ``DistanceConfig``.
 
     Raises:
         ValueError: see ``learned_distance.train``.

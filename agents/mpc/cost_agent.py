@@ -1,8 +1,8 @@
-"""Planning for tasks told by a cost: a probe reads places from imagined latents, and the task says
-what they are worth.
+"""Planning for tasks that are defined by a cost on positions.
 
-The probe is the only thing that is trained, once a world model, by least squares on recorded frames
-and their positions; a new task, or another goal, trains nothing.
+A probe reads positions from imagined latents, and the task assigns them a cost. Only the probe is
+trained, once per world model, by least squares on recorded frames and their positions. A new task
+or another goal needs no training.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from jepabench.world_models.checkpoint import fingerprint, load_world_model
 
 NAME = "places"
 _WEIGHTS = "places.safetensors"
-_HELD_OUT = 0.1  # share of the frames, the last ones, that say how well places are read
+_HELD_OUT = 0.1  # share of the frames (the last ones) on which the probe is tested
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaceCost:
-    """An energy term: what a task says of the places along an imagined way.
+    """An energy term: the cost of a task at the positions of an imagined path.
 
-    Its goal is the task's directions [B, P].
+    Its goal input holds the directions of the task [B, P].
 
     Attributes:
-        probe: flattened latents [N, D] to places [N, 2].
-        task: judges.
+        probe: maps flattened latents [N, D] to positions [N, 2].
+        task: the task.
         name, weight: see ``EnergyTerm``.
     """
 
@@ -60,14 +60,14 @@ class PlaceCost:
 
 
 class Directions:
-    """Tells the energy what the task asks now, in place of the latent of a goal picture.
+    """Passes the directions of a task to the energy, instead of the latent of a goal image.
 
     Implements ``jepabench.agents.mpc.agent.Subgoals``.
 
     Args:
-        task_id: the world.
-        task: says what to do there.
-        probe: reads where one is.
+        task_id: id of the environment.
+        task: the task that is defined by a cost.
+        probe: reads the position of the agent from a latent.
         horizon: model steps of a plan.
     """
 
@@ -86,8 +86,9 @@ class Directions:
 
     @torch.no_grad()
     def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
-        """Return the directions [P] of episode number ``episode``, being at ``latent`` [*latent];
-        the goal's is not looked at.
+        """Return the directions [P] of an episode, given the present ``latent`` [*latent].
+
+        The latent of the goal is not used.
         """
         del goal
         places = self._places[episode]
@@ -98,7 +99,7 @@ class Directions:
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Zero [B]: nothing is imagined."""
+        """Zero [B]: no predictions are made."""
         return np.zeros(len(self._places), dtype=np.int64)
 
 
@@ -111,11 +112,12 @@ def train(
     seed: int,
     progress: bool = True,
 ) -> None:
-    """Fit the probe of places on the frames of a dataset; ``training.json`` says how well it reads
-    those it has not seen.
+    """Fit the probe of positions on the frames of a dataset.
+
+    ``training.json`` records the accuracy on held-out frames.
 
     Raises:
-        ValueError: the dataset is of another task, or ``directory`` holds another run.
+        ValueError: if the dataset is of another task, or ``directory`` holds another run.
     """
     del progress
     data, directory = open_dataset(dataset, task_id), Path(directory)
@@ -148,10 +150,10 @@ def train(
 
 
 def load_places(directory: Path, *, task_id: str, world_model: Path) -> Probe:
-    """Return the probe that ``train`` left in ``directory``.
+    """Load the probe that ``train`` saved in ``directory``.
 
     Raises:
-        ValueError: it is not finished, damaged, or of another task or world model.
+        ValueError: if the probe is unfinished or damaged, or is of another task or world model.
     """
     read_run(
         directory, name=NAME, task_id=get_task(task_id).id, world_model=fingerprint(world_model)

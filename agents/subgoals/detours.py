@@ -1,8 +1,8 @@
-"""Ways round forbidden rectangles: where the shortest one bends is what a planner heads for first.
+"""Detours around forbidden rectangles, as subgoals at the corners of the shortest path.
 
-A guardrail only forbids. A short search near what a policy proposes then has no way round among its
-candidates, and one with a distance that knows nothing of the zones waits before them. Where the
-zones are known, geometry is the better planner.
+A guardrail only forbids. A search near the proposals of a policy rarely samples a detour, and a
+search with a distance that ignores the zones stops in front of them. If the zones are known, the
+shortest path around them can be computed.
 """
 
 from __future__ import annotations
@@ -24,18 +24,19 @@ from jepabench.envs.splits import EpisodeSpec
 
 
 class Detours:
-    """Heads for the last place of the way round that can be come to straight.
+    """Chooses the last corner of the detour that the agent can reach in a straight line.
 
     Implements ``jepabench.agents.mpc.agent.Subgoals``.
 
-    A straight way is good if it keeps ``clearance`` from every zone, or as much as its ends do.
-    Ways round keep twice as much. Walls are not known to it: it is for zones in a room.
+    A straight line is admissible if it keeps ``clearance`` from every zone, or as much as its ends
+    do. Detours keep twice the clearance. Walls are not considered, so this class is meant for zones
+    in open rooms.
 
     Args:
-        hazard: reads the place from a latent, and knows the zones.
-        goals: latents of goals [N, *latent] that a subgoal is chosen from.
-        places: where they are [N, 2].
-        clearance: see above, in units of the place.
+        hazard: reads positions from latents and holds the zones.
+        goals: latents of goals [N, *latent] from which subgoals are chosen.
+        places: positions of these goals [N, 2].
+        clearance: see above, in the units of positions.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Detours:
 
     @torch.no_grad()
     def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
-        """Return the latent [*latent] to head for: the goal, if the straight way to it is good."""
+        """Return the subgoal [*latent], which is the goal if the line to it is admissible."""
         del episode
         here, there = (
             self.hazard.probe(torch.stack([latent.flatten(), goal.flatten()])).double().numpy()
@@ -70,16 +71,16 @@ class Detours:
     def _target(
         self, here: NDArray[np.float64], there: NDArray[np.float64]
     ) -> NDArray[np.float64] | None:
-        """Return the place [2] to head for, None for the goal itself."""
+        """Return the position [2] of the subgoal, or None for the goal itself."""
         free = self._space.nearest(here.copy())
         if self._depth(here, here) > 0:
             return free
         bends = self._space.path(free, self._space.nearest(there.copy()))[:-1]
-        if not len(bends) or self._is_good(here, there):
+        if not len(bends) or self._is_admissible(here, there):
             return None
-        return next((bend for bend in bends[::-1] if self._is_good(here, bend)), bends[0])
+        return next((bend for bend in bends[::-1] if self._is_admissible(here, bend)), bends[0])
 
-    def _is_good(self, start: NDArray[np.float64], end: NDArray[np.float64]) -> bool:
+    def _is_admissible(self, start: NDArray[np.float64], end: NDArray[np.float64]) -> bool:
         kept = min(self.clearance, -self._depth(start, start), -self._depth(end, end))
         return self._depth(start, end) <= -kept + 1e-6
 
@@ -90,7 +91,7 @@ class Detours:
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Zero [B]: nothing is imagined."""
+        """Zero [B]: no predictions are made."""
         return np.zeros(self._num_episodes, dtype=np.int64)
 
 
@@ -108,7 +109,7 @@ class DetoursConfig:
         """Return detours around the zones of the guardrail in ``directory``.
 
         Raises:
-            ValueError: the guardrail was learned, is unfinished or of another task.
+            ValueError: if the guardrail has a learned hazard, is unfinished or is of another task.
         """
         del world_model
         known = load_guardrail(directory, task_id=task_id)

@@ -1,9 +1,8 @@
-"""Subgoals among the states of the data: a graph whose edges are short learned distances, and the
-way through it.
+"""Subgoals from a graph of data states whose edges are short learned distances.
 
-The strong simple baseline of long-horizon planning (search on the replay buffer, Eysenbach et al.,
-2019, arXiv 1906.05253): what is too far for the model's horizon is cut into pieces that someone has
-walked before. The search costs no model step.
+Search on the replay buffer (Eysenbach et al., 2019, arXiv 1906.05253) is a strong and simple
+baseline of long-horizon planning. The shortest path in the graph splits a distant goal into
+subgoals. The search needs no model steps.
 """
 
 from __future__ import annotations
@@ -33,41 +32,37 @@ _CHUNK = 64  # rows of a table of distances that are computed at once
 
 
 class StateGraph:
-    """States of the data, joined where the learned distance says that one is a few steps from the
-    other.
+    """A directed graph of data states, with edges where the learned distance is short.
 
     Args:
         nodes: latents [N, D].
         distance: the learned distance, in model steps.
-        max_edge: longest edge [model steps].
+        max_edge: maximum length of an edge [model steps].
     """
 
     def __init__(self, nodes: Tensor, distance: DistanceHead, *, max_edge: float) -> None:
         require_at_least(0, max_edge=max_edge)
         self.nodes, self.distance, self.max_edge = nodes, distance, max_edge
         lengths = self._table(nodes, nodes)
-        lengths[lengths > max_edge] = (
-            0  # scipy's sparse graphs have no edge where there is no entry
-        )
+        lengths[lengths > max_edge] = 0  # scipy treats a missing entry as a missing edge
         np.fill_diagonal(lengths, 0)
-        # Shortest ways to a place are those from it along the edges turned round.
-        self._turned = csr_matrix(lengths.T)
+        # Shortest paths to a node are shortest paths from it in the reversed graph.
+        self._reversed = csr_matrix(lengths.T)
 
     @property
     def num_edges(self) -> int:
-        """How many ordered pairs of nodes are joined."""
-        return self._turned.nnz
+        """Number of directed edges."""
+        return self._reversed.nnz
 
     def distances_to(self, goal: Tensor) -> NDArray[np.float64]:
-        """Return the length of the way from each node [N] to ``goal`` [D], infinite where there is
-        none [model steps].
+        """Return the length of the shortest path from each node [N] to ``goal`` [D] [model steps].
 
-        The last piece goes from a node near the goal to the goal itself. Where no node is within
-        ``max_edge`` of the goal, the nearest counts as near.
+        The length is infinite if there is no path. The last edge connects a node within
+        ``max_edge`` to the goal. If there is no such node, the nearest one is used.
         """
         last = self._table(self.nodes, goal[None])[:, 0]
         near = np.flatnonzero(last <= max(self.max_edge, last.min()))
-        ways = dijkstra(self._turned, indices=near)
+        ways = dijkstra(self._reversed, indices=near)
         return (ways + last[near, None]).min(0)
 
     def distances_from(self, latent: Tensor) -> NDArray[np.float64]:
@@ -114,7 +109,7 @@ class GraphSubgoals:
             return goal
         leads_there = np.isfinite(ways)
         within = leads_there & (away <= self.reach)
-        # Off the graph: back to it, to the nearest node from which there is a way.
+        # If no such node is within reach, head for the nearest node with a path to the goal.
         rest = (
             np.where(within, ways, np.inf) if within.any() else np.where(leads_there, away, np.inf)
         )
@@ -122,7 +117,7 @@ class GraphSubgoals:
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Zero [B]: nothing is imagined."""
+        """Zero [B]: no predictions are made."""
         return np.zeros(self._num_episodes, dtype=np.int64)
 
 
@@ -137,9 +132,9 @@ def train(
     progress: bool = True,
     **config: Any,
 ) -> None:
-    """Train the distance of a graph, and draws ``num_nodes`` frames of the data as its nodes.
+    """Train the distance of a graph and draw ``num_nodes`` frames of the data as its nodes.
 
-    ``config`` is that of ``DistanceConfig``.
+    ``config`` holds the settings of ``DistanceConfig``.
 
     Raises:
         ValueError: see ``learned_distance.train``.
@@ -165,10 +160,10 @@ def train(
 
 
 def load_graph(directory: Path, *, task_id: str, world_model: Path, max_edge: float) -> StateGraph:
-    """Return the graph that ``train`` left in ``directory``.
+    """Load the graph that ``train`` saved in ``directory``.
 
     Raises:
-        ValueError: see ``load_distance``; or the folder has a distance and no nodes.
+        ValueError: see ``load_distance``; also if the folder has no nodes.
     """
     head = learned_distance.load_distance(directory, task_id=task_id, world_model=world_model)
     try:

@@ -1,9 +1,8 @@
-"""Planning on several levels: each finds, over macro-actions, where to be a stride from now; the
-level below heads for that.
+"""Hierarchical planning: each level plans over macro-actions and sets the next target below.
 
 The levels above the world model are trained on its frozen latents
 (``jepabench.world_models.kinds.hierarchy``) and searched with the same planners and energies. Their
-predictions count as model steps, so that flat and hierarchical agents compare at equal cost.
+predictions count as model steps, so that flat and hierarchical agents are compared at equal cost.
 """
 
 from __future__ import annotations
@@ -34,18 +33,18 @@ from jepabench.world_models.kinds.hierarchy import HierarchyConfig, MacroLevel, 
 from jepabench.world_models.training.batches import ActionScale, step_generators
 
 _WEIGHTS = "levels.safetensors"
-MACRO_BOUND = 2.0  # of macro-actions, whose prior has standard deviation 1
-ARRIVED_SHARE = 0.05  # share of the cost from here, below which a place counts as the target
+MACRO_BOUND = 2.0  # bound of macro-actions, whose prior has standard deviation 1
+ARRIVED_SHARE = 0.05  # a latent counts as the target below this share of the present cost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelPlan:
-    """How one level is searched.
+    """Search settings of one level.
 
     Attributes:
-        planner: over sequences of macro-actions.
-        energy: cost of where they lead.
-        every: model steps of the lowest level between two plans of this one.
+        planner: search over sequences of macro-actions.
+        energy: cost of the predicted latents.
+        every: number of plans of the lowest level between two plans of this level.
     """
 
     planner: Planner
@@ -57,24 +56,24 @@ class LevelPlan:
 
 
 class MacroSubgoals:
-    """Heads for the first place of the best plan of the level above.
+    """Uses the first predicted latent of the best plan of each level as target of the level below.
 
     Implements ``jepabench.agents.mpc.agent.Subgoals``.
 
-    When the first stride of a level's plan ends at its target, or nothing after comes nearer, the
-    target itself is handed down: it is within a stride, and an imagined place near it would only
-    add an error.
+    If the first stride of a plan ends at the target of the level, or no later stride comes closer,
+    the level passes on the target itself. The target is then within one stride, and a predicted
+    latent near it would only add an error.
 
     Args:
         levels: trained levels, the lowest first.
-        plans: how each is searched, in the same order.
+        plans: search settings of each level, in the same order.
     """
 
     def __init__(self, levels: Sequence[MacroLevel], plans: Sequence[LevelPlan]) -> None:
         if len(levels) != len(plans):
             raise ValueError(
                 f"There are {len(levels)} trained levels and plans for {len(plans)}: give "
-                "one to each, the lowest first."
+                "one plan per level, the lowest first."
             )
         self.levels, self.plans = list(levels), list(plans)
         self.reset(())
@@ -84,13 +83,13 @@ class MacroSubgoals:
         self._model_steps: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
         self._num_calls = [0] * len(specs)
         self._targets: list[list[Tensor]] = [[torch.empty(0)] * len(self.levels) for _ in specs]
-        # Streams of their own: the level below draws the same noise whatever is above it.
+        # Each level has its own stream, so the noise of a level does not depend on those above.
         self._generators = [
             [_make_generator(spec, number) for number in range(len(self.levels))] for spec in specs
         ]
 
     def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
-        """Return the latent [*latent] to head for now."""
+        """Return the present subgoal [*latent]."""
         target = goal
         for number in reversed(range(len(self.levels))):
             if self._num_calls[episode] % self.plans[number].every == 0:
@@ -148,14 +147,13 @@ def train(
     progress: bool = True,
     **config: Any,
 ) -> None:
-    """Train the levels of a hierarchy, and a learned distance for their energies, on the latents of
-    ``world_model``.
+    """Train the levels of a hierarchy and a learned distance on the latents of ``world_model``.
 
-    ``levels`` are the settings of ``HierarchyConfig``, ``config`` those of ``DistanceConfig``.
+    ``levels`` holds the settings of ``HierarchyConfig``, ``config`` those of ``DistanceConfig``.
 
     Raises:
-        ValueError: see ``learned_distance.train``; or the episodes are shorter than the longest
-            window.
+        ValueError: see ``learned_distance.train``; also if the episodes are shorter than the
+            longest window.
     """
     settings = HierarchyConfig.of(levels or {})
     data = learned_distance.open_dataset(dataset, task_id)
@@ -239,10 +237,10 @@ def _fit_level(
 
 
 def load_levels(directory: Path, *, task_id: str, world_model: Path) -> list[MacroLevel]:
-    """Return the levels that ``train`` left in ``directory``, the lowest first.
+    """Load the levels that ``train`` saved in ``directory``, the lowest first.
 
     Raises:
-        ValueError: the run is not finished, damaged, or of another task or world model; or it has
+        ValueError: if the run is unfinished or damaged, is of another task or world model, or has
             no levels.
     """
     content = read_run(
@@ -276,7 +274,7 @@ class LevelConfig:
 
     Attributes:
         planner, every: see ``LevelPlan``.
-        energy: cost of where macro-actions lead.
+        energy: cost of the predicted latents.
     """
 
     planner: Planner
@@ -292,7 +290,7 @@ class MacroSubgoalsConfig:
     """Settings of ``MacroSubgoals``.
 
     Attributes:
-        levels: how each level is searched, the lowest first.
+        levels: search settings of each level, the lowest first.
     """
 
     levels: Sequence[LevelConfig]
