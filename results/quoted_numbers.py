@@ -5,8 +5,8 @@ A document marks a quoted number with a comment in the same paragraph or table r
     The joint rule is met in 91 % of the episodes.
     <!-- table: push-t.csv stratum=steps25 rule=joint_ever share=91% -->
 
-The words are the file in ``results/tables``, conditions that select exactly one row, and at last the
-column with the number as the paragraph writes it. ``%`` multiplies the value by 100.
+The comment contains the file in ``results/tables``, conditions that select exactly one row, and
+last the column with the number as the paragraph writes it. ``%`` multiplies the value by 100.
 
     python -m jepabench.results.quoted_numbers README.md docs/*.md
 """

@@ -1,4 +1,7 @@
-"""Charts that are cheap enough to draw for hundreds of submissions: SVG by hand, in the page, in the page's colours."""
+"""Inline SVG charts of submissions, in the colours of the page.
+
+They are written by hand because matplotlib is too slow for hundreds of submissions.
+"""
 
 from __future__ import annotations
 
@@ -10,15 +13,17 @@ import numpy as np
 from jepabench.results.board.entries import Entry
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP, _RIGHT = 560, 250, 44, 38, 12, 120
-_LABEL = 14  # between two names
+_LABEL = 14  # minimum distance of two names
 
 
 def profile_chart(entry: Entry, peers: Sequence[Entry]) -> str:
-    """Returns the performance profile of an entry as SVG: the share of its runs (training seed, task and stratum) above each success rate.
+    """Return the performance profile of an entry as SVG.
+
+    The profile is the share of runs (training seed, task and stratum) above each success rate.
 
     Args:
-        entry: whose.
-        peers: floors and ceilings of the same suite, drawn faint; those that lack a task are left out.
+        entry: the submission.
+        peers: floors and ceilings of the same suite, drawn faint; incomplete ones are omitted.
     """
     lines = [
         (one.manifest.agent.name, _runs(one), "peer")
@@ -32,7 +37,10 @@ def profile_chart(entry: Entry, peers: Sequence[Entry]) -> str:
         labels.append((_y(float((runs > 0.5).mean())), name, kind))
     parts += _labels(labels)
     words = f"Share of runs of {entry.name} that succeed more often than a rate, from 0 to 100 %"
-    return f'<svg class="profile" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(words)}">{"".join(parts)}</svg>'
+    return (
+        f'<svg class="profile" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" '
+        f'aria-label="{escape(words)}">{"".join(parts)}</svg>'
+    )
 
 
 def _runs(entry: Entry) -> np.ndarray:
@@ -48,7 +56,7 @@ def _y(share: float) -> float:
 
 
 def _steps(runs: np.ndarray) -> str:
-    """A staircase: at rate t the share of runs above t."""
+    """Return the path of a step function: at rate t, the share of runs above t."""
     rates = np.unique(runs)
     path = [f"M{_x(0):.1f} {_y((runs > -1).mean()):.1f}"]
     for rate in rates:
@@ -75,7 +83,7 @@ def _axes() -> list[str]:
 
 
 def _labels(labels: list[tuple[float, str, str]]) -> list[str]:
-    """Names at the right in the order of the lines, moved apart where they would lie on each other, and above the axis."""
+    """Return names at the right, ordered as the lines, without overlap and above the axis."""
     places = sorted(labels)
     heights = []
     for y, _, _ in places:

@@ -1,4 +1,4 @@
-"""Figures of the claims' tables: lines or bars of one column, a panel a value of another. As SVG that follows the reader's theme."""
+"""Draw figures of the tables of claims, as SVG that follows the reader's theme."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int = 3) -> bytes:
-    """Draws a figure of ``claims.yaml``.
+    """Draw a figure specified in ``claims.yaml``.
 
     Args:
-        table: the rows.
-        spec: ``kind``, ``bars`` or ``lines``; ``value``, the column that is drawn, with ``low`` and ``high`` if there are such; ``series``,
-            a column with a bar or line each; ``x`` of lines; ``panel``, a column, or "" for one panel; ``label`` of the value;
-            ``most``, where the axis of the value ends, for shares; ``log``, whether x is logarithmic; ``only``, columns and the values
-            that rows must have in them.
-        columns: panels side by side.
+        table: rows of the table.
+        spec: a mapping with ``kind`` (``bars`` or ``lines``); ``value`` (the column to draw),
+            optionally with ``low`` and ``high``; ``series`` (the column with one bar or line per
+            value); ``x`` (the column of the x axis of lines); ``panel`` (the column with one
+            panel per value, or "" for one panel); ``label`` (of the value axis); ``most`` (the
+            end of the value axis); ``log`` (whether x is logarithmic); ``only`` (allowed values
+            of columns, by column).
+        columns: number of panels side by side.
     """
     rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
     for column, values in spec.get("only", {}).items():

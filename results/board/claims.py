@@ -131,7 +131,8 @@ def claims_page(claims: Sequence[Claim]) -> str:
             "",
             "These are the claims under test and their verdicts. The tables are described in",
             "[results/tables](../results/tables/README.md); `jepabench board` builds a page with",
-            "figures for each claim. A verdict with fewer than three training seeds is preliminary.",
+            "figures for each claim. "
+            "A verdict with fewer than three training seeds is preliminary.",
             "This page is generated from `results/claims.yaml` by",
             "`python -m jepabench.results.board.claims`.",
             "",

@@ -45,8 +45,8 @@ class Scores:
         task: id of the task.
         stratum: name of the stratum.
         outcomes: ``success_held``, training seeds x episodes.
-        others: means by name: ``ever``, ``final``, ``joint`` and ``strict`` success; and per control
-            step ``violations``, ``ms`` and ``p95`` [ms] and ``model_steps``.
+        others: means by name: ``ever``, ``final``, ``joint`` and ``strict`` success; and per
+            control step ``violations``, ``ms`` and ``p95`` [ms] and ``model_steps``.
     """
 
     task: str
@@ -271,7 +271,7 @@ def overall(entry: Entry, keys: Sequence[tuple[str, str]]) -> statistics.Interva
 
 
 def difference(first: Entry, second: Entry, keys: Sequence[tuple[str, str]]) -> statistics.Interval:
-    """Return the paired difference, first minus second, over tasks and strata with its 95 % interval."""
+    """Return the paired difference, first minus second, with its 95 % interval."""
     return statistics.mean_over_cells(_by_task(first, keys), _by_task(second, keys))
 
 
@@ -329,7 +329,7 @@ def _others(group: pd.DataFrame) -> dict[str, float]:
 
 
 def _check_tasks(rows: pd.DataFrame) -> None:
-    """Refuse unknown tasks before a page makes an environment by name, which could import a module."""
+    """Refuse unknown tasks, because making an environment by name could import a module."""
     known = {task.id for task in list_tasks()}
     for task in rows["task_id"].unique():
         if task not in known:

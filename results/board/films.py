@@ -1,4 +1,7 @@
-"""Films of a submission's episodes, from its actions: the farthest success and the nearest failure of each task."""
+"""Film episodes of a submission from its actions.
+
+Each task shows the success with the farthest goal and the failure with the nearest goal.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,10 @@ _SIZE, _MOST_FRAMES, _FPS = 160, 48, 12.0
 
 
 def film_entry(entry: Entry, media: Path, *, num_films: int) -> list[Shown]:
-    """Returns ``num_films`` episodes of each task of the first training seed, filmed in ``media`` unless they are there already."""
+    """Return ``num_films`` filmed episodes per task, of the first training seed.
+
+    Existing films in ``media`` are reused.
+    """
     files = read_files(entry.folder)
     manifest = entry.manifest
     rows = read_rows(files[ROWS], manifest.specs.num_episodes * len(manifest.training_seeds))

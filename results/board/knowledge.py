@@ -1,6 +1,6 @@
-"""What a submission says that its world models know, as its page shows it: tables, and imagined above real.
+"""Show the diagnostics of the world models of a submission: tables and imagined frames.
 
-The imagined frames are its makers'. The real ones are made here, by taking its actions again.
+The submission contains the imagined frames. The real frames come from a replay of its actions.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def knowledge(entry: Entry, strips: Mapping[str, Strip]) -> list[dict[str, Any]]
         {
             "task": report.task_id,
             "strip": strips.get(report.task_id),
-            "checkpoint": f"{CHECKPOINTS}/{short_name(report.task_id)}/seed{report.training_seed}/world_model",
+            "checkpoint": (
+                f"{CHECKPOINTS}/{short_name(report.task_id)}/seed{report.training_seed}/world_model"
+            ),
             "frames": f"{report.frames:,}",
             "probe": [
                 (item.quantity, _number(item.r2, 3), _number(item.r, 3)) for item in report.probe
@@ -104,7 +106,7 @@ def _event(item: Surprise) -> dict[str, Any]:
 
 
 def draw_strips(entry: Entry, media: Path) -> dict[str, Strip]:
-    """Returns the strips of a submission by task id, drawn in ``media`` unless they are there already."""
+    """Return the strips of a submission by task id; existing files in ``media`` are reused."""
     if not any(report.imagined for report in entry.reports):
         return {}
     files = read_files(entry.folder)

@@ -1,4 +1,4 @@
-"""The board: a static site of submissions, tasks and claims that needs neither server nor network."""
+"""The board: a static site of submissions, tasks and claims that needs no server or network."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def _claim(site: _Site, claim: Claim, claims: Sequence[Claim]) -> None:
 
 
 def _table(table: ClaimTable) -> dict[str, Any]:
-    """Return a claim's table with short numbers, without columns that are better read in the CSV."""
+    """Return a claim's table with short numbers, without columns that only the CSV shows."""
     rows = table.rows
     rows = rows[[name for name in rows.columns if not re.fullmatch(r"r2 \d+", str(name))]]
     numeric = {str(name) for name in rows.columns if pd.api.types.is_numeric_dtype(rows[name])}

@@ -34,7 +34,7 @@ NUMBERS = (
 
 
 def board_data(entries: Sequence[Entry], suites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the data of the index page: suites with their views, entries with ``NUMBERS`` per view.
+    """Return the data of the index page: suites and their views, entries with ``NUMBERS`` per view.
 
     Args:
         entries: submissions that can be compared.
@@ -125,7 +125,7 @@ def submission_rows(entry: Entry, entries: Sequence[Entry]) -> list[dict[str, An
                 **bar(rate),
                 "seeds": " ".join(percent(float(rate)) for rate in scores.outcomes.mean(axis=1)),
                 "norm": f"{share:.2f}" if math.isfinite(share) else "-",
-                "size": f"{scores.outcomes.shape[0]} \N{MULTIPLICATION SIGN} {scores.outcomes.shape[1]}",
+                "size": " \N{MULTIPLICATION SIGN} ".join(map(str, scores.outcomes.shape)),
                 "numbers": [
                     *(
                         percent(scores.others[name])

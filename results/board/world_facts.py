@@ -1,4 +1,4 @@
-"""What was measured of the worlds themselves: the committed tables of ``benchmarks/environments.py``."""
+"""Read measurements of the environments, from the tables of ``benchmarks/environments.py``."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ TABLES = Path(__file__).resolve().parents[1] / "tables"
 def recorded_rates(
     task_id: str, *, tables: Path = TABLES
 ) -> tuple[dict[str, dict[str, float]], int]:
-    """Returns the recorded success rates, 0 to 1, by policy and stratum, and the number of test episodes that each is of.
+    """Return recorded success rates (0 to 1) by policy and stratum, and their number of episodes.
 
-    Both are empty for a task that was not measured.
+    For a task without measurements the rates are empty and the number is 0.
     """
     rates: dict[str, dict[str, float]] = {}
     num_episodes = 0

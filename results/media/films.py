@@ -1,8 +1,8 @@
-"""Films of episodes: an action trace is replayed in the simulator, beside what the model imagined meanwhile.
+"""Film episodes by replaying their actions, beside the frames that the model imagined.
 
-Nothing is recorded during an evaluation but actions: because an ``EpisodeSpec`` fixes everything else, the film is the
-episode. Films are animated WebP: a third to a fifth of the bytes of the same film as a GIF (whose 256 colours also band
-on shaded surfaces), and shown by every browser and by GitHub.
+An evaluation records only actions, because an ``EpisodeSpec`` determines everything else. Films are
+animated WebP, which all browsers and GitHub show. A WebP has a third to a fifth of the bytes of a
+GIF and no colour banding.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from jepabench.evaluation.traces import Imagination
 Frame = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
-# One dark surround in both page themes, as around a screen. Green and red differ in lightness too, and in words.
+# The surround is dark in both page themes. Green and red also differ in lightness and have labels.
 _SURROUND: Colour = (22, 25, 29)
 _EMPTY: Colour = (36, 40, 46)
 _TEXT: Colour = (214, 218, 224)
@@ -38,11 +38,11 @@ _VIOLATION: Colour = (240, 98, 66)
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One replayed moment.
+    """One moment of a replayed episode.
 
     Attributes:
         step: control steps taken so far.
-        frame: what the world looks like now, uint8 [size, size, 3].
+        frame: the rendered state, uint8 [size, size, 3].
         is_success: the success rule holds now.
         violation: a keep-out rule was broken since the moment before.
     """
@@ -54,9 +54,11 @@ class Moment:
 
 
 def imagined_at(imagination: Imagination, step: int, action_block: int) -> tuple[int, Frame] | None:
-    """Returns what the latest plan made before control step ``step`` imagined for it: model steps ahead and frame.
+    """Return what the latest plan before control step ``step`` imagined for that step.
 
-    Within a block it is the frame of the block's end. None before the first plan and beyond a plan's horizon.
+    Returns:
+        The number of model steps ahead and the imagined frame. Within an action block it is the
+        frame at the end of the block. None before the first plan and beyond the horizon of a plan.
     """
     plan = int(np.searchsorted(imagination.steps, step, side="left")) - 1
     if plan < 0:
@@ -72,7 +74,7 @@ def imagined_at(imagination: Imagination, step: int, action_block: int) -> tuple
 def watch(
     spec: EpisodeSpec, actions: NDArray[np.float32], *, size: int, every: int = 1
 ) -> Iterator[Moment]:
-    """Replays control actions [steps, A] and yields the start, every ``every``-th moment, and the last one."""
+    """Replay control actions [steps, A]; yield the start, each ``every``-th and the last moment."""
     with closing(make(spec.task_id, render_mode="rgb_array", render_size=size)) as env:
         _, info = reset_to(env, spec)
         yield from _moments(env, info, actions, every)
@@ -86,17 +88,17 @@ def episode_film(
     every: int = 1,
     imagination: Imagination | None = None,
 ) -> Frame:
-    """Films an episode: start, goal, what happens now, and what the model imagines.
+    """Film an episode: start, goal, the present state, and the imagined frame.
 
-    The border of ``now`` is green while the success rule holds and red when a keep-out rule was broken; the line below
-    keeps both for the whole episode.
+    The border of the panel ``now`` is green while the success rule holds and red after a violation.
+    The timeline below shows both for the whole episode.
 
     Args:
         spec: the episode.
         actions: its control actions [steps, A].
         size: side of a panel in pixels.
         every: control steps between two frames.
-        imagination: what the agent imagined; without it there are three panels.
+        imagination: imagined frames of the agent; without them the film has three panels.
 
     Returns:
         Frames, uint8 [F, height, width, 3].
@@ -122,11 +124,11 @@ def episode_film(
 def imagination_strip(
     real_frames: NDArray[np.uint8], imagined_frames: NDArray[np.uint8], *, size: int = 96
 ) -> NDArray[np.uint8]:
-    """Draws one plan as a strip: imagined above real, one column a model step, from left to right.
+    """Draw one plan as a strip: imagined above real frames, one column per model step.
 
     Args:
-        real_frames: what happened after each model step of the plan, uint8 [H, s, s, 3]; may be shorter than the plan.
-        imagined_frames: what the model imagined, uint8 [H, s, s, 3].
+        real_frames: frames after each model step of the plan, uint8 [H, s, s, 3]; may be fewer.
+        imagined_frames: imagined frames, uint8 [H, s, s, 3].
         size: side of a frame in the strip in pixels.
 
     Returns:
@@ -154,7 +156,7 @@ def imagination_strip(
 
 
 def write_film(path: Path, frames: NDArray[np.uint8], *, fps: float, quality: int = 75) -> Path:
-    """Writes frames [F, height, width, 3] as an endless animated WebP; the last frame stays for a second."""
+    """Write frames [F, height, width, 3] as a looping WebP; the last frame stays for a second."""
     first, *others = [Image.fromarray(frame) for frame in frames]
     durations = [round(1000 / fps)] * len(others) + [1000]
     buffer = io.BytesIO()
@@ -172,7 +174,7 @@ def write_film(path: Path, frames: NDArray[np.uint8], *, fps: float, quality: in
 
 
 def write_picture(path: Path, frame: NDArray[np.uint8]) -> Path:
-    """Writes one picture [height, width, 3] as PNG."""
+    """Write one picture [height, width, 3] as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(frame).save(buffer, "PNG", optimize=True)
     return write_atomically(path, buffer.getvalue())
@@ -182,7 +184,7 @@ def _moments(
     env: GoalEnv, info: Mapping[str, Any], actions: NDArray[np.float32], every: int
 ) -> Iterator[Moment]:
     if every < 1:
-        raise ValueError(f"every is 1 or more control steps, got {every}.")
+        raise ValueError(f"every must be at least 1 control step, got {every}.")
     yield Moment(0, env.render(), bool(info["is_success"]), bool(info["violation"]))
     violation = False
     for step, action in enumerate(actions, start=1):
@@ -194,7 +196,7 @@ def _moments(
 
 
 class _Screen:
-    """Where things are on a film, and how they are drawn. Everything grows with the panels.
+    """The layout of a film, which scales with the size of the panels.
 
     Args:
         size: side of a panel in pixels.
@@ -213,7 +215,7 @@ class _Screen:
         self.height = self.label + size + self.gap + self.timeline + self.gap
 
     def backdrop(self, start: Frame, goal: Frame) -> Image.Image:
-        """What stays as it is: start, goal and the names of the panels."""
+        """Return the constant part of a film: start, goal and the names of the panels."""
         canvas = Image.new("RGB", (self.width, self.height), _SURROUND)
         draw = ImageDraw.Draw(canvas)
         for left, name in zip(self.panels, ("start", "goal", "now", "imagined"), strict=False):
@@ -223,7 +225,7 @@ class _Screen:
         return canvas
 
     def draw_now(self, canvas: Image.Image, moment: Moment) -> None:
-        """The present frame, the step, and the state of things around it."""
+        """Draw the present frame, the step, and a border for success or violation."""
         left, top, size, draw = self.panels[2], self.label, self.size, ImageDraw.Draw(canvas)
         colour = _state_colour(moment)
         if colour is not None:
@@ -241,7 +243,7 @@ class _Screen:
         )
 
     def draw_imagined(self, canvas: Image.Image, imagined: tuple[int, Frame] | None) -> None:
-        """The imagined frame and how many model steps ahead of its plan it is; an empty panel without one."""
+        """Draw the imagined frame and how many model steps ahead of its plan it is."""
         left, top, size, draw = self.panels[3], self.label, self.size, ImageDraw.Draw(canvas)
         if imagined is None:
             draw.rectangle((left, top, left + size - 1, top + size - 1), fill=_EMPTY)
@@ -251,7 +253,7 @@ class _Screen:
         draw.text((left + size, top / 2), f"+{ahead}", _FAINT, self.font, anchor="rm")
 
     def draw_timeline(self, canvas: Image.Image, moments: Sequence[Moment]) -> None:
-        """The episode so far, as a line in the colours of its moments."""
+        """Draw the episode so far as a line in the colours of its moments."""
         draw, length = ImageDraw.Draw(canvas), self.width - 2 * self.gap
         bottom = self.height - self.gap - 1
         top = bottom - self.timeline + 1
@@ -273,7 +275,7 @@ def _state_colour(moment: Moment) -> Colour | None:
 
 
 def _scaled(frame: Frame, size: int) -> Image.Image:
-    """A frame at another size; nearest, because the pixels of what a model imagined are the finding."""
+    """Resize a frame without smoothing, so that the pixels of an imagined frame stay visible."""
     return Image.fromarray(frame).resize((size, size), Image.Resampling.NEAREST)
 
 

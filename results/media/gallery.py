@@ -1,4 +1,4 @@
-"""Which episodes of a suite are shown, by a fixed rule and not by taste, and their films and imagined strips."""
+"""Choose the episodes of a suite to show, by a fixed rule, and make their films and strips."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from jepabench.results.report.success_table import agent_kind
 
 _LOGGER = logging.getLogger(__name__)
 _PANEL_SIZE, _MAX_FRAMES, _FPS = 192, 64, 12.0
-# What can be wrong with one episode's files; it costs the film, not the report.
+# Errors of damaged episode files. The film is omitted, and the report is still written.
 _BROKEN = (KeyError, ValueError, OSError, RuntimeError, zipfile.BadZipFile)
 
 
@@ -34,8 +34,8 @@ class Run:
 
     Attributes:
         agent, task_id, seed: what was evaluated.
-        directory: where its files are.
-        records: one an episode.
+        directory: folder of its files.
+        records: one per episode.
     """
 
     agent: str
@@ -52,7 +52,7 @@ class Media:
     Attributes:
         path: file name.
         width, height: its size in pixels.
-        still: file name of a still picture for readers who asked for less motion; empty for pictures.
+        still: file name of a still for readers who prefer reduced motion; empty for pictures.
     """
 
     path: str
@@ -99,10 +99,10 @@ class Shown:
 def find_runs(suite_dir: Path, *, only: Collection[Path] | None = None) -> list[Run]:
     """Return the evaluations below ``suite_dir/evaluations``, by task, agent and training seed.
 
-    With ``only``, those in other folders are left out.
+    With ``only``, evaluations in other folders are ignored.
 
     Raises:
-        RecordError: records that can not be read.
+        RecordError: if records cannot be read.
     """
     runs = []
     for path in suite_dir.glob("evaluations/*/*/seed*/episodes.parquet"):
@@ -117,7 +117,7 @@ def find_runs(suite_dir: Path, *, only: Collection[Path] | None = None) -> list[
 def choose_episodes(
     records: Sequence[EpisodeRecord], *, strata: Sequence[str], num_episodes: int
 ) -> list[EpisodeRecord]:
-    """Chooses in turn the farthest success and the nearest failure, the lowest index first."""
+    """Choose alternately the farthest success and the nearest failure, lowest index first."""
     rank = {stratum: place for place, stratum in enumerate(strata)}
     best = sorted(
         (one for one in records if one.success_held),
@@ -133,9 +133,9 @@ def choose_episodes(
 
 
 def show_run(run: Run, media: Path, *, num_films: int) -> Iterator[Shown]:
-    """Yields the chosen episodes of a run, with their films made in ``media`` unless they are there already.
+    """Yield the chosen episodes of a run with their films; existing films in ``media`` are reused.
 
-    Floors and ceilings get one film: what they do is known.
+    Floors and ceilings have at most one film.
     """
     if agent_kind(run.agent) != "learned":
         num_films = min(num_films, 1)
@@ -146,7 +146,7 @@ def show_run(run: Run, media: Path, *, num_films: int) -> Iterator[Shown]:
 
 
 def show_episode(directory: Path, record: EpisodeRecord, media: Path) -> Shown:
-    """Returns one episode of the run in ``directory``, with its film made in ``media`` unless it is there already."""
+    """Return one episode of the run in ``directory`` with its film; an existing film is reused."""
     try:
         return _show(directory, record, media)
     except _BROKEN as error:
@@ -158,7 +158,7 @@ def _show(directory: Path, record: EpisodeRecord, media: Path) -> Shown:
     if record.split == "private":
         raise ValueError("Private episodes are not shown.")
     spec = EpisodeSpec(record.task_id, record.split, record.stratum, record.index)
-    # One episode is read, not all: what is imagined in a run may be gigabytes.
+    # Read one episode only, because the imagined frames of a run may be gigabytes.
     name = episode_name(record.stratum, record.index)
     with np.load(directory / "actions.npz", allow_pickle=False) as file:
         actions = file[name]
@@ -182,7 +182,7 @@ _FILES = (("film", "webp"), ("still", "png"), ("imagined", "png"))
 
 
 def _key(spec: EpisodeSpec, actions: NDArray[np.float32], imagination: Imagination | None) -> str:
-    """Names media by everything they show: what is there already is right, and an old page never shows a new film."""
+    """Return the key of media: a hash of everything they show, so that existing files are valid."""
     parts = [actions] if imagination is None else [actions, imagination.steps, imagination.frames]
     digest = hashlib.sha256(
         f"{spec.key} {_PANEL_SIZE} {_MAX_FRAMES} {_FPS}\n{inspect.getsource(films)}".encode()
@@ -204,7 +204,7 @@ def _read_imagination(path: Path, name: str) -> Imagination | None:
 def _first_plan(
     spec: EpisodeSpec, actions: NDArray[np.float32], imagination: Imagination, block: int
 ) -> NDArray[np.uint8]:
-    """The first plan, because it is the farthest from the goal and nobody chose it."""
+    """Draw the first plan, which is a fixed choice and the farthest from the goal."""
     imagined, began = imagination.frames[0], int(imagination.steps[0])
     wanted = [began + block * ahead for ahead in range(1, len(imagined) + 1)]
     size, every = max(96, imagined.shape[1]), math.gcd(block, began)
@@ -214,6 +214,6 @@ def _first_plan(
 
 
 def media_of(path: Path, still: Path | None = None) -> Media:
-    """Returns a picture or film that is on disk, with its size."""
+    """Return an existing picture or film with its size."""
     with Image.open(path) as picture:
         return Media(path.name, picture.width, picture.height, still.name if still else "")

@@ -1,4 +1,7 @@
-"""What a model imagines above what really came, as one strip and as a film. The decoder only looks; it never trained the model."""
+"""Draw imagined frames above real frames, as a strip and as a film.
+
+A decoder draws the imagined frames. It does not influence the training of the model.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,12 @@ _MILLISECONDS, _LAST_MILLISECONDS = 350, 1200
 
 
 def imagined_strip(real: Frames, imagined: Frames, *, size: int = 72) -> Frames:
-    """Draws E futures: imagined above real, a column a model step; the first column is the last frame that the model saw.
+    """Draw E futures as a strip: imagined above real frames, one column per model step.
+
+    The first column is the last frame that the model observed.
 
     Args:
-        real: the last known frame and the H that came [E, 1+H, s, s, 3].
+        real: the last observed frame and the H frames after it [E, 1+H, s, s, 3].
         imagined: the decoded present and the H imagined frames [E, 1+H, s, s, 3].
         size: side of a frame in the strip in pixels.
 
@@ -49,7 +54,7 @@ def imagined_strip(real: Frames, imagined: Frames, *, size: int = 72) -> Frames:
 
 
 def imagined_film(real: Frames, imagined: Frames, *, size: int = 128) -> bytes:
-    """Plays E futures side by side, imagined above real; arguments as in ``imagined_strip``. Returns a GIF."""
+    """Return E futures side by side as a GIF; see ``imagined_strip`` for the arguments."""
     episodes, steps = real.shape[:2]
     frames = []
     for step in range(steps):
@@ -57,7 +62,7 @@ def imagined_film(real: Frames, imagined: Frames, *, size: int = 128) -> bytes:
             "RGB", (_MARGIN + episodes * (size + _GAP), _LABEL + 2 * (size + _GAP)), _SURROUND
         )
         draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(11)
-        text = "the last frame that was seen" if step == 0 else f"{step} model steps ahead"
+        text = "last observed frame" if step == 0 else f"{step} model steps ahead"
         draw.text((_MARGIN, _LABEL / 2), text, _FAINT, font, anchor="lm")
         for row, (name, film) in enumerate((("imagined", imagined), ("real", real))):
             top = _LABEL + row * (size + _GAP)
@@ -76,7 +81,7 @@ def imagined_film(real: Frames, imagined: Frames, *, size: int = 128) -> bytes:
 
 
 def as_png(picture: Frames) -> bytes:
-    """Returns a picture uint8 [height, width, 3] as PNG."""
+    """Return a picture uint8 [height, width, 3] as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "png")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""A small suite folder, made by the real loop in a real world, that the tests of this room read and copy."""
+"""Fixtures: a small suite folder, evaluated in a real environment, shared by these tests."""
 
 import json
 import shutil
@@ -58,9 +58,9 @@ def evaluations():
 
 @pytest.fixture(scope="session")
 def finished_suite(tmp_path_factory, evaluations, suite) -> Path:
-    """A suite with its report, in which an agent with a hostile name does well, ``mine`` failed, and ``late`` never ran.
+    """A suite with its report: one agent with a hostile name, ``mine`` failed, ``late`` never ran.
 
-    Shared: who changes something asks for ``suite_dir``.
+    It is shared; tests that change files use ``suite_dir``.
     """
     root = tmp_path_factory.mktemp("suite")
     rows = {**evaluations, HOSTILE: with_imagination(named(evaluations["expert"], HOSTILE))}

@@ -1,4 +1,4 @@
-"""Submissions that nobody ran, for the board to show: manifests and rows as they must be, outcomes drawn by skill."""
+"""Synthetic submissions for the board: valid manifests and rows with random outcomes."""
 
 import json
 
@@ -61,7 +61,7 @@ def write(
     number=0,
     **changes,
 ):
-    """Writes a submission below ``root/submissions``, and if it has badges the maintainers' record below ``root/verified``."""
+    """Write a submission below ``root/submissions`` and its badges below ``root/verified``."""
     rng = np.random.default_rng([number, len(name)])
     learns = agent not in ("random", "hold-still", "expert", "oracle-cem")
     seeds = tuple(seeds) if learns else (0,)
@@ -128,7 +128,7 @@ def write(
 
 
 def tell_of_world_model(folder, task):
-    """Adds what its makers say of the world model of a task with seed 0, without pictures, to a submission without badges."""
+    """Add diagnostics of the world model of ``task``, seed 0, to a submission without badges."""
     home = folder / "checkpoints" / short_name(task) / "seed0" / "world_model"
     home.mkdir(parents=True)
     (home / "model.json").write_text("{}", encoding="utf-8")
@@ -150,7 +150,7 @@ def tell_of_world_model(folder, task):
 
 
 def rows_of(suite, agent, seeds, skill, rng):
-    """Rows of all episodes, tasks, then seeds, then strata; success by skill, less for later strata."""
+    """Return rows of all episodes; success depends on skill and is lower in later strata."""
     parts = []
     for task in suite["tasks"]:
         for seed in seeds:

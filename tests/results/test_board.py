@@ -52,7 +52,7 @@ def pinned(monkeypatch):
 
 @pytest.fixture(scope="session")
 def made_up(tmp_path_factory):
-    """A folder of results: ten submissions of two suites, one of an old version, one that is broken."""
+    """A folder of results: ten submissions of two suites, one outdated and one broken."""
     root = tmp_path_factory.mktemp("made-up")
     for number, agent in enumerate(
         ("expert", "oracle-cem", "random", "hold-still", "jepa-cem", "gcbc", "sac-her")
@@ -453,7 +453,10 @@ def test_two_hundred_submissions_are_built_in_a_minute_and_weigh_little(tmp_path
 
 
 def coverage(num_seeds, strata, *, rounds, spread):
-    """How often 95 % intervals of ``mean_over_cells`` hold the truth: training seeds shift a whole task, episodes differ in difficulty."""
+    """Return how often 95 % intervals of ``mean_over_cells`` contain the true mean.
+
+    Training seeds shift a whole task, and episodes differ in difficulty.
+    """
     rng, hits, tasks = np.random.default_rng(0), 0, 2
     centers = rng.uniform(-1, 1, (tasks, strata))
     truth = np.mean(

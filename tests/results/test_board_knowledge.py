@@ -1,4 +1,4 @@
-"""A submission with a learned world model, from its making to its page: what is said of the model is there, and whose word it is."""
+"""Test that the page of a submission shows the diagnostics of its world model and their source."""
 
 import json
 import re
@@ -64,7 +64,7 @@ ABOUT = {
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory) -> Path:
-    """A folder of results with one submission: a world model of a few steps, and episodes in which it had no say."""
+    """A folder of results with one submission of a briefly trained world model."""
     root = tmp_path_factory.mktemp("learned")
     data, held_out = (
         collect(
@@ -146,8 +146,8 @@ def test_the_page_says_what_was_said_and_that_nobody_checked_it(results, site):
         assert re.search(rf"<td class=\"left\">{row['quantity']}</td><td>{shown}</td>", text), row
     for row in told["surprise"]:
         assert (
-            f'<td class="left">{row["event"].replace("_", " ")}</td><td class="left">{row["kind"]}</td>'
-            in text
+            f'<td class="left">{row["event"].replace("_", " ")}</td>'
+            f'<td class="left">{row["kind"]}</td>' in text
         )
 
 

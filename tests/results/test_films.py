@@ -185,6 +185,6 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path):
     ]
 
 
-def test_a_film_between_no_steps_is_refused(expert_actions):
-    with pytest.raises(ValueError, match="every is 1 or more"):
+def test_rejects_an_interval_of_zero_steps(expert_actions):
+    with pytest.raises(ValueError, match="every must be at least 1"):
         episode_film(SPEC, expert_actions, size=16, every=0)
