@@ -55,7 +55,7 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
 def _bars(
     axes: Axes, series: Mapping[str, Rows], spec: Mapping[str, Any], colours: Mapping[str, str]
 ) -> None:
-    """A bar is a mean; what it is of are dots, unless there is an interval."""
+    """Draw a bar for each mean, with its interval, or with its values as dots."""
     for place, (name, rows) in enumerate(list(series.items())[::-1]):
         if not rows:
             continue
