@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
+from pyarrow.dataset import Dataset, InMemoryDataset, dataset
 
 from jepabench.envs.files import atomic_write
 from jepabench.evaluation.records import SCHEMA, RecordError, read_records
@@ -41,11 +42,12 @@ RUN_COLUMNS = (
 )
 
 
-def episodes_file(output: Path) -> Path:
-    """Return the path of a Parquet file with one row per episode of each finished evaluation.
+def load_episodes(output: Path) -> Dataset:
+    """Return a dataset with one row per episode of each finished evaluation.
 
     The columns are ``suite``, ``directory`` (relative to ``output``) and the fields of
     ``EpisodeRecord``. Unfinished evaluations are omitted. Damaged ones are omitted with a warning.
+    The rows are cached in a file. If it cannot be written, the dataset is in memory.
 
     Raises:
         RecordError: if there is no finished evaluation below ``output``.
@@ -59,7 +61,7 @@ def episodes_file(output: Path) -> Path:
     path = output / "store" / "episodes.parquet"
     known = _known(path)
     if known == found:
-        return path
+        return dataset(path, format="parquet")
     kept = [name for name, stamp in found.items() if known.get(name) == stamp]
     tables = [_rows_of(path, kept)] if kept else []
     for name in found.keys() - set(kept):
@@ -69,20 +71,23 @@ def episodes_file(output: Path) -> Path:
             _log.warning(
                 "Skipped %s: %s. Run `jepabench run` or `sweep` again to replace it.", name, error
             )
-    path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.concat_tables(tables).sort_by(
         [(name, "ascending") for name in ("directory", "stratum", "index")]
     )
-    with atomic_write(path) as partial:
-        parquet.write_table(
-            table.replace_schema_metadata({_FILES: json.dumps(found).encode()}), partial
-        )
-    return path
+    table = table.replace_schema_metadata({_FILES: json.dumps(found).encode()})
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as partial:
+            parquet.write_table(table, partial)
+    except OSError as error:
+        _log.info("Cannot cache the episodes in %s: %s", path, error)
+        return InMemoryDataset(table)
+    return dataset(path, format="parquet")
 
 
 def load_results(output: str | Path = "outputs") -> pd.DataFrame:
-    """Return the rows of ``episodes_file``: one per episode of each finished evaluation."""
-    return parquet.ParquetFile(episodes_file(Path(output))).read().to_pandas()
+    """Return the rows of ``load_episodes``: one per episode of each finished evaluation."""
+    return load_episodes(Path(output)).to_table().to_pandas()
 
 
 def run_table(output: Path) -> pd.DataFrame:

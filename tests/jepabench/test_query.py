@@ -102,3 +102,24 @@ def test_answers_come_as_a_table_or_as_csv(tmp_path, capsys):
     assert capsys.readouterr().out == "agent,n\ngood,2\n"
     assert main(arguments) == 0
     assert "good" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("has_cache", [False, True])
+def test_results_in_a_read_only_folder_are_queried(tmp_path, monkeypatch, has_cache):
+    evaluation(tmp_path, "first", [1, 0])
+    if has_cache:
+        jepabench.load_results(tmp_path)
+    evaluation(tmp_path, "second", [1, 1, 1])
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("jepabench.results.store.atomic_write", refuse)
+    tmp_path.chmod(0o555)
+    try:
+        counts = query("SELECT agent, count(*) AS n FROM episodes GROUP BY agent", tmp_path)
+        assert len(jepabench.load_results(tmp_path)) == 5
+    finally:
+        tmp_path.chmod(0o755)
+    assert dict(zip(counts["agent"], counts["n"], strict=True)) == {"first": 2, "second": 3}
+    assert (tmp_path / "store" / "episodes.parquet").exists() is has_cache

@@ -39,7 +39,7 @@ def test_what_is_tried_are_settings_of_the_preset(name):
 
 
 def _settings(target):
-    """Settings of a training method and their defaults: those of its signature and configuration."""
+    """Return the settings of a training method and their defaults."""
     method = get_method(target)
     known = {name: one.default for name, one in inspect.signature(method).parameters.items()}
     # The offline methods are one loop with a policy class put in.

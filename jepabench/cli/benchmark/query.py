@@ -54,14 +54,12 @@ def query(sql: str, output: Path) -> pd.DataFrame:
     if not output.is_dir():
         raise ValueError(f"There is no folder {output}. --output is the folder of the results.")
 
-    from pyarrow.dataset import dataset
-
-    from jepabench.results.store import episodes_file, run_table
+    from jepabench.results.store import load_episodes, run_table
 
     with duckdb.connect() as connection:
         if re.search(r"\bepisodes\b", sql, re.IGNORECASE):
             # Registered as a table: in SQL, brackets and stars of a path would be a pattern.
-            connection.register("episodes", dataset(episodes_file(output), format="parquet"))
+            connection.register("episodes", load_episodes(output))
         if re.search(r"\bruns\b", sql, re.IGNORECASE):
             connection.register("runs", run_table(output))
         try:
