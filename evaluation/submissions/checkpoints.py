@@ -88,9 +88,8 @@ def _check_safetensors(name: str, content: bytes) -> None:
     if not isinstance(header, dict) or len(header) > _MAX_TENSORS:
         raise refused("its header is not a JSON object, or lists too many tensors")
     data, places = memoryview(content)[8 + length :], []
+    header.pop("__metadata__", None)
     for key, entry in header.items():
-        if key == "__metadata__":
-            continue
         dtype, shape, begin, end = _read_entry(entry)
         if dtype not in _SIZES or not 0 <= begin <= end <= len(data):
             raise refused(f"tensor {key[:60]!r} has no valid dtype, shape and data_offsets")

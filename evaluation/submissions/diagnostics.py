@@ -182,6 +182,14 @@ def frames_name(task_id: str, stratum: str, index: int) -> str:
     return f"{task_id}/{stratum}/{index}"
 
 
+def _check_probe(report: WorldReport) -> None:
+    for item in report.probe:
+        if (item.r2 is None) != (item.r is None):
+            raise _refused(report, f"{item.quantity} has one of r2 and r, it needs both")
+        if item.r2 is not None and item.r2 > (item.r or 0.0) ** 2 + _ROUNDING:
+            raise _refused(report, f"r2 of {item.quantity} is larger than the square of its r")
+
+
 def _check(report: WorldReport, files: Mapping[str, bytes], rows: pd.DataFrame) -> None:
     own = pd.DataFrame(
         rows[(rows["task_id"] == report.task_id) & (rows["training_seed"] == report.training_seed)]
@@ -199,11 +207,7 @@ def _check(report: WorldReport, files: Mapping[str, bytes], rows: pd.DataFrame) 
     quantities, events = _known(report.task_id)
     if report.probe and [item.quantity for item in report.probe] != list(quantities):
         raise _refused(report, f"its quantities are {', '.join(quantities)}, in this order")
-    for item in report.probe:
-        if (item.r2 is None) != (item.r is None):
-            raise _refused(report, f"{item.quantity} has one of r2 and r, it needs both")
-        if item.r2 is not None and item.r2 > (item.r or 0.0) ** 2 + _ROUNDING:
-            raise _refused(report, f"r2 of {item.quantity} is larger than the square of its r")
+    _check_probe(report)
     _once((item.event for item in report.surprise), f"event of {report.task_id}")
     for item in report.surprise:
         if events.get(item.event) != item.kind:

@@ -41,7 +41,7 @@ def clean_text(text: str, *, multiline: bool = False) -> str:
 
 
 def escape_text(text: str) -> str:
-    """Return foreign text as one line in which hidden characters are written as ``\\uXXXX``."""
+    """Return foreign text as one line, with hidden characters as Unicode escapes."""
     return "".join(
         letter.encode("unicode_escape", "surrogatepass").decode() if _is_hidden(letter) else letter
         for letter in text

@@ -70,8 +70,8 @@ def verify_confined(
             **refused,
             check="limits",
             reason=f"Its check did not finish ({exceeded or how}) with {limits.memory >> 20} MiB "
-            f"of memory and {limits.seconds} s of processor time. It is too large, or made to break a "
-            "parser.",
+            f"of memory and {limits.seconds} s of processor time. It is too large, or made to "
+            "break a parser.",
         )
     tuples = {"badges": tuple(answer["badges"]), "copies": tuple(answer["copies"])}
     return Verification(**{**answer, **tuples})

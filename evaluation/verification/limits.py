@@ -262,7 +262,7 @@ def _count(path: Path, key: str) -> int:
 
 def _remove(folder: Path) -> bool:
     try:
-        os.rmdir(folder)
+        folder.rmdir()
     except FileNotFoundError:
         return True
     except OSError:

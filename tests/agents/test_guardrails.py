@@ -133,7 +133,7 @@ def test_a_hazard_that_is_not_a_number_never_passes(walk_model, hazard):
 def test_settings_are_checked(hazard):
     with pytest.raises(KeyError, match="Did you mean 'hard'"):
         Guardrail(hazard=hazard, thresholds=torch.zeros(1), spread=1.0, mode="heard")
-    with pytest.raises(RuntimeError, match="energy.bind"):
+    with pytest.raises(RuntimeError, match=r"energy\.bind"):
         guarded(hazard, "hard")[0](
             torch.zeros(1, 1, 1, 4), torch.zeros(1, 4), torch.zeros(1, 1, 1, 2)
         )

@@ -195,7 +195,7 @@ def test_a_killed_collection_goes_on_and_ends_with_the_same_bytes(undisturbed, t
     run = collect_elsewhere(path, trap=f"kill-self:{seed_of(undisturbed, 13)}", num_workers=1)
     assert run.returncode == -signal.SIGKILL
     assert len(list((tmp_path / "data.partial/chunks").iterdir())) == 6
-    with pytest.raises(DatasetError, match="half-done"):
+    with pytest.raises(DatasetError, match="incomplete"):
         EpisodeDataset.open(path)
     assert_same_bytes(collect(NAME, path, num_workers=1, **SIZES).path, undisturbed.path)
 

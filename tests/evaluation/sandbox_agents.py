@@ -189,7 +189,10 @@ class SharedMemory(Base):
         libc = ctypes.CDLL(None, use_errno=True)
         made = [libc.shmget(0, 1 << 20, 0o1600), libc.memfd_create(b"hidden", 0)]
         held = attempt(lambda: Path("/dev/shm/large").write_bytes(bytes(8 << 20)) and True)
-        return [*(name for name, code in zip(("shmget", "memfd"), made) if code >= 0), held]
+        return [
+            *(name for name, code in zip(("shmget", "memfd"), made, strict=True) if code >= 0),
+            held,
+        ]
 
 
 class Disk(Base):

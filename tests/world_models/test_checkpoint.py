@@ -80,7 +80,7 @@ def test_the_task_of_a_checkpoint_imports_no_module(checkpoint, trap, task_id):
 @pytest.mark.parametrize("kind", ["trap_models:Mine", "trap_models.Mine", "mine", "jepo"])
 def test_an_unknown_kind_imports_no_module(checkpoint, trap, kind):
     edit(checkpoint, kind=kind)
-    with pytest.raises(CheckpointError, match="Unknown world model kind .* install that package"):
+    with pytest.raises(CheckpointError, match=r"Unknown world model kind .* install that package"):
         load_world_model(checkpoint)
     assert not trap()
 
@@ -170,7 +170,7 @@ def test_a_repeated_key_of_the_weights_is_refused(checkpoint):
     text = json.dumps(header).encode()[:-1] + b", " + entry.encode() + b"}"
     text += b" " * (-len(text) % 8)
     path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + size :])
-    with pytest.raises(CheckpointError, match="scale.std"):
+    with pytest.raises(CheckpointError, match=r"scale\.std"):
         load_world_model(checkpoint)
 
 

@@ -52,11 +52,18 @@ class TrainConfig:
     decoder_steps: int = 0
 
     def __post_init__(self) -> None:
+        self._check_types()
+        self._check_choices()
+        self._check_ranges()
+
+    def _check_types(self) -> None:
         for setting in fields(self):
             value, kind = getattr(self, setting.name), type(setting.default)
             allowed = (int, float) if kind is float else kind
             if isinstance(value, bool) or not isinstance(value, allowed):
                 raise ValueError(f"{setting.name} must be of type {kind.__name__}, got {value!r}.")
+
+    def _check_choices(self) -> None:
         for name, value, allowed in (
             ("device", self.device, ("cpu", "cuda")),
             ("precision", self.precision, ("float32", "bfloat16")),
@@ -64,6 +71,8 @@ class TrainConfig:
         ):
             if value not in allowed:
                 raise unknown_name(name, value, allowed)
+
+    def _check_ranges(self) -> None:
         if self.num_steps < 1 or self.batch_size < 2:
             raise ValueError(
                 "num_steps must be 1 or more and batch_size 2 or more, "
