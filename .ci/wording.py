@@ -1,7 +1,7 @@
 """Report phrases that the writing guide drops, with a replacement for each.
 
-Usage: ``python .ci/wording.py [FILE ...]``; without files, every tracked text file is read. The exit
-code is 1 if a phrase is found.
+Usage: ``python .ci/wording.py [FILE ...]``; without files, every tracked text file is read. The
+exit code is 1 if a phrase is found.
 """
 
 from __future__ import annotations
