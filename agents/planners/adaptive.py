@@ -27,15 +27,15 @@ class AdaptivePlanner(BasePlanner):
     """Repeats a small search from the best plan so far, and stops each problem on its own.
 
     A problem stops when its goal is predicted to be reached, or when ``patience`` rounds in a row
-    improved the cost by no more than the share ``tolerance``. So a start whose first search already
-    leads to the goal costs one round, and one that is stuck behind a wall up to ``max_rounds``.
+    have not improved the cost by more than the share ``tolerance``. A problem whose first search
+    reaches the goal takes one round; one that is blocked by a wall takes up to ``max_rounds``.
 
     Attributes:
         planner: the search of a round.
-        max_rounds: the most rounds.
-        reached_cost: at this cost or below the goal counts as reached, in units of the cost
-            function; 0 for never. Two unrelated latents of unit variance are about 2 apart in the
-            mean squared distance.
+        max_rounds: maximum number of rounds.
+        reached_cost: cost at or below which the goal counts as reached, in units of the cost
+            function; 0 disables this stop. Two unrelated latents of unit variance have a mean
+            squared distance of about 2.
         patience, tolerance: see above.
     """
 
@@ -56,7 +56,7 @@ class AdaptivePlanner(BasePlanner):
 
     @property
     def num_kept(self) -> int:
-        """Runners-up that the search of a round hands to the next search."""
+        """Runners-up from which the next search starts."""
         return self.planner.num_kept
 
     def with_horizon(self, horizon: int) -> AdaptivePlanner:

@@ -1,9 +1,7 @@
-"""The planner contract: a cost function comes in, a plan goes out.
+"""The planner contract and the operations that all searches share.
 
-A planner knows no model, world or logger.
-
-Actions are in the units of the cost function; planning over a learned model, that is normalised
-model-step actions. Below the contract are the few operations that all searches share.
+A planner takes a cost function and returns a plan. It has no access to a model or a world. Actions
+are in the units of the cost function. For a learned model, these are normalised model-step actions.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from torch import Tensor
 
 
 class CostError(RuntimeError):
-    """A cost function that failed; the message says on what, the cause says how."""
+    """Raised when a cost function fails; the original exception is the cause."""
 
 
 class CostFunction(Protocol):
@@ -52,16 +50,15 @@ class ActionBounds:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a planner found.
+    """The result of a search.
 
     Attributes:
         actions: the best plan of each problem [B, H, A], within the bounds.
         cost: its cost [B].
-        num_evaluations: candidate plans scored per problem (model steps = this x H); [B] if they
-            differ.
-        num_iterations: iterations of the search, the most of any problem.
-        others: runners-up [B, P, H, A], best first, which another search can start from; None if it
-            keeps none.
+        num_evaluations: candidate plans scored per problem, as an array [B] if the numbers differ.
+            Multiplied by H, this is the number of model steps.
+        num_iterations: maximum number of iterations of any problem.
+        others: runners-up [B, P, H, A], best first, from which another search can start, or None.
     """
 
     actions: Tensor
@@ -108,7 +105,7 @@ class Planner(Protocol):
         """Return the same search over plans of ``horizon`` model steps.
 
         Raises:
-            TypeError: the planner cannot plan over another horizon.
+            TypeError: if the horizon of the planner cannot change.
         """
         ...
 
@@ -123,14 +120,14 @@ class BasePlanner:
 
     @property
     def num_kept(self) -> int:
-        """Zero: a search starts from the last plan alone."""
+        """Zero: the next search starts from the last plan alone."""
         return 0
 
     def with_horizon(self, horizon: int) -> Any:
         """Return a copy with another value in the field ``horizon``.
 
         Raises:
-            TypeError: the planner is not a dataclass with this field.
+            TypeError: if the planner is not a dataclass with this field.
         """
         fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
         if not any(field.name == "horizon" for field in fields):
@@ -148,11 +145,10 @@ def starting_plans(
     horizon: int,
     generators: Sequence[torch.Generator],
 ) -> Tensor:
-    """Return the plans [B, P, H, A] that a search starts from, within the bounds; the first is the
-    main one.
+    """Return the plans [B, P, H, A] from which a search starts, within the bounds, main one first.
 
     Raises:
-        ValueError: no problem at all, or a warm start of the wrong shape.
+        ValueError: if there is no problem, or the warm start has the wrong shape.
     """
     if not generators:
         raise ValueError("Planning needs one generator for each problem, got none.")
@@ -190,15 +186,15 @@ def draw_normal(
     colour: float = 0.0,
     active: Tensor | None = None,
 ) -> Tensor:
-    """Return standard normal noise [B, *shape]; each problem's comes from its own stream.
+    """Return standard normal noise [B, *shape], drawn from one stream per problem.
 
     Args:
-        shape: of one problem's noise, (S, H, A).
-        generators: the streams.
-        like: a tensor of the type and on the device that the noise shall have.
-        colour: exponent of its power spectrum along H; see ``coloured_root``.
-        active: which problems draw [B]; the noise of the others is 0 and their streams stay where
-            they are. None for all.
+        shape: shape of the noise of one problem, (S, H, A).
+        generators: one random stream per problem.
+        like: a tensor with the dtype and the device of the noise.
+        colour: exponent of the power spectrum along H; see ``coloured_root``.
+        active: problems that draw noise [B], or None for all. The noise of the other problems is 0
+            and their streams do not advance.
     """
     noise = like.new_empty((len(generators), *shape))
     for row, generator in enumerate(generators):
@@ -219,13 +215,13 @@ def draw_normal(
 
 @lru_cache(maxsize=64)
 def coloured_root(horizon: int, colour: float) -> Tensor:
-    """Return the lower triangular [H, H] that turns white noise into noise of unit variance whose
-    spectrum falls as 1/f^colour.
+    """Return the lower triangular matrix [H, H] that colours white noise.
 
-    0 is white, 1 pink, 2 red; the larger, the longer an action keeps its sign. As in iCEM (Pinneri
-    et al., 2020) after Timmer and Koenig (1995), with frequencies below one period in H cut off.
-    Theirs is periodic in H, so that the last step resembles the first; ours is cut out of a noise
-    of twice the length.
+    The result has unit variance and a spectrum that falls as 1/f^colour: 0 is white, 1 pink and 2
+    red. With larger values, an action keeps its sign for longer. As in iCEM (Pinneri et al., 2020)
+    after Timmer and Koenig (1995), with frequencies below one period in H cut off. Their noise is
+    periodic in H, so that the last step resembles the first; ours is cut from noise of twice the
+    length.
     """
     length = 2 * horizon
     frequency = np.maximum(np.fft.rfftfreq(length), 1 / horizon)
@@ -238,8 +234,8 @@ def score_candidates(cost: CostFunction, actions: Tensor) -> Tensor:
     """Return costs [B, S] of candidates [B, S, H, A] with NaN as +inf.
 
     Raises:
-        CostError: the cost function raised something.
-        ValueError: the cost function gave another shape.
+        CostError: if the cost function raised an exception.
+        ValueError: if the cost function returned another shape.
     """
     try:
         costs = cost(actions)
@@ -258,8 +254,8 @@ def score_candidates(cost: CostFunction, actions: Tensor) -> Tensor:
 class BestSoFar:
     """Keeps the best candidate of each problem over the iterations of a search.
 
-    It begins with a plan of unknown cost, so that a search in which every cost is NaN still returns
-    one within bounds.
+    It starts with a plan of infinite cost. A search in which every cost is NaN then still returns a
+    plan within the bounds.
     """
 
     def __init__(self, start: Tensor) -> None:
@@ -267,9 +263,7 @@ class BestSoFar:
         self.cost = start.new_full((len(start),), torch.inf)
 
     def update(self, actions: Tensor, costs: Tensor, *, active: Tensor | None = None) -> None:
-        """Take note of candidates [B, S, H, A] and their costs [B, S], of ``active`` problems [B]
-        only if given.
-        """
+        """Update ``active`` (default: all) problems with candidates [B, S, H, A] and costs."""
         lowest, index = costs.min(1)
         better = lowest < self.cost if active is None else (lowest < self.cost) & active
         chosen = actions[torch.arange(len(actions)), index]
@@ -278,24 +272,24 @@ class BestSoFar:
 
 
 def has_improved(before: Tensor, after: Tensor, *, tolerance: float) -> Tensor:
-    """Return which costs [B] fell by more than the share ``tolerance``.
+    """Return whether each cost [B] fell by more than the share ``tolerance``.
 
-    The first finite cost after an infinite one is an improvement.
+    The first finite cost after an infinite one counts as an improvement.
     """
     enough = before - tolerance * before.abs()
     return torch.where(before.isinf(), after.isfinite(), after < enough)
 
 
 class Progress:
-    """Which problems of a batch still search.
+    """Tracks which problems of a batch are still searching.
 
-    Each stops on its own, and then costs nothing and draws no noise any more.
+    Each problem stops on its own. A stopped problem counts no evaluations and draws no noise.
 
     Args:
-        num_problems: B.
-        patience: a problem stops when its best cost fell by no more than ``tolerance`` within so
-            many iterations; 0 for never.
-        tolerance: share of the cost, 0 to 1.
+        num_problems: number of problems B.
+        patience: number of iterations without an improvement after which a problem stops; 0
+            disables the stop.
+        tolerance: share of the cost by which an improvement must exceed it, in [0, 1].
     """
 
     def __init__(self, num_problems: int, *, patience: int, tolerance: float) -> None:
@@ -307,9 +301,7 @@ class Progress:
         self._waited = torch.zeros(num_problems, dtype=torch.int64)
 
     def update(self, best_cost: Tensor, *, evaluations: int) -> bool:
-        """Take note of the best costs [B] after an iteration of so many candidates; returns whether
-        any problem goes on.
-        """
+        """Update with the best costs [B] and return whether any problem continues."""
         self.iterations += self.active.numpy()
         self._evaluations += evaluations * self.active.numpy()
         if self._patience:
@@ -321,18 +313,16 @@ class Progress:
         return bool(self.active.any())
 
     def evaluations(self, extra: int | NDArray[np.int64] = 0) -> int | NDArray[np.int64]:
-        """Return the candidates scored, and ``extra`` more (one number or [B]), as ``Plan`` wants
-        them.
-        """
+        """Return the number of scored candidates plus ``extra``, as in ``Plan.num_evaluations``."""
         counts = self._evaluations + extra
         return int(counts[0]) if (counts == counts[0]).all() else counts
 
 
 def require_at_least(minimum: float, **values: Any) -> None:
-    """Refuse settings below ``minimum``, by name.
+    """Check that no setting is below ``minimum``.
 
     Raises:
-        ValueError: names the setting, what was got and what is allowed.
+        ValueError: if a setting is below ``minimum``; the message names it.
     """
     for name, value in values.items():
         if not value >= minimum:

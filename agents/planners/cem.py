@@ -28,24 +28,23 @@ class CEMPlanner(BasePlanner):
     """Cross-entropy method with a diagonal Gaussian over [H, A] (Rubinstein, 1999; as used by
     DINO-WM and LeWM).
 
-    Unlike theirs it keeps every candidate within the bounds, has a floor under the standard
-    deviation, scores the mean in every iteration and at the end, and returns the best plan that it
-    ever scored.
+    Unlike these, this planner keeps every candidate within the bounds, has a minimum standard
+    deviation, scores the mean in every iteration and at the end, and returns the best plan ever
+    scored.
 
     Attributes:
         horizon: model steps of a plan.
-        num_samples: candidates of an iteration.
-        num_elites: the best of them, which the Gaussian is refitted to.
+        num_samples: number of candidates per iteration.
+        num_elites: number of best candidates to which the Gaussian is refitted.
         num_iterations: rounds of sampling and refitting.
         initial_std, min_std: standard deviation at the start and its floor, in units of the cost
             function's actions.
-        momentum: share of the old mean and standard deviation that a refit keeps, 0 up to but not
-            1.
+        momentum: share of the old mean and standard deviation that a refit keeps, in [0, 1).
         returns: ``best`` plan ever scored, or the final ``mean``, which is steadier when the cost
             is noisy.
-        colour: of the noise; see ``coloured_root``.
-        patience, tolerance: a problem stops when its best cost fell by no more than the share
-            ``tolerance`` within ``patience`` iterations; patience 0 for never.
+        colour: spectral exponent of the noise; see ``coloured_root``.
+        patience, tolerance: a problem stops when its best cost has not fallen by more than the
+            share ``tolerance`` within ``patience`` iterations. Patience 0 disables the stop.
     """
 
     horizon: int = 5

@@ -1,6 +1,6 @@
-"""CMA-ES: a Gaussian that learns which actions belong together.
+"""CMA-ES: a Gaussian search that learns correlations between actions.
 
-The search itself is that of the ``cmaes`` package.
+The search uses the ``cmaes`` package.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from jepabench.agents.planners.base import (
 class CMAESPlanner(BasePlanner):
     """Covariance matrix adaptation (Hansen and Ostermeier, 2001) over all H * A actions of a plan.
 
-    Learns correlations between the actions of a plan, which CEM ignores; each iteration costs time
-    that grows with (H A)^2 and more, and is spent outside the model.
+    CMA-ES learns correlations between the actions of a plan, which CEM ignores. The time of an
+    iteration outside the model grows at least with (H A)^2.
 
     Attributes:
         horizon: model steps of a plan.
-        num_samples: candidates of an iteration, at least 4.
+        num_samples: number of candidates per iteration, at least 4.
         num_iterations: generations.
         initial_std: standard deviation at the start, in units of the cost function's actions.
         separable: adapt variances only (Ros and Hansen, 2008): linear time, for long plans.
-        patience, tolerance: a problem stops when its best cost fell by no more than the share
-            ``tolerance`` within ``patience`` iterations; patience 0 for never.
+        patience, tolerance: a problem stops when its best cost has not fallen by more than the
+            share ``tolerance`` within ``patience`` iterations. Patience 0 disables the stop.
     """
 
     horizon: int = 5
@@ -114,8 +114,7 @@ class CMAESPlanner(BasePlanner):
             bounds=limits,
             seed=int(torch.randint(2**31 - 1, (), generator=stream)),
             population_size=self.num_samples,
-            # Clip at once: where many actions meet their bounds, hardly a draw is
-            # feasible.
+            # Clip instead of resampling: near the bounds almost no sample is feasible.
             n_max_resampling=1,
         )
 

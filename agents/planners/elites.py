@@ -1,6 +1,4 @@
-"""The best candidates of an iteration, and the Gaussian that fits them: what CEM, iCEM and the
-hybrid share.
-"""
+"""The best candidates of an iteration and the Gaussian that fits them, for CEM and iCEM."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ class Elites:
 
     Attributes:
         plans: [B, K, H, A].
-        finite: which of them have a finite cost, as 0 or 1, [B, K]; the others are no elites.
+        finite: 1 for plans with a finite cost, else 0 [B, K]. Only finite plans are elites.
     """
 
     plans: Tensor
@@ -25,8 +23,9 @@ class Elites:
     def fit_gaussian(
         self, mean: Tensor, std: Tensor, *, momentum: float, min_std: float
     ) -> tuple[Tensor, Tensor]:
-        """Return the next mean and standard deviation, [B, H, A] each; where there is no elite,
-        nothing is learned.
+        """Return the next mean and standard deviation [B, H, A].
+
+        A problem without elites keeps its mean and standard deviation.
         """
         counts = self.finite[..., None, None]
         total = counts.sum(1)
@@ -42,8 +41,9 @@ class Elites:
 
 
 def select_elites(candidates: Tensor, costs: Tensor, num_elites: int) -> Elites:
-    """Return the ``num_elites`` best of candidates [B, S, H, A] by their costs [B, S]; the earlier
-    wins a tie.
+    """Return the ``num_elites`` best of candidates [B, S, H, A] by their costs [B, S].
+
+    The earlier candidate wins a tie.
     """
     order = costs.argsort(dim=1, stable=True)[:, :num_elites]
     plans = candidates[torch.arange(len(candidates))[:, None], order]

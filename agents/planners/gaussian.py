@@ -1,4 +1,4 @@
-"""The Gaussian over plans that CEM, iCEM and MPPI sample from and move."""
+"""The Gaussian over plans from which CEM, iCEM and MPPI sample."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""Planning by gradient: differentiate the cost through the model and descend on the actions, from
-several starts at once.
-"""
+"""Gradient-based planning: descend on the actions through the model, from several starts."""
 
 from __future__ import annotations
 
@@ -32,26 +30,26 @@ OPTIMIZERS = ("adam", "sgd", "normalised")
 class GradientPlanner(BasePlanner):
     """Descends on the actions of ``num_starts`` plans in parallel; the best plan ever scored wins.
 
-    The first starts are the warm ones, the others are Gaussian around the first. Each iteration is
-    one forward and one backward pass over all of them, counted as one evaluation a plan; the starts
-    do not influence each other.
+    The first starts are the warm starts; the others are Gaussian around the first one. Each
+    iteration is one forward and one backward pass, counted as one evaluation per plan. The starts
+    are independent of each other.
 
     Attributes:
         horizon: model steps of a plan.
-        num_starts: plans that descend side by side.
+        num_starts: number of plans that descend in parallel.
         num_iterations: gradient steps.
         optimizer: ``adam`` (Kingma and Ba, 2015); ``sgd``, steps of learning rate times gradient,
-            whose size follows the scale of the cost; ``normalised``, steps of one length along the
-            gradient of a plan.
+            whose size depends on the scale of the cost; ``normalised``, steps of constant length
+            along the gradient of a plan.
         learning_rate: size of the first steps, in units of the cost function's actions (for ``sgd``
             see there); it falls linearly to a tenth.
         initial_std: spread of the random starts, same units.
         noise_std: noise added to the actions after each step, same units; it decays linearly to 0.
-            Never on the warm start.
+            The warm start gets no noise.
         bounds_by: ``projection`` clamps after each step; ``tanh`` descends on u with action =
             middle + half range * tanh(u), which needs finite bounds.
-        patience, tolerance: a problem stops when its best cost fell by no more than the share
-            ``tolerance`` within ``patience`` iterations; patience 0 for never.
+        patience, tolerance: a problem stops when its best cost has not fallen by more than the
+            share ``tolerance`` within ``patience`` iterations. Patience 0 disables the stop.
     """
 
     horizon: int = 5
@@ -93,8 +91,8 @@ class GradientPlanner(BasePlanner):
         """Find low-cost plans for B problems; see ``Planner.plan``.
 
         Raises:
-            ValueError: the cost does not depend on the actions differentiably, or ``tanh`` without
-                finite bounds.
+            ValueError: if the cost is not differentiable in the actions, or the bounds are
+                infinite with ``tanh``.
         """
         starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
         squash = _Squash(bounds) if self.bounds_by == "tanh" else None
@@ -149,7 +147,7 @@ class GradientPlanner(BasePlanner):
 
 
 class _Squash:
-    """Maps all of R into the bounds, smoothly."""
+    """A smooth map from R to the bounds."""
 
     def __init__(self, bounds: ActionBounds) -> None:
         if not bool((bounds.low.isfinite() & bounds.high.isfinite()).all()):

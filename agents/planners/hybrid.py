@@ -1,4 +1,4 @@
-"""A hybrid planner: sampling finds where to start, gradient descent refines."""
+"""A hybrid planner: sampling finds starts, and gradient descent refines them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from jepabench.agents.planners.gradient import GradientPlanner
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HybridPlanner(BasePlanner):
-    """A search by samples, whose best plan and runners-up are then refined by gradient descent side
-    by side.
+    """A sampling search whose best plans are refined in parallel by gradient descent.
 
     Attributes:
-        sampler: finds where to start; one that keeps its elites (``Plan.others``), such as CEM.
-        refiner: descends from there; ``num_starts`` of the elites are refined.
+        sampler: a search that keeps its elites (``Plan.others``), such as CEM.
+        refiner: gradient descent, which refines ``num_starts`` of the elites.
     """
 
     sampler: Planner = field(
@@ -46,7 +45,7 @@ class HybridPlanner(BasePlanner):
 
     @property
     def num_kept(self) -> int:
-        """Runners-up of the sampler that it wants back in the next search."""
+        """Runners-up from which the next search of the sampler starts."""
         return self.sampler.num_kept
 
     def with_horizon(self, horizon: int) -> HybridPlanner:
@@ -69,7 +68,7 @@ class HybridPlanner(BasePlanner):
             starts = torch.cat(
                 [starts, found.others[:, 1:]], dim=1
             )  # the best of them is the plan itself, or nearly
-        # Tensors born under inference mode cannot take part in a backward pass: hence the copy.
+        # Copy, because inference-mode tensors cannot take part in a backward pass.
         refined = self.refiner.plan(
             cost, bounds=bounds, initial=starts.clone(), generators=generators
         )

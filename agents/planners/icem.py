@@ -1,6 +1,4 @@
-"""iCEM: the cross-entropy method with coloured noise, kept elites and a population that shrinks as
-it closes in.
-"""
+"""iCEM: the cross-entropy method with coloured noise, kept elites and a shrinking population."""
 
 from __future__ import annotations
 
@@ -23,30 +21,28 @@ from jepabench.agents.planners.gaussian import GaussianSearch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ICEMPlanner(BasePlanner):
-    """Improved cross-entropy method (Pinneri et al., 2020): the same quality as CEM from a fraction
-    of the candidates.
+    """Improved cross-entropy method (Pinneri et al., 2020), which needs fewer candidates than CEM.
 
-    Of an iteration's elites some are candidates of the next again; some of the last iteration's
-    come back, shifted, in the next plan (``num_kept``; the caller hands them over as further
-    starts). The mean is a candidate in every iteration, in the paper in the last one only. The best
-    plan ever scored is executed.
+    A share of the elites of an iteration is added to the candidates of the next one. The caller
+    shifts elites of the last iteration and passes them to the next plan as further starts
+    (``num_kept``). The mean is a candidate in every iteration; in the paper, only in the last one.
+    The best plan ever scored is returned.
 
     Attributes:
         horizon: model steps of a plan.
         num_samples: candidates of the first iteration.
-        num_elites: the best of them, which the Gaussian is refitted to.
+        num_elites: number of best candidates to which the Gaussian is refitted.
         num_iterations: rounds of sampling and refitting.
-        decay: each iteration draws so many times fewer candidates than the one before, but at least
-            twice the elites.
-        keep: share of the elites that live on, 0 to 1.
-        colour: of the noise; see ``coloured_root``. 0.25 to 3.5 in the paper, the higher the slower
-            the system.
+        decay: factor by which the number of candidates shrinks per iteration; at least twice
+            the number of elites are drawn.
+        keep: share of the elites that is kept, in [0, 1].
+        colour: spectral exponent of the noise; see ``coloured_root``. The paper uses 0.25 to
+            3.5, with larger values for slower systems.
         initial_std, min_std: standard deviation at the start and its floor, in units of the cost
             function's actions.
-        momentum: share of the old mean and standard deviation that a refit keeps, 0 up to but not
-            1.
-        patience, tolerance: a problem stops when its best cost fell by no more than the share
-            ``tolerance`` within ``patience`` iterations; patience 0 for never.
+        momentum: share of the old mean and standard deviation that a refit keeps, in [0, 1).
+        patience, tolerance: a problem stops when its best cost has not fallen by more than the
+            share ``tolerance`` within ``patience`` iterations. Patience 0 disables the stop.
     """
 
     horizon: int = 5
@@ -86,11 +82,11 @@ class ICEMPlanner(BasePlanner):
 
     @property
     def num_kept(self) -> int:
-        """Elites that live on."""
+        """Number of elites that are kept."""
         return int(self.keep * self.num_elites)
 
     def population(self, iteration: int) -> int:
-        """Return how many candidates an iteration draws, those that live on not counted."""
+        """Return the number of candidates that an iteration draws, without kept elites."""
         shrunk = int(self.num_samples * self.decay**-iteration)
         return min(self.num_samples, max(shrunk, 2 * self.num_elites))
 

@@ -21,27 +21,27 @@ from jepabench.agents.planners.gaussian import GaussianSearch
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MPPIPlanner(BasePlanner):
-    """Candidates around a mean plan, which moves to their average weighted by exp(-(cost - lowest
-    cost) / temperature).
+    """Model predictive path integral control (Williams et al., 2017).
 
-    Williams et al. (2017) with several iterations a plan and, if ``adapt_std``, a standard
-    deviation that is refitted with the same weights, as in TD-MPC2. The temperature divides (in
-    PLDM and eb_jepa a number of that name multiplies). The returned plan is the mean, scored, or
-    the best candidate if that is better.
+    The mean plan moves to the average of all candidates, weighted by exp(-(cost - lowest cost) /
+    temperature). There are several iterations per plan. With ``adapt_std``, the standard deviation
+    is refitted with the same weights, as in TD-MPC2. The temperature divides the cost; in PLDM and
+    eb_jepa a parameter of that name multiplies it. The better of the mean and the best candidate is
+    returned.
 
     Attributes:
         horizon: model steps of a plan.
-        num_samples: candidates of an iteration.
+        num_samples: number of candidates per iteration.
         num_iterations: rounds of sampling and averaging.
-        temperature: above 0; towards 0 only the best candidate counts. In units of the standard
-            deviation of the candidates' costs if ``relative``, else in those of the cost.
-        relative: see there; makes one temperature fit costs of any scale.
+        temperature: above 0. As it approaches 0, only the best candidate counts. The unit is the
+            standard deviation of the candidates' costs if ``relative``, else that of the cost.
+        relative: see ``temperature``; makes the temperature independent of the scale of the cost.
         initial_std, min_std: standard deviation at the start and its floor, in units of the cost
             function's actions.
         adapt_std: refit the standard deviation; else it stays at ``initial_std``.
-        colour: of the noise; see ``coloured_root``.
-        patience, tolerance: a problem stops when its best cost fell by no more than the share
-            ``tolerance`` within ``patience`` iterations; patience 0 for never.
+        colour: spectral exponent of the noise; see ``coloured_root``.
+        patience, tolerance: a problem stops when its best cost has not fallen by more than the
+            share ``tolerance`` within ``patience`` iterations. Patience 0 disables the stop.
     """
 
     horizon: int = 5
@@ -102,8 +102,9 @@ class MPPIPlanner(BasePlanner):
         )
 
     def weights(self, costs: Tensor) -> Tensor:
-        """Return what each candidate counts [B, S], summing to 1; 0 for infinite costs, and for all
-        if all are infinite.
+        """Return the weights of candidates [B, S], which sum to 1.
+
+        Infinite costs have weight 0. If all costs are infinite, all weights are 0.
         """
         finite = costs.isfinite()
         above = torch.where(finite, costs - costs.min(1, keepdim=True).values, 0.0)
@@ -118,8 +119,9 @@ class MPPIPlanner(BasePlanner):
     def _average(
         self, candidates: Tensor, weights: Tensor, mean: Tensor, std: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return the next mean and standard deviation, [B, H, A] each; where nothing counts they
-        stay.
+        """Return the next mean and standard deviation [B, H, A].
+
+        They do not change if all weights are 0.
         """
         share = weights[..., None, None]
         some = (weights.sum(1) > 0)[:, None, None]

@@ -1,6 +1,6 @@
-"""Random shooting: draw many plans once, keep the best.
+"""Random shooting: draw many plans once and keep the best.
 
-A search must beat it at the same number of evaluations.
+This is the baseline for searches with the same number of evaluations.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class RandomShootingPlanner(BasePlanner):
         horizon: model steps of a plan.
         num_samples: candidates.
         initial_std: their standard deviation, in units of the cost function's actions.
-        colour: of the noise; see ``coloured_root``.
+        colour: spectral exponent of the noise; see ``coloured_root``.
     """
 
     horizon: int = 5

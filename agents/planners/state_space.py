@@ -1,6 +1,4 @@
-"""Planning over states and actions at once: the trajectory is a guess that the model pulls
-straight, all steps in parallel.
-"""
+"""Joint optimisation of states and actions, with all steps in parallel."""
 
 from __future__ import annotations
 
@@ -27,7 +25,7 @@ from jepabench.agents.planners.gradient import GradientPlanner
 
 @runtime_checkable
 class StateSpaceCost(Protocol):
-    """A cost function that also shows the dynamics behind it."""
+    """A cost function with access to its dynamics."""
 
     def __call__(self, actions: Tensor) -> Tensor:
         """Return costs [B, S] of actions [B, S, H, A], as ``CostFunction``."""
@@ -35,37 +33,38 @@ class StateSpaceCost(Protocol):
 
     @property
     def start(self) -> Tensor:
-        """Where each problem is [B, *latent]."""
+        """Present latent of each problem [B, *latent]."""
         ...
 
     @property
     def goal(self) -> Tensor:
-        """Where each problem is to go [B, *latent]."""
+        """Goal latent of each problem [B, *latent]."""
         ...
 
     def transitions(self, states: Tensor, actions: Tensor) -> Tensor:
-        """Predict every step on its own: [B, S, H, *latent] from the states after each action (the
-        same shape) and the actions.
+        """Predict every step separately.
+
+        ``states`` [B, S, H, *latent] are the latents after each action. The result has the same
+        shape.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StateSpacePlanner(BasePlanner):
-    """Optimises virtual states together with the actions, in the manner of GRASP (2026), then
-    polishes on the true rollout.
+    """Optimise virtual states and actions as in GRASP (2026), then refine on the rollout.
 
     Minimises the sum over steps of |F(s_h, a_h) - s_{h+1}|^2 + ``goal_weight`` |F(s_h, a_h) -
     goal|^2 with the gradient into F's state argument stopped, so that no gradient passes through
     more than one step of the model: long horizons neither explode nor vanish, and the H predictions
-    of an iteration are one batch. States begin on the line from start to goal and get noise that
-    decays; actions get none. Every ``sync_every`` iterations, and at the end, ``sync_steps`` steps
-    of plain gradient descent on the rollout's cost follow, and the plans are scored. Ours differs
-    in using Adam and parallel starts.
+    of an iteration are one batch. States start on the line from start to goal and get decaying
+    noise; actions get no noise. Every ``sync_every`` iterations and at the end, ``sync_steps``
+    steps of plain gradient descent on the rollout's cost follow, and the plans are scored.
+    Ours differs in using Adam and parallel starts.
 
     Attributes:
         horizon: model steps of a plan.
-        num_starts: trajectories side by side.
+        num_starts: number of parallel trajectories.
         num_iterations: steps on states and actions.
         learning_rate, state_rate: of Adam, for actions and states.
         goal_weight: see above.
@@ -117,7 +116,7 @@ class StateSpacePlanner(BasePlanner):
         """Find low-cost plans for B problems; see ``Planner.plan``.
 
         Raises:
-            ValueError: a cost that does not show its dynamics (``StateSpaceCost``).
+            ValueError: if the cost is not a ``StateSpaceCost``.
         """
         if not isinstance(cost, StateSpaceCost):
             raise ValueError(
