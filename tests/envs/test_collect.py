@@ -329,7 +329,7 @@ def test_two_collections_do_not_work_at_the_same_path(tmp_path):
 def test_a_folder_that_is_no_dataset_is_left_alone(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "thesis.tex").write_text("precious", encoding="utf-8")
-    with pytest.raises(DatasetError, match="it is no dataset"):
+    with pytest.raises(DatasetError, match="not a complete dataset"):
         collect(NAME, tmp_path / "data", num_workers=1, **SIZES)
     assert (tmp_path / "data" / "thesis.tex").read_text(encoding="utf-8") == "precious"
 
