@@ -1,12 +1,15 @@
 """What can go wrong with `submit` and `verify` gets a sentence, before any work is begun."""
 
+import json
 import sys
 
 import pytest
 
+from jepabench.cli.leaderboard.submit import read_cost
 from jepabench.main import main
 from jepabench.pipeline.config import load_preset
 from jepabench.pipeline.plugins import package_of, preset_of_plugin
+from jepabench.pipeline.stages import Stage
 
 AGENT = """
 class {kind}:
@@ -87,3 +90,18 @@ def test_the_track_of_another_packages_agent_follows_from_what_it_looks_at(modul
     assert (preset_of_plugin(f"{blind}:Blind") or {})["track"]["observation"] == "none"
     assert preset_of_plugin("no-package-has-this-agent") is None
     assert package_of(f"{blind}.Blind") == "" and package_of("numpy.ndarray").startswith("numpy 2")
+
+
+def test_the_manifest_keeps_the_cost_that_an_agents_class_states(module, tmp_path):
+    cost = {"transitions": 123456, "train_seconds": 60.0, "parameters": 7000}
+    name = module("agents_of_a_test_3", kind="Trained", keys=("observation",), track={})
+    with (tmp_path / f"{name}.py").open("a", encoding="utf-8") as file:
+        file.write(f"    learns, cost = True, {cost}\n")
+    stated = load_preset("agent", f"{name}:Trained", [])
+    silent = {key: value for key, value in stated.items() if key != "cost"}
+    (tmp_path / "cost.json").write_text(json.dumps(stated["cost"]), encoding="utf-8")
+    for agent, expected in ((stated, cost), (silent, dict.fromkeys(cost))):
+        config = {"task_id": "jepabench/TwoRoom-v1", "seed": 0, "agent": agent}
+        stage = Stage("evaluation/a", "a", tmp_path, config, (), lambda folder: None)
+        found = read_cost(stage, [])
+        assert {key: found[key] for key in cost} == expected

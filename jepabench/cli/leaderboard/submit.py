@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -216,16 +216,26 @@ def _manifest(
         "code": _code(),
         "versions": versions,
         "machine": {key: str(here[key]) for key in ("processor", "cores", "system")},
-        "costs": [_cost(plan, stage) for stage in plan.evaluations],
+        "costs": [
+            read_cost(stage, [plan.stages[key] for key in stage.needs])
+            for stage in plan.evaluations
+        ],
     }
 
 
-def _cost(plan: SuitePlan, stage: Stage) -> dict[str, Any]:
+def read_cost(stage: Stage, needed: Sequence[Stage]) -> dict[str, Any]:
+    """Return the manifest's entry for what a task and training seed cost.
+
+    Args:
+        stage: the finished evaluation.
+        needed: the stages that it depends on.
+    """
     spent = json.loads((stage.directory / "cost.json").read_text(encoding="utf-8"))
-    prints = [_fingerprint(plan.stages[key]) for key in stage.needs]
-    target = str(stage.config["agent"]["agent"]["_target_"])
-    if not stage.needs and not target.startswith("jepabench."):
-        # Nobody here knows how an agent of another package was made: null, which is not zero.
+    prints = [_fingerprint(each) for each in needed]
+    agent = stage.config["agent"]
+    is_foreign = not str(agent["agent"]["_target_"]).startswith("jepabench.")
+    if is_foreign and not needed and "cost" not in agent:
+        # Nobody here knows what another package's agent cost unless its class states it: null.
         spent = dict.fromkeys(spent)
     return {
         "task_id": stage.config["task_id"],
