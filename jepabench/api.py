@@ -70,10 +70,12 @@ class Results:
         ``held`` is the share of held goals in [0, 1], ``low`` and ``high`` its 95 % interval, and
         ``ever`` the share of goals that were reached at all.
         """
+        import pandas as pd
+
         from jepabench.evaluation.statistics.success_tables import score_table
 
         scores = score_table(self.to_frame())
-        table = scores[list(_COLUMNS)].rename(columns=_COLUMNS).reset_index(drop=True)
+        table = pd.DataFrame({shown: scores[name].to_numpy() for name, shown in _COLUMNS.items()})
         return table.assign(task=table["task"].map(short_name)).round(3)
 
     def films(self, num_films: int = 2) -> list[Path]:

@@ -111,7 +111,7 @@ def _preset(entry_point: str, shown: str, name: str = "") -> dict[str, Any]:
     try:
         words = AgentWords(
             name=name or _stated_name(kind) or _derive_name(module_name, class_name),
-            track=_derive_track(kind),
+            track=AgentTrack.model_validate(_derive_track(kind)),
             learns=getattr(kind, "learns", None),
             cost=getattr(kind, "cost", None),
             files=getattr(kind, "files", ()),

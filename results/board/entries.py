@@ -29,6 +29,7 @@ from jepabench.evaluation.submissions.files import (
 )
 from jepabench.evaluation.submissions.manifest import Manifest, read_manifest
 from jepabench.evaluation.submissions.rows import read_rows
+from jepabench.evaluation.verification.environment import simulator_versions
 from jepabench.evaluation.verification.records import badges_of
 from jepabench.results.report.success_table import Kind
 
@@ -344,4 +345,8 @@ def _old(manifest: Manifest, versions: Mapping[str, int]) -> str:
         return f"suite {suite.name}, which this release does not have"
     if suite.version != versions[suite.name]:
         return f"version {suite.version} of suite {suite.name}, now {versions[suite.name]}"
+    for name, here in simulator_versions().items():
+        made = manifest.versions.get(name, here)
+        if made != here:  # traces hold for one version of a simulator only
+            return f"{name} {made}, now {here}"
     return ""

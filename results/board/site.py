@@ -242,7 +242,7 @@ def _table(table: ClaimTable) -> dict[str, Any]:
             {"text": _text(value), "value": value if name in numeric and _is_known(value) else None}
             for name, value in row.items()
         ]
-        for row in rows.head(_MOST_ROWS).to_dict("records")
+        for row in pd.DataFrame(rows).head(_MOST_ROWS).to_dict("records")
     ]
     heads = [
         {"name": str(name).replace("_", " "), "numeric": str(name) in numeric}

@@ -53,9 +53,8 @@ class MLPPredictor(nn.Module):
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Predict [N, D] from latents [N, k, D] and actions [N, k, A] with k <= K."""
         latents, actions = _pad_history(latents, actions, self.history)
-        inputs = torch.cat([latents.flatten(1), actions.flatten(1)], dim=1).to(
-            self.body[0].weight.dtype
-        )  # pyright: ignore[reportArgumentType, reportCallIssue]
+        dtype = next(self.body.parameters()).dtype
+        inputs = torch.cat([latents.flatten(1), actions.flatten(1)], dim=1).to(dtype)
         return latents[:, -1] + self.body(inputs).to(latents.dtype)
 
 

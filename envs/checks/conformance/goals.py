@@ -81,7 +81,7 @@ def check_step(subject: Subject) -> str:
             _check_result(env, result, is_last=number == budget, when=f"{reward}, step {number}")
             observation = result[0]
             num_successes += result[4]["is_success"]
-        _compare_with_advance(env, action)
+        _compare_with_advance(env, np.array(behaviour.act(observation)))
     return f"rewards and ends are right in {num_successes} success states"
 
 
