@@ -43,7 +43,7 @@ def module(tmp_path, monkeypatch):
             ["submit", "random", "suite.training_seeds=[3]"],
             "with all of its tasks, episodes and seeds",
         ),
-        (["submit", "random", "suite=surprise"], "suites that measure success"),
+        (["submit", "random", "suite=surprise"], "a suite that measures success"),
         (["submit", "random", "checkpoints=maybe"], "checkpoints=yes or checkpoints=no"),
         (["submit", "random", "suite=smoke", "name=taken", "to=."], "is there already"),
         (["submit", "random", "suite=smoke", "name=A/b", "to=."], "name: String should match"),
