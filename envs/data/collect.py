@@ -1,7 +1,6 @@
-"""Rolls a behaviour policy in parallel processes into a dataset, and goes on where an interrupted
-run stopped.
+"""Collect a dataset with a behaviour policy in parallel processes; resume an interrupted collection.
 
-Beside the dataset ``<path>`` there is ``<path>.partial`` until all is made: the request, the fields
+Until the dataset is complete, ``<path>.partial`` holds what there is of it: the request, the fields
 at their final size, and a marker with a checksum for each chunk of episodes that is finished.
 Processes write their chunks in place, so nothing is merged, and the bytes depend neither on the
 number of processes nor on interruptions.
@@ -72,7 +71,7 @@ def collect(
         pixels: side of the recorded frames, None for none.
         num_workers: processes; 1 works in this one. More need ``if __name__ == "__main__":`` in a
             script.
-        first_index: number of the first episode, so that a dataset can go on where another ends.
+        first_index: number of the first episode, so that a dataset can continue another.
         progress: whether to show a bar.
 
     Raises:

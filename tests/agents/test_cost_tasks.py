@@ -1,4 +1,4 @@
-"""Tasks told by a cost, on a walk whose dynamics are known exactly, in the true world."""
+"""Cost tasks on a walk with known dynamics, in the true environment."""
 
 import numpy as np
 import pytest

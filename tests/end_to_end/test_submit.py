@@ -26,7 +26,7 @@ def jepabench(*arguments: str, cwd: Path, **environment: str) -> subprocess.Comp
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not can_sandbox(), reason="this system can not isolate a process")
+@pytest.mark.skipif(not can_sandbox(), reason="this system cannot isolate a process")
 def test_a_learned_agent_is_re_run_from_its_checkpoints_alone(tmp_path):
     done = jepabench(
         "submit",

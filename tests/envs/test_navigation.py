@@ -186,7 +186,7 @@ def test_floor_plans_differ_in_rooms_obstacles_and_colours():
 
 
 def hit_ahead(env, pitch, turn):
-    """Returns the geom that a ray from the eye hits."""
+    """Return the geom that a ray from the camera hits."""
     hit, heading = np.zeros(1, np.int32), env.heading + turn
     eye, ray = (
         np.array([*env.position, 0.85]),
