@@ -75,7 +75,7 @@ def test_a_saved_model_is_evaluated_at_once(pixel_model, tmp_path, capsys):
         (["checkpoint=no-such-thing"], "no-such-thing"),
         ([where, "episode=3"], "Did you mean 'episodes'"),
         ([where, "episodes=many"], "whole numbers"),
-        ([where, "episodes=1"], "2 or more"),
+        ([where, "episodes=1"], "at least 2"),
         ([where, "strata=nearest"], "Did you mean 'near'"),
     ):
         assert main(["evaluate", *wrong]) == 2

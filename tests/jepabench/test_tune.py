@@ -102,7 +102,7 @@ def test_nests_what_it_changes():
 
 
 def test_refuses_what_can_not_be_searched():
-    with pytest.raises(ConfigError, match="one agent on one task"):
+    with pytest.raises(ConfigError, match="one agent and one task"):
         compose_tuning(["task=tworoom", "agent=gcbc,sac-her"])
     with pytest.raises(ConfigError, match="trials is a whole number, got 'many'"):
         compose_tuning(["task=tworoom", "agent=gcbc", "trials=many"])
