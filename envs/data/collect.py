@@ -1,4 +1,4 @@
-"""Collect a dataset with a behaviour policy in parallel processes; resume an interrupted collection.
+"""Collect a dataset with a behaviour policy in parallel processes, and resume what was interrupted.
 
 Until the dataset is complete, ``<path>.partial`` holds what there is of it: the request, the fields
 at their final size, and a marker with a checksum for each chunk of episodes that is finished.
