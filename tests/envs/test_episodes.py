@@ -15,7 +15,7 @@ from jepabench.envs.data.manifest import DatasetError, Provenance, fingerprint
 from jepabench.envs.data.writing import write_dataset
 
 PROVENANCE = Provenance(
-    task_id="tiny/Point-v0",
+    task_id="made-up/Point-v0",
     split="train",
     behaviour="made up",
     strata=("near", "far"),
@@ -40,7 +40,7 @@ def make_episode(num_steps, *, seed=0, pixels=16, **changes):
         "violations": rng.random(num_steps) < 0.5,
         "terminated": False,
         "truncated": True,
-        "task_id": "tiny/Point-v0",
+        "task_id": "made-up/Point-v0",
         "seed": seed,
     }
     return Episode(**(values | changes))

@@ -36,7 +36,7 @@ def outside(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def load(words="pass"):
-        (tmp_path / "outside.py").write_text(AGENT.format(words=words))
+        (tmp_path / "outside.py").write_text(AGENT.format(words=words), encoding="utf-8")
         sys.modules.pop("outside", None)
         importlib.invalidate_caches()
         return preset_of_plugin("outside:Agent")
@@ -47,7 +47,7 @@ def outside(tmp_path, monkeypatch):
 
 def test_changed_code_changes_the_stage_id(tmp_path):
     def stage_ids(words):
-        (tmp_path / "outside.py").write_text(AGENT.format(words=words))
+        (tmp_path / "outside.py").write_text(AGENT.format(words=words), encoding="utf-8")
         command = [sys.executable, "-B", "-c", STAGE_IDS]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
         return set(json.loads(done.stdout))
