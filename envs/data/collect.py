@@ -78,7 +78,7 @@ def collect(
         DatasetError: there is another dataset at ``path``, another process makes it, the disk is
             too small, or an episode failed.
         UnknownNameError: no such task, behaviour or split.
-        KeyboardInterrupt: Ctrl-C; what is finished is kept.
+        KeyboardInterrupt: Ctrl-C was pressed. Finished episodes are kept.
     """
     if num_workers < 1:
         raise ValueError(f"num_workers is 1 or more, got {num_workers}.")
@@ -183,7 +183,6 @@ def _record_missing(
     ]
     total = request.num_episodes
     done = total - sum(map(len, missing))
-    kept = f"What is finished is kept in {folder}; the same call goes on from there."
     try:
         with (
             tqdm(total=total, initial=done, desc=task.id, unit="ep", disable=not progress) as bar,
@@ -192,15 +191,24 @@ def _record_missing(
             for count in counts:
                 bar.update(count)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"The collection was interrupted. {kept}") from None
+        raise KeyboardInterrupt(
+            f"The collection was interrupted. {_describe_kept(folder)}"
+        ) from None
     except BrokenProcessPool as error:
         raise DatasetError(
             "A worker process died: killed, out of memory, or a script without an `if __name__ == "
             "'__main__':` guard. "
-            f"num_workers=1 works without such processes. {kept}"
+            f"num_workers=1 works without such processes. {_describe_kept(folder)}"
         ) from error
     except DatasetError as error:
-        raise DatasetError(f"{error} {kept}") from error
+        raise DatasetError(f"{error} {_describe_kept(folder)}") from error
+
+
+def _describe_kept(folder: Path) -> str:
+    """Return what remains of a collection that failed."""
+    if _has_chunks(folder):
+        return f"Finished episodes are kept in {folder}. Make the same call again to resume."
+    return "No chunk of episodes was finished, so nothing is kept."
 
 
 def _has_chunks(folder: Path) -> bool:

@@ -215,7 +215,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_so(undisturbed, tmp_path):
         tmp_path / "data", trap=f"ctrl-c:{seed_of(undisturbed, 13)}", num_workers=2
     )
     assert run.returncode == -signal.SIGINT
-    assert "What is finished is kept" in run.stderr
+    assert "Finished episodes are kept in" in run.stderr
     assert any((tmp_path / "data.partial/chunks").iterdir())
     assert_same_bytes(
         collect(NAME, tmp_path / "data", num_workers=1, **SIZES).path, undisturbed.path
@@ -243,8 +243,10 @@ def test_an_episode_that_fails_is_named(undisturbed, tmp_path, monkeypatch, num_
 
 
 def test_a_behaviour_with_the_wrong_action_is_named(tmp_path):
-    with pytest.raises(DatasetError, match=r"action of shape \(1,\), not \(2,\)"):
+    with pytest.raises(DatasetError, match=r"action of shape \(1,\), not \(2,\)") as failure:
         collect(NAME, tmp_path / "data", behaviour="broken", num_workers=1, **SIZES)
+    assert "nothing is kept" in str(failure.value)
+    assert not (tmp_path / "data.partial").exists()
 
 
 def interrupt(path, dataset, monkeypatch):
