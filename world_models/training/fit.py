@@ -20,6 +20,7 @@ from jepabench.world_models.analysis.diagnostics import Diagnosis, diagnose
 from jepabench.world_models.base import WorldModel
 from jepabench.world_models.checkpoint import fingerprint, load_world_model, save_world_model
 from jepabench.world_models.kinds.jepa import JEPA
+from jepabench.world_models.networks.heads import Decoder
 from jepabench.world_models.registry import build_model
 from jepabench.world_models.training.batches import ActionScale, WindowSampler
 from jepabench.world_models.training.config import TrainConfig
@@ -112,9 +113,7 @@ def fit(
     config = TrainConfig.from_settings(training)
     network = _build_network(kind, model, data, config, seed)
     directory.mkdir(parents=True, exist_ok=True)
-    inputs = {"kind": kind, "model": model, "data": data.manifest.fingerprint, "seed": seed}
-    if encoder_from is not None:
-        inputs["encoder"] = fingerprint(encoder_from)
+    inputs = _describe_inputs(kind, model, data, seed, encoder_from)
     trainer = _Trainer(data, held_out, ActionScale.from_dataset(data), seed, inputs, progress)
     if encoder_from is not None:
         seconds = _copy_encoder(network, encoder_from, data, config)
@@ -123,11 +122,7 @@ def fit(
     if config.predictor_steps:
         seconds += trainer.train_predictor(network, config, directory / "predictor")
     network.eval().requires_grad_(False)
-    decoder = None
-    if config.decoder_steps and network.observation_key == "pixels":
-        decoder = train_decoder(
-            network, data, num_steps=config.decoder_steps, seed=seed, progress=progress
-        )
+    decoder = _train_decoder(network, data, config, seed, progress)
     diagnosis = diagnose(network, held_out, scale=trainer.scale)
     if not get_rank():
         save_world_model(
@@ -226,6 +221,27 @@ def _build_network(
             f"encoder, no pixels), not for this {kind!r}; leave it at 0."
         )
     return network
+
+
+def _describe_inputs(
+    kind: str, model: Mapping[str, Any], data: EpisodeDataset, seed: int, encoder_from: Path | None
+) -> dict[str, Any]:
+    """Return everything but the settings that decides the weights."""
+    inputs = {"kind": kind, "model": model, "data": data.manifest.fingerprint, "seed": seed}
+    if encoder_from is not None:
+        inputs["encoder"] = fingerprint(encoder_from)
+    return inputs
+
+
+def _train_decoder(
+    network: Any, data: EpisodeDataset, config: TrainConfig, seed: int, progress: bool
+) -> Decoder | None:
+    """Train a decoder if the settings ask for one and the model sees pixels."""
+    if not config.decoder_steps or network.observation_key != "pixels":
+        return None
+    return train_decoder(
+        network, data, num_steps=config.decoder_steps, seed=seed, progress=progress
+    )
 
 
 def _describe(

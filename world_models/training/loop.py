@@ -67,10 +67,7 @@ def train(
         FloatingPointError: The loss is not finite.
         ValueError: The folder holds the unfinished state of another training.
     """
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained, lr=config.learning_rate, weight_decay=config.weight_decay
-    )
+    optimizer = _make_optimizer(model, config)
     device = select_device(config.device)
     path = directory / "training.pt"
     step, seconds = _restore(device.broadcast(_read(path)), model, optimizer, identity, directory)
@@ -95,6 +92,11 @@ def train(
     if not device.rank:
         _save(path, model, optimizer, identity, step, seconds)
     return seconds
+
+
+def _make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(trained, lr=config.learning_rate, weight_decay=config.weight_decay)
 
 
 class _Losses(nn.Module):
