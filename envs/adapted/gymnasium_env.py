@@ -67,8 +67,9 @@ def adapt(
     default_behaviour: str = "random",
     tags: Sequence[str] = (),
 ) -> TaskSpec:
-    """Registers a Gymnasium environment as a task with the one stratum ``any``, and returns its
-    spec. Makes nothing yet.
+    """Register a Gymnasium environment as a task and return its spec.
+
+    The task has one stratum, ``any``. No environment is created yet.
 
     Args:
         task_id: id of the task, with a version.
@@ -153,11 +154,11 @@ class RandomActions:
     """Uniform actions within the bounds."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode."""
+        """Start an episode."""
         self._space, self._rng = env.action_space, rng
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the next action [A]."""
+        """Return the next action [A]."""
         del observation
         return self._rng.uniform(self._space.low, self._space.high).astype(np.float32)
 
@@ -265,13 +266,13 @@ class Adapted(GoalEnv):
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.float64]:
-        """Returns the Euclidean distance, [..., G] and [..., G] to [...]."""
+        """Return the Euclidean distance, [..., G] and [..., G] to [...]."""
         return np.sqrt(np.square(np.subtract(achieved_goal, desired_goal)).sum(axis=-1))
 
     def is_success(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
     ) -> NDArray[np.bool_]:
-        """Returns whether the task's success rule holds, [..., G] and [..., G] to [...]."""
+        """Return whether the task's success rule holds, [..., G] and [..., G] to [...]."""
         if self._success_distance is not None:
             return self.distance(achieved_goal, desired_goal) <= self._success_distance
         achieved, desired = np.broadcast_arrays(achieved_goal, desired_goal)
@@ -351,7 +352,7 @@ class Adapted(GoalEnv):
         return cv2.resize(square, (size, size), interpolation=cv2.INTER_AREA).astype(np.uint8)
 
     def close(self) -> None:
-        """Closes the environment."""
+        """Close the environment."""
         self.wrapped.close()
 
 

@@ -52,21 +52,21 @@ class CubeGoals(gymnasium.Wrapper[Any, Any, Any, Any]):
         self.action_space = spaces.Box(-1.0, 1.0, (5,), np.float32)
 
     def reset(self, **kwargs: Any) -> tuple[dict[str, NDArray[np.float64]], dict[str, Any]]:
-        """Starts an episode."""
+        """Start an episode."""
         observation, info = self.env.reset(**kwargs)
         return self._with_goals(observation, info), info
 
     def step(
         self, action: NDArray[Any]
     ) -> tuple[dict[str, NDArray[np.float64]], Any, bool, bool, dict[str, Any]]:
-        """Takes one control step."""
+        """Take one control step."""
         observation, reward, terminated, truncated, info = self.env.step(action)
         return self._with_goals(observation, info), reward, terminated, truncated, info
 
     def compute_reward(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any], info: Any
     ) -> NDArray[np.float64]:
-        """Returns 0 within the success distance, else -1."""
+        """Return 0 within the success distance, else -1."""
         del info
         near = np.linalg.norm(achieved_goal - desired_goal, axis=-1) <= SUCCESS_DISTANCE
         return near.astype(np.float64) - 1.0
@@ -85,7 +85,7 @@ class CubeGoals(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def make_cube(render_mode: str | None = None) -> CubeGoals:
-    """Returns one cube with an arm, both anywhere after a reset."""
+    """Return one cube with an arm, both anywhere after a reset."""
     import ogbench.manipspace  # noqa: F401  (registers its environments)
 
     env = gymnasium.make(
@@ -104,7 +104,7 @@ class CubeExpert:
     """OGBench's own scripted oracle: grasps the cube, carries it over the goal and releases it."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode."""
+        """Start an episode."""
         from ogbench.manipspace.oracles.markov.cube_markov import CubeMarkovOracle
 
         self._cube: Any = cast(Adapted, env).wrapped.unwrapped
@@ -116,7 +116,7 @@ class CubeExpert:
         self._oracle._final_yaw = rng.uniform(-np.pi, np.pi)
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the next action [5]."""
+        """Return the next action [5]."""
         info = self._cube.compute_ob_info()
         goal = {
             "privileged/target_block": 0,

@@ -38,12 +38,12 @@ class MazeExpert:
     """Goes from cell to cell along a shortest path, then to the goal."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode."""
+        """Start an episode."""
         del rng
         self._maze = cast(Adapted, env).wrapped.unwrapped.maze  # pyright: ignore[reportAttributeAccessIssue]
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the force [2] towards the next cell."""
+        """Return the force [2] towards the next cell."""
         here, goal = observation["achieved_goal"], observation["desired_goal"]
         path = self._path(here, goal)
         target = goal if len(path) < 3 else self._maze.cell_rowcol_to_xy(np.array(path[1]))
@@ -51,7 +51,7 @@ class MazeExpert:
         return force.clip(-1.0, 1.0).astype(np.float32)
 
     def _path(self, here: NDArray[np.float64], goal: NDArray[np.float64]) -> list[tuple[int, int]]:
-        """Returns the cells from where the ball is to the goal's, breadth first."""
+        """Return the cells from where the ball is to the goal's, breadth first."""
         first, last = (self._cell(place) for place in (here, goal))
         before, waiting = {last: last}, deque([last])
         while waiting and first not in before:

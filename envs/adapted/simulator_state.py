@@ -28,11 +28,11 @@ class Memory(Protocol):
         ...
 
     def get(self) -> NDArray[np.float64]:
-        """Returns the state [N]."""
+        """Return the state [N]."""
         ...
 
     def set(self, state: NDArray[np.float64]) -> None:
-        """Puts back what ``get`` gave."""
+        """Put back what ``get`` gave."""
         ...
 
 
@@ -57,14 +57,14 @@ class MujocoMemory:
         ]
 
     def get(self) -> NDArray[np.float64]:
-        """Returns the integration state and everything computed [N]."""
+        """Return the integration state and everything computed [N]."""
         model, data = self.env.unwrapped.model, self.env.unwrapped.data
         state = np.empty(self._size)
         mujoco.mj_getState(model, data, state, STATE_SIGNATURE)
         return np.concatenate([state, *(getattr(data, name).ravel() for name in self._computed)])
 
     def set(self, state: NDArray[np.float64]) -> None:
-        """Puts back what ``get`` gave."""
+        """Put back what ``get`` gave."""
         model, data = self.env.unwrapped.model, self.env.unwrapped.data
         mujoco.mj_setState(model, data, state[: self._size], STATE_SIGNATURE)
         start = self._size
@@ -85,11 +85,11 @@ class ReplayMemory:
         self.env = self._recorder = _Recorder(env)
 
     def get(self) -> NDArray[np.float64]:
-        """Returns the seed and all actions in a row [1 + T * A]."""
+        """Return the seed and all actions in a row [1 + T * A]."""
         return np.concatenate([[self._recorder.seed], *self._recorder.actions])
 
     def set(self, state: NDArray[np.float64]) -> None:
-        """Plays the episode that ``get`` gave."""
+        """Play the episode that ``get`` gave."""
         self.env.reset(seed=int(state[0]))
         space = self.env.action_space
         for action in state[1:].reshape(-1, *(space.shape or ())):

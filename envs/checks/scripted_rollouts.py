@@ -27,9 +27,7 @@ class Played:
 
 
 def policies(task: TaskSpec) -> tuple[str, ...]:
-    """Returns the policies that every task is measured by, as far as it has them: doing nothing,
-    chance, expert.
-    """
+    """Return hold-still, and those of the random, default and expert behaviours that exist."""
     named = (
         name
         for name in dict.fromkeys(("random", task.default_behaviour, "expert"))
@@ -39,7 +37,7 @@ def policies(task: TaskSpec) -> tuple[str, ...]:
 
 
 def play(env: GoalEnv, spec: EpisodeSpec, policy: str) -> Played:
-    """Plays an episode until success is held or the budget is used up.
+    """Play an episode until success is held or the budget is used up.
 
     Args:
         env: a world of the spec's task.
@@ -63,9 +61,7 @@ def play(env: GoalEnv, spec: EpisodeSpec, policy: str) -> Played:
 
 
 def rates_text(rates: Mapping[str, Mapping[str, float]], *, title: str) -> list[str]:
-    """Returns success rates, 0 to 1, by policy and stratum as the lines of a table under a
-    title.
-    """
+    """Return the lines of a titled table of success rates (0 to 1) by policy and stratum."""
     strata = list(next(iter(rates.values())))
     width = max(map(len, (title, *rates)))
     head = f"{title:<{width}}" + "".join(f"{stratum:>{_column(stratum)}}" for stratum in strata)

@@ -24,7 +24,7 @@ def page(
     rates: Mapping[str, Mapping[str, float]] | None = None,
     num_episodes: int = 0,
 ) -> str:
-    """Returns the page as Markdown, in the order of Gymnasium's pages.
+    """Return the page as Markdown, in the order of Gymnasium's pages.
 
     Args:
         task_id: registered task, also ``module:Name-v0``.
@@ -54,7 +54,7 @@ def page(
 
 
 def index(task_ids: Sequence[str]) -> str:
-    """Returns a page that lists the pages of tasks."""
+    """Return a page that lists the pages of tasks."""
     rows = [
         f"| [{short_name(task.id)}]({short_name(task.id)}.md) | {task.family} | "
         f"{', '.join(task.strata)} | {task.success} |"
@@ -80,7 +80,7 @@ def index(task_ids: Sequence[str]) -> str:
 
 
 def picture(task_id: str, path: Path, *, size: int = 160) -> None:
-    """Writes the start and the goal of an episode of the farthest stratum side by side, as PNG."""
+    """Write the start and goal of a farthest-stratum episode side by side, as PNG."""
     import cv2
     import numpy as np
 

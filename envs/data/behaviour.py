@@ -22,13 +22,11 @@ class Behaviour(Protocol):
     """
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode of ``env`` (already reset). All randomness comes from ``rng``."""
+        """Start an episode of ``env`` (already reset). All randomness comes from ``rng``."""
         ...
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the control action [A], within the bounds, for the next ``hold_steps`` control
-        steps.
-        """
+        """Return the action [A] for the next ``hold_steps`` control steps, within the bounds."""
         ...
 
 
@@ -58,12 +56,12 @@ class HeldBehaviour:
         self.deciding = deciding
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Starts an episode of ``env`` (already reset)."""
+        """Start an episode of ``env`` (already reset)."""
         self._hold, self._num_steps = env.task.hold_steps, 0
         self.deciding.reset(env, rng)
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Returns the action [A] of this control step."""
+        """Return the action [A] of this control step."""
         if self._num_steps % self._hold == 0:
             self._action = self.deciding.act(observation)
         self._num_steps += 1

@@ -54,7 +54,7 @@ def collect(
     first_index: int = 0,
     progress: bool = True,
 ) -> EpisodeDataset:
-    """Collects a dataset of ``num_episodes`` episodes of ``num_steps`` model steps each.
+    """Collect a dataset of ``num_episodes`` episodes of ``num_steps`` model steps each.
 
     The strata take turns: episode i is index ``i // n`` of stratum ``i % n``, counted from
     ``first_index``. The world runs on after a success and beyond the budget. After an interruption
@@ -177,7 +177,7 @@ def _record_missing(
     *,
     progress: bool,
 ) -> None:
-    """Makes the chunks that are not there, or not as they should be."""
+    """Record the chunks that are missing or damaged."""
     missing = [
         episodes for episodes in request.chunks() if not is_finished(folder, request, episodes)
     ]
@@ -217,9 +217,7 @@ def _has_chunks(folder: Path) -> bool:
 
 
 def _prepare(folder: Path, request: Request) -> None:
-    """Makes a half-done folder ready to be written to: the request is on record, and each field has
-    its full size.
-    """
+    """Prepare a half-done folder: write the request and create each field at full size."""
     record = folder / "request.json"
     if not _has_chunks(folder):  # nothing was finished, so any request may use the folder
         record.unlink(missing_ok=True)
@@ -252,7 +250,7 @@ def _record(
     own: Behaviour | None,
     num_workers: int,
 ) -> Generator[int, None, None]:
-    """Makes chunks and yields the number of episodes of each as it is finished."""
+    """Record chunks and yield the number of episodes of each finished chunk."""
     num_workers = min(num_workers, len(chunks))
     if num_workers == 0:
         return
@@ -288,8 +286,9 @@ def _start_worker(
 
 
 def _exit_with_parent() -> None:
-    """Ends this process when its parent was killed; a pool's processes would wait for work for
-    ever.
+    """Exit when the parent process is killed.
+
+    Without this, the workers of a pool would wait for work forever.
     """
     parent = parent_process()
     if parent is not None:

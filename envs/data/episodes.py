@@ -122,7 +122,7 @@ class EpisodeDataset:
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> EpisodeDataset:
-        """Opens a dataset folder; ``verify`` also reads every byte and compares the fingerprint.
+        """Open a dataset folder; ``verify`` also reads every byte and compares the fingerprint.
 
         Raises:
             DatasetError: missing, interrupted, damaged, or of another schema version.
@@ -157,14 +157,15 @@ class EpisodeDataset:
         return self.manifest.fields
 
     def field(self, name: str) -> np.memmap[Any, Any]:
-        """Returns a field over all frames, [num_frames, ...], read-only."""
+        """Return a field over all frames, [num_frames, ...], read-only."""
         if name not in self._fields:
             raise unknown_name("field", name, self._fields)
         return self._fields[name]
 
     def with_field(self, name: str, values: NDArray[Any]) -> EpisodeDataset:
-        """Returns the same episodes with one more field in memory, [num_frames, ...]: what an
-        encoder made of each frame, say.
+        """Return the same episodes with one more in-memory field, [num_frames, ...].
+
+        Such a field can be, for example, the latent of each frame.
         """
         if len(values) != self.manifest.num_frames or name in self._fields:
             raise ValueError(
@@ -199,8 +200,7 @@ class EpisodeDataset:
         )
 
     def window_starts(self, num_frames: int, *, stride: int = 1) -> NDArray[np.int64]:
-        """Returns the first rows [W] of all windows of ``num_frames`` frames that stay within an
-        episode, ascending.
+        """Return the first rows [W], ascending, of all windows that stay within an episode.
 
         Args:
             num_frames: frames of a window, 1 or more.
@@ -215,8 +215,7 @@ class EpisodeDataset:
     def gather(
         self, name: str, starts: ArrayLike, num_frames: int, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
-        """Copies the windows of ``num_frames`` frames that start at the rows ``starts`` [B] into
-        one array.
+        """Copy the windows that start at the rows ``starts`` [B] into one array.
 
         Args:
             name: of the field.
@@ -256,8 +255,9 @@ class EpisodeDataset:
         return out
 
     def action_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Returns mean and standard deviation [actions_per_block * A] over the transitions; the
-        latter is never 0.
+        """Return mean and standard deviation [actions_per_block * A] over the transitions.
+
+        The standard deviation is never 0.
         """
         if self._statistics is None:
             is_transition = np.ones(self.manifest.num_frames, np.bool_)
@@ -291,7 +291,7 @@ def decode_seed(stored: int) -> int:
 
 
 def map_field(file: Path, num_rows: int, field: FieldSpec) -> np.memmap[Any, Any]:
-    """Maps a field's file, read-only."""
+    """Map a field's file, read-only."""
     if not file.is_file():
         raise DatasetError(
             f"{file} is missing. Delete the folder and make or fetch the dataset again."

@@ -44,7 +44,7 @@ class FieldSpec:
 
     @classmethod
     def of(cls, rows: NDArray[Any]) -> FieldSpec:
-        """Returns the layout of an array whose first axis counts frames."""
+        """Return the layout of an array whose first axis counts frames."""
         return cls(tuple(rows.shape[1:]), rows.dtype.str)
 
     @property
@@ -80,7 +80,7 @@ class Provenance:
 
     @classmethod
     def of(cls, task_id: str, *, behaviour: str, split: str = "train", **others: Any) -> Provenance:
-        """Returns the provenance of data made now, by this software, on a registered task."""
+        """Return the provenance of data made now, by this software, on a registered task."""
         task = get_task(task_id)
         return cls(
             task_id=task.id,
@@ -93,7 +93,7 @@ class Provenance:
         )
 
     def episode_spec(self, index: int) -> EpisodeSpec:
-        """Returns the spec of the dataset's episode ``index``: ``reset_to`` gives its start.
+        """Return the spec of the dataset's episode ``index``: ``reset_to`` gives its start.
 
         Raises:
             DatasetError: the episodes are not of a seeded series.
@@ -141,7 +141,7 @@ class Manifest(Provenance):
         return Provenance(**{name: getattr(self, name) for name in Provenance.__dataclass_fields__})
 
     def write(self, folder: Path) -> None:
-        """Writes the manifest; the dataset is whole from then on."""
+        """Write the manifest, which completes the dataset."""
         content = asdict(self) | {"pixels": self.pixels}
         (folder / MANIFEST_FILE).write_text(
             json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8"
@@ -149,7 +149,7 @@ class Manifest(Provenance):
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """Reads the manifest of a dataset folder.
+        """Read the manifest of a dataset folder.
 
         Raises:
             DatasetError: missing, not readable, or of another schema.
@@ -179,7 +179,7 @@ class Manifest(Provenance):
 
 
 def fingerprint(fields: Mapping[str, NDArray[Any]]) -> str:
-    """Returns a SHA-256 over names, types, shapes and bytes of arrays, in the order of their names.
+    """Return a SHA-256 over names, types, shapes and bytes of arrays, in the order of their names.
 
     It is taken over the SHA-256 of 16 MiB segments, so that several threads can work on it.
     """
@@ -198,7 +198,7 @@ def fingerprint(fields: Mapping[str, NDArray[Any]]) -> str:
 
 
 def installed_versions() -> dict[str, str]:
-    """Returns the versions that decide about the bytes of a dataset."""
+    """Return the versions that decide about the bytes of a dataset."""
     versions = {"python": platform.python_version()}
     for name in _RECORDED_VERSIONS:
         try:
@@ -209,7 +209,7 @@ def installed_versions() -> dict[str, str]:
 
 
 def half_done_folder(path: Path) -> Path:
-    """Returns where ``collect`` keeps what it has of the dataset ``path``."""
+    """Return where ``collect`` keeps what it has of the dataset ``path``."""
     return path.with_name(f"{path.name}.partial")
 
 

@@ -71,8 +71,9 @@ class Request:
         return self.fields["pixels"].shape[0] if "pixels" in self.fields else None
 
     def chunks(self) -> list[range]:
-        """Returns the episodes of each chunk: small enough that processes finish together and an
-        interruption costs little.
+        """Return the episodes of each chunk.
+
+        Chunks are small, so that processes finish together and an interruption costs little.
         """
         frames = min(_CHUNK_FRAMES, _CHUNK_BYTES * self.num_frames // self.nbytes)
         size = max(1, min(frames // (self.num_steps + 1), -(-self.num_episodes // _MIN_CHUNKS)))
@@ -82,13 +83,11 @@ class Request:
         ]
 
     def rows(self, episodes: range) -> slice:
-        """Returns the frames of consecutive episodes."""
+        """Return the frames of consecutive episodes."""
         return slice(episodes.start * (self.num_steps + 1), episodes.stop * (self.num_steps + 1))
 
     def table(self) -> dict[str, Any]:
-        """Returns what the dataset says of each episode (EPISODE_FIELDS): all are cut off, none
-        ends by itself.
-        """
+        """Return the EPISODE_FIELDS of each episode. All episodes end by truncation."""
         seeds = [self.provenance.episode_spec(index).seed for index in range(self.num_episodes)]
         lengths = np.full(self.num_episodes, self.num_steps)
         return {
@@ -99,9 +98,7 @@ class Request:
         }
 
     def asked(self) -> dict[str, Any]:
-        """Returns the request in the words of ``collect``, as JSON knows them; ``versions`` are
-        those of now.
-        """
+        """Return the arguments of ``collect`` as JSON values, with the current ``versions``."""
         sizes = {
             "num_episodes": self.num_episodes,
             "num_steps": self.num_steps,
@@ -140,7 +137,7 @@ class Recorder:
         }
 
     def record(self, episodes: range) -> int:
-        """Makes one chunk and returns how many episodes it has.
+        """Record one chunk and return its number of episodes.
 
         Raises:
             DatasetError: the world or the behaviour failed; the message names the episode.
@@ -181,9 +178,7 @@ class Recorder:
     def _block(
         self, observation: Mapping[str, Any], block: NDArray[np.float32]
     ) -> tuple[Any, float, bool]:
-        """Takes one model step, with frames only at its end; writes the actions taken to
-        ``block``.
-        """
+        """Take one model step, render its last frame only, and write its actions to ``block``."""
         violated, reward = False, 0.0
         for number, action in enumerate(block, start=1):
             chosen = self.behaviour.act(dict(observation))
@@ -201,7 +196,7 @@ class Recorder:
 
 
 def frame_fields(env: GoalEnv) -> dict[str, FieldSpec]:
-    """Returns the layout of what is recorded of a world at each frame."""
+    """Return the layout of what is recorded of a world at each frame."""
     size = env.task.actions_per_block * env.action_space.shape[0]
     fields = {
         "action": FieldSpec((size,), "<f4"),
@@ -216,9 +211,7 @@ def frame_fields(env: GoalEnv) -> dict[str, FieldSpec]:
 
 
 def is_finished(folder: Path, request: Request, episodes: range) -> bool:
-    """Returns whether a chunk has its marker, and the bytes on disk are those that the marker
-    speaks of.
-    """
+    """Return whether a chunk has a marker whose checksum matches the bytes on disk."""
     file = marker(folder, episodes)
     if not file.exists():
         return False
@@ -231,13 +224,14 @@ def is_finished(folder: Path, request: Request, episodes: range) -> bool:
 
 
 def marker(folder: Path, episodes: range) -> Path:
-    """Returns the file whose presence says that a chunk is finished."""
+    """Return the file whose presence says that a chunk is finished."""
     return folder / "chunks" / f"{episodes.start}"
 
 
 def checksum(rows: Mapping[str, NDArray[Any]]) -> str:
-    """Returns a CRC-32 over contiguous arrays: fast, and enough to notice what a crash or a bad
-    disk leaves behind.
+    """Return a CRC-32 over contiguous arrays.
+
+    The checksum is fast and detects the damage of a crash or a bad disk.
     """
     value = 0
     for name in sorted(rows):

@@ -102,7 +102,7 @@ class Diagnostics(Strict):
 
 
 def read_diagnostics(files: Mapping[str, bytes], rows: pd.DataFrame) -> Sequence[WorldReport]:
-    """Returns what is said of each world model; nothing if the submission says nothing.
+    """Return what is said of each world model; nothing if the submission says nothing.
 
     Args:
         files: of the submission, by name.
@@ -133,7 +133,7 @@ def read_diagnostics(files: Mapping[str, bytes], rows: pd.DataFrame) -> Sequence
 def read_imagined(
     files: Mapping[str, bytes], reports: Sequence[WorldReport], pixels: int
 ) -> dict[tuple[str, str, int], Frames]:
-    """Returns the decoded present and what was imagined after it, uint8 [1 + steps, pixels, pixels,
+    """Return the decoded present and what was imagined after it, uint8 [1 + steps, pixels, pixels,
     3], by task, stratum and index.
 
     Raises:
@@ -159,7 +159,7 @@ def read_imagined(
 def diagnostics_files(
     reports: Sequence[Mapping[str, Any]], frames: Mapping[str, Frames]
 ) -> dict[str, bytes]:
-    """Returns the files of a submission that say what its world models know, as far as there is
+    """Return the files of a submission that say what its world models know, as far as there is
     something to say.
 
     Args:
@@ -178,7 +178,7 @@ def diagnostics_files(
 
 
 def frames_name(task_id: str, stratum: str, index: int) -> str:
-    """Returns the name of an episode's array in ``imagined.npz``."""
+    """Return the name of an episode's array in ``imagined.npz``."""
     return f"{task_id}/{stratum}/{index}"
 
 

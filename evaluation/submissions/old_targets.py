@@ -57,7 +57,7 @@ def update_preset(preset: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def update_targets(config: Any) -> Any:
-    """Returns ``config`` with every old ``_target_`` in it, however deep, replaced by its present
+    """Return ``config`` with every old ``_target_`` in it, however deep, replaced by its present
     import path.
     """
     if isinstance(config, dict):

@@ -120,7 +120,7 @@ class RecurrentJEPA(JEPA):
     def prediction_terms(
         self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Rolls out from every frame of the window, each with the memory of those before it."""
+        """Roll out from every frame of the window, each with the memory of those before it."""
         del generator
         horizon = self.config.rollout_steps
         num_starts = latents.shape[1] - horizon

@@ -210,7 +210,7 @@ class DINOv2(nn.Module):
 
 
 def _places(table: Tensor, side: int) -> Tensor:
-    """Resamples position embeddings [1, n * n, C] to side * side positions."""
+    """Resample position embeddings [1, n * n, C] to side * side positions."""
     known = math.isqrt(table.shape[1])
     if known == side:
         return table

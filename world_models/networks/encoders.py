@@ -281,7 +281,7 @@ class StateEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Standardises observations [N, O]."""
+        """Standardise observations [N, O]."""
         return (observation.float() - self.mean) / self.std  # pyright: ignore[reportOperatorIssue]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Adds the verb's arguments."""
+    """Add the verb's arguments."""
     parser.add_argument("task", help="task id, e.g. jepabench/TwoRoom-v1")
     parser.add_argument("path", type=Path, help="folder of the dataset; continued if half done")
     parser.add_argument("--episodes", type=int, default=500)
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Runs the verb."""
+    """Run the verb."""
     from jepabench.envs.data.collect import collect
 
     behaviour = options.behaviour
