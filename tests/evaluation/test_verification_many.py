@@ -27,7 +27,7 @@ def test_one_flipped_flag_among_2000_episodes_is_found(tmp_path):
         "name": "many",
         "training_seeds": [0],
         "costs": ABOUT["costs"][:1],
-        "agent": ABOUT["agent"] | {"learns": False},
+        "agent": ABOUT["agent"] | {"learns": True},
     }
     actions = {(ROOM, 0): np.concatenate(list(evaluation.actions.values()))}
     write_submission(
