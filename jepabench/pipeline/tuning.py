@@ -200,7 +200,7 @@ class TuningRound(SuitePlan):
         self.stages = merged_stages([plan for _, _, plan in self.trials], self.output)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Returns a row a trial, all of which are done: settings, success, and what it cost."""
+        """Return one row per finished trial: settings, success, and what it cost."""
         from jepabench.evaluation.records import read_records
 
         rows = []
