@@ -124,6 +124,3 @@ class CubeExpert:
         }
         yaw = {"privileged/target_block_yaw": info["privileged/block_0_yaw"]}
         return np.asarray(self._oracle.select_action(None, {**info, **goal, **yaw}), np.float32)
-
-
-make_cube.metadata = {"render_modes": ["rgb_array"]}  # pyright: ignore[reportFunctionMemberAccess]
