@@ -5,6 +5,7 @@ Needs the extra ``ogbench``, without what that package trains with.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, cast
 
 import gymnasium
@@ -88,15 +89,18 @@ def make_cube(render_mode: str | None = None) -> CubeGoals:
     """Return one cube with an arm, both anywhere after a reset."""
     import ogbench.manipspace  # noqa: F401  (registers its environments)
 
-    env = gymnasium.make(
-        "cube-single-v0",
-        mode="data_collection",
-        terminate_at_goal=False,
-        visualize_info=False,
-        render_mode=render_mode,
-        max_episode_steps=-1,
-        disable_env_checker=True,
-    )
+    with warnings.catch_warnings():
+        # It renders "rgb_array", although its metadata list no mode.
+        warnings.filterwarnings("ignore", message=".*render_mode")
+        env = gymnasium.make(
+            "cube-single-v0",
+            mode="data_collection",
+            terminate_at_goal=False,
+            visualize_info=False,
+            render_mode=render_mode,
+            max_episode_steps=-1,
+            disable_env_checker=True,
+        )
     return CubeGoals(env)
 
 
