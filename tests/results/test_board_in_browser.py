@@ -218,12 +218,9 @@ def test_what_makers_say_of_a_world_model_is_not_mistaken_for_what_was_checked(o
 
 @pytest.mark.slow
 def test_two_hundred_submissions_open_in_a_second(browser, tmp_path):
-    suite = suite_of(
-        # Other tests may have registered tasks of other packages.
-        own_tasks=[task for task in envs.list_tasks(tag=None) if task.id.startswith("jepabench/")]
-        * [(task.id, task.strata[:3]) for task in own_tasks[:8]],
-        episodes=20,
-    )
+    # Other tests may have registered tasks of other packages.
+    tasks = [task for task in envs.list_tasks(tag=None) if task.id.startswith("jepabench/")]
+    suite = suite_of(*[(task.id, task.strata[:3]) for task in tasks[:8]], episodes=20)
     for number in range(200):
         agent = ("expert", "random")[number] if number < 2 else f"agent-{number}"
         write(tmp_path, agent, "core", suite, agent=agent, number=number, skill=number / 200)
