@@ -31,9 +31,9 @@ __all__ = [
     "Imagines",
     "Outcome",
     "ReplayError",
+    "compute_outcome",
     "evaluate_episodes",
     "load_evaluation",
-    "outcome_of",
     "replay",
     "save_evaluation",
 ]
@@ -225,7 +225,7 @@ class _Episode:
         self.active = not truncated
 
     def outcome(self) -> Outcome:
-        return outcome_of(
+        return compute_outcome(
             np.array(self.successes),
             np.array(self.joint),
             np.array(self.strict),
@@ -253,7 +253,7 @@ class _Episode:
         )
 
 
-def outcome_of(
+def compute_outcome(
     successes: NDArray[np.bool_],
     joint: NDArray[np.bool_],
     strict: NDArray[np.bool_],

@@ -139,10 +139,10 @@ def make_agent(
         UnknownNameError: There is no such preset or checkpoint.
     """
     from jepabench.pipeline.checkpoints import find_checkpoint
-    from jepabench.pipeline.saved_model import agent_preset, build_agent, task_of
+    from jepabench.pipeline.saved_model import agent_preset, build_agent, read_task_id
 
     folder = find_checkpoint(str(world_model))
-    return build_agent(agent_preset(folder, name, overrides), folder, task_of(folder))
+    return build_agent(agent_preset(folder, name, overrides), folder, read_task_id(folder))
 
 
 def evaluate(

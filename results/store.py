@@ -63,7 +63,7 @@ def load_episodes(output: Path) -> Dataset:
     if known == found:
         return dataset(path, format="parquet")
     kept = [name for name, stamp in found.items() if known.get(name) == stamp]
-    tables = [_rows_of(path, kept)] if kept else []
+    tables = [_read_rows(path, kept)] if kept else []
     for name in found.keys() - set(kept):
         try:
             tables.append(_read(output, name))
@@ -122,7 +122,7 @@ def _known(path: Path) -> dict[str, list[int]]:
     return json.loads(schema.metadata[_FILES])
 
 
-def _rows_of(path: Path, names: list[str]) -> pa.Table:
+def _read_rows(path: Path, names: list[str]) -> pa.Table:
     table = parquet.ParquetFile(path).read().replace_schema_metadata(None)
     return table.filter(pc.is_in(table["directory"], pa.array(names)))  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -238,7 +238,7 @@ class Adapted(GoalEnv):
             goal_size=sizes["achieved_goal"],
             **kwargs,
         )
-        self._memory: Memory = _memory_of(self.wrapped)
+        self._memory: Memory = _make_memory(self.wrapped)
         has_model = isinstance(self._memory, MujocoMemory)
         if frames == "rays" and not has_model:
             raise AdapterError(f"{env_id} has no MuJoCo model to cast rays into; use frames='own'.")
@@ -405,7 +405,7 @@ def _sizes(env: gymnasium.Env[Any, Any]) -> dict[str, int]:
     return {key: int(np.prod(space[key].shape or (1,))) for key in GOAL_KEYS}
 
 
-def _memory_of(env: gymnasium.Env[Any, Any]) -> Memory:
+def _make_memory(env: gymnasium.Env[Any, Any]) -> Memory:
     found = (getattr(env.unwrapped, "model", None), getattr(env.unwrapped, "data", None))
     if isinstance(found[0], mujoco.MjModel) and isinstance(found[1], mujoco.MjData):
         return MujocoMemory(env)

@@ -47,7 +47,7 @@ def training_mazes() -> list[NDArray[np.float64]]:
     ]
 
 
-def split_of(passages: NDArray[np.float64]) -> str:
+def find_split(passages: NDArray[np.float64]) -> str:
     """Return the split that a maze belongs to."""
     digest = hashlib.sha256(b"PointMaze-Diverse|" + passages.astype(np.uint8).tobytes()).digest()
     place = int.from_bytes(digest[:4], "big") % sum(_SHARES)
@@ -82,5 +82,5 @@ def _generate(rng: np.random.Generator, split: str) -> NDArray[np.float64]:
             else:
                 continue
             passages[number] = 1.0
-        if split_of(passages) == split:
+        if find_split(passages) == split:
             return passages

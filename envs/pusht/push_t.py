@@ -176,7 +176,7 @@ class PushT(GoalEnv):
                 ways += way
             pusher[:, step] = position
         plans = np.stack(ways, axis=1).reshape(candidates, steps, -1, 2)
-        return goals_of(pusher, self.simulation.outcomes(plans))
+        return make_goals(pusher, self.simulation.outcomes(plans))
 
     def action_towards(self, x: float, y: float) -> NDArray[np.float32]:
         """Return the action [2] within the bounds with this target [px], or towards it."""
@@ -239,7 +239,7 @@ class PushT(GoalEnv):
         return passed[-1 - steps], passed[-1]
 
     def _solved(self, placement: NDArray[np.float64], goal: NDArray[np.float64]) -> bool:
-        achieved, desired = (goals_of(values[:2], values[4:]) for values in (placement, goal))
+        achieved, desired = (make_goals(values[:2], values[4:]) for values in (placement, goal))
         return bool(self.is_success(achieved, desired))
 
     def _set_world(self, world: Mapping[str, NDArray[Any]]) -> None:
@@ -295,7 +295,7 @@ class PushT(GoalEnv):
         return np.concatenate([self._achieved_goal(), velocity, self._outline])
 
     def _achieved_goal(self) -> NDArray[np.float64]:
-        return goals_of(np.array(self.simulation.pusher), np.array(self.simulation.block))
+        return make_goals(np.array(self.simulation.pusher), np.array(self.simulation.block))
 
     def _frame(self, size: int) -> NDArray[np.uint8]:
         return self._drawing(size).frame(self.simulation.pusher, self.simulation.block)
@@ -306,7 +306,7 @@ class PushT(GoalEnv):
         return self._drawings[size]
 
 
-def goals_of(pusher: NDArray[np.float64], block: NDArray[np.float64]) -> NDArray[np.float64]:
+def make_goals(pusher: NDArray[np.float64], block: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the goals [..., 6] of pushers [..., 2] [px] and blocks [..., 3] [px, px, rad]."""
     result = np.empty((*block.shape[:-1], _GOAL_SIZE))
     result[..., 0:2], result[..., 4:6] = (

@@ -81,7 +81,7 @@ def check_files(manifest: Manifest, files: Mapping[str, bytes]) -> None:
             )
 
 
-def suite_of(manifest: Manifest, find_suite: Callable[[str], Suite]) -> Suite:
+def resolve_suite(manifest: Manifest, find_suite: Callable[[str], Suite]) -> Suite:
     """Return the suite that a manifest names, if this release has that version of it."""
     if manifest.protocol_version != PROTOCOL_VERSION:
         raise SubmissionError(

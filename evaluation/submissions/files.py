@@ -77,10 +77,10 @@ def folder_digest(folder: Path) -> str:
     Raises:
         SubmissionError: as ``read_files``.
     """
-    return digest_of(read_files(folder))
+    return hash_files(read_files(folder))
 
 
-def digest_of(files: Mapping[str, bytes]) -> str:
+def hash_files(files: Mapping[str, bytes]) -> str:
     """Return a hash of names and contents."""
     lines = [
         f"{hashlib.sha256(content).hexdigest()} {name}\n" for name, content in sorted(files.items())

@@ -32,8 +32,8 @@ from jepabench.evaluation.submissions.checks import (
     check_seeds,
     check_specs,
     expected_rows,
+    resolve_suite,
     specs_digest,
-    suite_of,
 )
 from jepabench.evaluation.submissions.copies import check_distinct_seeds
 from jepabench.evaluation.submissions.diagnostics import read_diagnostics, read_imagined
@@ -43,8 +43,8 @@ from jepabench.evaluation.submissions.files import (
     MANIFEST,
     ROWS,
     check_readme,
-    digest_of,
     folder_digest,
+    hash_files,
     read_files,
 )
 from jepabench.evaluation.submissions.manifest import SCHEMA, Manifest, read_manifest, validated
@@ -132,7 +132,7 @@ def read_submission(folder: Path, find_suite: Callable[[str], Suite]) -> Submiss
     manifest = read_manifest(files[MANIFEST], folder.resolve().name)
     check_files(manifest, files)
     check_readme(files)
-    suite = suite_of(manifest, find_suite)
+    suite = resolve_suite(manifest, find_suite)
     check_seeds(manifest, suite)
     expected = expected_rows(suite, manifest.agent.name, manifest.training_seeds)
     rows = read_rows(files[ROWS], len(expected))
@@ -145,7 +145,7 @@ def read_submission(folder: Path, find_suite: Callable[[str], Suite]) -> Submiss
         check_distinct_seeds(actions, files)
     check_checkpoints(files)
     read_imagined(files, read_diagnostics(files, rows), manifest.pixels)
-    return Submission(manifest, suite, rows, actions, digest_of(files))
+    return Submission(manifest, suite, rows, actions, hash_files(files))
 
 
 def read_or_refuse(folder: Path, find_suite: Callable[[str], Suite]) -> Submission | Refusal:

@@ -56,7 +56,7 @@ def write_record(folder: Path, verification: Verification, about: Mapping[str, A
     return path
 
 
-def badges_of(folder: Path, verified: Path) -> Sequence[str]:
+def find_badges(folder: Path, verified: Path) -> Sequence[str]:
     """Return the badges of a submission that still hold.
 
     A badge holds while the submission, the protocol and the simulators are the same as in the

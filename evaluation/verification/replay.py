@@ -15,7 +15,7 @@ from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.errors import InvalidActionError
 from jepabench.envs.registry import make
 from jepabench.envs.splits import EpisodeSpec, reset_to
-from jepabench.evaluation.rollout import Outcome, ReplayError, outcome_of, replay
+from jepabench.evaluation.rollout import Outcome, ReplayError, compute_outcome, replay
 from jepabench.evaluation.submissions.archive import describe_other_physics
 from jepabench.evaluation.submissions.errors import SubmissionError
 from jepabench.evaluation.submissions.submission import Submission, Trace
@@ -90,7 +90,7 @@ def quick_outcome(env: GoalEnv, spec: EpisodeSpec, actions: NDArray[np.float32])
         steps = env.replay(actions)
     except InvalidActionError as error:
         raise ReplayError(str(error)) from error
-    return outcome_of(
+    return compute_outcome(
         steps.successes,
         steps.joint,
         steps.strict,

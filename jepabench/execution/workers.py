@@ -73,7 +73,7 @@ class Worker:
                 drop_failed(key, waiting)
                 continue
             try:
-                with _log_of(stage) as work:
+                with _open_log(stage) as work:
                     did = run_stage(
                         stage.directory, stage.config, work, wait=0, max_deaths=MAX_DEATHS
                     )
@@ -106,7 +106,7 @@ def drop_failed(key: str, waiting: dict[str, Stage]) -> list[str]:
 
 
 @contextmanager
-def _log_of(stage: Stage) -> Iterator[Callable[[Path], None]]:
+def _open_log(stage: Stage) -> Iterator[Callable[[Path], None]]:
     """Yield the stage's work with all output, including that of C code, sent to ``stage.log``."""
     saved: list[int] = []
 

@@ -81,7 +81,7 @@ def plugin_names() -> list[str]:
     return sorted({point.name for point in metadata.entry_points(group=GROUP)})
 
 
-def package_of(target: str) -> str:
+def find_package(target: str) -> str:
     """Return the distribution and version of ``package.module.Class``, or an empty string."""
     found = metadata.packages_distributions().get(target.partition(".")[0], [])
     return f"{found[0]} {metadata.version(found[0])}" if found else ""

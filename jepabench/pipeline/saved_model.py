@@ -59,7 +59,7 @@ def build_agent(preset: Mapping[str, Any], checkpoint: Path, task_id: str) -> Ag
     )
 
 
-def task_of(checkpoint: Path) -> str:
+def read_task_id(checkpoint: Path) -> str:
     """Returns the id of the task that a checkpoint was trained on."""
     from jepabench import envs  # noqa: F401  (registers the tasks)
     from jepabench.world_models.checkpoint import load_world_model
@@ -84,7 +84,7 @@ def evaluate_checkpoint(
     from jepabench.evaluation.rollout import evaluate_episodes
     from jepabench.evaluation.traces import save_evaluation
 
-    task_id = task_of(checkpoint)
+    task_id = read_task_id(checkpoint)
     specs = episode_specs(task_id, split, num_episodes, strata=tuple(strata) or None)
     agent = build_agent(preset, checkpoint, task_id)
     seed = int(

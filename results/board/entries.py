@@ -30,7 +30,7 @@ from jepabench.evaluation.submissions.files import (
 from jepabench.evaluation.submissions.manifest import Manifest, read_manifest
 from jepabench.evaluation.submissions.rows import read_rows
 from jepabench.evaluation.verification.environment import simulator_versions
-from jepabench.evaluation.verification.records import badges_of
+from jepabench.evaluation.verification.records import find_badges
 from jepabench.results.report.success_table import Kind
 
 Outcomes = NDArray[np.float64]
@@ -219,8 +219,8 @@ def read_entry(folder: Path, verified: Path, versions: Mapping[str, int]) -> Ent
         _check_tasks(rows)
     return Entry(
         manifest=manifest,
-        badges=tuple(badges_of(folder, verified)),
-        scores={(one.task, one.stratum): one for one in scores_of(rows)},
+        badges=tuple(find_badges(folder, verified)),
+        scores={(one.task, one.stratum): one for one in compute_scores(rows)},
         old=old,
         readme=files.get(README, b"").decode("utf-8", errors="replace"),
         folder=folder,
@@ -229,7 +229,7 @@ def read_entry(folder: Path, verified: Path, versions: Mapping[str, int]) -> Ent
     )
 
 
-def scores_of(rows: pd.DataFrame) -> list[Scores]:
+def compute_scores(rows: pd.DataFrame) -> list[Scores]:
     """Return the scores of each task and stratum from episode records.
 
     Raises:

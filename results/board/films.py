@@ -21,7 +21,7 @@ from jepabench.evaluation.submissions.files import ACTIONS, ROWS, read_files
 from jepabench.evaluation.submissions.rows import read_rows
 from jepabench.results.board.entries import Entry
 from jepabench.results.media import films
-from jepabench.results.media.gallery import Media, Shown, choose_episodes, media_of
+from jepabench.results.media.gallery import Media, Shown, choose_episodes, describe_media
 
 _LOGGER = logging.getLogger(__name__)
 _SIZE, _MOST_FRAMES, _FPS = 160, 48, 12.0
@@ -71,4 +71,4 @@ def _film(spec: EpisodeSpec, actions: NDArray[np.float32], media: Path) -> Media
         )
         films.write_picture(still, frames[-1])
         films.write_film(film, frames, fps=_FPS)
-    return media_of(film, still)
+    return describe_media(film, still)

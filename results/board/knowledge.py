@@ -35,7 +35,7 @@ from jepabench.evaluation.submissions.files import (
 from jepabench.evaluation.submissions.rows import read_rows
 from jepabench.results.board.entries import Entry
 from jepabench.results.media.films import watch
-from jepabench.results.media.gallery import Media, media_of
+from jepabench.results.media.gallery import Media, describe_media
 from jepabench.results.media.imagination import as_png, imagined_film, imagined_strip
 
 _STRIP_SIZE = 88
@@ -169,7 +169,9 @@ def _strip(
         pictures = np.stack(real), np.stack(ours)
         write_atomically(strip, as_png(imagined_strip(*pictures, size=_STRIP_SIZE)))
         write_atomically(film, imagined_film(*pictures))
-    return Strip(media_of(strip), media_of(film), [item.stratum for item in report.imagined])
+    return Strip(
+        describe_media(strip), describe_media(film), [item.stratum for item in report.imagined]
+    )
 
 
 def _real(

@@ -175,7 +175,9 @@ def _show(directory: Path, record: EpisodeRecord, media: Path) -> Shown:
         films.write_film(film, frames, fps=_FPS)
     if imagination is not None and not strip.is_file():
         films.write_picture(strip, _first_plan(spec, actions, imagination, block))
-    return Shown(record, media_of(film, still), None if imagination is None else media_of(strip))
+    return Shown(
+        record, describe_media(film, still), None if imagination is None else describe_media(strip)
+    )
 
 
 _FILES = (("film", "webp"), ("still", "png"), ("imagined", "png"))
@@ -213,7 +215,7 @@ def _first_plan(
     return films.imagination_strip(np.asarray(real), imagined, size=size)
 
 
-def media_of(path: Path, still: Path | None = None) -> Media:
+def describe_media(path: Path, still: Path | None = None) -> Media:
     """Return an existing picture or film with its size."""
     with Image.open(path) as picture:
         return Media(path.name, picture.width, picture.height, still.name if still else "")

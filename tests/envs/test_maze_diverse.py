@@ -54,13 +54,13 @@ def test_each_maze_belongs_to_one_split_and_training_has_forty():
     assert by_split["train"] <= {passages.tobytes() for passages in diverse.training_mazes()}
     assert all(len(by_split[split]) > 250 for split in SPLITS[1:])
     for split in SPLITS:
-        assert {diverse.split_of(passages) for passages in drawn(split)} == {split}
+        assert {diverse.find_split(passages) for passages in drawn(split)} == {split}
 
 
 def test_the_split_of_a_maze_is_decided_in_the_stated_shares():
     rng = np.random.default_rng(0)
     splits = [
-        diverse.split_of(rng.integers(2, size=diverse.NUM_PASSAGES).astype(float))
+        diverse.find_split(rng.integers(2, size=diverse.NUM_PASSAGES).astype(float))
         for _ in range(3000)
     ]
     assert splits.count("train") / 3000 == pytest.approx(0.7, abs=0.03)
@@ -88,7 +88,7 @@ def test_the_observation_tells_the_passages(env):
         passages = observation["observation"][4:]
         assert set(passages) == {0.0, 1.0}
         assert diverse.maze(passages).rows == env.layout.rows
-        assert diverse.split_of(passages) == split
+        assert diverse.find_split(passages) == split
     # The first passage is to the right of the room at the top left, the last one below the room in
     # row 3, column 4.
     first, last = np.eye(24)[[0, -1]]

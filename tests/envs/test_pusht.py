@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from jepabench import envs
 from jepabench.envs.errors import InvalidActionError, UnknownNameError
-from jepabench.envs.pusht.push_t import LOOK_AHEAD, goals_of
+from jepabench.envs.pusht.push_t import LOOK_AHEAD, make_goals
 from jepabench.envs.pusht.shapes import (
     HELD_OUT_SHAPES,
     PRIVATE_SHAPES,
@@ -37,7 +37,7 @@ def env():
 
 
 def goal_at(block, angle, pusher=(256.0, 256.0)):
-    return goals_of(np.array(pusher), np.array([*block, angle]))
+    return make_goals(np.array(pusher), np.array([*block, angle]))
 
 
 def placement(block, angle, pusher):
@@ -93,7 +93,7 @@ def test_three_rules_are_reported(env, block, turn, pusher, plain, strict, joint
     env.reset(seed=0)
     goal = env.draw.goal.copy()
     goal[4:6], goal[6], goal[:2] = (200.0, 200.0), 0.4, (400.0, 60.0)
-    env._desired_goal = goals_of(goal[:2], goal[4:])
+    env._desired_goal = make_goals(goal[:2], goal[4:])
     moved = np.array([pusher[0], pusher[1], 0.0, 0.0, block[0], block[1], np.radians(turn)])
     moved[0] = -moved[0]
     env._set_physics(goal + moved)
@@ -202,7 +202,7 @@ def test_strata_name_how_many_steps_the_goal_is_away(task_id):
         corners = turned(env.simulation.shape.corners.reshape(-1, 2), goal[6]) + goal[4:6]
         assert corners.min() > 0.0 and corners.max() < 512.0
         np.testing.assert_allclose(
-            observation["desired_goal"], goals_of(goal[:2], goal[4:]), rtol=0, atol=1e-9
+            observation["desired_goal"], make_goals(goal[:2], goal[4:]), rtol=0, atol=1e-9
         )
 
 

@@ -15,7 +15,7 @@ from jepabench.evaluation.verification import records
 from jepabench.evaluation.verification import rerun as verification_rerun
 from jepabench.evaluation.verification.levels import verify
 from jepabench.evaluation.verification.limits import Limits
-from jepabench.evaluation.verification.records import badges_of, write_record
+from jepabench.evaluation.verification.records import find_badges, write_record
 from jepabench.evaluation.verification.remote_agent import RemoteAgent
 from jepabench.evaluation.verification.rerun import Rerun, verify_rerun
 from jepabench.evaluation.verification.salt import SALT_VARIABLE, commit_to_salt, read_salt
@@ -81,22 +81,22 @@ def test_honest_agent_earns_the_badge_and_the_record_keeps_it(tmp_path):
     assert len(found.rerun["code_sha256"]) == len(found.rerun["environment_sha256"]) == 64
 
     text = write_record(verified, found, {"date": "today"}).read_text(encoding="utf-8")
-    assert badges_of(folder, verified) == ALL and SALT.decode() not in text
+    assert find_badges(folder, verified) == ALL and SALT.decode() not in text
     write_record(verified, verify(folder, find_rooms), {"date": "tomorrow"})
-    assert badges_of(folder, verified) == ALL  # a check of a lower level removes nothing
+    assert find_badges(folder, verified) == ALL  # a check of a lower level removes nothing
 
 
 @needs_sandbox
 def test_record_holds_only_for_the_same_content_and_physics(tmp_path, monkeypatch):
     folder, verified = submit(tmp_path / "honest", "Honest"), tmp_path / "verified"
     write_record(verified, verify(folder, find_rooms), {})
-    assert badges_of(folder, verified) == ALL[:2]
+    assert find_badges(folder, verified) == ALL[:2]
     with monkeypatch.context() as patch:
         patch.setattr(records, "simulator_versions", lambda: {"mujoco": "9", "pymunk": "9"})
-        assert badges_of(folder, verified) == ()
+        assert find_badges(folder, verified) == ()
     (folder / "README.md").write_text("changed afterwards", encoding="utf-8")
     sign(folder)
-    assert badges_of(folder, verified) == ()
+    assert find_badges(folder, verified) == ()
 
 
 @needs_sandbox
@@ -106,11 +106,11 @@ def test_failed_rerun_revokes_the_badge_for_good(tmp_path):
     write_record(
         verified, type(before)(name="looker", level=3, badges=ALL, digest=before.digest), {}
     )
-    assert badges_of(folder, verified) == ALL
+    assert find_badges(folder, verified) == ALL
     found = rerun(folder)
     assert found.badges == ALL[:2] and found.check == "re-run"
     path = write_record(verified, found, {})
-    assert badges_of(folder, verified) == ALL[:2]
+    assert find_badges(folder, verified) == ALL[:2]
     assert json.loads(path.read_text(encoding="utf-8"))["reason"] == found.reason
     write_record(verified, before, {})  # a later level 2 does not hide that level 3 failed
     assert json.loads(path.read_text(encoding="utf-8"))["check"] == "re-run"

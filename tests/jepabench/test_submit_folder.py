@@ -8,7 +8,7 @@ import pytest
 from jepabench.cli.leaderboard.submit import read_cost
 from jepabench.main import main
 from jepabench.pipeline.config import load_preset
-from jepabench.pipeline.plugins import package_of, preset_of_plugin
+from jepabench.pipeline.plugins import find_package, preset_of_plugin
 from jepabench.pipeline.stages import Stage
 
 AGENT = """
@@ -89,7 +89,9 @@ def test_the_track_of_another_packages_agent_follows_from_what_it_looks_at(modul
     blind = module("agents_of_a_test_2", kind="Blind", keys=(), track={})
     assert (preset_of_plugin(f"{blind}:Blind") or {})["track"]["observation"] == "none"
     assert preset_of_plugin("no-package-has-this-agent") is None
-    assert package_of(f"{blind}.Blind") == "" and package_of("numpy.ndarray").startswith("numpy 2")
+    assert find_package(f"{blind}.Blind") == "" and find_package("numpy.ndarray").startswith(
+        "numpy 2"
+    )
 
 
 def test_the_manifest_keeps_the_cost_that_an_agents_class_states(module, tmp_path):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from jepabench.evaluation.submissions.submission import read_submission
-from jepabench.evaluation.verification.records import badges_of
+from jepabench.evaluation.verification.records import find_badges
 from jepabench.evaluation.verification.replay import replay_submission
 from jepabench.pipeline.suites import find_suite
 
@@ -17,7 +17,7 @@ FOLDERS = sorted(path for path in (RESULTS / "submissions").iterdir() if path.is
 def test_each_is_valid_and_has_a_record(folder):
     submission = read_submission(folder, find_suite)
     assert submission.manifest.code.dirty is False
-    assert badges_of(folder, RESULTS / "verified")[:2] == ("valid", "replayed")
+    assert find_badges(folder, RESULTS / "verified")[:2] == ("valid", "replayed")
     if submission.manifest.agent.name == "goal-seeker":
         replay_submission(submission)
 

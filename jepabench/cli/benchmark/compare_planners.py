@@ -210,9 +210,9 @@ def measure(
     from jepabench.envs.splits import episode_specs
     from jepabench.evaluation.rollout import evaluate_episodes
     from jepabench.evaluation.statistics.intervals import cell_interval
-    from jepabench.pipeline.saved_model import build_agent, task_of
+    from jepabench.pipeline.saved_model import build_agent, read_task_id
 
-    task = get_task(task_of(checkpoint))
+    task = get_task(read_task_id(checkpoint))
     agent = build_agent(preset, checkpoint, task.id)
     specs = episode_specs(
         task.id, options.split, options.episodes, strata=strata or task.strata[:2]

@@ -15,7 +15,7 @@ from rich.console import Console
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.task import short_name
 from jepabench.pipeline.config import ConfigError
-from jepabench.pipeline.plugins import package_of
+from jepabench.pipeline.plugins import find_package
 
 if TYPE_CHECKING:
     from jepabench.evaluation.protocol import Suite
@@ -203,7 +203,7 @@ def _manifest(
             "name": preset["name"],
             "learns": preset.get("learns", True),
             "track": preset["track"],
-            "package": package_of(str(preset["agent"]["_target_"])),
+            "package": find_package(str(preset["agent"]["_target_"])),
             "config": preset,
             "per_task": {task: config for task, config in per_task.items() if config != preset},
         },

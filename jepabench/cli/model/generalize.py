@@ -11,7 +11,7 @@ from pathlib import Path
 
 from jepabench.cli.arguments import FRAME_SIDE, Whole
 from jepabench.pipeline.checkpoints import find_checkpoint, write_table
-from jepabench.pipeline.saved_model import agent_preset, build_agent, task_of
+from jepabench.pipeline.saved_model import agent_preset, build_agent, read_task_id
 from jepabench.pipeline.terminal import make_console, rich_table
 
 
@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     from jepabench.evaluation.traces import load_evaluation, save_evaluation
     from jepabench.world_models.checkpoint import load_world_model
 
-    task = get_task(task_of(folder))
+    task = get_task(read_task_id(folder))
     preset = agent_preset(folder, options.agent)
     specs = episode_specs(
         task.id, "test", options.episodes, strata=tuple(options.strata or task.strata[:1])
