@@ -11,10 +11,8 @@ a whole episode, refused actions, frames without a graphics driver. Ready ones a
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -31,6 +29,11 @@ from jepabench.envs.adapted.simulator_state import (
     MujocoMemory,
     ReplayMemory,
 )
+from jepabench.envs.adapted.wrapped import (
+    get_action_space,
+    get_goal_sizes,
+    make_wrapped,
+)
 from jepabench.envs.core.goal_env import GoalEnv, Observation
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.mujoco_world.camera import Camera
@@ -42,7 +45,6 @@ from jepabench.envs.variations.factors import Factor
 
 __all__ = ["Adapted", "AdapterError", "RandomActions", "adapt", "play", "restart"]
 
-GOAL_KEYS = ("observation", "achieved_goal", "desired_goal")
 FRAMES = ("rays", "own")
 _PLAY_STEPS = 50
 _LARGEST_SEED = 2**31
@@ -126,13 +128,12 @@ def adapt(
 
 
 def restart(env: gymnasium.Env[Any, Any], rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
-    """A goal is where another reset leaves the environment: good where its resets vary what the
-    goal is about.
+    """Return the observation after another reset as the goal.
 
-    This is what a ``goal`` function is like: it may use ``reset`` with a seed and ``step``, or in
-    an environment with a MuJoCo model change its data. It draws from ``rng`` only, and returns the
-    observation of the goal state. The environment is then as it was reset for the episode, and in
-    the end put back there.
+    Use it where resets vary what the goal is about. It is also the model of a ``goal`` function:
+    such a function may call ``reset`` with a seed and ``step``, or change the data of a MuJoCo
+    model. It draws from ``rng`` only and returns the observation of the goal state. It is called
+    right after the episode's reset, and the caller restores that state afterwards.
     """
     return env.reset(seed=int(rng.integers(_LARGEST_SEED)))[0]
 
@@ -141,7 +142,7 @@ def play(env: gymnasium.Env[Any, Any], rng: np.random.Generator) -> Mapping[str,
     """A goal is where 50 control steps of random actions, each held for 5, lead from the start: it
     can be reached.
     """
-    space = _action_space(env)
+    space = get_action_space(env)
     observation = {}
     for _ in range(_PLAY_STEPS // 5):
         action = rng.uniform(space.low, space.high).astype(space.dtype)
@@ -226,9 +227,9 @@ class Adapted(GoalEnv):
     ) -> None:
         if frames not in (None, *FRAMES):
             raise unknown_name("frames", str(frames), FRAMES)
-        self.wrapped = _made(env_id, {**env_kwargs, "render_mode": "rgb_array"})
-        space = _action_space(self.wrapped)
-        sizes = _sizes(self.wrapped)
+        self.wrapped = make_wrapped(env_id, {**env_kwargs, "render_mode": "rgb_array"})
+        space = get_action_space(self.wrapped)
+        sizes = get_goal_sizes(self.wrapped)
         super().__init__(
             task,
             action_space=spaces.Box(
@@ -354,55 +355,6 @@ class Adapted(GoalEnv):
     def close(self) -> None:
         """Close the environment."""
         self.wrapped.close()
-
-
-def _made(env_id: str, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
-    try:
-        env = gymnasium.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)
-        env.reset(seed=0)  # some fail, or have a model, only from then on
-    except (ImportError, gymnasium.error.Error) as error:
-        raise AdapterError(
-            f"{env_id} cannot be made: {error} Install its package. The environments in "
-            "jepabench.envs.adapted need the extras `robotics` and `ogbench`: "
-            "pip install 'jepabench[robotics,ogbench]'."
-        ) from error
-    except Exception as error:  # whatever another package raises
-        raise AdapterError(_explain_failed_start(env_id, error)) from error
-    # The mazes of Gymnasium-Robotics write their model into the folder for temporary files and
-    # leave it there.
-    if left_behind := getattr(env.unwrapped, "tmp_xml_file_path", None):
-        Path(left_behind).unlink(missing_ok=True)
-    return env
-
-
-def _explain_failed_start(env_id: str, error: Exception) -> str:
-    """Return where the code of an environment failed, and which versions may not fit together."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    place = f"{'/'.join(Path(frame.filename).parts[-3:])}:{frame.lineno}: {frame.line}"
-    return (
-        f"{env_id} does not start: {type(error).__name__}{f' ({error})' if str(error) else ''} in "
-        f"{place}. The environment fails in its own code, without JEPA Bench too. Its package may "
-        f"not support MuJoCo {mujoco.__version__} and Gymnasium {gymnasium.__version__}: install "
-        "versions that fit, or check env_kwargs."
-    )
-
-
-def _action_space(env: gymnasium.Env[Any, Any]) -> spaces.Box:
-    space = env.action_space
-    if not (isinstance(space, spaces.Box) and space.is_bounded() and len(space.shape) == 1):
-        raise AdapterError(
-            f"{env} has the actions {space}; a bounded Box with one axis is needed. Wrap it."
-        )
-    return space
-
-
-def _sizes(env: gymnasium.Env[Any, Any]) -> dict[str, int]:
-    space = env.observation_space
-    if not (isinstance(space, spaces.Dict) and set(GOAL_KEYS) <= set(space.keys())):
-        raise AdapterError(
-            f"{env} observes {space}; a Dict with {', '.join(GOAL_KEYS)} is needed. Wrap it."
-        )
-    return {key: int(np.prod(space[key].shape or (1,))) for key in GOAL_KEYS}
 
 
 def _make_memory(env: gymnasium.Env[Any, Any]) -> Memory:
