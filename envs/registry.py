@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 TASKS_GROUP = "jepabench.tasks"
 _TASKS: dict[str, TaskSpec] = {}
-_MODULES: dict[str, str] = {}  # by task id, the module that an id such as module:Name-v0 named
+_MODULES: dict[str, str] = {}  # by task id, the module that the user named for it
+_IMPORTED: list[str] = []  # modules given to import_modules
 
 
 def register(spec: TaskSpec) -> None:
@@ -102,8 +104,32 @@ def get_task(task_id: str) -> TaskSpec:
 
 
 def find_module(spec: TaskSpec) -> str:
-    """Return the module that an id such as ``module:Name-v0`` named for a task, or ``""``."""
+    """Return the module that the user named for a task, or ``""``.
+
+    The user names it in an id such as ``module:Name-v0`` or with ``import_modules``.
+    """
     return _MODULES.get(spec.id, "")
+
+
+def import_modules(modules: Iterable[str]) -> None:
+    """Import modules that register tasks. From then on these tasks have plain ids.
+
+    Checkpoints, datasets and submissions contain plain ids, which never import a module.
+
+    Raises:
+        UnknownNameError: There is no such module.
+    """
+    for module in modules:
+        before = set(_TASKS)
+        _import(module)
+        _MODULES.update(dict.fromkeys(set(_TASKS) - before, module))
+        if module not in _IMPORTED:
+            _IMPORTED.append(module)
+
+
+def list_imported_modules() -> tuple[str, ...]:
+    """Return the modules that ``import_modules`` has imported, for use in another process."""
+    return tuple(_IMPORTED)
 
 
 def register_in_new_process(spec: TaskSpec, module: str) -> None:

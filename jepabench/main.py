@@ -5,6 +5,7 @@ Expected errors are printed as one sentence without a traceback.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.util
 import os
@@ -12,6 +13,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from jepabench.cli.arguments import Parser
 
@@ -87,6 +89,18 @@ _RESUME = (
 )
 
 
+class _Import(argparse.Action):
+    """Import the user's module at once, so that other arguments can name its tasks."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any
+    ) -> None:
+        from jepabench import envs  # noqa: F401  (registers the project's own tasks first)
+        from jepabench.envs.registry import import_modules
+
+        import_modules([values])
+
+
 def get_module_name(verb: str) -> str:
     """Return the module of a command."""
     name = verb.replace("-", "_").replace(" ", "_")
@@ -153,9 +167,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         own_parser.prog += " planners"
     module = importlib.import_module(get_module_name(command))
     module.configure(own_parser)
-    options = own_parser.parse_intermixed_args(rest, options)  # settings may follow options
+    own_parser.add_argument(
+        "--import",
+        action=_Import,
+        dest=argparse.SUPPRESS,
+        metavar="MODULE",
+        help="import a module that registers your own tasks; may be repeated",
+    )
     received: list[int] = []
     try:
+        options = own_parser.parse_intermixed_args(rest, options)  # settings may follow options
         with _terminate_like_interrupt(received):
             return module.run(options)
     except KeyboardInterrupt:

@@ -116,25 +116,88 @@ class Folder:
     def __call__(self, text: str) -> Path:
         """Return the path."""
         if not text.strip():
-            raise argparse.ArgumentTypeError("must be a folder, got an empty path")
+            raise argparse.ArgumentTypeError("must be a path, got an empty one")
         return Path(text)
 
 
+class ExistingFolder(Folder):
+    """The path of a folder to read from."""
+
+    wrong = ("", " ", "no-such-folder")
+
+    def __call__(self, text: str) -> Path:
+        """Return the path."""
+        path = super().__call__(text)
+        if not path.is_dir():
+            raise argparse.ArgumentTypeError(f"must be an existing folder, got {text!r}")
+        return path
+
+
+class ExistingFile(Folder):
+    """The path of a file to read, or of a pipe."""
+
+    wrong = ("", " ", "no-such-file", ".")
+
+    def __call__(self, text: str) -> Path:
+        """Return the path."""
+        path = super().__call__(text)
+        if not path.exists() or path.is_dir():
+            raise argparse.ArgumentTypeError(f"must be an existing file, got {text!r}")
+        return path
+
+
+class Task:
+    """The name of a task: its id or its short name, with or without the version."""
+
+    wrong = ("", "NoSuchWorld", "jepabench/NoSuchWorld-v1", "no_such_module:World-v0")
+
+    def __call__(self, text: str) -> str:
+        """Return the id of the task."""
+        from jepabench.pipeline.tasks import resolve_task
+
+        try:
+            return resolve_task(text)
+        except KeyError as error:
+            raise argparse.ArgumentTypeError(str(error).removesuffix(".")) from error
+
+
+class FrameSide(Whole):
+    """The side of square frames in pixels, or 0 for no frames if that is allowed."""
+
+    def __init__(self, *, optional: bool = False) -> None:
+        super().__init__(16, 1024)
+        self.optional = optional
+
+    def __call__(self, text: str) -> int:
+        """Return the side."""
+        return 0 if self.optional and text == "0" else super().__call__(text)
+
+
 SEED = Whole(0, MAX_SEED)
-FRAME_SIDE = Whole(16, 1024)
+FRAME_SIDE = FrameSide()
+
+
+def add_settings(parser: argparse.ArgumentParser, *, help: str) -> None:
+    """Add the ``KEY=VALUE`` arguments of commands that compose a configuration."""
+    parser.add_argument("overrides", nargs="*", default=[], metavar="KEY=VALUE", help=help)
+
+
+def add_checkpoint(parser: argparse.ArgumentParser) -> None:
+    """Add the argument of commands that read a world model."""
+    parser.add_argument(
+        "checkpoint",
+        help="folder that `jepabench train` wrote, or the name of a reference checkpoint",
+    )
 
 
 def add_common_arguments(parser: argparse.ArgumentParser, *, dataset: bool) -> None:
     """Add the arguments of commands that inspect a checkpoint."""
-    parser.add_argument(
-        "checkpoint",
-        help="folder that `jepabench train` made, or the name of a reference checkpoint",
-    )
+    add_checkpoint(parser)
     if dataset:
         parser.add_argument(
             "dataset",
-            type=Path,
+            type=Folder(),
             help="held-out episodes of the same task, from `jepabench collect`",
         )
-    parser.add_argument("--output", type=Folder(), help="folder for tables and figures as files")
-    parser.add_argument("--seed", type=SEED, default=0)
+    parser.add_argument("--output", type=Folder(), help="folder for the tables and figures")
+    parser.add_argument("--seed", type=SEED, default=0, help="random seed (0)")

@@ -9,8 +9,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from jepabench.cli.arguments import Folder
 from jepabench.execution.speeds import MODEL_STEPS, SPEEDS_FILE, Speeds, measure_speeds
 from jepabench.pipeline.terminal import make_console
 
@@ -30,7 +32,7 @@ FREE_GB = 5.0
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "--output", type=Path, default=Path("outputs"), help="folder whose disk is looked at"
+        "--output", type=Folder(), default=Path("outputs"), help="folder whose disk is looked at"
     )
 
 
@@ -47,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
             f"[yellow]Load is {load:.1f}: something else is running, these speeds are too low.[/]"
         )
     for problem in problems:
-        console.print(f"[red]problem[/] {problem}")
+        console.print(f"[red]problem[/] {escape(problem)}", soft_wrap=True)
     console.print("[green]Ready.[/]" if not problems else f"{len(problems)} to fix.")
     return 1 if problems else 0
 

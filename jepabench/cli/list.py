@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from jepabench.cli.arguments import Folder
 from jepabench.envs.registry import list_tasks, make
 from jepabench.envs.variations.factors import range_text
 from jepabench.pipeline.config import compose_root, load_preset, options
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=Folder(),
         default=Path("outputs"),
         help="folder in which `jepabench doctor` saves the speeds of this machine",
     )

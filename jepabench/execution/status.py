@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,13 +21,56 @@ STATES = ("done", "running", "failed", "interrupted", "missing")
 _LOG_LINES = 5
 
 
-def print_status(plan: SuitePlan, console: Console, *, every: bool = False) -> int:
-    """Prints how far the stages of a plan are, and returns how many failed."""
-    states = {key: stage_state(stage.directory, stage.config) for key, stage in plan.stages.items()}
+def read_states(plan: SuitePlan) -> dict[str, StageState]:
+    """Return the state of each stage of a plan, by key."""
+    return {key: stage_state(stage.directory, stage.config) for key, stage in plan.stages.items()}
+
+
+def count_failures(states: Mapping[str, StageState]) -> int:
+    """Return the number of failed stages."""
+    return sum(state.name == "failed" for state in states.values())
+
+
+def describe_status(plan: SuitePlan, states: Mapping[str, StageState]) -> dict[str, Any]:
+    """Return the states of the stages of a plan as a JSON object."""
     suite = plan.suite
+    return {
+        "suite": suite["name"],
+        "version": suite["version"],
+        "output": str(plan.output),
+        "training_seeds": list(suite["training_seeds"]),
+        "stages": [
+            {
+                "stage": key,
+                "title": plan.stages[key].title,
+                "state": state.name,
+                "detail": state.detail,
+                "directory": str(plan.stages[key].directory),
+            }
+            for key, state in states.items()
+        ],
+    }
+
+
+def print_status(
+    plan: SuitePlan,
+    console: Console,
+    *,
+    states: Mapping[str, StageState] | None = None,
+    every: bool = False,
+) -> None:
+    """Print how many stages of a plan are in each state, and describe some of the stages.
+
+    Args:
+        plan: the stages.
+        console: where to print.
+        states: from ``read_states``; read now if not given.
+        every: whether to describe all stages, or only running and failed ones.
+    """
+    states, suite = states or read_states(plan), plan.suite
     seeds = ", ".join(map(str, suite["training_seeds"]))
     console.print(
-        f"[bold]{suite['name']}[/] v{suite['version']} in {escape(str(plan.output))}, "
+        f"[bold]{escape(suite['name'])}[/] v{suite['version']} in {escape(str(plan.output))}, "
         f"training seeds {seeds}"
     )
     table = Table("stages", *STATES, box=None)
@@ -37,7 +82,6 @@ def print_status(plan: SuitePlan, console: Console, *, every: bool = False) -> i
     for key, state in states.items():
         if state.name in ("running", "failed") or every:
             _print_stage(plan.stages[key], state, console)
-    return sum(state.name == "failed" for state in states.values())
 
 
 def _print_stage(stage: Stage, state: StageState, console: Console) -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from jepabench.envs.registry import import_modules, list_imported_modules
 from jepabench.evaluation.stages.stage import (
     StageBusyError,
     StageLostError,
@@ -45,14 +46,17 @@ class Worker:
         wanted: keys of the stages to be done.
         past_failures: ``StageState.stamp`` of stages that failed in an earlier run. These are
             tried again; other failed stages are not.
+        modules: modules with the user's tasks, imported before the plan is made.
     """
 
     plan: Callable[[], Plan]
     wanted: tuple[str, ...]
     past_failures: Mapping[str, str] = field(default_factory=dict)
+    modules: tuple[str, ...] = field(default_factory=list_imported_modules)
 
     def __call__(self) -> None:
-        """Returns when every stage is done, has failed, or needs one that failed."""
+        """Work until every stage is done, has failed, or needs a stage that failed."""
+        import_modules(self.modules)
         stages = self.plan().stages
         waiting = {key: stages[key] for key in self.wanted}
         _prepare_process()

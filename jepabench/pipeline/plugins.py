@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from jepabench.envs.registry import find_entry_point, list_entry_points
 from jepabench.pipeline.sources import digest_files, digest_sources, find_paths
 
 GROUP = "jepabench.agents"
@@ -70,15 +71,13 @@ def preset_of_plugin(name: str) -> dict[str, Any] | None:
     """
     if ":" in name:
         return _preset(name, name)
-    for point in metadata.entry_points(group=GROUP):
-        if point.name == name:
-            return _preset(point.value, name, name=name)
-    return None
+    point = find_entry_point(GROUP, name)
+    return _preset(point.value, name, name=name) if point else None
 
 
 def plugin_names() -> list[str]:
-    """Returns the names that installed packages give to their agents."""
-    return sorted({point.name for point in metadata.entry_points(group=GROUP)})
+    """Return the names that installed packages give to their agents."""
+    return list_entry_points(GROUP)
 
 
 def find_package(target: str) -> str:

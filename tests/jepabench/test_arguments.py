@@ -2,13 +2,16 @@
 
 import argparse
 import importlib
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from jepabench.cli.arguments import Task
 from jepabench.main import VERBS, get_module_name, main
 
-OTHERS = {"collect", "check-env", "new-env", "submit", "verify"}  # tested with their rooms
-COMMANDS = [name for name in (*VERBS, "compare planners") if name not in OTHERS]
+COMMANDS = [*VERBS, "compare planners"]
 SUITE_COMMANDS = ("run", "sweep", "status", "report", "evaluate", "scaling", "tune")
 WRONG_SETTINGS = (
     "agent=",
@@ -42,8 +45,9 @@ def configured(command):
 
 def wrong_values(command):
     for action in configured(command)._actions:
-        assert action.type not in (int, float), f"{action.dest}: state the range of the number"
-        for value in getattr(action.type, "wrong", ()):
+        assert action.type not in (int, float, Path), f"{action.dest}: state the allowed values"
+        wrong = getattr(action.type, "wrong", ("no-such-choice",) if action.choices else ())
+        for value in wrong:
             if action.option_strings:
                 yield [f"{action.option_strings[-1]}={value}"], action
             else:
@@ -51,7 +55,7 @@ def wrong_values(command):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_wrong_numbers_and_paths_are_refused(command, tmp_path, monkeypatch, capsys):
+def test_wrong_values_are_refused_before_any_work(command, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     parser = configured(command)
     for words, wrong in wrong_values(command):
@@ -61,7 +65,7 @@ def test_wrong_numbers_and_paths_are_refused(command, tmp_path, monkeypatch, cap
                 needed += words
                 break
             if not action.option_strings and hasattr(action.type, "wrong"):
-                needed.append("0.5")
+                needed.append("TwoRoom" if isinstance(action.type, Task) else "0.5")
             elif not action.option_strings and action.nargs not in ("*", "?"):
                 needed.append("word")
         options = words if wrong.option_strings else []
@@ -99,3 +103,45 @@ def test_every_output_path_is_taken_as_it_is(name, tmp_path, capsys):
     output = tmp_path / name
     assert main(["status", "suite=smoke", "agent=random", f"output={output}"]) == 0
     assert str(output) in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["collect", "check-env"])
+@pytest.mark.parametrize("name", ["tworoom", "TwoRoom-v1", "jepabench/TwoRoom-v1"])
+def test_every_command_accepts_the_short_name_of_a_task(command, name):
+    words = ["data"] if command == "collect" else []
+    assert configured(command).parse_args([name, *words]).task == "jepabench/TwoRoom-v1"
+
+
+@pytest.mark.parametrize(
+    "setting", [*WRONG_SETTINGS[7:13], "to=", "readme=missing.md", "name=A b", "checkpoints=2"]
+)
+def test_wrong_settings_of_a_submission_are_refused(setting, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["submit", "random", "suite=smoke", setting]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.startswith("error: "), error
+    assert not any(tmp_path.iterdir())
+
+
+WORLD = """
+import dataclasses
+from jepabench import envs
+envs.register(dataclasses.replace(envs.get_task("jepabench/TwoRoom-v1"), id="mine/Own-v0"))
+"""
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_an_imported_module_gives_its_tasks_plain_names(workers, tmp_path):
+    (tmp_path / "my_world.py").write_text(WORLD, encoding="utf-8")
+
+    def jepabench(*words):
+        command = [sys.executable, "-m", "jepabench", *words]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    words = ["mine/Own-v0", "data", "--episodes=2", "--steps=2", "--pixels=0"]
+    words.append(f"--workers={workers}")
+    assert "Unknown task 'mine/Own-v0'" in jepabench("collect", *words).stderr
+    done = jepabench("collect", "--import", "my_world", *words)
+    assert done.returncode == 0 and "2 episodes" in done.stdout, done.stderr
+    assert "no module 'my_wrld'" in jepabench("list", "--import", "my_wrld").stderr
+    assert "mine/Own-v0" in jepabench("list", "--import=my_world").stdout

@@ -45,7 +45,7 @@ def module(tmp_path, monkeypatch):
         ),
         (["submit", "random", "suite=surprise"], "a suite that measures success"),
         (["submit", "random", "checkpoints=maybe"], "checkpoints=yes or checkpoints=no"),
-        (["submit", "random", "suite=smoke", "name=taken", "to=."], "is there already"),
+        (["submit", "random", "suite=smoke", "name=taken", "to=."], "exists already"),
         (["submit", "random", "suite=smoke", "name=A/b", "to=."], "name: String should match"),
         (
             ["submit", "random", "suite=smoke", "link=javascript:alert(1)"],
@@ -54,7 +54,7 @@ def module(tmp_path, monkeypatch):
         (["verify", "taken", "--level", "3"], "--salt-file FILE"),
     ],
 )
-def test_a_mistake_is_told_at_once(arguments, message, tmp_path, monkeypatch, capsys):
+def test_a_mistake_is_refused_before_any_work(arguments, message, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").mkdir()
     assert main(arguments) == 2

@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from rich.table import Table
 
-from jepabench.cli.arguments import Whole
+from jepabench.cli.arguments import Whole, add_settings
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.suite_report import finished_records
-from jepabench.pipeline.terminal import make_console
+from jepabench.pipeline.terminal import add_text_row, make_console, make_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,9 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "`jepabench compare planners --help` describes the comparison of planners."
     parser.add_argument("first", help="an agent")
     parser.add_argument("second", help="the other agent")
-    parser.add_argument(
-        "overrides", nargs="*", default=[], help="suite=quick output=folder seed=0,1"
-    )
+    add_settings(parser, help="suite=quick output=folder seed=0,1")
     parser.add_argument(
         "--films",
         type=Whole(0),
@@ -54,7 +51,8 @@ def _compare(first: str, options: argparse.Namespace) -> int:
     console.print(
         f"\nOf {records['episode'].nunique()} episodes, "
         f"{(flips['first'] > flips['second']).sum()} are held more often by {first} and "
-        f"{(flips['first'] < flips['second']).sum()} by {options.second}."
+        f"{(flips['first'] < flips['second']).sum()} by {options.second}.",
+        markup=False,
     )
     folder = plan.suite_directory / "compare" / f"{first}-{options.second}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -69,7 +67,9 @@ def _compare(first: str, options: argparse.Namespace) -> int:
     ]
     (folder / "README.md").write_text("\n".join(page) + "\n", encoding="utf-8")
     console.print(
-        f"All of them: {folder / 'flipped.csv'}   Films: {folder / 'README.md'}", soft_wrap=True
+        f"All of them: {folder / 'flipped.csv'}   Films: {folder / 'README.md'}",
+        markup=False,
+        soft_wrap=True,
     )
     return 0
 
@@ -116,14 +116,14 @@ def flipped(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
 def _print_table(table: pd.DataFrame, first: str, second: str, console: Console) -> None:
     from jepabench.envs.task import short_name
 
-    shown = Table("", "difference", "95 % interval", "P(better)", "flipped", "", box=None)
-    shown.title, shown.title_justify = (
-        f"{first} minus {second}, held goals in points on the same episodes",
-        "left",
+    shown = make_table(
+        *("", "difference", "95 % interval", "P(better)", "flipped", ""),
+        title=f"{first} minus {second}, held goals in points on the same episodes",
     )
     for row in table.to_dict("records"):
         better = first if row["difference"] > 0 else second
-        shown.add_row(
+        add_text_row(
+            shown,
             f"{short_name(row['task'])} {row['stratum']}".strip(),
             f"{100 * row['difference']:+.1f}",
             f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}",

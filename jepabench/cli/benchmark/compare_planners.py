@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jepabench.cli.arguments import Number, Numbers, Whole
+from jepabench.cli.arguments import Folder, Number, Numbers, Whole
 from jepabench.envs.errors import unknown_name
 
 PLANNERS = (
@@ -50,7 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--proposals",
-        type=Path,
+        type=Folder(),
         help="folder of a policy on the model's latents whose plans every search also starts from",
     )
     parser.add_argument(
@@ -71,12 +71,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="validation", choices=("validation", "test"))
     parser.add_argument(
         "--output",
-        type=Path,
+        type=Folder(),
         default=Path("outputs"),
         help="folder of data and models, as for `jepabench run`",
     )
     parser.add_argument(
-        "--table", type=Path, help="CSV file (default: planners/planners.csv below the output)"
+        "--table", type=Folder(), help="CSV file (default: planners/planners.csv below the output)"
     )
     parser.add_argument(
         "--seconds",

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from jepabench.cli.arguments import Folder
+
 EXAMPLE = "SELECT agent, avg(success_held::INT) FROM episodes GROUP BY agent"
 
 
@@ -20,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         f"for example {EXAMPLE!r}",
     )
     parser.add_argument(
-        "--output", type=Path, default=Path("outputs"), help="folder of the results"
+        "--output", type=Folder(), default=Path("outputs"), help="folder of the results"
     )
     parser.add_argument("--csv", action="store_true", help="print CSV")
     parser.add_argument("--json", action="store_true", help="print JSON: one object per row")

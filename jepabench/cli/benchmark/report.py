@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from jepabench.cli.arguments import add_settings
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.suite_report import build_report
@@ -12,12 +13,7 @@ from jepabench.pipeline.terminal import make_console
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],
-        help="suite=quick output=folder, as given to `jepabench run`",
-    )
+    add_settings(parser, help="suite=quick output=folder, as given to `jepabench run`")
 
 
 def run(options: argparse.Namespace) -> int:

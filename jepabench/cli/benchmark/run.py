@@ -1,4 +1,4 @@
-"""``jepabench run``: everything a suite needs, from data to report."""
+"""``jepabench run``: run a suite, from the collection of data to the report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import time
 
 import yaml
+from rich.markup import escape
 
+from jepabench.cli.arguments import add_settings
 from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.config import load_preset
 from jepabench.pipeline.run_config import compose_run
@@ -17,10 +19,8 @@ from jepabench.pipeline.terminal import make_console
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],
+    add_settings(
+        parser,
         help="suite=quick, agent=a,b and seed=0,1 (only these), output=folder, num_workers=4, "
         "suite.KEY=VALUE",
     )
@@ -41,7 +41,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     console, began = make_console(), time.monotonic()
     suite = root["suite"]
-    console.print(f"[bold]{suite['name']}[/] v{suite['version']}: {suite['description']}")
+    title = f"{escape(suite['name'])}[/] v{suite['version']}: {escape(suite['description'])}"
+    console.print(f"[bold]{title}")
     plan = SuitePlan(root)
     run_plan(root, console)
     page = build_report(plan, console)

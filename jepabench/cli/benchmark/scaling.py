@@ -1,14 +1,15 @@
-"""``jepabench scaling``: success against environment transitions for planners and policies."""
+"""``jepabench scaling``: plot success against environment transitions for planners and policies."""
 
 from __future__ import annotations
 
 import argparse
 from typing import TYPE_CHECKING
 
+from jepabench.cli.arguments import add_settings
 from jepabench.envs.task import short_name
 from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.scaling import ScalingPlan, collect_table, compose_scaling
-from jepabench.pipeline.terminal import make_console
+from jepabench.pipeline.terminal import add_text_row, make_console, make_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,10 +18,8 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],
+    add_settings(
+        parser,
         help="task=NAME[,NAME] agent=NAME[,NAME] budgets=1000,3000 model_transitions=30000 "
         "suite.KEY=VALUE output=folder",
     )
@@ -47,13 +46,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _terminal_table(table: pd.DataFrame) -> Table:
-    from rich.table import Table
-
-    shown = Table(
-        "task", "agent", "transitions", "held", "95 %", "train s", "ms/step", title="All strata"
+    shown = make_table(
+        *("task", "agent", "transitions", "held", "95 %", "train s", "ms/step"), title="All strata"
     )
     for row in table.query("stratum == 'all'").to_dict("records"):
-        shown.add_row(
+        add_text_row(
+            shown,
             short_name(row["task"]),
             row["agent"],
             f"{row['transitions']:,.0f}",

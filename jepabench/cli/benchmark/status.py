@@ -1,4 +1,4 @@
-"""``jepabench status``: what is done, running, failed and why, and missing."""
+"""``jepabench status``: show which stages are done, running, failed (and why) or missing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import argparse
 import json
 from pathlib import Path
 
-from jepabench.execution.status import print_status
+from jepabench.cli.arguments import add_settings
+from jepabench.execution.status import count_failures, describe_status, print_status, read_states
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.terminal import make_console
@@ -14,29 +15,39 @@ from jepabench.pipeline.terminal import make_console
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],
+    add_settings(
+        parser,
         help="settings of `jepabench run` or `sweep`; without suite=, all sweeps below output=",
     )
     parser.add_argument(
-        "--all", action="store_true", help="also name what is done, interrupted and missing"
+        "--all", action="store_true", help="also list stages that are done, interrupted or missing"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON: one object per sweep with all its stages"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command; exit code 1 if something failed."""
-    console, failed = make_console(), 0
-    root = compose_run(options.overrides)
-    asked = any(item.partition("=")[0] == "suite" for item in options.overrides)
-    begun = [] if asked else sorted((Path(root["output"]) / "sweeps").glob("*.json"))
-    for sweep in begun:
-        failed += print_status(
-            SuitePlan({**root, **json.loads(sweep.read_text(encoding="utf-8"))}),
-            console,
-            every=options.all,
-        )
-    if not begun:
-        failed += print_status(SuitePlan(root), console, every=options.all)
-    return 1 if failed else 0
+    """Run the command; return 1 if a stage failed."""
+    plans = _find_plans(options.overrides)
+    states = [read_states(plan) for plan in plans]
+    if options.json:
+        print(json.dumps([describe_status(*pair) for pair in zip(plans, states, strict=True)]))
+    else:
+        console = make_console()
+        for plan, found in zip(plans, states, strict=True):
+            print_status(plan, console, states=found, every=options.all)
+    return 1 if any(map(count_failures, states)) else 0
+
+
+def _find_plans(overrides: list[str]) -> list[SuitePlan]:
+    """Return the plan of the suite in ``overrides``, or else those of all sweeps of the output."""
+    root = compose_run(overrides)
+    if not any(item.startswith("suite=") for item in overrides):
+        sweeps = sorted((Path(root["output"]) / "sweeps").glob("*.json"))
+        if sweeps:
+            return [
+                SuitePlan({**root, **json.loads(sweep.read_text(encoding="utf-8"))})
+                for sweep in sweeps
+            ]
+    return [SuitePlan(root)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 
+from jepabench.cli.arguments import add_settings
 from jepabench.execution.executor import StagesFailedError
 from jepabench.execution.run_plan import run_plan
 from jepabench.execution.status import print_status, save_sweep
@@ -18,10 +19,8 @@ from jepabench.pipeline.terminal import make_console
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],
+    add_settings(
+        parser,
         help="suite=core agent=a,b seed=0,1,2 num_workers=4 launcher=joblib|submitit|ray "
         "launcher.KEY=VALUE output=folder",
     )
@@ -48,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
     if problem:
         raise problem
     console.print(
-        f"`jepabench report {' '.join(options.overrides)}` makes the page.",
+        f"`jepabench report {' '.join(options.overrides)}` writes the report page.",
         markup=False,
         soft_wrap=True,
     )

@@ -11,6 +11,7 @@ import pandas as pd
 import yaml
 from rich.console import Console
 
+from jepabench.cli.arguments import add_settings
 from jepabench.envs.files import atomic_write, write_atomically
 from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.terminal import make_console
@@ -27,10 +28,8 @@ from jepabench.pipeline.tuning import (
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],
+    add_settings(
+        parser,
         help="task=NAME agent=NAME trials=8 num_steps=N (training steps per trial) search_seed=0 "
         "suite.KEY=VALUE output=folder",
     )
@@ -47,19 +46,25 @@ def run(options: argparse.Namespace) -> int:
         table.to_csv(partial, index=False, float_format="%.4g")
     changes = yaml.safe_dump(nested(json.loads(best["changes"])), sort_keys=False)
     write_atomically(folder / "best.yaml", changes)
-    console.print(table.drop(columns="changes").to_string(index=False), soft_wrap=True)
     console.print(
-        f"Best: trial {best['trial']}, held {best['held']:.0%}: {best['changes']}", soft_wrap=True
+        table.drop(columns="changes").to_string(index=False), markup=False, soft_wrap=True
+    )
+    console.print(
+        f"Best: trial {best['trial']}, held {best['held']:.0%}: {best['changes']}",
+        markup=False,
+        soft_wrap=True,
     )
     console.print(
         f"All trials: {folder / 'trials.csv'}; "
-        f"the best settings as overrides of a suite: {folder / 'best.yaml'}"
+        f"the best settings as overrides of a suite: {folder / 'best.yaml'}",
+        markup=False,
+        soft_wrap=True,
     )
     return 0
 
 
 def search(root: Mapping[str, Any], own: Mapping[str, int], console: Console) -> pd.DataFrame:
-    """Does what is missing of a search and returns its trials, a row each."""
+    """Run the missing trials of a search, and return a table with one row per trial."""
     space, rows = search_space(root["suite"]["agents"][0]), []
     for first in range(0, own["trials"], ROUND):
         asked: list[dict[str, Any]] = []
@@ -69,7 +74,7 @@ def search(root: Mapping[str, Any], own: Mapping[str, int], console: Console) ->
             if changes is not None:
                 asked.append(changes)
         if not asked:
-            break  # everything there is was tried
+            break  # all combinations of values were tried
         plan_root = {**root, "first": first, "asked": asked, "num_steps": own["num_steps"]}
         run_plan(plan_root, console, kind=TuningRound)
         rows += TuningRound(plan_root).rows()

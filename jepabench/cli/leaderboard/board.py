@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from jepabench.cli.arguments import Whole
+from jepabench.cli.arguments import ExistingFolder, Folder, Whole
 from jepabench.pipeline.terminal import make_console
 
 RESULTS = Path(__file__).parents[2] / "results"
@@ -17,10 +17,13 @@ RESULTS = Path(__file__).parents[2] / "results"
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "--output", type=Path, default=Path("outputs/board"), help="folder of the site"
+        "--output", type=Folder(), default=Path("outputs/board"), help="folder of the site"
     )
     parser.add_argument(
-        "--results", type=Path, default=RESULTS, help="folder with submissions, verified and tables"
+        "--results",
+        type=ExistingFolder(),
+        default=RESULTS,
+        help="folder with submissions, verified and tables",
     )
     parser.add_argument(
         "--films",
@@ -37,11 +40,6 @@ def run(options_: argparse.Namespace) -> int:
     from jepabench.results.board.site import Sources, build_board
 
     console, began = make_console(), time.monotonic()
-    if not options_.results.is_dir():
-        raise ValueError(
-            f"There is no folder {options_.results}. "
-            "--results is a folder that contains submissions, verified and tables."
-        )
     sources = Sources(
         submissions=options_.results / "submissions",
         verified=options_.results / "verified",

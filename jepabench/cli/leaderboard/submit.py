@@ -1,4 +1,4 @@
-"""``jepabench submit``: an agent's results on a suite, in a folder that a stranger can check."""
+"""``jepabench submit``: package an agent's results on a suite, so that anyone can verify them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.task import short_name
 from jepabench.pipeline.config import ConfigError
 from jepabench.pipeline.plugins import find_package
+from jepabench.pipeline.terminal import make_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from jepabench.evaluation.protocol import Suite
     from jepabench.pipeline.stages import Stage, SuitePlan
 
@@ -53,10 +54,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     settings, passed_on, changes = _settings(options.settings)
-    console = Console()
+    console = make_console()
     folder = submit(options.agent, settings, passed_on, changes, console)
     console.print(
-        f"Submission: {folder}   (check it as a stranger would: `jepabench verify {folder}`)",
+        f"Submission: {folder}   (check it as others will: `jepabench verify {folder}`)",
+        markup=False,
         soft_wrap=True,
     )
     return 0
@@ -69,41 +71,32 @@ def submit(
     changes: Mapping[str, Any],
     console: Console,
 ) -> Path:
-    """Does what is missing of an agent's runs on a suite, writes the submission and returns its
-    folder.
+    """Run the missing stages of an agent on a suite and write the submission.
+
+    All arguments are checked before the first stage.
+
+    Args:
+        agent: name of a preset or of another package's agent, or ``package.module:Class``.
+        settings: values of ``SETTINGS``.
+        passed_on: settings of the run, such as ``suite=quick``.
+        changes: changed arguments of the agent's class.
+        console: where progress is printed.
+
+    Returns:
+        The folder of the submission.
+
+    Raises:
+        ConfigError: a setting is wrong, or the folder exists.
     """
-    from jepabench.evaluation.submissions.manifest import check_words
     from jepabench.evaluation.submissions.submission import read_submission, write_submission
     from jepabench.execution.run_plan import run_plan
-    from jepabench.pipeline.run_config import compose_run
     from jepabench.pipeline.stages import SuitePlan
     from jepabench.pipeline.suites import find_suite
 
-    root = compose_run([*passed_on, f"agent={agent}"])
-    if changes:
-        overrides = root["suite"].setdefault("overrides", {}).setdefault("agent", {})
-        overrides[agent] = {
-            **overrides.get(agent, {}),
-            "agent": {**overrides.get(agent, {}).get("agent", {}), **changes},
-        }
+    root = _compose(agent, passed_on, changes)
     suite = find_suite(root["suite"]["name"])
     plan = SuitePlan(root)
-    name = settings[
-        "name"
-    ] or f"{plan.agents[agent]['name']}-{suite.name}-v{suite.version}".lower().replace(
-        "_", "-"
-    ).replace(".", "-")
-    folder = Path(settings["to"]) / name
-    if folder.exists():
-        raise ConfigError(f"{folder} is there already. Choose another name=, or remove it first.")
-    check_words(
-        name=name,
-        authors=_authors(settings),
-        description=settings["description"],
-        link=settings["link"],
-    )
-    if settings["readme"] and not Path(settings["readme"]).is_file():
-        raise ConfigError(f"readme={settings['readme']}: there is no such file.")
+    folder = _check_settings(settings, plan.agents[agent]["name"], suite)
     run_plan(root, console)
     records, actions = _gathered(plan, suite)
     manifest = _manifest(
@@ -115,7 +108,7 @@ def submit(
     extra = _extra(plan, suite, settings, console)
     write_submission(
         folder,
-        {**manifest, "name": name},
+        {**manifest, "name": folder.name},
         suite=suite,
         records=records,
         actions=actions,
@@ -123,6 +116,48 @@ def submit(
     )
     read_submission(folder, find_suite)
     return folder
+
+
+def _compose(agent: str, passed_on: list[str], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of the run, with the changed arguments of the agent's class."""
+    from jepabench.pipeline.run_config import compose_run
+
+    root = compose_run([*passed_on, f"agent={agent}"])
+    if changes:
+        overrides = root["suite"].setdefault("overrides", {}).setdefault("agent", {})
+        own = overrides.get(agent, {})
+        overrides[agent] = {**own, "agent": {**own.get("agent", {}), **changes}}
+    return root
+
+
+def _check_settings(settings: Mapping[str, str], agent: str, suite: Suite) -> Path:
+    """Return the folder of the submission, after a check of what describes it.
+
+    Raises:
+        ConfigError: the folder exists, or there is no file ``readme``.
+    """
+    from jepabench.evaluation.submissions.manifest import check_words
+
+    name = settings["name"] or _derive_name(agent, suite)
+    if not settings["to"].strip():
+        raise ConfigError("to= needs a folder, got an empty path.")
+    folder = Path(settings["to"]) / name
+    if folder.exists():
+        raise ConfigError(f"{folder} exists already. Choose another name=, or remove it first.")
+    check_words(
+        name=name,
+        authors=_authors(settings),
+        description=settings["description"],
+        link=settings["link"],
+    )
+    if settings["readme"] and not Path(settings["readme"]).is_file():
+        raise ConfigError(f"readme={settings['readme']}: there is no such file.")
+    return folder
+
+
+def _derive_name(agent: str, suite: Suite) -> str:
+    name = f"{agent}-{suite.name}-v{suite.version}".lower()
+    return name.replace("_", "-").replace(".", "-")
 
 
 def _settings(items: list[str]) -> tuple[dict[str, str], list[str], dict[str, Any]]:
@@ -308,7 +343,8 @@ def _diagnostics(plan: SuitePlan, suite: Suite, console: Console) -> dict[str, b
         (model,) = models
         if not model.needs:  # it was given, without episodes to ask about
             continue
-        console.print(f"ask what the world model of {short_name(stage.config['task_id'])} knows")
+        task = short_name(stage.config["task_id"])
+        console.print(f"measure the world model of {task}", markup=False)
         found = load_evaluation(stage.directory)
         first = [spec for spec in suite.specs(stage.config["task_id"]) if spec.index == 0]
         report, imagined = world_report(

@@ -10,10 +10,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.markup import escape
 
+from jepabench.cli.arguments import ExistingFile, ExistingFolder, Folder, Number, Whole
+from jepabench.pipeline.terminal import make_console
+
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from jepabench.evaluation.verification.levels import Verification
     from jepabench.evaluation.verification.rerun import Rerun
 
@@ -23,39 +27,53 @@ _HIGHEST_LEVEL = 3
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add = parser.add_argument
-    add("folders", nargs="+", type=Path, help="submissions")
+    add("folders", nargs="+", type=Folder(), help="submissions")
     add(
         "--level",
-        type=int,
-        choices=(1, 2, 3),
+        type=Whole(1, _HIGHEST_LEVEL),
+        metavar="{1,2,3}",
         default=2,
         help="1: complete and consistent; 2 (default): replayed in the simulator; "
         "3: re-run on private episodes, which runs the agent's code (installed, or in --code) "
         "in a sandbox",
     )
-    add("--record", type=Path, help="write the result into this folder, such as results/verified")
+    add(
+        "--record",
+        type=Folder(),
+        help="write the result into this folder, such as results/verified",
+    )
     add(
         "--beside",
-        type=Path,
+        type=ExistingFolder(),
         help="folder of submissions to search for copies (default: that of the submission)",
     )
-    add("--memory", type=float, default=2.0, help="GiB for the check or for the agent (2)")
-    add("--seconds", type=int, default=1800, help="processor seconds for the same (1800)")
+    add(
+        "--memory",
+        type=Number(0, 4096),
+        default=2.0,
+        help="memory limit of the check and of the agent in GiB (2)",
+    )
+    add(
+        "--seconds",
+        type=Whole(1),
+        default=1800,
+        help="limit of processor time of the check and of the agent in seconds (1800)",
+    )
     add(
         "--code",
-        type=Path,
+        type=ExistingFolder(),
         action="append",
         default=[],
         help="level 3: folder with the agent's code; the agent can read all of it",
     )
     add(
         "--episodes",
-        type=int,
+        type=Whole(1),
         help="level 3: private episodes per task and stratum, at least the suite's",
     )
     add(
         "--salt-file",
-        type=Path,
+        type=ExistingFile(),
         help="level 3: file (mode 600) or pipe (/dev/fd/N) with the secret of the private episodes",
     )
     add(
@@ -70,7 +88,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    console = Console(stderr=options.json)
+    console = make_console(stderr=options.json)
     settings = _rerun_settings(options)
     found = [_verify(folder, options, settings, console) for folder in options.folders]
     return 0 if all(verification.passed for verification in found) else 1
@@ -108,7 +126,7 @@ def _verify(
         _show(verification, console)
     if options.record:
         path = write_record(options.record, verification, _about())
-        console.print(f"Record: {path}", soft_wrap=True)
+        console.print(f"Record: {path}", markup=False, soft_wrap=True)
     return verification
 
 
@@ -154,8 +172,6 @@ def _rerun_settings(options: argparse.Namespace) -> Rerun | None:
     salt = read_salt(options.salt_file)
     code = tuple(path.resolve() for path in options.code)
     for path in code:
-        if not path.is_dir():
-            raise ValueError(f"--code {path} is not a folder.")
         if options.salt_file.resolve().is_relative_to(path) or Path.home().is_relative_to(path):
             raise ValueError(
                 f"--code {path} contains the salt file or your home folder, "

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from jepabench.cli.arguments import add_settings
 from jepabench.envs.errors import unknown_name
 from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.checkpoints import find_checkpoint, write_table
@@ -19,10 +20,8 @@ from jepabench.pipeline.terminal import make_console, rich_table
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        default=[],
+    add_settings(
+        parser,
         help="agent=NAME[,NAME] suite=quick output=folder suite.KEY=VALUE; or checkpoint=NAME "
         "[agent=NAME strata=near,far episodes=20 split=test pixels=64 output=folder "
         "agent.KEY=VALUE]",

@@ -9,7 +9,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from jepabench.cli.arguments import FRAME_SIDE, Whole
+from jepabench.cli.arguments import FRAME_SIDE, Folder, Whole, add_checkpoint
 from jepabench.pipeline.checkpoints import find_checkpoint, write_table
 from jepabench.pipeline.saved_model import agent_preset, build_agent, read_task_id
 from jepabench.pipeline.terminal import make_console, rich_table
@@ -17,10 +17,7 @@ from jepabench.pipeline.terminal import make_console, rich_table
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument(
-        "checkpoint",
-        help="folder that `jepabench train` made, or the name of a reference checkpoint",
-    )
+    add_checkpoint(parser)
     parser.add_argument("--agent", help="preset that plans with it, see `jepabench list agents`")
     parser.add_argument(
         "--factors", nargs="*", help="by default all, see `jepabench list variations TASK`"
@@ -31,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pixels", type=FRAME_SIDE, default=64, help="side of the frames")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=Folder(),
         default=Path("generalization"),
         help="folder; what is done is not done again",
     )

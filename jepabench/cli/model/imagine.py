@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from jepabench.cli.arguments import SEED, Whole
+from jepabench.cli.arguments import SEED, Folder, Whole, add_checkpoint
 from jepabench.pipeline.checkpoints import find_checkpoint
 
 _DECODER_STEPS = 1000
@@ -13,16 +13,13 @@ _DECODER_STEPS = 1000
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
+    add_checkpoint(parser)
     parser.add_argument(
-        "checkpoint",
-        help="folder that `jepabench train` made, or the name of a reference checkpoint",
-    )
-    parser.add_argument(
-        "dataset", type=Path, help="held-out episodes of the same task, with frames"
+        "dataset", type=Folder(), help="held-out episodes of the same task, with frames"
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=Folder(),
         default=Path("imagined"),
         help="folder for imagined.png and imagined.gif",
     )
@@ -36,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--decoder-data",
-        type=Path,
+        type=Folder(),
         help="what the decoder is trained on; by default the dataset itself",
     )
     parser.add_argument("--seed", type=SEED, default=0)

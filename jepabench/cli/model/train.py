@@ -8,29 +8,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jepabench.cli.arguments import SEED
+from jepabench.cli.arguments import SEED, Folder, add_settings
 from jepabench.pipeline.config import ConfigError, load_preset
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("dataset", type=Path, help="folder that `jepabench collect` made")
-    parser.add_argument("validation", type=Path, help="held-out dataset of the same task")
+    parser.add_argument("dataset", type=Folder(), help="folder that `jepabench collect` made")
+    parser.add_argument("validation", type=Folder(), help="held-out dataset of the same task")
     parser.add_argument(
-        "directory", type=Path, help="where the checkpoint goes; continued if half done"
+        "directory", type=Folder(), help="where the checkpoint goes; continued if half done"
     )
     parser.add_argument(
         "--world-model", default="jepa", help="preset, see `jepabench list world-models`"
     )
     parser.add_argument(
         "--encoder-from",
-        type=Path,
+        type=Folder(),
         help="a model whose encoder is taken as it is: only the predictor learns",
     )
     parser.add_argument("--seed", type=SEED, default=0)
-    parser.add_argument(
-        "overrides", nargs="*", default=[], help="e.g. training.num_steps=2000 model.latent_dim=48"
-    )
+    add_settings(parser, help="e.g. training.num_steps=2000 model.latent_dim=48")
 
 
 def run(options: argparse.Namespace) -> int:

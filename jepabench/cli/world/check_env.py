@@ -1,20 +1,31 @@
-"""``jepabench check-env``: check that an environment keeps its contract."""
+"""``jepabench check-env``: check that an environment fulfils its contract."""
 
 from __future__ import annotations
 
 import argparse
 
+from jepabench.cli.arguments import Number, Task, Whole
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "task", help="task id; package.module:Name-v0 for an environment of your own"
+        "task",
+        type=Task(),
+        help="name of the task, such as TwoRoom, or package.module:Name-v0 for your own",
     )
     parser.add_argument(
-        "--episodes", type=int, default=20, help="test episodes per policy and stratum"
+        "--episodes",
+        type=Whole(1),
+        default=20,
+        help="test episodes per policy and stratum (20)",
     )
     parser.add_argument(
-        "--time-limit", type=float, default=3600.0, metavar="S", help="end the checks after S s"
+        "--time-limit",
+        type=Number(0),
+        default=3600.0,
+        metavar="S",
+        help="stop the checks after S seconds (3600)",
     )
 
 

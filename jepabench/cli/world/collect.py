@@ -1,40 +1,56 @@
-"""``jepabench collect``: a dataset of a task."""
+"""``jepabench collect``: collect a dataset from a task."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
+
+from jepabench.cli.arguments import ExistingFolder, Folder, FrameSide, Task, Whole
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the verb's arguments."""
-    parser.add_argument("task", help="task id, e.g. jepabench/TwoRoom-v1")
-    parser.add_argument("path", type=Path, help="folder of the dataset; continued if half done")
-    parser.add_argument("--episodes", type=int, default=500)
-    parser.add_argument("--steps", type=int, default=30, help="model steps an episode")
-    parser.add_argument("--behaviour", help="of the task (its default if not given), or curiosity")
+    """Add the arguments of the command."""
+    parser.add_argument("task", type=Task(), help="name of the task, such as TwoRoom")
+    parser.add_argument(
+        "path",
+        type=Folder(),
+        help="folder of the dataset; an interrupted collection is resumed",
+    )
+    parser.add_argument("--episodes", type=Whole(1), default=500, help="number of episodes (500)")
+    parser.add_argument(
+        "--steps", type=Whole(1), default=30, help="length of an episode in model steps (30)"
+    )
+    parser.add_argument(
+        "--behaviour",
+        help="scripted behaviour of the task (default: that of its suites), or curiosity",
+    )
     parser.add_argument(
         "--world-model",
-        type=Path,
+        type=ExistingFolder(),
         metavar="DIR",
-        help="ensemble that curiosity asks what it does not know",
+        help="curiosity: world model of kind ensemble; its disagreement is the reward",
     )
     parser.add_argument("--split", default="train", choices=("train", "validation", "test"))
-    parser.add_argument("--pixels", type=int, default=64, help="side of the frames, 0 for none")
-    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
-        "--export-minari", metavar="ID", help="also write it as a Minari dataset with this id"
+        "--pixels",
+        type=FrameSide(optional=True),
+        default=64,
+        help="side of the recorded frames (64), 0 for no frames",
+    )
+    parser.add_argument("--workers", type=Whole(1, 4096), default=2, help="number of processes (2)")
+    parser.add_argument(
+        "--export-minari", metavar="ID", help="also export the dataset to Minari under this id"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the verb."""
+    """Run the command."""
     from jepabench.envs.data.collect import collect
 
     behaviour = options.behaviour
     if (behaviour == "curiosity") != (options.world_model is not None):
         raise ValueError(
-            "--behaviour curiosity and --world-model go together: train one of kind ensemble."
+            "--behaviour curiosity needs --world-model DIR, and --world-model is only for it. "
+            "Train a world model of kind ensemble first."
         )
     if options.world_model:
         from jepabench.agents.curiosity import CuriousBehaviour
@@ -59,5 +75,5 @@ def run(options: argparse.Namespace) -> int:
         from jepabench.envs.data.minari import export_minari
 
         export_minari(dataset, options.export_minari)
-        print(f"Minari dataset {options.export_minari}")
+        print(f"Exported to Minari as {options.export_minari}")
     return 0

@@ -1,9 +1,11 @@
-"""``jepabench new-env``: draft a new environment."""
+"""``jepabench new-env``: create a working template of a new environment."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+
+from jepabench.cli.arguments import ExistingFolder
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +17,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--family", default="manipulation", help=f"draft to start from: {', '.join(families())}"
     )
     parser.add_argument(
-        "--path", type=Path, default=Path(), help="existing folder in which to create the package"
+        "--path",
+        type=ExistingFolder(),
+        default=Path(),
+        help="existing folder in which to create the package",
     )
 
 
