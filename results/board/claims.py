@@ -12,6 +12,8 @@ import pandas as pd
 import yaml
 
 from jepabench.evaluation.protocol import ROW_SEEDS
+from jepabench.results.figures.headline_text import headline_markdown
+from jepabench.results.figures.planning_vs_rl import Panel, read_panels
 
 HOME = Path(__file__).resolve().parents[1]
 VERDICTS = ("supported", "not supported", "undecided", "open")
@@ -113,8 +115,14 @@ def read_claims(tables: Path = HOME / "tables", claims: Path = HOME / "claims.ya
     return [Claim(**one, tables=tuple(answers[one["id"]])) for one in asked]
 
 
-def claims_page(claims: Sequence[Claim]) -> str:
-    """Return ``docs/claims.md``: a table of verdicts, then a section per claim."""
+def claims_page(claims: Sequence[Claim], panels: Sequence[Panel] = ()) -> str:
+    """Return ``docs/claims.md``: a table of verdicts, then a section per claim.
+
+    Args:
+        claims: from ``read_claims``.
+        panels: of the headline figure, which opens the page; without them there is no figure.
+    """
+    headline = headline_markdown(panels, "media")
     rows = [
         f"| {one.id} | {one.title} | {one.status} | {one.result or '-'} |"
         + "".join(f" <!-- table: {marker} -->" for marker in one.evidence)
@@ -129,6 +137,7 @@ def claims_page(claims: Sequence[Claim]) -> str:
         [
             "# Claims",
             "",
+            *([headline, ""] if headline else []),
             "These are the claims under test and their verdicts. The tables are described in",
             "[results/tables](../results/tables/README.md); `jepabench board` builds a page with",
             "figures for each claim. "
@@ -164,4 +173,5 @@ def _rows(page: Path) -> list[tuple[str, list[str], str, str]]:
 
 
 if __name__ == "__main__":
-    (HOME.parent / "docs" / "claims.md").write_text(claims_page(read_claims()), encoding="utf-8")
+    page = claims_page(read_claims(), read_panels())
+    (HOME.parent / "docs" / "claims.md").write_text(page, encoding="utf-8")

@@ -18,6 +18,7 @@ from jepabench.results.board.claims import ClaimError, claims_page, read_claims
 from jepabench.results.board.entries import difference, overall, read_entries
 from jepabench.results.board.site import Sources, build_board
 from jepabench.results.board.views import NUMBERS, costs, suite_views, task_places, view_numbers
+from jepabench.results.figures.planning_vs_rl import read_panels
 
 ROOM, PUSH = "jepabench/TwoRoom-v1", "jepabench/PushT-v1"
 SUITES = {
@@ -344,7 +345,8 @@ def test_claims_and_their_tables_must_fit(tmp_path):
 
 
 def test_the_page_of_the_claims_is_generated():
-    assert (HOME / "docs" / "claims.md").read_text(encoding="utf-8") == claims_page(read_claims())
+    page = claims_page(read_claims(), read_panels())
+    assert (HOME / "docs" / "claims.md").read_text(encoding="utf-8") == page
 
 
 def test_building_again_gives_the_same_and_drops_what_is_gone(made_up, tmp_path):

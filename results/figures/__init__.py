@@ -1,0 +1,1 @@
+"""Figures that are drawn from committed tables and shown in the README, the docs and the board."""
