@@ -38,18 +38,24 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
     colours = agent_colours(series)
     draw = {"bars": _bars, "lines": _lines}[spec["kind"]]
 
-    def drawn(axes: Axes, part: Rows) -> None:
-        draw(
-            axes,
-            {name: [row for row in part if str(row[spec["series"]]) == name] for name in series},
-            spec,
-            colours,
-        )
+    def group(part: Rows) -> dict[str, Rows]:
+        names = {str(row[spec["series"]]) for row in part}
+        return {
+            name: [row for row in part if str(row[spec["series"]]) == name]
+            for name in series
+            if name in names
+        }
 
-    height = 0.3 * len(series) + 0.9 if spec["kind"] == "bars" else 2.4
-    return as_svg(
-        panel_figure(parts, drawn, columns=columns, height=height, share_y=spec["kind"] == "bars")
+    most = max((len(group(part)) for part in parts.values()), default=0)
+    figure = panel_figure(
+        parts,
+        lambda axes, part: draw(axes, group(part), spec, colours),
+        columns=columns,
+        height=0.3 * most + 0.9 if spec["kind"] == "bars" else 2.4,
+        share_y=spec["kind"] == "bars"
+        and all(len(group(part)) == len(series) for part in parts.values()),
     )
+    return as_svg(figure)
 
 
 def _bars(
@@ -57,8 +63,6 @@ def _bars(
 ) -> None:
     """Draw a bar for each mean, with its interval, or with its values as dots."""
     for place, (name, rows) in enumerate(list(series.items())[::-1]):
-        if not rows:
-            continue
         axes.barh(place, np.mean(_column(rows, spec["value"])), height=0.6, color=colours[name])
         if "low" in spec:
             ends = np.mean(_column(rows, spec["low"])), np.mean(_column(rows, spec["high"]))
@@ -84,8 +88,6 @@ def _lines(
     axes: Axes, series: Mapping[str, Rows], spec: Mapping[str, Any], colours: Mapping[str, str]
 ) -> None:
     for name, rows in series.items():
-        if not rows:
-            continue
         rows = sorted(rows, key=lambda row: row[spec["x"]])
         places = _column(rows, spec["x"])
         axes.plot(

@@ -34,9 +34,10 @@ class Summary:
 def summarise(
     cells: Sequence[Cell], runs: Sequence[Run], *, place: str, tracks: Mapping[str, str]
 ) -> Summary:
-    """Summarise the mean ``success_held`` of the agents that have all their results.
+    """Summarise the ``success_held`` of the agents that have all their results.
 
-    Where the two agents of the headline differ most in one stratum, the details begin with it.
+    The headline is about the stratum that separates its two agents most. If no stratum separates
+    them, it is about the mean over all strata.
 
     Args:
         cells: cells of one or more tasks, from ``read_cells``.
@@ -52,19 +53,39 @@ def summarise(
     )
     if not ranked:
         return Summary(f"No agent under test has all its results {place} yet.", "", context, "")
-    headline = f"{ranked[0]} reaches and holds {percent(means[ranked[0]])} % of the goals {place}"
+    best = ranked[0]
     if len(ranked) == 1:
-        return Summary(f"{headline}.", _tracks(ranked, tracks), context, ranked[0])
-    best, second = ranked[0], _find_rival(ranked, cells)
+        headline = f"{_describe(best, means[best], place)}."
+        return Summary(headline, _tracks(ranked, tracks), context, best)
+    second = _find_rival(ranked, cells)
     compared = _paired(runs, {cell.task for cell in cells}, best, second)
-    relation = "is not significantly worse" if _is_tied(compared) else "follows"
-    headline += f"; {second}, at {percent(means[second])} %, {relation}."
+    stratum, rates = _find_separating_stratum(cells, runs, best, second)
+    if not stratum:
+        relation = "is not significantly worse" if _is_tied(compared) else "follows"
+        first, other, rates = best, second, means
+    else:
+        relation = "follows"
+        first, other = sorted((best, second), key=lambda agent: -rates[agent])
+    headline = (
+        f"{_describe(first, rates[first], place, stratum)}; "
+        f"{other}, at {percent(rates[other])} %, {relation}."
+    )
     details = (
-        _largest_gap(cells, best, second),
+        _all_strata(means, best, second) if stratum else "",
         _difference(compared),
         _tracks([best, second], tracks),
     )
     return Summary(headline, " ".join(part for part in details if part), context, best)
+
+
+def _describe(agent: str, rate: float, place: str, stratum: str = "") -> str:
+    goals = f"the {stratum} goals" if stratum else "the goals"
+    return f"{agent} reaches and holds {percent(rate)} % of {goals} {place}"
+
+
+def _all_strata(means: Mapping[str, float], best: str, second: str) -> str:
+    rates = f"{best} {percent(means[best])} %, {second} {percent(means[second])} %"
+    return f"Mean over all strata: {rates}."
 
 
 def _find_rival(ranked: Sequence[str], cells: Sequence[Cell]) -> str:
@@ -74,24 +95,27 @@ def _find_rival(ranked: Sequence[str], cells: Sequence[Cell]) -> str:
     return others[0] if others else ranked[1]
 
 
-def _largest_gap(cells: Sequence[Cell], best: str, second: str) -> str:
-    """Return a sentence about the stratum that separates two agents most, if there are several."""
-    strata: dict[str, dict[str, list[float]]] = {}
-    for cell in cells:
-        if cell.agent in (best, second):
-            rates = strata.setdefault(cell.stratum, {best: [], second: []})
-            rates[cell.agent].append(cell.success_held)
-    means = {
-        stratum: (float(np.mean(rates[best])), float(np.mean(rates[second])))
-        for stratum, rates in strata.items()
-        if rates[best] and rates[second]
+def _find_separating_stratum(
+    cells: Sequence[Cell], runs: Sequence[Run], best: str, second: str
+) -> tuple[str, dict[str, float]]:
+    """Return the stratum that separates two agents most, and the success of both there.
+
+    The stratum is empty if there is only one, or if the agents do not differ significantly there.
+    """
+    strata = {
+        stratum: _means([cell for cell in cells if cell.stratum == stratum])
+        for stratum in dict.fromkeys(cell.stratum for cell in cells)
     }
-    if len(means) < 2:
-        return ""
-    stratum, (ours, theirs) = max(means.items(), key=lambda item: abs(item[1][0] - item[1][1]))
-    if round(100 * ours) == round(100 * theirs):
-        return ""
-    return f"They differ most on {stratum} goals: {percent(ours)} % against {percent(theirs)} %."
+    if len(strata) < 2:
+        return "", {}
+    stratum = max(strata, key=lambda name: abs(strata[name][best] - strata[name][second]))
+    rates = strata[stratum]
+    compared = _paired(runs, {cell.task for cell in cells}, best, second, stratum)
+    if percent(rates[best]) == percent(rates[second]) or (
+        compared is not None and compared[0].low <= 0 <= compared[0].high
+    ):
+        return "", {}
+    return stratum, rates
 
 
 def _means(cells: Sequence[Cell]) -> dict[str, float]:
@@ -139,10 +163,13 @@ def _tracks(agents: Sequence[str], tracks: Mapping[str, str]) -> str:
 
 
 def _paired(
-    runs: Sequence[Run], tasks: set[str], first: str, second: str
+    runs: Sequence[Run], tasks: set[str], first: str, second: str, stratum: str = ""
 ) -> tuple[Interval, int, int] | None:
-    """Return the paired difference, the number of differing episodes and of all episodes."""
-    ours, theirs = (_outcomes(runs, tasks, agent) for agent in (first, second))
+    """Return the paired difference, the number of differing episodes and of all episodes.
+
+    Only the episodes of ``stratum`` count, if it is given.
+    """
+    ours, theirs = (_outcomes(runs, tasks, agent, stratum) for agent in (first, second))
     if ours is None or theirs is None or ours[0] != theirs[0]:
         return None
     gap = paired_difference(ours[1], theirs[1])
@@ -151,13 +178,17 @@ def _paired(
 
 
 def _outcomes(
-    runs: Sequence[Run], tasks: set[str], agent: str
+    runs: Sequence[Run], tasks: set[str], agent: str, stratum: str
 ) -> tuple[list[tuple[str, str, int]], NDArray[np.float64]] | None:
     """Return episodes and ``success_held`` [S, E], or None unless every seed has every episode."""
     seeds: dict[int, dict[tuple[str, str, int], bool]] = {}
     for run in runs:
         if run.agent == agent and run.task_id in tasks:
-            held = {(one.task_id, one.stratum, one.index): one.success_held for one in run.records}
+            held = {
+                (one.task_id, one.stratum, one.index): one.success_held
+                for one in run.records
+                if not stratum or one.stratum == stratum
+            }
             seeds.setdefault(run.seed, {}).update(held)
     if not seeds:
         return None

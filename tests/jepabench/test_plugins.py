@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
-from jepabench.pipeline.plugins import preset_of_plugin
+from jepabench.pipeline.plugins import plugin_names, preset_of_plugin
 from jepabench.pipeline.terminal import make_console, rich_table
 
 AGENT = """
@@ -74,3 +74,14 @@ def test_brackets_in_a_task_name_are_text(capsys):
     name = "Task[red]-v1 [/] [bold]"
     make_console().print(rich_table(pd.DataFrame({"task": [name]}), name))
     assert capsys.readouterr().out.count(name) == 2
+
+
+def test_a_distribution_in_the_working_directory_declares_no_agents(tmp_path, monkeypatch):
+    info = tmp_path / "trap-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trap\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[jepabench.agents]\ntrap = trap:Agent\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "trap" in plugin_names()
+    monkeypatch.chdir(tmp_path)
+    assert "trap" not in plugin_names() and preset_of_plugin("trap") is None

@@ -5,6 +5,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+from jepabench.results.board.claim_figures import claim_figure
 from jepabench.results.report.figures import cost_figure, curves_figure, success_figure
 from jepabench.results.report.panels import agent_colours
 from jepabench.results.report.success_table import Cell
@@ -126,3 +127,12 @@ def test_training_curves_have_a_panel_a_metric():
     ]
     shown = texts(curves_figure(pd.DataFrame(rows), colours=COLOURS))
     assert {"T-v1: loss", "T-v1: probe", "jepa", "sac", "training time [s]"} <= set(shown)
+
+
+def test_a_panel_of_a_claim_has_rows_only_for_its_own_series():
+    rows = pd.DataFrame(
+        {"task": ["A", "A", "B"], "planner": ["cem", "mppi", "cem"], "held": [0.5, 0.6, 0.7]}
+    )
+    spec = {"kind": "bars", "series": "planner", "value": "held", "panel": "task", "label": "held"}
+    svg = claim_figure(rows, spec).decode()
+    assert (svg.count(">cem<"), svg.count(">mppi<")) == (2, 1)

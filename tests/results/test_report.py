@@ -268,7 +268,7 @@ def test_equal_outcomes_are_called_equal(evaluations):
     assert summary.details == "No episode of 40 differed."
 
 
-def test_the_stratum_that_separates_is_named(evaluations):
+def test_the_stratum_that_separates_leads(evaluations):
     record = evaluations["expert"].records[0]
     far = replace(record, stratum="distant")
     rates = {"a": 0.9, "b": 0.1}
@@ -278,7 +278,22 @@ def test_the_stratum_that_separates_is_named(evaluations):
         for cell in cells
     ]
     summary = summarise(cells, [], place="here", tracks={})
-    assert "They differ most on distant goals: 90 % against 10 %." in summary.details
+    assert (
+        summary.headline
+        == "a reaches and holds 90 % of the distant goals here; b, at 10 %, follows."
+    )
+    assert summary.details.startswith("Mean over all strata: a 95 %, b 55 %.")
+
+
+def test_a_stratum_leads_only_if_its_difference_is_significant(evaluations):
+    record = evaluations["expert"].records[0]
+    far = replace(record, stratum="distant")
+    outcomes = {"a": [True] * 40, "b": [True] * 39 + [False]}
+    cells = [cell_of(one, name, held) for one in (record, far) for name, held in outcomes.items()]
+    runs = [run_of(one, name, held) for one in (record, far) for name, held in outcomes.items()]
+    summary = summarise(cells, runs, place="here", tracks={})
+    assert "% of the goals here" in summary.headline
+    assert "is not significantly worse" in summary.headline
 
 
 def test_an_agent_with_a_missing_cell_has_no_place_in_the_headline(evaluations):
