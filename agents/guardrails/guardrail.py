@@ -22,10 +22,10 @@ from jepabench.agents.guardrails.hazards import Hazard
 from jepabench.agents.guardrails.training import load_guardrail
 from jepabench.agents.planners.base import (
     ActionBounds,
-    BasePlanner,
     CostFunction,
     Plan,
     Planner,
+    WrappingPlanner,
     require_at_least,
 )
 from jepabench.envs.errors import unknown_name
@@ -151,7 +151,7 @@ class BoundGuardrail:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GuardedPlanner(BasePlanner):
+class GuardedPlanner(WrappingPlanner):
     """A search under a guardrail.
 
     In mode ``hard``, a problem in which no plan passes chooses between holding still and the least
@@ -172,20 +172,6 @@ class GuardedPlanner(BasePlanner):
 
     def __post_init__(self) -> None:
         require_at_least(1, num_rounds=self.num_rounds)
-
-    @property
-    def horizon(self) -> int:
-        """Model steps H of a plan."""
-        return self.planner.horizon
-
-    @property
-    def num_kept(self) -> int:
-        """Runners-up that the next search starts from."""
-        return self.planner.num_kept
-
-    def with_horizon(self, horizon: int) -> GuardedPlanner:
-        """Return the same search over plans of ``horizon`` model steps."""
-        return replace(self, planner=self.planner.with_horizon(horizon))
 
     def plan(
         self,

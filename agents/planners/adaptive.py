@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from jepabench.agents.planners.base import (
-    ActionBounds,
-    BasePlanner,
     BestSoFar,
-    CostFunction,
     Plan,
     Planner,
+    SearchProblem,
+    WrappingPlanner,
     has_improved,
     require_at_least,
 )
@@ -23,7 +20,7 @@ from jepabench.agents.planners.icem import ICEMPlanner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AdaptivePlanner(BasePlanner):
+class AdaptivePlanner(WrappingPlanner):
     """Repeats a small search from the best plan so far, and stops each problem on its own.
 
     A problem stops when its goal is predicted to be reached, or when ``patience`` rounds in a row
@@ -49,30 +46,12 @@ class AdaptivePlanner(BasePlanner):
         require_at_least(1, max_rounds=self.max_rounds, patience=self.patience)
         require_at_least(0, reached_cost=self.reached_cost, tolerance=self.tolerance)
 
-    @property
-    def horizon(self) -> int:
-        """Model steps of a plan."""
-        return self.planner.horizon
-
-    @property
-    def num_kept(self) -> int:
-        """Runners-up from which the next search starts."""
-        return self.planner.num_kept
-
-    def with_horizon(self, horizon: int) -> AdaptivePlanner:
-        """Return the same search over plans of ``horizon`` model steps."""
-        return replace(self, planner=self.planner.with_horizon(horizon))
-
-    def plan(
-        self,
-        cost: CostFunction,
-        *,
-        bounds: ActionBounds,
-        initial: Tensor | None = None,
-        generators: Sequence[torch.Generator],
-    ) -> Plan:
-        """Find low-cost plans for B problems; see ``Planner.plan``."""
-        found = self.planner.plan(cost, bounds=bounds, initial=initial, generators=generators)
+    def search(self, problem: SearchProblem) -> Plan:
+        """Find low-cost plans for B problems; see ``BasePlanner.search``."""
+        cost, bounds, generators = problem.cost, problem.bounds, problem.generators
+        found = self.planner.plan(
+            cost, bounds=bounds, initial=problem.starts, generators=generators
+        )
         best, others = BestSoFar(found.actions), found.others
         best.update(found.actions[:, None], found.cost[:, None])
         evaluations = np.zeros(len(generators), dtype=np.int64) + found.num_evaluations

@@ -110,13 +110,61 @@ class Planner(Protocol):
         ...
 
 
-class BasePlanner:
-    """Default implementation of the optional members of ``Planner``.
+@dataclass(frozen=True, slots=True)
+class SearchProblem:
+    """B problems, as ``BasePlanner.plan`` passes them to ``BasePlanner.search``.
 
-    A new planner is a dataclass that derives from this class and defines ``horizon`` and ``plan``.
+    Attributes:
+        cost: what to minimise.
+        starts: plans [B, P, H, A] within the bounds from which the search starts, main one first.
+        bounds: limits that every candidate keeps.
+        generators: one random stream per problem.
+    """
+
+    cost: CostFunction
+    starts: Tensor
+    bounds: ActionBounds
+    generators: Sequence[torch.Generator]
+
+    @property
+    def start(self) -> Tensor:
+        """The main plan [B, H, A]."""
+        return self.starts[:, 0]
+
+    def score(self, candidates: Tensor) -> Tensor:
+        """Return the costs [B, S] of candidates [B, S, H, A]; see ``score_candidates``."""
+        return score_candidates(self.cost, candidates)
+
+    def clamp(self, actions: Tensor) -> Tensor:
+        """Return actions [..., A] within the bounds."""
+        return actions.clamp(self.bounds.low, self.bounds.high)
+
+
+class BasePlanner:
+    """Implements the members of ``Planner``, except for the search and its horizon.
+
+    A new planner is a dataclass that derives from this class and defines ``horizon`` and either
+    ``search`` or, if it does not need checked starting plans, ``plan``.
     """
 
     __slots__ = ()
+
+    def plan(
+        self,
+        cost: CostFunction,
+        *,
+        bounds: ActionBounds,
+        initial: Tensor | None = None,
+        generators: Sequence[torch.Generator],
+    ) -> Plan:
+        """Find low-cost plans for B problems; see ``Planner.plan``."""
+        horizon: int = self.horizon  # pyright: ignore  (a field or property of each planner)
+        starts = starting_plans(initial, bounds=bounds, horizon=horizon, generators=generators)
+        return self.search(SearchProblem(cost, starts, bounds, generators))
+
+    def search(self, problem: SearchProblem) -> Plan:
+        """Find low-cost plans for B problems whose starting plans are checked."""
+        raise NotImplementedError(f"{type(self).__name__} defines neither search nor plan.")
 
     @property
     def num_kept(self) -> int:
@@ -136,6 +184,28 @@ class BasePlanner:
                 "horizon needs: it is no dataclass with a field `horizon`. Override with_horizon()."
             )
         return dataclasses.replace(self, horizon=horizon)  # pyright: ignore
+
+
+class WrappingPlanner(BasePlanner):
+    """A planner that calls another one, ``planner``, and has its horizon."""
+
+    __slots__ = ()
+
+    planner: Planner
+
+    @property
+    def horizon(self) -> int:
+        """Model steps H of a plan."""
+        return self.planner.horizon
+
+    @property
+    def num_kept(self) -> int:
+        """Runners-up of the inner planner, from which the next search starts."""
+        return self.planner.num_kept
+
+    def with_horizon(self, horizon: int) -> Any:
+        """Return the same planner around a search over plans of ``horizon`` model steps."""
+        return dataclasses.replace(self, planner=self.planner.with_horizon(horizon))  # pyright: ignore
 
 
 def starting_plans(
@@ -165,17 +235,6 @@ def starting_plans(
         got = tuple(initial.squeeze(1).shape)
         raise ValueError(f"A warm start has shape [B, H, A] = {shape}, got {got}.")
     return torch.clamp(initial, bounds.low, bounds.high)
-
-
-def starting_plan(
-    initial: Tensor | None,
-    *,
-    bounds: ActionBounds,
-    horizon: int,
-    generators: Sequence[torch.Generator],
-) -> Tensor:
-    """Return the main plan [B, H, A] of ``starting_plans``."""
-    return starting_plans(initial, bounds=bounds, horizon=horizon, generators=generators)[:, 0]
 
 
 def draw_normal(

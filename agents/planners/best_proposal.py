@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from jepabench.agents.planners.base import (
-    ActionBounds,
     BasePlanner,
     BestSoFar,
-    CostFunction,
     Plan,
+    SearchProblem,
     require_at_least,
-    score_candidates,
-    starting_plans,
 )
 
 
@@ -38,16 +33,8 @@ class BestProposalPlanner(BasePlanner):
         require_at_least(1, horizon=self.horizon)
 
     @torch.inference_mode()
-    def plan(
-        self,
-        cost: CostFunction,
-        *,
-        bounds: ActionBounds,
-        initial: Tensor | None = None,
-        generators: Sequence[torch.Generator],
-    ) -> Plan:
-        """Return the best of the plans in ``initial``; see ``Planner.plan``."""
-        starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
-        best = BestSoFar(starts[:, 0])
-        best.update(starts, score_candidates(cost, starts))
-        return Plan(best.actions, best.cost, starts.shape[1], 1)
+    def search(self, problem: SearchProblem) -> Plan:
+        """Return the best of the starting plans; see ``BasePlanner.search``."""
+        best = BestSoFar(problem.start)
+        best.update(problem.starts, problem.score(problem.starts))
+        return Plan(best.actions, best.cost, problem.starts.shape[1], 1)

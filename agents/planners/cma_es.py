@@ -5,7 +5,6 @@ The search uses the ``cmaes`` package.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cmaes
@@ -18,12 +17,10 @@ from jepabench.agents.planners.base import (
     ActionBounds,
     BasePlanner,
     BestSoFar,
-    CostFunction,
     Plan,
     Progress,
+    SearchProblem,
     require_at_least,
-    score_candidates,
-    starting_plan,
 )
 
 
@@ -60,35 +57,26 @@ class CMAESPlanner(BasePlanner):
             raise ValueError(f"initial_std is above 0, got {self.initial_std}.")
 
     @torch.inference_mode()
-    def plan(
-        self,
-        cost: CostFunction,
-        *,
-        bounds: ActionBounds,
-        initial: Tensor | None = None,
-        generators: Sequence[torch.Generator],
-    ) -> Plan:
-        """Find low-cost plans for B problems; see ``Planner.plan``."""
-        start = starting_plan(initial, bounds=bounds, horizon=self.horizon, generators=generators)
+    def search(self, problem: SearchProblem) -> Plan:
+        """Find low-cost plans for B problems; see ``BasePlanner.search``."""
+        start = problem.start
         searches = [
-            self._search(plan, bounds, stream)
-            for plan, stream in zip(start, generators, strict=True)
+            self._make_search(plan, problem.bounds, stream)
+            for plan, stream in zip(start, problem.generators, strict=True)
         ]
         best, progress = (
             BestSoFar(start),
             Progress(len(start), patience=self.patience, tolerance=self.tolerance),
         )
-        best.update(start[:, None], score_candidates(cost, start[:, None]))
+        best.update(start[:, None], problem.score(start[:, None]))
         for _ in range(self.num_iterations):
             active = progress.active
             asked = np.stack(
                 [self._ask(search, go) for search, go in zip(searches, active, strict=True)]
             )
             shape = (*asked.shape[:2], *start.shape[1:])
-            candidates = (
-                torch.from_numpy(asked).to(start).reshape(shape).clamp(bounds.low, bounds.high)
-            )
-            costs = score_candidates(cost, candidates)
+            candidates = problem.clamp(torch.from_numpy(asked).to(start).reshape(shape))
+            costs = problem.score(candidates)
             best.update(candidates, costs, active=active)
             for search, go, points, values in zip(
                 searches, active, asked, costs.double().numpy(), strict=True
@@ -101,7 +89,7 @@ class CMAESPlanner(BasePlanner):
             best.actions, best.cost, progress.evaluations(extra=1), int(progress.iterations.max())
         )
 
-    def _search(
+    def _make_search(
         self, start: Tensor, bounds: ActionBounds, stream: torch.Generator
     ) -> cmaes.CMA | cmaes.SepCMA:
         """Return the search of one problem, seeded from its stream."""

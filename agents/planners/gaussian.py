@@ -2,50 +2,81 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from jepabench.agents.planners.base import (
-    ActionBounds,
+    BasePlanner,
     BestSoFar,
-    CostFunction,
+    Plan,
     Progress,
+    SearchProblem,
     draw_normal,
-    score_candidates,
-    starting_plans,
+    require_at_least,
 )
 
 
-class GaussianSettings(Protocol):
-    """The settings of a planner that a Gaussian search needs."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianPlanner(BasePlanner):
+    """The settings of a planner that samples plans from a Gaussian.
 
-    @property
-    def horizon(self) -> int:
-        """Model steps of a plan."""
-        ...
+    Attributes:
+        horizon: model steps of a plan.
+        num_samples: number of candidates per iteration.
+        num_iterations: rounds of sampling and refitting.
+        initial_std, min_std: standard deviation at the start and its floor, in units of the cost
+            function's actions.
+        colour: spectral exponent of the noise; see ``coloured_root``.
+        patience, tolerance: a problem stops when its best cost has not fallen by more than the
+            share ``tolerance`` within ``patience`` iterations. Patience 0 disables the stop.
+    """
 
-    @property
-    def initial_std(self) -> float:
-        """Standard deviation of the first iteration."""
-        ...
+    horizon: int = 5
+    num_samples: int = 128
+    num_iterations: int = 6
+    initial_std: float = 1.0
+    min_std: float = 0.05
+    colour: float = 0.0
+    patience: int = 0
+    tolerance: float = 0.01
 
-    @property
-    def colour(self) -> float:
-        """Exponent of the noise spectrum; see ``coloured_root``."""
-        ...
+    def __post_init__(self) -> None:
+        require_at_least(
+            1,
+            horizon=self.horizon,
+            num_samples=self.num_samples,
+            num_iterations=self.num_iterations,
+        )
+        require_at_least(0, initial_std=self.initial_std, min_std=self.min_std, colour=self.colour)
+        require_at_least(0, patience=self.patience, tolerance=self.tolerance)
 
-    @property
-    def patience(self) -> int:
-        """Iterations without progress after which a problem stops; 0 for never."""
-        ...
 
-    @property
-    def tolerance(self) -> float:
-        """Relative decrease of the cost that counts as progress."""
-        ...
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ElitePlanner(GaussianPlanner):
+    """The settings of a planner that refits a Gaussian to the best candidates.
+
+    Attributes:
+        num_elites: number of best candidates to which the Gaussian is refitted.
+        momentum: share of the old mean and standard deviation that a refit keeps, in [0, 1).
+    """
+
+    num_elites: int = 16
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        GaussianPlanner.__post_init__(self)
+        require_at_least(1, num_elites=self.num_elites)
+        require_at_least(0, momentum=self.momentum)
+        if self.num_elites > self.num_samples:
+            raise ValueError(
+                f"num_elites is at most num_samples = {self.num_samples}, got {self.num_elites}."
+            )
+        if self.momentum >= 1:
+            raise ValueError(
+                f"momentum is below 1, got {self.momentum}: nothing would ever be refitted."
+            )
 
 
 class GaussianSearch:
@@ -55,57 +86,44 @@ class GaussianSearch:
 
     Args:
         settings: the planner.
-        initial: warm starts, as in ``Planner.plan``.
-        bounds: limits that every candidate keeps.
-        generators: one random stream per problem.
+        problem: the problems.
 
     Attributes:
         mean, std: of the Gaussian [B, H, A].
-        starts: the plans that the search starts from [B, P, H, A].
         best: the best plan of each problem so far.
         progress: which problems are still searching.
     """
 
-    def __init__(
-        self,
-        settings: GaussianSettings,
-        initial: Tensor | None,
-        *,
-        bounds: ActionBounds,
-        generators: Sequence[torch.Generator],
-    ) -> None:
-        self.starts = starting_plans(
-            initial, bounds=bounds, horizon=settings.horizon, generators=generators
-        )
-        self.mean = self.starts[:, 0]
+    def __init__(self, settings: GaussianPlanner, problem: SearchProblem) -> None:
+        self.mean = problem.start
         self.std = torch.full_like(self.mean, settings.initial_std)
         self.best = BestSoFar(self.mean)
         self.progress = Progress(
             len(self.mean), patience=settings.patience, tolerance=settings.tolerance
         )
-        self._bounds, self._generators, self._colour = bounds, generators, settings.colour
+        self._problem, self._colour = problem, settings.colour
 
     def sample(self, num_samples: int) -> Tensor:
         """Draw candidates [B, S, H, A] within the bounds. The first candidate is the mean."""
         noise = draw_normal(
             (num_samples, *self.mean.shape[1:]),
-            self._generators,
+            self._problem.generators,
             like=self.mean,
             colour=self._colour,
             active=self.progress.active,
         )
         noise[:, 0] = 0
         candidates = noise.mul_(self.std[:, None]).add_(self.mean[:, None])
-        return candidates.clamp_(self._bounds.low, self._bounds.high)
+        return candidates.clamp_(self._problem.bounds.low, self._problem.bounds.high)
 
     def insert_starts(self, candidates: Tensor) -> None:
         """Replace the first candidates by the plans that the search starts from."""
-        given = self.starts[:, : candidates.shape[1]]
+        given = self._problem.starts[:, : candidates.shape[1]]
         candidates[:, : given.shape[1]] = given
 
-    def score(self, cost: CostFunction, candidates: Tensor) -> Tensor:
+    def score(self, candidates: Tensor) -> Tensor:
         """Return the costs [B, S] of candidates and remember the best candidate."""
-        costs = score_candidates(cost, candidates)
+        costs = self._problem.score(candidates)
         self.best.update(candidates, costs, active=self.progress.active)
         return costs
 
@@ -119,6 +137,24 @@ class GaussianSearch:
         active = self.progress.active.view(-1, *[1] * (new.ndim - 1))
         return torch.where(active, new, old)
 
-    def clamped_mean(self) -> Tensor:
-        """Return the mean [B, H, A]; the mean of plans on a bound may round to just outside."""
-        return self.mean.clamp(self._bounds.low, self._bounds.high)
+    def score_mean(self) -> tuple[Tensor, Tensor]:
+        """Score the mean and return it [B, H, A] with its cost [B]."""
+        mean = self._problem.clamp(self.mean)  # the mean of plans on a bound may round to outside
+        costs = self._problem.score(mean[:, None])
+        self.best.update(mean[:, None], costs)
+        return mean, costs[:, 0]
+
+    def best_plan(self, *, extra: int = 0, others: Tensor | None = None) -> Plan:
+        """Return the best plan of each problem.
+
+        Args:
+            extra: evaluations per problem besides those of the iterations.
+            others: runners-up [B, P, H, A].
+        """
+        return Plan(
+            self.best.actions,
+            self.best.cost,
+            self.progress.evaluations(extra),
+            int(self.progress.iterations.max()),
+            others,
+        )

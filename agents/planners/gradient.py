@@ -12,13 +12,11 @@ from jepabench.agents.planners.base import (
     ActionBounds,
     BasePlanner,
     BestSoFar,
-    CostFunction,
     Plan,
     Progress,
+    SearchProblem,
     draw_normal,
     require_at_least,
-    score_candidates,
-    starting_plans,
 )
 from jepabench.envs.errors import unknown_name
 
@@ -80,21 +78,14 @@ class GradientPlanner(BasePlanner):
             raise unknown_name("value of bounds_by", self.bounds_by, BOUNDS_BY)
 
     @torch.enable_grad()
-    def plan(
-        self,
-        cost: CostFunction,
-        *,
-        bounds: ActionBounds,
-        initial: Tensor | None = None,
-        generators: Sequence[torch.Generator],
-    ) -> Plan:
-        """Find low-cost plans for B problems; see ``Planner.plan``.
+    def search(self, problem: SearchProblem) -> Plan:
+        """Find low-cost plans for B problems; see ``BasePlanner.search``.
 
         Raises:
             ValueError: if the cost is not differentiable in the actions, or the bounds are
                 infinite with ``tanh``.
         """
-        starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
+        starts, bounds, generators = problem.starts, problem.bounds, problem.generators
         squash = _Squash(bounds) if self.bounds_by == "tanh" else None
         best = BestSoFar(starts[:, 0])
         progress = Progress(len(starts), patience=self.patience, tolerance=self.tolerance)
@@ -110,7 +101,7 @@ class GradientPlanner(BasePlanner):
             optimizer.param_groups[0]["lr"] = self.learning_rate * (0.1 + 0.9 * left)
             optimizer.zero_grad()
             actions = squash(free) if squash else free
-            costs = score_candidates(cost, actions)
+            costs = problem.score(actions)
             best.update(actions.detach(), costs.detach(), active=active)
             if not progress.update(best.cost, evaluations=self.num_starts):
                 break
@@ -126,7 +117,7 @@ class GradientPlanner(BasePlanner):
         if progress.active.any():
             with torch.no_grad():
                 actions = squash(free) if squash else free.detach()
-                best.update(actions, score_candidates(cost, actions), active=progress.active)
+                best.update(actions, problem.score(actions), active=progress.active)
         extra = self.num_starts * progress.active.numpy()
         return Plan(
             best.actions, best.cost, progress.evaluations(extra), int(progress.iterations.max())

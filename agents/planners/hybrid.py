@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
 
-from jepabench.agents.planners.base import ActionBounds, BasePlanner, CostFunction, Plan, Planner
+from jepabench.agents.planners.base import BasePlanner, Plan, Planner, SearchProblem
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.agents.planners.gradient import GradientPlanner
 
@@ -53,16 +51,12 @@ class HybridPlanner(BasePlanner):
         refiner = replace(self.refiner, horizon=horizon)
         return replace(self, sampler=self.sampler.with_horizon(horizon), refiner=refiner)
 
-    def plan(
-        self,
-        cost: CostFunction,
-        *,
-        bounds: ActionBounds,
-        initial: Tensor | None = None,
-        generators: Sequence[torch.Generator],
-    ) -> Plan:
-        """Find low-cost plans for B problems; see ``Planner.plan``."""
-        found = self.sampler.plan(cost, bounds=bounds, initial=initial, generators=generators)
+    def search(self, problem: SearchProblem) -> Plan:
+        """Find low-cost plans for B problems; see ``BasePlanner.search``."""
+        cost, bounds, generators = problem.cost, problem.bounds, problem.generators
+        found = self.sampler.plan(
+            cost, bounds=bounds, initial=problem.starts, generators=generators
+        )
         starts = found.actions[:, None]
         if found.others is not None:
             starts = torch.cat(

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from jepabench.agents.planners.base import (
-    ActionBounds,
-    BasePlanner,
-    CostFunction,
     Plan,
-    require_at_least,
-    score_candidates,
+    SearchProblem,
 )
-from jepabench.agents.planners.gaussian import GaussianSearch
+from jepabench.agents.planners.gaussian import GaussianPlanner, GaussianSearch
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MPPIPlanner(BasePlanner):
+class MPPIPlanner(GaussianPlanner):
     """Model predictive path integral control (Williams et al., 2017).
 
     The mean plan moves to the average of all candidates, weighted by exp(-(cost - lowest cost) /
@@ -30,76 +25,42 @@ class MPPIPlanner(BasePlanner):
     returned.
 
     Attributes:
-        horizon: model steps of a plan.
-        num_samples: number of candidates per iteration.
-        num_iterations: rounds of sampling and averaging.
+        horizon, num_samples, num_iterations, initial_std, min_std, colour, patience, tolerance: see
+            ``GaussianPlanner``.
         temperature: above 0. As it approaches 0, only the best candidate counts. The unit is the
             standard deviation of the candidates' costs if ``relative``, else that of the cost.
         relative: see ``temperature``; makes the temperature independent of the scale of the cost.
-        initial_std, min_std: standard deviation at the start and its floor, in units of the cost
-            function's actions.
         adapt_std: refit the standard deviation; else it stays at ``initial_std``.
-        colour: spectral exponent of the noise; see ``coloured_root``.
-        patience, tolerance: a problem stops when its best cost has not fallen by more than the
-            share ``tolerance`` within ``patience`` iterations. Patience 0 disables the stop.
     """
 
-    horizon: int = 5
-    num_samples: int = 128
-    num_iterations: int = 6
     temperature: float = 0.1
     relative: bool = True
-    initial_std: float = 1.0
-    min_std: float = 0.05
     adapt_std: bool = True
-    colour: float = 0.0
-    patience: int = 0
-    tolerance: float = 0.01
 
     def __post_init__(self) -> None:
-        require_at_least(
-            1,
-            horizon=self.horizon,
-            num_samples=self.num_samples,
-            num_iterations=self.num_iterations,
-        )
-        require_at_least(0, initial_std=self.initial_std, min_std=self.min_std, colour=self.colour)
-        require_at_least(0, patience=self.patience, tolerance=self.tolerance)
+        GaussianPlanner.__post_init__(self)
         if not self.temperature > 0:
             raise ValueError(f"temperature divides and is above 0, got {self.temperature}.")
 
     @torch.inference_mode()
-    def plan(
-        self,
-        cost: CostFunction,
-        *,
-        bounds: ActionBounds,
-        initial: Tensor | None = None,
-        generators: Sequence[torch.Generator],
-    ) -> Plan:
-        """Find low-cost plans for B problems; see ``Planner.plan``."""
-        search = GaussianSearch(self, initial, bounds=bounds, generators=generators)
+    def search(self, problem: SearchProblem) -> Plan:
+        """Find low-cost plans for B problems; see ``BasePlanner.search``."""
+        search = GaussianSearch(self, problem)
         for iteration in range(self.num_iterations):
             # Sample candidates. The mean and, in the first iteration, all starts are among them.
             candidates = search.sample(self.num_samples)
             if iteration == 0:
                 search.insert_starts(candidates)
             # Score the candidates and turn their costs into weights.
-            weights = self.weights(search.score(cost, candidates))
+            weights = self.weights(search.score(candidates))
             # Move the Gaussian to the weighted average of all candidates.
             search.refit(*self._average(candidates, weights, search.mean, search.std))
             # Stop when every problem has converged.
             if not search.progress.update(search.best.cost, evaluations=self.num_samples):
                 break
         # Score the final mean, which was never a candidate.
-        mean = search.clamped_mean()
-        search.best.update(mean[:, None], score_candidates(cost, mean[:, None]))
-        return Plan(
-            search.best.actions,
-            search.best.cost,
-            search.progress.evaluations(extra=1),
-            int(search.progress.iterations.max()),
-        )
+        search.score_mean()
+        return search.best_plan(extra=1)
 
     def weights(self, costs: Tensor) -> Tensor:
         """Return the weights of candidates [B, S], which sum to 1.

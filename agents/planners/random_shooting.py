@@ -5,22 +5,17 @@ This is the baseline for searches with the same number of evaluations.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from jepabench.agents.planners.base import (
-    ActionBounds,
     BasePlanner,
     BestSoFar,
-    CostFunction,
     Plan,
+    SearchProblem,
     draw_normal,
     require_at_least,
-    score_candidates,
-    starting_plans,
 )
 
 
@@ -45,25 +40,20 @@ class RandomShootingPlanner(BasePlanner):
         require_at_least(0, initial_std=self.initial_std, colour=self.colour)
 
     @torch.inference_mode()
-    def plan(
-        self,
-        cost: CostFunction,
-        *,
-        bounds: ActionBounds,
-        initial: Tensor | None = None,
-        generators: Sequence[torch.Generator],
-    ) -> Plan:
-        """Find low-cost plans for B problems; see ``Planner.plan``."""
-        starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
-        start = starts[:, 0]
+    def search(self, problem: SearchProblem) -> Plan:
+        """Find low-cost plans for B problems; see ``BasePlanner.search``."""
+        start, bounds = problem.start, problem.bounds
         noise = draw_normal(
-            (self.num_samples, *start.shape[1:]), generators, like=start, colour=self.colour
+            (self.num_samples, *start.shape[1:]),
+            problem.generators,
+            like=start,
+            colour=self.colour,
         )
         candidates = (
             noise.mul_(self.initial_std).add_(start[:, None]).clamp_(bounds.low, bounds.high)
         )
-        given = starts[:, : self.num_samples]
+        given = problem.starts[:, : self.num_samples]
         candidates[:, : given.shape[1]] = given
         best = BestSoFar(start)
-        best.update(candidates, score_candidates(cost, candidates))
+        best.update(candidates, problem.score(candidates))
         return Plan(best.actions, best.cost, self.num_samples, 1)

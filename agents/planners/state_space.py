@@ -13,12 +13,10 @@ from jepabench.agents.planners.base import (
     ActionBounds,
     BasePlanner,
     BestSoFar,
-    CostFunction,
     Plan,
+    SearchProblem,
     draw_normal,
     require_at_least,
-    score_candidates,
-    starting_plans,
 )
 from jepabench.agents.planners.gradient import GradientPlanner
 
@@ -105,31 +103,25 @@ class StateSpacePlanner(BasePlanner):
         )
 
     @torch.enable_grad()
-    def plan(
-        self,
-        cost: CostFunction,
-        *,
-        bounds: ActionBounds,
-        initial: Tensor | None = None,
-        generators: Sequence[torch.Generator],
-    ) -> Plan:
-        """Find low-cost plans for B problems; see ``Planner.plan``.
+    def search(self, problem: SearchProblem) -> Plan:
+        """Find low-cost plans for B problems; see ``BasePlanner.search``.
 
         Raises:
             ValueError: if the cost is not a ``StateSpaceCost``.
         """
+        cost, bounds, generators = problem.cost, problem.bounds, problem.generators
         if not isinstance(cost, StateSpaceCost):
             raise ValueError(
                 "The state-space planner needs a cost with start, goal and transitions "
                 "(StateSpaceCost), as a world model "
                 f"gives it; got {type(cost).__name__}. Use a planner that only needs costs."
             )
-        starts = starting_plans(initial, bounds=bounds, horizon=self.horizon, generators=generators)
+        starts = problem.starts
         actions = starts[:, :1] + self.initial_std * self._draw_noise(
             starts.shape[2:], generators, like=starts
         )
         actions[:, : starts.shape[1]] = starts[:, : self.num_starts]
-        actions = actions.clamp(bounds.low, bounds.high)
+        actions = problem.clamp(actions)
         states = self._interpolate_states(cost.start, cost.goal)
         best, evaluations = BestSoFar(starts[:, 0]), 0
         polish = GradientPlanner(
@@ -141,7 +133,7 @@ class StateSpacePlanner(BasePlanner):
         for first in range(0, self.num_iterations, self.sync_every):
             last = min(first + self.sync_every, self.num_iterations)
             actions, states = self._descend(cost, actions, states, bounds, generators, first, last)
-            best.update(actions, score_candidates(cost, actions))
+            best.update(actions, problem.score(actions))
             polished = polish.plan(cost, bounds=bounds, initial=actions, generators=generators)
             best.update(polished.actions[:, None], polished.cost[:, None])
             actions = torch.cat([best.actions[:, None], actions[:, 1:]], dim=1)
