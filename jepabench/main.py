@@ -22,6 +22,8 @@ VERBS = {
     "sweep": "run a suite on many workers, locally or on a cluster; run it again to resume",
     "status": "show which stages of a suite are done, running, failed or missing",
     "collect": "collect a dataset from a task",
+    "import": "import a dataset of Minari, LeRobot or stable-worldmodel",
+    "export": "export a dataset for Minari, LeRobot or stable-worldmodel",
     "train": "train a world model on a dataset",
     "evaluate": "evaluate one agent of a suite",
     "compare": "compare two agents on the same episodes, or planners with `compare planners`",
@@ -59,9 +61,12 @@ _FOLDERS = {
         "power",
     ),
     "model": ("train", "evaluate", "diagnose", "probe", "imagine", "surprise", "generalize"),
-    "world": ("collect", "check_env", "new_env"),
+    "world": ("collect", "import_dataset", "export_dataset", "check_env", "new_env"),
     "leaderboard": ("submit", "verify", "board"),
 }
+
+# Modules of commands whose name is a keyword of Python, or too short for a module.
+_MODULES = {"import": "import_dataset", "export": "export_dataset"}
 
 # Optional packages and the extra that installs each of them.
 _EXTRAS = {
@@ -70,6 +75,9 @@ _EXTRAS = {
     "tensorboard": "models",
     "torch": "models",
     "accelerate": "accelerate",
+    "av": "video",
+    "h5py": "hdf5",
+    "lance": "lance",
     "minari": "minari",
     "ogbench": "ogbench",
     "optuna": "tune",
@@ -103,7 +111,7 @@ class _Import(argparse.Action):
 
 def get_module_name(verb: str) -> str:
     """Return the module of a command."""
-    name = verb.replace("-", "_").replace(" ", "_")
+    name = _MODULES.get(verb, verb).replace("-", "_").replace(" ", "_")
     folder = next((folder for folder, names in _FOLDERS.items() if name in names), None)
     return ".".join(["jepabench.cli", *([folder] if folder else []), name])
 

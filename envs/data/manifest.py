@@ -178,6 +178,21 @@ class Manifest(Provenance):
         )
 
 
+def read_provenance(text: str | bytes) -> Provenance:
+    """Return the provenance that ``json.dumps(asdict(provenance))`` wrote.
+
+    Raises:
+        DatasetError: the text is no provenance.
+    """
+    try:
+        content = json.loads(text)
+        provenance = Provenance(**content | {"strata": tuple(content["strata"])})
+        check_task_id(provenance.task_id)
+        return provenance
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"The stated provenance cannot be read ({error!r}).") from error
+
+
 def fingerprint(fields: Mapping[str, NDArray[Any]]) -> str:
     """Return a SHA-256 over names, types, shapes and bytes of arrays, in the order of their names.
 

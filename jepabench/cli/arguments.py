@@ -108,6 +108,21 @@ class Names:
         return names
 
 
+class Columns:
+    """Pairs ``field=column``, separated by commas."""
+
+    wrong = ("", ",", "observation", "observation=", "=state", "observation=state,")
+
+    def __call__(self, text: str) -> dict[str, str]:
+        """Return field to column."""
+        pairs = [tuple(map(str.strip, part.partition("=")[::2])) for part in text.split(",")]
+        if not all(field and column for field, column in pairs):
+            raise argparse.ArgumentTypeError(
+                f"must be field=column, separated by commas, got {text!r}"
+            )
+        return dict(pairs)
+
+
 class Folder:
     """The path of a folder to write to; it need not exist."""
 
@@ -175,6 +190,7 @@ class FrameSide(Whole):
 
 SEED = Whole(0, MAX_SEED)
 FRAME_SIDE = FrameSide()
+DATASET_FORMATS = ("lerobot", "hdf5", "lance", "minari")
 
 
 def add_settings(parser: argparse.ArgumentParser, *, help: str) -> None:

@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> int:
         f"fingerprint {manifest.fingerprint}"
     )
     if options.export_minari:
-        from jepabench.envs.data.minari import export_minari
+        from jepabench.envs.data.exchange.minari import export_minari
 
         export_minari(dataset, options.export_minari)
         print(f"Exported to Minari as {options.export_minari}")

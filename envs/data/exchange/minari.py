@@ -12,18 +12,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from jepabench.envs.core.action_block import ActionBlock
-from jepabench.envs.data.episodes import OBSERVATION_FIELDS, Episode, EpisodeDataset
-from jepabench.envs.data.manifest import DatasetError, FieldSpec, Provenance
+from jepabench.envs.data.episodes import (
+    OBSERVATION_FIELDS,
+    Episode,
+    EpisodeDataset,
+    encode_seed,
+)
+from jepabench.envs.data.exchange.recordings import Source, read_episodes
+from jepabench.envs.data.manifest import DatasetError, FieldSpec, Provenance, read_provenance
 from jepabench.envs.data.writing import write_dataset
 from jepabench.envs.errors import unknown_name
-from jepabench.envs.registry import find_task, make
+from jepabench.envs.registry import make
 
 if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec
     from minari import MinariDataset
 
 _PROVENANCE = "jepabench_provenance"
+_SINGLE = ("observation",)
 
 
 def export_minari(
@@ -96,41 +105,76 @@ def import_minari(
             or rate of the data are not those of the task.
         ImportError: Minari is not installed.
     """
+    source = open_minari(minari_id)
+    provenance = provenance or source.provenance
+    if provenance is None:
+        raise DatasetError(
+            f"{minari_id!r} does not state its task. Give provenance=Provenance.of(task_id, "
+            "behaviour=...)."
+        )
+    episodes = read_episodes(source, provenance.task_id)
+    return write_dataset(path, episodes, provenance=provenance)
+
+
+def open_minari(minari_id: str) -> Source:
+    """Open a local Minari dataset.
+
+    Entries of a dictionary of observations are columns; other observations are the column
+    "observation". The rate is known if Minari stored how the environment was made.
+
+    Raises:
+        DatasetError: there is no such dataset.
+        ImportError: Minari is not installed.
+    """
     minari = _import_minari()
     if not _folder(minari_id).exists():
         raise DatasetError(
             str(unknown_name("Minari dataset", minari_id, minari.list_local_datasets()))
         )
     source = minari.load_dataset(minari_id)
-    if provenance is None and _PROVENANCE in source.storage.metadata:
-        content = json.loads(source.storage.metadata[_PROVENANCE])
-        provenance = Provenance(**content | {"strata": tuple(content["strata"])})
-    if provenance is None:
-        raise DatasetError(
-            f"{minari_id!r} does not state its task. Give provenance=Provenance.of(task_id, "
-            "behaviour=...)."
-        )
-    _refuse_control_rate(source, minari_id, provenance.task_id)
-    return write_dataset(path, _episodes(source, provenance.task_id), provenance=provenance)
+    stated = source.storage.metadata.get(_PROVENANCE)
+    provenance = None if stated is None else read_provenance(stated)
+    observations = source.observation_space
+    names = tuple(observations.keys()) if isinstance(observations, spaces.Dict) else _SINGLE
+    return Source(
+        name=repr(minari_id),
+        columns=(*names, "action", "reward", "violation", "terminated", "truncated", "seed"),
+        recordings=_read(source),
+        provenance=provenance,
+        rate=_find_rate(source.env_spec, provenance),
+    )
 
 
-def _refuse_control_rate(source: MinariDataset, minari_id: str, task_id: str) -> None:
-    """Refuse data of an environment of the task that was recorded without ``ActionBlock``.
+def _find_rate(recorded: EnvSpec | None, provenance: Provenance | None) -> str | None:
+    """Return the rate of data, from how their environment was made."""
+    if provenance is not None:
+        return "model"
+    if recorded is None:
+        return None
+    wrappers = [wrapper.name for wrapper in recorded.additional_wrappers]
+    return "model" if ActionBlock.__name__ in wrappers else "control"
 
-    The width of an action shows this only where a block has several distinct actions.
-    """
-    recorded = source.env_spec
-    if recorded is None or recorded.id != task_id:
-        return
-    task = find_task(task_id)
-    if task.action_block == 1:
-        return
-    if ActionBlock.__name__ not in [wrapper.name for wrapper in recorded.additional_wrappers]:
-        raise DatasetError(
-            f"{minari_id!r} was recorded at control rate: one step is one control step, but a "
-            f"model step of {task_id} is {task.action_block}. Record the environment inside "
-            "jepabench.envs.ActionBlock."
-        )
+
+def _read(source: MinariDataset) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yield the rows of each episode. Minari has one action, reward and end fewer than frames."""
+    metadata = source.storage.get_episode_metadata(source.episode_indices)
+    for entry, described in zip(source, metadata, strict=True):
+        frames = entry.observations
+        steps = {
+            "action": entry.actions,
+            "reward": entry.rewards,
+            "terminated": entry.terminations,
+            "truncated": entry.truncations,
+        }
+        rows = {
+            name: np.concatenate([values, np.zeros_like(values[:1])])
+            for name, values in ((name, np.asarray(values)) for name, values in steps.items())
+        }
+        violations = (entry.infos or {}).get("violation", np.zeros(len(entry) + 1, np.bool_))
+        rows["violation"] = np.append(violations[1:], False)
+        rows["seed"] = np.full(len(entry) + 1, encode_seed(int(described.get("seed", -1))))
+        named = frames if isinstance(frames, dict) else {_SINGLE[0]: frames}
+        yield {name: np.asarray(values) for name, values in named.items()} | rows
 
 
 def _import_minari() -> Any:
@@ -177,25 +221,3 @@ def _buffer(episode: Episode) -> Any:
         truncations=is_last & episode.truncated,
         infos={"violation": np.concatenate([[False], episode.violations])},
     )
-
-
-def _episodes(source: MinariDataset, task_id: str) -> Iterator[Episode]:
-    for entry, metadata in zip(
-        source, source.storage.get_episode_metadata(source.episode_indices), strict=True
-    ):
-        if not isinstance(entry.observations, dict):
-            raise DatasetError(
-                "The observations of a goal task are a dict, got "
-                f"{type(entry.observations).__name__}."
-            )
-        violations = (entry.infos or {}).get("violation", np.zeros(len(entry) + 1, np.bool_))
-        yield Episode(
-            observations=entry.observations,
-            actions=np.asarray(entry.actions, np.float32),
-            rewards=np.asarray(entry.rewards, np.float32),
-            violations=np.asarray(violations[1:], np.bool_),
-            terminated=bool(entry.terminations[-1]),
-            truncated=bool(entry.truncations[-1]),
-            task_id=task_id,
-            seed=int(metadata.get("seed", -1)),
-        )

@@ -1,0 +1,1 @@
+"""Import datasets of other libraries, and export datasets for them."""

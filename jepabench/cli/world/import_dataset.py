@@ -1,0 +1,65 @@
+"""``jepabench import``: read a dataset of Minari, LeRobot or stable-worldmodel."""
+
+from __future__ import annotations
+
+import argparse
+
+from jepabench.cli.arguments import DATASET_FORMATS, FRAME_SIDE, Columns, Folder, Task
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.add_argument(
+        "origin",
+        help="folder of a LeRobot dataset, .h5 file or .lance folder of stable-worldmodel, or id "
+        "of a local Minari dataset",
+    )
+    parser.add_argument("path", type=Folder(), help="folder of the new dataset")
+    parser.add_argument(
+        "--format", choices=DATASET_FORMATS, help="format, if the path does not show it"
+    )
+    parser.add_argument(
+        "--task", type=Task(), help="task of the episodes; exports of jepabench state it"
+    )
+    parser.add_argument(
+        "--behaviour", default="not stated", help="name of the policy that made the data"
+    )
+    parser.add_argument("--split", default="train", choices=("train", "validation", "test"))
+    parser.add_argument(
+        "--columns",
+        type=Columns(),
+        default={},
+        metavar="FIELD=COLUMN,...",
+        help="columns of fields that have another name, such as observation=state",
+    )
+    parser.add_argument(
+        "--rate",
+        choices=("control", "model"),
+        help="whether a row is one control step or one model step, if the data do not show it",
+    )
+    parser.add_argument(
+        "--pixels", type=FRAME_SIDE, help="side to which frames are resized; unchanged if not given"
+    )
+
+
+def run(options: argparse.Namespace) -> int:
+    """Import the dataset and print its size."""
+    from jepabench.envs.data.exchange.formats import import_dataset
+
+    dataset = import_dataset(
+        options.origin,
+        options.path,
+        format=options.format,
+        task_id=options.task,
+        behaviour=options.behaviour,
+        split=options.split,
+        columns=options.columns,
+        rate=options.rate,
+        pixels=options.pixels,
+    )
+    manifest = dataset.manifest
+    print(
+        f"{options.path}: {manifest.task_id}, {manifest.num_episodes} episodes, "
+        f"{manifest.num_transitions} transitions, fingerprint {manifest.fingerprint}"
+    )
+    return 0
