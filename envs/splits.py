@@ -27,10 +27,13 @@ class EpisodeSpec:
         stratum: distance stratum of the task.
         index: 0, 1, 2, ... within task, split and stratum.
         salt: secret of the private split, empty for the others. It is never shown or stored.
+        noise_stream: number of the planner's noise stream. It changes ``planner_seed`` and nothing
+            else, so the share of planner noise in the variance of results can be measured.
 
     Raises:
         UnknownNameError: the split is unknown.
-        ValueError: the salt does not fit the split, the index is negative, or the id is not plain.
+        ValueError: the salt does not fit the split, the index or the noise stream is negative, or
+            the id is not plain.
     """
 
     task_id: str
@@ -38,6 +41,7 @@ class EpisodeSpec:
     stratum: str
     index: int
     salt: bytes = field(default=b"", repr=False, compare=False)
+    noise_stream: int = 0
 
     def __post_init__(self) -> None:
         if self.split not in SPLITS:
@@ -47,10 +51,12 @@ class EpisodeSpec:
         check_task_id(self.task_id)  # specs are made from rows of files, and worlds from specs
         if self.index < 0:
             raise ValueError(f"An episode index is 0 or more, got {self.index}.")
+        if self.noise_stream < 0:
+            raise ValueError(f"A noise stream is 0 or more, got {self.noise_stream}.")
 
     @property
     def key(self) -> str:
-        """Name of the episode in files and tables."""
+        """Name of the episode in files and tables; the same for all noise streams."""
         return f"{self.task_id}|{self.split}|{self.stratum}|{self.index}"
 
     @property
@@ -61,7 +67,8 @@ class EpisodeSpec:
     @property
     def planner_seed(self) -> int:
         """Seed of all random choices of an agent in this episode; the same for all agents."""
-        return self._digest("planner")
+        stream = f"|{self.noise_stream}" if self.noise_stream else ""
+        return self._digest(f"planner{stream}")
 
     @property
     def options(self) -> dict[str, Any]:
@@ -85,6 +92,7 @@ def episode_specs(
     *,
     strata: tuple[str, ...] | None = None,
     salt: bytes = b"",
+    noise_stream: int = 0,
 ) -> list[EpisodeSpec]:
     """Return ``num_episodes`` specs for each stratum, in the order of the strata."""
     spec = get_task(task_id)
@@ -93,7 +101,7 @@ def episode_specs(
         if stratum not in spec.strata:
             raise unknown_name(f"stratum of {spec.id}", stratum, spec.strata)
     return [
-        EpisodeSpec(spec.id, split, stratum, index, salt)
+        EpisodeSpec(spec.id, split, stratum, index, salt, noise_stream)
         for stratum in strata
         for index in range(num_episodes)
     ]

@@ -12,11 +12,10 @@ from jepabench.envs.registry import get_task
 from jepabench.envs.splits import EpisodeSpec, episode_specs
 from jepabench.envs.task import SPLITS
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 CORE_EPISODES = 100  # per task and stratum, in a suite whose numbers count
 QUICK_EPISODES = 20  # per task and stratum, in a demonstration
-PRIVATE_EPISODES = 50  # fewest private episodes per task and stratum for a re-run (version 2)
-RECOMBINATION = "recombination"  # reserved stratum: unseen combinations (version 2)
+PRIVATE_EPISODES = 50  # fewest private episodes per task and stratum of a re-run
 ROW_SEEDS = 3  # fewest training seeds for a row
 HEADLINE_SEEDS = 5  # fewest training seeds for a headline
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -65,6 +64,8 @@ class Suite:
         agents: names of agent configurations.
         training_seeds: each learning agent is trained once per seed.
         protocol_version: rules that the suite was made for.
+        private_episodes: fewest private episodes per task and stratum that a re-run needs; never
+            fewer than the task's ``num_episodes``.
         description: one line.
 
     Raises:
@@ -79,6 +80,7 @@ class Suite:
     agents: tuple[str, ...]
     training_seeds: tuple[int, ...]
     protocol_version: int = PROTOCOL_VERSION
+    private_episodes: int = PRIVATE_EPISODES
     description: str = ""
 
     def __post_init__(self) -> None:
@@ -90,6 +92,11 @@ class Suite:
             raise unknown_name("split", self.split, SPLITS)
         if self.version < 1:
             raise SuiteError(f"Suite {self.name}: version must be 1 or more, got {self.version}.")
+        if self.private_episodes < 1:
+            raise SuiteError(
+                f"Suite {self.name}: private_episodes must be 1 or more, got "
+                f"{self.private_episodes}."
+            )
         if self.protocol_version != PROTOCOL_VERSION:
             raise SuiteError(
                 f"Suite {self.name} is made for protocol {self.protocol_version}, this is "

@@ -2,15 +2,19 @@
 
 The kind of an agent follows from its track, never from its name. The names of the reference agents
 are reserved: an agent that has one of them must have the reference's track, and a submission counts
-as the reference only if its actions are those that the suite names by digest (``is_reference``).
+as the reference only if ``pinned_actions.json`` names the digest of its actions for the version of
+the suite (``is_reference``).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+from jepabench.envs.files import write_atomically
 from jepabench.envs.registry import unknown_name
 
 Kind = Literal["floor", "learned", "ceiling"]
@@ -89,15 +93,42 @@ REFERENCES: Mapping[str, Track] = {
 FLOOR = "random"  # scores 0 on the normalised scale
 CEILINGS = ("oracle-cem", "expert")  # the first that is present scores 1
 
-# SHA-256 of the actions of each suite's reference rows. Normalised scores need both a floor and a
-# ceiling here; a suite without an entry has raw scores only.
-PINNED_ACTIONS: Mapping[tuple[str, int], Mapping[str, str]] = {
-    ("quick", 1): {
-        "expert": "c7457f32e41bb90bf3c5de4a571f478980778a9cbeba9829bec4d7e5916aaa1a",
-        "hold-still": "10c9730c2731cb150cef99c1d653c1cb00dd8decf551d154028ce0dde1bfcd46",
-        "random": "24c08d1837ea6e0e56a3a61886a2ba46efce36d96307d74d12b0fc4298979c8e",
-    },
-}
+PINS = Path(__file__).with_name("pinned_actions.json")
+
+
+def load_pins(path: Path = PINS) -> dict[tuple[str, int], dict[str, str]]:
+    """Return the SHA-256 of the actions of each reference row, by suite and version, then agent.
+
+    Normalised scores need both a floor and a ceiling. A suite without an entry has raw scores only.
+    """
+    content = json.loads(path.read_text(encoding="utf-8"))
+    pairs = ((key.rpartition("/"), digests) for key, digests in content.items())
+    return {(name, int(version)): digests for (name, _, version), digests in pairs}
+
+
+def pin_reference(name: str, actions_digest: str, suite: tuple[str, int], path: Path) -> None:
+    """Add a reference row to a file of pins, or replace it.
+
+    Args:
+        name: of the agent, one of ``REFERENCES``.
+        actions_digest: SHA-256 of ``actions.npz``.
+        suite: name and version.
+        path: of the file; created if it does not exist.
+
+    Raises:
+        UnknownNameError: the agent is not a reference agent.
+    """
+    if name not in REFERENCES:
+        raise unknown_name("reference agent", name, REFERENCES)
+    pins = load_pins(path) if path.exists() else {}
+    pins.setdefault(suite, {})[name] = actions_digest
+    content = {
+        f"{key[0]}/{key[1]}": dict(sorted(digests.items())) for key, digests in sorted(pins.items())
+    }
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
+
+
+PINNED_ACTIONS = load_pins()
 
 
 def classify_agent(name: str, track: Track | Mapping[str, Any] | None = None) -> Kind:

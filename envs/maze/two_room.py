@@ -31,6 +31,7 @@ FIXED_LAYOUT = (0.0, 0.3)
 WALL_RANGE, DOOR_RANGE = (-0.3, 0.3), (-0.65, 0.65)
 _CELLS = 10  # of the layout grid, along each side
 _HELD_OUT_SHARE = 4  # one in this many cells is held out from training
+_HELD_OUT = ("test", "validation", "private")
 ROOM = np.array([-1.0, -1.0, 1.0, 1.0])
 _VIEW = 2.2
 HALF_WALL, HALF_DOOR, HALF_LENGTH = 0.05, 0.2, 1.0  # as in the XML
@@ -79,8 +80,8 @@ class TwoRoom(GoalEnv):
 
     The ball starts at a uniformly random position with 0.08 m of clearance, outside all keep-out
     zones. The goal is drawn in the same way; the shortest path to it has the length of the stratum.
-    With a random layout, wall and door are drawn from the cells of a grid, and the cells of
-    ``train`` differ from those of the other splits.
+    With a random layout, wall and door are drawn from the cells of a grid. Each split has cells of
+    its own.
 
     ## Success
 
@@ -176,11 +177,7 @@ class TwoRoom(GoalEnv):
         return (moving_ball(self),)
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
-        layout = (
-            draw_layout(rng, held_out=split != "train")
-            if self.random_layout
-            else np.array(FIXED_LAYOUT)
-        )
+        layout = draw_layout(rng, split=split) if self.random_layout else np.array(FIXED_LAYOUT)
         shortest, longest = STRATA[stratum]
         start, goal, length = free_space(layout).sample_pair(
             rng, shortest=shortest, longest=longest, avoid=self.arena.zones
@@ -238,21 +235,21 @@ class TwoRoom(GoalEnv):
         return self.arena.frame(size)
 
 
-def draw_layout(rng: np.random.Generator, *, held_out: bool) -> NDArray[np.float64]:
-    """Return ``[wall_x, door_y]`` [m], uniform over the training cells or the held-out cells."""
-    cells = _cells(held_out)
+def draw_layout(rng: np.random.Generator, *, split: str) -> NDArray[np.float64]:
+    """Return ``[wall_x, door_y]`` [m], uniform over the cells of ``split``."""
+    cells = _cells(split)
     place = np.array(divmod(cells[rng.integers(len(cells))], _CELLS)) + rng.random(2)
     low, high = np.transpose([WALL_RANGE, DOOR_RANGE])
     return low + (high - low) * place / _CELLS
 
 
-def is_held_out(layout: NDArray[np.float64]) -> bool:
-    """Return whether ``[wall_x, door_y]`` is in a held-out cell of the layout grid."""
+def find_split(layout: NDArray[np.float64]) -> str:
+    """Return the split that ``[wall_x, door_y]`` belongs to."""
     low, high = np.transpose([WALL_RANGE, DOOR_RANGE])
     column, row = (
         np.floor((layout - low) / (high - low) * _CELLS).clip(0, _CELLS - 1).astype(int).tolist()
     )
-    return column * _CELLS + row in _cells(True)
+    return _cell_split(column * _CELLS + row)
 
 
 def free_space(layout: NDArray[np.float64]) -> FreeSpace:
@@ -270,8 +267,10 @@ def free_space(layout: NDArray[np.float64]) -> FreeSpace:
 
 
 @functools.cache
-def _cells(held_out: bool) -> tuple[int, ...]:
-    def kept(cell: int) -> bool:
-        return hashlib.sha256(f"TwoRoom|{cell}".encode()).digest()[0] % _HELD_OUT_SHARE == 0
+def _cells(split: str) -> tuple[int, ...]:
+    return tuple(cell for cell in range(_CELLS**2) if _cell_split(cell) == split)
 
-    return tuple(cell for cell in range(_CELLS**2) if kept(cell) == held_out)
+
+def _cell_split(cell: int) -> str:
+    held_out, choice = hashlib.sha256(f"TwoRoom|{cell}".encode()).digest()[:2]
+    return "train" if held_out % _HELD_OUT_SHARE else _HELD_OUT[choice % len(_HELD_OUT)]

@@ -1,6 +1,6 @@
 """Goal shapes: areas that loose particles fill, and curves that a row of particles follows.
 
-The shapes of training and those of the other splits are different ones.
+No shape occurs in two splits.
 """
 
 from __future__ import annotations
@@ -25,10 +25,13 @@ AREAS: Mapping[str, tuple[Box, ...]] = {
     "rectangle": ((-2.0, -1.0, 2.0, 1.0),),
     "wide T": ((-5.0, -1.0, 5.0, 1.0), (-1.0, -3.0, 1.0, 1.0)),
     "dagger": ((-3.0, -1.0, 3.0, 1.0), (-1.0, -5.0, 1.0, 2.0)),
+    "slab": ((-4.0, -1.0, 4.0, 1.0),),
+    "tall cross": ((-2.0, -1.0, 2.0, 1.0), (-1.0, -4.0, 1.0, 4.0)),
+    "J": ((-4.0, -1.0, 1.0, 1.0), (-1.0, -1.0, 1.0, 3.0)),
 }
 AREAS_OF_SPLIT = {
     "train": ("square", "bar", "L", "cross"),
-    "validation": ("disc", "T", "line"),
+    "validation": ("slab", "tall cross", "J"),
     "test": ("disc", "T", "line"),
     "private": ("rectangle", "wide T", "dagger"),
 }
@@ -45,10 +48,13 @@ CURVES: Mapping[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {
     "V": lambda share: np.floor(2.0 * share) * 2.0,
     "S": lambda share: np.pi * np.minimum(2.0 * share, 2.0 - 2.0 * share),
     "stairs": lambda share: np.floor(4.0 * share) % 2.0 * np.pi / 2.0,
+    "sickle": lambda share: 0.8 * np.pi * share * share,
+    "W": lambda share: np.floor(4.0 * share) % 2.0 * 2.1,
+    "step": lambda share: np.floor(3.0 * share) % 2.0 * np.pi / 2.0,
 }
 CURVES_OF_SPLIT = {
     "train": ("line", "arc", "wave", "L"),
-    "validation": ("U", "Z", "hook"),
+    "validation": ("sickle", "W", "step"),
     "test": ("U", "Z", "hook"),
     "private": ("V", "S", "stairs"),
 }
@@ -56,6 +62,7 @@ CURVES_OF_SPLIT = {
 SHAPES = (
     *("square", "bar", "L", "cross", "disc", "T", "line", "arc", "wave", "U", "Z", "hook"),
     *("rectangle", "wide T", "dagger", "V", "S", "stairs"),
+    *("slab", "tall cross", "J", "sickle", "W", "step"),
 )
 _LATTICE = (
     40  # rows of the lattice to either side of the origin; enough for a few hundred particles

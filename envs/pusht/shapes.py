@@ -122,7 +122,7 @@ TRAIN_SHAPES = (
     plate("I", (0, 0, 30, 140), mark=(0, 0, 30, 40)),
     plate("U", (0, 0, 30, 90), (30, 60, 80, 90), (80, 0, 110, 90)),
 )
-HELD_OUT_SHAPES = (
+TEST_SHAPES = (
     plate("square", (0, 0, 80, 80), mark=(0, 0, 80, 25)),
     plate("small T", (0, 0, 80, 20), (30, 20, 50, 80)),
     plate("J", (60, 0, 90, 120), (0, 90, 60, 120)),
@@ -134,10 +134,17 @@ PRIVATE_SHAPES = (
     plate("brick", (0, 0, 60, 105), mark=(0, 0, 60, 35)),
     plate("hook", (0, 0, 110, 30), (80, 30, 110, 90), (50, 60, 80, 90)),
 )
-SHAPES = TRAIN_SHAPES + HELD_OUT_SHAPES + PRIVATE_SHAPES  # a shape's number is its index here
+VALIDATION_SHAPES = (
+    plate("H", (0, 0, 25, 90), (25, 32, 75, 57), (75, 0, 100, 90), mark=(0, 0, 25, 90)),
+    plate("plank", (0, 0, 45, 120), mark=(0, 0, 45, 35)),
+    plate("P", (0, 0, 30, 120), (30, 0, 80, 55)),
+    plate("off-centre T", (0, 0, 110, 30), (15, 30, 45, 100)),
+)
+# The number of a shape is its index here. Episodes record it, so new shapes go to the end.
+SHAPES = TRAIN_SHAPES + TEST_SHAPES + PRIVATE_SHAPES + VALIDATION_SHAPES
 SHAPES_OF_SPLIT = {
     "train": TRAIN_SHAPES,
-    "validation": HELD_OUT_SHAPES,
-    "test": HELD_OUT_SHAPES,
+    "validation": VALIDATION_SHAPES,
+    "test": TEST_SHAPES,
     "private": PRIVATE_SHAPES,
 }

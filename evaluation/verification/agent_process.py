@@ -48,8 +48,10 @@ def _serve(agent: Any, header: Mapping[str, Any], asked: BinaryIO, answers: Bina
         salt = bytes.fromhex(header["salt"])
         agent.reset(
             [
-                EpisodeSpec(task, split, stratum, index, salt if split == "private" else b"")
-                for task, split, stratum, index in header["reset"]
+                EpisodeSpec(
+                    task, split, stratum, index, salt if split == "private" else b"", noise_stream
+                )
+                for task, split, stratum, index, noise_stream in header["reset"]
             ]
         )
         write_frame(answers, {})

@@ -104,7 +104,10 @@ class RemoteAgent:
         world's.
         """
         self._counts = np.zeros(len(specs), dtype=np.int64)
-        names = [[spec.task_id, spec.split, spec.stratum, spec.index] for spec in specs]
+        names = [
+            [spec.task_id, spec.split, spec.stratum, spec.index, spec.noise_stream]
+            for spec in specs
+        ]
         self._ask({"reset": names, "salt": self._salt.hex()})
 
     def act(

@@ -55,7 +55,7 @@ class Rerun:
         salt: secret of the private episodes.
         limits: of the agent's processes.
         python_path: folders with the agent's code, if it is not installed.
-        num_episodes: of each task and stratum; None for the suite's number, fewer are not allowed.
+        num_episodes: of each task and stratum; None for the fewest that the suite allows.
         batch_size: episodes side by side.
         allow_exposed: run it even where there is no sandbox.
         patience: seconds to wait for each answer of the agent.
@@ -128,7 +128,7 @@ def rerun(
             "re-run",
             "Its track declares that it asks the simulator, so a re-run would prove nothing.",
         )
-    tasks = [_private_task(task, settings.num_episodes) for task in submission.suite.tasks]
+    tasks = [_private_task(submission.suite, task, settings) for task in submission.suite.tasks]
     # One secret per submission: if it leaks, it tells nothing about other submissions' episodes.
     salt = hmac.new(settings.salt, submission.digest.encode(), hashlib.sha256).digest()
     records: list[EpisodeRecord] = []
@@ -193,19 +193,21 @@ def _check_agreement(found: Mapping[str, Any]) -> None:
         raise SubmissionError("re-run", *reasons)
 
 
-def _private_task(task: SuiteTask, num_episodes: int | None) -> SuiteTask:
+def _private_task(suite: Suite, task: SuiteTask, settings: Rerun) -> SuiteTask:
     """Return a task with its number of private episodes.
 
     Raises:
-        SubmissionError: fewer than the suite has.
+        SubmissionError: fewer than the suite allows.
     """
-    if num_episodes is not None and num_episodes < task.num_episodes:
+    fewest = max(suite.private_episodes, task.num_episodes)
+    count = fewest if settings.num_episodes is None else settings.num_episodes
+    if count < fewest:
         raise SubmissionError(
             "re-run",
-            f"{task.task_id}: a re-run needs at least the suite's {task.num_episodes} private "
-            f"episodes per stratum, got {num_episodes}.",
+            f"{task.task_id}: suite {suite.name} needs at least {fewest} private episodes per "
+            f"stratum, got {count}.",
         )
-    return replace(task, num_episodes=num_episodes or task.num_episodes)
+    return replace(task, num_episodes=count)
 
 
 def _preset(submission: Submission, task_id: str) -> Mapping[str, Any]:

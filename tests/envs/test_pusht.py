@@ -12,8 +12,6 @@ from jepabench import envs
 from jepabench.envs.errors import InvalidActionError, UnknownNameError
 from jepabench.envs.pusht.push_t import LOOK_AHEAD, make_goals
 from jepabench.envs.pusht.shapes import (
-    HELD_OUT_SHAPES,
-    PRIVATE_SHAPES,
     SHAPES,
     SHAPES_OF_SPLIT,
     TRAIN_SHAPES,
@@ -21,6 +19,7 @@ from jepabench.envs.pusht.shapes import (
     turned,
 )
 from jepabench.envs.splits import episode_specs
+from jepabench.envs.task import SPLITS
 
 TASK = "jepabench/PushT-v1"
 OBJECTS = "jepabench/PushObj-v1"
@@ -217,9 +216,10 @@ def test_goals_are_farther_away_the_more_steps_they_are_ahead():
     assert means == sorted(means) and means[0] > 30.0
 
 
-def test_training_test_and_private_shapes_are_disjoint():
-    assert len(set(TRAIN_SHAPES + HELD_OUT_SHAPES + PRIVATE_SHAPES)) == len(SHAPES)
-    assert T in TRAIN_SHAPES
+def test_no_shape_occurs_in_two_splits():
+    assert set(SHAPES_OF_SPLIT) == set(SPLITS) and T in TRAIN_SHAPES
+    of_splits = [shape.boxes for shapes in SHAPES_OF_SPLIT.values() for shape in shapes]
+    assert len(set(of_splits)) == len(of_splits) == len(SHAPES)
     env = envs.make(OBJECTS)
     for split, shapes in SHAPES_OF_SPLIT.items():
         seen, salt = set(), b"salt" if split == "private" else b""

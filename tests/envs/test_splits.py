@@ -45,6 +45,21 @@ def test_two_episodes_share_neither_world_nor_noise(first, second):
     assert 0 <= first.seed < 2**63
 
 
+def test_a_noise_stream_changes_only_the_planner_seed():
+    first, second = (EpisodeSpec(TASK, "test", "near", 3, noise_stream=n) for n in (0, 1))
+    assert (first.seed, first.key, first.options) == (second.seed, second.key, second.options)
+    assert first.planner_seed != second.planner_seed and first != second
+    assert first.planner_seed == spec(index=3).planner_seed
+    with pytest.raises(ValueError, match="noise stream is 0 or more"):
+        EpisodeSpec(TASK, "test", "near", 3, noise_stream=-1)
+
+
+def test_the_seeds_of_protocol_1_are_those_of_protocol_2():
+    # Committed action traces replay only if these stay.
+    assert spec(index=7).seed == 607311981301526434
+    assert spec(index=7).planner_seed == 6240188514869983119
+
+
 def test_invalid_episode_specs_are_rejected():
     with pytest.raises(UnknownNameError, match="Did you mean 'validation'"):
         spec("valid")

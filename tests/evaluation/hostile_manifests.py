@@ -222,8 +222,8 @@ def nested(levels: int) -> dict:
 
 of_manifest(
     "protocol-of-another-version",
-    "follows protocol 2",
-    lambda manifest: manifest.update(protocol_version=2),
+    "follows protocol 1",
+    lambda manifest: manifest.update(protocol_version=1),
     "suite",
 )
 of_manifest(

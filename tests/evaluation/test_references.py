@@ -10,6 +10,8 @@ from jepabench.evaluation.references import (
     Track,
     classify_agent,
     is_reference,
+    load_pins,
+    pin_reference,
 )
 from jepabench.pipeline.config import load_preset, options
 
@@ -55,11 +57,23 @@ def test_tracks_are_closed_lists(key, value):
 
 
 def test_a_stranger_with_the_name_of_a_reference_is_not_the_reference():
-    digest = PINNED_ACTIONS["quick", 1]["random"]
-    assert is_reference("random", digest, ("quick", 1))
-    assert not is_reference("random", "0" * 64, ("quick", 1))
-    assert not is_reference("seeker", digest, ("quick", 1))
-    assert not is_reference("random", digest, ("quick", 2))
+    digest = PINNED_ACTIONS["quick", 2]["random"]
+    assert is_reference("random", digest, ("quick", 2))
+    assert not is_reference("random", "0" * 64, ("quick", 2))
+    assert not is_reference("seeker", digest, ("quick", 2))
+    assert not is_reference("random", digest, ("quick", 1))
+
+
+def test_a_pinned_row_is_a_reference(tmp_path):
+    path = tmp_path / "pins.json"
+    pin_reference("random", "a" * 64, ("core", 12), path)
+    pin_reference("oracle-cem", "b" * 64, ("core", 12), path)
+    pin_reference("random", "c" * 64, ("core", 12), path)
+    pinned = load_pins(path)
+    assert pinned == {("core", 12): {"random": "c" * 64, "oracle-cem": "b" * 64}}
+    assert is_reference("random", "c" * 64, ("core", 12), pinned)
+    with pytest.raises(UnknownNameError):
+        pin_reference("seeker", "d" * 64, ("core", 12), path)
 
 
 def test_every_preset_has_a_track_and_the_references_have_theirs():

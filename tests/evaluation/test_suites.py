@@ -112,6 +112,8 @@ def test_unknown_names_are_refused_with_a_suggestion(changes, message):
         ),
         ({"tasks": [{"task_id": POINT.id, "num_episodes": 0}]}, "num_episodes must be 1 or more"),
         ({"protocol_version": 99}, "made for protocol 99"),
+        ({"protocol_version": 1}, "made for protocol 1"),
+        ({"private_episodes": 0}, "private_episodes must be 1 or more"),
     ],
 )
 def test_suites_that_cannot_be_run_are_refused(changes, message):

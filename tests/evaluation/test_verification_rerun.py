@@ -31,6 +31,7 @@ ROOMS = Suite(
     tasks=(SuiteTask(task_id=ROOM, strata=("near",), num_episodes=8),),
     agents=("a",),
     training_seeds=(0,),
+    private_episodes=8,
 )
 needs_sandbox = pytest.mark.skipif(not can_sandbox(), reason="bubblewrap cannot be used here")
 
@@ -141,7 +142,7 @@ def test_agent_that_needs_more_model_steps_than_declared_is_refused(tmp_path):
 def test_fewer_private_episodes_than_the_suite_has_give_no_badge(tmp_path):
     folder = submit(tmp_path / "honest", "Honest")
     found = rerun(folder, num_episodes=2)
-    assert found.badges == ALL[:2] and "at least the suite's 8" in found.reason
+    assert found.badges == ALL[:2] and "at least 8 private episodes" in found.reason
     assert rerun(folder, num_episodes=10).rerun["episodes"] == 10
 
 

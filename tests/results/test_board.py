@@ -10,6 +10,7 @@ import pytest
 from made_up_submissions import suite_of, write
 
 from jepabench import envs
+from jepabench.evaluation.protocol import PROTOCOL_VERSION
 from jepabench.evaluation.references import PINNED_ACTIONS
 from jepabench.evaluation.statistics import intervals as statistics
 from jepabench.main import main
@@ -208,7 +209,7 @@ def test_a_copy_is_named(tmp_path):
         folder = tmp_path / "submissions" / name
         shutil.copytree(source, folder)
         manifest = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
-        manifest["name"] = name
+        manifest |= {"name": name, "protocol_version": PROTOCOL_VERSION}
         (folder / "submission.json").write_text(json.dumps(manifest), encoding="utf-8")
     found = read_entries(tmp_path / "submissions", tmp_path / "verified", {"quick": 1})
     assert {one.name: one.copies for one in found.current} == {
