@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 
 from jepabench.evaluation.records import RecordError
+from jepabench.evaluation.stages.costs import COSTS
 from jepabench.evaluation.statistics.success_tables import score_table
-
-COSTS = ("transitions", "train_seconds", "parameters")
 
 
 def scaling_table(records: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
@@ -16,7 +15,7 @@ def scaling_table(records: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
 
     The stratum ``all`` counts every episode alike. The columns are ``budget``, those of
     ``score_table``, and the costs ``transitions``, ``train_seconds`` and ``parameters``, which are
-    means over training seeds of what was spent. Budgets ascend.
+    means over training seeds of what was spent, NaN if that is not stated. Budgets ascend.
 
     Args:
         records: as returned by ``read_records``, with a column ``budget`` [transitions].
@@ -39,7 +38,8 @@ def scaling_table(records: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
                 f"The costs lack (task, agent, budget) = {missing[0]}. Evaluate it again."
             )
         for column in COSTS:
-            table[column] = [float(np.mean([row[column] for row in spent[key]])) for key in keys]
+            stated = [np.array([row[column] for row in spent[key]], float) for key in keys]
+            table[column] = [float(values.mean()) for values in stated]
         parts.append(table)
     return pd.concat(parts, ignore_index=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,20 @@ def train_policy(train: Mapping[str, Any], arguments: Mapping[str, Any], directo
     instantiate(train, directory=directory, **arguments, _convert_="all")
 
 
-def evaluate_agent(config: Mapping[str, Any], paths: Mapping[str, Path], directory: Path) -> None:
-    """Evaluate an agent on its episodes; save records, actions and training costs."""
+def evaluate_agent(
+    config: Mapping[str, Any],
+    paths: Mapping[str, Path],
+    stages: Sequence[tuple[str, Path]],
+    directory: Path,
+) -> None:
+    """Evaluate an agent on its episodes; save records, actions and training costs.
+
+    Args:
+        config: of the stage.
+        paths: folders of the world model and the policy.
+        stages: key and folder of each stage that the evaluation depends on, for its costs.
+        directory: folder to fill.
+    """
     from tqdm import tqdm
 
     from jepabench.agents.artifacts import artifact_folders
@@ -86,7 +98,7 @@ def evaluate_agent(config: Mapping[str, Any], paths: Mapping[str, Path], directo
             variation=change.variation if change else None,
         )
     save_evaluation(directory, evaluation)
-    cost = config["agent"].get("cost") or _sum_training_costs(paths)
+    cost = sum_costs(config["agent"], stages)
     (directory / "cost.json").write_text(json.dumps(cost, indent=2), encoding="utf-8")
 
 
@@ -111,20 +123,15 @@ def measure_surprise(config: Mapping[str, Any], model: Path, directory: Path) ->
     table.to_csv(directory / "surprise.csv", index=False, float_format="%.6g")
 
 
-def _sum_training_costs(paths: Mapping[str, Path]) -> dict[str, float]:
-    """Return what was spent before the first test episode; a shared dataset counts once."""
-    cost: dict[str, float] = {"transitions": 0, "train_seconds": 0.0, "parameters": 0}
-    datasets: dict[str, int] = {}
-    for kind, path in paths.items():
-        description = path / ("model.json" if kind == "world_model" else "training.json")
-        content = json.loads(description.read_text(encoding="utf-8"))
-        content = content["metadata"] if kind == "world_model" else content
-        fingerprint = content.get("dataset_fingerprint")
-        if fingerprint:
-            datasets[fingerprint] = max(datasets.get(fingerprint, 0), content["transitions"])
-        else:  # trained online: its own transitions
-            cost["transitions"] += content["transitions"]
-        cost["train_seconds"] += content["train_seconds"]
-        cost["parameters"] += content["parameters"]
-    cost["transitions"] += sum(datasets.values())
-    return cost
+def sum_costs(
+    agent: Mapping[str, Any], stages: Sequence[tuple[str, Path]]
+) -> dict[str, float | None]:
+    """Return what an agent cost; None where it is not stated."""
+    from jepabench.evaluation.stages.costs import NOT_STATED, sum_spent
+
+    if "cost" in agent:
+        return agent["cost"]
+    is_foreign = not str(agent["agent"]["_target_"]).startswith("jepabench.")
+    if is_foreign and not stages:
+        return dict(NOT_STATED)
+    return sum_spent(stages, agent.get("tuning")).as_costs()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.registry import get_task
 from jepabench.envs.task import short_name
-from jepabench.evaluation.protocol import Suite
+from jepabench.evaluation.protocol import PROTOCOL_VERSION, Suite
 from jepabench.evaluation.stages.stage import stage_id
 from jepabench.pipeline import stage_work as work
 from jepabench.pipeline.checkpoints import find_checkpoint
@@ -36,9 +36,8 @@ KINDS = (
     "surprise",
 )  # first word of a stage's key
 MEASURES = ("success", "generalization", "surprise")  # what a suite asks of its agents
-_AGENT_KEYS = frozenset("name track learns world_model inputs train artifact agent".split()) | {
-    *("code", "cost", "files", "per_seed", "weights"),  # of agents from outside
-}
+_AGENT_KEYS = frozenset("name track learns world_model inputs train artifact agent tuning".split())
+_AGENT_KEYS |= {"code", "cost", "files", "per_seed", "weights"}  # of agents from outside
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +256,7 @@ class SuitePlan:
         if agent.get("train"):
             needs["policy"] = self._add_policy(task, name, seed)
         config = {
+            "protocol_version": PROTOCOL_VERSION,
             "task_id": task["task_id"],
             "strata": list(task["strata"]),
             "num_episodes": task["num_episodes"],
@@ -290,9 +290,18 @@ class SuitePlan:
                 / f"seed{seed}"
             )
         needed = tuple(stage.key for stage in needs.values())
-        return self._add(
-            key, title, directory, config, needed, partial(work.evaluate_agent, config, paths)
-        )
+        folders = {name: self.stages[name].directory for name in self._dependencies(needed)}
+        if "policy" in needs:
+            folders[needs["policy"].key] = paths["policy"]
+        do = partial(work.evaluate_agent, config, paths, tuple(folders.items()))
+        return self._add(key, title, directory, config, needed, do)
+
+    def _dependencies(self, keys: Iterable[str]) -> list[str]:
+        """Return stages and everything that they depend on, dependencies first."""
+        found: dict[str, None] = {}
+        for key in keys:
+            found |= dict.fromkeys([*self._dependencies(self.stages[key].needs), key])
+        return list(found)
 
     def _add_surprise(self, task: Mapping[str, Any], name: str, seed: int) -> None:
         """Add the surprise of an agent's world model. Agents without one have no such stage."""

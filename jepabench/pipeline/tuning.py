@@ -199,6 +199,15 @@ class TuningRound(SuitePlan):
         ]
         self.stages = merged_stages([plan for _, _, plan in self.trials], self.output)
 
+    @property
+    def trained_stages(self) -> dict[Path, str]:
+        """Key of each stage that collects data or trains, by its folder."""
+        return {
+            stage.directory: key
+            for key, stage in self.stages.items()
+            if not key.startswith("evaluation/")
+        }
+
     def rows(self) -> list[dict[str, Any]]:
         """Return one row per finished trial: settings, success, and what it cost."""
         from jepabench.evaluation.records import read_records
@@ -218,6 +227,7 @@ class TuningRound(SuitePlan):
                     "held": held,
                     "ever": ever,
                     "episodes": len(records),
+                    "evaluation_steps": int(records["steps"].to_numpy().sum()),
                     "transitions": cost["transitions"],
                     "train_seconds": cost["train_seconds"],
                     **{path.rpartition(".")[2]: str(value) for path, value in changes.items()},

@@ -9,6 +9,7 @@ from jepabench.cli.leaderboard.submit import read_cost
 from jepabench.main import main
 from jepabench.pipeline.config import load_preset
 from jepabench.pipeline.plugins import find_package, preset_of_plugin
+from jepabench.pipeline.stage_work import sum_costs
 from jepabench.pipeline.stages import Stage
 
 AGENT = """
@@ -101,8 +102,8 @@ def test_the_manifest_keeps_the_cost_that_an_agents_class_states(module, tmp_pat
         file.write(f"    learns, cost = True, {cost}\n")
     stated = load_preset("agent", f"{name}:Trained", [])
     silent = {key: value for key, value in stated.items() if key != "cost"}
-    (tmp_path / "cost.json").write_text(json.dumps(stated["cost"]), encoding="utf-8")
     for agent, expected in ((stated, cost), (silent, dict.fromkeys(cost))):
+        (tmp_path / "cost.json").write_text(json.dumps(sum_costs(agent, [])), encoding="utf-8")
         config = {"task_id": "jepabench/TwoRoom-v1", "seed": 0, "agent": agent}
         stage = Stage("evaluation/a", "a", tmp_path, config, (), lambda folder: None)
         found = read_cost(stage, [])

@@ -131,10 +131,13 @@ def test_a_search_goes_on_where_it_was_stopped(tmp_path):
     ]
     quiet = Console(quiet=True)
     root, own = compose_tuning([*words, "trials=2"])
-    two = search(root, own, quiet)
+    two, spent = search(root, own, quiet)
+    # One dataset of 4 episodes and one of 2, of 5 steps of 5 control steps; and each trial's test.
+    assert sorted(spent["datasets"].values()) == [2 * 25, 4 * 25]
+    assert spent["transitions"] == two["evaluation_steps"].sum() > 0 and spent["train_seconds"] > 0
     stamps = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("done.json")}
     root, own = compose_tuning([*words, "trials=3"])
-    three = search(root, own, quiet)
+    three, _ = search(root, own, quiet)
     pd.testing.assert_frame_equal(three.head(2), two)
     assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())
     assert three["changes"].nunique() == 3 and (three["transitions"] == 4 * 5 * 5).all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from jepabench.cli.arguments import add_settings
 from jepabench.envs.files import atomic_write, write_atomically
+from jepabench.evaluation.stages.costs import sum_spent
 from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.terminal import make_console
 from jepabench.pipeline.tuning import (
@@ -39,13 +41,14 @@ def run(options: argparse.Namespace) -> int:
     """Run the command."""
     root, own = compose_tuning(options.overrides)
     console = make_console()
-    table = search(root, own, console)
+    table, tuning = search(root, own, console)
     folder = tuning_directory(root)
     best = table.loc[table["score"].idxmax()]
     with atomic_write(folder / "trials.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.4g")
-    changes = yaml.safe_dump(nested(json.loads(best["changes"])), sort_keys=False)
-    write_atomically(folder / "best.yaml", changes)
+    changes = nested(json.loads(best["changes"]))
+    changes.setdefault("agent", {})["tuning"] = tuning  # part of what the agent then costs
+    write_atomically(folder / "best.yaml", yaml.safe_dump(changes, sort_keys=False))
     console.print(
         table.drop(columns="changes").to_string(index=False), markup=False, soft_wrap=True
     )
@@ -63,9 +66,16 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def search(root: Mapping[str, Any], own: Mapping[str, int], console: Console) -> pd.DataFrame:
-    """Run the missing trials of a search, and return a table with one row per trial."""
+def search(
+    root: Mapping[str, Any], own: Mapping[str, int], console: Console
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Run the missing trials of a search.
+
+    Returns:
+        One row per trial, and what all of them spent: data, training, and validation episodes.
+    """
     space, rows = search_space(root["suite"]["agents"][0]), []
+    stages: dict[Path, str] = {}
     for first in range(0, own["trials"], ROUND):
         asked: list[dict[str, Any]] = []
         for number in range(first, min(first + ROUND, own["trials"])):
@@ -77,5 +87,9 @@ def search(root: Mapping[str, Any], own: Mapping[str, int], console: Console) ->
             break  # all combinations of values were tried
         plan_root = {**root, "first": first, "asked": asked, "num_steps": own["num_steps"]}
         run_plan(plan_root, console, kind=TuningRound)
-        rows += TuningRound(plan_root).rows()
-    return pd.DataFrame(rows)
+        done = TuningRound(plan_root)
+        rows += done.rows()
+        stages |= done.trained_stages
+    spent = sum_spent((key, folder) for folder, key in stages.items())
+    spent.transitions += sum(row["evaluation_steps"] for row in rows)
+    return pd.DataFrame(rows), spent.as_tuning()

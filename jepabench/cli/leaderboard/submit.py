@@ -267,11 +267,6 @@ def read_cost(stage: Stage, needed: Sequence[Stage]) -> dict[str, Any]:
     """
     spent = json.loads((stage.directory / "cost.json").read_text(encoding="utf-8"))
     prints = [_fingerprint(each) for each in needed]
-    agent = stage.config["agent"]
-    is_foreign = not str(agent["agent"]["_target_"]).startswith("jepabench.")
-    if is_foreign and not needed and "cost" not in agent:
-        # Nobody here knows what another package's agent cost unless its class states it: null.
-        spent = dict.fromkeys(spent)
     return {
         "task_id": stage.config["task_id"],
         "training_seed": stage.config["seed"],
