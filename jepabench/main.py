@@ -89,7 +89,13 @@ _EXTRAS = {
 _NEEDS_MODELS = frozenset(
     "run sweep train evaluate scaling tune probe diagnose imagine surprise generalize".split()
 )
-
+# Commands that read presets.
+_READS_PRESETS = frozenset(
+    "run sweep status report compare scaling tune train evaluate submit verify board list".split()
+)
+# These commands judge the work of strangers, often in the folder of that work. Its files must not
+# define what they judge by.
+_IGNORES_WORKING_DIRECTORY = frozenset({"verify", "board"})
 
 _RESUME = (
     "Interrupted. Run the same command again to resume: "
@@ -133,6 +139,32 @@ def _terminate_like_interrupt(received: list[int]) -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+def _add_config_dir(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Add the option that names folders with the user's presets."""
+    if verb in _READS_PRESETS:
+        parser.add_argument(
+            "--config-dir",
+            action="append",
+            default=[],
+            metavar="DIR",
+            help="folder with presets in agent/, world_model/, suite/ or launcher/, besides ./conf",
+        )
+
+
+def _use_config_dirs(options: argparse.Namespace) -> None:
+    """Set where the command looks for presets."""
+    if options.verb not in _READS_PRESETS:
+        return
+    from jepabench.pipeline.presets.search_path import make_search_path, set_search_path
+
+    own = options.verb not in _IGNORES_WORKING_DIRECTORY
+    folders = options.config_dir
+    # Without options, the search follows the working directory.
+    set_search_path(
+        None if own and not folders else make_search_path(folders, working_directory=own)
+    )
 
 
 def _missing_extra(error: ModuleNotFoundError) -> str | None:
@@ -182,9 +214,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="MODULE",
         help="import a module that registers your own tasks; may be repeated",
     )
+    _add_config_dir(own_parser, options.verb)
     received: list[int] = []
     try:
         options = own_parser.parse_intermixed_args(rest, options)  # settings may follow options
+        _use_config_dirs(options)
         with _terminate_like_interrupt(received):
             return module.run(options)
     except KeyboardInterrupt:

@@ -10,8 +10,9 @@ from typing import Any
 from jepabench.cli.arguments import Folder
 from jepabench.envs.registry import list_tasks, make
 from jepabench.envs.variations.factors import range_text
-from jepabench.pipeline.config import compose_root, load_preset, options
-from jepabench.pipeline.plugins import plugin_names
+from jepabench.pipeline.config import compose_root, load_preset
+from jepabench.pipeline.presets.plugins import find_agent_package, plugin_names
+from jepabench.pipeline.presets.search_path import describe_origin, list_presets
 from jepabench.pipeline.tasks import resolve_task
 from jepabench.pipeline.terminal import add_text_row, make_console, make_table
 
@@ -133,7 +134,7 @@ def _list_suites(output: Path) -> list[Row]:
     from jepabench.pipeline.stages import SuitePlan
 
     speeds, rows = load_or_measure_speeds(output), []
-    for name in options("suite"):
+    for name, path in list_presets("suite").items():
         plan = SuitePlan(compose_root([f"suite={name}", f"output={output}"]))
         suite = plan.suite
         rows.append(
@@ -146,6 +147,7 @@ def _list_suites(output: Path) -> list[Row]:
                 "episodes": sum(
                     task["num_episodes"] * len(task["strata"]) for task in suite["tasks"]
                 ),
+                "from": describe_origin(path),
                 "description": suite["description"],
             }
         )
@@ -179,8 +181,8 @@ def _list_suite(name: str, output: Path) -> list[Row]:
 
 
 def _list_agents() -> list[Row]:
-    rows = []
-    for name in [*options("agent"), *plugin_names()]:
+    rows, presets = [], list_presets("agent")
+    for name in [*presets, *plugin_names()]:
         agent = load_preset("agent", name)
         track = agent["track"]
         needs = agent.get("world_model") or ("training" if agent.get("train") else "nothing")
@@ -191,14 +193,24 @@ def _list_agents() -> list[Row]:
                 "data": track["data"],
                 "privilege": track["privilege"],
                 "needs": needs,
+                "from": describe_origin(presets[name])
+                if name in presets
+                else find_agent_package(name),
             }
         )
     return rows
 
 
 def _list_world_models() -> list[Row]:
-    presets = {name: load_preset("world_model", name) for name in options("world_model")}
-    return [
-        {"world model": name, "kind": preset["kind"], "description": preset["description"]}
-        for name, preset in presets.items()
-    ]
+    rows = []
+    for name, path in list_presets("world_model").items():
+        preset = load_preset("world_model", name)
+        rows.append(
+            {
+                "world model": name,
+                "kind": preset["kind"],
+                "from": describe_origin(path),
+                "description": preset.get("description", ""),
+            }
+        )
+    return rows

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from jepabench.execution.executor import run_stages
 from jepabench.execution.speeds import SPEEDS_FILE, load_speeds
+from jepabench.pipeline.presets.search_path import SearchPath, get_search_path, set_search_path
 from jepabench.pipeline.stages import SuitePlan
 
 
@@ -22,8 +23,15 @@ def run_plan(root: dict, console: Console, *, kind: type[SuitePlan] = SuitePlan)
     if "folder" in root["launcher"] and not root["launcher"]["folder"]:
         own["folder"] = Path(elsewhere["output"]) / "submitit"
     run_stages(
-        partial(kind, elsewhere),
+        partial(make_plan, kind, elsewhere, get_search_path()),
         launcher=instantiate(elsewhere["launcher"], **own),
         console=console,
         speeds=speeds,
     )
+
+
+def make_plan(kind: type[SuitePlan], root: dict, path: SearchPath) -> SuitePlan:
+    """Make a plan in a worker, which finds the presets that the command found."""
+    if path != get_search_path():
+        set_search_path(path)
+    return kind(root)

@@ -13,22 +13,47 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from jepabench.envs.errors import unknown_name
 from jepabench.pipeline.limits import MAX_SEED
-from jepabench.pipeline.plugins import freeze_files, plugin_names, preset_of_plugin
+from jepabench.pipeline.presets.plugins import (
+    add_code_digest,
+    freeze_files,
+    plugin_names,
+    preset_of_plugin,
+)
+from jepabench.pipeline.presets.search_path import (
+    CONF,
+    ConfigError,
+    SearchPath,
+    get_search_path,
+    list_presets,
+)
+from jepabench.pipeline.presets.settings import check_settings
+from jepabench.pipeline.presets.variants import Variant
 
-CONF = Path(__file__).parents[1] / "conf"
 LITERAL_KEYS = ("output", "launcher.folder")  # paths: taken as they are
-
-
-class ConfigError(ValueError):
-    """A configuration key, group or value that does not exist; the message says what does."""
+_ERRORS = (
+    ConfigCompositionException,
+    MissingConfigException,
+    HydraException,
+    OmegaConfBaseException,
+    YAMLError,
+)
+_REQUIRED = {
+    "agent": ("name", "track", "agent"),
+    "world_model": ("kind", "model", "training"),
+}
 
 
 def options(group: str) -> list[str]:
-    """Returns the presets of a group ("suite", "agent", "world_model")."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    """Return the names of the presets of a group ("suite", "agent", "world_model"), sorted.
+
+    Raises:
+        ConfigError: Two presets have the same name.
+    """
+    return list(list_presets(group))
 
 
 def compose_root(overrides: Sequence[str]) -> dict[str, Any]:
@@ -99,37 +124,59 @@ def load_preset(
     """Load a preset of a group and apply overrides.
 
     Overrides are dotted ``key=value`` strings or a nested mapping. The preset of an agent may also
-    belong to another package (``jepabench.pipeline.plugins``).
+    belong to another package (``jepabench.pipeline.presets.plugins``) or be a variant
+    (``jepabench.pipeline.presets.variants``).
 
     Raises:
         UnknownNameError: no such preset.
         ConfigError: an override names a key that the preset does not have.
     """
-    if group == "agent" and name not in options(group):
-        plugged_in = preset_of_plugin(name)
+    if group == "agent" and (variant := Variant.parse(name)).settings:
+        return _apply_variant(load_preset(group, variant.base, overrides), variant)
+    names = options(group)
+    if group == "agent" and name not in names:
+        plugged_in = _load_plugin(name, names, overrides)
         if plugged_in is not None:
-            if plugged_in["name"] in options(group):
-                raise ConfigError(
-                    f"Agent {name!r} is called {plugged_in['name']!r}, as a preset is. "
-                    "Give its class another name."
-                )
-            merged = OmegaConf.merge(OmegaConf.create(plugged_in), _as_config(overrides))
-            return freeze_files(_plain(merged))
-    if name not in options(group):
-        names = options(group) + (plugin_names() if group == "agent" else [])
+            return plugged_in
+    if name not in names:
+        names += plugin_names() if group == "agent" else []
         raise unknown_name(group.replace("_", " "), name, names)
-    known = deepcopy(_preset(group, name))
+    known = deepcopy(_preset(group, name, get_search_path()))
     if isinstance(overrides, Mapping):
-        return (
-            _plain(OmegaConf.merge(OmegaConf.create(known), _as_config(overrides)))
-            if overrides
-            else known
-        )
+        if overrides:
+            known = _plain(OmegaConf.merge(OmegaConf.create(known), _as_config(overrides)))
+        return add_code_digest(group, known)
     for override in overrides:
         section = override.partition("=")[0].partition(".")[0]
         if section not in known:
             raise unknown_name(f"key of {group.replace('_', ' ')} {name!r}", section, known)
-    return _compose(f"{group}/{name}", overrides)
+    if overrides:
+        known = _compose(f"{group}/{name}", overrides)
+    return add_code_digest(group, known)
+
+
+def _load_plugin(
+    name: str, taken: Sequence[str], overrides: Mapping[str, Any] | Sequence[str]
+) -> dict[str, Any] | None:
+    """Return the preset of another package's agent with overrides, or None if there is none."""
+    preset = preset_of_plugin(name)
+    if preset is None:
+        return None
+    if preset["name"] in taken:
+        raise ConfigError(
+            f"Agent {name!r} is called {preset['name']!r}, as a preset is. "
+            "Give its class another name."
+        )
+    merged = OmegaConf.merge(OmegaConf.create(preset), _as_config(overrides))
+    return freeze_files(_plain(merged))
+
+
+def _apply_variant(preset: Mapping[str, Any], variant: Variant) -> dict[str, Any]:
+    changes = dict(variant.changes.preset)
+    check_settings(preset, changes)
+    merged = _plain(OmegaConf.merge(OmegaConf.create(dict(preset)), OmegaConf.create(changes)))
+    merged["name"] += variant.suffix
+    return add_code_digest("agent", merged)
 
 
 def _as_config(overrides: Mapping[str, Any] | Sequence[str]) -> Any:
@@ -139,9 +186,35 @@ def _as_config(overrides: Mapping[str, Any] | Sequence[str]) -> Any:
 
 
 @cache
-def _preset(group: str, name: str) -> dict[str, Any]:
-    """A preset as it is; composing takes Hydra 50 ms, and the plan of a suite asks for hundreds."""
-    return _compose(f"{group}/{name}", ())
+def _preset(group: str, name: str, search_path: SearchPath) -> dict[str, Any]:
+    """Return a preset without overrides.
+
+    The result is cached, because composing takes 50 ms and the plan of a suite needs hundreds.
+    """
+    del search_path  # part of the key of the cache
+    preset = _compose(f"{group}/{name}", ())
+    path = list_presets(group)[name]
+    if path.parents[1] != CONF:
+        _check_own_preset(group, path, preset)
+    return preset
+
+
+def _check_own_preset(group: str, path: Path, preset: Mapping[str, Any]) -> None:
+    """Check a preset from outside JEPA Bench: its required keys, and that it has its own name.
+
+    Raises:
+        ConfigError: A key is missing, or the key ``name`` differs from the name of the file.
+    """
+    missing = [key for key in _REQUIRED.get(group, ()) if key not in preset]
+    if missing:
+        raise ConfigError(
+            f"{path} is no preset of {group.replace('_', ' ')}: it lacks {', '.join(missing)}."
+        )
+    if preset.get("name", path.stem) != path.stem:
+        raise ConfigError(
+            f"{path} has the name {preset['name']!r}. Write `name: {path.stem}`, as its file is "
+            "called: results are stored under this name."
+        )
 
 
 def _compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
@@ -155,12 +228,7 @@ def _compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
                 name,
                 overrides=[f"++{group}.{item}" for item in overrides] if group else list(overrides),
             )
-    except (
-        ConfigCompositionException,
-        MissingConfigException,
-        HydraException,
-        OmegaConfBaseException,
-    ) as error:
+    except _ERRORS as error:
         raise ConfigError(_sentence(error, name, overrides)) from error
     return _plain(composed[group] if group else composed)
 
@@ -173,9 +241,14 @@ def _plain(config: Any) -> dict[str, Any]:
 
 
 def _sentence(error: Exception, name: str, overrides: Sequence[str]) -> str:
-    text = str(error).splitlines()[0]
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        known = _keys(compose(name))
+    text = " ".join(str(error).splitlines()[:1]).strip()
+    if isinstance(error, YAMLError):
+        text = " ".join(str(error).split())
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            known = _keys(compose(name))
+    except _ERRORS:  # the preset itself is wrong, not an override
+        return f"The configuration {name!r} cannot be composed: {text}"
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
         if key in text and key not in known:

@@ -5,34 +5,95 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from jepabench.pipeline.config import ConfigError, compose_root, load_preset
+from jepabench.pipeline.config import LITERAL_KEYS, ConfigError, compose_root, load_preset
 from jepabench.pipeline.limits import KEYS_OF_THE_PLAN, MAX_SEED
+from jepabench.pipeline.presets.expansion import (
+    expand_agents,
+    expand_values,
+    is_variant_key,
+    split_names,
+)
+from jepabench.pipeline.presets.variant_checks import check_variant
 
 
 def compose_run(overrides: list[str]) -> dict:
-    """Compose the configuration. ``agent=`` and ``seed=`` replace the suite's agents and seeds."""
-    chosen: dict[str, list[str]] = {}
-    rest = []
-    for item in overrides:
-        key, separator, value = item.partition("=")
-        if separator and key in ("agent", "seed"):
-            names = value.split(",")
-            if not all(name.strip() for name in names):
-                raise ConfigError(
-                    f"{item!r} has an empty name. Write {key}=A or {key}=A,B, or leave {key}= out."
-                )
-            chosen.setdefault(key, []).extend(names)
-        else:
-            rest.append(item)
+    """Compose the configuration of a run.
+
+    ``agent=`` and ``seed=`` replace the suite's agents and seeds. ``agent.NAME.KEY=``,
+    ``world_model.NAME.KEY=`` and ``data.KEY=`` replace agents by variants, one for every
+    combination of values; so do several values of ``suite.data.KEY=`` and ``pixels=``.
+
+    Raises:
+        ConfigError, UnknownNameError: A key, name or value is wrong; the message says which.
+    """
+    chosen, settings, rest = _sort_overrides(overrides)
     root = compose_root(rest)
     check_suite(root["suite"])
     if "agent" in chosen:
         root["suite"]["agents"] = chosen["agent"]
-        for name in chosen["agent"]:
+    if "agent" in chosen or settings:
+        for name in root["suite"]["agents"]:
             load_preset("agent", name)
+    if settings:
+        root["suite"]["agents"] = expand_agents(root["suite"]["agents"], settings)
+        for name in root["suite"]["agents"]:
+            check_variant(name, root["suite"])
     if "seed" in chosen:
         root["suite"]["training_seeds"] = [_parse_seed(text) for text in chosen["seed"]]
     return root
+
+
+def _sort_overrides(
+    overrides: list[str],
+) -> tuple[dict[str, list[str]], dict[str, str], list[str]]:
+    """Return the chosen agents and seeds, the settings of variants, and all other overrides."""
+    chosen: dict[str, list[str]] = {}
+    settings: dict[str, str] = {}
+    rest = []
+    for item in overrides:
+        key, separator, value = item.partition("=")
+        if separator and key in ("agent", "seed"):
+            chosen.setdefault(key, []).extend(_split_values(key, value))
+        elif separator and is_variant_key(key):
+            settings[key] = value
+        elif separator and _has_several_values(key, value):
+            settings[_find_swept_key(key)] = value
+        else:
+            rest.append(item)
+    return chosen, settings, rest
+
+
+def _split_values(key: str, text: str) -> list[str]:
+    if text.startswith(("choice(", "range(")):
+        return expand_values(key, text)
+    names = split_names(text)
+    if not all(names):
+        raise ConfigError(
+            f"'{key}={text}' has an empty name. Write {key}=A or {key}=A,B, or leave {key}= out."
+        )
+    return names
+
+
+def _has_several_values(key: str, text: str) -> bool:
+    if key in LITERAL_KEYS or key.startswith(("launcher", "+", "~")):
+        return False
+    return len(split_names(text)) > 1 or text.startswith(("choice(", "range("))
+
+
+def _find_swept_key(key: str) -> str:
+    """Return the key of a variant for a key of the run that is given several values.
+
+    Raises:
+        ConfigError: The key decides the episodes or the run, not the agents.
+    """
+    if key == "pixels":
+        return key
+    if key.startswith("suite.data."):
+        return key.removeprefix("suite.")
+    raise ConfigError(
+        f"{key} takes one value: it does not belong to an agent. Several values are allowed for "
+        "agent, seed, agent.NAME.KEY, world_model.NAME.KEY, data.KEY and pixels."
+    )
 
 
 def check_suite(suite: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from jepabench.pipeline import stage_work as work
 from jepabench.pipeline.checkpoints import find_checkpoint
 from jepabench.pipeline.config import ConfigError, load_preset
 from jepabench.pipeline.limits import KEYS_OF_THE_PLAN
+from jepabench.pipeline.presets.variants import UNCHANGED, Changes, Variant
 
 if TYPE_CHECKING:
     from jepabench.evaluation.model_checks.generalization import Change
@@ -131,7 +132,8 @@ class SuitePlan:
                 )
 
     def _agent(self, name: str, task: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        agent = load_preset("agent", name, self._overrides("agent", name, task))
+        base = Variant.parse(name).base
+        agent = load_preset("agent", name, self._overrides("agent", base, task))
         unknown = set(agent) - _AGENT_KEYS
         if unknown:
             raise ConfigError(f"Agent preset {name!r} has unknown keys {sorted(unknown)}.")
@@ -145,13 +147,17 @@ class SuitePlan:
         here = overrides.get("task", {}).get(short_name(task["task_id"]), {}) if task else {}
         return merged(here.get(group, {}).get(name, {}), overrides.get(group, {}).get(name, {}))
 
-    def _add_dataset(self, task: Mapping[str, Any], split: str) -> Stage:
+    def _add_dataset(
+        self, task: Mapping[str, Any], split: str, changes: Changes = UNCHANGED
+    ) -> Stage:
         data = {**self.suite["data"], **self._overrides("data", short_name(task["task_id"]))}
+        data |= changes.data
         num_validation = data.pop("num_validation")
         if split == "validation":
             data["num_episodes"] = num_validation
         spec = get_task(task["task_id"])
-        config = {"task_id": spec.id, "split": split, "pixels": self.root["pixels"], **data}
+        pixels = changes.pixels or self.root["pixels"]
+        config = {"task_id": spec.id, "split": split, "pixels": pixels, **data}
         return self._add(
             f"data/{short_name(spec.id)}/{split}",
             f"collect {split} data on {short_name(spec.id)}",
@@ -161,14 +167,26 @@ class SuitePlan:
             partial(work.collect_dataset, config),
         )
 
-    def _add_world_model(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
+    def _add_world_model(
+        self, task: Mapping[str, Any], name: str, seed: int, changes: Changes = UNCHANGED
+    ) -> Stage:
         overrides = self.suite.get("overrides", {})
         task_name = short_name(task["task_id"])
         if given := overrides.get("checkpoint", {}).get(task_name, {}).get(name):
+            if changes.world_model or changes.data or changes.pixels:
+                raise ConfigError(
+                    f"On {task_name} the suite gives the trained world model {given!r}, so its "
+                    "settings and its data cannot be changed."
+                )
             return self._add_checkpoint(task["task_id"], given)
         name = overrides.get("instead", {}).get(task_name, {}).get(name, name)
-        preset = load_preset("world_model", name, self._overrides("world_model", name, task))
-        data, held_out = self._add_dataset(task, "train"), self._add_dataset(task, "validation")
+        preset = load_preset(
+            "world_model",
+            name,
+            merged(changes.world_model, self._overrides("world_model", name, task)),
+        )
+        data = self._add_dataset(task, "train", changes)
+        held_out = self._add_dataset(task, "validation", changes)
         config = {**preset, "seed": seed, "data": data.config, "validation": held_out.config}
         return self._add(
             f"model/{task_name}/{name}/{seed}",
@@ -203,14 +221,14 @@ class SuitePlan:
         )
 
     def _add_policy(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
-        agent = self._agent(name, task)
+        agent, changes = self._agent(name, task), Variant.parse(name).changes
         task_name = short_name(task["task_id"])
         needs: dict[str, Stage] = {}
         for key, split in (("dataset", "train"), ("validation", "validation")):
             if key in agent.get("inputs", ()):
-                needs[key] = self._add_dataset(task, split)
+                needs[key] = self._add_dataset(task, split, changes)
         if agent.get("world_model"):
-            needs["world_model"] = self._add_world_model(task, agent["world_model"], seed)
+            needs["world_model"] = self._add_world_model(task, agent["world_model"], seed, changes)
         config = {
             "task_id": task["task_id"],
             "train": agent["train"],
@@ -221,10 +239,12 @@ class SuitePlan:
             key: stage.directory / ("" if key == "world_model" else "dataset")
             for key, stage in needs.items()
         }
+        # Variants that change only how the agent acts share one policy.
+        base = agent["name"].removesuffix(Variant.parse(name).suffix)
         return self._add(
-            f"policy/{task_name}/{name}/{seed}",
-            f"train {name} on {task_name} (seed {seed})",
-            self.output / "policies" / task_name / f"{name}-seed{seed}-{stage_id(config)[:8]}",
+            f"policy/{task_name}/{base}/{seed}",
+            f"train {base} on {task_name} (seed {seed})",
+            self.output / "policies" / task_name / f"{base}-seed{seed}-{stage_id(config)[:8]}",
             config,
             tuple(stage.key for stage in needs.values()),
             partial(
@@ -249,10 +269,10 @@ class SuitePlan:
     def _add_evaluation(
         self, task: Mapping[str, Any], name: str, seed: int, change: Change | None = None
     ) -> Stage:
-        agent = self._agent(name, task)
+        agent, changes = self._agent(name, task), Variant.parse(name).changes
         needs: dict[str, Stage] = {}
         if agent.get("world_model"):
-            needs["world_model"] = self._add_world_model(task, agent["world_model"], seed)
+            needs["world_model"] = self._add_world_model(task, agent["world_model"], seed, changes)
         if agent.get("train"):
             needs["policy"] = self._add_policy(task, name, seed)
         config = {
@@ -261,7 +281,7 @@ class SuitePlan:
             "strata": list(task["strata"]),
             "num_episodes": task["num_episodes"],
             "split": self.suite["split"],
-            "pixels": self.root["pixels"],
+            "pixels": changes.pixels or self.root["pixels"],
             "agent": agent,
             "seed": seed,
             **{key: stage.config for key, stage in needs.items()},
@@ -305,17 +325,17 @@ class SuitePlan:
 
     def _add_surprise(self, task: Mapping[str, Any], name: str, seed: int) -> None:
         """Add the surprise of an agent's world model. Agents without one have no such stage."""
-        agent = self._agent(name, task)
+        agent, changes = self._agent(name, task), Variant.parse(name).changes
         if not agent.get("world_model"):
             raise ConfigError(
                 f"Suite {self.suite['name']} measures surprise; agent {name!r} has no world model."
             )
-        model = self._add_world_model(task, agent["world_model"], seed)
+        model = self._add_world_model(task, agent["world_model"], seed, changes)
         config = {
             "task_id": task["task_id"],
             "num_episodes": task["num_episodes"],
             "split": self.suite["split"],
-            "pixels": self.root["pixels"],
+            "pixels": changes.pixels or self.root["pixels"],
             "seed": seed,
             "world_model": model.config,
             "agent": {"name": agent["name"]},
@@ -343,4 +363,7 @@ class SuitePlan:
         needs: tuple[str, ...],
         do: Callable[[Path], None],
     ) -> Stage:
+        """Add a stage, or return the one that is there already with the same configuration."""
+        if key in self.stages and self.stages[key].config != config:  # of another variant
+            key = f"{key}-{stage_id(config)[:8]}"
         return self.stages.setdefault(key, Stage(key, title, directory, config, needs, do))

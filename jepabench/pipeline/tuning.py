@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from jepabench.envs.task import short_name
-from jepabench.pipeline.config import CONF, ConfigError, load_preset
+from jepabench.pipeline.config import ConfigError, load_preset
+from jepabench.pipeline.presets.search_path import CONF
 from jepabench.pipeline.scaling import compose_scaling, merged_stages
 from jepabench.pipeline.stages import SuitePlan, merged
 

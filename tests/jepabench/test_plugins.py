@@ -8,7 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
-from jepabench.pipeline.plugins import plugin_names, preset_of_plugin
+from jepabench.pipeline.presets.plugins import plugin_names, preset_of_plugin
 from jepabench.pipeline.terminal import make_console, rich_table
 
 AGENT = """

@@ -8,7 +8,7 @@ import pytest
 from jepabench.cli.leaderboard.submit import read_cost
 from jepabench.main import main
 from jepabench.pipeline.config import load_preset
-from jepabench.pipeline.plugins import find_package, preset_of_plugin
+from jepabench.pipeline.presets.plugins import find_package, preset_of_plugin
 from jepabench.pipeline.stage_work import sum_costs
 from jepabench.pipeline.stages import Stage
 

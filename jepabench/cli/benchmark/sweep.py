@@ -21,8 +21,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_settings(
         parser,
-        help="suite=core agent=a,b seed=0,1,2 num_workers=4 launcher=joblib|submitit|ray "
-        "launcher.KEY=VALUE output=folder",
+        help="suite=core agent=a,b seed=0,1,2 agent.NAME.KEY=A,B num_workers=4 "
+        "launcher=joblib|submitit|ray launcher.KEY=VALUE output=folder",
+    )
+    parser.add_argument(
+        "-m", "--multirun", action="store_true", help="accepted as in Hydra; a sweep always is one"
     )
     parser.add_argument("--dry-run", action="store_true", help="print what is missing, and stop")
 

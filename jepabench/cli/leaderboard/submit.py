@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.task import short_name
 from jepabench.pipeline.config import ConfigError
-from jepabench.pipeline.plugins import find_package
+from jepabench.pipeline.presets.plugins import find_package
 from jepabench.pipeline.terminal import make_console
 
 if TYPE_CHECKING:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jepabench.cli.arguments import SEED, Folder, add_settings
-from jepabench.pipeline.config import ConfigError, load_preset
+from jepabench.pipeline.config import load_preset
+from jepabench.pipeline.presets.settings import check_training
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -72,21 +71,3 @@ def run(options: argparse.Namespace) -> int:
     elif not run_stage(options.directory, config, work):
         print(f"{options.directory} is done already.")
     return 0
-
-
-def check_training(settings: Mapping[str, Any]) -> None:
-    """Check the training settings of a preset with overrides.
-
-    Raises:
-        ConfigError: an unknown key or a value of the wrong type.
-    """
-    from pydantic import TypeAdapter, ValidationError
-
-    from jepabench.world_models.training.fit import TrainConfig
-
-    try:
-        TypeAdapter(TrainConfig).validate_python(dict(settings))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(["training", *map(str, problem["loc"])])
-        raise ConfigError(f"{key}: {problem['msg']}, got {problem['input']!r}.") from error

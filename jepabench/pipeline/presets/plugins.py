@@ -1,6 +1,8 @@
-"""Agents of other packages, named ``package.module:Class`` or by an entry point.
+"""Agents and other code of other packages, and digests of it.
 
-The entry point group is ``jepabench.agents``.
+An agent is named ``package.module:Class`` or by an entry point of the group ``jepabench.agents``.
+Planners, costs and training functions are named by ``_target_`` in a preset, and kinds of world
+models by an entry point of the group ``jepabench.world_models``.
 """
 
 from __future__ import annotations
@@ -8,16 +10,21 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import sys
+from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from jepabench.envs.registry import find_entry_point, list_entry_points
-from jepabench.pipeline.sources import digest_files, digest_sources, find_paths
+from jepabench.pipeline.presets.sources import digest_files, digest_sources, find_paths
 
 GROUP = "jepabench.agents"
+KIND_GROUP = "jepabench.world_models"
 _Word = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x1f]*$")]
 
 
@@ -80,6 +87,12 @@ def plugin_names() -> list[str]:
     return list_entry_points(GROUP)
 
 
+def find_agent_package(name: str) -> str:
+    """Return the distribution and version that declares an agent, or an empty string."""
+    point = find_entry_point(GROUP, name)
+    return f"{point.dist.name} {point.dist.version}" if point and point.dist else ""
+
+
 def find_package(target: str) -> str:
     """Return the distribution and version of ``package.module.Class``, or an empty string."""
     found = metadata.packages_distributions().get(target.partition(".")[0], [])
@@ -90,6 +103,73 @@ def freeze_files(preset: dict[str, Any]) -> dict[str, Any]:
     """Return the preset of another package's agent with a digest of the files it refers to."""
     paths = find_paths({key: value for key, value in preset["agent"].items() if key != "_target_"})
     return {**preset, "files": digest_files(Path(), paths)} if paths else preset
+
+
+def add_code_digest(group: str, preset: dict[str, Any]) -> dict[str, Any]:
+    """Return a preset with a digest of the outside code that it names, so that changes count.
+
+    A preset that names only code of JEPA Bench is returned unchanged.
+
+    Raises:
+        PluginError: The code cannot be imported.
+    """
+    names = [target for target in _list_targets(preset) if not target.startswith("jepabench.")]
+    if group == "world_model" and (module := _find_kind_module(str(preset.get("kind")))):
+        names.append(module)
+    if not names:
+        return preset
+    digests = sorted({_digest_code(name) for name in names})
+    return {**preset, "code": digests[0] if len(digests) == 1 else digests}
+
+
+def _list_targets(settings: Any) -> list[str]:
+    """Return every ``_target_`` of nested settings."""
+    if isinstance(settings, Mapping):
+        own = [settings["_target_"]] if isinstance(settings.get("_target_"), str) else []
+        return own + [target for value in settings.values() for target in _list_targets(value)]
+    if isinstance(settings, list | tuple):
+        return [target for value in settings for target in _list_targets(value)]
+    return []
+
+
+def _find_kind_module(kind: str) -> str:
+    """Return the module of a kind of world model from outside, or an empty string."""
+    if point := find_entry_point(KIND_GROUP, kind):
+        return point.module
+    registry = sys.modules.get("jepabench.world_models.registry")  # it imports torch
+    if registry is None or kind not in registry.list_kinds():
+        return ""
+    module = registry.find_kind(kind).__module__
+    return "" if module.startswith("jepabench.") else module
+
+
+@cache
+def _digest_code(name: str) -> str:
+    """Return the version of an installed package, or a digest of the sources of other code.
+
+    ``name`` is a module, or a class or function in a module.
+    """
+    module = _import_longest(name)
+    file = Path(str(getattr(module, "__file__", "") or ""))
+    if {"site-packages", "dist-packages"} & set(file.parts) and (package := find_package(name)):
+        return package
+    return digest_sources(module)
+
+
+def _import_longest(name: str) -> ModuleType:
+    """Import the module of ``package.module.Class``, which may be nested in a class."""
+    parts = name.split(".")
+    for length in range(len(parts), 0, -1):
+        module = ".".join(parts[:length])
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise PluginError(f"{name!r} cannot be imported: {error}.") from error
+    raise PluginError(
+        f"{name!r} cannot be imported: there is no module {parts[0]!r}. "
+        "Install its package, or run the command in its folder."
+    )
 
 
 def _preset(entry_point: str, shown: str, name: str = "") -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Presets: where they are looked up, and how agents of other packages and variants are made."""

@@ -1,0 +1,85 @@
+"""Checks of a variant: every changed value, as far as this is possible without training."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from jepabench.envs.errors import unknown_name
+from jepabench.pipeline.config import load_preset
+from jepabench.pipeline.presets.search_path import ConfigError
+from jepabench.pipeline.presets.settings import check_training
+from jepabench.pipeline.presets.variants import Variant
+
+_DATA = ("behaviour", "num_episodes", "num_steps", "num_validation")
+_MODEL_SECTIONS = ("kind", "model", "training")
+
+
+def check_variant(name: str, suite: Mapping[str, Any]) -> None:
+    """Check every value that a variant changes, as far as this is possible without training.
+
+    Args:
+        name: Name of the variant.
+        suite: The suite that it runs in.
+
+    Raises:
+        ConfigError, UnknownNameError: A key or a value is wrong; the message says which.
+    """
+    changes, preset = Variant.parse(name).changes, load_preset("agent", name)
+    for key in changes.preset.get("agent", {}):
+        _try_to_build(f"{key} of {name}", preset["agent"][key])
+    if changes.world_model or "world_model" in changes.preset:
+        _check_world_model(preset, changes.world_model)
+    _check_data(changes.data, suite)
+
+
+def _check_world_model(preset: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    model = preset.get("world_model")
+    if not model:
+        raise ConfigError(f"Agent {preset['name']!r} has no world model.")
+    for section in changes:
+        if section not in _MODEL_SECTIONS:
+            raise unknown_name(f"section of world model {model!r}", section, _MODEL_SECTIONS)
+    check_world_model(load_preset("world_model", model, changes))
+
+
+def _check_data(changes: Mapping[str, Any], suite: Mapping[str, Any]) -> None:
+    if changes and not suite.get("data"):
+        raise ConfigError(f"Suite {suite['name']} collects no data.")
+    for key, value in changes.items():
+        if key not in _DATA:
+            raise unknown_name("setting of the data", key, _DATA)
+        is_number = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        if key != "behaviour" and not is_number:
+            raise ConfigError(f"data.{key} must be a whole number of at least 1, got {value!r}.")
+
+
+def _try_to_build(what: str, settings: Any) -> None:
+    """Build a part of an agent, such as its planner, to find a wrong value early."""
+    if not isinstance(settings, Mapping) or "_target_" not in settings:
+        return
+    try:
+        instantiate(settings, _convert_="all")
+    except InstantiationException as error:
+        cause = error.__cause__ or error
+        raise ConfigError(f"The {what} is wrong: {' '.join(str(cause).split())}") from error
+
+
+def check_world_model(preset: Mapping[str, Any]) -> None:
+    """Check the options and the training settings of a world model's preset.
+
+    Raises:
+        ConfigError, UnknownNameError: An unknown key, or a value of the wrong type or range.
+    """
+    from jepabench.world_models.registry import find_kind
+
+    check_training(preset["training"])
+    config_class: Any = find_kind(preset["kind"]).config_class  # pyright: ignore[reportAttributeAccessIssue]
+    known = {item.name for item in dataclasses.fields(config_class)}
+    for key in preset["model"]:
+        if key not in known:
+            raise unknown_name(f"option of world model {preset['kind']!r}", key, known)
