@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jepabench.envs.errors import unknown_name
+from jepabench.world_models.networks.lewm import LeWMEncoder
 
 
 def _normalise(frames: Tensor) -> Tensor:
@@ -288,6 +289,7 @@ class StateEncoder(nn.Module):
 ENCODERS: dict[str, type[nn.Module]] = {
     "conv": ConvEncoder,
     "keypoint": KeypointEncoder,
+    "lewm": LeWMEncoder,
     "slots": SlotEncoder,
     "spatial": SpatialEncoder,
     "state": StateEncoder,

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from jepabench.envs.errors import unknown_name
 from jepabench.world_models.networks.history_transformer import AdaLNBlock, AdaLNPredictor
+from jepabench.world_models.networks.lewm import LeWMPredictor
 
 
 class MLPPredictor(nn.Module):
@@ -220,6 +221,7 @@ class GridPredictor(nn.Module):
 
 PREDICTORS: dict[str, type[nn.Module]] = {
     "adaln": AdaLNPredictor,
+    "lewm": LeWMPredictor,
     "mlp": MLPPredictor,
     "substep": SubstepPredictor,
 }

@@ -1,10 +1,18 @@
-"""``jepabench import``: read a dataset of Minari, LeRobot or stable-worldmodel."""
+"""``jepabench import``: read a dataset or a LeWM checkpoint of another library."""
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
-from jepabench.cli.arguments import DATASET_FORMATS, FRAME_SIDE, Columns, Folder, Task
+from jepabench.cli.arguments import (
+    DATASET_FORMATS,
+    FRAME_SIDE,
+    Columns,
+    ExistingFolder,
+    Folder,
+    Task,
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,7 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("path", type=Folder(), help="folder of the new dataset")
     parser.add_argument(
-        "--format", choices=DATASET_FORMATS, help="format, if the path does not show it"
+        "--format",
+        choices=(*DATASET_FORMATS, "lewm"),
+        help="format, if the path does not show it; lewm is a checkpoint of stable-worldmodel",
     )
     parser.add_argument(
         "--task", type=Task(), help="task of the episodes; exports of jepabench state it"
@@ -38,12 +48,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="whether a row is one control step or one model step, if the data do not show it",
     )
     parser.add_argument(
+        "--dataset",
+        type=ExistingFolder(),
+        help="training data of a lewm checkpoint, whose action statistics it needs",
+    )
+    parser.add_argument(
         "--pixels", type=FRAME_SIDE, help="side to which frames are resized; unchanged if not given"
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Import the dataset and print its size."""
+    if options.format == "lewm":
+        return _import_checkpoint(options)
     from jepabench.envs.data.exchange.formats import import_dataset
 
     dataset = import_dataset(
@@ -62,4 +79,21 @@ def run(options: argparse.Namespace) -> int:
         f"{options.path}: {manifest.task_id}, {manifest.num_episodes} episodes, "
         f"{manifest.num_transitions} transitions, fingerprint {manifest.fingerprint}"
     )
+    return 0
+
+
+def _import_checkpoint(options: argparse.Namespace) -> int:
+    """Import a LeWM of stable-worldmodel."""
+    from jepabench.envs.data.episodes import EpisodeDataset
+    from jepabench.world_models.lewm_import import import_lewm
+    from jepabench.world_models.training.batches import ActionScale
+
+    if options.task is None:
+        raise ValueError("A checkpoint does not state its task. Name it with --task.")
+    scale = None
+    if options.dataset:
+        scale = ActionScale.from_dataset(EpisodeDataset.open(options.dataset))
+    source = Path(options.origin)
+    import_lewm(source, options.path, task_id=options.task, scale=scale)
+    print(f"{options.path}: LeWM for {options.task}")
     return 0
