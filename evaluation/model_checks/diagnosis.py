@@ -110,11 +110,14 @@ class PlanOutcomes:
         predicted: energies of S random plans [E, S]; lower is better.
         distance: true distance to the goal after each plan [E, S], task units.
         path: the same along the shortest path; None if the world does not know that path.
+        realised: energies [E, S] of the latents that were encoded while the plans were executed;
+            None if they were not computed.
     """
 
     predicted: NDArray[np.float64]
     distance: NDArray[np.float64]
     path: NDArray[np.float64] | None
+    realised: NDArray[np.float64] | None = None
 
 
 def plan_outcomes(
@@ -127,6 +130,7 @@ def plan_outcomes(
     split: str = "validation",
     pixels: int = 64,
     seed: int = 0,
+    realised: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> PlanOutcomes:
     """Draw plans, predict their energies, and execute each in the simulator from the same state.
@@ -141,6 +145,7 @@ def plan_outcomes(
         split: of the episodes.
         pixels: side of the frames.
         seed: of the plans.
+        realised: whether to observe each model step of each plan, for ``PlanOutcomes.realised``.
         progress: called with 1 after each start.
     """
     task, model = get_task(loaded.task_id), loaded.model
@@ -151,13 +156,16 @@ def plan_outcomes(
         # The state twin compares only the entries of the goal.
         state_twin = model.observation_key == "observation"
         energy = Energy(terms=[GoalDistance(dims=(0, _goal_size(env)) if state_twin else None)])
-    predicted, distances, paths = [], [], []
+    predicted, distances, paths, reached = [], [], [], []
     for spec in specs:
         observation, _ = reset_to(env, spec)
         blocks = _random_plans(
             queue, num_plans, horizon, np.random.default_rng([seed, spec.planner_seed])
         )
-        predicted.append(_energies(loaded, energy, observation, blocks))
+        scored = _PlanScores(loaded, energy, observation, blocks)
+        predicted.append(scored.imagined())
+        if realised:
+            reached.append(scored.realised(env))
         distance, path = _executed(env, observation, blocks)
         distances.append(distance)
         paths.append(path)
@@ -169,6 +177,7 @@ def plan_outcomes(
         np.stack(predicted),
         np.stack(distances),
         np.stack(known) if len(known) == len(paths) else None,
+        np.stack(reached) if realised else None,
     )
 
 
@@ -218,17 +227,18 @@ def _measures(
     with np.errstate(invalid="ignore", divide="ignore"):
         regret = (first - best) / (mean - best)
     return {
-        "rank correlation": _rank_correlation(predicted, real),
-        "rank correlation, cheapest tenth": _rank_correlation(
+        "rank correlation": rank_correlations(predicted, real),
+        "rank correlation, cheapest tenth": rank_correlations(
             np.take_along_axis(predicted, top, axis=1), np.take_along_axis(real, top, axis=1)
         ),
         "regret of the cheapest": regret,
     }
 
 
-def _rank_correlation(
+def rank_correlations(
     first: NDArray[np.float64], second: NDArray[np.float64]
 ) -> NDArray[np.float64]:
+    """Return Spearman's correlation of each row of [E, S] and [E, S]; NaN where one is constant."""
     ranks = [rankdata(values, axis=1) for values in (first, second)]
     offsets = [values - values.mean(1, keepdims=True) for values in ranks]
     with np.errstate(invalid="ignore"):
@@ -268,25 +278,56 @@ def _random_plans(
     return drawn.astype(np.float32)
 
 
-def _energies(
-    loaded: LoadedWorldModel, energy: Energy, observation: Observation, blocks: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Return the energies [S] of plans [S, H, n * A] from the start of an episode."""
-    model, scale = loaded.model, loaded.scale
-    batch = {key: value[None] for key, value in observation.items()}
-    goal, latent = encode_goal_rows(model, batch, [0]), encode_rows(model, batch, [0])
-    rest = scale.normalise(torch.zeros_like(scale.mean))
-    context = Context(
-        latent[:, None].expand(-1, model.history, *latent.shape[1:]),
-        rest.expand(1, model.history - 1, -1),
-    )
-    actions: Tensor = scale.normalise(torch.from_numpy(blocks))[None]
-    with torch.inference_mode():
-        return (
-            energy.bind(model, context)(rollout(model, context, actions), goal, actions)[0]
-            .double()
-            .numpy()
+class _PlanScores:
+    """Energies of plans [S, H, n * A] from the start of an episode, in environment units."""
+
+    def __init__(
+        self,
+        loaded: LoadedWorldModel,
+        energy: Energy,
+        observation: Observation,
+        blocks: NDArray[np.float32],
+    ) -> None:
+        self.model, self.blocks = loaded.model, blocks
+        model, scale = loaded.model, loaded.scale
+        batch = {key: value[None] for key, value in observation.items()}
+        self.goal, latent = encode_goal_rows(model, batch, [0]), encode_rows(model, batch, [0])
+        rest = scale.normalise(torch.zeros_like(scale.mean))
+        self.context = Context(
+            latent[:, None].expand(-1, model.history, *latent.shape[1:]),
+            rest.expand(1, model.history - 1, -1),
         )
+        self.actions: Tensor = scale.normalise(torch.from_numpy(blocks))[None]
+        self._score = energy.bind(model, self.context)
+
+    @torch.inference_mode()
+    def imagined(self) -> NDArray[np.float64]:
+        """Return the energies [S] of imagined latents."""
+        return self._energies(rollout(self.model, self.context, self.actions))
+
+    @torch.inference_mode()
+    def realised(self, env: GoalEnv) -> NDArray[np.float64]:
+        """Return the energies [S] of the latents of the frames that executing the plans gives."""
+        start, control = env.snapshot(), _control_actions(env, self.blocks)
+        latents = []
+        for plan in control:
+            env.restore(start)
+            seen = [env.advance(block)[0] for block in plan]
+            batch = {key: np.stack([frame[key] for frame in seen]) for key in seen[0]}
+            latents.append(encode_rows(self.model, batch, list(range(len(seen)))))
+        env.restore(start)
+        return self._energies(torch.stack(latents)[None])
+
+    def _energies(self, latents: Tensor) -> NDArray[np.float64]:
+        return self._score(latents, self.goal, self.actions)[0].double().numpy()
+
+
+def _control_actions(env: GoalEnv, blocks: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return control actions [S, H, K, A] of plans [S, H, n * A]."""
+    task = env.task
+    return blocks.reshape(*blocks.shape[:2], task.actions_per_block, -1).repeat(
+        task.hold_steps, axis=2
+    )
 
 
 def _goal_size(env: GoalEnv) -> int:
@@ -296,11 +337,7 @@ def _goal_size(env: GoalEnv) -> int:
 def _executed(
     env: GoalEnv, observation: Observation, blocks: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    task = env.task
-    held = blocks.reshape(*blocks.shape[:2], task.actions_per_block, -1).repeat(
-        task.hold_steps, axis=2
-    )
-    ends = env.imagine_goals(held)[:, -1]
+    ends = env.imagine_goals(_control_actions(env, blocks))[:, -1]
     distance = env.distance(ends, np.broadcast_to(observation["desired_goal"], ends.shape))
     return distance, env.path_distance(ends)
 

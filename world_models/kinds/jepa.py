@@ -19,7 +19,8 @@ from jepabench.world_models.networks.predictors import make_predictor
 from jepabench.world_models.training import objectives
 from jepabench.world_models.training.devices import gather_batch
 
-TERMS = (*objectives.LATENT_TERMS, *objectives.PAIR_TERMS, "inverse_dynamics")
+_ACTION_TERMS = ("inverse_dynamics", "endpoint_inverse")
+TERMS = (*objectives.LATENT_TERMS, *objectives.PAIR_TERMS, *_ACTION_TERMS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,6 +115,15 @@ class JEPA(nn.Module):
                 nn.GELU(),
                 nn.Linear(128, config.action_size),
             )
+        self.endpoint: nn.Module | None = None
+        if "endpoint_inverse" in config.terms:
+            self.endpoint = nn.Sequential(
+                nn.Linear(2 * config.latent_dim * (self.num_positions or 1), 256),
+                nn.GELU(),
+                nn.Linear(256, 256),
+                nn.GELU(),
+                nn.Linear(256, config.rollout_steps * config.action_size),
+            )
 
     def encode(self, observation: Tensor) -> Tensor:
         """Encode observations [N, ...] into latents [N, D], or [N, P, D] with positions."""
@@ -145,7 +155,7 @@ class JEPA(nn.Module):
             2
         )  # the terms see all positions as one long latent, as eb_jepa does
         for name, options in self.config.terms.items():
-            if name not in objectives.PAIR_TERMS:
+            if name not in objectives.PAIR_TERMS and name != "endpoint_inverse":
                 options = dict(options)
                 weight = options.pop("weight")
                 terms[name] = weight * self._term(name, options, latents, batch, generator)
@@ -195,11 +205,31 @@ class JEPA(nn.Module):
         imagined = rollout(self, context, batch.actions[:, None, known - 1 :])[:, 0]
         target = self._targets(latents, batch)[:, known:]
         terms = {"prediction": objectives.prediction_error(imagined, target)}
+        if self.endpoint is not None:
+            terms |= self._endpoint_terms(latents[:, known - 1], imagined, target, batch.actions)
         for name in self.config.terms.keys() & objectives.PAIR_TERMS.keys():
             options = dict(self.config.terms[name])
             weight = options.pop("weight")
             pairs = gather_batch(torch.stack([imagined.flatten(2), target.flatten(2)], dim=1))
             terms[name] = weight * objectives.PAIR_TERMS[name](pairs[:, 0], pairs[:, 1], **options)
+        return terms
+
+    def _endpoint_terms(
+        self, start: Tensor, imagined: Tensor, target: Tensor, actions: Tensor
+    ) -> dict[str, Tensor]:
+        """Decode all actions of a rollout from its two ends (EP-IDM, arXiv 2610.07540).
+
+        One head reads the encoded and the imagined end. Between neighbouring frames, the position
+        of the gripper is enough to decode an action; over several steps, its trajectory is not, and
+        the latent has to hold what the actions moved.
+        """
+        assert self.endpoint is not None
+        weight = self.config.terms["endpoint_inverse"]["weight"]
+        taken = actions[:, self.config.history - 1 :].flatten(1)
+        terms = {}
+        for name, ends in (("endpoint_inverse", target), ("action_recovery", imagined)):
+            decoded = self.endpoint(torch.cat([start.flatten(1), ends[:, -1].flatten(1)], dim=1))
+            terms[name] = weight * functional.mse_loss(decoded, taken)
         return terms
 
     def _targets(self, latents: Tensor, batch: TrajectoryBatch) -> Tensor:

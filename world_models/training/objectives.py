@@ -73,6 +73,23 @@ def curvature(latents: Tensor) -> Tensor:
     return 1.0 - functional.cosine_similarity(velocity[:, 1:], velocity[:, :-1], dim=-1).mean()
 
 
+def temporal_similarity(latents: Tensor, *, sigma: float = 2.0) -> Tensor:
+    """Mean squared error of a clip's cosine similarities to exp(-|i - j| / sigma).
+
+    Latents are centred over the batch first. Cosines that fall with the time between two frames
+    make the distance of latents grow with time (SpecWM, TDWM).
+
+    Args:
+        latents: [B, T, D].
+        sigma: Model steps over which the target similarity falls to 1 / e.
+    """
+    centred = latents - latents.mean((0, 1), keepdim=True)
+    unit = functional.normalize(centred.float(), dim=-1)
+    time = torch.arange(latents.shape[1], dtype=torch.float32, device=latents.device)
+    target = (-(time[:, None] - time).abs() / sigma).exp()
+    return (unit @ unit.transpose(1, 2) - target).square().mean()
+
+
 def sigreg(
     latents: Tensor,
     generator: torch.Generator,
@@ -197,5 +214,6 @@ LATENT_TERMS: dict[str, Callable[..., Tensor]] = {
     "curvature": curvature,
     "sigreg": sigreg,
     "mcr2": mcr2,
+    "temporal_similarity": temporal_similarity,
 }
 PAIR_TERMS: dict[str, Callable[..., Tensor]] = {"mmcr": mmcr, "barlow": barlow, "infonce": infonce}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jepabench.cli.arguments import Whole, add_common_arguments
 from jepabench.pipeline.checkpoints import (
@@ -10,6 +12,12 @@ from jepabench.pipeline.checkpoints import (
     write_table,
 )
 from jepabench.pipeline.terminal import make_console, rich_table
+
+if TYPE_CHECKING:
+    from jepabench.envs.data.episodes import EpisodeDataset
+    from jepabench.evaluation.model_checks.diagnosis import PlanOutcomes
+    from jepabench.evaluation.model_checks.gate import GateReport
+    from jepabench.world_models.checkpoint import LoadedWorldModel
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -24,6 +32,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Whole(2),
         default=64,
         help="random plans from each start, all executed in the simulator",
+    )
+    parser.add_argument(
+        "--train",
+        type=Path,
+        metavar="DATASET",
+        help="training data with frames: also train a supervised network, as the ceiling of what "
+        "the frames show",
+    )
+    parser.add_argument(
+        "--ceiling-seconds",
+        type=Whole(1),
+        default=180,
+        help="processor seconds for the supervised network",
     )
 
 
@@ -54,9 +75,11 @@ def run(options: argparse.Namespace) -> int:
             num_starts=options.starts,
             num_plans=options.plans,
             seed=options.seed,
+            realised=True,
             progress=bar.update,
             pixels=dataset.field("pixels").shape[1] if "pixels" in dataset.fields else 64,
         )
+    gate = _run_gate(options, loaded, dataset, outcomes)
     plans = plan_table(outcomes, rng=np.random.default_rng(options.seed))
     console = make_console()
     console.print(
@@ -66,7 +89,19 @@ def run(options: argparse.Namespace) -> int:
     )
     console.print(rich_table(shape, "Shape of the latent space"))
     console.print(rich_table(plans, "Are cheap plans good plans?"))
-    for name, table in (("foresight", foresight), ("geometry", shape), ("plans", plans)):
+    console.print(
+        rich_table(
+            gate.goal_errors,
+            "Error of the goal that a probe reads (in_place: share within the success rule)",
+        )
+    )
+    console.print(
+        f"Action sensitivity {gate.sensitivity:.2f}; rank correlation of cost and distance "
+        f"{gate.rank_imagined:.2f} imagined, {gate.rank_realised:.2f} realised."
+    )
+    console.print(f"Limit: {gate.limit}. {gate.reason}")
+    tables = {"foresight": foresight, "geometry": shape, "plans": plans, "gate": gate.table()}
+    for name, table in tables.items():
         write_table(table, options.output, name)
     if options.output:
         real = outcomes.distance if outcomes.path is None else outcomes.path
@@ -75,3 +110,35 @@ def run(options: argparse.Namespace) -> int:
         )
         print(write_atomically(options.output / "diagnosis.png", picture))
     return 0
+
+
+def _run_gate(
+    options: argparse.Namespace,
+    loaded: LoadedWorldModel,
+    dataset: EpisodeDataset,
+    outcomes: PlanOutcomes,
+) -> GateReport:
+    import pandas as pd
+    from tqdm import tqdm
+
+    from jepabench.envs.data.episodes import EpisodeDataset
+    from jepabench.evaluation.model_checks.gate import (
+        action_sensitivity,
+        ceiling_row,
+        goal_error_table,
+        judge,
+    )
+
+    errors = goal_error_table(loaded, dataset, seed=options.seed)
+    if options.train is not None:
+        with tqdm(total=options.ceiling_seconds, desc="ceiling", unit="s", leave=False) as bar:
+            ceiling = ceiling_row(
+                loaded.task_id,
+                EpisodeDataset.open(options.train),
+                dataset,
+                seconds=options.ceiling_seconds,
+                seed=options.seed,
+                progress=bar.update,
+            )
+        errors = pd.concat([ceiling, errors], ignore_index=True)
+    return judge(errors, action_sensitivity(loaded, dataset, seed=options.seed), outcomes)

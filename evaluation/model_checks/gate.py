@@ -1,0 +1,330 @@
+"""The planning gate: which part of a world model limits planning, measured in task units.
+
+A model can fail to plan because its encoder does not see what the goal is about, because its
+predictor loses it, because the cost ranks outcomes wrongly, or because the search finds no good
+plan. The gate measures the first three in minutes, on held-out episodes, before anything is
+trained for hours. If all three pass, the search is what remains.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.registry import make
+from jepabench.evaluation.model_checks.diagnosis import PlanOutcomes, rank_correlations
+from jepabench.evaluation.model_checks.probing import check_dataset
+from jepabench.world_models.analysis.diagnostics import encode_frames
+from jepabench.world_models.analysis.imagination import (
+    Windows,
+    draw_windows,
+    find_episodes,
+    imagine,
+)
+from jepabench.world_models.analysis.probes import Probe, fit_probe
+from jepabench.world_models.checkpoint import LoadedWorldModel
+
+ENOUGH_IN_PLACE = 0.8  # share of frames whose goal is read within the success rule
+ENOUGH_RANK = 0.5  # rank correlation of energy and distance
+_LARGE_LOSS = 0.15  # drop from encoded to imagined that counts as a fault of the predictor
+_LEAST_SENSITIVITY = 0.05
+_PIXEL_KEY = "pixels"
+
+
+def goal_error_table(
+    loaded: LoadedWorldModel,
+    dataset: EpisodeDataset,
+    *,
+    steps: tuple[int, ...] = (1, 5),
+    num_windows: int = 1500,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return how precisely the achieved goal can be read from encoded and imagined latents.
+
+    An MLP probe is fitted on encoded frames of the first half of the episodes and read on the
+    second half.
+
+    Columns:
+        ``source``: ``encoded``, or ``imagined k`` for latents imagined k model steps ahead with the
+        recorded actions.
+        ``median`` and ``p90``: error by the distance of the task, in task units.
+        ``in_place``: share of frames in which the value that was read satisfies the success rule
+        for the true one as the goal. It compares the error with the success radius, including
+        angles.
+
+    Args:
+        loaded: A world model.
+        dataset: Held-out episodes of its task.
+        steps: Imagined steps.
+        num_windows: Largest number of windows for reading.
+        seed: Seed of the probe and of the choice of windows.
+
+    Raises:
+        ProbingError: The dataset does not fit the model.
+        ValueError: The episodes are shorter than the largest step.
+    """
+    check_dataset(loaded, dataset)
+    windows, probe = _probe_goals(loaded, dataset, max(steps), num_windows, seed)
+    env = make(loaded.task_id)
+    imagined = imagine(loaded.model, windows)
+    rows = [_goal_error(env, probe(_flat(windows.present)), _goals(dataset, windows.rows(0)))]
+    for step in steps:
+        read = probe(_flat(imagined[:, step - 1]))
+        rows.append(_goal_error(env, read, _goals(dataset, windows.rows(step))))
+    env.close()
+    names = ["encoded", *(f"imagined {step}" for step in steps)]
+    return pd.DataFrame(rows).assign(source=names)[["source", "median", "p90", "in_place"]]
+
+
+def ceiling_row(
+    task_id: str,
+    train: EpisodeDataset,
+    held_out: EpisodeDataset,
+    *,
+    seconds: float = 180.0,
+    seed: int = 0,
+    progress: Callable[[float], object] | None = None,
+) -> pd.DataFrame:
+    """Return the row ``supervised CNN`` of ``goal_error_table``: the ceiling of the frames.
+
+    A convolutional network is trained to regress the achieved goal from the frame. If it fails, no
+    encoder of this size can be expected to see the goal: change the camera or the resolution.
+
+    Args:
+        task_id: The task.
+        train, held_out: Datasets with frames.
+        seconds: Processor time of the training [s].
+        seed: Seed of weights and batches.
+        progress: Called with the seconds since the last call.
+    """
+    rng = np.random.default_rng(seed)
+    frames = train.field(_PIXEL_KEY)
+    targets = torch.from_numpy(np.asarray(train.field("achieved_goal"), np.float32))
+    centre, spread = targets.mean(0), targets.std(0).clamp_min(1e-6)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)  # weight initialisation has no generator argument
+        network = _GoalRegressor(frames.shape[1], targets.shape[1])
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+    began = last = time.process_time()
+    while last - began < seconds:
+        picked = np.sort(rng.integers(len(frames), size=128))
+        wanted = (targets[torch.from_numpy(picked)] - centre) / spread
+        loss = functional.mse_loss(network(torch.from_numpy(np.array(frames[picked]))), wanted)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        now = time.process_time()
+        if progress:
+            progress(min(now, began + seconds) - last)
+        last = now
+    network.eval()
+    chosen = np.sort(rng.permutation(len(held_out.field(_PIXEL_KEY)))[:3000])
+    with torch.no_grad():
+        read = torch.cat(
+            [
+                network(torch.from_numpy(np.array(held_out.field(_PIXEL_KEY)[part])))
+                for part in np.array_split(chosen, 10)
+            ]
+        )
+    env = make(task_id)
+    row = _goal_error(env, read * spread + centre, _goals(held_out, chosen))
+    env.close()
+    return pd.DataFrame([{"source": "supervised CNN", **row}])
+
+
+def action_sensitivity(
+    loaded: LoadedWorldModel,
+    dataset: EpisodeDataset,
+    *,
+    num_windows: int = 1000,
+    seed: int = 0,
+) -> float:
+    """Return how much a prediction answers to its action, relative to how much frames change.
+
+    This is the mean squared change of the one-step prediction when its action is replaced by that
+    of another window, over the mean squared change of the encoded latents in a step. It is 0 for a
+    model that ignores actions; below about 0.05 the model cannot be planned with.
+    """
+    rng = np.random.default_rng(seed)
+    windows = draw_windows(
+        loaded.model,
+        dataset,
+        scale=loaded.scale,
+        num_steps=1,
+        num_windows=num_windows,
+        rng=rng,
+    )
+    swapped = windows.plans[torch.from_numpy(rng.permutation(len(windows.plans)))]
+    answer = imagine(loaded.model, windows) - imagine(loaded.model, windows, swapped)
+    change = windows.future[:, 0] - windows.present
+    return float(answer.square().mean() / change.square().mean().clamp_min(1e-12))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateReport:
+    """What limits planning with a world model.
+
+    Attributes:
+        goal_errors: ``goal_error_table``, with the row of ``ceiling_row`` first if it was measured.
+        sensitivity: See ``action_sensitivity``.
+        rank_imagined, rank_realised: Mean Spearman correlation of the energy with the true distance
+            over random plans from one start, the energy computed on imagined latents, and on
+            latents of the frames that executing the plans gave.
+        limit: ``frames``, ``encoder``, ``dynamics``, ``cost`` or ``search``.
+        reason: One sentence.
+    """
+
+    goal_errors: pd.DataFrame
+    sensitivity: float
+    rank_imagined: float
+    rank_realised: float
+    limit: str
+    reason: str
+
+    def table(self) -> pd.DataFrame:
+        """Return one row with every number, for comparisons between models."""
+        row: dict[str, float | str] = {}
+        for entry in self.goal_errors.to_dict("records"):
+            prefix = str(entry["source"]).replace(" ", "_")
+            row |= {f"{prefix}_{name}": entry[name] for name in ("median", "p90", "in_place")}
+        row |= {
+            "sensitivity": self.sensitivity,
+            "rank_imagined": self.rank_imagined,
+            "rank_realised": self.rank_realised,
+            "limit": self.limit,
+        }
+        return pd.DataFrame([row])
+
+
+def judge(goal_errors: pd.DataFrame, sensitivity: float, outcomes: PlanOutcomes) -> GateReport:
+    """Name the part that limits planning.
+
+    Args:
+        goal_errors: See ``GateReport``.
+        sensitivity: See ``action_sensitivity``.
+        outcomes: Plans with their realised energies (``plan_outcomes(..., realised=True)``).
+
+    Raises:
+        ValueError: The outcomes have no realised energies.
+    """
+    if outcomes.realised is None:
+        raise ValueError("The gate needs realised energies: plan_outcomes(..., realised=True).")
+    real = outcomes.distance if outcomes.path is None else outcomes.path
+    imagined = float(np.nanmean(rank_correlations(outcomes.predicted, real)))
+    realised = float(np.nanmean(rank_correlations(outcomes.realised, real)))
+    limit, reason = _find_limit(goal_errors, sensitivity, imagined, realised)
+    return GateReport(
+        goal_errors=goal_errors,
+        sensitivity=sensitivity,
+        rank_imagined=imagined,
+        rank_realised=realised,
+        limit=limit,
+        reason=reason,
+    )
+
+
+def _find_limit(
+    goal_errors: pd.DataFrame, sensitivity: float, imagined: float, realised: float
+) -> tuple[str, str]:
+    place = dict(zip(goal_errors["source"], goal_errors["in_place"], strict=True))
+    encoded, ceiling = place["encoded"], place.get("supervised CNN", 1.0)
+    ahead = list(place.values())[-1]
+    if encoded < ENOUGH_IN_PLACE and ceiling < ENOUGH_IN_PLACE:
+        return "frames", (
+            f"Even a supervised network reads the goal within the success rule in {ceiling:.0%} of "
+            "the frames only: change the camera or the resolution, or train it longer."
+        )
+    if encoded < ENOUGH_IN_PLACE:
+        return "encoder", (
+            f"The goal is within the success rule in {encoded:.0%} of the encoded frames; "
+            f"{ENOUGH_IN_PLACE:.0%} are needed."
+        )
+    if sensitivity < _LEAST_SENSITIVITY:
+        return "dynamics", f"Predictions hardly answer to actions ({sensitivity:.1%} of a step)."
+    if realised - imagined > _LARGE_LOSS or ahead < encoded - 2 * _LARGE_LOSS:
+        return "dynamics", (
+            f"Imagination loses what the encoder sees: rank correlation {realised:.2f} with "
+            f"realised ends, {imagined:.2f} with imagined ones; in place {encoded:.0%} and "
+            f"{ahead:.0%}."
+        )
+    if realised < ENOUGH_RANK:
+        return "cost", (
+            f"The cost ranks outcomes poorly even on the frames that the plans lead to "
+            f"(rank correlation {realised:.2f})."
+        )
+    return "search", (
+        "Encoder, dynamics and cost pass; what success is missing, the search or its proposals "
+        "are responsible for."
+    )
+
+
+class _GoalRegressor(nn.Module):
+    """Frames uint8 [N, s, s, 3] to standardised goals [N, G]."""
+
+    def __init__(self, image_size: int, goal_size: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 24, 4, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(24, 48, 4, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(48, 64, 4, stride=2, padding=1),
+            nn.GELU(),
+            nn.Flatten(),
+            nn.Linear(64 * (image_size // 8) ** 2, 256),
+            nn.GELU(),
+            nn.Linear(256, goal_size),
+        )
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return self.body(frames.permute(0, 3, 1, 2).float() / 127.5 - 1.0)
+
+
+def _probe_goals(
+    loaded: LoadedWorldModel, dataset: EpisodeDataset, ahead: int, num_windows: int, seed: int
+) -> tuple[Windows, Probe]:
+    """Return windows of the second half of the episodes, and a probe fitted on the first half."""
+    rng = np.random.default_rng(seed)
+    fitting, reading = np.array_split(np.arange(len(dataset)), 2)
+    rows = np.arange(len(dataset.field("achieved_goal")))
+    rows = np.sort(rng.permutation(rows[np.isin(find_episodes(dataset, rows), fitting)])[:6000])
+    latents = encode_frames(loaded.model, dataset, rows)
+    probe = fit_probe("mlp", latents, _goals(dataset, rows), seed=seed)
+    windows = draw_windows(
+        loaded.model,
+        dataset,
+        scale=loaded.scale,
+        num_steps=ahead,
+        num_windows=num_windows,
+        episodes=reading,
+        rng=rng,
+    )
+    return windows, probe
+
+
+def _flat(latents: Tensor) -> Tensor:
+    return latents.flatten(1).float()
+
+
+def _goals(dataset: EpisodeDataset, rows: NDArray[np.integer]) -> Tensor:
+    return torch.from_numpy(np.asarray(dataset.field("achieved_goal")[rows], np.float32))
+
+
+def _goal_error(env: GoalEnv, read: Tensor, truth: Tensor) -> dict[str, float]:
+    found, wanted = read.double().numpy(), truth.double().numpy()
+    errors = np.asarray(env.distance(found, wanted))
+    return {
+        "median": float(np.median(errors)),
+        "p90": float(np.quantile(errors, 0.9)),
+        "in_place": float(np.mean(env.is_success(found, wanted))),
+    }
