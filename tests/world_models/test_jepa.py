@@ -102,3 +102,26 @@ def test_recolouring_changes_colours_of_each_frame_and_no_shape():
     changes = torch.stack([palette[:, None] - palette[None] for palette in palettes])
     assert changes.float().std(0).max() > 10  # things change apart from each other, not all alike
     assert augment_colour(frames, strength=0.0, generator=torch.Generator()) is frames
+
+
+def test_endpoint_inverse_dynamics_reaches_encoder_and_predictor():
+    model = make(history=1, terms={"endpoint_inverse": {"weight": 2.0}})
+    three = batch()
+    windows = TrajectoryBatch(
+        {"pixels": three.observations["pixels"][:, :3]}, three.actions[:, :2], three.state[:, :3]
+    )
+    terms = model.losses(windows, torch.Generator())
+    assert set(terms) == {"prediction", "endpoint_inverse", "action_recovery"}
+    for name, changed in (
+        ("endpoint_inverse", model.encoder),
+        ("action_recovery", model.predictor),
+    ):
+        parameters = list(changed.parameters())
+        gradients = torch.autograd.grad(
+            terms[name], parameters, retain_graph=True, allow_unused=True
+        )
+        assert any(g is not None and g.abs().max() > 0 for g in gradients), name
+    half = make(history=1, terms={"endpoint_inverse": {"weight": 1.0}})
+    torch.testing.assert_close(
+        half.losses(windows, torch.Generator())["endpoint_inverse"] * 2, terms["endpoint_inverse"]
+    )

@@ -175,3 +175,18 @@ def test_a_stopped_target_gets_no_gradient():
     predicted, target = latents().requires_grad_(), latents(1).requires_grad_()
     objectives.prediction_error(predicted, target, stop_gradient=True).backward()
     assert predicted.grad is not None and target.grad is None
+
+
+def test_temporal_similarity_is_zero_for_latents_whose_cosines_decay_with_time():
+    # Rows of the Cholesky factor of a Gram matrix have that matrix as their products. The mean over
+    # a batch and its negative is zero, so centring changes nothing.
+    time = torch.arange(4.0)
+    wanted = (-(time[:, None] - time).abs() / 2.0).exp()
+    clip = torch.linalg.cholesky(wanted)
+    latents = torch.stack([clip, -clip])
+    assert objectives.temporal_similarity(latents, sigma=2.0) < 1e-12
+    assert objectives.temporal_similarity(latents, sigma=8.0) > 1e-2
+    torch.testing.assert_close(
+        objectives.temporal_similarity(3.0 * latents, sigma=8.0),
+        objectives.temporal_similarity(latents, sigma=8.0),
+    )
