@@ -110,8 +110,9 @@ class BudgetPlan(SuitePlan):
             if online:  # long enough for the largest budget, whatever the block of the task
                 steps = -(-root["budgets"][-1] // spec.action_block)
                 for agent in kept:
+                    length = {"num_steps": steps} if self._has_length(agent) else {}
                     train = {
-                        "num_steps": steps,
+                        **length,
                         "budgets": root["budgets"],
                         **agents.get(agent, {}).get("train", {}),
                     }
@@ -129,6 +130,11 @@ class BudgetPlan(SuitePlan):
     @staticmethod
     def _agent_track(root: Mapping[str, Any], name: str) -> str:
         return load_preset("agent", name)["track"]["data"]
+
+    @staticmethod
+    def _has_length(name: str) -> bool:
+        """Return whether an agent's training is given a length, or ends with its last budget."""
+        return "num_steps" in load_preset("agent", name)["train"]
 
     @property
     def suite_directory(self) -> Path:
