@@ -4,7 +4,7 @@ Round 0 collects transitions with the reward-free behaviour of the task. In ever
 planner of the last round acts towards goals that it chose itself: frames that it has seen. The
 world model and the policy that proposes plans are then trained from scratch on all data so far.
 Neither rewards nor test goals are used, so the transitions count like those of online reinforcement
-learning, and the agent at each budget is compared with it on one axis.
+learning, and the agent at each budget can be compared with it.
 """
 
 from __future__ import annotations

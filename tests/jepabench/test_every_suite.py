@@ -141,7 +141,7 @@ def test_suites_are_listed_with_their_cost(tmp_path, capsys):
     SPEEDS.save(tmp_path / "doctor.json")
     assert main(["list", "suites", "quick", "--output", str(tmp_path)]) == 0
     text = capsys.readouterr().out
-    assert "quick v1" in text and "TwoRoom-v1" in text and "near medium" in text and "min" in text
+    assert "quick v" in text and "TwoRoom-v1" in text and "near medium" in text and "min" in text
     assert main(["list", "suites", "quickk", "--output", str(tmp_path)]) == 2
     assert "Did you mean 'quick'" in capsys.readouterr().err
 
