@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jepabench.api import Results, evaluate, load_world_model, make, make_agent
+    from jepabench.api import Results, evaluate, load_world_model, make, make_agent, make_vec
     from jepabench.results.store import load_results
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "load_world_model",
     "make",
     "make_agent",
+    "make_vec",
 ]
 
 _HERE = Path(__file__).resolve().parent

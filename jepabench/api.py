@@ -4,9 +4,9 @@ Everything here is also an attribute of ``jepabench``::
 
     import jepabench
 
-    env = jepabench.make("jepabench/TwoRoom-v1", pixels=64)
-    agent = jepabench.make_agent("jepa-cem", world_model="two-room")
-    results = jepabench.evaluate(agent, task="jepabench/TwoRoom-v1", episodes=5)
+    env = jepabench.make("TwoRoom", pixels=64)
+    agent = jepabench.make_agent("jepa-cem", "TwoRoom")
+    results = jepabench.evaluate(agent, suite="quick")
     print(results.table())
 """
 
@@ -16,21 +16,28 @@ import base64
 import shutil
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
-from jepabench.envs import episode_specs, get_task, make
+from jepabench.envs import ActionBlock, GoalEnv, episode_specs, get_task
+from jepabench.envs import make as make_env
+from jepabench.envs.errors import unknown_name
 from jepabench.envs.task import short_name
 
 if TYPE_CHECKING:
     import pandas as pd
+    from gymnasium import Env
+    from gymnasium.vector import VectorEnv
 
     from jepabench.agents.base import Agent
+    from jepabench.evaluation.protocol import SuiteTask
     from jepabench.world_models.checkpoint import LoadedWorldModel
 
-__all__ = ["Results", "evaluate", "load_world_model", "make", "make_agent"]
+__all__ = ["Results", "evaluate", "load_world_model", "make", "make_agent", "make_vec"]
 
 _COLUMNS = {
     "task": "task",
@@ -107,6 +114,66 @@ class Results:
         return html
 
 
+def make(task: str, *, pixels: int | None = None, **settings: Any) -> GoalEnv:
+    """Make the environment of a task.
+
+    Args:
+        task: Id or short name, such as "TwoRoom" or "jepabench/TwoRoom-v1".
+        pixels: Side of the frames in the observation, or None for the state alone.
+        settings: Other arguments of the task's class, such as ``render_mode="rgb_array"``.
+
+    Raises:
+        UnknownNameError: There is no such task; the message suggests the nearest.
+    """
+    from jepabench.pipeline.tasks import resolve_task
+
+    return make_env(resolve_task(task), pixels=pixels, **settings)
+
+
+def make_vec(
+    task: str,
+    num_envs: int = 4,
+    *,
+    pixels: int | None = None,
+    blocks: bool = False,
+    vectorization_mode: Literal["sync", "async"] = "sync",
+    **settings: Any,
+) -> VectorEnv:
+    """Make a Gymnasium vector environment of a task, to train elsewhere.
+
+    Episodes without options are drawn from the training split.
+
+    Args:
+        task: Id or short name.
+        num_envs: Number of environments.
+        pixels: Side of the frames, or None for the state alone.
+        blocks: Whether an action is a block, the step of world models and of the suite's own
+            policies, instead of a control step.
+        vectorization_mode: "sync" in this process, or "async" with one process per environment.
+        settings: Other arguments of the task's class.
+
+    Raises:
+        UnknownNameError: There is no such task or mode.
+        ValueError: ``num_envs`` is below 1.
+    """
+    from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
+
+    from jepabench.pipeline.tasks import resolve_task
+
+    kinds = {"sync": SyncVectorEnv, "async": AsyncVectorEnv}
+    if vectorization_mode not in kinds:
+        raise unknown_name("vectorization mode", vectorization_mode, kinds)
+    if num_envs < 1:
+        raise ValueError(f"num_envs must be at least 1, got {num_envs}.")
+    one = partial(_make_one, resolve_task(task), blocks, {"pixels": pixels, **settings})
+    return kinds[vectorization_mode]([one] * num_envs)
+
+
+def _make_one(task_id: str, blocks: bool, settings: dict[str, Any]) -> Env:
+    env = make_env(task_id, **settings)
+    return ActionBlock(env) if blocks else env
+
+
 def load_world_model(name: str | Path) -> LoadedWorldModel:
     """Load a world model.
 
@@ -125,69 +192,117 @@ def load_world_model(name: str | Path) -> LoadedWorldModel:
 
 
 def make_agent(
-    name: str | None = None, *, world_model: str | Path, overrides: Sequence[str] = ()
+    name: str | None = None,
+    task: str | None = None,
+    *,
+    world_model: str | Path | None = None,
+    overrides: Sequence[str] = (),
+    trust: bool = False,
 ) -> Agent:
-    """Make an agent that plans with a trained world model.
+    """Make an agent from a preset.
 
     Args:
-        name: Preset, see ``jepabench list agents``; by default CEM.
-        world_model: As for ``load_world_model``. It determines the task.
+        name: Preset (``jepabench list agents``), ``sb3:model.zip`` or ``package.module:Class``. By
+            default the preset for the observations of the world model.
+        task: Id or short name of the task; by default the task of the world model.
+        world_model: Name of a reference checkpoint, or a folder that ``jepabench train`` wrote. By
+            default the reference checkpoint of the task.
         overrides: Changes of the preset, such as ``"agent.planner.num_samples=64"``.
+        trust: Whether ``sb3:model.zip`` may be loaded. It is a pickle, which can run any code.
 
     Raises:
-        ConfigError: The preset does not plan with a world model, or has no such setting.
-        UnknownNameError: There is no such preset or checkpoint.
+        ConfigError: The preset needs a training, or there is no world model for the task.
+        UnknownNameError: There is no such preset, task, setting or checkpoint.
+        UntrustedFileError: The agent is a pickle and ``trust`` is False.
     """
-    from jepabench.pipeline.checkpoints import find_checkpoint
-    from jepabench.pipeline.saved_model import agent_preset, build_agent, read_task_id
+    from jepabench.pipeline.saved_model import make_agent_of_task
+    from jepabench.pipeline.tasks import resolve_task
 
-    folder = find_checkpoint(str(world_model))
-    return build_agent(agent_preset(folder, name, overrides), folder, read_task_id(folder))
+    with _trusting(trust):
+        return make_agent_of_task(
+            name, resolve_task(task) if task else None, world_model, overrides
+        )
 
 
 def evaluate(
-    agent: str | Agent,
+    agent: str | Agent | Callable[..., Any],
     *,
-    suite: str = "quick",
+    suite: str | None = None,
     task: str | None = None,
     name: str | None = None,
     strata: Sequence[str] | None = None,
-    episodes: int = 20,
+    episodes: int | None = None,
     pixels: int = 64,
     output: str | Path = "outputs",
+    overrides: Sequence[str] = (),
+    trust: bool = False,
     progress: bool = True,
 ) -> Results:
     """Evaluate an agent on the test episodes of a suite or of one task.
 
     Args:
-        agent: Name of a preset, or several separated by commas: the suite's data, models and
-            policies are made where they are missing, below ``output``. Or an agent object, which
-            acts on one task.
-        suite: Suite of a named agent.
-        task: Task of an agent object.
+        agent: Name of a preset, or several separated by commas: missing data, models and policies
+            are made below ``output``. Or an agent object, or a function or PyTorch module from
+            observations to actions (``ModuleAgent``), which acts on one task.
+        suite: Suite of a named agent, by default "quick". For an agent object, the suite whose
+            strata and numbers of episodes are used for its task.
+        task: Id or short name of the task of an agent object; by default the agent's own. With a
+            named agent, only this task is evaluated, by ``make_agent(agent, task)``.
         name: Name of an agent object in the table; its class by default.
         strata: Distances of an agent object's goals; all of the task's by default.
-        episodes: Episodes per stratum of an agent object.
-        pixels: Side of the frames of an agent object.
+        episodes: Episodes per stratum of an agent object; 20 by default.
+        pixels: Side of the frames.
         output: Folder for everything that a named agent's suite makes.
+        overrides: Further settings of the suite's run, such as ``"seed=0,1"`` or
+            ``"agent.planner.num_samples=64,128"``.
+        trust: Whether ``sb3:model.zip`` may be loaded. It is a pickle, which can run any code.
         progress: Whether to show a progress bar.
 
     Raises:
         UnknownNameError: There is no such preset, suite, task or stratum.
-        ValueError: An agent object without a task.
+        ConfigError: The agent cannot be made, or the suite does not contain its task.
+        ValueError: A function or module without a task.
+        UntrustedFileError: The agent is a pickle and ``trust`` is False.
     """
+    with _trusting(trust):
+        if isinstance(agent, str) and task is None:
+            settings = [f"suite={suite or 'quick'}", f"agent={agent}", f"pixels={pixels}"]
+            return _evaluate_suite([*settings, *overrides], Path(output), progress)
     if isinstance(agent, str):
-        return _evaluate_suite(agent, suite, Path(output), progress)
-    if task is None:
-        raise ValueError("Name the task of the agent, for instance task='jepabench/TwoRoom-v1'.")
+        name = name or agent
+        agent = make_agent(agent, task, overrides=overrides, trust=trust)
+    return _evaluate_object(agent, suite, task, name, strata, episodes, pixels, progress)
+
+
+def _evaluate_object(
+    agent: Any,
+    suite: str | None,
+    task: str | None,
+    name: str | None,
+    strata: Sequence[str] | None,
+    episodes: int | None,
+    pixels: int,
+    progress: bool,
+) -> Results:
     from tqdm import tqdm
 
     from jepabench.evaluation.rollout import evaluate_episodes
     from jepabench.evaluation.traces import save_evaluation
+    from jepabench.pipeline.tasks import resolve_task
 
-    chosen = tuple(strata) if strata else None
-    specs = episode_specs(get_task(task).id, "test", episodes, strata=chosen)
     name = name or type(agent).__name__
+    task = task or getattr(getattr(agent, "task", None), "id", None)
+    if task is None:
+        raise ValueError(f"Name the task of {name}, for instance task='TwoRoom'.")
+    task_id = resolve_task(task)
+    if not hasattr(agent, "act"):
+        from jepabench.agents.model_free.external.module_agent import ModuleAgent
+
+        agent = ModuleAgent(agent, task_id=task_id, pixels=pixels)
+    if suite:
+        entry = _find_suite_task(suite, task_id)
+        strata, episodes = strata or entry.strata, episodes or entry.num_episodes
+    specs = episode_specs(task_id, "test", episodes or 20, strata=tuple(strata) if strata else None)
     with tqdm(
         total=len(specs), desc=name, unit="episode", leave=False, disable=not progress
     ) as bar:
@@ -199,14 +314,37 @@ def evaluate(
     return results
 
 
-def _evaluate_suite(names: str, suite: str, output: Path, progress: bool) -> Results:
+def _find_suite_task(suite: str, task_id: str) -> SuiteTask:
+    from jepabench.pipeline.config import ConfigError
+    from jepabench.pipeline.suites import find_suite
+
+    tasks = {task.task_id: task for task in find_suite(suite).tasks}
+    if task_id not in tasks:
+        raise ConfigError(f"Suite {suite!r} does not contain {task_id}; it has {', '.join(tasks)}.")
+    return tasks[task_id]
+
+
+@contextmanager
+def _trusting(trust: bool) -> Iterator[None]:
+    """Allow pickles within a call."""
+    from jepabench.agents.model_free.external.trust import is_trusted, set_trust
+
+    before = is_trusted()
+    set_trust(trust or before)
+    try:
+        yield
+    finally:
+        set_trust(before)
+
+
+def _evaluate_suite(overrides: list[str], output: Path, progress: bool) -> Results:
     from rich.console import Console
 
     from jepabench.execution.run_plan import run_plan
     from jepabench.pipeline.run_config import compose_run
     from jepabench.pipeline.stages import SuitePlan
 
-    root = compose_run([f"suite={suite}", f"agent={names}"])
+    root = compose_run(overrides)
     root["output"] = str(output)
     run_plan(root, Console(stderr=True, quiet=not progress))
     return Results(tuple(stage.directory for stage in SuitePlan(root).evaluations))

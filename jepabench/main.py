@@ -93,6 +93,8 @@ _NEEDS_MODELS = frozenset(
 _READS_PRESETS = frozenset(
     "run sweep status report compare scaling tune train evaluate submit verify board list".split()
 )
+# Commands that run agents, which may be pickles.
+_RUNS_AGENTS = frozenset({"run", "sweep", "evaluate", "submit"})
 # These commands judge the work of strangers, often in the folder of that work. Its files must not
 # define what they judge by.
 _IGNORES_WORKING_DIRECTORY = frozenset({"verify", "board"})
@@ -141,8 +143,14 @@ def _terminate_like_interrupt(received: list[int]) -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _add_config_dir(parser: argparse.ArgumentParser, verb: str) -> None:
-    """Add the option that names folders with the user's presets."""
+def _add_source_options(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Add the options about presets and policies from outside."""
+    if verb in _RUNS_AGENTS:
+        parser.add_argument(
+            "--trust",
+            action="store_true",
+            help="load the pickles of agent=sb3:FILE, which can run any code",
+        )
     if verb in _READS_PRESETS:
         parser.add_argument(
             "--config-dir",
@@ -153,8 +161,12 @@ def _add_config_dir(parser: argparse.ArgumentParser, verb: str) -> None:
         )
 
 
-def _use_config_dirs(options: argparse.Namespace) -> None:
-    """Set where the command looks for presets."""
+def _use_source_options(options: argparse.Namespace) -> None:
+    """Set where the command looks for presets, and whether it may load pickles."""
+    if options.verb in _RUNS_AGENTS:
+        from jepabench.agents.model_free.external.trust import set_trust
+
+        set_trust(options.trust)
     if options.verb not in _READS_PRESETS:
         return
     from jepabench.pipeline.presets.search_path import make_search_path, set_search_path
@@ -214,11 +226,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="MODULE",
         help="import a module that registers your own tasks; may be repeated",
     )
-    _add_config_dir(own_parser, options.verb)
+    _add_source_options(own_parser, options.verb)
     received: list[int] = []
     try:
         options = own_parser.parse_intermixed_args(rest, options)  # settings may follow options
-        _use_config_dirs(options)
+        _use_source_options(options)
         with _terminate_like_interrupt(received):
             return module.run(options)
     except KeyboardInterrupt:

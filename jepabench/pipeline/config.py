@@ -23,6 +23,7 @@ from jepabench.pipeline.presets.plugins import (
     plugin_names,
     preset_of_plugin,
 )
+from jepabench.pipeline.presets.sb3_file import PREFIX, preset_of_sb3
 from jepabench.pipeline.presets.search_path import (
     CONF,
     ConfigError,
@@ -158,8 +159,8 @@ def load_preset(
 def _load_plugin(
     name: str, taken: Sequence[str], overrides: Mapping[str, Any] | Sequence[str]
 ) -> dict[str, Any] | None:
-    """Return the preset of another package's agent with overrides, or None if there is none."""
-    preset = preset_of_plugin(name)
+    """Return the preset of an agent from outside with overrides, or None if there is none."""
+    preset = preset_of_sb3(name) if name.startswith(PREFIX) else preset_of_plugin(name)
     if preset is None:
         return None
     if preset["name"] in taken:

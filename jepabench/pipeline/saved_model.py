@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jepabench.pipeline.checkpoints import REFERENCES, find_checkpoint, reference_names
 from jepabench.pipeline.config import ConfigError, load_preset
 
 if TYPE_CHECKING:
@@ -57,6 +58,63 @@ def build_agent(preset: Mapping[str, Any], checkpoint: Path, task_id: str) -> Ag
     return instantiate(
         preset["agent"], task_id=task_id, world_model=checkpoint, **folders, _convert_="all"
     )
+
+
+def make_agent_of_task(
+    name: str | None,
+    task_id: str | None,
+    world_model: str | Path | None,
+    overrides: Sequence[str] = (),
+) -> Agent:
+    """Return the agent of a preset, with a given world model or the reference one of the task.
+
+    Raises:
+        ConfigError: Neither a task nor a world model is given, the preset needs a training, or
+            there is no world model for the task.
+        UnknownNameError: There is no such preset, setting or checkpoint.
+    """
+    if world_model is None and task_id is None:
+        raise ConfigError("Name the task of the agent, such as 'TwoRoom', or its world model.")
+    if world_model is None and name is not None:
+        preset = load_preset("agent", name, overrides)
+        if not preset.get("world_model"):
+            return _build_without_model(preset, str(task_id))
+    folder = find_checkpoint(str(world_model or _find_reference(str(task_id))))
+    trained_on = read_task_id(folder)
+    if task_id not in (None, trained_on):
+        raise ConfigError(f"World model {str(world_model)!r} is of {trained_on}, not of {task_id}.")
+    return build_agent(agent_preset(folder, name, overrides), folder, trained_on)
+
+
+def _build_without_model(preset: Mapping[str, Any], task_id: str) -> Agent:
+    from hydra.utils import instantiate
+
+    if preset.get("train"):
+        raise ConfigError(
+            f"Agent {preset['name']!r} has to be trained first. Evaluate it on a suite: "
+            f"jepabench.evaluate({preset['name']!r}, suite='quick')."
+        )
+    return instantiate(preset["agent"], task_id=task_id, _convert_="all")
+
+
+def _find_reference(task_id: str) -> Path:
+    """Return the reference checkpoint of a task.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    tasks = {
+        name: json.loads((REFERENCES / name / "model.json").read_text(encoding="utf-8"))["task_id"]
+        for name in reference_names()
+    }
+    found = [name for name, trained_on in tasks.items() if trained_on == task_id]
+    if not found:
+        raise ConfigError(
+            f"There is no reference world model of {task_id}; there are "
+            f"{', '.join(f'{name} ({task})' for name, task in tasks.items())}. Train one and give "
+            "its folder as world_model."
+        )
+    return REFERENCES / found[0]
 
 
 def read_task_id(checkpoint: Path) -> str:

@@ -98,7 +98,8 @@ def evaluate_agent(
             variation=change.variation if change else None,
         )
     save_evaluation(directory, evaluation)
-    cost = sum_costs(config["agent"], stages)
+    # A policy from elsewhere knows what its training cost.
+    cost = getattr(agent, "training_cost", None) or sum_costs(config["agent"], stages)
     (directory / "cost.json").write_text(json.dumps(cost, indent=2), encoding="utf-8")
 
 

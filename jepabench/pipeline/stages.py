@@ -128,7 +128,8 @@ class SuitePlan:
             if agent.get("learns") and not agent.get("per_seed", True) and len(seeds) > 1:
                 raise ConfigError(
                     f"Agent {asked!r} learns, and the suite has {len(seeds)} training seeds. Its "
-                    "class must accept training_seed=... and load the weights of that seed."
+                    "class must accept training_seed=... and load the weights of that seed; the "
+                    "path of sb3:PATH must contain {seed}."
                 )
 
     def _agent(self, name: str, task: Mapping[str, Any] | None = None) -> dict[str, Any]:

@@ -120,8 +120,14 @@ def submit(
 
 def _compose(agent: str, passed_on: list[str], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of the run, with the changed arguments of the agent's class."""
+    from jepabench.pipeline.presets.variants import Variant
     from jepabench.pipeline.run_config import compose_run
 
+    if (variant := Variant.parse(agent)).settings:
+        raise ConfigError(
+            f"{agent} is a variant. Submit the agent with changed settings: "
+            f"`jepabench submit {variant.base} agent.KEY=VALUE name=NAME`."
+        )
     root = compose_run([*passed_on, f"agent={agent}"])
     if changes:
         overrides = root["suite"].setdefault("overrides", {}).setdefault("agent", {})

@@ -1,0 +1,1 @@
+"""A world model, a planner and a cost for JEPA Bench."""

@@ -1,0 +1,1 @@
+"""Presets, found by JEPA Bench through the entry point group ``jepabench.presets``."""
