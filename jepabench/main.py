@@ -75,6 +75,7 @@ _EXTRAS = {
     "tensorboard": "models",
     "torch": "models",
     "accelerate": "accelerate",
+    "argcomplete": "completion",
     "av": "video",
     "h5py": "hdf5",
     "lance": "lance",
@@ -143,6 +144,21 @@ def _terminate_like_interrupt(received: list[int]) -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
+def _configure(parser: argparse.ArgumentParser, command: str, verb: str) -> Any:
+    """Add the arguments of a command to the parser of its verb; return the command's module."""
+    module = importlib.import_module(get_module_name(command))
+    module.configure(parser)
+    parser.add_argument(
+        "--import",
+        action=_Import,
+        dest=argparse.SUPPRESS,
+        metavar="MODULE",
+        help="import a module that registers your own tasks; may be repeated",
+    )
+    _add_source_options(parser, verb)
+    return module
+
+
 def _add_source_options(parser: argparse.ArgumentParser, verb: str) -> None:
     """Add the options about presets and policies from outside."""
     if verb in _RUNS_AGENTS:
@@ -208,6 +224,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         verb: verbs.add_parser(verb, help=text, description=text[0].upper() + text[1:] + ".")
         for verb, text in VERBS.items()
     }
+    if "_ARGCOMPLETE" in os.environ:  # set by the shell while it completes
+        from jepabench.cli.completion import complete
+
+        complete(parser, parsers, lambda verb: _configure(parsers[verb], verb, verb))
     own = argv.index(chosen) + 1 if chosen else len(argv)
     options = parser.parse_args(argv[:own])
     if options.verb in _NEEDS_MODELS and not importlib.util.find_spec("torch"):
@@ -217,16 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command == "compare" and rest[:1] == ["planners"]:
         command, rest = "compare planners", rest[1:]
         own_parser.prog += " planners"
-    module = importlib.import_module(get_module_name(command))
-    module.configure(own_parser)
-    own_parser.add_argument(
-        "--import",
-        action=_Import,
-        dest=argparse.SUPPRESS,
-        metavar="MODULE",
-        help="import a module that registers your own tasks; may be repeated",
-    )
-    _add_source_options(own_parser, options.verb)
+    module = _configure(own_parser, command, options.verb)
     received: list[int] = []
     try:
         options = own_parser.parse_intermixed_args(rest, options)  # settings may follow options

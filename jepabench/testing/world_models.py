@@ -113,13 +113,11 @@ def _check_latents(model: Any, batch: TrajectoryBatch) -> None:
 
 def _check_losses(model: Any, batch: TrajectoryBatch) -> None:
     model.train()
-    before = torch.random.get_rng_state()
-    state = {name: value.clone() for name, value in model.state_dict().items()}
+    random = torch.random.get_rng_state()
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
     terms = _losses(model, batch)
-    model.load_state_dict(state)  # running statistics, too
-    again = _losses(model, batch)
     require(
-        torch.equal(before, torch.random.get_rng_state()),
+        torch.equal(random, torch.random.get_rng_state()),
         "losses() must draw from the generator that it is given, not from the global one.",
     )
     for name, term in terms.items():
@@ -127,12 +125,17 @@ def _check_losses(model: Any, batch: TrajectoryBatch) -> None:
             isinstance(term, Tensor) and term.ndim == 0 and bool(term.isfinite()),
             f"The loss {name!r} must be a finite scalar tensor, got {term}.",
         )
+    _check_gradients(model, torch.stack(list(terms.values())).sum())
+    model.load_state_dict(weights)  # running statistics, too
+    for name, term in _losses(model, batch).items():
         require(
-            torch.allclose(term, again[name], rtol=1e-4),
+            torch.allclose(term, terms[name], rtol=1e-4),
             f"The loss {name!r} must be the same for the same batch and generator; "
-            f"got {term.item()} and {again[name].item()}.",
+            f"got {terms[name].item()} and {term.item()}.",
         )
-    total = torch.stack(list(terms.values())).sum()
+
+
+def _check_gradients(model: Any, total: Tensor) -> None:
     require(total.requires_grad, "The sum of the losses must have a gradient.")
     total.backward()
     unused = [

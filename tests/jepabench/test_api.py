@@ -3,9 +3,11 @@
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import jepabench
+import jepabench.agents.base
 from jepabench.envs.registry import UnknownNameError
 from jepabench.pipeline.config import ConfigError
 
@@ -33,6 +35,30 @@ def test_an_agent_plans_with_a_reference_model():
     assert "data:image/webp" in results._repr_html_()
 
 
+def test_an_agent_plans_with_the_reference_model_of_its_task():
+    agent = jepabench.make_agent(None, "tworoom")
+    assert agent.task.id == TASK
+    assert isinstance(jepabench.make_agent("random", "TwoRoom"), jepabench.agents.base.RandomAgent)
+
+
+def test_a_vector_environment_steps_control_steps_or_blocks():
+    for blocks in (False, True):
+        envs = jepabench.make_vec("TwoRoom", 2, blocks=blocks)
+        first, _ = envs.reset(seed=[3, 4])
+        again, _ = envs.reset(seed=[3, 4])
+        np.testing.assert_array_equal(first["observation"], again["observation"])
+        single = jepabench.make("TwoRoom")
+        alone, _ = single.reset(seed=4)
+        np.testing.assert_array_equal(first["observation"][1], alone["observation"])
+        assert envs.single_observation_space["desired_goal"].shape == alone["desired_goal"].shape
+        size = single.action_space.shape[0]
+        assert (envs.single_action_space.shape[0] > size) == blocks
+        _, reward, terminated, truncated, _ = envs.step(envs.action_space.sample())
+        assert reward.shape == terminated.shape == truncated.shape == (2,)
+        envs.close()
+        single.close()
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -43,6 +69,22 @@ def test_an_agent_plans_with_a_reference_model():
         (lambda: jepabench.evaluate("random", suite="quik"), UnknownNameError, "quick"),
         (lambda: jepabench.evaluate("radom", suite="quick"), UnknownNameError, "random"),
         (lambda: jepabench.evaluate(object()), ValueError, "task="),
+        (lambda: jepabench.make("TwoRom"), UnknownNameError, "TwoRoom"),
+        (lambda: jepabench.make_vec("TwoRoom", 0), ValueError, "at least 1"),
+        (lambda: jepabench.make_vec("TwoRoom", vectorization_mode="x"), UnknownNameError, "sync"),
+        (lambda: jepabench.make_agent("jepa-cem"), ConfigError, "Name the task"),
+        (lambda: jepabench.make_agent("jepa-cem", "Reach"), ConfigError, "no reference world mod"),
+        (lambda: jepabench.make_agent("gcbc", "TwoRoom"), ConfigError, "trained first"),
+        (
+            lambda: jepabench.make_agent("jepa-cem", "Reach", world_model="two-room"),
+            ConfigError,
+            "not of jepabench/Reach-v1",
+        ),
+        (
+            lambda: jepabench.evaluate(lambda x: x[:, :2], task="Reach", suite="smoke"),
+            (ConfigError, ValueError),
+            "Reach",
+        ),
     ],
 )
 def test_a_mistake_names_what_is_meant(call, error, message):

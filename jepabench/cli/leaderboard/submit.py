@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jepabench.cli.pull_request import create_branch, find_clone, write_text
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.task import short_name
 from jepabench.pipeline.config import ConfigError
@@ -49,13 +50,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "description='...' link=https://... readme=FILE to=folder checkpoints=yes; "
         "missing stages of the suite are run first",
     )
+    parser.add_argument(
+        "--pull-request",
+        action="store_true",
+        help="in a clone of the repository: also commit the submission on a branch of its own, and "
+        "write the text of a pull request; nothing is pushed",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     settings, passed_on, changes = _settings(options.settings)
     console = make_console()
-    folder = submit(options.agent, settings, passed_on, changes, console)
+    folder = submit(
+        options.agent, settings, passed_on, changes, console, pull_request=options.pull_request
+    )
     console.print(
         f"Submission: {folder}   (check it as others will: `jepabench verify {folder}`)",
         markup=False,
@@ -70,6 +79,8 @@ def submit(
     passed_on: list[str],
     changes: Mapping[str, Any],
     console: Console,
+    *,
+    pull_request: bool = False,
 ) -> Path:
     """Run the missing stages of an agent on a suite and write the submission.
 
@@ -81,6 +92,8 @@ def submit(
         passed_on: settings of the run, such as ``suite=quick``.
         changes: changed arguments of the agent's class.
         console: where progress is printed.
+        pull_request: whether to commit the submission on a branch of the clone in which the command
+            runs.
 
     Returns:
         The folder of the submission.
@@ -97,6 +110,7 @@ def submit(
     suite = find_suite(root["suite"]["name"])
     plan = SuitePlan(root)
     folder = _check_settings(settings, plan.agents[agent]["name"], suite)
+    clone = find_clone(folder.name) if pull_request else None
     run_plan(root, console)
     records, actions = _gathered(plan, suite)
     manifest = _manifest(
@@ -115,6 +129,16 @@ def submit(
         extra=extra,
     )
     read_submission(folder, find_suite)
+    if clone:
+        branch, text = create_branch(clone, folder), write_text(folder)
+        console.print(
+            f"Branch {branch} has the submission. Open the pull request with:\n"
+            f"  git push -u origin {branch}\n"
+            f"  gh pr create --head {branch} --title 'Add submission {folder.name}' "
+            f"--body-file {text}",
+            markup=False,
+            soft_wrap=True,
+        )
     return folder
 
 
