@@ -12,8 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.core.free_space import FreeSpace, in_boxes
-from jepabench.envs.core.goal_env import GoalEnv
+from jepabench.envs.core.free_space import FreeSpace
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.maze.ant import (
     DRAWN_LEGS,
@@ -24,8 +23,9 @@ from jepabench.envs.maze.ant import (
     load_ant,
     trot,
 )
-from jepabench.envs.maze.arena import WALL_COLOUR, add_box, planar_distance
+from jepabench.envs.maze.arena import WALL_COLOUR, add_box, moving_body
 from jepabench.envs.maze.layouts import LAYOUTS
+from jepabench.envs.maze.maze_env import MazeEnv
 from jepabench.envs.mujoco_world.camera import Camera
 from jepabench.envs.mujoco_world.rendering import RayCamera
 from jepabench.envs.mujoco_world.scenery import (
@@ -35,7 +35,7 @@ from jepabench.envs.mujoco_world.scenery import (
     distractors,
     view,
 )
-from jepabench.envs.mujoco_world.simulation import JointMotion, Simulation
+from jepabench.envs.mujoco_world.simulation import Simulation
 from jepabench.envs.task import EpisodeDraw, TaskSpec
 from jepabench.envs.variations.factors import Factor
 from jepabench.envs.variations.moving_objects import MovingObject
@@ -55,7 +55,7 @@ _ARRIVED = 0.1
 _REFERENCE_STEPS, _STEPS_PER_METRE = 40, 25  # that the expert needs, rounded up
 
 
-class AntMaze(GoalEnv):
+class AntMaze(MazeEnv):
     """A four-legged ant walks through a maze to a goal.
 
     ## Description
@@ -123,6 +123,8 @@ class AntMaze(GoalEnv):
     * v1: first version. MuJoCo 3.17.0, the ant of Gymnasium 1.4.0.
     """
 
+    success_distance = SUCCESS_DISTANCE
+
     def __init__(self, task: TaskSpec, *, layout: str, **kwargs: Any) -> None:
         if layout not in LAYOUTS:
             raise unknown_name("layout", layout, LAYOUTS)
@@ -138,7 +140,7 @@ class AntMaze(GoalEnv):
         self._strata = {
             name: (CELL * low, CELL * high) for name, (low, high) in maze.strata.items()
         }
-        self.free_space: FreeSpace = FreeSpace(  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.free_space = FreeSpace(
             bounds=np.concatenate([-inner, inner]),
             boxes=CELL * maze.obstacle_boxes(),
             clearance=_CLEARANCE,
@@ -147,22 +149,6 @@ class AntMaze(GoalEnv):
             CELL * maze.wall_boxes(), extent=2.0 * (float(inner.max()) + _VIEW_MARGIN)
         )
         self.simulation = self.arena.simulation
-
-    def distance(
-        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
-    ) -> NDArray[np.float64]:
-        """Return the straight-line distance from torso to goal [m], [..., 2] to [...]."""
-        return planar_distance(achieved_goal, desired_goal)
-
-    def is_success(
-        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
-    ) -> NDArray[np.bool_]:
-        """Return whether the torso is near enough to the goal, [..., 2] and [..., 2] to [...]."""
-        return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
-
-    def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the length of the shortest path to the present goal [m], [..., 2] to [...]."""
-        return self.free_space.distances(achieved_goal, self._desired_goal)
 
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the action [8] that walks on along ``path`` [K, 2] and stops at its end."""
@@ -182,17 +168,7 @@ class AntMaze(GoalEnv):
         return self.arena.factors(self.free_space.bounds)
 
     def _moving_objects(self) -> tuple[MovingObject, ...]:
-        motion = JointMotion(lambda: self.simulation, JOINTS)
-        ant = MovingObject(
-            name="ant",
-            get_motion=motion.get,
-            set_motion=motion.set,
-            sample=lambda rng: self.free_space.sample(rng),
-            extent=self.arena.extent,
-            is_free=lambda places: self.free_space.contains(places),
-            in_wall=lambda places: in_boxes(places, self.free_space.walls),
-        )
-        return (ant,)
+        return (moving_body(self, "ant", JOINTS),)
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
         del split  # the maze is the same in all of them

@@ -117,18 +117,38 @@ class Arena:
         return self.camera.frame(self.simulation.data, size)
 
 
-class Maze(Protocol):
-    """A world with a ball in an arena, which it may replace by another."""
+class MazeArena(Protocol):
+    """The simulation of a maze, and the side of what the camera sees [m]."""
 
-    arena: Arena
+    simulation: Simulation
+    extent: float
+
+
+class Maze(Protocol):
+    """A world with a body in an arena, which it may replace by another."""
+
+    @property
+    def arena(self) -> MazeArena: ...  # noqa: D102
+
     free_space: FreeSpace
 
 
 def moving_ball(maze: Maze) -> MovingObject:
     """Return the ball of a maze as a moving object for events."""
-    motion = JointMotion(lambda: maze.arena.simulation, ("ball_x", "ball_y"))
+    return moving_body(maze, "ball", ("ball_x", "ball_y"))
+
+
+def moving_body(maze: Maze, name: str, joints: Sequence[str]) -> MovingObject:
+    """Return the body of a maze as a moving object for events.
+
+    Args:
+        maze: the world.
+        name: of the body.
+        joints: names of its joints.
+    """
+    motion = JointMotion(lambda: maze.arena.simulation, joints)
     return MovingObject(
-        name="ball",
+        name=name,
         get_motion=motion.get,
         set_motion=motion.set,
         sample=lambda rng: maze.free_space.sample(rng),

@@ -10,7 +10,6 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from jepabench.envs.core.free_space import FreeSpace
-from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.maze import diverse
 from jepabench.envs.maze.arena import (
@@ -19,9 +18,9 @@ from jepabench.envs.maze.arena import (
     add_box,
     load,
     moving_ball,
-    planar_distance,
 )
 from jepabench.envs.maze.layouts import LAYOUTS, Layout, Zone
+from jepabench.envs.maze.maze_env import MazeEnv
 from jepabench.envs.task import EpisodeDraw, TaskSpec
 from jepabench.envs.variations.factors import Factor
 from jepabench.envs.variations.moving_objects import MovingObject
@@ -36,7 +35,7 @@ _CRUISE_SPEED, _CORNER_SPEED, _APPROACH_RATE = 2.5, 1.0, 4.0  # of the expert [m
 _SETTLING_STEPS, _STEPS_PER_METRE = 10, 45  # that the expert needs, rounded up
 
 
-class PointMaze(GoalEnv):
+class PointMaze(MazeEnv):
     """A force-controlled ball moves through a maze to a goal.
 
     ## Description
@@ -102,6 +101,8 @@ class PointMaze(GoalEnv):
     * v1: first version. MuJoCo 3.17.0.
     """
 
+    success_distance = SUCCESS_DISTANCE
+
     def __init__(
         self, task: TaskSpec, *, layout: str, zones: Sequence[Zone] | None = None, **kwargs: Any
     ) -> None:
@@ -136,25 +137,9 @@ class PointMaze(GoalEnv):
         self.simulation = self.arena.simulation
         self.variations.renew()
         bounds = np.concatenate([-inner, inner])
-        self.free_space: FreeSpace = FreeSpace(  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.free_space = FreeSpace(
             bounds=bounds, boxes=maze.obstacle_boxes(), clearance=_CLEARANCE
         )
-
-    def distance(
-        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
-    ) -> NDArray[np.float64]:
-        """Return the straight-line distance from ball to goal [m], [..., 2] to [...]."""
-        return planar_distance(achieved_goal, desired_goal)
-
-    def is_success(
-        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
-    ) -> NDArray[np.bool_]:
-        """Return whether the ball is near enough to the goal, [..., 2] and [..., 2] to [...]."""
-        return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
-
-    def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the length of the shortest path to the present goal [m], [..., 2] to [...]."""
-        return self.free_space.distances(achieved_goal, self._desired_goal)
 
     @property
     def zones(self) -> tuple[Zone, ...]:

@@ -16,9 +16,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from jepabench.envs.core.free_space import FreeSpace
-from jepabench.envs.core.goal_env import GoalEnv
-from jepabench.envs.maze.arena import Arena, load, moving_ball, planar_distance
+from jepabench.envs.maze.arena import Arena, load, moving_ball
 from jepabench.envs.maze.layouts import Zone
+from jepabench.envs.maze.maze_env import MazeEnv
 from jepabench.envs.task import EpisodeDraw, TaskSpec
 from jepabench.envs.variations.factors import Factor, Value
 from jepabench.envs.variations.moving_objects import MovingObject
@@ -40,7 +40,7 @@ _SUBSTEPS = 10
 SETTLING_STEPS = 5  # that the expert needs beyond the length of the way
 
 
-class TwoRoom(GoalEnv):
+class TwoRoom(MazeEnv):
     """A ball moves to a goal in a room of 2 m x 2 m that a wall with a door divides.
 
     ## Description
@@ -104,6 +104,8 @@ class TwoRoom(GoalEnv):
     * v1: first version. MuJoCo 3.17.0.
     """
 
+    success_distance = SUCCESS_DISTANCE
+
     def __init__(
         self,
         task: TaskSpec,
@@ -126,22 +128,6 @@ class TwoRoom(GoalEnv):
 
     def _description(self) -> mujoco.MjSpec:
         return load("two_room.xml")
-
-    def distance(
-        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
-    ) -> NDArray[np.float64]:
-        """Return the straight-line distance from ball to goal [m], [..., 2] to [...]."""
-        return planar_distance(achieved_goal, desired_goal)
-
-    def is_success(
-        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
-    ) -> NDArray[np.bool_]:
-        """Return whether the ball is near enough to the goal, [..., 2] and [..., 2] to [...]."""
-        return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
-
-    def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the length of the shortest path to the present goal [m], [..., 2] to [...]."""
-        return self.free_space.distances(achieved_goal, self._desired_goal)
 
     @property
     def zones(self) -> tuple[Zone, ...]:
@@ -196,7 +182,7 @@ class TwoRoom(GoalEnv):
 
     def _place_wall(self, layout: NDArray[np.float64]) -> None:
         self._layout = layout
-        self.free_space: FreeSpace = free_space(layout)  # pyright: ignore[reportIncompatibleVariableOverride]
+        self.free_space = free_space(layout)
         wall_x, door_y = layout
         offset = HALF_DOOR + HALF_LENGTH
         self.simulation.model.body("wall_below").pos[:] = wall_x, door_y - offset, 0.0

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.core.goal_env import GoalEnv
-from jepabench.envs.particles.clouds import as_points, chamfer_distance
+from jepabench.envs.particles.clouds import chamfer_distance
+from jepabench.envs.particles.particle_env import ParticleEnv
 from jepabench.envs.particles.shapes import (
     AREAS_OF_SPLIT,
     SHAPES,
@@ -18,9 +15,8 @@ from jepabench.envs.particles.shapes import (
     placed,
     turned,
 )
-from jepabench.envs.particles.table import REACH, Particles, Table
-from jepabench.envs.task import EpisodeDraw, TaskSpec
-from jepabench.envs.variations.factors import Factor
+from jepabench.envs.particles.table import REACH, Particles
+from jepabench.envs.task import EpisodeDraw
 from jepabench.envs.variations.moving_objects import MovingObject
 
 NUM_CHIPS = 64
@@ -35,7 +31,7 @@ _START_ROWS = 20  # of a lattice that covers the table, to either side of the mi
 _MOST_HEAPS = 3
 
 
-class Granular(GoalEnv):
+class Granular(ParticleEnv):
     """A blade sweeps chips on a table into a target shape.
 
     ## Description
@@ -97,30 +93,9 @@ class Granular(GoalEnv):
     * v1: first version. MuJoCo 3.17.0.
     """
 
-    def __init__(self, task: TaskSpec, **kwargs: Any) -> None:
-        super().__init__(
-            task,
-            action_space=spaces.Box(-1.0, 1.0, (4,), np.float32),
-            observation_size=2 * NUM_CHIPS,
-            goal_size=2 * NUM_CHIPS,
-            **kwargs,
-        )
-        self.table = Table(CHIPS, pusher="blade")
-
-    def distance(
-        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
-    ) -> NDArray[np.float64]:
-        """Return the Chamfer distance from chips to goal [m], [..., 2 * N] to [...]."""
-        return chamfer_distance(as_points(achieved_goal), as_points(desired_goal))
-
-    def is_success(
-        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
-    ) -> NDArray[np.bool_]:
-        """Return whether the chips are close to the goal, [..., 2 * N] to [...]."""
-        return self.distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
-
-    def _factors(self) -> tuple[Factor, ...]:
-        return self.table.factors()
+    particles = CHIPS
+    pusher = "blade"
+    success_distance = SUCCESS_DISTANCE
 
     def _moving_objects(self) -> tuple[MovingObject, ...]:
         return (
@@ -141,26 +116,8 @@ class Granular(GoalEnv):
             self.table.state_at(start), self.table.state_at(goal), reference_steps, world
         )
 
-    def _get_physics(self) -> NDArray[np.float64]:
-        return self.table.simulation.get_state()
-
-    def _set_physics(self, physics: NDArray[np.float64]) -> None:
-        self.table.simulation.set_state(physics)
-
-    def _step_physics(self, action: NDArray[np.float64]) -> None:
-        self.table.push(action)
-
     def _observation_names(self) -> tuple[str, ...]:
         return tuple(f"chip {i // 2} {'xy'[i % 2]}" for i in range(2 * NUM_CHIPS))
-
-    def _observation(self) -> NDArray[np.float64]:
-        return self.table.places.ravel()
-
-    def _achieved_goal(self) -> NDArray[np.float64]:
-        return self.table.places.ravel()
-
-    def _frame(self, size: int) -> NDArray[np.uint8]:
-        return self.table.frame(size)
 
 
 def draw_goal(rng: np.random.Generator, split: str) -> tuple[str, NDArray[np.float64]]:

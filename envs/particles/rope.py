@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.particles.clouds import as_points, chamfer_distance, paired_distance
+from jepabench.envs.particles.particle_env import ParticleEnv
 from jepabench.envs.particles.shapes import (
     CURVES,
     CURVES_OF_SPLIT,
@@ -18,9 +17,8 @@ from jepabench.envs.particles.shapes import (
     trace,
     turned,
 )
-from jepabench.envs.particles.table import REACH, Particles, Table
-from jepabench.envs.task import EpisodeDraw, TaskSpec
-from jepabench.envs.variations.factors import Factor
+from jepabench.envs.particles.table import REACH, Particles
+from jepabench.envs.task import EpisodeDraw
 from jepabench.envs.variations.moving_objects import MovingObject
 
 NUM_BEADS = 21
@@ -41,7 +39,7 @@ _NUM_WAVES = 3
 _LEAST_GAP = 2.5 * BEADS.radius
 
 
-class Rope(GoalEnv):
+class Rope(ParticleEnv):
     """A peg pushes a rope on a table into a target shape.
 
     ## Description
@@ -102,27 +100,9 @@ class Rope(GoalEnv):
     * v1: first version. MuJoCo 3.17.0.
     """
 
-    def __init__(self, task: TaskSpec, **kwargs: Any) -> None:
-        super().__init__(
-            task,
-            action_space=spaces.Box(-1.0, 1.0, (4,), np.float32),
-            observation_size=2 * NUM_BEADS,
-            goal_size=2 * NUM_BEADS,
-            **kwargs,
-        )
-        self.table = Table(BEADS, pusher="peg")
-
-    def distance(
-        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
-    ) -> NDArray[np.float64]:
-        """Return the Chamfer distance from rope to goal [m], [..., 2 * N] to [...]."""
-        return chamfer_distance(as_points(achieved_goal), as_points(desired_goal))
-
-    def is_success(
-        self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
-    ) -> NDArray[np.bool_]:
-        """Return whether the rope is close to the goal, [..., 2 * N] to [...]."""
-        return self.distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
+    particles = BEADS
+    pusher = "peg"
+    success_distance = SUCCESS_DISTANCE
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
         """Return the mean distance of the beads from their goals [m], [..., 2 * N] to [...].
@@ -131,9 +111,6 @@ class Rope(GoalEnv):
         out of folds.
         """
         return paired_distance(as_points(achieved_goal), as_points(self._desired_goal))
-
-    def _factors(self) -> tuple[Factor, ...]:
-        return self.table.factors()
 
     def _moving_objects(self) -> tuple[MovingObject, ...]:
         return (self.table.as_moving_object(extent=2.0 * REACH),)
@@ -151,26 +128,8 @@ class Rope(GoalEnv):
             self.table.state_at(start), self.table.state_at(goal), _REFERENCE_STEPS, world
         )
 
-    def _get_physics(self) -> NDArray[np.float64]:
-        return self.table.simulation.get_state()
-
-    def _set_physics(self, physics: NDArray[np.float64]) -> None:
-        self.table.simulation.set_state(physics)
-
-    def _step_physics(self, action: NDArray[np.float64]) -> None:
-        self.table.push(action)
-
     def _observation_names(self) -> tuple[str, ...]:
         return tuple(f"bead {i // 2} {'xy'[i % 2]}" for i in range(2 * NUM_BEADS))
-
-    def _observation(self) -> NDArray[np.float64]:
-        return self.table.places.ravel()
-
-    def _achieved_goal(self) -> NDArray[np.float64]:
-        return self.table.places.ravel()
-
-    def _frame(self, size: int) -> NDArray[np.uint8]:
-        return self.table.frame(size)
 
 
 def draw_goal(rng: np.random.Generator, split: str) -> tuple[str, NDArray[np.float64]]:
