@@ -17,50 +17,30 @@ from jepabench.agents.costs import learned_distance
 from jepabench.agents.model_free.offline import timed
 
 _PROPOSAL = "proposal"
+_INPUTS = ("task_id", "dataset", "world_model", "seed", "progress")  # of both trainings
 
 
-def train(
-    *,
-    task_id: str,
-    dataset: Path,
-    world_model: Path,
-    directory: Path,
-    seed: int,
-    proposal: Mapping[str, Any],
-    progress: bool = True,
-    **distance: Any,
-) -> None:
+def train(*, directory: Path, proposal: Mapping[str, Any], **settings: Any) -> None:
     """Train a distance and a policy on the latents of one world model.
 
     Args:
-        task_id, dataset, world_model, directory, seed, progress: see ``learned_distance.train``.
+        directory: folder of the result.
         proposal: settings of ``timed.TimedConfig``.
-        distance: settings of ``DistanceConfig``.
+        settings: other arguments of ``learned_distance.train``.
 
     Raises:
         ValueError: see ``learned_distance.train``.
     """
+    inputs = {name: settings.pop(name) for name in _INPUTS if name in settings}
 
     def propose(folder: Path, latents: Tensor) -> None:
         del latents
-        timed.train(
-            task_id=task_id,
-            dataset=dataset,
-            world_model=world_model,
-            directory=folder / _PROPOSAL,
-            seed=seed,
-            progress=progress,
-            **proposal,
-        )
+        timed.train(directory=folder / _PROPOSAL, **inputs, **proposal)
 
     learned_distance.train(
-        task_id=task_id,
-        dataset=dataset,
-        world_model=world_model,
         directory=directory,
-        seed=seed,
-        progress=progress,
         extra={_PROPOSAL: dict(proposal)},
         also=propose,
-        **distance,
+        **inputs,
+        **settings,
     )

@@ -121,20 +121,10 @@ class GraphSubgoals:
         return np.zeros(self._num_episodes, dtype=np.int64)
 
 
-def train(
-    *,
-    task_id: str,
-    dataset: Path,
-    world_model: Path,
-    directory: Path,
-    seed: int,
-    num_nodes: int = 1000,
-    progress: bool = True,
-    **config: Any,
-) -> None:
+def train(*, seed: int, num_nodes: int = 1000, **settings: Any) -> None:
     """Train the distance of a graph and draw ``num_nodes`` frames of the data as its nodes.
 
-    ``config`` holds the settings of ``DistanceConfig``.
+    ``settings`` are the other arguments of ``learned_distance.train``.
 
     Raises:
         ValueError: see ``learned_distance.train``.
@@ -146,17 +136,7 @@ def train(
         with atomic_write(folder / _NODES) as partial:
             save_file({"nodes": latents[np.sort(rows)].contiguous()}, partial)
 
-    learned_distance.train(
-        task_id=task_id,
-        dataset=dataset,
-        world_model=world_model,
-        directory=directory,
-        seed=seed,
-        progress=progress,
-        extra={"num_nodes": num_nodes},
-        also=keep_nodes,
-        **config,
-    )
+    learned_distance.train(seed=seed, extra={"num_nodes": num_nodes}, also=keep_nodes, **settings)
 
 
 def load_graph(directory: Path, *, task_id: str, world_model: Path, max_edge: float) -> StateGraph:

@@ -136,44 +136,26 @@ def _make_generator(spec: EpisodeSpec, number: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def train(
-    *,
-    task_id: str,
-    dataset: Path,
-    world_model: Path,
-    directory: Path,
-    seed: int,
-    levels: dict[str, Any] | None = None,
-    progress: bool = True,
-    **config: Any,
-) -> None:
-    """Train the levels of a hierarchy and a learned distance on the latents of ``world_model``.
+def train(*, seed: int, levels: dict[str, Any] | None = None, **settings: Any) -> None:
+    """Train the levels of a hierarchy and a learned distance on the latents of a world model.
 
-    ``levels`` holds the settings of ``HierarchyConfig``, ``config`` those of ``DistanceConfig``.
+    ``levels`` holds the settings of ``HierarchyConfig``. ``settings`` are the other arguments of
+    ``learned_distance.train``.
 
     Raises:
         ValueError: see ``learned_distance.train``; also if the episodes are shorter than the
             longest window.
     """
-    settings = HierarchyConfig.of(levels or {})
-    data = learned_distance.open_dataset(dataset, task_id)
+    config = HierarchyConfig.of(levels or {})
+    data = learned_distance.open_dataset(settings["dataset"], settings["task_id"])
+    progress = settings.get("progress", True)
 
     def also(folder: Path, latents: Tensor) -> None:
-        trained = fit_levels(latents, data, settings, seed=seed, progress=progress)
+        trained = fit_levels(latents, data, config, seed=seed, progress=progress)
         with atomic_write(folder / _WEIGHTS) as partial:
             save_file(trained.state_dict(), partial)
 
-    learned_distance.train(
-        task_id=task_id,
-        dataset=dataset,
-        world_model=world_model,
-        directory=directory,
-        seed=seed,
-        progress=progress,
-        extra={"levels": asdict(settings)},
-        also=also,
-        **config,
-    )
+    learned_distance.train(seed=seed, extra={"levels": asdict(config)}, also=also, **settings)
 
 
 def fit_levels(
