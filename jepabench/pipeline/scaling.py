@@ -1,9 +1,9 @@
-"""Plans at several budgets of transitions, and the table of success against transitions."""
+"""Plan runs at several budgets of transitions, and collect success against transitions."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,13 +23,15 @@ MODEL_TRANSITIONS = 30_000
 
 
 def compose_scaling(overrides: list[str]) -> dict[str, Any]:
-    """Compose the configuration from the settings of the command and overrides of the suite.
+    """Compose the configuration of a scaling plan.
 
-    The settings of the command are ``task``, ``budgets`` and ``model_transitions``.
+    Args:
+        overrides: settings of ``compose_run``, and ``task``, ``budgets`` and
+            ``model_transitions``.
 
     Raises:
-        ConfigError: budgets that are not ascending numbers.
-        UnknownNameError: no such task, agent or key.
+        ConfigError: the budgets are not ascending whole numbers.
+        UnknownNameError: there is no such task, agent or key.
     """
     own: dict[str, str] = {}
     rest = []
@@ -60,13 +62,14 @@ def _numbers(name: str, text: str) -> list[int]:
         numbers = []
     if not numbers or min(numbers) < 1 or sorted(set(numbers)) != numbers:
         raise ConfigError(
-            f"{name} are whole numbers of transitions, ascending, such as 1000,3000; got {text!r}."
+            f"{name} must be ascending whole numbers of transitions, such as 1000,3000, got "
+            f"{text!r}."
         )
     return numbers
 
 
 def _find_task(name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the entry of the suite for a task, or a new one with as many episodes as the first."""
+    """Return the suite's entry for a task, or a new one with the episodes of the first entry."""
     task_id = resolve_task(name)
     for entry in entries:
         if entry["task_id"] == task_id:
@@ -97,7 +100,7 @@ class BudgetPlan(SuitePlan):
             if (self._agent_track(root, name) == "online") == online
         ]
         overrides = {key: dict(value) for key, value in suite.get("overrides", {}).items()}
-        if not online:  # what learns from data is trained anew at each budget
+        if not online:  # train world models at each budget instead of using checkpoints
             overrides.pop("checkpoint", None)
         data, agents = overrides.setdefault("data", {}), overrides.setdefault("agent", {})
         for task in suite["tasks"]:
@@ -107,7 +110,7 @@ class BudgetPlan(SuitePlan):
             per_episode = settings["num_steps"] * spec.action_block
             transitions = root["model_transitions"] if online else budget
             data[name] = {**data.get(name, {}), "num_episodes": -(-transitions // per_episode)}
-            if online:  # long enough for the largest budget, whatever the block of the task
+            if online:  # train up to the largest budget
                 steps = -(-root["budgets"][-1] // spec.action_block)
                 for agent in kept:
                     length = {"num_steps": steps} if self._has_length(agent) else {}
@@ -117,9 +120,8 @@ class BudgetPlan(SuitePlan):
                         **agents.get(agent, {}).get("train", {}),
                     }
                     agents[agent] = {**agents.get(agent, {}), "train": train}
-        if (
-            not online and budget != root["budgets"][-1]
-        ):  # what does not learn is the same at every budget
+        if not online and budget != root["budgets"][-1]:
+            # Agents without training are evaluated once, at the largest budget.
             kept = [name for name in kept if self._agent_track(root, name) != "none"]
         suite = {**suite, "agents": kept, "overrides": overrides}
         if kept:
@@ -146,21 +148,18 @@ class BudgetPlan(SuitePlan):
 
         return budget_folder(policy.directory, self.budget) if self.online else policy.directory
 
-    def _add(
-        self,
-        key: str,
-        title: str,
-        directory: Path,
-        config: Mapping[str, Any],
-        needs: tuple[str, ...],
-        do: Callable[[Path], None],
-    ) -> Stage:
-        if key.startswith("evaluation/"):
-            # Evaluations at different budgets have different folders.
-            config = {**config, "budget": self.budget}
-            directory = directory.with_name(f"{directory.name}-{stage_id(config)[:8]}")
-            title = f"{title} at {self.budget}"
-        return super()._add(key, title, directory, config, needs, do)
+    def _add(self, stage: Stage) -> Stage:
+        """Add a stage. Evaluations at different budgets have different folders."""
+        if stage.key.startswith("evaluation/"):
+            config = {**stage.config, "budget": self.budget}
+            name = f"{stage.directory.name}-{stage_id(config)[:8]}"
+            stage = replace(
+                stage,
+                title=f"{stage.title} at {self.budget}",
+                directory=stage.directory.with_name(name),
+                config=config,
+            )
+        return super()._add(stage)
 
 
 class ScalingPlan(SuitePlan):

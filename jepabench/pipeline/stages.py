@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,12 +160,14 @@ class SuitePlan:
         pixels = changes.pixels or self.root["pixels"]
         config = {"task_id": spec.id, "split": split, "pixels": pixels, **data}
         return self._add(
-            f"data/{short_name(spec.id)}/{split}",
-            f"collect {split} data on {short_name(spec.id)}",
-            self.output / "data" / f"{short_name(spec.id)}-{split}-{stage_id(config)[:8]}",
-            config,
-            (),
-            partial(work.collect_dataset, config),
+            Stage(
+                f"data/{short_name(spec.id)}/{split}",
+                f"collect {split} data on {short_name(spec.id)}",
+                self.output / "data" / f"{short_name(spec.id)}-{split}-{stage_id(config)[:8]}",
+                config,
+                (),
+                partial(work.collect_dataset, config),
+            )
         )
 
     def _add_world_model(
@@ -190,18 +192,20 @@ class SuitePlan:
         held_out = self._add_dataset(task, "validation", changes)
         config = {**preset, "seed": seed, "data": data.config, "validation": held_out.config}
         return self._add(
-            f"model/{task_name}/{name}/{seed}",
-            f"train world model {name} on {task_name} (seed {seed})",
-            self.output / "models" / task_name / f"{name}-seed{seed}-{stage_id(config)[:8]}",
-            config,
-            (data.key, held_out.key),
-            partial(
-                work.fit_world_model,
-                preset,
-                data.directory / "dataset",
-                held_out.directory / "dataset",
-                seed,
-            ),
+            Stage(
+                f"model/{task_name}/{name}/{seed}",
+                f"train world model {name} on {task_name} (seed {seed})",
+                self.output / "models" / task_name / f"{name}-seed{seed}-{stage_id(config)[:8]}",
+                config,
+                (data.key, held_out.key),
+                partial(
+                    work.fit_world_model,
+                    preset,
+                    data.directory / "dataset",
+                    held_out.directory / "dataset",
+                    seed,
+                ),
+            )
         )
 
     def _add_checkpoint(self, task_id: str, checkpoint: str) -> Stage:
@@ -213,12 +217,14 @@ class SuitePlan:
             raise ConfigError(f"Checkpoint {checkpoint!r} is of {trained_on}, not of {task_id}.")
         config = {"checkpoint": hashlib.sha256(description).hexdigest()}
         return self._add(
-            f"model/{task_name}/{folder.name}/given",
-            f"take world model {folder.name} for {task_name}",
-            self.output / "models" / task_name / f"{folder.name}-{stage_id(config)[:8]}",
-            config,
-            (),
-            partial(work.copy_checkpoint, folder),
+            Stage(
+                f"model/{task_name}/{folder.name}/given",
+                f"take world model {folder.name} for {task_name}",
+                self.output / "models" / task_name / f"{folder.name}-{stage_id(config)[:8]}",
+                config,
+                (),
+                partial(work.copy_checkpoint, folder),
+            )
         )
 
     def _add_policy(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
@@ -243,16 +249,18 @@ class SuitePlan:
         # Variants that change only how the agent acts share one policy.
         base = agent["name"].removesuffix(Variant.parse(name).suffix)
         return self._add(
-            f"policy/{task_name}/{base}/{seed}",
-            f"train {base} on {task_name} (seed {seed})",
-            self.output / "policies" / task_name / f"{base}-seed{seed}-{stage_id(config)[:8]}",
-            config,
-            tuple(stage.key for stage in needs.values()),
-            partial(
-                work.train_policy,
-                agent["train"],
-                {"task_id": task["task_id"], "seed": seed, **paths},
-            ),
+            Stage(
+                f"policy/{task_name}/{base}/{seed}",
+                f"train {base} on {task_name} (seed {seed})",
+                self.output / "policies" / task_name / f"{base}-seed{seed}-{stage_id(config)[:8]}",
+                config,
+                tuple(stage.key for stage in needs.values()),
+                partial(
+                    work.train_policy,
+                    agent["train"],
+                    {"task_id": task["task_id"], "seed": seed, **paths},
+                ),
+            )
         )
 
     def _add_measured(self, task: Mapping[str, Any], name: str, seed: int) -> None:
@@ -315,7 +323,7 @@ class SuitePlan:
         if "policy" in needs:
             folders[needs["policy"].key] = paths["policy"]
         do = partial(work.evaluate_agent, config, paths, tuple(folders.items()))
-        return self._add(key, title, directory, config, needed, do)
+        return self._add(Stage(key, title, directory, config, needed, do))
 
     def _dependencies(self, keys: Iterable[str]) -> list[str]:
         """Return stages and everything that they depend on, dependencies first."""
@@ -343,28 +351,23 @@ class SuitePlan:
         }
         place = f"{short_name(task['task_id'])}/{agent['name']}"
         self._add(
-            f"surprise/{place}/{seed}",
-            f"surprise of {agent['name']} on {short_name(task['task_id'])} (seed {seed})",
-            self.suite_directory / "surprise" / place / f"seed{seed}",
-            config,
-            (model.key,),
-            partial(work.measure_surprise, config, model.directory),
+            Stage(
+                f"surprise/{place}/{seed}",
+                f"surprise of {agent['name']} on {short_name(task['task_id'])} (seed {seed})",
+                self.suite_directory / "surprise" / place / f"seed{seed}",
+                config,
+                (model.key,),
+                partial(work.measure_surprise, config, model.directory),
+            )
         )
 
     def _policy_directory(self, policy: Stage) -> Path:
         """Return the folder of the policy to evaluate, by default the final one."""
         return policy.directory
 
-    def _add(
-        self,
-        key: str,
-        title: str,
-        directory: Path,
-        config: Mapping[str, Any],
-        needs: tuple[str, ...],
-        do: Callable[[Path], None],
-    ) -> Stage:
-        """Add a stage, or return the one that is there already with the same configuration."""
-        if key in self.stages and self.stages[key].config != config:  # of another variant
-            key = f"{key}-{stage_id(config)[:8]}"
-        return self.stages.setdefault(key, Stage(key, title, directory, config, needs, do))
+    def _add(self, stage: Stage) -> Stage:
+        """Add a stage, or return the existing one with the same key and configuration."""
+        known = self.stages.get(stage.key)
+        if known is not None and known.config != stage.config:  # of another variant
+            stage = replace(stage, key=f"{stage.key}-{stage_id(stage.config)[:8]}")
+        return self.stages.setdefault(stage.key, stage)

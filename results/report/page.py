@@ -122,20 +122,24 @@ def write_report(
         else None
     )
     html = _render(page, machine=machine, curves=curves, across=across)
-    title = f"{suite['name']}, version {suite['version']}"
-    write_atomically(directory / "table.md", markdown_report(title, cells, across).encode())
-    write_atomically(directory / "table.tex", latex_report(title, cells, across).encode())
-    if across is not None:
-        for name, table in (("aggregates", across.table), ("profiles", across.profiles)):
-            write_atomically(
-                directory / f"{name}.csv", table.to_csv(index=False, float_format="%.6g").encode()
-            )
+    _write_tables(directory, page, across)
     write_atomically(directory / "table.csv", (suite_dir / "table.csv").read_bytes())
     index = write_atomically(directory / "index.html", html.encode())
     for path in page.media.glob("*"):
         if path.name not in page.used:
             path.unlink()
     return index
+
+
+def _write_tables(directory: Path, page: _Page, across: Aggregates | None) -> None:
+    """Write the success table as Markdown and LaTeX, and the aggregates as CSV."""
+    title = f"{page.suite['name']}, version {page.suite['version']}"
+    write_atomically(directory / "table.md", markdown_report(title, page.cells, across).encode())
+    write_atomically(directory / "table.tex", latex_report(title, page.cells, across).encode())
+    if across is not None:
+        for name, table in (("aggregates", across.table), ("profiles", across.profiles)):
+            text = table.to_csv(index=False, float_format="%.6g")
+            write_atomically(directory / f"{name}.csv", text.encode())
 
 
 def _cells(

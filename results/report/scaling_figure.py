@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -27,6 +27,13 @@ _TITLES = {
     "train_seconds": "training",
     "ms_per_step": "planning, largest budget",
 }
+_LABELS = {
+    "transitions": "transitions (control steps)",
+    "train_seconds": "training time [s]",
+    "ms_per_step": "ms per control step",
+}
+
+Row = Mapping[str, Any]
 
 
 def scaling_figure(table: pd.DataFrame, *, columns: int = 3) -> bytes:
@@ -55,55 +62,42 @@ def scaling_figure(table: pd.DataFrame, *, columns: int = 3) -> bytes:
         "train_seconds": [row for row in rows if row["transitions"] > 0],
         "ms_per_step": [row for row in rows if row["budget"] == largest[str(row["agent"])]],
     }
-    labels = {
-        "transitions": "transitions (control steps)",
-        "train_seconds": "training time [s]",
-        "ms_per_step": "ms per control step",
-    }
 
-    def draw(axes: Axes, panel: Sequence[tuple[str, list[dict[str, Any]]]]) -> None:
+    def draw(axes: Axes, panel: Sequence[tuple[str, Sequence[Row]]]) -> None:
         column, points = panel[0]
         for agent in agents:
             line = [row for row in points if row["agent"] == agent]
-            costs, held = [row[column] for row in line], [100 * row["success_held"] for row in line]
-            axes.plot(
-                costs,
-                held,
-                color=colours[agent],
-                marker=markers[agent],
-                markersize=4.5,
-                linewidth=1.3,
-            )
-            axes.vlines(
-                costs,
-                [100 * row["held_low"] for row in line],
-                [100 * row["held_high"] for row in line],
-                color=colours[agent],
-                linewidth=1.0,
-                alpha=0.45,
-            )
+            _draw_line(axes, line, column, colour=colours[agent], marker=markers[agent])
         paid = [row[column] for row in points if row[column] > 0]
-        style_cost_axes(axes, min(paid, default=1.0), max(paid, default=10.0), labels[column])
+        style_cost_axes(axes, min(paid, default=1.0), max(paid, default=10.0), _LABELS[column])
 
     items = {_TITLES[column]: [(column, points)] for column, points in panels.items()}
     figure = panel_figure(items, draw, columns=columns, height=PLOT_HEIGHT + 0.4)
     figure.axes[0].set_ylabel("held success")
+    untrained = [100 * row["success_held"] for row in rows if row["transitions"] == 0]
     for axes in figure.axes[:2]:
-        for row in rows:
-            if row["transitions"] == 0:
-                axes.axhline(
-                    100 * row["success_held"], color=GREY, linewidth=1.0, linestyle=(0, (4, 3))
-                )
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=colours[agent],
-            marker=markers[agent],
-            markersize=4.5,
-            label=shorten(agent),
-        )
-        for agent in agents
-    ]
-    add_legend(figure, handles)
+        for held in untrained:
+            axes.axhline(held, color=GREY, linewidth=1.0, linestyle=(0, (4, 3)))
+    add_legend(
+        figure,
+        [_make_handle(agent, colour=colours[agent], marker=markers[agent]) for agent in agents],
+    )
     return as_svg(figure)
+
+
+def _draw_line(axes: Axes, line: Sequence[Row], column: str, *, colour: str, marker: str) -> None:
+    """Draw the success of one agent against a cost, with intervals."""
+    costs, held = [row[column] for row in line], [100 * row["success_held"] for row in line]
+    axes.plot(costs, held, color=colour, marker=marker, markersize=4.5, linewidth=1.3)
+    axes.vlines(
+        costs,
+        [100 * row["held_low"] for row in line],
+        [100 * row["held_high"] for row in line],
+        color=colour,
+        linewidth=1.0,
+        alpha=0.45,
+    )
+
+
+def _make_handle(agent: str, *, colour: str, marker: str) -> Line2D:
+    return Line2D([], [], color=colour, marker=marker, markersize=4.5, label=shorten(agent))

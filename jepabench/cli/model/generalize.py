@@ -6,13 +6,20 @@ A random agent is evaluated under the same changes.
 from __future__ import annotations
 
 import argparse
+import itertools
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jepabench.cli.arguments import FRAME_SIDE, Folder, Whole, add_checkpoint
 from jepabench.pipeline.checkpoints import find_checkpoint, write_table
 from jepabench.pipeline.saved_model import agent_preset, build_agent, read_task_id
 from jepabench.pipeline.terminal import make_console, rich_table
+
+if TYPE_CHECKING:
+    from jepabench.evaluation.model_checks.generalization import Change
+    from jepabench.evaluation.records import EpisodeRecord
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,41 +30,56 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--factors", nargs="*", help="by default all, see `jepabench list variations TASK`"
     )
     parser.add_argument("--levels", nargs="*", default=["mild", "hard"], choices=("mild", "hard"))
-    parser.add_argument("--strata", nargs="*", help="by default the nearest")
-    parser.add_argument("--episodes", type=Whole(2), default=20, help="episodes a stratum")
+    parser.add_argument("--strata", nargs="*", help="strata (default: the nearest)")
+    parser.add_argument("--episodes", type=Whole(2), default=20, help="episodes per stratum (20)")
     parser.add_argument("--pixels", type=FRAME_SIDE, default=64, help="side of the frames")
     parser.add_argument(
         "--output",
         type=Folder(),
         default=Path("generalization"),
-        help="folder; what is done is not done again",
+        help="folder of the results; finished evaluations are not repeated",
     )
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     folder = find_checkpoint(options.checkpoint)
+    from jepabench.evaluation.model_checks.generalization import generalization_table, list_changes
+
+    task_id = read_task_id(folder)
+    preset = agent_preset(folder, options.agent)
+    changes = list_changes(task_id, factors=options.factors, levels=options.levels)
+    outcomes = _evaluate(folder, preset, changes, options)
+    table = generalization_table(outcomes[preset["name"]], outcomes["random"])
+    write_table(table, options.output, "generalization")
+    make_console().print(
+        rich_table(
+            table, f"{preset['name']} on {task_id}, one change at a time (held success; 1 seed)"
+        )
+    )
+    return 0
+
+
+def _evaluate(
+    folder: Path, preset: Mapping[str, Any], changes: Sequence[Change], options: argparse.Namespace
+) -> dict[str, dict[Change, Sequence[EpisodeRecord]]]:
+    """Return the records of the preset's agent and of a random one under each change.
+
+    Finished evaluations below ``options.output`` are read, not repeated.
+    """
     from tqdm import tqdm
 
     from jepabench.agents.base import RandomAgent
     from jepabench.envs.registry import get_task
     from jepabench.envs.splits import episode_specs
-    from jepabench.evaluation.model_checks.generalization import (
-        Change,
-        generalization_table,
-        list_changes,
-    )
     from jepabench.evaluation.rollout import evaluate_episodes
     from jepabench.evaluation.stages.stage import run_stage
     from jepabench.evaluation.traces import load_evaluation, save_evaluation
     from jepabench.world_models.checkpoint import load_world_model
 
     task = get_task(read_task_id(folder))
-    preset = agent_preset(folder, options.agent)
-    specs = episode_specs(
-        task.id, "test", options.episodes, strata=tuple(options.strata or task.strata[:1])
-    )
-    changes = list_changes(task.id, factors=options.factors, levels=options.levels)
+    strata = tuple(options.strata or task.strata[:1])
+    specs = episode_specs(task.id, "test", options.episodes, strata=strata)
     fingerprint = load_world_model(folder).metadata.get("dataset_fingerprint", str(folder))
     agents = {
         preset["name"]: partial(build_agent, preset, folder, task.id),
@@ -74,32 +96,20 @@ def run(options: argparse.Namespace) -> int:
         )
         save_evaluation(directory, evaluation)
 
-    outcomes = {name: {} for name in agents}
-    with tqdm(
-        total=len(changes) * len(agents), desc="changes", unit="evaluation", leave=False
-    ) as bar:
-        for change in changes:
-            for name in agents:
-                config = {
-                    "task": task.id,
-                    "agent": preset if name != "random" else name,
-                    "checkpoint": str(folder),
-                    "dataset": fingerprint,
-                    "variation": change.variation,
-                    "pixels": options.pixels,
-                    "episodes": [spec.key for spec in specs],
-                }
-                directory = (
-                    options.output / "evaluations" / name / f"{change.factor}-{change.level}"
-                )
-                run_stage(directory, config, partial(evaluate, name, change))
-                outcomes[name][change] = load_evaluation(directory).records
-                bar.update()
-    table = generalization_table(outcomes[preset["name"]], outcomes["random"])
-    write_table(table, options.output, "generalization")
-    make_console().print(
-        rich_table(
-            table, f"{preset['name']} on {task.id}, one change at a time (held success; 1 seed)"
-        )
-    )
-    return 0
+    outcomes: dict[str, dict[Change, Sequence[EpisodeRecord]]] = {name: {} for name in agents}
+    pairs = list(itertools.product(changes, agents))
+    for change, name in tqdm(pairs, desc="changes", unit="evaluation", leave=False):
+        config = {
+            "task": task.id,
+            "agent": preset if name != "random" else name,
+            "checkpoint": str(folder),
+            "dataset": fingerprint,
+            "variation": change.variation,
+            "pixels": options.pixels,
+            "episodes": [spec.key for spec in specs],
+        }
+        place = f"{change.factor}-{change.level}"
+        directory = options.output / "evaluations" / name / place
+        run_stage(directory, config, partial(evaluate, name, change))
+        outcomes[name][change] = load_evaluation(directory).records
+    return outcomes
