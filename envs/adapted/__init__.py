@@ -1,4 +1,4 @@
-"""Worlds of other packages as tasks, each module for one extra.
+"""Tasks that adapt environments of other packages, with one module per optional package.
 
-``envs.make("jepabench.envs.adapted.ogbench:adapted/Cube-Single-v1")`` imports it.
+The id of a task names its module: ``jepabench.envs.adapted.ogbench:adapted/Cube-Single-v1``.
 """

@@ -1,9 +1,9 @@
-"""Any Gymnasium environment with goals as a task: ``adapt`` registers it, ``Adapted`` is the world.
+"""Use a goal-conditioned Gymnasium environment as a task.
 
-The environment keeps its physics, observations and starts. What a benchmark needs beyond that is
-added around it: goals that are states (so that they have a picture), exact snapshots, one seed for
-a whole episode, refused actions, frames without a graphics driver. Ready ones are in
-``jepabench.envs.adapted``.
+``adapt`` registers the task, and ``Adapted`` is its world. Physics, observations and starts are
+those of the environment. The adapter adds what the benchmark needs: goals that are states, and
+therefore have a frame; exact snapshots; one seed for the whole episode; a check of actions; and
+frames without a graphics driver. The modules of ``jepabench.envs.adapted`` contain adapted tasks.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -63,37 +63,36 @@ def adapt(
     frames: str | None = None,
     camera: Camera | str | None = None,
     colours: Mapping[str, Sequence[float]] | None = None,
-    action_block: int = 1,
-    actions_per_block: int = 1,
     behaviours: Mapping[str, str] | None = None,
     default_behaviour: str = "random",
     tags: Sequence[str] = (),
+    **settings: Any,
 ) -> TaskSpec:
     """Register a Gymnasium environment as a task and return its spec.
 
-    The task has one stratum, ``any``. No environment is created yet.
+    The task has one stratum, ``any``. The environment is not created yet.
 
     Args:
         task_id: id of the task, with a version.
-        env_id: id of the environment, which ``gymnasium.make`` knows; ``module:Name-v0`` imports
-            the module first.
-        control_dt: seconds between two actions [s].
-        max_steps: budget of every episode [control steps].
-        env_kwargs: for ``gymnasium.make``. Ask for a sparse reward, and for no end at a success.
-        goal: ``module:function`` that brings the environment into a goal state, see ``restart`` and
+        env_id: id for ``gymnasium.make``; ``module:Name-v0`` imports the module first.
+        control_dt: time between two actions [s].
+        max_steps: budget of an episode [control steps].
+        env_kwargs: arguments of ``gymnasium.make``. Select a sparse reward, and no termination on
+            success.
+        goal: ``module:function`` that moves the environment to a goal state; see ``restart`` and
             ``play``.
-        success_distance: success is a Euclidean distance of at most this between achieved and
-            desired goal. By default success is what ``compute_reward`` rewards as much as being
-            exactly at the goal, which is right for sparse rewards.
+        success_distance: largest Euclidean distance between achieved and desired goal that counts
+            as success. By default, an achieved goal is a success if ``compute_reward`` gives it at
+            least the reward of the desired goal itself, which is right for sparse rewards.
         success: the success rule in words.
-        frames: ``rays`` for the CPU ray caster, the default of environments with a MuJoCo model, or
-            ``own`` for ``render()``, the default of others.
-        camera: of the ray caster: a ``Camera``, the name of one of the model that stands still, or
-            None for the model's free camera.
-        colours: red, green, blue and opacity of geoms by name, for the ray caster, which draws no
-            sites and no textures.
-        action_block, actions_per_block, behaviours, default_behaviour, tags: as in ``TaskSpec``;
-            ``random`` is there.
+        frames: ``rays`` for the CPU ray caster (default if the environment has a MuJoCo model), or
+            ``own`` for ``render()`` (default otherwise).
+        camera: camera of the ray caster: a ``Camera``, the name of a fixed camera of the model, or
+            None for the free camera of the model.
+        colours: red, green, blue and opacity of geoms, by name. The ray caster draws neither sites
+            nor textures, so a geom that has only these needs a colour.
+        behaviours, default_behaviour, tags: see ``TaskSpec``. ``random`` is always a behaviour.
+        settings: ``action_block`` and ``actions_per_block``; see ``TaskSpec``.
     """
     rule = f"Within {success_distance:g} of the goal." if success_distance is not None else None
     spec = TaskSpec(
@@ -110,11 +109,9 @@ def adapt(
             "colours": dict(colours or {}),
         },
         control_dt=control_dt,
-        action_block=action_block,
-        actions_per_block=actions_per_block,
         max_steps=max_steps,
         strata=("any",),
-        success=success or rule or f"The sparse reward of {env_id} is that of being at the goal.",
+        success=success or rule or f"The reward of {env_id} is as high as at the goal itself.",
         behaviours={
             "random": "jepabench.envs.adapted.gymnasium_env:RandomActions",
             **(behaviours or {}),
@@ -122,25 +119,27 @@ def adapt(
         default_behaviour=default_behaviour,
         physics=env_id,
         tags=frozenset(tags),
+        **settings,
     )
     register(spec)
     return spec
 
 
 def restart(env: gymnasium.Env[Any, Any], rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
-    """Return the observation after another reset as the goal.
+    """Reset the environment again and return the observation of the goal state.
 
-    Use it where resets vary what the goal is about. It is also the model of a ``goal`` function:
-    such a function may call ``reset`` with a seed and ``step``, or change the data of a MuJoCo
-    model. It draws from ``rng`` only and returns the observation of the goal state. It is called
-    right after the episode's reset, and the caller restores that state afterwards.
+    Use this function if resets vary the quantities that the goal specifies. It also shows what a
+    ``goal`` function may do: call ``reset`` with a seed, call ``step``, or change the data of a
+    MuJoCo model. A goal function must draw from ``rng`` only, and returns the observation of the
+    goal state. It is called after the reset of the episode. The caller then restores the start.
     """
     return env.reset(seed=int(rng.integers(_LARGEST_SEED)))[0]
 
 
 def play(env: gymnasium.Env[Any, Any], rng: np.random.Generator) -> Mapping[str, NDArray[Any]]:
-    """A goal is where 50 control steps of random actions, each held for 5, lead from the start: it
-    can be reached.
+    """Take 50 control steps with random actions, each held for 5 steps, and return the observation.
+
+    The goal state can therefore be reached from the start.
     """
     space = get_action_space(env)
     observation = {}
@@ -165,14 +164,14 @@ class RandomActions:
 
 
 class Adapted(GoalEnv):
-    """A Gymnasium environment with goals, as a task.
+    """The world of a task that adapts a goal-conditioned Gymnasium environment.
 
-    Physics, observations and the distribution of starts are those of the environment. Its own
-    goals, its time limit and its end of an episode are not used.
+    Physics, observations and the distribution of starts are those of the environment. Its goals,
+    its time limit and its termination are not used.
 
     ## Action space
 
-    That of the environment.
+    The action space of the environment.
 
     ## Observation space
 
@@ -181,18 +180,18 @@ class Adapted(GoalEnv):
 
     ## Rewards
 
-    ``sparse``: 0 on success, else -1. ``dense``: minus the Euclidean distance of achieved and
-    desired goal.
+    ``sparse``: 0 on success, else -1. ``dense``: the negative Euclidean distance between achieved
+    and desired goal.
 
     ## Starting state
 
-    The environment's own reset, with a seed that the episode draws. The goal is a state of the
-    environment: that of another reset, or what else the task's ``goal`` function leads to.
+    The environment is reset with a seed that the episode draws. The goal is the state to which the
+    task's ``goal`` function leads, by default that of another reset.
 
     ## Success
 
-    The environment's ``compute_reward`` gives as much as at the goal itself, or a limit on the
-    distance.
+    The distance is at most ``success_distance``, or, if that is not given, ``compute_reward`` is at
+    least as high as at the goal itself.
 
     ## Episode end
 
@@ -200,16 +199,16 @@ class Adapted(GoalEnv):
 
     ## Arguments
 
-    Those of ``GoalEnv`` and those of ``jepabench.envs.adapted.gymnasium_env.adapt``.
+    See ``GoalEnv`` and ``jepabench.envs.adapted.gymnasium_env.adapt``.
 
-    ``info["violation"]`` says that the environment has ended its episode without a success.
+    ``info["violation"]`` is true if the environment has terminated without a success.
 
     ## Versions
 
     * v1: first version.
 
     Raises:
-        AdapterError: the environment cannot be made, or is not one with goals and bounded actions.
+        AdapterError: the environment cannot be created, has no goals, or has unbounded actions.
     """
 
     def __init__(
@@ -242,7 +241,9 @@ class Adapted(GoalEnv):
         self._memory: Memory = _make_memory(self.wrapped)
         has_model = isinstance(self._memory, MujocoMemory)
         if frames == "rays" and not has_model:
-            raise AdapterError(f"{env_id} has no MuJoCo model to cast rays into; use frames='own'.")
+            raise AdapterError(
+                f"{env_id} has no MuJoCo model, which frames='rays' needs. Use frames='own'."
+            )
         self._ray_camera = (
             make_ray_camera(self.wrapped, camera, colours)
             if has_model and frames != "own"
@@ -259,9 +260,13 @@ class Adapted(GoalEnv):
 
     @property
     def camera(self) -> RayCamera:
-        """The ray caster of an environment with a MuJoCo model."""
+        """The camera of the ray caster.
+
+        Raises:
+            AdapterError: the environment renders its own frames.
+        """
         if self._ray_camera is None:
-            raise AdapterError(f"{self.task.id} draws its own frames.")
+            raise AdapterError(f"{self.task.id} renders its own frames and has no ray camera.")
         return self._ray_camera
 
     def distance(
@@ -292,18 +297,18 @@ class Adapted(GoalEnv):
 
     @cached_property
     def _takes_rows(self) -> bool:
-        """Whether ``compute_reward`` takes goals [N, G], as it should."""
+        """Whether ``compute_reward`` accepts several goals [N, G]."""
         rows = np.zeros((3, len(self._achieved)))
         try:
             return np.shape(self.wrapped.get_wrapper_attr("compute_reward")(rows, rows, {})) == (3,)
-        except Exception:  # whatever a reward for one pair makes of three
+        except Exception:  # a reward function for single goals may raise anything
             return False
 
     def _factors(self) -> Sequence[Factor]:
         return () if self._ray_camera is None else view(self)
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
-        del stratum, split  # there is one, and no layouts
+        del stratum, split  # the task has one stratum and no layouts
         self._look(self._memory.env.reset(seed=int(rng.integers(_LARGEST_SEED)))[0])
         start = self._get_physics()
         self._look(self._bring_to_goal(self._memory.env, rng))
@@ -323,7 +328,7 @@ class Adapted(GoalEnv):
         self._has_ended = bool(ended[0])
         self._memory.set(state)
         if isinstance(self._memory, MujocoMemory):
-            self.wrapped.unwrapped.np_random = self.np_random  # which snapshots know of
+            self.wrapped.unwrapped.np_random = self.np_random  # part of snapshots
 
     def _step_physics(self, action: NDArray[np.float64]) -> None:
         observation, _, terminated, _, _ = self._memory.env.step(action.astype(self._own_dtype))
@@ -344,8 +349,8 @@ class Adapted(GoalEnv):
         frame = self.wrapped.render()
         if not isinstance(frame, np.ndarray) or frame.dtype != np.uint8 or frame.ndim != 3:
             raise AdapterError(
-                f"{self.task.id}: render() gives no uint8 [height, width, 3] frame, but "
-                f"{type(frame)}."
+                f"{self.task.id}: render() must return a uint8 frame [height, width, 3], got "
+                f"{type(frame).__name__}."
             )
         side = min(frame.shape[:2])
         top, left = ((length - side) // 2 for length in frame.shape[:2])

@@ -1,6 +1,6 @@
-"""Cube of OGBench: an arm puts a cube somewhere else.
+"""The Cube task of OGBench: an arm moves a cube to another position.
 
-Needs the extra ``ogbench``, without what that package trains with.
+It needs the extra ``ogbench``, which installs OGBench without its training dependencies.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ adapt(
 
 
 class CubeGoals(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """OGBench's Cube with the observation of an environment with goals: the arm's 19 numbers, then
-    position and quaternion of the cube.
+    """Gives OGBench's Cube the observations of a goal-conditioned environment.
+
+    ``observation`` consists of 19 numbers of the arm and the position and quaternion of the cube.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
@@ -86,11 +87,11 @@ class CubeGoals(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def make_cube(render_mode: str | None = None) -> CubeGoals:
-    """Return one cube with an arm, both anywhere after a reset."""
+    """Make the environment with one cube. A reset draws the positions of arm and cube."""
     import ogbench.manipspace  # noqa: F401  (registers its environments)
 
     with warnings.catch_warnings():
-        # It renders "rgb_array", although its metadata list no mode.
+        # The environment renders "rgb_array", but its metadata lists no mode.
         warnings.filterwarnings("ignore", message=".*render_mode")
         env = gymnasium.make(
             "cube-single-v0",
@@ -105,7 +106,7 @@ def make_cube(render_mode: str | None = None) -> CubeGoals:
 
 
 class CubeExpert:
-    """OGBench's own scripted oracle: grasps the cube, carries it over the goal and releases it."""
+    """OGBench's scripted oracle, which grasps the cube, carries it to the goal and releases it."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
         """Start an episode."""
@@ -114,9 +115,8 @@ class CubeExpert:
         self._cube: Any = cast(Adapted, env).wrapped.unwrapped
         self._oracle = CubeMarkovOracle(env=self._cube)
         self._oracle.reset(None, None)
-        self._oracle._final_pos = rng.uniform(
-            *self._cube._arm_sampling_bounds
-        )  # it draws from a global stream
+        # The oracle draws the final pose of the arm from the global stream. Draw it from rng.
+        self._oracle._final_pos = rng.uniform(*self._cube._arm_sampling_bounds)
         self._oracle._final_yaw = rng.uniform(-np.pi, np.pi)
 
     def act(self, observation: Observation) -> NDArray[np.float32]:

@@ -23,15 +23,15 @@ def make_ray_camera(
     camera: Camera | str | None,
     colours: Mapping[str, Sequence[float]],
 ) -> RayCamera:
-    """Return a ray caster for the model of an environment.
+    """Return a ray-casting camera for the MuJoCo model of an environment.
 
     Args:
-        env: environment with ``unwrapped.model`` and ``unwrapped.data`` of MuJoCo.
+        env: environment whose ``unwrapped.model`` and ``unwrapped.data`` are those of MuJoCo.
         camera: a ``Camera``, the name of a camera of the model, or None for its free camera.
         colours: red, green, blue and opacity of geoms, by name.
 
     Raises:
-        UnknownNameError: the model has no such geom or camera.
+        UnknownNameError: the model has no geom or camera of this name.
     """
     model = copy.copy(env.unwrapped.model)
     for name, colour in colours.items():

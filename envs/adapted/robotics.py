@@ -1,6 +1,6 @@
-"""PointMaze of Gymnasium-Robotics, with its own physics and observations.
+"""The PointMaze task of Gymnasium-Robotics, with its physics and observations.
 
-Needs the extra ``robotics``.
+It needs the extra ``robotics``.
 """
 
 from __future__ import annotations
@@ -26,16 +26,15 @@ adapt(
     max_steps=1000,
     success="The ball is within 0.45 m of the goal.",
     camera=Camera.overhead(extent=5.2),
-    colours={
-        "particle_geom": (0.1, 0.3, 0.75, 1.0)
-    },  # a site shows the ball, and this geom has no colour
+    # The model shows the ball as a site, which the ray caster does not draw.
+    colours={"particle_geom": (0.1, 0.3, 0.75, 1.0)},
     behaviours={"expert": "jepabench.envs.adapted.robotics:MazeExpert"},
     tags=("navigation",),
 )
 
 
 class MazeExpert:
-    """Goes from cell to cell along a shortest path, then to the goal."""
+    """Moves from cell to cell along a shortest path, and then to the goal."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
         """Start an episode."""
@@ -51,7 +50,7 @@ class MazeExpert:
         return force.clip(-1.0, 1.0).astype(np.float32)
 
     def _path(self, here: NDArray[np.float64], goal: NDArray[np.float64]) -> list[tuple[int, int]]:
-        """Return the cells from where the ball is to the goal's, breadth first."""
+        """Return the cells of a shortest path from the ball to the goal (breadth-first search)."""
         first, last = (self._cell(place) for place in (here, goal))
         before, waiting = {last: last}, deque([last])
         while waiting and first not in before:

@@ -1,4 +1,4 @@
-"""How the state of an environment that knows no snapshots is kept and put back: from outside."""
+"""Save and restore the state of environments that have no snapshots of their own."""
 
 # pyright: reportAttributeAccessIssue=false
 # (MuJoCo is a binary module without type stubs.)
@@ -16,15 +16,15 @@ from jepabench.envs.mujoco_world.simulation import STATE_SIGNATURE
 
 
 class AdapterError(ValueError):
-    """An environment that cannot be adapted as asked; the message says what is in the way."""
+    """An environment that cannot be adapted; the message gives the reason."""
 
 
 class Memory(Protocol):
-    """Keeps the state of an environment."""
+    """Saves and restores the state of an environment."""
 
     @property
     def env(self) -> gymnasium.Env[Any, Any]:
-        """The environment, to be reset (with a seed) and stepped through this only."""
+        """The environment. Reset it, always with a seed, and step it only through this object."""
         ...
 
     def get(self) -> NDArray[np.float64]:
@@ -32,22 +32,22 @@ class Memory(Protocol):
         ...
 
     def set(self, state: NDArray[np.float64]) -> None:
-        """Put back what ``get`` gave."""
+        """Restore a state that ``get`` returned."""
         ...
 
 
 class MujocoMemory:
-    """Keeps the data of a MuJoCo model: the integration state, and all that was computed from it.
+    """Saves the integration state of a MuJoCo model and all quantities computed from it.
 
-    The latter is needed because controllers and observations read poses, contact forces and sensors
-    that are a physics step older
-    than the state: to compute them anew would be another simulation.
+    Controllers and observations read poses, contact forces and sensors that were computed one
+    physics step before the state. Computing them from the restored state would change the
+    simulation.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         self.env = env
         model = env.unwrapped.model
-        fresh = mujoco.MjData(model)  # what depends on contacts is still empty in it
+        fresh = mujoco.MjData(model)  # arrays that depend on contacts are still empty
         self._size = mujoco.mj_stateSize(model, STATE_SIGNATURE)
         values = {name: getattr(fresh, name) for name in dir(fresh) if not name.startswith("_")}
         self._computed = [
@@ -57,14 +57,14 @@ class MujocoMemory:
         ]
 
     def get(self) -> NDArray[np.float64]:
-        """Return the integration state and everything computed [N]."""
+        """Return the integration state and all computed quantities [N]."""
         model, data = self.env.unwrapped.model, self.env.unwrapped.data
         state = np.empty(self._size)
         mujoco.mj_getState(model, data, state, STATE_SIGNATURE)
         return np.concatenate([state, *(getattr(data, name).ravel() for name in self._computed)])
 
     def set(self, state: NDArray[np.float64]) -> None:
-        """Put back what ``get`` gave."""
+        """Restore a state that ``get`` returned."""
         model, data = self.env.unwrapped.model, self.env.unwrapped.data
         mujoco.mj_setState(model, data, state[: self._size], STATE_SIGNATURE)
         start = self._size
@@ -74,22 +74,21 @@ class MujocoMemory:
 
 
 class ReplayMemory:
-    """Keeps the seed of the last reset and the actions since, and puts a state back by playing them
-    again.
+    """Saves the seed of the last reset and all actions since then, and replays them to restore.
 
-    It takes as long as the episode has been, and is exact for every environment that its seed
-    fixes.
+    Restoring takes as long as the episode so far. It is exact for every environment that is
+    deterministic given its seed.
     """
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         self.env = self._recorder = _Recorder(env)
 
     def get(self) -> NDArray[np.float64]:
-        """Return the seed and all actions in a row [1 + T * A]."""
+        """Return the seed followed by all actions [1 + T * A]."""
         return np.concatenate([[self._recorder.seed], *self._recorder.actions])
 
     def set(self, state: NDArray[np.float64]) -> None:
-        """Play the episode that ``get`` gave."""
+        """Replay the episode that ``get`` returned."""
         self.env.reset(seed=int(state[0]))
         space = self.env.action_space
         for action in state[1:].reshape(-1, *(space.shape or ())):
@@ -106,8 +105,8 @@ class _Recorder(gymnasium.Wrapper[Any, Any, Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         if seed is None or options:
             raise AdapterError(
-                "A goal function resets the environment with a seed from its rng, and without "
-                "options."
+                "A goal function must reset the environment with a seed drawn from its rng, and "
+                "without options."
             )
         self.seed, self.actions = seed, []
         return super().reset(seed=seed)

@@ -1,4 +1,4 @@
-"""The environment below an adapted task: how it is made, and what it must offer."""
+"""Create the environment that a task adapts, and check its spaces."""
 
 # pyright: reportAttributeAccessIssue=false
 # (MuJoCo is a binary module without type stubs.)
@@ -21,42 +21,41 @@ GOAL_KEYS = ("observation", "achieved_goal", "desired_goal")
 
 
 def make_wrapped(env_id: str, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
-    """Make the environment that a task adapts.
+    """Create the environment that a task adapts.
 
     Args:
-        env_id: Id that ``gymnasium.make`` knows.
-        kwargs: Keyword arguments of ``gymnasium.make``.
+        env_id: id for ``gymnasium.make``.
+        kwargs: keyword arguments of ``gymnasium.make``.
 
     Raises:
-        AdapterError: The package is missing, or the environment does not start.
+        AdapterError: the package is missing, or the environment does not start.
     """
     try:
         env = gymnasium.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)
-        env.reset(seed=0)  # some fail, or have a model, only from then on
+        env.reset(seed=0)  # some fail, or create their model, only here
     except (ImportError, gymnasium.error.Error) as error:
         raise AdapterError(
-            f"{env_id} cannot be made: {error} Install its package. The environments in "
+            f"{env_id} cannot be created: {error} Install its package. The environments in "
             "jepabench.envs.adapted need the extras `robotics` and `ogbench`: "
             "pip install 'jepabench[robotics,ogbench]'."
         ) from error
-    except Exception as error:  # whatever another package raises
+    except Exception as error:  # the code of another package may raise anything
         raise AdapterError(_explain_failed_start(env_id, error)) from error
-    # The mazes of Gymnasium-Robotics write their model into the folder for temporary files and
-    # leave it there.
+    # The mazes of Gymnasium-Robotics leave the file of their model in the temporary folder.
     if left_behind := getattr(env.unwrapped, "tmp_xml_file_path", None):
         Path(left_behind).unlink(missing_ok=True)
     return env
 
 
 def _explain_failed_start(env_id: str, error: Exception) -> str:
-    """Return where the code of an environment failed, and which versions may not fit together."""
+    """Return the line of code that failed, and the versions that may be incompatible."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{'/'.join(Path(frame.filename).parts[-3:])}:{frame.lineno}: {frame.line}"
     return (
         f"{env_id} does not start: {type(error).__name__}{f' ({error})' if str(error) else ''} in "
-        f"{place}. The environment fails in its own code, without JEPA Bench too. Its package may "
-        f"not support MuJoCo {mujoco.__version__} and Gymnasium {gymnasium.__version__}: install "
-        "versions that fit, or check env_kwargs."
+        f"{place}. The error is in the code of the environment. Its package may not support MuJoCo "
+        f"{mujoco.__version__} and Gymnasium {gymnasium.__version__}. Install compatible versions, "
+        "or check env_kwargs."
     )
 
 
@@ -64,12 +63,13 @@ def get_action_space(env: gymnasium.Env[Any, Any]) -> spaces.Box:
     """Return the action space.
 
     Raises:
-        AdapterError: It is not a bounded Box with one axis.
+        AdapterError: the space is not a bounded Box with one axis.
     """
     space = env.action_space
     if not (isinstance(space, spaces.Box) and space.is_bounded() and len(space.shape) == 1):
         raise AdapterError(
-            f"{env} has the actions {space}; a bounded Box with one axis is needed. Wrap it."
+            f"{env} has the action space {space}. A task needs a bounded Box with one axis. Wrap "
+            "the environment."
         )
     return space
 
@@ -78,11 +78,12 @@ def get_goal_sizes(env: gymnasium.Env[Any, Any]) -> dict[str, int]:
     """Return the length of observation, achieved goal and desired goal, by key.
 
     Raises:
-        AdapterError: The observation space is not a Dict with these keys.
+        AdapterError: the observation space is not a Dict with these keys.
     """
     space = env.observation_space
     if not (isinstance(space, spaces.Dict) and set(GOAL_KEYS) <= set(space.keys())):
         raise AdapterError(
-            f"{env} observes {space}; a Dict with {', '.join(GOAL_KEYS)} is needed. Wrap it."
+            f"{env} has the observation space {space}. A task needs a Dict with "
+            f"{', '.join(GOAL_KEYS)}. Wrap the environment."
         )
     return {key: int(np.prod(space[key].shape or (1,))) for key in GOAL_KEYS}

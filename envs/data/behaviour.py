@@ -1,4 +1,4 @@
-"""Scripted policies: what they promise, and who holds what they decide."""
+"""Scripted policies that collect data or solve a task."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from jepabench.envs.task import TaskSpec, load_entry_point
 class Behaviour(Protocol):
     """A scripted policy that collects data or shows that a task can be solved.
 
-    May look inside the world.
-
-    It decides once for each action that is held (``TaskSpec.hold_steps`` control steps) and need
-    not count them: whoever asks it holds what it says, as ``HeldBehaviour`` does.
+    It may read the internal state of the world. It is called once for each action that is held, and
+    the caller repeats the action for ``TaskSpec.hold_steps`` control steps; see ``HeldBehaviour``.
     """
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Start an episode of ``env`` (already reset). All randomness comes from ``rng``."""
+        """Start an episode of ``env``, which has been reset. Draw only from ``rng``."""
         ...
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
@@ -31,32 +29,30 @@ class Behaviour(Protocol):
 
 
 class NamedBehaviour(Behaviour, Protocol):
-    """A behaviour that a task does not know: ``jepabench.envs.data.collect`` is given it and writes
-    its name into the dataset.
+    """A behaviour that does not belong to the task and is passed to ``collect``.
 
-    The name says what decides its actions: two behaviours that may act differently have different
-        names. It can be pickled.
+    Its name is written to the dataset and must identify the actions: behaviours that may act
+    differently need different names. The object must be picklable.
     """
 
     @property
     def name(self) -> str:
-        """Its name in manifests."""
+        """Name in the manifest of a dataset."""
         ...
 
 
 class HeldBehaviour:
-    """A behaviour asked at every control step: it decides when the last decision has been held long
-    enough.
+    """Wraps a behaviour so that it can be called at every control step.
 
     Attributes:
-        deciding: the behaviour, to be asked once for each held action.
+        deciding: the behaviour, which is called once for each held action.
     """
 
     def __init__(self, deciding: Behaviour) -> None:
         self.deciding = deciding
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Start an episode of ``env`` (already reset)."""
+        """Start an episode of ``env``, which has been reset."""
         self._hold, self._num_steps = env.task.hold_steps, 0
         self.deciding.reset(env, rng)
 
@@ -69,11 +65,11 @@ class HeldBehaviour:
 
 
 def make_behaviour(task: TaskSpec, name: str | None = None) -> HeldBehaviour:
-    """Make a scripted behaviour of a task, to be called at every control step.
+    """Return a scripted behaviour of a task that can be called at every control step.
 
     Args:
         task: the task.
-        name: key of ``TaskSpec.behaviours``; by default the one that collects datasets.
+        name: key of ``TaskSpec.behaviours``; by default ``TaskSpec.default_behaviour``.
 
     Raises:
         UnknownNameError: the task has no such behaviour.

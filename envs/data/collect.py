@@ -1,9 +1,9 @@
-"""Collect a dataset with a behaviour policy in parallel processes, and resume what was interrupted.
+"""Collect a dataset with a behaviour in parallel processes. Interrupted collections can be resumed.
 
-Until the dataset is complete, ``<path>.partial`` holds what there is of it: the request, the fields
-at their final size, and a marker with a checksum for each chunk of episodes that is finished.
-Processes write their chunks in place, so nothing is merged, and the bytes depend neither on the
-number of processes nor on interruptions.
+Until the dataset is complete, its data are in ``<path>.partial``: the request, the fields at their
+final size, and a marker with a checksum for each finished chunk of episodes. Processes write their
+chunks in place. The bytes of the dataset depend neither on the number of processes nor on
+interruptions.
 """
 
 from __future__ import annotations
@@ -56,32 +56,33 @@ def collect(
 ) -> EpisodeDataset:
     """Collect a dataset of ``num_episodes`` episodes of ``num_steps`` model steps each.
 
-    The strata take turns: episode i is index ``i // n`` of stratum ``i % n``, counted from
-    ``first_index``. The world runs on after a success and beyond the budget. After an interruption
-    the same call makes what is missing, and when the dataset is whole it opens it.
+    Strata alternate: with n strata, episode i has index ``i // n`` in stratum ``i % n``, where i
+    starts at ``first_index``. Episodes continue after a success and beyond the budget of the task.
+    After an interruption, the same call records the missing episodes. If the dataset is complete,
+    the call opens it.
 
     Args:
-        task_id: registered task, also ``module:Name-v0``.
+        task_id: id of a registered task, or ``module:Name-v0``.
         path: folder of the dataset.
-        num_episodes: episodes of all strata together.
-        num_steps: model steps (action blocks) of an episode.
-        behaviour: name of a behaviour of the task, by default the one that the suite's datasets are
-            made with; or a behaviour of your own.
-        split: train, validation or test.
-        pixels: side of the recorded frames, None for none.
-        num_workers: processes; 1 works in this one. More need ``if __name__ == "__main__":`` in a
-            script.
-        first_index: number of the first episode, so that a dataset can continue another.
-        progress: whether to show a bar.
+        num_episodes: number of episodes in all strata together.
+        num_steps: length of an episode in model steps (action blocks).
+        behaviour: name of a behaviour of the task, by default ``TaskSpec.default_behaviour``, or
+            your own behaviour.
+        split: ``train``, ``validation`` or ``test``.
+        pixels: side of the recorded frames, or None for no frames.
+        num_workers: number of processes. With 1, this process does the work. With more, a script
+            needs ``if __name__ == "__main__":``.
+        first_index: number of the first episode, so that a dataset can continue another one.
+        progress: whether to show a progress bar.
 
     Raises:
-        DatasetError: there is another dataset at ``path``, another process makes it, the disk is
-            too small, or an episode failed.
-        UnknownNameError: no such task, behaviour or split.
-        KeyboardInterrupt: Ctrl-C was pressed. Finished episodes are kept.
+        DatasetError: ``path`` contains another dataset, another process is collecting it, the disk
+            is too small, or an episode failed.
+        UnknownNameError: there is no such task, behaviour or split.
+        KeyboardInterrupt: the user pressed Ctrl-C. Finished episodes are kept.
     """
     if num_workers < 1:
-        raise ValueError(f"num_workers is 1 or more, got {num_workers}.")
+        raise ValueError(f"num_workers must be at least 1, got {num_workers}.")
     task, path = get_task(task_id), Path(path)
     name, own = (
         (behaviour, None)
@@ -109,7 +110,7 @@ def _provenance(
         raise unknown_name("split of a dataset", split, public)
     behaviour = behaviour or task.default_behaviour
     if not is_own:
-        make_behaviour(task, behaviour)  # refuses unknown names before any work
+        make_behaviour(task, behaviour)  # raises an error for unknown names
     return Provenance.of(
         task.id, behaviour=behaviour, split=split, strata=task.strata, first_index=first_index
     )
@@ -123,8 +124,7 @@ def _open_if_asked_for(path: Path, request: Request) -> EpisodeDataset:
         "num_steps": lengths[0] if len(lengths) == 1 else lengths,
         "strata": list(dataset.manifest.strata),
     }
-    # Data that is finished stays what it is when the software moves on; its manifest says what made
-    # it.
+    # A finished dataset stays valid when the software changes. Its manifest has the old versions.
     _refuse_another(found, request.asked() | {"versions": found["versions"]}, path)
     return dataset
 
@@ -133,8 +133,8 @@ def _refuse_another(found: Mapping[str, Any], asked: Mapping[str, Any], path: Pa
     for name, value in asked.items():
         if found.get(name) != value:
             raise DatasetError(
-                f"{path} has {name}={found.get(name)!r}, but {name}={value!r} is asked for. "
-                "Choose another path, or delete it first."
+                f"{path} has {name}={found.get(name)!r}, but {name}={value!r} was requested. "
+                "Choose another path, or delete the folder first."
             )
 
 
@@ -151,7 +151,7 @@ def _make(
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "lock", timeout=0):
-            if path.exists():  # another process has made it since
+            if path.exists():  # another process has finished it in the meantime
                 return
             try:
                 _prepare(folder, request)
@@ -196,19 +196,19 @@ def _record_missing(
         ) from None
     except BrokenProcessPool as error:
         raise DatasetError(
-            "A worker process died: killed, out of memory, or a script without an `if __name__ == "
-            "'__main__':` guard. "
-            f"num_workers=1 works without such processes. {_describe_kept(folder)}"
+            "A worker process died. It was killed, ran out of memory, or belongs to a script "
+            "without `if __name__ == '__main__':`. "
+            f"num_workers=1 needs no worker processes. {_describe_kept(folder)}"
         ) from error
     except DatasetError as error:
         raise DatasetError(f"{error} {_describe_kept(folder)}") from error
 
 
 def _describe_kept(folder: Path) -> str:
-    """Return what remains of a collection that failed."""
+    """Return a sentence about what is left of a failed collection."""
     if _has_chunks(folder):
-        return f"Finished episodes are kept in {folder}. Make the same call again to resume."
-    return "No chunk of episodes was finished, so nothing is kept."
+        return f"Finished episodes are kept in {folder}. Repeat the call to resume."
+    return "No chunk of episodes was finished, so nothing was kept."
 
 
 def _has_chunks(folder: Path) -> bool:
@@ -219,15 +219,15 @@ def _has_chunks(folder: Path) -> bool:
 def _prepare(folder: Path, request: Request) -> None:
     """Prepare a half-done folder: write the request and create each field at full size."""
     record = folder / "request.json"
-    if not _has_chunks(folder):  # nothing was finished, so any request may use the folder
+    if not _has_chunks(folder):  # nothing is finished, so the folder is free for another request
         record.unlink(missing_ok=True)
         shutil.rmtree(folder / "data", ignore_errors=True)
     if record.exists():
         _refuse_another(json.loads(record.read_text(encoding="utf-8")), request.asked(), folder)
     elif request.nbytes > (free := shutil.disk_usage(folder).free):
         raise DatasetError(
-            f"The dataset takes {request.nbytes / 1e9:.1f} GB, the disk of {folder} has "
-            f"{free / 1e9:.1f}."
+            f"The dataset needs {request.nbytes / 1e9:.2g} GB, but the disk of {folder} has "
+            f"{free / 1e9:.2g} GB of free space."
         )
     write_atomically(record, json.dumps(request.asked(), indent=2, sort_keys=True))
     for name in ("data", "chunks"):
@@ -270,16 +270,15 @@ def _record(
         pool.shutdown(cancel_futures=True)
 
 
-_recorder: Recorder | None = None  # the one of a worker process
+_recorder: Recorder | None = None  # set in worker processes
 
 
 def _start_worker(
     task: TaskSpec, module: str, request: Request, folder: Path, own: Behaviour | None
 ) -> None:
     global _recorder
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches all processes; the parent decides what is to be done
+    # Ctrl-C reaches all processes. Only the parent handles it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_exit_with_parent, daemon=True).start()
     register_in_new_process(task, module)
     _recorder = Recorder(task, request, folder, own)
@@ -288,7 +287,7 @@ def _start_worker(
 def _exit_with_parent() -> None:
     """Exit when the parent process is killed.
 
-    Without this, the workers of a pool would wait for work forever.
+    Otherwise the workers of the pool would wait for work forever.
     """
     parent = parent_process()
     if parent is not None:

@@ -1,9 +1,9 @@
-"""Episodes, and datasets of them: one memory-mapped array a field over all frames of all episodes.
+"""Episodes, and datasets that store them as one memory-mapped array per field.
 
-The rate is that of a world model: a frame every ``action_block`` control steps, and between two
-frames the block's distinct actions in a row. Fields are aligned by frame: row r of ``action``,
-``reward`` and ``violation`` belongs to the step that leaves frame r, and is zero for an episode's
-last frame.
+Data have the rate of a world model: there is one frame every ``action_block`` control steps, and
+the distinct actions between two frames are concatenated. Fields are aligned by frame. Row r of
+``action``, ``reward`` and ``violation`` belongs to the step that starts at frame r. These rows are
+zero for the last frame of an episode.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _MIN_STD = 1e-3
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False, eq=False)
 class Episode:
-    """T transitions of one episode, checked.
+    """The T transitions of one episode.
 
     Attributes:
-        observations: [T+1, ...] by name: ``observation``, ``achieved_goal``, ``desired_goal``
-            (floats) and optionally ``pixels`` (uint8 [T+1, size, size, 3]).
+        observations: arrays [T+1, ...] by name: ``observation``, ``achieved_goal`` and
+            ``desired_goal`` (floats), and optionally ``pixels`` (uint8 [T+1, size, size, 3]).
         actions: float32 [T, actions_per_block * A].
-        rewards: float32 [T]; the task's sparse reward.
-        violations: bool [T]; a keep-out rule was broken during the step.
-        terminated, truncated: how the record ends.
-        task_id: versioned task id.
-        seed: seed of the environment, 0 to 2**64 - 2, or -1 if it is not known.
+        rewards: sparse rewards of the task, float32 [T].
+        violations: whether a keep-out rule was violated during the step, bool [T].
+        terminated, truncated: how the episode ends.
+        task_id: id of the task with its version.
+        seed: seed of the environment, 0 to 2**64 - 2, or -1 if it is unknown.
 
     Raises:
-        DatasetError: on construction, for lengths, types or values that do not fit.
+        DatasetError: an array has the wrong shape or type, or a value that is not finite.
     """
 
     observations: Mapping[str, NDArray[Any]]
@@ -59,12 +59,12 @@ class Episode:
     def __post_init__(self) -> None:
         if missing := [key for key in GOAL_KEYS if key not in self.observations]:
             raise DatasetError(
-                f"An episode needs the observations {', '.join(GOAL_KEYS)}; {missing[0]!r} is "
+                f"An episode needs the observations {', '.join(GOAL_KEYS)}, but {missing[0]!r} is "
                 "missing."
             )
         num_steps = len(self.actions)
         if num_steps < 1:
-            raise DatasetError("An episode has at least one transition, got none.")
+            raise DatasetError("An episode must have at least one transition, got none.")
         for name, values in self.observations.items():
             if name not in OBSERVATION_FIELDS:
                 raise unknown_name("observation", name, OBSERVATION_FIELDS)
@@ -78,12 +78,12 @@ class Episode:
         _check("violations", self.violations, np.bool_, (num_steps,))
         if not UNKNOWN_SEED <= self.seed <= _LARGEST_SEED:
             raise DatasetError(
-                f"The seed of an episode is {UNKNOWN_SEED} (unknown) to {_LARGEST_SEED}, got "
-                f"{self.seed}."
+                f"The seed of an episode must be from {UNKNOWN_SEED} (unknown) to {_LARGEST_SEED}, "
+                f"got {self.seed}."
             )
 
     def __len__(self) -> int:
-        """T, the number of transitions."""
+        """Return T, the number of transitions."""
         return len(self.actions)
 
     def __repr__(self) -> str:
@@ -95,15 +95,16 @@ class Episode:
 
 
 class EpisodeDataset:
-    """A dataset folder, memory-mapped: opening costs milliseconds and no memory, whatever the size.
+    """A memory-mapped dataset folder, created by ``EpisodeDataset.open``.
 
-    Open one with ``EpisodeDataset.open``. Pickling takes the path along and not the data.
+    Opening takes milliseconds and no memory, independently of the size. A pickled dataset contains
+    only its path.
 
     Attributes:
         path: the folder.
-        manifest: what the dataset says about itself.
-        lengths: transitions of each episode, int64 [E].
-        starts: row of each episode's first frame, int64 [E].
+        manifest: provenance, layout and fingerprint of the dataset.
+        lengths: number of transitions of each episode, int64 [E].
+        starts: row of the first frame of each episode, int64 [E].
     """
 
     def __init__(
@@ -111,7 +112,7 @@ class EpisodeDataset:
     ) -> None:
         self.path, self.manifest = path, manifest
         self._fields = {name: arrays[name] for name in manifest.fields}
-        # Plain views of the maps: numpy indexes them several times faster than its memmap subclass.
+        # Views as plain arrays. Indexing them is several times faster than indexing np.memmap.
         self._rows = {name: np.asarray(field) for name, field in self._fields.items()}
         self.lengths, self._seeds, self._terminated, self._truncated = (
             np.array(arrays[n]) for n in EPISODE_FIELDS
@@ -122,10 +123,15 @@ class EpisodeDataset:
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> EpisodeDataset:
-        """Open a dataset folder; ``verify`` also reads every byte and compares the fingerprint.
+        """Open a dataset folder.
+
+        Args:
+            path: the folder.
+            verify: whether to read all bytes and compare their fingerprint with the manifest.
 
         Raises:
-            DatasetError: missing, interrupted, damaged, or of another schema version.
+            DatasetError: the dataset is missing, incomplete, damaged, or has another schema
+                version.
         """
         folder = Path(path)
         manifest = Manifest.read(folder)
@@ -139,51 +145,55 @@ class EpisodeDataset:
         lengths = arrays["lengths"]
         if lengths.min() < 1 or int((lengths + 1).sum()) != manifest.num_frames:
             raise DatasetError(
-                f"The lengths in {folder} do not add up to {manifest.num_frames} frames. Make it "
-                "again."
+                f"The lengths in {folder} do not add up to {manifest.num_frames} frames. Collect "
+                "the dataset again."
             )
         if verify and (found := fingerprint(arrays)) != manifest.fingerprint:
             raise DatasetError(
-                f"{folder} was changed after it was made: its fingerprint is {found[:12]}, the "
-                "manifest says "
-                f"{manifest.fingerprint[:12]}. Delete the folder and make or fetch the dataset "
-                "again."
+                f"{folder} was changed after it was written: its fingerprint is {found[:12]}, but "
+                f"the manifest has {manifest.fingerprint[:12]}. Delete the folder, and collect or "
+                "download the dataset again."
             )
         return cls(folder, manifest, arrays)
 
     @property
     def fields(self) -> Mapping[str, FieldSpec]:
-        """Layout by field name."""
+        """Layout of each field, by name."""
         return self.manifest.fields
 
     def field(self, name: str) -> np.memmap[Any, Any]:
-        """Return a field over all frames, [num_frames, ...], read-only."""
+        """Return a field for all frames, [num_frames, ...], read-only."""
         if name not in self._fields:
             raise unknown_name("field", name, self._fields)
         return self._fields[name]
 
     def with_field(self, name: str, values: NDArray[Any]) -> EpisodeDataset:
-        """Return the same episodes with one more in-memory field, [num_frames, ...].
+        """Return the same episodes with an additional field in memory, such as latents.
 
-        Such a field can be, for example, the latent of each frame.
+        Args:
+            name: name of the field.
+            values: array [num_frames, ...].
+
+        Raises:
+            ValueError: the name is taken, or the number of rows is wrong.
         """
         if len(values) != self.manifest.num_frames or name in self._fields:
             raise ValueError(
-                f"A new field has {self.manifest.num_frames} rows and a name that is free, got "
-                f"{len(values)} rows of {name!r}."
+                f"A new field needs {self.manifest.num_frames} rows and an unused name, got "
+                f"{len(values)} rows for {name!r}."
             )
         wider = copy.copy(self)
         wider._fields, wider._rows = self._fields | {name: values}, self._rows | {name: values}  # pyright: ignore
         return wider
 
     def __len__(self) -> int:
-        """E, the number of episodes."""
+        """Return E, the number of episodes."""
         return len(self.lengths)
 
     def __getitem__(self, index: int) -> Episode:
         number = index + len(self) if index < 0 else index
         if not 0 <= number < len(self):
-            raise IndexError(f"Episode {index} of {len(self)}.")
+            raise IndexError(f"There is no episode {index}; the dataset has {len(self)}.")
         frames = slice(int(self.starts[number]), int(self._ends[number]))
         steps = slice(frames.start, frames.stop - 1)
         return Episode(
@@ -200,14 +210,16 @@ class EpisodeDataset:
         )
 
     def window_starts(self, num_frames: int, *, stride: int = 1) -> NDArray[np.int64]:
-        """Return the first rows [W], ascending, of all windows that stay within an episode.
+        """Return the first row of each window that lies within an episode, ascending [W].
 
         Args:
-            num_frames: frames of a window, 1 or more.
-            stride: from one window of an episode to the next.
+            num_frames: number of frames in a window, at least 1.
+            stride: number of frames from one window of an episode to the next, at least 1.
         """
         if num_frames < 1 or stride < 1:
-            raise ValueError(f"num_frames and stride are 1 or more, got {num_frames} and {stride}.")
+            raise ValueError(
+                f"num_frames and stride must be at least 1, got {num_frames} and {stride}."
+            )
         counts = np.maximum(0, (self.lengths + 1 - num_frames) // stride + 1)
         within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         return np.repeat(self.starts, counts) + stride * within
@@ -215,20 +227,20 @@ class EpisodeDataset:
     def gather(
         self, name: str, starts: ArrayLike, num_frames: int, out: NDArray[Any] | None = None
     ) -> NDArray[Any]:
-        """Copy the windows that start at the rows ``starts`` [B] into one array.
+        """Copy windows of a field into one array.
 
         Args:
-            name: of the field.
-            starts: first rows; see ``window_starts``.
-            num_frames: frames of a window.
-            out: array [B, num_frames, ...] to write to; reusing one saves the price of fresh
-                memory.
+            name: name of the field.
+            starts: first row of each window [B]; see ``window_starts``.
+            num_frames: number of frames in a window.
+            out: array [B, num_frames, ...] for the result. Reusing it avoids new allocations.
 
         Returns:
             ``out``, or a new array.
 
         Raises:
-            ValueError: a window leaves its episode, or ``out`` does not fit.
+            UnknownNameError: there is no such field.
+            ValueError: a window extends beyond its episode, or ``out`` has another shape or type.
         """
         if name not in self._rows:
             raise unknown_name("field", name, self._rows)
@@ -238,7 +250,7 @@ class EpisodeDataset:
         ]
         if (rows < 0).any() or (rows + num_frames > ends).any():
             raise ValueError(
-                f"A window of {num_frames} frames leaves its episode. Use "
+                f"A window of {num_frames} frames extends beyond its episode. Use the starts of "
                 f"window_starts({num_frames})."
             )
         shape = (len(rows), num_frames, *field.shape[1:])
@@ -246,18 +258,18 @@ class EpisodeDataset:
             out = np.empty(shape, field.dtype)
         elif out.shape != shape or out.dtype != field.dtype or not out.flags.c_contiguous:
             raise ValueError(
-                f"out is a contiguous {field.dtype}{list(shape)}, got {out.dtype}{list(out.shape)}."
+                f"out must be a contiguous {field.dtype}{list(shape)}, got "
+                f"{out.dtype}{list(out.shape)}."
             )
         frames = (rows[:, None] + np.arange(num_frames)).reshape(-1)
-        # Of numpy's modes only "clip" and "wrap" write straight into `out`; the rows were checked
-        # above.
+        # The rows are valid. The mode is "clip" because the default one copies through a buffer.
         np.take(field, frames, axis=0, out=out.reshape(len(frames), *field.shape[1:]), mode="clip")
         return out
 
     def action_statistics(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return mean and standard deviation [actions_per_block * A] over the transitions.
+        """Return mean and standard deviation of the actions, each [actions_per_block * A].
 
-        The standard deviation is never 0.
+        The standard deviation is at least 0.001.
         """
         if self._statistics is None:
             is_transition = np.ones(self.manifest.num_frames, np.bool_)
@@ -281,7 +293,7 @@ class EpisodeDataset:
 
 
 def encode_seed(seed: int) -> int:
-    """Return a seed as a signed 64-bit integer: those of 2**63 or more become negative."""
+    """Return a seed as a signed 64-bit integer. Seeds of 2**63 or more become negative."""
     return seed - 2**64 if seed >= 2**63 else seed
 
 
@@ -291,22 +303,26 @@ def decode_seed(stored: int) -> int:
 
 
 def map_field(file: Path, num_rows: int, field: FieldSpec) -> np.memmap[Any, Any]:
-    """Map a field's file, read-only."""
+    """Map the file of a field, read-only.
+
+    Raises:
+        DatasetError: the file is missing or damaged, or does not match its layout.
+    """
     if not file.is_file():
         raise DatasetError(
-            f"{file} is missing. Delete the folder and make or fetch the dataset again."
+            f"{file} is missing. Delete the folder, and collect or download the dataset again."
         )
     try:
         array = np.load(file, mmap_mode="r")
     except (ValueError, EOFError, OSError) as error:
         raise DatasetError(
-            f"{file} is cut off or damaged ({error}). Make or fetch the dataset again."
+            f"{file} is truncated or damaged ({error}). Collect or download the dataset again."
         ) from error
     found, expected = (array.shape, array.dtype.str), ((num_rows, *field.shape), field.dtype)
     if found != expected or file.stat().st_size != array.offset + array.nbytes:
         raise DatasetError(
-            f"{file} holds {found} in {file.stat().st_size} bytes, the manifest says {expected}. "
-            "Make it again."
+            f"{file} contains {found} in {file.stat().st_size} bytes, but the manifest states "
+            f"{expected}. Collect the dataset again."
         )
     return array
 
@@ -316,9 +332,9 @@ def _check(
 ) -> None:
     if values.shape != shape:
         raise DatasetError(
-            f"{name} of an episode should have shape {list(shape)}, got {list(values.shape)}."
+            f"{name} of an episode must have shape {list(shape)}, got {list(values.shape)}."
         )
     if not np.issubdtype(values.dtype, dtype):
-        raise DatasetError(f"{name} of an episode should be {dtype.__name__}, got {values.dtype}.")
+        raise DatasetError(f"{name} of an episode must be {dtype.__name__}, got {values.dtype}.")
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
-        raise DatasetError(f"{name} of an episode has a value that is not finite.")
+        raise DatasetError(f"{name} of an episode contains a value that is not finite.")

@@ -1,7 +1,6 @@
-"""What a dataset says about itself: where its episodes come from, their layout, and a fingerprint
-of every byte.
+"""The manifest of a dataset: provenance of its episodes, layout and fingerprint.
 
-A dataset is whole when it has a manifest: it is the last file that is written.
+The manifest is the last file that is written. A dataset that has one is therefore complete.
 """
 
 from __future__ import annotations
@@ -30,13 +29,16 @@ _NUM_HASH_THREADS = 4
 
 
 class DatasetError(ValueError):
-    """A dataset that cannot be read or may not be written; the message says what to do."""
+    """A dataset that cannot be read or must not be written; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """The layout of one field: the shape of a row (one frame) and numpy's name of its type, such as
-    ``|u1``.
+    """The layout of one field.
+
+    Attributes:
+        shape: shape of a row, which belongs to one frame.
+        dtype: numpy's name of the type, such as ``|u1``.
     """
 
     shape: tuple[int, ...]
@@ -44,29 +46,29 @@ class FieldSpec:
 
     @classmethod
     def of(cls, rows: NDArray[Any]) -> FieldSpec:
-        """Return the layout of an array whose first axis counts frames."""
+        """Return the layout of an array [num_frames, ...]."""
         return cls(tuple(rows.shape[1:]), rows.dtype.str)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of a row."""
+        """Number of bytes of a row."""
         return int(np.prod(self.shape, dtype=np.int64)) * np.dtype(self.dtype).itemsize
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """Where episodes come from.
+    """The origin of episodes.
 
     Attributes:
-        task_id: versioned task id.
-        split: the split that the episodes are from.
+        task_id: id of the task with its version.
+        split: split of the episodes.
         behaviour: name of the policy that acted.
-        strata, first_index: which episodes these are: number j of a task and split is index ``j //
-            len(strata)`` of stratum ``strata[j % len(strata)]``, and the dataset starts at j =
-            ``first_index``. No strata: not of a series.
-        action_block: control steps between two frames.
-        actions_per_block: distinct actions between two frames.
-        versions: of the software that made the data.
+        strata, first_index: identify the episodes. Episode j of a task and split has index ``j //
+            len(strata)`` in the stratum ``strata[j % len(strata)]``, and the dataset starts at j =
+            ``first_index``. Without strata, the episodes have no specs.
+        action_block: number of control steps between two frames.
+        actions_per_block: number of distinct actions between two frames.
+        versions: versions of the software that recorded the data.
     """
 
     task_id: str
@@ -80,7 +82,7 @@ class Provenance:
 
     @classmethod
     def of(cls, task_id: str, *, behaviour: str, split: str = "train", **others: Any) -> Provenance:
-        """Return the provenance of data made now, by this software, on a registered task."""
+        """Return the provenance of data that this software records on a registered task."""
         task = get_task(task_id)
         return cls(
             task_id=task.id,
@@ -93,15 +95,15 @@ class Provenance:
         )
 
     def episode_spec(self, index: int) -> EpisodeSpec:
-        """Return the spec of the dataset's episode ``index``: ``reset_to`` gives its start.
+        """Return the spec of episode ``index`` of the dataset, for ``reset_to``.
 
         Raises:
-            DatasetError: the episodes are not of a seeded series.
+            DatasetError: the episodes have no specs.
         """
         if not self.strata:
             raise DatasetError(
-                "These episodes are not of a seeded series, so they have no specs. Their seeds may "
-                "do."
+                "The episodes of this dataset have no specs, because its manifest has no strata. "
+                "Use their seeds instead."
             )
         number = self.first_index + index
         stratum = self.strata[number % len(self.strata)]
@@ -110,13 +112,13 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest(Provenance):
-    """Provenance, layout and fingerprint of a whole dataset.
+    """Provenance, layout and fingerprint of a complete dataset.
 
     Attributes:
-        num_episodes, num_frames: of the dataset; an episode of T transitions has T + 1 frames.
-        fields: layout by field name.
-        fingerprint: SHA-256 over every field; see ``fingerprint``.
-        schema: version of the folder's layout.
+        num_episodes, num_frames: size of the dataset. T transitions have T + 1 frames.
+        fields: layout of each field, by name.
+        fingerprint: SHA-256 of all fields; see ``fingerprint``.
+        schema: version of the format of the folder.
     """
 
     num_episodes: int
@@ -127,17 +129,17 @@ class Manifest(Provenance):
 
     @property
     def num_transitions(self) -> int:
-        """State-action-next-state triples at the rate of the world model."""
+        """Number of state-action-next-state triples at the rate of the world model."""
         return self.num_frames - self.num_episodes
 
     @property
     def pixels(self) -> int | None:
-        """Side of the frames, None without."""
+        """Side of the frames, or None if there are none."""
         return self.fields["pixels"].shape[0] if "pixels" in self.fields else None
 
     @property
     def provenance(self) -> Provenance:
-        """The part that says where the episodes come from."""
+        """The provenance without layout and fingerprint."""
         return Provenance(**{name: getattr(self, name) for name in Provenance.__dataclass_fields__})
 
     def write(self, folder: Path) -> None:
@@ -152,7 +154,7 @@ class Manifest(Provenance):
         """Read the manifest of a dataset folder.
 
         Raises:
-            DatasetError: missing, not readable, or of another schema.
+            DatasetError: the manifest is missing, cannot be read, or has another schema version.
         """
         file = folder / MANIFEST_FILE
         if not file.is_file():
@@ -170,10 +172,10 @@ class Manifest(Provenance):
                 return cls(**content | {"strata": tuple(content["strata"]), "fields": layout})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DatasetError(
-                f"{file} is not a manifest that can be read ({error!r}). Make the dataset again."
+                f"{file} is not a valid manifest ({error!r}). Collect the dataset again."
             ) from error
         raise DatasetError(
-            f"{folder} has schema version {found!r}, this software reads {SCHEMA}. Make the "
+            f"{folder} has schema version {found!r}, but this software reads {SCHEMA}. Collect the "
             "dataset again."
         )
 
@@ -194,9 +196,9 @@ def read_provenance(text: str | bytes) -> Provenance:
 
 
 def fingerprint(fields: Mapping[str, NDArray[Any]]) -> str:
-    """Return a SHA-256 over names, types, shapes and bytes of arrays, in the order of their names.
+    """Return a SHA-256 of the names, types, shapes and bytes of arrays, sorted by name.
 
-    It is taken over the SHA-256 of 16 MiB segments, so that several threads can work on it.
+    The bytes enter as SHA-256 of segments of 16 MiB, which several threads compute in parallel.
     """
     total = hashlib.sha256()
     with ThreadPoolExecutor(_NUM_HASH_THREADS) as pool:
@@ -213,18 +215,18 @@ def fingerprint(fields: Mapping[str, NDArray[Any]]) -> str:
 
 
 def installed_versions() -> dict[str, str]:
-    """Return the versions that decide about the bytes of a dataset."""
+    """Return the versions of the packages that determine the bytes of a dataset."""
     versions = {"python": platform.python_version()}
     for name in _RECORDED_VERSIONS:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"  # run from a clone
+            versions[name] = "not installed"  # for example in a clone
     return versions
 
 
 def half_done_folder(path: Path) -> Path:
-    """Return where ``collect`` keeps what it has of the dataset ``path``."""
+    """Return the folder in which ``collect`` keeps the unfinished dataset of ``path``."""
     return path.with_name(f"{path.name}.partial")
 
 
@@ -232,5 +234,5 @@ def _what_is_missing(folder: Path) -> str:
     if half_done_folder(folder).is_dir():
         return f"The dataset {folder} is incomplete. Run the same collection again to resume."
     if folder.is_dir():
-        return f"{folder} has no {MANIFEST_FILE}: it is not a complete dataset. Make it again."
-    return f"There is no dataset at {folder}. Make one with jepabench.envs.data.collect.collect."
+        return f"{folder} is not a complete dataset: it has no {MANIFEST_FILE}. Collect it again."
+    return f"There is no dataset at {folder}. Create one with `jepabench collect`."

@@ -1,9 +1,7 @@
-"""What a collection makes, and how one process makes a part of it.
+"""Record chunks of a dataset. ``jepabench.envs.data.collect`` distributes them over processes.
 
-``jepabench.envs.data.collect`` shares the parts out.
-
-Every episode follows from its ``EpisodeSpec`` alone and has its rows in the dataset from the start.
-So a part can be made by any process at any time, and making it again gives the same bytes.
+An episode is determined by its ``EpisodeSpec``, and its rows in the dataset are fixed from the
+start. Any process can therefore record a chunk at any time, and always writes the same bytes.
 """
 
 from __future__ import annotations
@@ -34,13 +32,16 @@ _MIN_CHUNKS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What a collection is to make; the bytes of the dataset follow from it.
+    """The arguments of a collection. They determine the bytes of the dataset.
 
     Attributes:
-        provenance: task, split, behaviour, series of episodes and versions.
-        num_episodes: episodes of the dataset.
-        num_steps: model steps of each.
-        fields: layout of what is recorded a frame.
+        provenance: task, split, behaviour, episodes and versions.
+        num_episodes: number of episodes.
+        num_steps: length of an episode in model steps.
+        fields: layout of the fields.
+
+    Raises:
+        ValueError: a number is too small.
     """
 
     provenance: Provenance
@@ -51,29 +52,30 @@ class Request:
     def __post_init__(self) -> None:
         if self.num_episodes < 1 or self.num_steps < 1 or self.provenance.first_index < 0:
             raise ValueError(
-                "num_episodes and num_steps are 1 or more and first_index is 0 or more, "
+                "num_episodes and num_steps must be at least 1 and first_index at least 0, "
                 f"got {self.num_episodes}, {self.num_steps} and {self.provenance.first_index}."
             )
 
     @property
     def num_frames(self) -> int:
-        """Frames of all episodes."""
+        """Number of frames in all episodes."""
         return self.num_episodes * (self.num_steps + 1)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all frames."""
+        """Number of bytes of all frames."""
         return self.num_frames * sum(field.nbytes for field in self.fields.values())
 
     @property
     def pixels(self) -> int | None:
-        """Side of the frames, None without."""
+        """Side of the frames, or None if there are none."""
         return self.fields["pixels"].shape[0] if "pixels" in self.fields else None
 
     def chunks(self) -> list[range]:
         """Return the episodes of each chunk.
 
-        Chunks are small, so that processes finish together and an interruption costs little.
+        Chunks are small, so that all processes finish at about the same time and an interruption
+        loses little work.
         """
         frames = min(_CHUNK_FRAMES, _CHUNK_BYTES * self.num_frames // self.nbytes)
         size = max(1, min(frames // (self.num_steps + 1), -(-self.num_episodes // _MIN_CHUNKS)))
@@ -83,11 +85,11 @@ class Request:
         ]
 
     def rows(self, episodes: range) -> slice:
-        """Return the frames of consecutive episodes."""
+        """Return the rows of consecutive episodes in the dataset."""
         return slice(episodes.start * (self.num_steps + 1), episodes.stop * (self.num_steps + 1))
 
     def table(self) -> dict[str, Any]:
-        """Return the EPISODE_FIELDS of each episode. All episodes end by truncation."""
+        """Return the ``EPISODE_FIELDS`` of all episodes, which all end by truncation."""
         seeds = [self.provenance.episode_spec(index).seed for index in range(self.num_episodes)]
         lengths = np.full(self.num_episodes, self.num_steps)
         return {
@@ -109,15 +111,13 @@ class Request:
 
 
 class Recorder:
-    """Plays the episodes of a request, chunk by chunk, and writes them to their rows.
-
-    One a process.
+    """Records chunks of a request. Each process has one recorder.
 
     Args:
-        task: the task of the request.
-        request: what to make.
-        folder: the half-done folder, see ``jepabench.envs.data.collect``.
-        behaviour: who acts; by default the task's behaviour that the request names.
+        task: task of the request.
+        request: the request.
+        folder: folder of the unfinished dataset; see ``jepabench.envs.data.collect``.
+        behaviour: policy that acts; by default the behaviour that the request names.
     """
 
     def __init__(
@@ -129,8 +129,7 @@ class Recorder:
         self.num_actions = task.actions_per_block
         self.hold = task.hold_steps
         frames = max(map(len, request.chunks())) * (request.num_steps + 1)
-        # The rows of action, reward and violation at an episode's last frame are never written, so
-        # they stay zero.
+        # The last frame of an episode has no action, reward and violation. These rows stay zero.
         self.buffer = {
             name: np.zeros((frames, *field.shape), field.dtype)
             for name, field in request.fields.items()
@@ -140,7 +139,7 @@ class Recorder:
         """Record one chunk and return its number of episodes.
 
         Raises:
-            DatasetError: the world or the behaviour failed; the message names the episode.
+            DatasetError: the world or the behaviour raised an error; the message names the episode.
         """
         num_frames = self.request.num_steps + 1
         for position, index in enumerate(episodes):
@@ -178,13 +177,14 @@ class Recorder:
     def _block(
         self, observation: Mapping[str, Any], block: NDArray[np.float32]
     ) -> tuple[Any, float, bool]:
-        """Take one model step, render its last frame only, and write its actions to ``block``."""
+        """Take one model step and write its actions to ``block``. Render only the last frame."""
         violated, reward = False, 0.0
         for number, action in enumerate(block, start=1):
             chosen = self.behaviour.act(dict(observation))
             if np.shape(chosen) != action.shape:
                 raise ValueError(
-                    f"the behaviour gave an action of shape {np.shape(chosen)}, not {action.shape}."
+                    f"the behaviour returned an action of shape {np.shape(chosen)} instead of "
+                    f"{action.shape}."
                 )
             action[:] = chosen
             held = action[None].repeat(self.hold, axis=0)
@@ -196,7 +196,7 @@ class Recorder:
 
 
 def frame_fields(env: GoalEnv) -> dict[str, FieldSpec]:
-    """Return the layout of what is recorded of a world at each frame."""
+    """Return the layout of the fields that are recorded for a world."""
     size = env.task.actions_per_block * env.action_space.shape[0]
     fields = {
         "action": FieldSpec((size,), "<f4"),
@@ -211,7 +211,7 @@ def frame_fields(env: GoalEnv) -> dict[str, FieldSpec]:
 
 
 def is_finished(folder: Path, request: Request, episodes: range) -> bool:
-    """Return whether a chunk has a marker whose checksum matches the bytes on disk."""
+    """Return whether a chunk has a marker and the checksum in it matches the bytes on disk."""
     file = marker(folder, episodes)
     if not file.exists():
         return False
@@ -224,15 +224,12 @@ def is_finished(folder: Path, request: Request, episodes: range) -> bool:
 
 
 def marker(folder: Path, episodes: range) -> Path:
-    """Return the file whose presence says that a chunk is finished."""
+    """Return the path of the file that marks a chunk as finished and contains its checksum."""
     return folder / "chunks" / f"{episodes.start}"
 
 
 def checksum(rows: Mapping[str, NDArray[Any]]) -> str:
-    """Return a CRC-32 over contiguous arrays.
-
-    The checksum is fast and detects the damage of a crash or a bad disk.
-    """
+    """Return the CRC-32 of contiguous arrays, which detects damage by a crash or a bad disk."""
     value = 0
     for name in sorted(rows):
         value = zlib.crc32(rows[name].data, value)
@@ -240,7 +237,7 @@ def checksum(rows: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _write_rows(file: Path, first_row: int, rows: NDArray[Any]) -> None:
-    # Written and not assigned to a memory map: a full disk is then an OSError and not the end of
+    # Write to the file instead of a memory map. A full disk then raises OSError and does not kill
     # the process.
     offset = np.load(file, mmap_mode="r").offset
     with file.open("r+b") as stream:

@@ -1,4 +1,4 @@
-"""The shapes and ranges that the episodes of a task must have."""
+"""Check shapes, ranges and rate of episodes against their task."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _ROUNDING = 1e-5
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TaskLayout:
-    """What a task expects of its episodes.
+    """Shapes and ranges that a task requires of its episodes.
 
     Attributes:
         task: the task.
-        sizes: numbers in each entry of the observation.
-        low, high: bounds of the actions of one model step, [actions_per_block * A].
+        sizes: length of each entry of the observation, by name.
+        low, high: bounds of the actions of one model step, each [actions_per_block * A].
     """
 
     task: TaskSpec
@@ -34,7 +34,7 @@ class TaskLayout:
 
     @classmethod
     def find(cls, task_id: str) -> TaskLayout | None:
-        """Return the layout of a task, or None if the task is not registered here."""
+        """Return the layout of a task, or None if the task is not registered."""
         if not _is_registered(task_id):
             return None
         env = make(task_id)
@@ -43,25 +43,30 @@ class TaskLayout:
         return cls(env.task, sizes, space.low, space.high)  # pyright: ignore
 
     def check(self, episode: Episode, number: int) -> None:
-        """Raise ``DatasetError`` if an episode does not fit the task.
+        """Check an episode.
 
         Args:
             episode: the episode.
-            number: its position, for the message.
+            number: its position in the dataset, for the message.
+
+        Raises:
+            DatasetError: a shape or a range differs from that of the task.
         """
         where = f"Episode {number} of {self.task.id}"
         for name, size in self.sizes.items():
             found = episode.observations[name].shape[-1]
             if found != size:
-                raise DatasetError(f"{where}: {name!r} has {found} numbers, the task has {size}.")
+                raise DatasetError(
+                    f"{where}: {name!r} has {found} numbers, but the task has {size}."
+                )
         width, found = len(self.low), episode.actions.shape[-1]
         if found != width:
             num_actions = self.task.actions_per_block
             hint = ""
             if found * num_actions == width:
                 hint = (
-                    " They seem to be recorded at control rate: record the environment in an "
-                    "ActionBlock, or join the actions of each block."
+                    " They seem to be recorded at control rate. Record the environment in an "
+                    "ActionBlock, or concatenate the actions of each block."
                 )
             raise DatasetError(
                 f"{where}: the actions have {found} numbers. A model step of the task has {width}: "
@@ -70,13 +75,18 @@ class TaskLayout:
         excess = np.maximum(self.low - episode.actions, episode.actions - self.high).max()
         if excess > _ROUNDING:
             raise DatasetError(
-                f"{where}: an action is {excess:.3g} out of the bounds {self.low.tolist()} to "
-                f"{self.high.tolist()}. Rescale the actions to the bounds of the task."
+                f"{where}: an action exceeds the bounds {self.low.tolist()} to "
+                f"{self.high.tolist()} by {excess:.3g}. Scale the actions to the bounds of the "
+                "task."
             )
 
 
 def check_rate(provenance: Provenance) -> None:
-    """Raise ``DatasetError`` if data have another rate than model steps of their task."""
+    """Check that the rate of data is one model step of their task.
+
+    Raises:
+        DatasetError: the rate is another one.
+    """
     if not _is_registered(provenance.task_id):
         return
     task = find_task(provenance.task_id)

@@ -34,18 +34,18 @@ from jepabench.envs.data.task_layout import TaskLayout, check_rate
 def write_dataset(
     path: str | Path, episodes: Iterable[Episode], *, provenance: Provenance | None = None
 ) -> EpisodeDataset:
-    """Write episodes as a dataset. The folder appears complete or not at all.
+    """Write episodes as a dataset. Either the complete folder appears, or none.
 
     Args:
         path: the new folder.
-        episodes: episodes of one task and layout. They are read one at a time and need not fit
-            into memory together.
-        provenance: where the episodes come from; by default only their task is stated, and
+        episodes: episodes of one task with the same layout. They are read one at a time, so they
+            need not fit into memory.
+        provenance: origin of the episodes. Without it, the manifest states only their task, and
             shapes and ranges are not compared with the task.
 
     Raises:
-        DatasetError: the folder exists, there are no episodes, or they differ in task or layout
-            from each other or from the task.
+        DatasetError: the folder exists, there are no episodes, or their tasks or layouts differ
+            from each other or from the provenance.
     """
     path = Path(path)
     if path.exists():
@@ -53,13 +53,14 @@ def write_dataset(
     folder = path.with_name(f".{path.name}.{os.getpid()}")
     folder.mkdir(parents=True)
     try:
-        # Without a stated provenance the episodes need not be those of the task.
+        # Without a provenance, the episodes need not have the shapes of the task.
         checked = episodes if provenance is None else _check_episodes(episodes)
         task_id, layout, table = _stream(folder, checked)
         provenance = provenance or Provenance.of(task_id, behaviour="not stated")
         if provenance.task_id != task_id:
             raise DatasetError(
-                f"The episodes are of {task_id!r}, the provenance says {provenance.task_id!r}."
+                f"The episodes are of {task_id!r}, but the provenance states "
+                f"{provenance.task_id!r}."
             )
         check_rate(provenance)
         seal(folder, provenance, layout, table)
@@ -76,7 +77,14 @@ def seal(
     layout: Mapping[str, FieldSpec],
     table: Mapping[str, ArrayLike],
 ) -> None:
-    """Complete a folder of frame fields: add ``table`` (EPISODE_FIELDS) and the manifest."""
+    """Complete a folder that contains all frame fields.
+
+    Args:
+        folder: the folder.
+        provenance: origin of the episodes.
+        layout: layout of each frame field, by name.
+        table: values of ``EPISODE_FIELDS`` for all episodes, by name.
+    """
     columns = {name: np.array(table[name], dtype) for name, dtype in EPISODE_FIELDS.items()}
     for name, column in columns.items():
         np.save(folder / f"{name}.npy", column)
@@ -117,7 +125,8 @@ def _stream(
             found = episode.task_id, {name: FieldSpec.of(values) for name, values in rows.items()}
             if found != (task_id, layout):
                 raise DatasetError(
-                    f"Episode {number} is {found}, the ones before are {(task_id, layout)}."
+                    f"Episode {number} has task and layout {found}, but the episodes before it "
+                    f"have {(task_id, layout)}."
                 )
             for name, values in rows.items():
                 files[name].write(np.ascontiguousarray(values).data)
@@ -130,7 +139,7 @@ def _stream(
             for name, value in zip(EPISODE_FIELDS, entry, strict=True):
                 table[name].append(int(value))
         if not files:
-            raise DatasetError("A dataset has at least one episode, got none.")
+            raise DatasetError("A dataset needs at least one episode, got none.")
         num_frames = sum(table["lengths"]) + len(table["lengths"])
         for name, file in files.items():
             file.seek(0)
@@ -150,7 +159,7 @@ def _check_episodes(episodes: Iterable[Episode]) -> Iterator[Episode]:
 
 
 def _frame_rows(episode: Episode) -> dict[str, NDArray[Any]]:
-    """Return the fields of an episode aligned by frame, T+1 rows each."""
+    """Return the fields of an episode, aligned by frame, with T+1 rows each."""
     steps = dict(
         zip(STEP_FIELDS, (episode.actions, episode.rewards, episode.violations), strict=True)
     )
@@ -165,7 +174,7 @@ def _frame_rows(episode: Episode) -> dict[str, NDArray[Any]]:
 
 
 def _write_header(file: BinaryIO, field: FieldSpec, num_rows: int) -> None:
-    # Since 1.23 numpy pads headers so that the number of rows can grow in place.
+    # Numpy (1.23 or later) pads the header, so that the number of rows can be changed in place.
     np.lib.format.write_array_header_1_0(
         file, {"descr": field.dtype, "fortran_order": False, "shape": (num_rows, *field.shape)}
     )

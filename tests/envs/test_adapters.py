@@ -97,7 +97,7 @@ def test_an_end_of_its_episode_is_a_violation_and_ends_nothing():
             "a Dict with observation, achieved_goal, desired_goal",
         ),
         ({"env_id": "foreign_worlds:foreign/Buttons-v0"}, "a bounded Box with one axis"),
-        ({"env_id": "foreign/Nothing-v0"}, "foreign/Nothing-v0 cannot be made"),
+        ({"env_id": "foreign/Nothing-v0"}, "foreign/Nothing-v0 cannot be created"),
         ({"env_id": "no_such_package:Nothing-v0"}, r"pip install 'jepabench\[robotics,ogbench\]'"),
         ({"frames": "rays"}, "no MuJoCo model"),
         (
@@ -122,7 +122,7 @@ def test_words_that_are_not_known_are_refused():
 
 def test_a_goal_function_that_forgets_the_seed_is_refused():
     world = envs.make(adapted("Forgets", goal="foreign_worlds:half_way").id)
-    with pytest.raises(AdapterError, match="with a seed from its rng"):
+    with pytest.raises(AdapterError, match="with a seed drawn from its rng"):
         world.reset(seed=0)
 
 

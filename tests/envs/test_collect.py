@@ -243,7 +243,7 @@ def test_an_episode_that_fails_is_named(undisturbed, tmp_path, monkeypatch, num_
 
 
 def test_a_behaviour_with_the_wrong_action_is_named(tmp_path):
-    with pytest.raises(DatasetError, match=r"action of shape \(1,\), not \(2,\)") as failure:
+    with pytest.raises(DatasetError, match=r"action of shape \(1,\) instead of \(2,\)") as failure:
         collect(NAME, tmp_path / "data", behaviour="broken", num_workers=1, **SIZES)
     assert "nothing is kept" in str(failure.value)
     assert not (tmp_path / "data.partial").exists()
@@ -300,7 +300,7 @@ OTHER_REQUESTS = [
 
 @pytest.mark.parametrize("change", OTHER_REQUESTS, ids=str)
 def test_another_request_for_a_finished_dataset_is_refused(undisturbed, change):
-    with pytest.raises(DatasetError, match=f"{next(iter(change))}=.* is asked for"):
+    with pytest.raises(DatasetError, match=f"{next(iter(change))}=.* was requested"):
         collect(NAME, undisturbed.path, num_workers=1, **(SIZES | change))
     assert EpisodeDataset.open(undisturbed.path, verify=True).manifest == undisturbed.manifest
 
@@ -309,7 +309,7 @@ def test_another_request_for_a_half_done_dataset_is_refused(undisturbed, tmp_pat
     partial = interrupt(tmp_path / "data", undisturbed, monkeypatch)
     before = {file: file.read_bytes() for file in partial.rglob("*") if file.is_file()}
     for change in OTHER_REQUESTS:
-        with pytest.raises(DatasetError, match=f"{next(iter(change))}=.* is asked for"):
+        with pytest.raises(DatasetError, match=f"{next(iter(change))}=.* was requested"):
             collect(NAME, tmp_path / "data", num_workers=1, **(SIZES | change))
     assert {file: file.read_bytes() for file in partial.rglob("*") if file.is_file()} == before
 
@@ -349,10 +349,10 @@ def test_a_dataset_that_does_not_fit_on_the_disk_is_refused(tmp_path, monkeypatc
         (NAME, {"behaviour": "expart"}, UnknownNameError, "Did you mean 'expert'"),
         (NAME, {"split": "training"}, UnknownNameError, "Did you mean 'train'"),
         (NAME, {"split": "private"}, UnknownNameError, "Unknown split"),
-        (NAME, {"num_episodes": 0}, ValueError, "1 or more"),
-        (NAME, {"num_steps": 0}, ValueError, "1 or more"),
-        (NAME, {"first_index": -1}, ValueError, "0 or more"),
-        (NAME, {"num_workers": 0}, ValueError, "num_workers is 1 or more"),
+        (NAME, {"num_episodes": 0}, ValueError, "must be at least 1"),
+        (NAME, {"num_steps": 0}, ValueError, "must be at least 1"),
+        (NAME, {"first_index": -1}, ValueError, "at least 0"),
+        (NAME, {"num_workers": 0}, ValueError, "num_workers must be at least 1"),
         (NAME, {"pixels": 5}, ValueError, "pixels is the side"),
     ],
 )

@@ -92,9 +92,9 @@ def test_a_failed_export_leaves_nothing_behind(dataset, minari_folder, monkeypat
 
 @pytest.mark.parametrize("bad", ["t/point-v0", "point", "tiny/point", "../point-v0", ""])
 def test_an_id_that_minari_would_not_take_is_refused(dataset, tmp_path, bad):
-    with pytest.raises(DatasetError, match="is not a Minari id"):
+    with pytest.raises(DatasetError, match="is not a valid Minari id"):
         export_minari(dataset, bad)
-    with pytest.raises(DatasetError, match="is not a Minari id"):
+    with pytest.raises(DatasetError, match="is not a valid Minari id"):
         import_minari(bad, tmp_path / "data")
 
 
@@ -129,7 +129,7 @@ def test_a_dataset_of_others_needs_a_provenance(tmp_path):
     make_foreign_dataset(
         gymnasium.spaces.Dict(dict.fromkeys(names, box)), {name: np.zeros((4, 2)) for name in names}
     )
-    with pytest.raises(DatasetError, match="Give provenance"):
+    with pytest.raises(DatasetError, match="Pass provenance"):
         import_minari("other/goal-v0", tmp_path / "data")
     provenance = Provenance(task_id="other/Goal-v0", split="train", behaviour="theirs")
     dataset = import_minari("other/goal-v0", tmp_path / "data", provenance=provenance)

@@ -31,7 +31,7 @@ def make_push_t_episode(*, action_size=10, scale=0.0, goal_size=None, seed=1):
     [
         ({"action_size": 2}, "seem to be recorded at control rate"),
         ({"action_size": 9}, "a model step of the task has 10"),
-        ({"scale": 1e6}, "out of the bounds"),
+        ({"scale": 1e6}, "exceeds the bounds"),
         ({"goal_size": 2}, "'desired_goal' has 2 numbers"),
     ],
 )

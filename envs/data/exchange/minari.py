@@ -1,4 +1,4 @@
-"""Export to and import from Minari, without loss: frames are not compressed to JPEG."""
+"""Export datasets to Minari and import Minari datasets. Frames are stored without JPEG loss."""
 
 from __future__ import annotations
 
@@ -45,27 +45,31 @@ def export_minari(
 ) -> MinariDataset:
     """Write a dataset as a local Minari dataset, which ``minari upload`` can publish.
 
-    A step is a model step. As in Gymnasium, ``infos["violation"]`` [T+1] starts with the reset.
+    A step of the Minari dataset is a model step. ``infos["violation"]`` [T+1] starts with the
+    reset, as in Gymnasium.
 
     Args:
-        dataset: of a registered task.
-        minari_id: ``namespace/name-v0``; a namespace has at least two characters.
-        author, author_email, code_permalink: for Minari's metadata.
+        dataset: dataset of a registered task.
+        minari_id: id ``namespace/name-v0``; a namespace has at least two characters.
+        author, author_email, code_permalink: metadata of the Minari dataset.
+
+    Returns:
+        The Minari dataset.
 
     Raises:
-        DatasetError: not a valid id, or there is such a dataset already.
+        DatasetError: the id is invalid, or a dataset with this id exists.
         ImportError: Minari is not installed.
     """
     minari = _import_minari()
     folder = _folder(minari_id)
     if folder.exists():
         raise DatasetError(
-            f"There is a Minari dataset {minari_id!r} already. Give this one a new name or version."
+            f"The Minari dataset {minari_id!r} exists already. Choose another name or version."
         )
     manifest = dataset.manifest
     layout = {name: manifest.fields[name] for name in OBSERVATION_FIELDS if name in manifest.fields}
     try:
-        # Minari warns of missing metadata; no Gymnasium spec exists for model steps.
+        # Minari warns that the metadata has no Gymnasium spec. There is none for model steps.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             exported = minari.create_dataset_from_buffers(
@@ -79,7 +83,7 @@ def export_minari(
                 author=author,
                 author_email=author_email,
                 code_permalink=code_permalink,
-                description=f"{manifest.task_id}, {manifest.split}; a step is "
+                description=f"{manifest.task_id}, {manifest.split}. One step is "
                 f"{manifest.action_block} control steps.",
                 jpeg_encoding=False,
             )
@@ -93,23 +97,23 @@ def export_minari(
 def import_minari(
     minari_id: str, path: str | Path, *, provenance: Provenance | None = None
 ) -> EpisodeDataset:
-    """Write a local Minari dataset of a goal task as a dataset of this suite.
+    """Convert a local Minari dataset of a goal-conditioned task to a dataset folder.
 
     Args:
-        minari_id: of a local dataset (``minari download`` fetches others).
-        path: of the new folder.
-        provenance: where the data come from; not needed for exports of ``export_minari``.
+        minari_id: id of a local dataset. ``minari download`` fetches remote ones.
+        path: the new folder.
+        provenance: origin of the data. Datasets that ``export_minari`` wrote contain it.
 
     Raises:
         DatasetError: there is no such dataset, ``provenance`` is missing, or the shapes, ranges
-            or rate of the data are not those of the task.
+            or rate of the data differ from those of the task.
         ImportError: Minari is not installed.
     """
     source = open_minari(minari_id)
     provenance = provenance or source.provenance
     if provenance is None:
         raise DatasetError(
-            f"{minari_id!r} does not state its task. Give provenance=Provenance.of(task_id, "
+            f"{minari_id!r} does not state its task. Pass provenance=Provenance.of(task_id, "
             "behaviour=...)."
         )
     episodes = read_episodes(source, provenance.task_id)
@@ -195,8 +199,8 @@ def _folder(minari_id: str) -> Path:
         parse_dataset_id(minari_id)
     except (ValueError, TypeError):
         raise DatasetError(
-            f"{minari_id!r} is not a Minari id. An id such as 'jepabench/two-room-random-v0' has a "
-            "namespace of at least two characters, a name and a version."
+            f"{minari_id!r} is not a valid Minari id. An id consists of a namespace of at least "
+            "two characters, a name and a version, such as 'jepabench/two-room-random-v0'."
         ) from None
     return get_dataset_path(minari_id)
 
@@ -211,7 +215,7 @@ def _buffer(episode: Episode) -> Any:
     from minari.data_collector import EpisodeBuffer
 
     is_last = np.arange(len(episode)) == len(episode) - 1
-    # Minari's own collector has lists here; arrays are views of the memory map.
+    # Minari's collector stores lists. Arrays work too, and these are views of the memory map.
     return EpisodeBuffer(
         seed=episode.seed if episode.seed >= 0 else None,
         observations=dict(episode.observations),
