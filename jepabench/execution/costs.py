@@ -1,7 +1,7 @@
-"""Estimates the duration of a stage from its size and the speeds of this machine.
+"""Estimate the duration of a stage from its size and the speeds of this machine.
 
-The estimate is accurate to a factor of about two. The speeds of environments are stored relative
-to PointMaze-UMaze, and those of training steps relative to the default JEPA.
+The estimate is accurate to a factor of about two. The constants below are times relative to
+PointMaze-UMaze (control steps) and to the default JEPA (training steps).
 """
 
 from __future__ import annotations
@@ -28,15 +28,13 @@ _TRAINING = {
     "autoencoder": 2.0,
 }
 _STATE_TRAINING, _POLICY_TRAINING, _PIXEL_POLICY, _ONLINE_STEP = 0.05, 0.05, 0.8, 0.03
-_POLICY_STEPS = 3000  # of trainings that do not say
-_PLANS_A_CONTROL_STEP = (
-    0.25  # blocks of several steps, and plans of which several blocks are executed
-)
-_CONTROL_STEPS = 0.35  # of the longest budget of a task, in an average episode
+_POLICY_STEPS = 3000  # gradient steps of a training without num_steps
+_PLANS_PER_CONTROL_STEP = 0.25  # for blocks of five steps
+_CONTROL_STEPS = 0.35  # length of an average episode as a share of the task's maximum
 # Control steps per model step of a candidate in the true simulator, including the restore.
 _SIMULATED = 5.0
-_GRADIENT = 3.0  # a backward pass on top
-_CLIPS = 12  # disturbed continuations of an episode
+_GRADIENT = 3.0  # forward and backward pass, relative to a forward pass
+_CLIPS = 12  # continuations of an episode with an event
 
 
 def stage_seconds(stage: Stage, speeds: Speeds) -> float:
@@ -94,7 +92,9 @@ def _evaluation(config: Mapping[str, Any], speeds: Speeds) -> float:
     planner = agent["agent"].get("planner", {})
     if planner:
         plans = (
-            _PLANS_A_CONTROL_STEP * 5 / (task.action_block * agent["agent"].get("execute_steps", 1))
+            _PLANS_PER_CONTROL_STEP
+            * 5
+            / (task.action_block * agent["agent"].get("execute_steps", 1))
         )
         acting += min(1.0, plans) * _plan(
             planner, task.id, speeds, agent["track"]["privilege"] == "simulator"

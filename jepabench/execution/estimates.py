@@ -1,4 +1,4 @@
-"""How long stages take: from those that are done, and before any is, from this machine's speeds."""
+"""Estimate the duration of stages from finished stages or from the speeds of this machine."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from jepabench.pipeline.stages import Stage
 
 
 class StageTimes:
-    """Estimates the times of stages from similar finished stages or from the machine's speeds.
+    """Estimates the durations of stages from similar finished stages or from the machine's speeds.
 
     Args:
-        stages: those that are done teach it from the start.
-        speeds: from ``jepabench doctor``, if they are known.
+        stages: stages by key; the durations of finished ones are read from their folders.
+        speeds: speeds that ``jepabench doctor`` measured, or None if they are unknown.
     """
 
     def __init__(self, stages: Mapping[str, Stage], speeds: Speeds | None = None) -> None:
@@ -28,13 +28,13 @@ class StageTimes:
                 self.add(key, stage_state(stage.directory, stage.config).seconds)
 
     def add(self, key: str, seconds: float) -> None:
-        """Notes what a stage took [s]."""
+        """Add the measured duration of a stage [s]."""
         if math.isfinite(seconds):
             for like in _likes(key):
                 self._times[like].append(seconds)
 
     def remaining(self, keys: Sequence[str]) -> float:
-        """Returns the expected sum [s]; NaN as long as nothing is known of one of them."""
+        """Return the expected total duration [s], or NaN if that of a stage is unknown."""
         return sum(self._expected(key) for key in keys)
 
     def _expected(self, key: str) -> float:
@@ -45,7 +45,7 @@ class StageTimes:
 
 
 def duration(seconds: float) -> str:
-    """Returns a duration in the unit that suits it."""
+    """Return a duration as text, in seconds, minutes, hours or days."""
     if not math.isfinite(seconds):
         return "unknown time"
     for limit, divisor, unit in ((99.5, 1, "s"), (99.5 * 60, 60, "min"), (72 * 3600, 3600, "h")):

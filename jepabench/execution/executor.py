@@ -1,7 +1,7 @@
-"""Runs the missing stages of a plan: starts workers, replaces failed ones and shows progress.
+"""Run the missing stages of a plan: start workers, replace dead ones and show progress.
 
-The executor reads its state from the folders of the stages, as the workers do. It can therefore be
-interrupted and started again, or started twice.
+The executor reads the state of the stages from their folders, as the workers do. It can therefore
+be interrupted and restarted, and several executors can work on the same plan.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from jepabench.execution.workers import Plan, Worker, drop_failed
 from jepabench.pipeline.config import ConfigError
 from jepabench.pipeline.stages import KINDS, Stage
 
-_MOST_DEATHS = 20  # of workers in a row, without a stage being done
+_MOST_DEATHS = 20  # of workers in a row while no stage is finished
 _POLL_SECONDS = 0.2
 _LOG_BYTES = 4096
-_FAREWELL_SECONDS = 5.0  # for workers to notice that everything is done
+_FAREWELL_SECONDS = 5.0  # time for workers to notice that all stages are done
 
 
 class StagesFailedError(RuntimeError):
-    """Some stages failed; what did not depend on them is done."""
+    """Some stages failed. All stages that do not depend on them are done."""
 
 
 def run_stages(
@@ -45,18 +45,18 @@ def run_stages(
     only: Sequence[str] | None = None,
     speeds: Speeds | None = None,
 ) -> None:
-    """Does what is missing of a plan.
+    """Run the missing stages of a plan.
 
     Args:
-        make_plan: makes the stages; can be pickled, since each worker makes them anew.
-        launcher: where workers run, and how many; it is closed in the end.
-        console: where the line of each stage goes.
-        only: keys of the stages that are wanted, with all they need; all by default.
-        speeds: of this machine, for an estimate before anything is done.
+        make_plan: returns the plan. It must be picklable, because each worker calls it.
+        launcher: starts the workers. It is closed at the end.
+        console: where progress is printed.
+        only: keys of the stages to run, together with the stages that they need; by default all.
+        speeds: speeds of this machine, for the first estimates of the remaining time.
 
     Raises:
-        StagesFailedError: names each failed stage and why; rerunning retries them.
-        StageError: a stage's folder belongs to another configuration.
+        StagesFailedError: stages failed; the message gives the reasons. Another run retries them.
+        StageError: the folder of a stage belongs to another configuration.
     """
     try:
         stages = make_plan().stages
@@ -90,7 +90,7 @@ def check_writable(directories: Iterable[Path]) -> None:
 
 
 def closure(stages: Mapping[str, Stage], keys: Sequence[str]) -> list[str]:
-    """Returns keys and all that they need, each after what it needs."""
+    """Return the keys and those of all stages that they need, in an order that can be run."""
     wanted: dict[str, None] = {}
 
     def add(key: str) -> None:
@@ -104,14 +104,14 @@ def closure(stages: Mapping[str, Stage], keys: Sequence[str]) -> list[str]:
 
 
 def by_urgency(stages: Mapping[str, Stage]) -> dict[str, Stage]:
-    """Return the stages in the order in which to start them, prerequisites first."""
+    """Return the stages in the order in which they are started, prerequisites first."""
     order = sorted(stages, key=lambda key: KINDS.index(key.partition("/")[0]))
     return {key: stages[key] for key in order}
 
 
 @dataclass
 class _Run:
-    """One run of a plan, seen from the process that started it."""
+    """State of one run of a plan in the process that started it."""
 
     make_plan: Callable[[], Plan]
     stages: Mapping[str, Stage]
@@ -145,18 +145,18 @@ class _Run:
                 live.update(self._shown(count), refresh=self.console.is_terminal)
                 if not active and self.waiting:
                     self._give_up()
-                # On a slow file system looking takes long; it must not be all that happens.
+                # On a slow file system, do not poll without a pause.
                 time.sleep(
                     max(_POLL_SECONDS, 5 * (time.monotonic() - began)) if self.waiting else 0
                 )
         if self.failures:
             lines = "\n".join(f"  {key}: {reason}" for key, reason in self.failures.items())
             raise StagesFailedError(
-                f"{len(self.failures)} stages failed; the same command tries them again.\n{lines}"
+                f"{len(self.failures)} stages failed. The same command retries them.\n{lines}"
             )
 
     def _look(self) -> None:
-        """Notes which stages are done or have failed since the last look."""
+        """Update ``waiting`` and ``failures`` with the stages that are done or have failed."""
         for key, stage in list(self.waiting.items()):
             if key not in self.waiting or any(need in self.waiting for need in stage.needs):
                 continue
@@ -192,14 +192,14 @@ class _Run:
         return running
 
     def _give_up(self) -> None:
-        """Fail the stages that are left, with a reason: no worker runs any more."""
+        """Mark the remaining stages as failed, because no worker is running any more."""
         self._look()
         for key in list(self.waiting):
             if key in self.waiting:
                 self._failed(key, f"Not done: {self._explain(self.waiting[key])}")
 
     def _explain(self, stage: Stage) -> str:
-        """Return why nothing came of a stage."""
+        """Return why a stage was not run."""
         folder = next(path for path in stage.directory.parents if path.exists())
         if not os.access(folder, os.W_OK):
             return f"{folder} is read-only. Choose another output folder."
@@ -213,7 +213,7 @@ class _Run:
         self.console.print(line, highlight=False)
 
     def _shown(self, count: int) -> Group:
-        """How far it is, and the last line of each stage that somebody is at work on."""
+        """Return the progress and the last log line of each running stage."""
         done = self.total - len(self.waiting)
         left = self.times.remaining(list(self.waiting)) / count
         lines = [Text(f"{done} of {self.total} stages, {duration(left)} to go", style="bold")]
@@ -232,13 +232,13 @@ def last_line(stage: Stage) -> str:
 
 
 def last_lines(stage: Stage, count: int) -> list[str]:
-    """Returns the last lines of a stage's log."""
+    """Return the last lines of a stage's log."""
     try:
         with (stage.directory / "stage.log").open("rb") as log:
             log.seek(max(0, log.seek(0, 2) - _LOG_BYTES))
             text = log.read().decode(errors="replace")
     except OSError:
         return []
-    # A progress bar rewrites its line.
+    # A progress bar rewrites its line, so keep what follows the last carriage return.
     lines = (line.rstrip().rpartition("\r")[2] for line in text.replace("\x1b[A", "").split("\n"))
     return list(deque((line for line in lines if line.strip()), maxlen=count))

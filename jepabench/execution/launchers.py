@@ -1,7 +1,7 @@
-"""Launchers of workers: local processes, SLURM jobs and Ray tasks.
+"""Launchers, which start workers as local processes, SLURM jobs or Ray tasks.
 
 A worker finds its stages in the output folder (``jepabench.execution.workers``). A launcher starts
-workers and reports whether they are running. No finished work is lost if a worker or the process
+workers and reports whether they are running. Finished stages survive if a worker or the process
 that started it dies.
 """
 
@@ -24,25 +24,25 @@ class Worker(Protocol):
     """A worker that was started."""
 
     def ended(self) -> bool:
-        """Returns whether it does not run any more, for whatever reason."""
+        """Return whether the worker is no longer running, for whatever reason."""
         ...
 
     def error(self) -> str:
-        """Returns why it died, once it has ended; empty if it returned."""
+        """Return why an ended worker died, or an empty string if it returned normally."""
         ...
 
 
 class Launcher(Protocol):
-    """Starts workers. ``num_workers`` is how many there should be at a time."""
+    """Starts workers, of which ``num_workers`` should run at a time."""
 
     num_workers: int
 
     def start(self, work: Work) -> Worker:
-        """Starts a worker that calls ``work``, which can be pickled."""
+        """Start a worker that calls ``work``, which must be picklable."""
         ...
 
     def close(self, *, wait_seconds: float = 0.0) -> None:
-        """Give workers ``wait_seconds`` to return by themselves, then end those that are left."""
+        """Wait up to ``wait_seconds`` for workers to return, then end the others."""
         ...
 
 
@@ -52,7 +52,7 @@ class JoblibLauncher:
     Each worker has its own executor, so that a crash affects only one of them.
 
     Args:
-        num_workers: processes side by side, each with one thread.
+        num_workers: number of processes, each with one thread.
     """
 
     def __init__(self, num_workers: int = 2) -> None:
@@ -60,7 +60,7 @@ class JoblibLauncher:
         self._workers: list[_Joblib] = []
 
     def start(self, work: Work) -> Worker:
-        """Starts a process."""
+        """Start a process."""
         from joblib.externals.loky.process_executor import ProcessPoolExecutor
 
         executor = ProcessPoolExecutor(
@@ -70,22 +70,26 @@ class JoblibLauncher:
         return self._workers[-1]
 
     def close(self, *, wait_seconds: float = 0.0) -> None:
-        """Wait up to ``wait_seconds`` for the processes, then kill those that are left."""
+        """Wait up to ``wait_seconds`` for processes to return, then kill the others."""
         _wait(self._workers, wait_seconds)
         for worker in self._workers:
             worker.close()
 
 
 class SubmititLauncher:
-    """Jobs of a SLURM cluster, by submitit. The output folder must be seen by all of its machines.
+    """Runs workers as jobs of a SLURM cluster, with submitit.
+
+    All machines of the cluster need access to the output folder.
 
     Args:
-        num_workers: jobs side by side.
-        folder: submitit's own files and the jobs' output.
-        cluster: ``slurm``, ``local``, or None for what is there.
+        num_workers: number of jobs at a time.
+        folder: folder for the files of submitit and the output of the jobs.
+        cluster: ``slurm``, ``local``, or None to use SLURM if it is available.
         timeout_min: time limit of a job [minutes]. A new job resumes its work.
-        cpus_per_task, mem_gb: of a job.
-        parameters: more for ``AutoExecutor.update_parameters``, such as ``slurm_partition``.
+        cpus_per_task: processors of a job.
+        mem_gb: memory of a job [GB].
+        parameters: further arguments of ``AutoExecutor.update_parameters``, such as
+            ``slurm_partition``.
     """
 
     def __init__(
@@ -113,12 +117,12 @@ class SubmititLauncher:
         self._jobs: list[Any] = []
 
     def start(self, work: Work) -> Worker:
-        """Submits a job."""
+        """Submit a job."""
         self._jobs.append(self._executor.submit(work))
         return _Submitit(self._jobs[-1])
 
     def close(self, *, wait_seconds: float = 0.0) -> None:
-        """Wait up to ``wait_seconds`` for the jobs, then cancel the others and reap local ones."""
+        """Wait up to ``wait_seconds`` for jobs to return, then cancel the others."""
         _wait([_Submitit(job) for job in self._jobs], wait_seconds)
         for job in self._jobs:
             if not job.done():
@@ -134,10 +138,10 @@ class RayLauncher:
     All machines need access to the output folder and an installation of jepabench.
 
     Args:
-        num_workers: tasks side by side.
-        address: of the cluster (``auto``, ``ray://host:10001``); None starts Ray
+        num_workers: number of tasks at a time.
+        address: address of the cluster, such as ``auto`` or ``ray://host:10001``; None starts Ray
             on this machine.
-        num_cpus: processors that a task takes.
+        num_cpus: processors per task.
     """
 
     def __init__(
@@ -155,12 +159,12 @@ class RayLauncher:
         self._references: list[Any] = []
 
     def start(self, work: Work) -> Worker:
-        """Submits a task."""
+        """Submit a task."""
         self._references.append(self._remote.remote(work))
         return _Ray(self._ray, self._references[-1])
 
     def close(self, *, wait_seconds: float = 0.0) -> None:
-        """Wait up to ``wait_seconds`` for the tasks, cancel the others, leave the cluster."""
+        """Wait up to ``wait_seconds`` for tasks, cancel the others and disconnect from Ray."""
         _wait([_Ray(self._ray, reference) for reference in self._references], wait_seconds)
         for reference in self._references:
             self._ray.cancel(reference, force=True)
@@ -219,7 +223,7 @@ def _wait(workers: Sequence[Worker], seconds: float) -> None:
 
 
 def _without_percent(folder: Path) -> Path:
-    """Return a folder whose path submitit takes literally: it replaces %j, %t and others in it."""
+    """Return a folder without ``%`` in its path, because submitit replaces %j, %t and others."""
     if "%" not in str(folder):
         return folder
     parent = next(path for path in folder.parents if "%" not in str(path))
@@ -237,7 +241,7 @@ def _words(error: BaseException) -> str:
 
 def _positive(num_workers: int) -> int:
     if num_workers < 1:
-        raise ConfigError(f"num_workers is 1 or more, got {num_workers}.")
+        raise ConfigError(f"num_workers must be at least 1, got {num_workers}.")
     return num_workers
 
 
@@ -254,7 +258,7 @@ def _imported(module: str, extra: str) -> Any:
 
 
 def _leave_with(parent: int) -> None:
-    """End this process when ``parent`` has ended, so that it does not keep a stage locked."""
+    """End this process when ``parent`` ends, so that it does not keep a stage locked."""
 
     def watch() -> None:
         while os.getppid() == parent:

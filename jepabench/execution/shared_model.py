@@ -1,6 +1,6 @@
-"""Provides the dataset and the world model of a task on which comparisons are based.
+"""Provide the datasets and the world model of a task for comparisons of planners.
 
-Existing ones are used again. For TwoRoom and PointMaze-UMaze they are those of ``suite=quick``.
+Existing ones are reused. For TwoRoom and PointMaze-UMaze, they are those of ``suite=quick``.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from jepabench.execution.executor import run_stages
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 
-# Settings of harder tasks that differ from the quick suite: 600 episodes of 30 model steps, 400
-# gradient steps.
+# Settings for harder tasks. The quick suite has 600 episodes of 30 model steps and 400 gradient
+# steps.
 _DATA: dict[str, dict[str, int]] = {
     "PointMaze-Medium-v1": {"num_episodes": 1000},
     "PointMaze-Large-v1": {"num_episodes": 1500, "num_steps": 40},
@@ -30,13 +30,14 @@ _GRADIENT_STEPS = {"PointMaze-Medium-v1": 600, "PointMaze-Large-v1": 800}
 
 @dataclass(frozen=True, slots=True)
 class SharedModel:
-    """Where the parts are.
+    """Folders of a world model and its datasets.
 
     Attributes:
-        task_id: the task.
-        model: folder of a world model.
-        data, validation: the datasets that it was trained on and watched with.
-        work: where what is made on top goes.
+        task_id: id of the task.
+        model: folder of the world model.
+        data: dataset that it was trained on.
+        validation: held-out dataset.
+        work: folder for results that are based on the model.
     """
 
     task_id: str
@@ -47,7 +48,7 @@ class SharedModel:
 
     @property
     def name(self) -> str:
-        """The task's short name."""
+        """Short name of the task."""
         return short_name(self.task_id)
 
 

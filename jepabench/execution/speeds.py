@@ -1,4 +1,4 @@
-"""Measures the speeds of this machine, from which the durations of stages are estimated."""
+"""Measure the speeds of this machine, from which the durations of stages are estimated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODEL_STEPS = 300 * 30 * 5  # of the plan that is timed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Speeds:
-    """Processor seconds of the basic operations on one thread.
+    """Processor times of basic operations on one thread.
 
     Attributes:
         step: one control step of PointMaze-UMaze without a frame [s].
@@ -46,9 +46,9 @@ def load_speeds(path: Path) -> Speeds | None:
 
 
 def load_or_measure_speeds(output: Path) -> Speeds:
-    """Return the saved speeds of this machine, or measure them, which takes about ten seconds.
+    """Return the saved speeds of this machine. If there are none, measure them in about 10 s.
 
-    The measurement is saved below ``output`` if that folder is writable.
+    The result is saved below ``output`` if that folder is writable.
     """
     path = output / SPEEDS_FILE
     found = load_speeds(path)
@@ -56,7 +56,7 @@ def load_or_measure_speeds(output: Path) -> Speeds:
         found = measure_speeds()
         try:
             found.save(path)
-        except OSError:  # a read-only folder of results; the file is only a cache
+        except OSError:  # the folder is read-only, and the file is only a cache
             pass
     return found
 

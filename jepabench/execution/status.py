@@ -1,4 +1,4 @@
-"""State of the stages of a plan, as text for the terminal."""
+"""Show the states of the stages of a plan, and save sweeps for `jepabench status`."""
 
 from __future__ import annotations
 

@@ -26,12 +26,12 @@ from jepabench.evaluation.stages.stage import (
 )
 from jepabench.pipeline.stages import Stage
 
-MAX_DEATHS = 10  # at one stage, in a row
+MAX_DEATHS = 10  # of processes at one stage, in a row
 _POLL_SECONDS = (0.05, 2.0)
 
 
 class Plan(Protocol):
-    """Stages by key, each after those that it needs."""
+    """Stages by key. Each stage follows those that it needs."""
 
     @property
     def stages(self) -> Mapping[str, Stage]: ...  # noqa: D102
@@ -39,11 +39,13 @@ class Plan(Protocol):
 
 @dataclass(frozen=True)
 class Worker:
-    """The work of one worker; an instance can be pickled and called anywhere that sees the folders.
+    """The work of one worker.
+
+    An instance is picklable. It can be called in any process with access to the folders.
 
     Attributes:
-        plan: makes the plan anew.
-        wanted: keys of the stages to be done.
+        plan: returns the plan.
+        wanted: keys of the stages to run.
         past_failures: ``StageState.stamp`` of stages that failed in an earlier run. These are
             tried again; other failed stages are not.
         modules: modules with the user's tasks, imported before the plan is made.
@@ -83,7 +85,7 @@ class Worker:
                     )
             except (StageBusyError, StageLostError):
                 continue
-            except Exception:  # it is in failed.json, where everybody sees it
+            except Exception:  # failed.json has the error, for all workers and the executor
                 drop_failed(key, waiting)
                 return True
             del waiting[key]
@@ -102,7 +104,7 @@ def drop_failed(key: str, waiting: dict[str, Stage]) -> list[str]:
     """Remove a failed stage and all that need it from ``waiting``, and return their keys."""
     dropped = [key]
     del waiting[key]
-    for other, stage in list(waiting.items()):  # needs come before those that need them
+    for other, stage in list(waiting.items()):  # prerequisites come first
         if set(stage.needs) & set(dropped):
             dropped.append(other)
             del waiting[other]
@@ -115,7 +117,7 @@ def _open_log(stage: Stage) -> Iterator[Callable[[Path], None]]:
     saved: list[int] = []
 
     def work(directory: Path) -> None:
-        # Only now is it sure that the folder is ours.
+        # Only now is the folder locked by this process.
         with (stage.directory / "stage.log").open("ab", buffering=0) as log:
             _flush()
             for number in (1, 2):
@@ -124,7 +126,7 @@ def _open_log(stage: Stage) -> Iterator[Callable[[Path], None]]:
         try:
             stage.work(directory)
         except Exception:
-            traceback.print_exc()  # into stage.log
+            traceback.print_exc()  # goes to stage.log
             raise
 
     try:

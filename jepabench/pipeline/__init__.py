@@ -1,1 +1,1 @@
-"""What has to be done: configuration, suites and the graph of stages."""
+"""Configuration, suites, and the plan of stages that produces their results."""

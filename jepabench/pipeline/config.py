@@ -1,4 +1,4 @@
-"""Composes the configuration with Hydra and turns its errors into short messages."""
+"""Compose configurations with Hydra and report mistakes as one sentence."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from jepabench.pipeline.presets.search_path import (
 from jepabench.pipeline.presets.settings import check_settings
 from jepabench.pipeline.presets.variants import Variant
 
-LITERAL_KEYS = ("output", "launcher.folder")  # paths: taken as they are
+LITERAL_KEYS = ("output", "launcher.folder")  # paths, which bypass Hydra's grammar
 _ERRORS = (
     ConfigCompositionException,
     MissingConfigException,
@@ -67,7 +67,7 @@ def compose_root(overrides: Sequence[str]) -> dict[str, Any]:
     for override in overrides:
         key, separator, value = override.partition("=")
         if not separator:
-            raise ConfigError(f"An override is written key=value, got {override!r}.")
+            raise ConfigError(f"A setting has the form key=value, got {override!r}.")
         if key in ("suite", "launcher") and value not in options(key):
             raise unknown_name(key, value, options(key))
         if key in LITERAL_KEYS:
@@ -88,7 +88,7 @@ def compose_root(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def _unquote(key: str, value: str) -> str:
-    """Return a path without quotes. Paths bypass Hydra's grammar, so that every path works."""
+    """Return a path without quotes around it."""
     if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     if not value.strip() or "\0" in value:
@@ -97,7 +97,7 @@ def _unquote(key: str, value: str) -> str:
 
 
 def _check_numbers(root: Mapping[str, Any]) -> None:
-    """Check the numbers that no later validation looks at before work starts.
+    """Check the numbers that would otherwise fail only after work has started.
 
     Raises:
         ConfigError: a number is of the wrong type or out of range.
@@ -222,9 +222,9 @@ def _compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     group = name.partition("/")[0] if "/" in name else None
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
-            # A preset is composed alone, so its keys are moved up from the group's package. It
-            # states only differences from the defaults of its class, so overrides may add keys.
-            # The class refuses unknown ones.
+            # Keys of a preset are in the package of its group. A preset states only differences
+            # from the defaults of its class, so overrides may add keys ("++"). The class refuses
+            # unknown ones.
             composed = compose(
                 name,
                 overrides=[f"++{group}.{item}" for item in overrides] if group else list(overrides),
@@ -237,7 +237,7 @@ def _compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
 def _plain(config: Any) -> dict[str, Any]:
     container = OmegaConf.to_container(config, resolve=True)
     if not isinstance(container, dict):
-        raise ConfigError(f"A configuration is a mapping, got {container!r}.")
+        raise ConfigError(f"A configuration must be a mapping, got {container!r}.")
     return {str(key): value for key, value in container.items()}
 
 

@@ -1,4 +1,4 @@
-"""Composition of the configuration of a run from the words of a command."""
+"""Compose the configuration of a run from the arguments of a command."""
 
 from __future__ import annotations
 

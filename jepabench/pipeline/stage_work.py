@@ -1,4 +1,4 @@
-"""The work of each kind of stage. The last argument of a function is the folder to fill."""
+"""The work of each kind of stage. The last argument of a function is the result's folder."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def fit_world_model(
 
 
 def copy_checkpoint(checkpoint: Path, directory: Path) -> None:
-    """Copy an existing world model."""
+    """Copy the model of an existing checkpoint."""
     for name in ("model.json", "weights.safetensors"):
         shutil.copyfile(checkpoint / name, directory / name)
 
@@ -104,7 +104,7 @@ def evaluate_agent(
 
 
 def measure_surprise(config: Mapping[str, Any], model: Path, directory: Path) -> None:
-    """Measure the surprise of a world model beside that of untrained ones."""
+    """Measure the surprise of a world model, and that of untrained networks for comparison."""
     import numpy as np
 
     from jepabench.evaluation.model_checks.surprise import record_clips, surprise_table

@@ -1,4 +1,4 @@
-"""Scores and report of a suite, made from the finished evaluations of a plan."""
+"""Compute the scores of a suite and write its report from the finished evaluations of a plan."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def finished_records(plan: SuitePlan) -> pd.DataFrame:
 
 
 def _beyond(plan: SuitePlan, console: Console) -> Path:
-    """Prints and writes the table of a suite that measures something else than success."""
+    """Print and write the table of a suite that measures generalization or surprise."""
     from jepabench.envs.files import write_atomically
     from jepabench.pipeline.terminal import rich_table
     from jepabench.results.report import model_tables as beyond

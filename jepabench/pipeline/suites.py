@@ -1,4 +1,4 @@
-"""The suites of this release: one by name, for submissions, and all of them, for the board."""
+"""The suites of this release, for submissions and the board."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from jepabench.pipeline.limits import KEYS_OF_THE_PLAN
 
 
 def find_suite(name: str) -> Suite:
-    """Returns a suite as this release has it.
+    """Return a suite of this release.
 
     Raises:
-        UnknownNameError: if there is no suite of this name, or it does not measure success.
+        UnknownNameError: there is no suite of this name, or it does not measure success.
     """
     from jepabench import envs  # noqa: F401  (registers the tasks)
 
@@ -30,7 +30,7 @@ def find_suite(name: str) -> Suite:
 
 
 def known_suites() -> dict[str, dict[str, Any]]:
-    """Returns the suites by name, with all strata of each task spelled out."""
+    """Return version, description and tasks with all their strata for each suite, by name."""
     suites = {}
     for name in options("suite"):
         preset = load_preset("suite", name)

@@ -1,4 +1,4 @@
-"""Names of tasks as people type them."""
+"""Resolve the names of tasks that users type."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def resolve_task(name: str) -> str:
         try:
             return get_task(f"jepabench/{name.rpartition('-v')[0] or name}-v1").id
         except KeyError:
-            pass  # the message for the name as it was typed is the better one
+            pass  # the error below is about the name as it was typed
     return get_task(name).id

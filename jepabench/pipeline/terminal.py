@@ -1,4 +1,4 @@
-"""Tables for the terminal, and complete plain text where output is not a terminal."""
+"""Consoles and tables. Output that is not a terminal is plain text and never shortened."""
 
 from __future__ import annotations
 

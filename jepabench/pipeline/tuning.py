@@ -1,8 +1,8 @@
-"""Plans of a small recorded search for the settings of one agent on one task.
+"""Plan a search for good settings of one agent on one task.
 
-Every agent gets the same number of trials. Each trial is a graph of stages like that of a suite, on
-validation episodes and with a training seed of its own. The settings of a trial depend only on the
-search seed and on the trials before it, so an interrupted search can be resumed.
+Every agent gets the same number of trials. A trial is a plan of stages like that of a suite, but
+uses validation episodes and another training seed. The settings of a trial depend only on the
+search seed and the trials before it, so an interrupted search can be resumed.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
     import optuna
 
 TRAINING_SEED = 100  # far from the seeds that are evaluated
-STARTUP = 4  # trials before the sampler uses results
-ROUND = 2  # trials side by side; fixed, so that the search does not depend on the machine
+STARTUP = 4  # random trials before the sampler uses results
+ROUND = 2  # trials in parallel; fixed, so that the search does not depend on the machine
 OWN_WORDS = {"trials": 8, "search_seed": 0, "num_steps": 0}
 
 
 def compose_tuning(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, int]]:
-    """Compose the configuration of a search and its own settings.
+    """Return the configuration of a search and its settings.
 
-    These settings are ``trials``, ``search_seed`` and ``num_steps``.
+    The settings are ``trials``, ``search_seed`` and ``num_steps``.
 
     Raises:
-        ConfigError: not one task and one agent, or a number that is none.
-        UnknownNameError: no such task, agent or key.
+        ConfigError: there is not exactly one task and one agent, or a number is invalid.
+        UnknownNameError: there is no such task, agent or key.
     """
     own, rest = dict(OWN_WORDS), []
     for item in overrides:
         key, _, value = item.partition("=")
         if key in own:
             if not value.isdecimal():
-                raise ConfigError(f"{key} is a whole number, got {value!r}.")
+                raise ConfigError(f"{key} must be a whole number, got {value!r}.")
             own[key] = int(value)
         else:
             rest.append(item)
@@ -56,13 +56,13 @@ def compose_tuning(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, 
             f"got {agents}."
         )
     if own["trials"] < 1:
-        raise ConfigError("trials is at least 1, got 0.")
+        raise ConfigError("trials must be at least 1, got 0.")
     root["suite"] |= {"split": "validation", "training_seeds": [TRAINING_SEED]}
     return root, own
 
 
 def tuning_directory(root: Mapping[str, Any]) -> Path:
-    """Returns the folder of a search."""
+    """Return the folder of a search."""
     suite = root["suite"]
     return (
         Path(root["output"])
@@ -73,10 +73,10 @@ def tuning_directory(root: Mapping[str, Any]) -> Path:
 
 
 def search_space(name: str) -> dict[str, list[Any]]:
-    """Returns what is tried of an agent preset, the preset's own value first.
+    """Return the values to try for each setting of an agent preset, that of the preset first.
 
     Raises:
-        ConfigError: nothing about it is learned.
+        ConfigError: the agent learns nothing.
     """
     preset = load_preset("agent", name)
     spaces = yaml.safe_load((CONF / "search.yaml").read_text(encoding="utf-8"))
@@ -130,7 +130,7 @@ def suggest(
     if number == 0:
         return {path: values[0] for path, values in space.items()}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # As text, since lists are no choices of Optuna's.
+    # As JSON text, because Optuna does not support lists as choices.
     distributions: dict[str, optuna.distributions.BaseDistribution] = {
         path: optuna.distributions.CategoricalDistribution([json.dumps(value) for value in values])
         for path, values in space.items()
@@ -155,7 +155,7 @@ def suggest(
 
 
 def nested(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns ``{"agent.train.gamma": 0.9}`` as ``{"agent": {"train": {"gamma": 0.9}}}``."""
+    """Return ``{"agent.train.gamma": 0.9}`` as ``{"agent": {"train": {"gamma": 0.9}}}``."""
     tree: dict[str, Any] = {}
     for path, value in changes.items():
         *branches, leaf = path.split(".")
@@ -167,7 +167,7 @@ def nested(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class TrialPlan(SuitePlan):
-    """One agent with some of its settings changed, on one task."""
+    """The plan of a trial: one agent with changed settings on one task."""
 
     def __init__(self, root: Mapping[str, Any], number: int, changes: Mapping[str, Any]) -> None:
         self._folder = tuning_directory(root) / f"trial-{number:03d}"
@@ -190,7 +190,7 @@ class TrialPlan(SuitePlan):
 
 
 class TuningRound(SuitePlan):
-    """The trials that are made side by side, as one plan."""
+    """The plan of the trials that run in parallel."""
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self.root, self.suite, self.output = root, root["suite"], Path(root["output"])

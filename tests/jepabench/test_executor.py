@@ -152,7 +152,7 @@ def test_a_folder_of_another_configuration_is_refused_before_any_work(tmp_path):
 
 
 def test_no_workers_are_refused():
-    with pytest.raises(ConfigError, match="1 or more"):
+    with pytest.raises(ConfigError, match="at least 1"):
         JoblibLauncher(0)
 
 

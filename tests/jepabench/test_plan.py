@@ -74,7 +74,7 @@ def test_a_checkpoint_takes_the_place_of_training(tmp_path):
 
 @pytest.mark.parametrize(
     ("checkpoint", "why"),
-    [("push-t", "is of jepabench/PushT-v1, not of"), ("tworoom", "Did you mean 'two-room'")],
+    [("push-t", "trained on jepabench/PushT-v1, not on"), ("tworoom", "Did you mean 'two-room'")],
 )
 def test_a_checkpoint_of_another_task_or_name_is_refused_before_any_work(checkpoint, why, tmp_path):
     given = f"+suite.overrides.checkpoint={{TwoRoom-v1: {{jepa: {checkpoint}}}}}"

@@ -104,9 +104,9 @@ def test_nests_what_it_changes():
 def test_refuses_what_can_not_be_searched():
     with pytest.raises(ConfigError, match="one agent and one task"):
         compose_tuning(["task=tworoom", "agent=gcbc,sac-her"])
-    with pytest.raises(ConfigError, match="trials is a whole number, got 'many'"):
+    with pytest.raises(ConfigError, match="trials must be a whole number, got 'many'"):
         compose_tuning(["task=tworoom", "agent=gcbc", "trials=many"])
-    with pytest.raises(ConfigError, match="trials is at least 1"):
+    with pytest.raises(ConfigError, match="trials must be at least 1"):
         compose_tuning(["task=tworoom", "agent=gcbc", "trials=0"])
     with pytest.raises(ConfigError, match="'random' learns nothing"):
         search_space("random")

@@ -33,7 +33,7 @@ class _Stated(BaseModel):
 
 
 class AgentTrack(_Stated):
-    """What an agent from outside may use."""
+    """What an agent of another package may use."""
 
     observation: _Word
     data: _Word
@@ -41,7 +41,7 @@ class AgentTrack(_Stated):
 
 
 class AgentCost(_Stated):
-    """What an agent from outside cost before its first episode; None where it is not stated."""
+    """Costs of an agent before its first episode. None means that a cost is not stated."""
 
     transitions: Annotated[int, Field(ge=0)] | None = None
     train_seconds: Annotated[float, Field(ge=0)] | None = None
@@ -49,7 +49,7 @@ class AgentCost(_Stated):
 
 
 class AgentWords(_Stated):
-    """What the class of an agent from outside states about itself."""
+    """What the class of an agent of another package states about the agent."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     track: AgentTrack
@@ -58,23 +58,24 @@ class AgentWords(_Stated):
     files: tuple[str, ...] = ()
 
     def spent(self) -> dict[str, float | None]:
-        """Return the costs. They are zero only if the class states that it learns nothing."""
+        """Return the costs. They are zero only if the class states ``learns = False``."""
         if self.cost is None and self.learns is False:
             return {"transitions": 0, "train_seconds": 0.0, "parameters": 0}
         return (self.cost or AgentCost()).model_dump()
 
 
 class PluginError(ValueError):
-    """Raised for an agent of another package that cannot be used."""
+    """An agent of another package that cannot be used."""
 
 
 def preset_of_plugin(name: str) -> dict[str, Any] | None:
-    """Return the preset of another package's agent, or None if no package has one of this name.
+    """Return the preset of another package's agent, or None if no package has this agent.
 
-    The class has ``observation_keys`` and, optionally, ``name`` and ``track``.
+    The class needs ``observation_keys``. Optional attributes are those of ``AgentWords``.
 
     Raises:
-        PluginError: if its module cannot be imported or has no agent of this name.
+        PluginError: the module cannot be imported, has no agent of this name, or the class states
+            something invalid.
     """
     if ":" in name:
         return _preset(name, name)
@@ -185,7 +186,8 @@ def _preset(entry_point: str, shown: str, name: str = "") -> dict[str, Any]:
     missing = [method for method in ("reset", "act", "model_steps") if not hasattr(kind, method)]
     if missing:
         raise PluginError(
-            f"{shown!r} is no agent: it lacks {', '.join(missing)} (jepabench.agents.base.Agent)."
+            f"{shown!r} is not an agent, because it lacks {', '.join(missing)}. See "
+            "jepabench.agents.base.Agent."
         )
     try:
         words = AgentWords(

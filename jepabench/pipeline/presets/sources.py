@@ -1,4 +1,4 @@
-"""Computes digests of the code and files of an agent, so that changed code changes its stages."""
+"""Compute digests of the code and the files of an agent, which are part of its stages' hashes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def find_paths(settings: Any) -> list[str]:
 
 
 def _is_model_folder(text: str) -> bool:
-    # A word such as "data" may be the name of a folder by chance; a path has a separator.
+    # A word such as "data" can be the name of a folder by coincidence. A path has a separator.
     return ("/" in text or "\\" in text) and Path(text).is_dir()
 
 
