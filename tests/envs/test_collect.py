@@ -245,7 +245,7 @@ def test_an_episode_that_fails_is_named(undisturbed, tmp_path, monkeypatch, num_
 def test_a_behaviour_with_the_wrong_action_is_named(tmp_path):
     with pytest.raises(DatasetError, match=r"action of shape \(1,\) instead of \(2,\)") as failure:
         collect(NAME, tmp_path / "data", behaviour="broken", num_workers=1, **SIZES)
-    assert "nothing is kept" in str(failure.value)
+    assert "nothing was kept" in str(failure.value)
     assert not (tmp_path / "data.partial").exists()
 
 
