@@ -1,7 +1,7 @@
-"""Builds the stages of a suite and their dependencies. ``executor.py`` runs them.
+"""The stages of a suite and their dependencies. ``jepabench.execution`` runs them.
 
-A stage is idempotent (``jepabench.evaluation.stages.stage``). Any process can rebuild it from the
-root configuration and its key.
+A stage is idempotent (``jepabench.evaluation.stages.stage``). Every process can build it from the
+configuration of the run and its key.
 """
 
 from __future__ import annotations
@@ -35,23 +35,24 @@ KINDS = (
     "evaluation",
     "change",
     "surprise",
-)  # first word of a stage's key
-MEASURES = ("success", "generalization", "surprise")  # what a suite asks of its agents
+)  # first part of a stage's key
+MEASURES = ("success", "generalization", "surprise")  # what a suite measures
 _AGENT_KEYS = frozenset("name track learns world_model inputs train artifact agent tuning".split())
-_AGENT_KEYS |= {"code", "cost", "files", "per_seed", "weights"}  # of agents from outside
+_AGENT_KEYS |= {"code", "cost", "files", "per_seed", "weights"}  # of agents of other packages
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One piece of work with one folder.
+    """A unit of work with its own folder.
 
     Attributes:
-        key: unique name, also what other stages depend on.
-        title: one line for people.
-        directory: where its result goes.
-        config: everything that decides the result; hashed by ``jepabench.evaluation.stages.stage``.
-        needs: keys of the stages that must be done before.
-        work: fills a directory.
+        key: unique name, to which other stages refer.
+        title: description in one line.
+        directory: folder of the result.
+        config: everything that determines the result. ``jepabench.evaluation.stages.stage`` hashes
+            it.
+        needs: keys of the stages that must be done first.
+        work: function that writes the result into a folder.
     """
 
     key: str
@@ -63,7 +64,7 @@ class Stage:
 
 
 def merged(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns two nested mappings as one; what ``first`` says about the same key counts."""
+    """Merge two nested mappings. Where both have a value, that of ``first`` is used."""
     both = {**then, **first}
     for key in first.keys() & then.keys():
         if isinstance(first[key], Mapping) and isinstance(then[key], Mapping):
@@ -72,7 +73,15 @@ def merged(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class SuitePlan:
-    """The stages of a suite in an order in which each one follows those it needs."""
+    """The stages of a suite, in an order in which each stage follows those that it needs.
+
+    Args:
+        root: configuration of the run, from ``compose_run``.
+
+    Raises:
+        ConfigError: the suite, an agent or a world model has a wrong value.
+        UnknownNameError: a name does not exist.
+    """
 
     def __init__(self, root: Mapping[str, Any]) -> None:
         self.root = root
@@ -83,7 +92,7 @@ class SuitePlan:
         self.measure = self.suite.get("measure", "success")
         if self.measure not in MEASURES:
             raise unknown_name(f"measure of suite {self.suite['name']}", self.measure, MEASURES)
-        # Tasks of other packages are imported now and have their plain ids, as in the records.
+        # Import tasks of other packages. From here on, all tasks have plain ids.
         specs = [get_task(task["task_id"]) for task in self.suite["tasks"]]
         named = [
             {"strata": list(spec.strata), **task, "task_id": spec.id}
@@ -108,14 +117,15 @@ class SuitePlan:
 
     @property
     def evaluations(self) -> list[Stage]:
-        """The stages that make rows of the table."""
+        """The evaluations, which provide the rows of the success table."""
         return [stage for key, stage in self.stages.items() if key.startswith("evaluation/")]
 
     def _check_agents(self) -> None:
-        """Check that agents have different names, and that an external one has weights per seed.
+        """Check the names of all agents and the training seeds of agents of other packages.
 
         Raises:
-            ConfigError: two agents share a name, or one set of weights stands for several seeds.
+            ConfigError: two agents have the same name, or an agent has one set of weights for
+                several training seeds.
         """
         names: dict[str, str] = {}
         for asked, agent in self.agents.items():
@@ -143,7 +153,10 @@ class SuitePlan:
     def _overrides(
         self, group: str, name: str, task: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        """Return the suite's changes of a preset (or of ``data``), including those for a task."""
+        """Return the overrides of the suite for a preset or for ``data``.
+
+        Those for the task, if it is given, take precedence.
+        """
         overrides = self.suite.get("overrides", {})
         here = overrides.get("task", {}).get(short_name(task["task_id"]), {}) if task else {}
         return merged(here.get(group, {}).get(name, {}), overrides.get(group, {}).get(name, {}))
@@ -209,12 +222,14 @@ class SuitePlan:
         )
 
     def _add_checkpoint(self, task_id: str, checkpoint: str) -> Stage:
-        """Add a stage for an existing world model, which serves all training seeds."""
+        """Add a stage that copies an existing world model, which all training seeds share."""
         folder, task_name = find_checkpoint(checkpoint).resolve(), short_name(task_id)
         description = (folder / "model.json").read_bytes()
         trained_on = json.loads(description)["task_id"]
         if trained_on != task_id:
-            raise ConfigError(f"Checkpoint {checkpoint!r} is of {trained_on}, not of {task_id}.")
+            raise ConfigError(
+                f"Checkpoint {checkpoint!r} was trained on {trained_on}, not on {task_id}."
+            )
         config = {"checkpoint": hashlib.sha256(description).hexdigest()}
         return self._add(
             Stage(
@@ -264,7 +279,7 @@ class SuitePlan:
         )
 
     def _add_measured(self, task: Mapping[str, Any], name: str, seed: int) -> None:
-        """Adds what the suite asks of an agent on a task."""
+        """Add the stages that measure an agent on a task."""
         if self.measure == "success":
             self._add_evaluation(task, name, seed)
         elif self.measure == "surprise":
@@ -333,11 +348,16 @@ class SuitePlan:
         return list(found)
 
     def _add_surprise(self, task: Mapping[str, Any], name: str, seed: int) -> None:
-        """Add the surprise of an agent's world model. Agents without one have no such stage."""
+        """Add the measurement of surprise for the world model of an agent.
+
+        Raises:
+            ConfigError: the agent has no world model.
+        """
         agent, changes = self._agent(name, task), Variant.parse(name).changes
         if not agent.get("world_model"):
             raise ConfigError(
-                f"Suite {self.suite['name']} measures surprise; agent {name!r} has no world model."
+                f"Suite {self.suite['name']} measures surprise, but agent {name!r} has no world "
+                "model."
             )
         model = self._add_world_model(task, agent["world_model"], seed, changes)
         config = {
