@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.errors import unknown_name
@@ -16,6 +16,14 @@ from jepabench.world_models.analysis.diagnostics import encode_frames
 from jepabench.world_models.base import WorldModel
 
 GOAL_KEYS = {"pixels": "goal_pixels", "observation": "desired_goal"}
+
+
+def find_device(model: WorldModel) -> torch.device:
+    """Return the device of a model's weights; the CPU for a model without any."""
+    if isinstance(model, nn.Module):
+        for value in (*model.parameters(), *model.buffers()):
+            return value.device
+    return torch.device("cpu")
 
 
 def observation_keys(model: WorldModel) -> tuple[str, str]:
@@ -35,7 +43,7 @@ def encode_rows(
 ) -> Tensor:
     """Return the latents [N, *latent] of the present observations of N = len(rows) episodes."""
     key, _ = observation_keys(model)
-    return model.encode(_tensor(observations[key][list(rows)]))
+    return model.encode(_tensor(observations[key][list(rows)]).to(find_device(model)))
 
 
 @torch.no_grad()
@@ -51,7 +59,7 @@ def encode_goal_rows(
     goals = observations[goal_key][list(rows)]
     if key == "observation":
         goals = goal_observation(goals, size=observations[key].shape[1])
-    return model.encode(_tensor(goals))
+    return model.encode(_tensor(goals).to(find_device(model)))
 
 
 def goal_observation(goals: NDArray[Any], *, size: int) -> NDArray[np.float64]:

@@ -43,6 +43,7 @@ class RecedingHorizon:
         shrinking: shorten the horizon after each plan, so that all plans end at the same time, and
             start again with the whole horizon afterwards. With a constant horizon and a terminal
             cost, an agent may defer the goal forever; a running cost discourages detours.
+        device: device on which plans are searched.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class RecedingHorizon:
         execute_steps: int = 1,
         warm_start: bool = True,
         shrinking: bool = False,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.task, self.planner, self.warm_start, self.shrinking = (
             task,
@@ -86,8 +88,8 @@ class RecedingHorizon:
             )
         self.execute_steps = execute_steps
         self.bounds = ActionBounds(
-            torch.from_numpy(self.normalise(self.queue.low)),
-            torch.from_numpy(self.normalise(self.queue.high)),
+            torch.from_numpy(self.normalise(self.queue.low)).to(device),
+            torch.from_numpy(self.normalise(self.queue.high)).to(device),
         )
         self.reset(())
 
@@ -103,7 +105,7 @@ class RecedingHorizon:
         self._executed: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
         self._generators = [torch.Generator().manual_seed(spec.planner_seed) for spec in specs]
         self._num_kept = self.planner.num_kept
-        self._initial = torch.zeros(
+        self._initial = self.bounds.low.new_zeros(
             len(specs), 1 + self._num_kept, self.planner.horizon, len(self.bounds.low)
         )
 
@@ -142,7 +144,7 @@ class RecedingHorizon:
             self._initial[rows] = self._shift(starts)
         self.model_steps[rows] += plan.num_evaluations * horizon
         self._executed[rows] += min(self.execute_steps, horizon)
-        blocks = plan.actions[:, : self.execute_steps].numpy() * self._std + self._mean
+        blocks = plan.actions[:, : self.execute_steps].cpu().numpy() * self._std + self._mean
         for row, executed in zip(rows, blocks, strict=True):
             self.queue.put(row, executed)
         return plan

@@ -165,6 +165,11 @@ def _describe(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[
         stem = weights["model.encoder.stem.weight"]
         places = weights["model.encoder.positions"].shape[1] - 1
         width, inner = weights[f"{_BLOCK}.0.qkv.weight"].T.shape
+        if inner // 3 % head_size:
+            raise CheckpointError(
+                f"Attention of {inner // 3} numbers is not made of heads of {head_size}. State "
+                "predictor.dim_head in the config.json beside the weights."
+            )
         channels, action_size = weights["model.predictor.embed_action.0.weight"].shape
         latent_dim, patch_size = stem.shape[0], stem.shape[-1]
         return {

@@ -252,6 +252,14 @@ class Energy:
             )
         self.terms = tuple(terms)
 
+    def to(self, device: torch.device) -> Energy:
+        """Move the networks of the terms, such as learned distances, to a device."""
+        for term in self.terms:
+            for name in getattr(term, "__dataclass_fields__", ()):
+                if isinstance(value := getattr(term, name), torch.nn.Module):
+                    value.to(device)
+        return self
+
     def bind(self, model: WorldModel, context: Context) -> Energy:
         """Return the energy for plans that start from ``context``: its terms that ask the model can
         do so.

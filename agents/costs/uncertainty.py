@@ -72,7 +72,8 @@ class Disagreement:
         def cost(latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
             del latents, goal
             apart = model.disagreement(context, actions)
-            weights = self.discount ** torch.arange(apart.shape[2], dtype=apart.dtype)
+            steps = torch.arange(apart.shape[2], dtype=apart.dtype, device=apart.device)
+            weights = self.discount**steps
             return (apart * weights).sum(2) / weights.sum()
 
         return BoundTerm(self.name, self.weight, cost)

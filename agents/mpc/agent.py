@@ -21,7 +21,9 @@ from jepabench.envs.registry import get_task
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.base import Context, WorldModel
 from jepabench.world_models.networks.precision import convert_precision
+from jepabench.world_models.training.devices import find_device
 
+_PROBLEMS_ON_GPU = 64  # episodes planned in one batch by default
 Decoder = Callable[[Tensor], NDArray[np.uint8]]
 
 
@@ -60,7 +62,9 @@ class MPCAgent:
         warm_start, shrinking: see ``RecedingHorizon``.
         problems_at_once: number of episodes encoded and planned in one batch. With 1, the result of
             an episode is bitwise independent of the other episodes. Larger values are faster on a
-            GPU and equal up to rounding.
+            GPU and equal up to rounding. By default 1 on the CPU and 64 on a GPU.
+        device: "cpu", "cuda" or "mps", where the model encodes and plans are searched. Guardrails,
+            subgoals and proposals need the CPU.
         precision: precision of imagined rollouts, "float32" or "bfloat16"; see
             ``jepabench.world_models.networks.precision``.
         proposal: further plans to start each search from, such as ``PolicyProposal``, or None.
@@ -85,13 +89,17 @@ class MPCAgent:
         execute_steps: int = 1,
         warm_start: bool = True,
         shrinking: bool = False,
-        problems_at_once: int = 1,
+        problems_at_once: int | None = None,
+        device: str = "cpu",
         precision: str = "float32",
         proposal: PolicyProposal | None = None,
         subgoals: Subgoals | None = None,
         decoder: Decoder | None = None,
         record_imagination: int = 0,
     ) -> None:
+        self.device = find_device(device)
+        if problems_at_once is None:
+            problems_at_once = 1 if device == "cpu" else _PROBLEMS_ON_GPU
         require_at_least(1, problems_at_once=problems_at_once)
         require_at_least(0, record_imagination=record_imagination)
         if record_imagination and decoder is None:
@@ -100,6 +108,8 @@ class MPCAgent:
             )
         if isinstance(model, nn.Module):
             model.eval().requires_grad_(False)
+        if device != "cpu":
+            _move(self.device, model, energy, proposal=proposal, subgoals=subgoals)
         self.observation_keys = observation_keys(model)
         self._imagines = convert_precision(model, precision)
         self.model, self.energy, self.decoder, self.proposal = model, energy, decoder, proposal
@@ -113,6 +123,7 @@ class MPCAgent:
             execute_steps=execute_steps,
             warm_start=warm_start,
             shrinking=shrinking,
+            device=self.device,
         )
         if model.action_size != len(self._control.bounds.low):
             raise ValueError(
@@ -166,7 +177,7 @@ class MPCAgent:
         latents = torch.stack(
             [torch.cat([f, f[-1:].expand(longest - len(f), *f.shape[1:])]) for f in futures]
         )
-        frames = self.decoder(latents.flatten(0, 1))
+        frames = self.decoder(latents.flatten(0, 1).cpu())
         return np.array(steps), frames.reshape(*latents.shape[:2], *frames.shape[1:])
 
     def _batches(self, episodes: list[int]) -> list[list[int]]:
@@ -186,7 +197,7 @@ class MPCAgent:
         ):
             last = torch.from_numpy(
                 self._control.normalise(self._control.queue.last_block(episode))
-            )
+            ).to(self.device)
             padding = 1 if self._latents[episode] else self.model.history
             latents = self._latents[episode] + [latent] * padding
             actions = self._actions[episode] + [last] * (
@@ -229,3 +240,18 @@ class MPCAgent:
             for episode in episodes
         ]
         return Context(latents, torch.stack(actions))
+
+
+def _move(device: torch.device, model: WorldModel, energy: Energy, **others: object) -> None:
+    """Move a model and the networks of an energy to a GPU.
+
+    Raises:
+        ValueError: if the agent has a part that works on the CPU only.
+    """
+    name = next((name for name, part in others.items() if part is not None), None)
+    if not isinstance(energy, Energy):
+        name = "guardrail"
+    if name is not None or not isinstance(model, nn.Module):
+        raise ValueError(f"A {name or 'model without weights'} plans on the CPU. Use device=cpu.")
+    model.to(device)
+    energy.to(device)

@@ -55,7 +55,8 @@ class AdaptivePlanner(WrappingPlanner):
         best, others = BestSoFar(found.actions), found.others
         best.update(found.actions[:, None], found.cost[:, None])
         evaluations = np.zeros(len(generators), dtype=np.int64) + found.num_evaluations
-        iterations, waited = found.num_iterations, torch.zeros(len(generators), dtype=torch.int64)
+        iterations = found.num_iterations
+        waited = torch.zeros(len(generators), dtype=torch.int64, device=best.cost.device)
         active = best.cost > self.reached_cost
         for _ in range(self.max_rounds - 1):
             if not active.any():
@@ -70,7 +71,7 @@ class AdaptivePlanner(WrappingPlanner):
             best.update(found.actions[:, None], found.cost[:, None], active=active)
             if others is not None and found.others is not None:
                 others = torch.where(active[:, None, None, None], found.others, others)
-            evaluations += np.where(active.numpy(), found.num_evaluations, 0)
+            evaluations += np.where(active.cpu().numpy(), found.num_evaluations, 0)
             iterations += found.num_iterations
             progress = has_improved(before, best.cost, tolerance=self.tolerance)
             waited = torch.where(progress, 0, waited + 1)

@@ -255,12 +255,14 @@ def draw_normal(
         active: problems that draw noise [B], or None for all. The noise of the other problems is 0
             and their streams do not advance.
     """
-    noise = like.new_empty((len(generators), *shape))
+    # The streams are those of the CPU on every device, so that a plan meets the same noise.
+    noise = torch.empty((len(generators), *shape), dtype=like.dtype)
     for row, generator in enumerate(generators):
         if active is None or bool(active[row]):
             noise[row].normal_(generator=generator)
         else:
             noise[row].zero_()
+    noise = noise.to(like.device, non_blocking=True)
     if colour == 0:
         return noise
     # One product per problem, each with the same memory layout: the rounding of a batched product
@@ -324,7 +326,11 @@ class BestSoFar:
     def update(self, actions: Tensor, costs: Tensor, *, active: Tensor | None = None) -> None:
         """Update ``active`` (default: all) problems with candidates [B, S, H, A] and costs."""
         lowest, index = costs.min(1)
-        better = lowest < self.cost if active is None else (lowest < self.cost) & active
+        better = (
+            lowest < self.cost
+            if active is None
+            else (lowest < self.cost) & active.to(lowest.device)
+        )
         chosen = actions[torch.arange(len(actions)), index]
         self.actions = torch.where(better[:, None, None], chosen, self.actions)
         self.cost = torch.where(better, lowest, self.cost)

@@ -79,7 +79,7 @@ class CMAESPlanner(BasePlanner):
             costs = problem.score(candidates)
             best.update(candidates, costs, active=active)
             for search, go, points, values in zip(
-                searches, active, asked, costs.double().numpy(), strict=True
+                searches, active, asked, costs.double().cpu().numpy(), strict=True
             ):
                 if go and np.isfinite(values).any():
                     search.tell(list(zip(points, values, strict=True)))
@@ -94,10 +94,14 @@ class CMAESPlanner(BasePlanner):
     ) -> cmaes.CMA | cmaes.SepCMA:
         """Return the search of one problem, seeded from its stream."""
         limits = (
-            torch.stack([bounds.low, bounds.high], dim=-1).repeat(self.horizon, 1).double().numpy()
+            torch.stack([bounds.low, bounds.high], dim=-1)
+            .repeat(self.horizon, 1)
+            .double()
+            .cpu()
+            .numpy()
         )
         return (cmaes.SepCMA if self.separable else cmaes.CMA)(
-            mean=start.flatten().double().numpy(),
+            mean=start.flatten().double().cpu().numpy(),
             sigma=min(self.initial_std, float((bounds.high - bounds.low).max())),
             bounds=limits,
             seed=int(torch.randint(2**31 - 1, (), generator=stream)),

@@ -134,7 +134,7 @@ class GaussianSearch:
 
     def select_active(self, new: Tensor, old: Tensor) -> Tensor:
         """Return ``new`` [B, ...] for problems that are still searching and ``old`` for others."""
-        active = self.progress.active.view(-1, *[1] * (new.ndim - 1))
+        active = self.progress.active.to(new.device).view(-1, *[1] * (new.ndim - 1))
         return torch.where(active, new, old)
 
     def score_mean(self) -> tuple[Tensor, Tensor]:

@@ -16,10 +16,18 @@ def describe_machine() -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": os.cpu_count(),
+        **_describe_gpu(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         **{name: version(name) for name in packages},
     }
+
+
+def _describe_gpu() -> dict[str, str]:
+    """Return the name of the GPU that PyTorch uses, if there is one."""
+    import torch
+
+    return {"gpu": torch.cuda.get_device_name()} if torch.cuda.is_available() else {}
 
 
 def _processor() -> str:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +68,9 @@ def test_files_that_are_no_lewm_are_refused(tmp_path):
     torch.save({"a": torch.zeros(1)}, path)
     refuse("it holds 'a'")
     weights = torch.load(FOLDERS[0] / "weights.pt", weights_only=True)
+    torch.save(weights, path)
+    refuse("State predictor.dim_head")
+    shutil.copy(FOLDERS[0] / "config.json", tmp_path / "in")
     torch.save({k: v for k, v in weights.items() if "pos_embedding" not in k}, path)
     refuse("no complete LeWM")
     torch.save({k: v for k, v in weights.items() if "pred_proj.net.3" not in k}, path)

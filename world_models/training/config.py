@@ -21,7 +21,8 @@ class TrainConfig:
         weight_decay: Of AdamW.
         warmup: Share of the steps for the warm-up, 0 to 1.
         clip_norm: Largest gradient norm.
-        device: "cpu" or "cuda". The launcher of Accelerate or PyTorch starts several processes.
+        device: "cpu", "cuda" or "mps". The launcher of Accelerate or PyTorch starts several
+            processes.
         precision: "float32", or "bfloat16" for autocast on processors that support it.
         diagnose_every: Steps between diagnoses on held-out episodes.
         checkpoint_seconds: Seconds between saved training states, the most work that a crash loses
@@ -65,7 +66,7 @@ class TrainConfig:
 
     def _check_choices(self) -> None:
         for name, value, allowed in (
-            ("device", self.device, ("cpu", "cuda")),
+            ("device", self.device, ("cpu", "cuda", "mps")),
             ("precision", self.precision, ("float32", "bfloat16")),
             ("on_collapse", self.on_collapse, ("raise", "warn")),
         ):

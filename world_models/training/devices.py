@@ -15,7 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor, distributed, nn
 
+from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import TrajectoryBatch
+
+DEVICES = ("cpu", "cuda", "mps")
 
 
 class LocalDevice:
@@ -63,8 +66,7 @@ class AcceleratedDevice(LocalDevice):
                 f"device={device!r}, or several processes, needs Accelerate: "
                 "`pip install 'jepabench[accelerate]'`."
             ) from error
-        if device != "cpu" and not torch.cuda.is_available():
-            raise ValueError(f"device={device!r}, but PyTorch sees no GPU here. Use device=cpu.")
+        find_device(device)
         self._accelerator = Accelerator(cpu=device == "cpu")
         self.rank, self.count = self._accelerator.process_index, self._accelerator.num_processes
         self.device = self._accelerator.device
@@ -101,6 +103,21 @@ class AcceleratedDevice(LocalDevice):
         model.to(self.device)
 
 
+def find_device(name: str) -> torch.device:
+    """Return the device called ``name``: "cpu", "cuda" (an NVIDIA or AMD GPU) or "mps" (Apple).
+
+    Raises:
+        UnknownNameError: There is no such device.
+        ValueError: PyTorch sees no such GPU.
+    """
+    if name not in DEVICES:
+        raise unknown_name("device", name, DEVICES)
+    available = {"cuda": torch.cuda.is_available, "mps": torch.backends.mps.is_available}
+    if name != "cpu" and not available[name]():
+        raise ValueError(f"device={name!r}, but PyTorch sees no such GPU here. Use device=cpu.")
+    return torch.device(name)
+
+
 def get_rank() -> int:
     """Return the rank of this process, 0 for the first or only one."""
     return int(os.environ.get("RANK", "0"))
@@ -110,7 +127,7 @@ def select_device(device: str) -> LocalDevice:
     """Return the device to train on.
 
     Args:
-        device: "cpu" or "cuda". Several processes are recognised by WORLD_SIZE, which their
+        device: One of ``DEVICES``. Several processes are recognised by WORLD_SIZE, which their
             launcher sets.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1

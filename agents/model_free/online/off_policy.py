@@ -36,12 +36,14 @@ from jepabench.agents.model_free.online.training import (
     find_algorithm,
     make_config,
     make_run,
+    record_device,
     train_online,
 )
 from jepabench.agents.planners.base import require_at_least
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.registry import get_task
 from jepabench.envs.task import TaskSpec
+from jepabench.world_models.training.devices import find_device
 
 ALGORITHMS = ("sac", "td3", "tqc")
 _SB3_SETTINGS = (
@@ -75,6 +77,7 @@ class OffPolicyConfig:
         action_noise: Standard deviation of TD3's exploration noise, in units of the action's range.
         budgets: Transitions (control steps) at which the policy is saved.
         checkpoint_every: Model steps between checkpoints.
+        device: "cpu", "cuda" or "mps", where the policy is trained.
     """
 
     algorithm: str = "sac"
@@ -95,6 +98,7 @@ class OffPolicyConfig:
     net_arch: Sequence[int] = (64, 64)
     budgets: Sequence[int] = BUDGETS
     checkpoint_every: int = 5000
+    device: str = "cpu"
 
 
 def train(
@@ -142,6 +146,7 @@ def train(
         "action_noise": options.action_noise,
         "policy": policy,
     }
+    recorded |= record_device(options.device)
     run = make_run(options.algorithm, task.id, seed, options, view, settings | recorded)
     build = partial(_build, run, settings, view)
     train_online(run, build, view, directory=Path(directory), progress=progress)
@@ -172,7 +177,7 @@ def _build(run: OnlineRun, settings: dict[str, Any], view: View, env: VecNormali
         **_select_buffer(view, run.settings["num_goals"]),
         policy_kwargs=run.settings["policy"] | view.policy,
         seed=run.seed,
-        device="cpu",
+        device=find_device(run.settings.get("device", "cpu")),
     )
 
 

@@ -22,9 +22,11 @@ from jepabench.agents.model_free.online.training import (
     POLICY,
     make_config,
     make_run,
+    record_device,
     train_online,
 )
 from jepabench.envs.registry import get_task
+from jepabench.world_models.training.devices import find_device
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class PPOConfig:
             anew after this many model steps.
         budgets: Transitions (control steps) at which the policy is saved.
         checkpoint_every: Model steps between checkpoints.
+        device: "cpu", "cuda" or "mps", where the policy is trained.
     """
 
     image_size: int = 64
@@ -59,6 +62,7 @@ class PPOConfig:
     net_arch: Sequence[int] = (64, 64)
     budgets: Sequence[int] = BUDGETS
     checkpoint_every: int = 20_480
+    device: str = "cpu"
 
 
 def train(
@@ -102,10 +106,17 @@ def train(
     if options.sde_sample_freq:
         settings |= {"use_sde": True, "sde_sample_freq": options.sde_sample_freq}
 
+    recorded = {"policy": policy} | record_device(options.device)
+
     def build(env: VecNormalize) -> PPO:
         return PPO(
-            POLICY, env, **settings, policy_kwargs=policy | view.policy, seed=seed, device="cpu"
+            POLICY,
+            env,
+            **settings,
+            policy_kwargs=policy | view.policy,
+            seed=seed,
+            device=find_device(options.device),
         )
 
-    run = make_run("ppo", task.id, seed, options, view, settings | {"policy": policy})
+    run = make_run("ppo", task.id, seed, options, view, settings | recorded)
     train_online(run, build, view, directory=Path(directory), progress=progress)
