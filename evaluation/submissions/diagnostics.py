@@ -44,6 +44,7 @@ _CHECK = "diagnostics"
 _ROUNDING = 1e-3
 _MAX_UNPACKED = 1 << 26  # bytes of all frames
 _Steps = Annotated[int, Field(ge=1, le=32)]
+_Correlation = Annotated[float, Field(ge=-1, le=1)]
 
 Frames = NDArray[np.uint8]
 
@@ -83,6 +84,28 @@ class Imagined(Strict):
     steps: _Steps
 
 
+class Gate(Strict):
+    """The parts that can limit planning, as ``jepabench diagnose`` measures them.
+
+    Attributes:
+        goal_error: median error of a probe that reads the achieved goal from encoded frames, in
+            ``unit``.
+        unit: unit of ``goal_error``.
+        in_place: share of frames in which that error is within the success radius.
+        rank_imagined, rank_realised: rank correlation of the predicted cost and the true outcome of
+            candidate plans, with the imagined and with the real end of each plan.
+        oracle_predictor: success rate (held) of the same planner and encoder when the simulator
+            predicts, or null.
+    """
+
+    goal_error: Annotated[float, Field(ge=0, le=1e6)]
+    unit: Literal["cm", "px"]
+    in_place: Share
+    rank_imagined: _Correlation | None = None
+    rank_realised: _Correlation | None = None
+    oracle_predictor: Share | None = None
+
+
 class WorldReport(Strict):
     """What is said of one world model."""
 
@@ -92,6 +115,7 @@ class WorldReport(Strict):
     probe: Annotated[list[Probe], Field(max_length=500)]
     surprise: Annotated[list[Surprise], Field(max_length=50)]
     imagined: Annotated[list[Imagined], Field(max_length=16)]
+    gate: Gate | None = None
 
 
 class Diagnostics(Strict):

@@ -104,6 +104,11 @@ class Entry:
         return "re-run" in self.badges
 
     @property
+    def searches(self) -> bool:
+        """Whether it plans with a model: it states model steps for at least one task."""
+        return any(scores.others["model_steps"] > 0 for scores in self.scores.values())
+
+    @property
     def suite(self) -> str:
         """Name of the suite."""
         return self.manifest.suite.name

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -27,27 +28,38 @@ _LOGGER = logging.getLogger(__name__)
 _SIZE, _MOST_FRAMES, _FPS = 160, 48, 12.0
 
 
-def film_entry(entry: Entry, media: Path, *, num_films: int) -> list[Shown]:
-    """Return ``num_films`` filmed episodes per task, of the first training seed.
+def film_entry(
+    entry: Entry, media: Path, *, num_films: int, shared: Collection[tuple[str, str, int]] = ()
+) -> tuple[list[Shown], list[Shown]]:
+    """Film episodes of the first training seed. Existing films in ``media`` are reused.
 
-    Existing films in ``media`` are reused.
+    Args:
+        entry: the submission.
+        media: folder of the films.
+        num_films: number of episodes per task, chosen by ``choose_episodes``.
+        shared: task, stratum and index of further episodes, which all submissions film.
+
+    Returns:
+        The chosen episodes, and the shared ones.
     """
     files = read_files(entry.folder)
     manifest = entry.manifest
     rows = read_rows(files[ROWS], manifest.specs.num_episodes * len(manifest.training_seeds))
     actions = read_actions(files[ACTIONS], rows)
-    shown = []
+    chosen, others = [], []
     seed = manifest.training_seeds[0]
     for task_id, group in rows.query("training_seed == @seed").groupby("task_id", sort=False):
         records = frame_records(pd.DataFrame(group))
         ends = np.cumsum([record.steps for record in records])
         whole = actions[str(task_id), seed]
-        for record in choose_episodes(
-            records, strata=get_task(str(task_id)).strata, num_episodes=num_films
-        ):
-            end = int(ends[records.index(record)])
-            shown.append(_shown(record, whole[end - record.steps : end], media))
-    return shown
+        strata = get_task(str(task_id)).strata
+        wanted = choose_episodes(records, strata=strata, num_episodes=num_films)
+        common = [one for one in records if (one.task_id, one.stratum, one.index) in shared]
+        for kept, episodes in ((chosen, wanted), (others, common)):
+            for record in episodes:
+                end = int(ends[records.index(record)])
+                kept.append(_shown(record, whole[end - record.steps : end], media))
+    return chosen, others
 
 
 def _shown(record: EpisodeRecord, actions: NDArray[np.float32], media: Path) -> Shown:

@@ -6,7 +6,7 @@ import json
 import logging
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,30 @@ from jepabench.envs.task import TaskSpec, short_name
 from jepabench.evaluation.submissions.files import SubmissionError
 from jepabench.evaluation.verification.levels import BADGES
 from jepabench.results.board import views
+from jepabench.results.board.answer import answer_question
 from jepabench.results.board.charts import profile_chart
 from jepabench.results.board.claim_figures import claim_figure
 from jepabench.results.board.claims import Claim, ClaimTable, read_claims
+from jepabench.results.board.comparisons import (
+    Episode,
+    choose_divisive_episodes,
+    comparison_script,
+)
 from jepabench.results.board.entries import Entries, Entry, read_entries
 from jepabench.results.board.films import film_entry
 from jepabench.results.board.knowledge import draw_strips, knowledge
+from jepabench.results.figures.family_comparison import describe_comparison
+from jepabench.results.figures.headline import draw_headline, has_seconds
+from jepabench.results.figures.headline_text import FILES, headline_caption
+from jepabench.results.figures.planning_vs_rl import TABLE, Axis, Panel, read_panels
+from jepabench.results.media.gallery import Shown
 
 HOME = Path(__file__).resolve().parents[1]
 _LOGGER = logging.getLogger(__name__)
 _ASSETS = {
     "board.css": ("media/palette.css", "board/templates/board.css"),
-    "board.js": ("board/templates/board.js",),
+    "board.js": ("board/templates/tables.js", "board/templates/board.js"),
+    "compare.js": ("board/templates/tables.js", "board/templates/compare.js"),
 }
 _PICTURES = HOME.parent / "docs" / "environments"
 _MOST_ROWS = 300  # of a claim's table on its page; the CSV file has all of them
@@ -48,6 +60,7 @@ class Sources:
         submissions: folder of submissions.
         verified: folder of the maintainers' records.
         tables: folder of the claims' tables.
+        headline: table of the headline figure, which need not exist.
         suites: by name, with ``version``, ``description`` and ``tasks``.
         tasks: tasks that get a page.
         num_films: number of episodes to film per submission and task.
@@ -56,6 +69,7 @@ class Sources:
     submissions: Path = HOME / "submissions"
     verified: Path = HOME / "verified"
     tables: Path = HOME / "tables"
+    headline: Path = TABLE
     suites: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     tasks: Sequence[TaskSpec] = ()
     num_films: int = 0
@@ -74,21 +88,28 @@ def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Ent
     claims = read_claims(sources.tables)
     known = {task.id: task for task in sources.tasks}
     site = _Site(output, known, progress)
+    panels = read_panels(sources.headline)
     data = views.board_data(entries.current, sources.suites)
     site.write(
         "index.html",
         "index.html.j2",
         root="",
+        answer=answer_question(entries.current, sources.suites, panels),
+        headline=_headline(site, panels),
         entries=entries,
         claims=claims,
         tasks=sources.tasks,
-        data=Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")),
+        data=_as_script(data),
         badges=BADGES,
     )
+    site.write("compare.html", "compare.html.j2", root="", data=_as_script(_compared(data)))
     for name, parts in _ASSETS.items():
         write_atomically(output / name, b"".join((HOME / part).read_bytes() for part in parts))
+    divisive = _divisive_episodes(entries.current, sources.num_films)
     for entry in site.each([*entries.current, *entries.old], "submissions"):
-        _submission(site, entry, entries.current, sources.num_films)
+        films = _submission(site, entry, entries.current, sources.num_films, divisive)
+        if entry in entries.current and entry.suite in sources.suites:
+            _comparison(site, entry, entries.current, sources.suites[entry.suite], films)
     for task in site.each(sources.tasks, "tasks"):
         _task(site, task, entries.current)
     best = {task.id: views.best_on_task(task.id, entries.current) for task in sources.tasks}
@@ -132,10 +153,13 @@ class _Site:
         return tqdm(items, desc=what, leave=False, disable=not self.progress)
 
     def remove_stale_files(self) -> None:
-        for folder in ("submissions", "tasks", "claims", "media"):
+        for folder in ("submissions", "tasks", "claims", "media", "compare"):
             for path in (self.output / folder).glob("*"):
                 if path not in self.used and path.is_file():
                     path.unlink()
+        for path in self.output.glob("planning-vs-rl*.svg"):
+            if path not in self.used:
+                path.unlink()
 
 
 _ABOUT_BADGES = {
@@ -145,15 +169,79 @@ _ABOUT_BADGES = {
 }
 
 
-def _submission(site: _Site, entry: Entry, entries: Sequence[Entry], num_films: int) -> None:
-    films, strips, media = [], {}, site.output / "media"
+def _as_script(data: Mapping[str, Any]) -> Markup:
+    """Return JSON that can stand in a script element."""
+    return Markup(json.dumps(data, separators=(",", ":")).replace("<", "\\u003c"))
+
+
+def _headline(site: _Site, panels: Sequence[Panel]) -> dict[str, Any] | None:
+    """Draw the headline figure and return what the index shows of it."""
+    if not panels:
+        return None
+    axes: list[Axis] = ["transitions", *(["training_seconds"] if has_seconds(panels) else [])]
+    for axis in axes:
+        name = FILES[axis].removesuffix(".svg")
+        for width, columns in (("wide", 3), ("narrow", 1)):
+            drawn = draw_headline(panels, x=axis, columns=columns)
+            site.add(f"{name}-{width}.svg", drawn)
+    return {
+        "caption": headline_caption(panels),
+        "names": [FILES[axis].removesuffix(".svg") for axis in axes],
+        "comparison": describe_comparison(panels),
+    }
+
+
+def _compared(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of the board's data that the comparison page needs."""
+    names = ("name", "label", "suite", "kind", "ranked", "track")
+    return {
+        "suites": data["suites"],
+        "entries": [{name: entry[name] for name in names} for entry in data["entries"]],
+    }
+
+
+def _divisive_episodes(entries: Sequence[Entry], num_films: int) -> frozenset[Episode]:
+    """Return the episodes of all suites that every submission films for comparisons."""
+    suites = dict.fromkeys(entry.suite for entry in entries)
+    return frozenset[Episode]().union(
+        *(
+            choose_divisive_episodes(
+                [entry for entry in entries if entry.suite == suite], per_task=num_films
+            )
+            for suite in suites
+        )
+    )
+
+
+def _comparison(
+    site: _Site,
+    entry: Entry,
+    entries: Sequence[Entry],
+    suite: Mapping[str, Any],
+    films: Sequence[Shown],
+) -> None:
+    peers = [one for one in entries if one.suite == entry.suite]
+    following = peers[peers.index(entry) + 1 :]
+    script = comparison_script(entry, following, suite, films)
+    site.add(f"compare/{entry.name}.js", script.encode())
+
+
+def _submission(
+    site: _Site,
+    entry: Entry,
+    entries: Sequence[Entry],
+    num_films: int,
+    divisive: Collection[Episode],
+) -> list[Shown]:
+    """Write the page of a submission and return its filmed episodes."""
+    films, shared, strips, media = [], [], {}, site.output / "media"
     if num_films and not entry.old:  # an archived entry may have been made in other worlds
         try:
-            films = film_entry(entry, media, num_films=num_films)
+            films, shared = film_entry(entry, media, num_films=num_films, shared=divisive)
             strips = draw_strips(entry, media)
         except (SubmissionError, ValueError, KeyError, OSError, RuntimeError) as error:
             _LOGGER.warning("No films of %s: %r", entry.name, error)
-        site.used.update(media / name for shown in films for name in shown.files)
+        site.used.update(media / name for shown in [*films, *shared] for name in shown.files)
         site.used.update(
             media / one.path for strip in strips.values() for one in (strip.strip, strip.film)
         )
@@ -180,6 +268,7 @@ def _submission(site: _Site, entry: Entry, entries: Sequence[Entry], num_films: 
             for task, changes in entry.manifest.agent.per_task.items()
         },
     )
+    return [*films, *shared]
 
 
 def _task(site: _Site, task: TaskSpec, entries: Sequence[Entry]) -> None:

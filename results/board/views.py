@@ -215,6 +215,21 @@ def best_on_task(task: str, entries: Sequence[Entry]) -> str:
     return ""
 
 
+def gate_numbers(entry: Entry) -> dict[str, dict[str, Any]]:
+    """Return by short task name what limits planning, as far as the submission states it."""
+    return {
+        short_name(report.task_id): report.gate.model_dump()
+        for report in entry.reports
+        if report.gate is not None
+    }
+
+
+def _describe_search(entry: Entry) -> str:
+    if entry.kind != "learned":
+        return ""
+    return "searched" if entry.searches else "search-free"
+
+
 def _cost(value: float, show: Callable[[float], str]) -> str:
     if not math.isfinite(value):
         return NOT_STATED
@@ -231,6 +246,8 @@ def _entry(entry: Entry, rows: list[list[Number] | None]) -> dict[str, Any]:
         "copies": list(entry.copies),
         "agent": entry.manifest.agent.name,
         "kind": entry.kind,
+        "search": _describe_search(entry),
+        "gates": gate_numbers(entry),
         "suite": entry.suite,
         "observation": own.observation,
         "data": own.data,

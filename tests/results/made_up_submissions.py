@@ -127,7 +127,7 @@ def write(
     return folder
 
 
-def tell_of_world_model(folder, task):
+def tell_of_world_model(folder, task, **more):
     """Add diagnostics of the world model of ``task``, seed 0, to a submission without badges."""
     home = folder / "checkpoints" / short_name(task) / "seed0" / "world_model"
     home.mkdir(parents=True)
@@ -144,6 +144,7 @@ def tell_of_world_model(folder, task):
         "probe": probe,
         "surprise": surprise,
         "imagined": [],
+        **more,
     }
     for name, content in diagnostics_files([report], {}).items():
         (folder / name).write_bytes(content)

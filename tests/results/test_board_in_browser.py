@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from made_up_submissions import suite_of, tell_of_world_model, write
+from planning_vs_rl_rows import synthetic, written
 from playwright.sync_api import sync_playwright
 
 from jepabench import envs
@@ -58,6 +59,7 @@ def site(tmp_path_factory):
             verified=root / "verified",
             suites=SUITES,
             tasks=[envs.get_task(ROOM), envs.get_task(PUSH)],
+            headline=written(root, synthetic()),
         ),
         progress=False,
     )
@@ -156,6 +158,76 @@ def test_filters_keep_floors_and_ceilings_and_are_in_the_address(opened):
     assert column(again, 2) == far
     again.get_by_label("suite").select_option("other")
     assert names(again) == ["elsewhere"]
+
+
+def test_the_first_screen_answers_the_question_and_shows_the_headline_figure(opened):
+    page = opened()
+    # No planner is replayed, so the answer describes the figure.
+    assert page.locator(".answer").inner_text().startswith("With 1k transitions the best planner")
+    figure = page.locator(".headline img").first
+    assert figure.evaluate("image => image.complete && image.naturalWidth > 300")
+    page.get_by_text("Against training time").click()
+    assert page.locator(".headline img").nth(1).is_visible()
+    phone = opened(viewport={"width": 390, "height": 844})
+    assert (
+        phone.locator(".headline img")
+        .first.evaluate("image => image.currentSrc")
+        .endswith("planning-vs-rl-narrow.svg")
+    )
+
+
+def test_the_heat_map_has_a_column_per_task_and_follows_the_filters(opened):
+    page = opened()
+    page.get_by_label("view").select_option("heat map")
+    assert page.locator("#board").is_hidden() and "view=heat%20map" in page.url
+    heads = page.locator("#heat thead th").all_inner_texts()
+    assert heads == ["submission", "all tasks", "TwoRoom-v1", "PushT-v1"]
+    assert page.locator("#heat tbody tr").count() == 7
+    page.get_by_label("planning").select_option("search-free")
+    assert page.locator("#heat tbody tr").count() == 6  # four references, gcbc and sac-her
+    page.get_by_label("task").select_option("TwoRoom-v1")
+    heads = page.locator("#heat thead th").all_inner_texts()
+    assert heads == ["submission", "all strata", "near", "far"]
+    shares = page.locator("#heat td[style]").evaluate_all(
+        "cells => cells.map(cell => [+cell.style.getPropertyValue('--held'), +cell.textContent])"
+    )
+    assert all(abs(100 * share - shown) <= 0.5 for share, shown in shares) and len(shares) == 18
+
+
+def test_searched_and_search_free_rows_are_told_apart(opened):
+    page = opened()
+    tags = dict(
+        page.locator("#board td.agent").evaluate_all(
+            "cells => cells.map(cell => [cell.dataset.value, "
+            "cell.querySelector('.tag').textContent])"
+        )
+    )
+    assert tags["jepa-cem"] == "searched" and tags["sac-her"] == "search-free"
+    assert tags["random"] == "floor"
+
+
+def test_two_submissions_are_compared_by_task_stratum_and_episode(opened, site):
+    page = opened("compare.html#suite=small&first=sac-her&second=gcbc")
+    page.get_by_text("holds more goals than").wait_for()
+    rows = page.locator("#differences tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))"
+    )
+    assert [row[:2] for row in rows] == [
+        ["TwoRoom-v1", "all"],
+        ["", "near"],
+        ["", "far"],
+        ["PushT-v1", "steps25"],
+    ]
+    whole = rows[0][4]
+    page.get_by_label("first").select_option("gcbc")
+    page.get_by_label("second").select_option("sac-her")
+    page.get_by_text("gcbc holds more goals than sac-her").wait_for()
+    again = page.locator("#differences tbody tr").first.locator("td").all_inner_texts()
+    assert again[5:7] == rows[0][6:4:-1], "the counts of flips change sides"
+    assert again[4].split()[0][1:] == whole.split()[0][1:], "the difference changes its sign"
+    assert "first=gcbc&second=sac-her" in page.url
+    page.get_by_label("second").select_option("gcbc")
+    assert page.locator("#verdict").inner_text() == "Choose two different submissions."
 
 
 def test_every_page_opens_without_complaint_on_a_phone_in_the_dark(opened, site):

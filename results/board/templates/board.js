@@ -1,38 +1,4 @@
-"use strict";
-// Sorts tables by column and draws the board from the data in the page.
-
-function makeSortable(table, first) {
-  const heads = [...table.tHead.rows[0].cells];
-  heads.forEach((head, column) => {
-    const button = head.querySelector("button");
-    if (!button) return;
-    button.addEventListener("click", () => {
-      const preferred = head.dataset.first || "descending";
-      const other = preferred === "descending" ? "ascending" : "descending";
-      sortBy(table, column, head.getAttribute("aria-sort") === preferred ? other : preferred);
-    });
-  });
-  if (first !== undefined) sortBy(table, first, heads[first].dataset.first || "descending");
-}
-
-// Unknown values stay at the end in both orders. Rows never leave their group.
-function sortBy(table, column, order) {
-  [...table.tHead.rows[0].cells].forEach((head, place) => {
-    if (place === column) head.setAttribute("aria-sort", order);
-    else head.removeAttribute("aria-sort");
-  });
-  const sign = order === "ascending" ? 1 : -1;
-  const value = (row) => (row.cells[column].dataset.value ?? row.cells[column].textContent.trim());
-  const unknown = (text) => text === "" || text === "-" || text === "not stated";
-  for (const body of table.tBodies) {
-    const rows = [...body.rows].filter((row) => row.cells.length > column).map((row) => [value(row), row]);
-    rows.sort(([a], [b]) => {
-      if (unknown(a) || unknown(b)) return unknown(a) - unknown(b);
-      return sign * (isNaN(a) || isNaN(b) ? a.localeCompare(b) : a - b);
-    });
-    body.append(...rows.map(([, row]) => row));
-  }
-}
+// Draws the table and the heat map of the board from the data in the page.
 
 function board() {
   const data = JSON.parse(document.getElementById("data").textContent);
@@ -51,6 +17,19 @@ function board() {
   const duration = (s) => (s === null ? "not stated" : !s ? "0" : s < 99.5 ? `${Number(s.toPrecision(2))} s` : s < 5970 ? `${Number((s / 60).toPrecision(2))} min` : `${Number((s / 3600).toPrecision(3))} h`);
   const milliseconds = (x) => (x === null ? "-" : x < 0.095 ? "<0.1" : x < 9.95 ? x.toFixed(1) : x.toFixed(0));
 
+  // What limits planning: the mean over the tasks of the view that the submission states.
+  const gates = (entry) => (field("task").value ? [entry.gates[field("task").value]] : Object.values(entry.gates)).filter(Boolean);
+  const gate = (entry, key) => {
+    const known = gates(entry).map((one) => one[key]).filter((x) => x !== null);
+    return known.length ? known.reduce((sum, x) => sum + x, 0) / known.length : null;
+  };
+  const sees = (x, entry) => {
+    if (x === null) return "-";
+    const [one, ...others] = gates(entry);
+    return `${others.length ? "" : `${one.goal_error.toPrecision(2)} ${one.unit}, `}${percent(x)} %`;
+  };
+  const ranks = (x, entry) => (x === null ? "-" : [x, gate(entry, "rank_realised")].map((one) => (one === null ? "-" : one.toFixed(2))).join(" / "));
+
   // label, hint, value of an entry in a view, text, what order comes first, whether a narrow screen does without it
   const columns = [
     ["submission", "", (e) => e.name, null, "ascending"],
@@ -66,16 +45,13 @@ function board() {
     ["transitions", "environment transitions used for training", (e) => e.transitions, count, "ascending", 1],
     ["training", "training time", (e) => e.train_seconds, duration, "ascending", 1],
     ["parameters", "", (e) => e.parameters, count, "ascending", 1],
+    ["sees", "median error of a probe that reads the achieved goal from frames, and the share of frames in which it is within the success radius; stated by the submitter", (e) => gate(e, "in_place"), sees, "descending", 1],
+    ["ranks", "rank correlation of the predicted cost and the true outcome of candidate plans, with imagined / with real ends; stated by the submitter", (e) => gate(e, "rank_imagined"), ranks, "descending", 1],
+    ["oracle, %", "success of the same planner and encoder when the simulator predicts; stated by the submitter", (e) => gate(e, "oracle_predictor"), percent, "descending", 1],
     ["seeds × episodes", "", (e) => e.seeds * e.episodes, null, "descending", 1],
     ["date", "", (e) => e.date, (x) => x, "descending", 1],
   ];
 
-  const element = (tag, attributes = {}, ...children) => {
-    const made = document.createElement(tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-    made.append(...children);
-    return made;
-  };
   const badgeNames = [...field("badge").options].slice(1).map((option) => option.textContent);
 
   const classes = (label, wide) => [label.split(/[ ,.]/)[0], ...(wide ? ["wide"] : [])];
@@ -83,7 +59,8 @@ function board() {
   function name(entry) {
     const cell = element("td", { class: "agent", "data-value": entry.name });
     cell.append(element("a", { href: `submissions/${entry.name}.html` }, entry.label));
-    if (entry.kind !== "learned") cell.append(element("span", { class: "tag" }, entry.kind));
+    const tag = entry.kind === "learned" ? entry.search : entry.kind;
+    cell.append(element("span", { class: `tag ${tag}` }, tag));
     const badge = Math.max(...entry.badges);
     if (entry.badges.length) cell.append(" ", element("span", { class: `badge b${badge}` }, badgeNames[badge]));
     cell.append(element("span", { class: "track" }, entry.track));
@@ -107,7 +84,7 @@ function board() {
       if (place === 0) { made.append(name(entry)); continue; }
       if (place === 1) { made.append(held(view)); continue; }
       const number = value(entry, view);
-      const shown = text ? text(number) : `${entry.seeds} × ${entry.episodes}`;
+      const shown = text ? text(number, entry) : `${entry.seeds} × ${entry.episodes}`;
       const known = number !== null && shown !== "-";
       const cell = element("td", known ? { "data-value": number } : {}, shown);
       if (shown === "not stated") cell.classList.add("few");
@@ -118,10 +95,27 @@ function board() {
     return made;
   }
 
-  function options(select, values, chosen) {
-    select.replaceChildren(...values.map(([value, label]) => element("option", { value }, label)));
-    select.value = values.some(([value]) => value === chosen) ? chosen : values[0][0];
+  // Agents by tasks, or by the strata of the chosen task; the darker a cell, the more goals are held.
+  function drawHeat(one, shown, task) {
+    const heat = document.getElementById("heat");
+    const views = task ? one.views.filter((view) => view === task || view.startsWith(`${task}/`)) : one.views.filter((view) => !view.includes("/"));
+    const order = { ceiling: 0, learned: 1, floor: 2 }, first = one.views.indexOf(views[0]);
+    const rows = [...shown].sort((a, b) => b.ranked - a.ranked || order[a.kind] - order[b.kind] ||
+      (b.views[first] ? b.views[first][at.held] : -1) - (a.views[first] ? a.views[first][at.held] : -1));
+    const head = (view) => element("th", { scope: "col" }, view === "" ? "all tasks" : view === task ? "all strata" : view.replace(`${task}/`, ""));
+    heat.tHead.replaceChildren(element("tr", {}, element("th", { scope: "col", class: "left" }, "submission"), ...views.map(head)));
+    heat.tBodies[0].replaceChildren(...rows.map((entry) => {
+      const made = element("tr", { class: entry.kind + (entry.ranked ? "" : " apart") }, name(entry));
+      for (const view of views) {
+        const numbers = entry.views[one.views.indexOf(view)];
+        const cell = element("td", numbers ? { title: `${percent(numbers[at.low])} to ${percent(numbers[at.high])} %` } : {}, numbers ? percent(numbers[at.held]) : "-");
+        if (numbers) cell.style.setProperty("--held", numbers[at.held]);
+        made.append(cell);
+      }
+      return made;
+    }));
   }
+
   const suite = () => data.suites.find((one) => one.name === field("suite").value);
   function fillTasks(task, stratum) {
     options(field("task"), [["", "all"], ...suite().tasks.map((one) => [one.short, one.short])], task);
@@ -137,6 +131,7 @@ function board() {
     const wanted = field("search").value.trim().toLowerCase();
     const keep = (entry) => entry.kind !== "learned" ||
       ((!field("observation").value || entry.observation === field("observation").value) &&
+       (!field("search-kind").value || entry.search === field("search-kind").value) &&
        (!field("data").value || entry.data === field("data").value) &&
        (field("badge").value === "" || entry.badges.includes(Number(field("badge").value))) &&
        (!wanted || `${entry.name} ${entry.agent}`.toLowerCase().includes(wanted)));
@@ -147,25 +142,26 @@ function board() {
     const says = (rule, other) => own.some((entry) => entry.views[view][at[rule]] !== entry.views[view][at[other]]);
     table.classList.toggle("no-joint", !says("joint", "ever"));
     table.classList.toggle("no-strict", !says("strict", "held"));
+    table.classList.toggle("no-gate", !shown.some((entry) => gates(entry).length));
     const rows = (ranked) => shown.filter((entry) => entry.ranked === ranked).map((entry) => row(entry, entry.views[view]));
     const apart = rows(false);
     const heading = element("th", { scope: "rowgroup", colspan: columns.length }, "Not verified: shown as submitted, not ranked");
     table.tBodies[0].replaceChildren(...rows(true));
     table.tBodies[1].replaceChildren(...(apart.length ? [element("tr", {}, heading), ...apart] : []));
     sortBy(table, sorted.cellIndex, sorted.getAttribute("aria-sort"));
+    const heat = field("view").value === "heat map";
+    document.getElementById("table-box").hidden = heat;
+    document.getElementById("heat-box").hidden = !heat;
+    if (heat) drawHeat(one, shown, task);
     document.getElementById("about").textContent = `${one.name} v${one.version}: ${one.description}.`;
     const tested = (entries) => entries.filter((entry) => entry.kind === "learned").length;
     document.getElementById("count").textContent = `${tested(shown)} of ${tested(own)} submissions shown, beside ${shown.length - tested(shown)} floors and ceilings.`;
   }
 
-  function remember() {
-    const parts = [...new FormData(form)].filter(([, value]) => value).map(([key, value]) => `${key}=${encodeURIComponent(value)}`);
-    history.replaceState(null, "", `#${parts.join("&")}`);
-  }
   function recall() {
     const asked = new URLSearchParams(location.hash.slice(1));
     options(field("suite"), data.suites.map((one) => [one.name, `${one.name} v${one.version}`]), asked.get("suite"));
-    for (const key of ["observation", "data", "badge", "search"]) if (asked.get(key)) field(key).value = asked.get(key);
+    for (const key of ["observation", "data", "search-kind", "badge", "search", "view"]) if (asked.get(key)) field(key).value = asked.get(key);
     fillTasks(asked.get("task"), asked.get("stratum"));
     draw();
   }
@@ -183,17 +179,14 @@ function board() {
   form.addEventListener("input", (event) => {
     if (["suite", "task"].includes(event.target.name)) fillTasks(event.target.name === "task" ? field("task").value : "", "");
     draw();
-    remember();
+    remember(form);
+    hint();
   });
   form.addEventListener("submit", (event) => event.preventDefault());
   addEventListener("hashchange", recall);
   recall();
 }
 
-// Names the hidden columns of a table that is wider than its box.
-const hint = () => document.querySelectorAll(".scroll").forEach((box) => box.classList.toggle("more", box.scrollWidth > box.clientWidth + 4));
-addEventListener("resize", hint);
 
-document.querySelectorAll("table.sortable").forEach((table) => makeSortable(table));
 if (document.getElementById("board")) board();
 hint();
