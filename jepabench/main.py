@@ -21,6 +21,7 @@ VERBS = {
     "run": "run a suite: collect data, train models and policies, evaluate them, write the report",
     "sweep": "run a suite on many workers, locally or on a cluster; run it again to resume",
     "status": "show which stages of a suite are done, running, failed or missing",
+    "watch": "watch a sweep in the browser: progress, time left, training curves and failures",
     "collect": "collect a dataset from a task",
     "import": "import a dataset of Minari, LeRobot or stable-worldmodel",
     "export": "export a dataset for Minari, LeRobot or stable-worldmodel",
@@ -37,6 +38,7 @@ VERBS = {
     "report": "build the report of a suite from its finished evaluations",
     "probe": "measure which physical quantities the latents of a world model encode",
     "diagnose": "measure whether a world model is suitable for planning",
+    "demo": "watch a planner think in the browser: drag the goal, switch planner, budget and cost",
     "imagine": "draw predicted frames above real frames, as an image and a film",
     "surprise": "measure whether a world model is surprised by impossible events",
     "generalize": "evaluate an agent under one change of the world at a time",
@@ -52,6 +54,7 @@ _FOLDERS = {
         "run",
         "sweep",
         "status",
+        "watch",
         "report",
         "compare",
         "compare_planners",
@@ -60,7 +63,16 @@ _FOLDERS = {
         "query",
         "power",
     ),
-    "model": ("train", "evaluate", "diagnose", "probe", "imagine", "surprise", "generalize"),
+    "model": (
+        "train",
+        "evaluate",
+        "diagnose",
+        "probe",
+        "demo",
+        "imagine",
+        "surprise",
+        "generalize",
+    ),
     "world": ("collect", "import_dataset", "export_dataset", "check_env", "new_env"),
     "leaderboard": ("submit", "verify", "board"),
 }
@@ -88,7 +100,7 @@ _EXTRAS = {
 }
 # Commands that need torch. They fail early if it is not installed.
 _NEEDS_MODELS = frozenset(
-    "run sweep train evaluate scaling tune probe diagnose imagine surprise generalize".split()
+    "run sweep train evaluate scaling tune probe diagnose demo imagine surprise generalize".split()
 )
 # Commands that read presets.
 _READS_PRESETS = frozenset(
