@@ -151,6 +151,17 @@ def classify_agent(name: str, track: Track | Mapping[str, Any] | None = None) ->
     return found.kind
 
 
+def find_track(config: Mapping[str, Any]) -> Track | None:
+    """Return the track of a preset, or None if it has a value that the protocol does not know.
+
+    Agents of other packages may describe their tracks in their own words; then nothing follows.
+    """
+    try:
+        return Track.from_config(config)
+    except ValueError:
+        return None
+
+
 def check_reserved_name(name: str, track: Track) -> None:
     """Refuse an agent that has the name of a reference agent but another track.
 

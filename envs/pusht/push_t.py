@@ -85,8 +85,7 @@ class PushT(GoalEnv):
     In ``steps25`` to ``steps100``, start and goal are states of a new trajectory of the random
     pusher, that many control steps apart. In ``free``, block and pusher have uniformly random free
     poses at the start and at the goal. Everything is at rest at the start. With random shapes,
-    ``train``, ``private``, and the pair of ``validation`` and ``test`` have disjoint sets of
-    shapes.
+    each split has shapes of its own.
 
     ## Success
 

@@ -7,7 +7,7 @@ Statistical Precipice". Leading dimensions are kept. Random numbers come from th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -151,6 +151,7 @@ def aggregate_interval(
     statistic: Callable[..., Array],
     scores: ArrayLike,
     *,
+    reach: float,
     generator: np.random.Generator,
     groups: ArrayLike | None = None,
     num_resamples: int = 20_000,
@@ -159,9 +160,19 @@ def aggregate_interval(
     """Return a statistic of scores [R, T] with an interval over runs that covers with 3 to 5 runs.
 
     Bootstrap replicates give the shape of the interval. Their variance, which is too small by
-    (R - 1) / R, is scaled, and a t quantile is used with R - 1 degrees of degrees for each second
-    group, because the IQM uses half of the runs. Arguments as for ``stratified_replicates``.
+    (R - 1) / R, is scaled, and a t quantile is used with R - 1 degrees of freedom for each second
+    group, because the IQM uses half of the runs. Runs with equal scores have no such variance, so
+    the interval extends at least ``reach`` to both sides. Other arguments as for
+    ``stratified_replicates``.
+
+    Args:
+        reach: least distance of both ends from the estimate, above 0, such as ``episode_reach``.
+
+    Raises:
+        StatisticsError: ``reach`` is not positive, NaN in the scores, or fewer than 2 runs.
     """
+    if not reach > 0:
+        raise StatisticsError(f"reach must be above 0, got {reach}.")
     replicates = stratified_replicates(
         statistic, scores, generator=generator, num_resamples=num_resamples, groups=groups
     )
@@ -172,7 +183,24 @@ def aggregate_interval(
     scale = (runs / (runs - 1)) ** 0.5 * t_quantile(degrees, confidence) / special.ndtri(tails[1])
     estimate = float(statistic(scores))
     low, high = estimate + scale * (np.quantile(replicates, tails) - estimate)
-    return Interval(estimate, float(low), float(high), "runs")
+    return Interval(
+        estimate, float(min(low, estimate - reach)), float(max(high, estimate + reach)), "runs"
+    )
+
+
+def episode_reach(outcomes: Sequence[Array], *, confidence: float = 0.95) -> float:
+    """Return how far the mean rate of some cells is uncertain because its episodes are a sample.
+
+    It is the larger distance to the Clopper-Pearson limits of the pooled episodes.
+
+    Args:
+        outcomes: success [S, E] of each cell. Seeds meet the same episodes, which count once.
+        confidence: nominal coverage.
+    """
+    rate = np.asarray(np.mean([cell.mean() for cell in outcomes]))
+    episodes = np.asarray(float(sum(cell.shape[1] for cell in outcomes)))
+    low, high = clopper_pearson(rate, episodes, confidence)
+    return float(max(rate - low, high - rate))
 
 
 def _resample(

@@ -38,7 +38,8 @@ def score_table(
     """Return one row per task, stratum and agent, in order of first occurrence.
 
     Columns:
-        ``task``, ``stratum``, ``agent``; ``episodes`` per seed and ``seeds``.
+        ``task``, ``stratum``, ``agent``; ``episodes`` per seed and ``seeds``. With ``tracks`` also
+        ``kind``: ``floor``, ``learned`` or ``ceiling``.
         ``success_held`` (the headline), ``success_ever``, ``success_final``.
         ``held_low``, ``held_high``, ``interval_over``: see ``intervals.cell_interval``.
         ``normalised``: (success - random) / (oracle - random); NaN without both reference agents,
@@ -54,17 +55,15 @@ def score_table(
         records: as returned by ``read_records``, for any number of tasks, agents and seeds.
         random: name of the agent that scores 0.
         oracles: privileged agents; the first that has records scores 1.
-        tracks: of the agents, where they are known (``references.classify_agent``).
+        tracks: of the agents, from their configuration. Without the track of an agent, only a
+            reserved name makes it a floor or a ceiling (``references.classify_agent``).
 
     Raises:
         RecordError: no records, several splits, or agents or seeds that met different episodes.
     """
     cells, oracle = _group_cells(records), _find_oracle(records, oracles)
-    references = {
-        name
-        for name in set(records["agent"])
-        if name in (random, *oracles) or classify_agent(name, (tracks or {}).get(name)) != "learned"
-    }
+    kinds = {name: classify_agent(name, (tracks or {}).get(name)) for name in set(records["agent"])}
+    references = {name for name in kinds if name in (random, *oracles) or kinds[name] != "learned"}
     rows = []
     for (task, stratum), agents in cells.items():
         held = {agent: pivot_outcomes(group) for agent, group in agents.items()}
@@ -72,6 +71,7 @@ def score_table(
         for agent, group in agents.items():
             rows.append(
                 {"task": task, "stratum": stratum, "agent": agent}
+                | ({"kind": kinds[agent]} if tracks is not None else {})
                 | _success(group, held[agent])
                 | {
                     "normalised": _normalise(held, agent, random, oracle),
@@ -178,7 +178,8 @@ def aggregate_table(
     """Return one row per agent: IQM, mean, median and optimality gap over cells, with intervals.
 
     Columns ``<name>_low`` and ``<name>_high`` are intervals over training seeds, with the strata of
-    a task resampled together (``aggregates.aggregate_interval``). They are NaN for one seed.
+    a task resampled together (``aggregates.aggregate_interval``). They are at least as wide as the
+    number of episodes requires, and within 0 and 1 for raw rates. They are NaN for one seed.
 
     Args:
         records: as for ``score_table``.
@@ -192,12 +193,14 @@ def aggregate_table(
             name for name in dict.fromkeys(records["agent"]) if name not in (random, *oracles)
         ]
     # The strata of a task share their trained agents.
-    tasks = [task for task, _ in _group_cells(records)]
+    cells = _group_cells(records)
+    tasks = [task for task, _ in cells]
     numbers = {task: number for number, task in enumerate(dict.fromkeys(tasks))}
     tasks = [numbers[task] for task in tasks]
     rows = []
     for agent in agents:
         scores = score_matrix(records, agent, random=random, oracles=oracles, normalise=normalise)
+        reach = _score_reach(cells, agent, random, _find_oracle(records, oracles), normalise)
         row: dict[str, object] = {
             "agent": agent,
             "seeds": scores.shape[0],
@@ -209,14 +212,36 @@ def aggregate_table(
                 interval = run_statistics.aggregate_interval(
                     statistic,
                     scores,
+                    reach=reach,
                     generator=generator,
                     num_resamples=num_resamples,
                     groups=tasks,
                 )
                 low, high = interval.low, interval.high
+                if not normalise:
+                    low, high = max(low, 0.0), min(high, 1.0)
             row |= {name: float(statistic(scores)), f"{name}_low": low, f"{name}_high": high}
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _score_reach(
+    cells: Mapping[tuple[str, str], Mapping[str, pd.DataFrame]],
+    agent: str,
+    random: str,
+    oracle: str,
+    normalise: bool,
+) -> float:
+    """Return the least half-width of an agent's aggregate, in the unit of its scores."""
+    reach = run_statistics.episode_reach([pivot_outcomes(rows[agent]) for rows in cells.values()])
+    if not normalise:
+        return reach
+    spans = []
+    for agents in cells.values():
+        held = {name: pivot_outcomes(agents[name]) for name in (random, oracle)}
+        low, high = _reference_rates(held, random, oracle)
+        spans.append(1 / (high - low))
+    return reach * float(np.mean(spans))
 
 
 def _group_cells(records: pd.DataFrame) -> dict[tuple[str, str], dict[str, pd.DataFrame]]:

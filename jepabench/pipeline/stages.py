@@ -18,6 +18,7 @@ from jepabench.envs.errors import unknown_name
 from jepabench.envs.registry import get_task
 from jepabench.envs.task import short_name
 from jepabench.evaluation.protocol import PROTOCOL_VERSION, Suite
+from jepabench.evaluation.references import check_reserved_name, find_track
 from jepabench.evaluation.stages.stage import stage_id
 from jepabench.pipeline import stage_work as work
 from jepabench.pipeline.checkpoints import find_checkpoint
@@ -126,6 +127,7 @@ class SuitePlan:
         Raises:
             ConfigError: two agents have the same name, or an agent has one set of weights for
                 several training seeds.
+            ReservedNameError: an agent has the name of a reference agent but another track.
         """
         names: dict[str, str] = {}
         for asked, agent in self.agents.items():
@@ -134,6 +136,8 @@ class SuitePlan:
                 raise ConfigError(
                     f"Agents {other!r} and {asked!r} are both named {agent['name']!r}."
                 )
+            if track := find_track(agent["track"]):
+                check_reserved_name(agent["name"], track)
             seeds = self.suite["training_seeds"]
             if agent.get("learns") and not agent.get("per_seed", True) and len(seeds) > 1:
                 raise ConfigError(

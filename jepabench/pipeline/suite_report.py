@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich.console import Console
 
 from jepabench.envs.task import short_name
 from jepabench.evaluation.records import read_records
+from jepabench.evaluation.references import Track, find_track
 from jepabench.evaluation.statistics.success_tables import score_table
 from jepabench.pipeline.machine import describe_machine
 from jepabench.pipeline.stages import SuitePlan
@@ -24,6 +26,8 @@ def build_report(plan: SuitePlan, console: Console) -> Path:
     table = score_suite(plan)
     write_table(plan.suite_directory / "table.csv", table)
     console.print(terminal_table(table))
+    for sentence in describe_suspicions(plan):
+        console.print(sentence, style="yellow", markup=False, highlight=False)
     suite = plan.suite
     described = {
         **{
@@ -57,12 +61,39 @@ def score_suite(plan: SuitePlan) -> pd.DataFrame:
             f"Nothing is evaluated yet in {plan.suite_directory}. "
             f"Run `jepabench run suite={plan.suite['name']}`."
         )
-    table = score_table(pd.concat(parts, ignore_index=True))
+    table = score_table(pd.concat(parts, ignore_index=True), tracks=_known_tracks(plan))
     for column in ("transitions", "train_seconds", "parameters"):
         table[column] = [
             costs[key][column] for key in zip(table["task"], table["agent"], strict=True)
         ]
     return table
+
+
+def _known_tracks(plan: SuitePlan) -> dict[str, Track]:
+    tracks = {agent["name"]: find_track(agent["track"]) for agent in plan.agents.values()}
+    return {name: track for name, track in tracks.items() if track}
+
+
+def describe_suspicions(plan: SuitePlan) -> list[str]:
+    """Return a sentence about each suspicious row of a plan's finished evaluations."""
+    from jepabench.evaluation.statistics.success_tables import pivot_outcomes
+    from jepabench.evaluation.statistics.suspicions import Row, find_suspicions
+
+    outcomes: dict[str, dict[tuple[str, str], Any]] = {name: {} for name in _known_tracks(plan)}
+    records = [
+        read_records(stage.directory / "episodes.parquet")
+        for stage in plan.evaluations
+        if (stage.directory / "done.json").exists()
+    ]
+    for key, group in pd.concat(records).groupby(["agent", "task_id", "stratum"], sort=False):
+        agent, task, stratum = map(str, key)  # pyright: ignore[reportArgumentType]
+        if agent in outcomes:
+            outcomes[agent][task, stratum] = pivot_outcomes(group)
+    rows = [
+        Row(name=name, agent=name, track=track, outcomes=outcomes[name])
+        for name, track in _known_tracks(plan).items()
+    ]
+    return [f"Suspicious: {found.name}. {found.reason}" for found in find_suspicions(rows)]
 
 
 def finished_records(plan: SuitePlan) -> pd.DataFrame:

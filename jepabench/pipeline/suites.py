@@ -38,6 +38,7 @@ def known_suites() -> dict[str, dict[str, Any]]:
             {key: preset[key] for key in Suite.__dataclass_fields__ if key in preset}
         )
         suites[name] = {
+            "suite": suite,
             "version": suite.version,
             "description": suite.description,
             "tasks": [{"task_id": task.task_id, "strata": task.strata} for task in suite.tasks],

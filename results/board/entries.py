@@ -13,9 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jepabench.envs.registry import list_tasks
-from jepabench.evaluation.protocol import PROTOCOL_VERSION
+from jepabench.evaluation.protocol import PROTOCOL_VERSION, Suite
 from jepabench.evaluation.references import CEILINGS, FLOOR, Track, is_reference
 from jepabench.evaluation.statistics import intervals as statistics
+from jepabench.evaluation.statistics.suspicions import Row, find_suspicions
 from jepabench.evaluation.submissions.arrays import read_actions
 from jepabench.evaluation.submissions.copies import Actions, find_copies
 from jepabench.evaluation.submissions.diagnostics import WorldReport, read_diagnostics
@@ -29,6 +30,7 @@ from jepabench.evaluation.submissions.files import (
 )
 from jepabench.evaluation.submissions.manifest import Manifest, read_manifest
 from jepabench.evaluation.submissions.rows import read_rows
+from jepabench.evaluation.submissions.submission import read_submission
 from jepabench.evaluation.verification.environment import simulator_versions
 from jepabench.evaluation.verification.records import find_badges
 from jepabench.results.report.success_table import Kind
@@ -70,6 +72,7 @@ class Entry:
         reports: the submitter's diagnostics of each world model; not verified.
         actions_digest: SHA-256 of its actions.
         copies: names of other submissions with the same or nearly the same actions.
+        suspicions: sentences about results that contradict what tracks and methods allow.
     """
 
     manifest: Manifest
@@ -81,6 +84,7 @@ class Entry:
     reports: Sequence[WorldReport] = ()
     actions_digest: str = ""
     copies: Sequence[str] = ()
+    suspicions: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -114,10 +118,15 @@ class Entry:
         return self.manifest.suite.name
 
     @property
+    def track(self) -> Track:
+        """What the agent may use."""
+        track = self.manifest.agent.track
+        return Track(track.observation, track.data, track.privilege)
+
+    @property
     def kind(self) -> Kind:
         """Floor, ceiling or agent under test; decided by the track, never by the name."""
-        track = self.manifest.agent.track
-        return Track(track.observation, track.data, track.privilege).kind
+        return self.track.kind
 
     @property
     def is_reference(self) -> bool:
@@ -158,18 +167,25 @@ class Entries:
     refused: list[tuple[str, str]] = field(default_factory=list)
 
 
-def read_entries(submissions: Path, verified: Path, versions: Mapping[str, int]) -> Entries:
-    """Read all submissions below a folder, and list those that cannot be read with the reason.
+def read_entries(
+    submissions: Path,
+    verified: Path,
+    versions: Mapping[str, int],
+    suites: Mapping[str, Suite] | None = None,
+) -> Entries:
+    """Read all submissions below a folder, and list those that are refused with the reason.
 
     Args:
         submissions: a folder with one folder per submission.
         verified: folder of the maintainers' records.
         versions: current version of each suite.
+        suites: of this release by name, for verification level 1; without them, only the manifest
+            and the rows are checked.
     """
     found = Entries()
     for folder in sorted(path for path in submissions.glob("*") if path.is_dir()):
         try:
-            entry = read_entry(folder, verified, versions)
+            entry = read_entry(folder, verified, versions, suites)
         except SubmissionError as error:
             found.refused.append((folder.name, str(error)))
             continue
@@ -180,8 +196,27 @@ def read_entries(submissions: Path, verified: Path, versions: Mapping[str, int])
             found.refused.append((folder.name, f"cannot be read: {type(error).__name__}: {error}"))
             continue
         (found.old if entry.old else found.current).append(entry)
-    found.current = _name_copies(found.current)
+    found.current = _add_suspicions(_name_copies(found.current))
     return found
+
+
+def _add_suspicions(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the entries with the sentences about those of them that are suspicious."""
+    named: dict[str, list[str]] = {}
+    for suite in dict.fromkeys(entry.suite for entry in entries):
+        rows = [
+            Row(
+                name=entry.name,
+                agent=entry.manifest.agent.name,
+                track=entry.track,
+                outcomes={key: scores.outcomes for key, scores in entry.scores.items()},
+            )
+            for entry in entries
+            if entry.suite == suite
+        ]
+        for suspicion in find_suspicions(rows):
+            named.setdefault(suspicion.name, []).append(suspicion.reason)
+    return [replace(entry, suspicions=tuple(named.get(entry.name, ()))) for entry in entries]
 
 
 def _name_copies(entries: Sequence[Entry]) -> list[Entry]:
@@ -209,11 +244,16 @@ def _read_first_actions(entry: Entry) -> Actions:
     return {key: array[:_COMPARED] for key, array in read_actions(files[ACTIONS], rows).items()}
 
 
-def read_entry(folder: Path, verified: Path, versions: Mapping[str, int]) -> Entry:
-    """Read one submission.
+def read_entry(
+    folder: Path,
+    verified: Path,
+    versions: Mapping[str, int],
+    suites: Mapping[str, Suite] | None = None,
+) -> Entry:
+    """Read one submission. Arguments as for ``read_entries``.
 
     Raises:
-        SubmissionError: the manifest or the rows are invalid.
+        SubmissionError: verification level 1 refuses it.
     """
     files = read_files(folder)
     manifest = read_manifest(files[MANIFEST], folder.resolve().name)
@@ -222,6 +262,8 @@ def read_entry(folder: Path, verified: Path, versions: Mapping[str, int]) -> Ent
     old = _old(manifest, versions)
     if not old:
         _check_tasks(rows)
+        if suites is not None:
+            read_submission(folder, suites.__getitem__)
     return Entry(
         manifest=manifest,
         badges=tuple(find_badges(folder, verified)),

@@ -61,7 +61,8 @@ class Sources:
         verified: folder of the maintainers' records.
         tables: folder of the claims' tables.
         headline: table of the headline figure, which need not exist.
-        suites: by name, with ``version``, ``description`` and ``tasks``.
+        suites: by name, with ``version``, ``description`` and ``tasks``; and with ``suite``, the
+            ``Suite``, for verification level 1.
         tasks: tasks that get a page.
         num_films: number of episodes to film per submission and task.
     """
@@ -84,7 +85,8 @@ def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Ent
         ClaimError: the tables do not match the claims.
     """
     versions = {name: int(suite["version"]) for name, suite in sources.suites.items()}
-    entries = read_entries(sources.submissions, sources.verified, versions)
+    checked = {name: suite["suite"] for name, suite in sources.suites.items() if "suite" in suite}
+    entries = read_entries(sources.submissions, sources.verified, versions, checked or None)
     claims = read_claims(sources.tables)
     known = {task.id: task for task in sources.tasks}
     site = _Site(output, known, progress)

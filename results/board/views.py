@@ -244,6 +244,7 @@ def _entry(entry: Entry, rows: list[list[Number] | None]) -> dict[str, Any]:
         "label": entry.label,
         "ranked": entry.is_ranked,
         "copies": list(entry.copies),
+        "suspicions": list(entry.suspicions),
         "agent": entry.manifest.agent.name,
         "kind": entry.kind,
         "search": _describe_search(entry),

@@ -20,7 +20,6 @@ from jepabench.envs import EpisodeSpec, get_task
 from jepabench.evaluation.records import EpisodeRecord, frame_records, read_records
 from jepabench.evaluation.traces import Imagination, episode_name
 from jepabench.results.media import films
-from jepabench.results.report.success_table import agent_kind
 
 _LOGGER = logging.getLogger(__name__)
 _PANEL_SIZE, _MAX_FRAMES, _FPS = 192, 64, 12.0
@@ -133,12 +132,7 @@ def choose_episodes(
 
 
 def show_run(run: Run, media: Path, *, num_films: int) -> Iterator[Shown]:
-    """Yield the chosen episodes of a run with their films; existing films in ``media`` are reused.
-
-    Floors and ceilings have at most one film.
-    """
-    if agent_kind(run.agent) != "learned":
-        num_films = min(num_films, 1)
+    """Yield the chosen episodes of a run with their films; reuse existing films in ``media``."""
     for record in choose_episodes(
         run.records, strata=get_task(run.task_id).strata, num_episodes=num_films
     ):

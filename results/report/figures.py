@@ -29,7 +29,7 @@ from jepabench.results.report.panels import (
     shorten,
     style_cost_axes,
 )
-from jepabench.results.report.success_table import Cell, agent_kind, agent_order
+from jepabench.results.report.success_table import Cell, Kind, agent_kinds, agent_order
 
 FAMILIES = {
     "planner": "#4477AA",
@@ -47,13 +47,17 @@ def family_colours(cells: Iterable[Cell]) -> dict[str, str]:
     An agent that uses model steps is a planner. Imitation is behaviour cloning and inverse models.
     """
     planners: dict[str, bool] = {}
+    kinds: dict[str, Kind] = {}
     for cell in cells:
         planners[cell.agent] = planners.get(cell.agent, False) or cell.model_steps > 0
-    return {agent: FAMILIES[_classify(agent, plans)] for agent, plans in planners.items()}
+        kinds[cell.agent] = cell.kind
+    return {
+        agent: FAMILIES[_classify(agent, kinds[agent], plans)] for agent, plans in planners.items()
+    }
 
 
-def _classify(agent: str, plans: bool) -> str:
-    if agent_kind(agent) != "learned":
+def _classify(agent: str, kind: Kind, plans: bool) -> str:
+    if kind != "learned":
         return "floor or ceiling"
     if plans:
         return "planner"
@@ -73,7 +77,7 @@ def success_figure(cells: Sequence[Cell], *, colours: Mapping[str, str], columns
     Returns:
         SVG.
     """
-    agents = agent_order(cell.agent for cell in cells)[::-1]
+    agents = agent_order((cell.agent for cell in cells), agent_kinds(cells))[::-1]
     places = {agent: place for place, agent in enumerate(agents)}
 
     def draw(axes: Axes, panel: Sequence[Cell]) -> None:
@@ -120,7 +124,7 @@ def cost_figure(
     # Markers follow the order of the colours, so that an agent has one marker in all charts.
     markers = {agent: MARKERS[place % len(MARKERS)] for place, agent in enumerate(colours)}
     spread = 0.03 * math.log10(max(costs) / min(costs) * COST_MARGIN**2)
-    paying = agent_order(cell.agent for cell in done if cost(cell) > 0)
+    paying = agent_order((cell.agent for cell in done if cost(cell) > 0), agent_kinds(done))
 
     def draw(axes: Axes, panel: Sequence[Cell]) -> None:
         style_cost_axes(axes, min(costs), max(costs), label)

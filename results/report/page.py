@@ -31,7 +31,7 @@ from jepabench.results.report.figures import (
 from jepabench.results.report.formats import aggregate_rows, latex_report, markdown_report
 from jepabench.results.report.success_table import (
     Cell,
-    agent_kind,
+    agent_kinds,
     agent_order,
     read_cells,
     read_table,
@@ -293,14 +293,19 @@ def _reels(page: _Page, task: str) -> list[dict[str, Any]]:
     for run in page.runs:
         if run.task_id == task:
             first.setdefault(run.agent, run)
-    agents = agent_order(agent for agent in page.colours if agent in first)
+    kinds = agent_kinds(page.cells)
+    agents = agent_order((agent for agent in page.colours if agent in first), kinds)
     reels: dict[str, list[Shown]] = {}
     for agent in tqdm(
-        sorted(agents, key=_is_reference), desc=f"films {short_name(task)}", leave=False
+        sorted(agents, key=lambda agent: kinds[agent] != "learned"),
+        desc=f"films {short_name(task)}",
+        leave=False,
     ):
-        shown = list(show_run(first[agent], page.media, num_films=page.num_films))
+        num_films = page.num_films if kinds[agent] == "learned" else min(page.num_films, 1)
+        shown = list(show_run(first[agent], page.media, num_films=num_films))
         page.used.update(name for one in shown for name in one.files)
-        reels.setdefault(_REFERENCES if _is_reference(agent) else agent, []).extend(shown)
+        title = agent if kinds[agent] == "learned" else _REFERENCES
+        reels.setdefault(title, []).extend(shown)
     return [
         {"title": title, "colour": page.colours.get(title, ""), "episodes": shown}
         for title, shown in reels.items()
@@ -312,10 +317,6 @@ def _hero(tasks: Sequence[Mapping[str, Any]], agent: str) -> Shown | None:
     """Return the first film of the agent in the headline."""
     reels = (reel for task in tasks for reel in task["reels"] if reel["title"] == agent)
     return next((shown for reel in reels for shown in reel["episodes"] if shown.film), None)
-
-
-def _is_reference(agent: str) -> bool:
-    return agent_kind(agent) != "learned"
 
 
 def _spec(task: str) -> TaskSpec | None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pandas as pd
 from rich.table import Table
@@ -33,6 +33,7 @@ COLUMNS = (
     "train_seconds",
 )
 _KEYS = ("task", "stratum", "agent")
+_KINDS = get_args(Kind)
 
 Status = Literal["done", "failed", "missing"]
 
@@ -48,6 +49,7 @@ class Cell:
     Attributes:
         task, stratum, agent: the key of the cell.
         status: ``done``; ``failed`` if the row has no success rate; ``missing`` if there is none.
+        kind: whether the agent is a floor, a ceiling or an agent under test, by its track.
         others: see ``evaluation.statistics.success_tables.score_table`` and ``cost.json``.
     """
 
@@ -55,6 +57,7 @@ class Cell:
     stratum: str
     agent: str
     status: Status
+    kind: Kind = "learned"
     episodes: float = math.nan
     seeds: float = math.nan
     success_held: float = math.nan
@@ -72,25 +75,32 @@ class Cell:
     parameters: float = math.nan
 
     @property
-    def kind(self) -> Kind:
-        """Whether the agent is a floor, a ceiling or an agent under test."""
-        return agent_kind(self.agent)
-
-    @property
     def is_done(self) -> bool:
         """Whether the cell has a success rate."""
         return self.status == "done"
 
 
-def agent_kind(agent: str) -> Kind:
-    """Return the kind of an agent by its name; reserved names are floors and ceilings."""
-    return classify_agent(agent)
+def agent_kind(agent: str, kinds: Mapping[str, Kind] | None = None) -> Kind:
+    """Return the kind of an agent.
+
+    Args:
+        agent: name of the agent.
+        kinds: kinds that are known from tracks, by agent (``agent_kinds``). An agent that is not
+            among them is a floor or a ceiling only if its name is reserved.
+    """
+    known = (kinds or {}).get(agent)
+    return known or classify_agent(agent)
 
 
-def agent_order(agents: Iterable[str]) -> list[str]:
+def agent_kinds(cells: Iterable[Cell]) -> dict[str, Kind]:
+    """Return the kind of each agent of some cells."""
+    return {cell.agent: cell.kind for cell in cells}
+
+
+def agent_order(agents: Iterable[str], kinds: Mapping[str, Kind] | None = None) -> list[str]:
     """Return the distinct agents in the given order, but ceilings first and floors last."""
     rank = {"ceiling": 0, "learned": 1, "floor": 2}
-    return sorted(dict.fromkeys(agents), key=lambda agent: rank[agent_kind(agent)])
+    return sorted(dict.fromkeys(agents), key=lambda agent: rank[agent_kind(agent, kinds)])
 
 
 def read_cells(
@@ -126,9 +136,10 @@ def read_cells(
     expected = {task: dict.fromkeys(names) for task, names in (strata or {}).items()}
     for task, stratum, _ in rows:
         expected.setdefault(task, {}).setdefault(stratum)
-    everyone = agent_order([*agents, *(agent for _, _, agent in rows)])
+    kinds = {key[2]: row["kind"] for key, row in rows.items() if row.get("kind") in _KINDS}
+    everyone = agent_order([*agents, *(agent for _, _, agent in rows)], kinds)
     return [
-        _cell((task, stratum, agent), rows.get((task, stratum, agent)))
+        _cell((task, stratum, agent), rows.get((task, stratum, agent)), agent_kind(agent, kinds))
         for task, names in expected.items()
         for stratum in names
         for agent in everyone
@@ -216,13 +227,13 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.3g} h"
 
 
-def _cell(key: tuple[str, str, str], row: Mapping[str, Any] | None) -> Cell:
+def _cell(key: tuple[str, str, str], row: Mapping[str, Any] | None, kind: Kind) -> Cell:
     task, stratum, agent = key
     if row is None:
-        return Cell(task=task, stratum=stratum, agent=agent, status="missing")
-    numbers = {item.name: float(row[item.name]) for item in fields(Cell)[4:] if item.name in row}
+        return Cell(task=task, stratum=stratum, agent=agent, status="missing", kind=kind)
+    numbers = {item.name: float(row[item.name]) for item in fields(Cell)[5:] if item.name in row}
     status = "done" if math.isfinite(numbers["success_held"]) else "failed"
-    return Cell(task=task, stratum=stratum, agent=agent, status=status, **numbers)
+    return Cell(task=task, stratum=stratum, agent=agent, status=status, kind=kind, **numbers)
 
 
 def _numbers(cell: Cell) -> list[str]:

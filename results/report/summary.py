@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jepabench.evaluation.statistics.intervals import Interval, paired_difference
 from jepabench.results.media.gallery import Run
-from jepabench.results.report.success_table import Cell, agent_kind, percent
+from jepabench.results.report.success_table import Cell, Kind, agent_kinds, percent
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ def summarise(
         place: words for the tasks, such as ``on TwoRoom-v1``.
         tracks: what each agent may use, in words.
     """
-    means = _means(cells)
-    context = _context(means)
+    means, kinds = _means(cells), agent_kinds(cells)
+    context = _context(means, kinds)
     ranked = sorted(
-        (agent for agent in means if agent_kind(agent) == "learned"),
+        (agent for agent in means if kinds[agent] == "learned"),
         key=lambda agent: -means[agent],
     )
     if not ranked:
@@ -129,13 +129,11 @@ def _means(cells: Sequence[Cell]) -> dict[str, float]:
     }
 
 
-def _context(means: Mapping[str, float]) -> str:
+def _context(means: Mapping[str, float], kinds: Mapping[str, Kind]) -> str:
     parts = []
     for kind in ("floor", "ceiling"):
         named = [
-            f"{agent} {percent(rate)} %"
-            for agent, rate in means.items()
-            if agent_kind(agent) == kind
+            f"{agent} {percent(rate)} %" for agent, rate in means.items() if kinds[agent] == kind
         ]
         if named:
             parts.append(f"{kind.capitalize()}: {', '.join(named)}.")

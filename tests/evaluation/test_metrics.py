@@ -7,6 +7,7 @@ from point_world import POINT, Greedy, RandomStreams
 
 from jepabench.envs import episode_specs
 from jepabench.evaluation.records import EpisodeRecord, RecordError, records_frame
+from jepabench.evaluation.references import Track
 from jepabench.evaluation.rollout import evaluate_episodes
 from jepabench.evaluation.statistics import aggregates as run_statistics
 from jepabench.evaluation.statistics import intervals as statistics
@@ -99,6 +100,21 @@ def test_score_table_has_one_row_per_cell_in_the_given_order(suite):
         "violation_rate joint_ever strict_held"
     )
     assert list(table.columns) == expected.split()
+
+
+def test_kinds_follow_from_tracks_where_they_are_known(suite):
+    tracks = {"good": Track("state", "none", "simulator"), "bad": Track("none", "none", "none")}
+    table = score_table(suite, tracks=tracks).set_index("agent")
+    kinds = table["kind"].groupby("agent").first().to_dict()
+    assert kinds == {
+        "oracle-cem": "ceiling",
+        "good": "ceiling",
+        "alike": "learned",
+        "bad": "floor",
+        "random": "floor",
+    }
+    assert not table.loc[["good", "bad"], "tied_with_best"].any()
+    assert table.loc["alike", "tied_with_best"].all()
 
 
 def test_score_table_numbers_are_those_of_the_records(suite):
@@ -217,8 +233,8 @@ def test_aggregate_table_is_rliables_statistics_of_the_score_matrix(suite, gener
         assert table.loc["bad", name] == getattr(run_statistics, name)(scores)
         assert (
             table.loc["bad", f"{name}_low"]
-            <= table.loc["bad", name]
-            <= table.loc["bad", f"{name}_high"]
+            < table.loc["bad", name]
+            < table.loc["bad", f"{name}_high"]
         )
     one_seed = aggregate_table(suite, generator=generator, agents=["random"], normalise=False)
     assert one_seed["iqm"].item() == pytest.approx(0.1) and np.isnan(one_seed["iqm_low"].item())

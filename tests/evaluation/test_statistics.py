@@ -248,7 +248,7 @@ def test_aggregate_intervals_reach_nominal_coverage_at_five_seeds_unlike_percent
     for _ in range(1000):
         drawn = scores(5)
         interval = run_statistics.aggregate_interval(
-            statistic, drawn, generator=generator, groups=groups, num_resamples=500
+            statistic, drawn, reach=1e-9, generator=generator, groups=groups, num_resamples=500
         )
         ours += interval.low <= truth <= interval.high
         usual = run_statistics.stratified_bootstrap(
@@ -257,6 +257,22 @@ def test_aggregate_intervals_reach_nominal_coverage_at_five_seeds_unlike_percent
         theirs += usual.low <= truth <= usual.high
     assert 0.93 <= ours / 1000 <= 0.97
     assert theirs / 1000 < 0.85
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.4, 1.0])
+def test_aggregate_interval_of_equal_runs_is_as_wide_as_its_episodes_require(generator, rate):
+    reach = run_statistics.episode_reach([np.full((3, 20), rate), np.full((3, 20), rate)])
+    assert 0.05 < reach < 0.2  # 40 episodes; the rule of three for rates of 0 and 1
+    for statistic in (run_statistics.iqm, run_statistics.mean, run_statistics.optimality_gap):
+        interval = run_statistics.aggregate_interval(
+            statistic, np.full((3, 2), rate), reach=reach, generator=generator, num_resamples=100
+        )
+        assert interval.high - interval.estimate == pytest.approx(reach)
+        assert interval.estimate - interval.low == pytest.approx(reach)
+    with pytest.raises(statistics.StatisticsError, match="reach must be above 0"):
+        run_statistics.aggregate_interval(
+            run_statistics.mean, np.ones((3, 2)), reach=0.0, generator=generator
+        )
 
 
 def test_percentile_bootstrap_of_three_seeds_covers_less(generator):

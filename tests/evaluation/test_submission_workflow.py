@@ -133,8 +133,8 @@ def test_existing_submission_cannot_be_changed_or_deleted(change, pull_request, 
 
 
 def test_nothing_is_added_to_an_existing_submission(tmp_path):
-    done = changed(tmp_path, "results/submissions/random-quick-v1/README.md")
-    assert done.returncode == 1 and "random-quick-v1 exists" in done.stderr
+    done = changed(tmp_path, "results/submissions/random-quick-v2/README.md")
+    assert done.returncode == 1 and "random-quick-v2 exists" in done.stderr
 
 
 def link(head):

@@ -65,7 +65,7 @@ def test_a_package_that_only_implements_an_agent_makes_a_submission_that_is_repl
     ]
     done = run(*submit, cwd=tmp_path, installed=installed)
     assert done.returncode == 0, done.stdout + done.stderr
-    folder = tmp_path / "submissions" / "goal-seeker-smoke-v1"
+    folder = tmp_path / "submissions" / "goal-seeker-smoke-v2"
     agent = json.loads((folder / "submission.json").read_text(encoding="utf-8"))["agent"]
     assert agent["package"] == "goal-seeker 1.0.0"
     assert agent["track"] == {"observation": "state", "data": "none", "privilege": "none"}

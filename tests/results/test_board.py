@@ -10,7 +10,6 @@ import pytest
 from made_up_submissions import suite_of, write
 
 from jepabench import envs
-from jepabench.evaluation.protocol import PROTOCOL_VERSION
 from jepabench.evaluation.references import PINNED_ACTIONS
 from jepabench.evaluation.statistics import intervals as statistics
 from jepabench.main import main
@@ -203,18 +202,18 @@ def test_names_do_not_make_floors_or_ceilings(tmp_path):
 def test_a_copy_is_named(tmp_path):
     import shutil
 
-    source = HOME / "results" / "submissions" / "goal-seeker-quick-v1"
+    source = HOME / "results" / "submissions" / "goal-seeker-quick-v2"
     (tmp_path / "submissions").mkdir()
-    for name in ("goal-seeker-quick-v1", "my-own"):
+    for name in ("goal-seeker-quick-v2", "my-own"):
         folder = tmp_path / "submissions" / name
         shutil.copytree(source, folder)
         manifest = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
-        manifest |= {"name": name, "protocol_version": PROTOCOL_VERSION}
+        manifest["name"] = name
         (folder / "submission.json").write_text(json.dumps(manifest), encoding="utf-8")
-    found = read_entries(tmp_path / "submissions", tmp_path / "verified", {"quick": 1})
+    found = read_entries(tmp_path / "submissions", tmp_path / "verified", {"quick": 2})
     assert {one.name: one.copies for one in found.current} == {
-        "goal-seeker-quick-v1": ("my-own",),
-        "my-own": ("goal-seeker-quick-v1",),
+        "goal-seeker-quick-v2": ("my-own",),
+        "my-own": ("goal-seeker-quick-v2",),
     }
 
 
@@ -361,19 +360,26 @@ def test_building_again_gives_the_same_and_drops_what_is_gone(made_up, tmp_path)
 
 
 def test_the_command_builds_from_what_is_there(tmp_path, capsys):
+    import shutil
+
     suites = known_suites()
     quick = {
         **suites["quick"],
         "tasks": [{**task, "num_episodes": 3} for task in suites["quick"]["tasks"]],
     }
-    write(tmp_path, "mine", "quick", quick, agent="jepa-cem")
+    write(tmp_path, "made-up", "quick", quick, agent="jepa-cem")
+    for name in ("random-quick-v2", "jepa-cem-quick-v1"):
+        source = HOME / "results" / "submissions" / name
+        shutil.copytree(source, tmp_path / "submissions" / name)
     assert main(["board", "--results", str(tmp_path), "--output", str(tmp_path / "site")]) == 0
-    assert "1 submissions, 0 archived, 0 refused" in capsys.readouterr().out
-    assert "mine" in (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
-    assert (
+    out = capsys.readouterr().out
+    # Level 1 of the verification refuses three episodes per stratum; protocol 1 is archived.
+    assert "refused made-up: " in out and "lists 'actions.npz'" not in out
+    assert "1 submissions, 1 archived, 1 refused" in out
+    index = (tmp_path / "site" / "index.html").read_text(encoding="utf-8")
+    assert "random-quick-v2" in index and "made-up" in index
+    with pytest.raises(SystemExit, match="2"):
         main(["board", "--results", str(tmp_path / "nowhere"), "--output", str(tmp_path / "site")])
-        == 2
-    )
 
 
 def test_a_submission_is_filmed_from_its_actions(tmp_path):

@@ -11,6 +11,7 @@ from jepabench.results.report.success_table import (
     COLUMNS,
     TableError,
     agent_kind,
+    agent_kinds,
     agent_order,
     count,
     duration,
@@ -53,6 +54,22 @@ def test_only_reserved_names_are_references_where_the_track_is_unknown(agent, ki
 
 def test_ceilings_come_first_and_floors_last_in_a_stable_order():
     assert agent_order(["random", "b", "expert", "a", "b"]) == ["expert", "b", "a", "random"]
+    kinds = {"a": "ceiling", "b": "floor"}
+    assert agent_order(["random", "b", "c", "a"], kinds) == ["a", "c", "random", "b"]
+
+
+def test_the_kind_of_an_agent_is_that_of_the_table():
+    table = pd.DataFrame(
+        [
+            row(kind="learned"),
+            row(agent="my-script", kind="ceiling"),
+            row(agent="lazy", kind="floor"),
+        ]
+    )
+    cells = read_cells(table)
+    assert agent_kinds(cells) == {"my-script": "ceiling", "mine": "learned", "lazy": "floor"}
+    assert [cell.agent for cell in cells] == ["my-script", "mine", "lazy"]
+    assert agent_kinds(read_cells(pd.DataFrame([row(agent="expert")]))) == {"expert": "ceiling"}
 
 
 def test_what_is_not_there_is_missing_and_what_has_no_rate_is_failed():

@@ -16,8 +16,11 @@ from jepabench.cli.arguments import ExistingFile, ExistingFolder, Folder, Number
 from jepabench.pipeline.terminal import make_console
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rich.console import Console
 
+    from jepabench.evaluation.protocol import Suite
     from jepabench.evaluation.verification.levels import Verification
     from jepabench.evaluation.verification.rerun import Rerun
 
@@ -41,6 +44,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--record",
         type=Folder(),
         help="write the result into this folder, such as results/verified",
+    )
+    add(
+        "--pin",
+        type=Path,
+        help="add a replayed reference row to this file of pins, such as "
+        "evaluation/pinned_actions.json",
     )
     add(
         "--beside",
@@ -127,7 +136,21 @@ def _verify(
     if options.record:
         path = write_record(options.record, verification, _about())
         console.print(f"Record: {path}", markup=False, soft_wrap=True)
+    if options.pin and "replayed" in verification.badges and verification.passed:
+        _pin(folder, options.pin, find_suite)
+        console.print(f"Pinned in: {options.pin}", soft_wrap=True)
     return verification
+
+
+def _pin(folder: Path, pins: Path, find_suite: Callable[[str], Suite]) -> None:
+    """Add the actions of a reference row to a file of pins."""
+    from jepabench.evaluation.references import pin_reference
+    from jepabench.evaluation.submissions.files import ACTIONS
+    from jepabench.evaluation.submissions.submission import read_submission
+
+    manifest = read_submission(folder, find_suite).manifest
+    suite = manifest.suite.name, manifest.suite.version
+    pin_reference(manifest.agent.name, manifest.files[ACTIONS], suite, pins)
 
 
 def _other_submissions(folder: Path, beside: Path | None) -> list[Path]:

@@ -64,6 +64,7 @@ function board() {
     const badge = Math.max(...entry.badges);
     if (entry.badges.length) cell.append(" ", element("span", { class: `badge b${badge}` }, badgeNames[badge]));
     cell.append(element("span", { class: "track" }, entry.track));
+    for (const reason of entry.suspicions) cell.append(element("span", { class: "track few" }, `suspicious: ${reason}`));
     if (entry.copies.length) cell.append(element("span", { class: "track few" }, `same actions as ${entry.copies.join(", ")}`));
     return cell;
   }
