@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
@@ -112,11 +112,7 @@ def evaluate_episodes(
     size = pixels if {"pixels", "goal_pixels"} & set(keys) else None
     envs = [make(specs[0].task_id, pixels=size) for _ in range(min(batch_size, len(specs)))]
     try:
-        for key in keys:
-            if key not in envs[0].observation_space.spaces:
-                raise unknown_name(
-                    f"observation key of {agent_name}", key, envs[0].observation_space.spaces
-                )
+        _check_keys(keys, envs[0].observation_space.spaces, agent_name)
         episodes: list[_Episode] = []
         for start in range(0, len(specs), batch_size):
             batch = [
@@ -137,6 +133,17 @@ def evaluate_episodes(
             if episode.imagination is not None
         },
     )
+
+
+def _check_keys(keys: Iterable[str], known: Iterable[str], agent_name: str) -> None:
+    """Check that a world has all observations of an agent.
+
+    Raises:
+        UnknownNameError: an observation key that the world does not have.
+    """
+    for key in keys:
+        if key not in known:
+            raise unknown_name(f"observation key of {agent_name}", key, known)
 
 
 def replay(

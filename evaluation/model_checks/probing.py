@@ -70,15 +70,8 @@ def probe_table(
     truth = _states(dataset, fitting)
     probes = {kind: fit_probe(kind, latents, truth, seed=seed) for kind in kinds}
     names = observation_names(loaded.task_id)
-    parts = [
-        _scored(
-            probes,
-            0,
-            encode_frames(loaded.model, dataset, reading),
-            _states(dataset, reading),
-            names,
-        )
-    ]
+    encoded = encode_frames(loaded.model, dataset, reading)
+    parts = [_scored(probes, 0, encoded, _states(dataset, reading), names)]
     if steps:
         windows = draw_windows(
             loaded.model,
@@ -91,11 +84,8 @@ def probe_table(
         )
         imagined = imagine(loaded.model, windows)
         for step in steps:
-            parts.append(
-                _scored(
-                    probes, step, imagined[:, step - 1], _states(dataset, windows.rows(step)), names
-                )
-            )
+            truth = _states(dataset, windows.rows(step))
+            parts.append(_scored(probes, step, imagined[:, step - 1], truth, names))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -115,12 +115,7 @@ def write_report(
         colours=family_colours(cells),
         tracks=suite.get("tracks", {}),
     )
-    records = [records_frame(run.records) for run in runs]
-    across = (
-        aggregate(pd.concat(records, ignore_index=True), generator=np.random.default_rng(0))
-        if records
-        else None
-    )
+    across = _aggregate(runs)
     html = _render(page, machine=machine, curves=curves, across=across)
     _write_tables(directory, page, across)
     write_atomically(directory / "table.csv", (suite_dir / "table.csv").read_bytes())
@@ -129,6 +124,14 @@ def write_report(
         if path.name not in page.used:
             path.unlink()
     return index
+
+
+def _aggregate(runs: Sequence[Run]) -> Aggregates | None:
+    """Return the aggregates over all tasks, or None if there are no records."""
+    if not runs:
+        return None
+    records = pd.concat([records_frame(run.records) for run in runs], ignore_index=True)
+    return aggregate(records, generator=np.random.default_rng(0))
 
 
 def _write_tables(directory: Path, page: _Page, across: Aggregates | None) -> None:

@@ -57,7 +57,7 @@ def test_the_verb_leaves_tables_and_a_figure(pixel_model, episodes, tmp_path, ca
     folder, data = pixel_model.metadata["folder"], str(episodes[1].path)
     arguments = ["--steps", "2", "--starts", "2", "--plans", "12", "--output", str(tmp_path)]
     assert main(["diagnose", folder, data, *arguments]) == 0
-    assert "Are cheap plans good plans?" in capsys.readouterr().out
+    assert "Do plans of low cost succeed?" in capsys.readouterr().out
     assert (tmp_path / "diagnosis.png").read_bytes()[:4] == b"\x89PNG"
     assert list(pd.read_csv(tmp_path / "foresight.csv").columns) == [
         "step",

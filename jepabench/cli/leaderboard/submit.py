@@ -131,15 +131,20 @@ def submit(
     read_submission(folder, find_suite)
     if clone:
         branch, text = create_branch(clone, folder), write_text(folder)
-        console.print(
-            f"Branch {branch} has the submission. Open the pull request with:\n"
-            f"  git push -u origin {branch}\n"
-            f"  gh pr create --head {branch} --title 'Add submission {folder.name}' "
-            f"--body-file {text}",
-            markup=False,
-            soft_wrap=True,
-        )
+        _print_pull_request(console, folder, branch, text)
     return folder
+
+
+def _print_pull_request(console: Console, folder: Path, branch: str, text: Path) -> None:
+    """Print the commands that open the pull request of a submission."""
+    console.print(
+        f"Branch {branch} has the submission. Open the pull request with:\n"
+        f"  git push -u origin {branch}\n"
+        f"  gh pr create --head {branch} --title 'Add submission {folder.name}' "
+        f"--body-file {text}",
+        markup=False,
+        soft_wrap=True,
+    )
 
 
 def _compose(agent: str, passed_on: list[str], changes: Mapping[str, Any]) -> dict[str, Any]:

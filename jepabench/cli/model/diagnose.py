@@ -82,19 +82,16 @@ def run(options: argparse.Namespace) -> int:
     gate = _run_gate(options, loaded, dataset, outcomes)
     plans = plan_table(outcomes, rng=np.random.default_rng(options.seed))
     console = make_console()
-    console.print(
-        rich_table(
-            foresight, "Squared error k steps ahead, as a share of copying the last latent's"
-        )
-    )
-    console.print(rich_table(shape, "Shape of the latent space"))
-    console.print(rich_table(plans, "Are cheap plans good plans?"))
-    console.print(
-        rich_table(
-            gate.goal_errors,
-            "Error of the goal that a probe reads (in_place: share within the success rule)",
-        )
-    )
+    shown = {
+        "Squared error k steps ahead, relative to copying the last latent": foresight,
+        "Shape of the latent space": shape,
+        "Do plans of low cost succeed?": plans,
+        "Error of the goal that a probe reads (in_place: share within the success rule)": (
+            gate.goal_errors
+        ),
+    }
+    for title, table in shown.items():
+        console.print(rich_table(table, title))
     console.print(
         f"Action sensitivity {gate.sensitivity:.2f}; rank correlation of cost and distance "
         f"{gate.rank_imagined:.2f} imagined, {gate.rank_realised:.2f} realised."
