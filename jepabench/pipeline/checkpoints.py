@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jepabench.envs.errors import unknown_name
+from jepabench.pipeline.hub import PREFIX, pull
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,11 +21,16 @@ def reference_names() -> list[str]:
 
 
 def find_checkpoint(name: str) -> Path:
-    """Return the folder of a world model, given a folder or the name of a reference checkpoint.
+    """Return the folder of a world model.
+
+    Args:
+        name: a folder, the name of a reference checkpoint, or ``hf://user/name``.
 
     Raises:
         UnknownNameError: neither; the message suggests the nearest reference checkpoint.
     """
+    if name.startswith(PREFIX):
+        return pull(name)
     folder = Path(name)
     if (folder / "model.json").exists() or folder.is_dir():
         return folder  # loading says what is wrong with one that is unfinished

@@ -1,0 +1,177 @@
+"""Push folders to the Hugging Face Hub and pull them: checkpoints, datasets and submissions."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+PREFIX = "hf://"
+_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+# The file that marks a complete folder of each kind.
+KINDS = {
+    "checkpoint": "model.json",
+    "dataset": "manifest.json",
+    "submission": "submission.yaml",
+}
+# Only data is pulled: nothing that could run code.
+_PATTERNS = ("*.json", "*.safetensors", "*.npy", "*.npz", "*.yaml", "*.parquet", "*.md")
+
+
+class HubError(ValueError):
+    """A repository or a folder that cannot be pushed or pulled."""
+
+
+def push(folder: Path, repo: str, *, private: bool = False, command: str = "") -> str:
+    """Upload a checkpoint, a dataset or a submission with a card, and return its address.
+
+    Args:
+        folder: The folder.
+        repo: ``user/name``; it is created if needed.
+        private: Whether a new repository is private.
+        command: Command that made the folder, for the card.
+
+    Raises:
+        HubError: The folder is incomplete, the name is wrong, or the Hub refuses.
+        ImportError: The extra ``hub`` is not installed.
+    """
+    hub = _import_hub()
+    repo, kind = _check_repo(repo), find_kind(folder)
+    repo_type = _repo_type(kind)
+    card = make_card(folder, kind, repo, command).encode()
+    api = hub.HfApi()
+    try:
+        api.create_repo(repo, repo_type=repo_type, private=private, exist_ok=True)
+        api.upload_folder(
+            repo_id=repo, folder_path=folder, repo_type=repo_type, allow_patterns=list(_PATTERNS)
+        )
+        if not (folder / "README.md").exists():
+            api.upload_file(
+                path_or_fileobj=card, path_in_repo="README.md", repo_id=repo, repo_type=repo_type
+            )
+    except (hub.errors.HfHubHTTPError, OSError) as error:
+        raise HubError(f"{repo} cannot be pushed: {_first_line(error)}") from error
+    return f"{PREFIX}{repo}"
+
+
+def pull(address: str, *, folder: Path | None = None) -> Path:
+    """Return the folder of ``hf://user/name``, downloaded or from the local cache.
+
+    Args:
+        address: ``hf://user/name``, with ``@revision`` if wanted.
+        folder: New folder for the files; by default they stay in the cache of the client.
+
+    Raises:
+        HubError: There is no such repository, or it holds none of ``KINDS``.
+        ImportError: The extra ``hub`` is not installed.
+    """
+    hub = _import_hub()
+    repo, _, revision = address.removeprefix(PREFIX).partition("@")
+    repo = _check_repo(repo)
+    if folder is not None and folder.exists():
+        raise HubError(f"{folder} exists already. Choose another folder.")
+    found = _download(hub, repo, revision)
+    if folder is None:
+        return found
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        shutil.copytree(found, partial)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder
+
+
+def _download(hub: Any, repo: str, revision: str) -> Path:
+    """Return the cached folder of a repository, which may be a model or a dataset."""
+    first: Exception | None = None
+    for repo_type in ("model", "dataset"):
+        try:
+            found = Path(
+                hub.snapshot_download(
+                    repo,
+                    repo_type=repo_type,
+                    revision=revision or None,
+                    allow_patterns=list(_PATTERNS),
+                )
+            )
+        except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError) as error:
+            first = first or error
+            continue
+        find_kind(found)
+        return found
+    raise HubError(f"{PREFIX}{repo} cannot be pulled: {_first_line(first)}") from first
+
+
+def find_kind(folder: Path) -> str:
+    """Return which of ``KINDS`` a folder is.
+
+    Raises:
+        HubError: It is none of them, or incomplete.
+    """
+    for kind, marker in KINDS.items():
+        if (folder / marker).is_file():
+            return kind
+    markers = ", ".join(f"{marker} ({kind})" for kind, marker in KINDS.items())
+    raise HubError(f"{folder} is no complete folder of jepabench: it has none of {markers}.")
+
+
+def make_card(folder: Path, kind: str, repo: str, command: str) -> str:
+    """Return the card of a repository: task, protocol, numbers and commands."""
+    from jepabench.evaluation.protocol import PROTOCOL_VERSION
+
+    rows: dict[str, Any] = {"Protocol": PROTOCOL_VERSION}
+    if kind != "submission":
+        described = json.loads((folder / KINDS[kind]).read_text(encoding="utf-8"))
+        rows["Task"] = described["task_id"]
+        names = ("kind", "behaviour", "split", "num_episodes", "num_frames", "fingerprint")
+        rows |= {
+            name.replace("_", " ").capitalize(): described[name]
+            for name in names
+            if name in described
+        }
+        numbers = described.get("metadata", {})
+        rows |= {
+            name.replace("_", " ").capitalize(): value
+            for name, value in numbers.items()
+            if isinstance(value, (int, float, str))
+        }
+    table = "\n".join(
+        f"| {name} | {str(value).replace('|', ' ')} |" for name, value in rows.items()
+    )
+    made = f"Made with:\n\n```\n{command}\n```\n\n" if command else ""
+    return (
+        f"---\nlibrary_name: jepabench\ntags: [jepa, world-model, {kind}]\n---\n\n"
+        f"# {repo.partition('/')[2]}\n\nA {kind} of JEPA Bench.\n\n"
+        f"| | |\n|---|---|\n{table}\n\n{made}Use it with:\n\n"
+        f"```\njepabench pull {PREFIX}{repo} FOLDER\n```\n"
+    )
+
+
+def _check_repo(repo: str) -> str:
+    repo = repo.removeprefix(PREFIX)
+    if not _REPO.fullmatch(repo):
+        raise HubError(f"A repository is user/name or hf://user/name, got {repo!r}.")
+    return repo
+
+
+def _repo_type(kind: str) -> str:
+    return "model" if kind == "checkpoint" else "dataset"
+
+
+def _first_line(error: Exception | None) -> str:
+    return str(error).strip().partition("\n")[0]
+
+
+def _import_hub() -> Any:
+    try:
+        import huggingface_hub
+        import huggingface_hub.errors
+    except ImportError as error:
+        raise ImportError(
+            "huggingface_hub is not installed. Install it with: pip install 'jepabench[hub]'"
+        ) from error
+    return huggingface_hub
