@@ -76,7 +76,7 @@ def search_space(name: str) -> dict[str, list[Any]]:
     """Return the values to try for each setting of an agent preset, that of the preset first.
 
     Raises:
-        ConfigError: the agent learns nothing.
+        ConfigError: there are no settings to search, for example because the agent learns nothing.
     """
     preset = load_preset("agent", name)
     spaces = yaml.safe_load((CONF / "search.yaml").read_text(encoding="utf-8"))
@@ -90,7 +90,10 @@ def search_space(name: str) -> dict[str, list[Any]]:
     elif "world_model" in presets:
         space = spaces["world_model"]
     else:
-        raise ConfigError(f"Agent {name!r} learns nothing, so there is nothing to tune.")
+        raise ConfigError(
+            f"search.yaml has no settings for agent {name!r}: it learns nothing, or its training "
+            "is neither that of a world model nor a model-free method."
+        )
     tried = {path: _own_first(presets, path, values) for path, values in space.items()}
     return {path: values for path, values in tried.items() if values}
 
