@@ -96,7 +96,7 @@ def test_the_page_says_what_kind_of_numbers_these_are(page):
         "make <bench>",
         "abacus <1>",
         "torch 2.13",
-        "protocol 1",
+        "protocol 2",
         "1 of 2 \N{MULTIPLICATION SIGN} 2",
     ):
         assert parsed.rows(words), words
