@@ -19,6 +19,7 @@ from jepabench.agents.proposals import PolicyProposal
 from jepabench.agents.receding_horizon import RecedingHorizon
 from jepabench.envs.registry import get_task
 from jepabench.envs.splits import EpisodeSpec
+from jepabench.envs.task import TaskSpec
 from jepabench.world_models.base import Context, WorldModel
 from jepabench.world_models.networks.precision import convert_precision
 from jepabench.world_models.training.devices import find_device
@@ -155,6 +156,11 @@ class MPCAgent:
             for episodes in self._batches(list(alike)):
                 self._plan(episodes)
         return queue.take(active)
+
+    @property
+    def task(self) -> TaskSpec:
+        """The task that the agent was made for."""
+        return self._control.task
 
     @property
     def model_steps(self) -> NDArray[np.int64]:

@@ -38,7 +38,7 @@ def complete(
     argcomplete.autocomplete(parser)
 
 
-def complete_settings(prefix: str, **_: Any) -> list[str]:
+def complete_settings(prefix: str, **_context: Any) -> list[str]:
     """Return the settings ``KEY=VALUE`` that begin with ``prefix``."""
     from jepabench.pipeline.presets.search_path import list_presets
 

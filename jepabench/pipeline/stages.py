@@ -147,8 +147,10 @@ class SuitePlan:
                 )
 
     def _agent(self, name: str, task: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        base = Variant.parse(name).base
-        agent = load_preset("agent", name, self._overrides("agent", base, task))
+        overrides = self._overrides("agent", name, task)
+        if (base := Variant.parse(name).base) != name:
+            overrides = merged(overrides, self._overrides("agent", base, task))
+        agent = load_preset("agent", name, overrides)
         unknown = set(agent) - _AGENT_KEYS
         if unknown:
             raise ConfigError(f"Agent preset {name!r} has unknown keys {sorted(unknown)}.")

@@ -49,11 +49,12 @@ def check_world_model(
 def _build(kind: str, config: Mapping[str, Any]) -> Any:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = build_model(kind, config)
+        model: Any = build_model(kind, config)
     members = ("encode", "predict", "losses", "observation_key", "history", "action_size", "window")
     missing = [name for name in members if not hasattr(model, name)]
     require(not missing, f"World model kind {kind!r} lacks {', '.join(missing)}.")
-    require(isinstance(model, WorldModel), f"{type(model).__name__} is not a WorldModel.")
+    keeps_protocol: bool = isinstance(model, WorldModel)
+    require(keeps_protocol, f"{type(model).__name__} is not a WorldModel.")
     require(
         dataclasses.is_dataclass(getattr(model, "config", None)),
         "A world model must keep its configuration, a dataclass, as `config`.",
@@ -63,7 +64,7 @@ def _build(kind: str, config: Mapping[str, Any]) -> Any:
         f"observation_key must be 'pixels' or 'observation', got {model.observation_key!r}.",
     )
     require(
-        model.window > model.history >= 1,
+        int(model.window) > int(model.history) >= 1,
         "A training window must have more frames than the history, and the history at least one; "
         f"got window {model.window} and history {model.history}.",
     )

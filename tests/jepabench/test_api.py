@@ -8,6 +8,7 @@ import pytest
 
 import jepabench
 import jepabench.agents.base
+from jepabench.envs import ActionBlock
 from jepabench.envs.registry import UnknownNameError
 from jepabench.pipeline.config import ConfigError
 
@@ -51,9 +52,10 @@ def test_a_vector_environment_steps_control_steps_or_blocks():
         alone, _ = single.reset(seed=4)
         np.testing.assert_array_equal(first["observation"][1], alone["observation"])
         assert envs.single_observation_space["desired_goal"].shape == alone["desired_goal"].shape
-        size = single.action_space.shape[0]
-        assert (envs.single_action_space.shape[0] > size) == blocks
-        _, reward, terminated, truncated, _ = envs.step(envs.action_space.sample())
+        actions = envs.action_space.sample()
+        after, reward, terminated, truncated, _ = envs.step(actions)
+        expected, *_ = (ActionBlock(single) if blocks else single).step(actions[1])
+        np.testing.assert_array_equal(after["observation"][1], expected["observation"])
         assert reward.shape == terminated.shape == truncated.shape == (2,)
         envs.close()
         single.close()

@@ -121,6 +121,16 @@ def test_a_variant_can_be_named_by_other_commands(tmp_path):
     }
 
 
+def test_budgets_and_trials_change_variants_too(tmp_path):
+    name = "gcbc+train.learning_rate=0.01"
+    root = compose_run(["suite=smoke", f"output={tmp_path}", f"agent={name}"])
+    root["suite"]["overrides"]["agent"][name] = {"train": {"num_steps": 7}}
+    plan = SuitePlan(root)
+    (policy,) = [stage for key, stage in plan.stages.items() if key.startswith("policy/")]
+    assert policy.config["train"]["num_steps"] == 7
+    assert policy.config["train"]["learning_rate"] == 0.01
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -64,7 +64,7 @@ def _list_parameters(settings: Mapping[str, Any]) -> list[str] | None:
     target = settings.get("_target_")
     if target is None:
         return None
-    receiver = get_object(_FORWARDS.get(target, target))
+    receiver = get_object(_FORWARDS.get(str(target), str(target)))
     names = list(inspect.signature(get_object(target)).parameters)
     parameters = inspect.signature(receiver).parameters.values()
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
