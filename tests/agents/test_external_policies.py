@@ -258,7 +258,7 @@ def test_a_wrong_module_is_explained():
     with pytest.raises(UnknownNameError, match="observation"):
         ModuleAgent(nn.Linear(2, 2), task_id=TASK, inputs=["observatoin"])
     with pytest.raises(UnknownNameError, match="block"):
-        ModuleAgent(lambda desired_goal: desired_goal, task_id=TASK, act="blok")
+        ModuleAgent(lambda desired_goal: desired_goal, task_id=TASK, act="blocks")
 
 
 PLAIN_SB3 = """
