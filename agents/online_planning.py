@@ -10,7 +10,6 @@ learning, and the agent at each budget can be compared with it.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import shutil
 import time
@@ -229,7 +228,8 @@ class _Rounds:
                 split="train",
                 strata=get_task(self.task_id).strata,
             )
-            write_dataset(path, itertools.chain.from_iterable(parts), provenance=provenance)
+            episodes = (part[index] for part in parts for index in range(len(part)))
+            write_dataset(path, episodes, provenance=provenance)
         return EpisodeDataset.open(path)
 
     def _train(self, folder: Path, data: EpisodeDataset) -> None:

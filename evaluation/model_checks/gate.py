@@ -83,7 +83,9 @@ def goal_error_table(
         rows.append(_goal_error(env, read, _goals(dataset, windows.rows(step))))
     env.close()
     names = ["encoded", *(f"imagined {step}" for step in steps)]
-    return pd.DataFrame(rows).assign(source=names)[["source", "median", "p90", "in_place"]]
+    table = pd.DataFrame(rows)
+    table.insert(0, "source", names)
+    return table
 
 
 def ceiling_row(

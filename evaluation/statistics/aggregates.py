@@ -197,7 +197,7 @@ def episode_reach(outcomes: Sequence[Array], *, confidence: float = 0.95) -> flo
         outcomes: success [S, E] of each cell. Seeds meet the same episodes, which count once.
         confidence: nominal coverage.
     """
-    rate = np.asarray(np.mean([cell.mean() for cell in outcomes]))
+    rate = np.asarray(float(np.mean([cell.mean() for cell in outcomes])))
     episodes = np.asarray(float(sum(cell.shape[1] for cell in outcomes)))
     low, high = clopper_pearson(rate, episodes, confidence)
     return float(max(rate - low, high - rate))

@@ -115,12 +115,13 @@ class Columns:
 
     def __call__(self, text: str) -> dict[str, str]:
         """Return field to column."""
-        pairs = [tuple(map(str.strip, part.partition("=")[::2])) for part in text.split(",")]
-        if not all(field and column for field, column in pairs):
+        parts = [part.partition("=") for part in text.split(",")]
+        pairs = {field.strip(): column.strip() for field, _, column in parts}
+        if not all(field and column for field, column in pairs.items()):
             raise argparse.ArgumentTypeError(
                 f"must be field=column, separated by commas, got {text!r}"
             )
-        return dict(pairs)
+        return pairs
 
 
 class Folder:
