@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 from jepabench.results.figures.family_comparison import describe_comparison
 from jepabench.results.figures.headline import has_seconds
-from jepabench.results.figures.planning_vs_rl import Axis, Panel
+from jepabench.results.figures.planning_vs_rl import Axis, Panel, Point
 
 FILES: dict[Axis, str] = {
     "transitions": "planning-vs-rl.svg",
     "training_seconds": "planning-vs-rl-seconds.svg",
 }
+STATE_METHODS = ("sac-her", "td3-her", "tqc-her")
 BEGIN, END = "<!-- planning-vs-rl begins -->", "<!-- planning-vs-rl ends -->"
 
 
@@ -23,7 +24,17 @@ def headline_caption(panels: Sequence[Panel]) -> str:
         "Goals held on test episodes, planners in blue and RL in red. Shaded: 95 % intervals over "
         f"training seeds and episodes; {_range(seeds)} training seed"
         f"{'' if seeds == [1] else 's'} per point. Dashed: floors and ceilings."
+        f"{_describe_inputs(points)}"
     )
+
+
+def _describe_inputs(points: Sequence[Point]) -> str:
+    """Return a sentence on the methods that see the true state, which is easier than frames."""
+    names = [f"`{name}`" for name in STATE_METHODS if any(name == one.method for one in points)]
+    if not names:
+        return ""
+    verb = "sees" if len(names) == 1 else "see"
+    return f" {' and '.join(names)} {verb} the true state; the other methods see frames."
 
 
 def headline_markdown(panels: Sequence[Panel], media: str) -> str:
