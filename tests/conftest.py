@@ -4,6 +4,18 @@ import pytest
 import torch
 
 
+@pytest.fixture(autouse=True)
+def restore_process_state():
+    """Forget the modules and the preset folders that a test named in this process."""
+    from jepabench.envs import registry
+    from jepabench.pipeline.presets.search_path import set_search_path
+
+    imported = list(registry._IMPORTED)
+    yield
+    registry._IMPORTED[:] = imported
+    set_search_path(None)
+
+
 @pytest.fixture(scope="session")
 def save_twin():
     """Saves a model of TwoRoom whose latent is the standardised state and whose predictor has

@@ -91,7 +91,7 @@ def create_branch(clone: Clone, folder: Path) -> str:
     return branch
 
 
-def write_text(folder: Path) -> Path:
+def write_description(folder: Path) -> Path:
     """Write the text of the pull request beside the submission and return its file."""
     manifest = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
     agent = manifest["agent"]

@@ -45,7 +45,7 @@ class Channel:
                     client.get_nowait()
                 client.put_nowait(message)
 
-    def open(self) -> queue.Queue[Message]:
+    def connect(self) -> queue.Queue[Message]:
         """Return a queue of messages for one page."""
         with self._lock:
             client: queue.Queue[Message] = queue.Queue(maxsize=8)
@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Connection", "close")
         self.end_headers()
         self.close_connection = True
-        client = self.channel.open()
+        client = self.channel.connect()
         try:
             while True:
                 try:

@@ -113,4 +113,4 @@ def test_curiosity_and_a_world_model_go_together(tmp_path):
         "curiosity",
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "train one of kind ensemble" in done.stderr
+    assert done.returncode == 2 and "Train a world model of kind ensemble" in done.stderr

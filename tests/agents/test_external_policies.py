@@ -197,7 +197,7 @@ def test_a_changed_file_is_another_agent(tmp_path):
 
 
 def test_a_file_that_is_no_model_is_explained(tmp_path):
-    (tmp_path / "text.zip").write_text("nothing")
+    (tmp_path / "text.zip").write_text("nothing", encoding="utf-8")
     for name, message in (
         ("nowhere.zip", "no such file"),
         ("text.zip", "not a zip file"),

@@ -43,8 +43,8 @@ def run(folder, **changes):
 
 def test_every_budget_has_an_agent_and_later_rounds_act_with_it(tmp_path):
     run(tmp_path)
-    first, second = (budget_folder(tmp_path, budget) for budget in SETTINGS["budgets"])
-    counts = [json.loads((folder / "training.json").read_text()) for folder in (first, second)]
+    saved = [budget_folder(tmp_path, budget) / "training.json" for budget in SETTINGS["budgets"]]
+    counts = [json.loads(path.read_text(encoding="utf-8")) for path in saved]
     assert [count["transitions"] for count in counts] == [150 + 100, 300 + 100]
     assert counts[0]["train_seconds"] < counts[1]["train_seconds"]
     data = EpisodeDataset.open(tmp_path / "round-01" / "data")

@@ -17,6 +17,7 @@ SMALL = {
     "state": {"mean": [0.0] * 4, "std": [1.0] * 4},
     "spatial": {"width": 8, "num_layers": 1},
     "slots": {"width": 8, "num_slots": 4},
+    "lewm": {"depth": 1, "num_heads": 2, "mlp_width": 24, "patch_size": 16, "image_size": 64},
 }
 POSITIONS = {"slots": 4, "spatial": 64}
 PAIRS = [
@@ -106,7 +107,11 @@ def test_imagination_depends_on_the_actions_and_not_on_the_other_candidates(
     gradient[2, 1] = 0
     assert float(gradient.abs().sum()) == 0
     alone = rollout(model, Context(latents[2:3], torch.zeros(1, 1, 2)), actions[2:3, 1:2])
-    torch.testing.assert_close(alone[0, 0], imagined[2, 1], atol=1e-5, rtol=1e-4)
+    # The transformer of LeWM rounds differently in another batch size.
+    rounding = 10 if predictor == "lewm" else 1
+    torch.testing.assert_close(
+        alone[0, 0], imagined[2, 1], atol=rounding * 1e-5, rtol=rounding * 1e-4
+    )
 
 
 @pytest.mark.parametrize("encoder", sorted(POSITIONS))
@@ -129,7 +134,8 @@ def test_every_term_sees_positions_as_one_long_latent(encoder: str, term: str):
 def test_every_term_can_be_trained_with(term: str):
     model = make("keypoint", "mlp", terms={term: {"weight": 0.5}})
     terms = model.losses(batch(model), torch.Generator().manual_seed(0))
-    assert set(terms) == {"prediction", term}
+    named = {term, "action_recovery"} if term == "endpoint_inverse" else {term}
+    assert set(terms) == {"prediction", *named}
     heavier = make("keypoint", "mlp", terms={term: {"weight": 1.0}})
     doubled = heavier.losses(batch(heavier), torch.Generator().manual_seed(0))
     torch.testing.assert_close(doubled[term], 2 * terms[term])

@@ -177,10 +177,12 @@ def test_damaged_files_are_refused(dataset, tmp_path):
     with pytest.raises(DatasetError, match="Episode 0"):
         import_dataset(str(tmp_path / "exported"), tmp_path / "again")
     info = tmp_path / "exported" / "meta" / "info.json"
-    info.write_text(info.read_text().replace("v3.0", "v2.1"))
+    text = info.read_text(encoding="utf-8").replace("v3.0", "v2.1")
+    info.write_text(text, encoding="utf-8")
     with pytest.raises(DatasetError, match=r"version 'v2\.1'"):
         import_dataset(str(tmp_path / "exported"), tmp_path / "again")
-    info.write_text(info.read_text().replace("v2.1", "v3.0").replace("next.reward", "../reward"))
+    text = text.replace("v2.1", "v3.0").replace("next.reward", "../reward")
+    info.write_text(text, encoding="utf-8")
     with pytest.raises(DatasetError, match="no slashes"):
         import_dataset(str(tmp_path / "exported"), tmp_path / "again")
     assert not (tmp_path / "again").exists()

@@ -36,10 +36,10 @@ def start(script, *arguments):
 WORKER = """
     def work(directory):
         checkpoint = directory / "checkpoint.txt"
-        checkpoint.write_text("half way")
+        checkpoint.write_text("half way", encoding="utf-8")
         print("working", flush=True)
         sys.stdin.readline()
-        (directory / "result.txt").write_text("done")
+        (directory / "result.txt").write_text("done", encoding="utf-8")
 
     print(run_stage(Path(sys.argv[1]), {"seed": 0}, work), flush=True)
 """

@@ -64,7 +64,9 @@ def test_own_presets_are_offered(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     folder = tmp_path / "conf" / "agent"
     folder.mkdir(parents=True)
-    (folder / "mine.yaml").write_text("defaults: [jepa-cem, _self_]\nname: mine\n")
+    (folder / "mine.yaml").write_text(
+        "defaults: [jepa-cem, _self_]\nname: mine\n", encoding="utf-8"
+    )
     assert "agent=mine" in complete_settings("agent=")
 
 

@@ -106,7 +106,7 @@ if __name__ == "__main__":
     folder = Path(sys.argv[1])
     launcher = JoblibLauncher(1)
     launcher.start(Worker(partial(ToyPlan, folder, seconds=60), ("data/toy/train",)))
-    while not any("it" in path.read_text() for path in folder.rglob("stage.log")):
+    while not any("it" in path.read_text(encoding="utf-8") for path in folder.rglob("stage.log")):
         time.sleep(0.05)
     launcher.close()
 """

@@ -41,7 +41,7 @@ def cache(tmp_path, monkeypatch):
     monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
     repo = tmp_path / "hub" / "models--me--two-room"
     (repo / "refs").mkdir(parents=True)
-    (repo / "refs" / "main").write_text("a" * 40)
+    (repo / "refs" / "main").write_text("a" * 40, encoding="utf-8")
     shutil.copytree(FOLDER, repo / "snapshots" / ("a" * 40))
     return repo
 

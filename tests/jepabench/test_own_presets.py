@@ -165,13 +165,19 @@ def test_an_installed_package_provides_presets(tmp_path, monkeypatch):
         (site / package / "__init__.py").write_text("", encoding="utf-8")
     info = site / "lab-1.2.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lab\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text("[jepabench.presets]\nlab = lab.presets\n")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: lab\nVersion: 1.2\n", encoding="utf-8"
+    )
+    (info / "entry_points.txt").write_text(
+        "[jepabench.presets]\nlab = lab.presets\n", encoding="utf-8"
+    )
     monkeypatch.syspath_prepend(site)
     search_path._find_package_folders.cache_clear()
     assert search_path.describe_origin(search_path.list_presets("agent")["tiny"]) == "lab 1.2"
     assert load_preset("agent", "tiny")["agent"]["planner"]["num_samples"] == 16
-    (info / "entry_points.txt").write_text("[jepabench.presets]\nlab = lab.nothing\n")
+    (info / "entry_points.txt").write_text(
+        "[jepabench.presets]\nlab = lab.nothing\n", encoding="utf-8"
+    )
     search_path._find_package_folders.cache_clear()
     with pytest.raises(search_path.ConfigError, match=r"declares presets in 'lab\.nothing'"):
         search_path.list_presets("agent")

@@ -79,8 +79,12 @@ def test_brackets_in_a_task_name_are_text(capsys):
 def test_a_distribution_in_the_working_directory_declares_no_agents(tmp_path, monkeypatch):
     info = tmp_path / "trap-1.0.dist-info"
     info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: trap\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[jepabench.agents]\ntrap = trap:Agent\n")
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: trap\nVersion: 1.0\n", encoding="utf-8"
+    )
+    (info / "entry_points.txt").write_text(
+        "[jepabench.agents]\ntrap = trap:Agent\n", encoding="utf-8"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     assert "trap" in plugin_names()
     monkeypatch.chdir(tmp_path)

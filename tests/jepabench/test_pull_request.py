@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from jepabench.cli.pull_request import FOLDER, create_branch, find_clone, write_text
+from jepabench.cli.pull_request import FOLDER, create_branch, find_clone, write_description
 from jepabench.main import main
 from jepabench.pipeline.presets.search_path import ConfigError
 
@@ -18,7 +18,7 @@ def clone(tmp_path, monkeypatch):
         monkeypatch.setenv(f"{key}_EMAIL", "tester@example.org")
     top = tmp_path / "my clone"
     (top / FOLDER).mkdir(parents=True)
-    (top / FOLDER / "README.md").write_text("Submissions.\n")
+    (top / FOLDER / "README.md").write_text("Submissions.\n", encoding="utf-8")
 
     def git(*arguments):
         command = ["git", "-C", str(top), *arguments]
@@ -36,20 +36,20 @@ def clone(tmp_path, monkeypatch):
 def submission(tmp_path):
     folder = tmp_path / "submissions" / "mine-smoke-v1"
     (folder / "checkpoints").mkdir(parents=True)
-    (folder / "submission.json").write_text(json.dumps({"a": 1}))
+    (folder / "submission.json").write_text(json.dumps({"a": 1}), encoding="utf-8")
     (folder / "checkpoints" / "weights.npz").write_bytes(bytes(range(256)) + b"\r\n")
     return folder
 
 
 def test_the_branch_holds_the_submission_and_the_clone_stays_as_it_is(clone, submission):
     note = submission.parents[1] / "my clone" / "note.txt"
-    note.write_text("unfinished")
+    note.write_text("unfinished", encoding="utf-8")
     clone("add", "note.txt")
     before = (clone("status", "--porcelain"), clone("rev-parse", "HEAD"))
     branch = create_branch(find_clone(submission.name), submission)
     assert branch == "submission/mine-smoke-v1"
     assert (clone("status", "--porcelain"), clone("rev-parse", "HEAD")) == before
-    assert note.read_text() == "unfinished"
+    assert note.read_text(encoding="utf-8") == "unfinished"
     changed = clone("diff", "--name-status", "main", branch).splitlines()
     assert changed == [
         f"A\t{FOLDER}/mine-smoke-v1/checkpoints/weights.npz",
@@ -95,4 +95,4 @@ def test_the_text_states_what_a_reviewer_needs(clone, tmp_path, capsys):
     assert f"{FOLDER}/still/episodes.parquet" in clone(
         "ls-tree", "-r", "--name-only", "submission/still"
     )
-    assert write_text(tmp_path / "submissions" / "still").read_text(encoding="utf-8") == text
+    assert write_description(tmp_path / "submissions" / "still").read_text(encoding="utf-8") == text

@@ -64,7 +64,7 @@ def test_a_checkpoint_is_for_online_agents_only(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "many", "0", "3000,1000"])
 def test_refuses_budgets_that_are_not_ascending_numbers(text):
-    with pytest.raises(ConfigError, match="budgets are whole numbers"):
+    with pytest.raises(ConfigError, match="budgets must be ascending whole numbers"):
         compose_scaling([f"budgets={text}"])
 
 

@@ -82,5 +82,7 @@ def test_a_terminated_sweep_says_how_to_resume(tmp_path):
     assert sweep.returncode == 128 + signal.SIGTERM
     assert "Run the same command again to resume" in error
     assert "leaked" not in error and "Traceback" not in error
-    states = [json.loads(path.read_text()) for path in tmp_path.rglob("failed.json")]
+    states = [
+        json.loads(path.read_text(encoding="utf-8")) for path in tmp_path.rglob("failed.json")
+    ]
     assert not states

@@ -217,7 +217,12 @@ def run_of(record, agent, held):
 def cell_of(record, agent, held, status="done"):
     rate = float(np.mean(held)) if status == "done" else float("nan")
     return Cell(
-        task=record.task_id, stratum=record.stratum, agent=agent, status=status, success_held=rate
+        task=record.task_id,
+        stratum=record.stratum,
+        agent=agent,
+        kind={"expert": "ceiling", "random": "floor"}.get(agent, "learned"),
+        status=status,
+        success_held=rate,
     )
 
 

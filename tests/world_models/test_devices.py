@@ -98,5 +98,5 @@ def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(UnknownNameError, match="Did you mean"):
         TrainConfig(device="cuda0")
     if not torch.cuda.is_available():
-        with pytest.raises(ValueError, match="no GPU"):
+        with pytest.raises(ValueError, match="no such GPU"):
             select_device("cuda")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jepabench.cli.pull_request import create_branch, find_clone, write_text
+from jepabench.cli.pull_request import create_branch, find_clone, write_description
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.task import short_name
 from jepabench.pipeline.config import ConfigError
@@ -130,7 +130,7 @@ def submit(
     )
     read_submission(folder, find_suite)
     if clone:
-        branch, text = create_branch(clone, folder), write_text(folder)
+        branch, text = create_branch(clone, folder), write_description(folder)
         _print_pull_request(console, folder, branch, text)
     return folder
 

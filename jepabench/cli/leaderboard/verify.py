@@ -47,7 +47,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--pin",
-        type=Path,
+        type=Folder(),
         help="add a replayed reference row to this file of pins, such as "
         "evaluation/pinned_actions.json",
     )

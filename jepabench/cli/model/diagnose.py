@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jepabench.cli.arguments import Whole, add_common_arguments
+from jepabench.cli.arguments import ExistingFolder, Whole, add_common_arguments
 from jepabench.pipeline.checkpoints import (
     find_checkpoint,
     write_table,
@@ -35,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--train",
-        type=Path,
+        type=ExistingFolder(),
         metavar="DATASET",
         help="training data with frames: also train a supervised network, as the ceiling of what "
         "the frames show",

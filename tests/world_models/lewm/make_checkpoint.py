@@ -59,7 +59,7 @@ def main(folder, size):
     folder.mkdir(parents=True, exist_ok=True)
     torch.save(model.state_dict(), folder / "weights.pt")
     config = {"_target_": "stable_worldmodel.wm.lewm.LeWM", "predictor": size["predictor"]}
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     side = size["image_size"]
     frames = torch.randint(0, 256, (2, 3, side, side, 3), dtype=torch.uint8)
     actions = torch.randn(2, 5, 10)
