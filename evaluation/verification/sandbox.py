@@ -26,6 +26,7 @@ from jepabench.evaluation.verification.syscalls import build_filter
 PACKAGE = Path(__file__).parents[2]
 SCRATCH = Path("/tmp")  # inside a sandbox
 _ROOMS = ("envs", "world_models", "agents", "evaluation")  # of this package, that an agent may use
+_PACKAGE_FOLDERS = ("site-packages", "dist-packages")
 _SYSTEM = ("/lib", "/lib32", "/lib64", "/usr/lib", "/usr/lib32", "/usr/lib64", "/etc/ld.so.cache")
 _JOIN_GROUP = 'for file in $0; do echo $$ > "$file" || exit 125; done; exec "$@"'
 
@@ -153,6 +154,8 @@ def visible_folders() -> list[Path]:
         found.append(Path(sys.prefix))
     else:
         found += [Path(own["purelib"]), Path(own["platlib"])]
+    # Environments may be layered on others: by --system-site-packages, or by a .pth file.
+    found += [path for path in map(Path, sys.path) if path.name in _PACKAGE_FOLDERS]
     program = Path(sys.executable)
     while program.is_symlink():
         found.append(program)

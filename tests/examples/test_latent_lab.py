@@ -93,7 +93,7 @@ def test_a_package_with_model_planner_cost_and_presets_works_from_its_wheel(envi
         encoding="utf-8",
     )
     run(command, "submit", "short", "suite=smoke", "authors=A. Stranger", cwd=tmp_path)
-    folder = tmp_path / "submissions" / "short-smoke-v1"
+    (folder,) = (tmp_path / "submissions").glob("short-smoke-v*")
     config = json.loads((folder / "submission.json").read_text(encoding="utf-8"))["agent"]["config"]
     assert config["code"] == "latent-lab 1.0.0"
     elsewhere = tmp_path / "elsewhere"
