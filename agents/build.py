@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +18,8 @@ from jepabench.agents.planners.base import Planner
 from jepabench.agents.proposals import load_proposal
 from jepabench.world_models.analysis.probes import Probe
 from jepabench.world_models.checkpoint import LoadedWorldModel, load_world_model
+
+logger = logging.getLogger(__name__)
 
 
 class SubgoalsConfig(Protocol):
@@ -108,7 +111,12 @@ def _add_task(energy: Energy | None, task: CostTask, probe: Probe) -> Energy:
 
 
 def _make_agent(task_id: str, loaded: LoadedWorldModel, **settings: Any) -> MPCAgent:
-    """Return an agent with the model, the action scale and the decoder of a loaded world model."""
+    """Return an agent with the model, the action scale and the decoder of a loaded world model.
+
+    Without a decoder, the agent records no imagined frames.
+    """
+    if loaded.decoder is None and settings.pop("record_imagination", 0):
+        logger.info("The world model has no decoder, so no imagined frames are recorded.")
     return MPCAgent(
         task_id=task_id,
         model=loaded.model,

@@ -24,6 +24,8 @@ autodoc_default_options = {"members": True, "undoc-members": False}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_ivar = True
+# Names such as `horizon` are attributes of several planners, and "Attributes:" links them.
+suppress_warnings = ["ref.python"]
 
 _REPOSITORY = "https://github.com/jepabench/jepabench/blob/main/"
 _ROOT = Path(__file__).resolve().parents[1]

@@ -15,6 +15,12 @@ from jepabench.envs.core.goal_env import GoalEnv, Observation
 from jepabench.envs.errors import InvalidActionError, unknown_name
 from jepabench.envs.registry import make
 from jepabench.envs.splits import EpisodeSpec, reset_to
+from jepabench.evaluation.agent_outputs import (
+    AgentError,
+    check_actions,
+    check_imagination,
+    check_model_steps,
+)
 from jepabench.evaluation.records import EpisodeRecord
 from jepabench.evaluation.traces import (
     Evaluation,
@@ -37,10 +43,6 @@ __all__ = [
     "replay",
     "save_evaluation",
 ]
-
-
-class AgentError(RuntimeError):
-    """An agent violated its contract; the message names the agent and the episode."""
 
 
 class ReplayError(ValueError):
@@ -308,6 +310,8 @@ def _run(
     agent.reset([episode.spec for episode in batch])
     for episode in batch:
         episode.begin()
+    source = f"Agent {agent_name!r}, {_names(batch)}"
+    shape = (len(batch), *batch[0].env.action_space.shape)
     while any(episode.active for episode in batch):
         rows = [row for row, episode in enumerate(batch) if episode.active]
         active = np.array([episode.active for episode in batch])
@@ -318,19 +322,20 @@ def _run(
         began = perf_counter()
         actions = agent.act(observations, active.copy())
         seconds = (perf_counter() - began) / len(rows)
-        actions = _checked_actions(actions, batch, agent_name)
+        actions = check_actions(actions, shape, source)
         for row in rows:
             _step(batch[row], actions[row], seconds, agent_name)
         ended = [row for row in rows if not batch[row].active]
         if ended:
-            spent = _checked_model_steps(agent.model_steps, batch, agent_name)
+            spent = check_model_steps(agent.model_steps, len(batch), source)
             for row in ended:
                 batch[row].model_steps = int(spent[row])
                 if progress:
                     progress(1)
     if isinstance(agent, Imagines):
         for row, episode in enumerate(batch):
-            episode.imagination = _checked_imagination(agent.imagined(row), episode, agent_name)
+            source = f"Agent {agent_name!r} in episode {episode.spec.key}"
+            episode.imagination = check_imagination(agent.imagined(row), source)
 
 
 def _step(episode: _Episode, action: NDArray[np.float32], seconds: float, agent_name: str) -> None:
@@ -341,53 +346,6 @@ def _step(episode: _Episode, action: NDArray[np.float32], seconds: float, agent_
         raise AgentError(
             f"Agent {agent_name!r} in episode {episode.spec.key}, step {step}: {error}"
         ) from error
-
-
-def _checked_actions(
-    actions: Any, batch: Sequence[_Episode], agent_name: str
-) -> NDArray[np.float32]:
-    shape = (len(batch), *batch[0].env.action_space.shape)
-    try:
-        array = np.asarray(actions, dtype=np.float32)
-    except (TypeError, ValueError) as error:
-        raise AgentError(
-            f"Agent {agent_name!r}, {_names(batch)}: actions are not an array of numbers: {error}"
-        ) from error
-    if array.shape != shape:
-        raise AgentError(
-            f"Agent {agent_name!r}, {_names(batch)}: actions have shape {list(shape)} "
-            f"[episodes, action], got {list(array.shape)}."
-        )
-    return array
-
-
-def _checked_model_steps(
-    steps: Any, batch: Sequence[_Episode], agent_name: str
-) -> NDArray[np.int64]:
-    array = np.asarray(steps)
-    whole = np.issubdtype(array.dtype, np.integer)
-    if array.shape != (len(batch),) or not whole or (array < 0).any():
-        raise AgentError(
-            f"Agent {agent_name!r}, {_names(batch)}: model_steps must have one count per episode, "
-            f"int64 [{len(batch)}], got {steps!r}."
-        )
-    return array
-
-
-def _checked_imagination(imagined: Any, episode: _Episode, agent_name: str) -> Imagination | None:
-    if imagined is None or len(imagined[0]) == 0:
-        return None
-    steps, frames = np.asarray(imagined[0]), np.asarray(imagined[1])
-    fits = (
-        steps.ndim == 1 and frames.ndim == 5 and len(steps) == len(frames) and frames.shape[-1] == 3
-    )
-    if not fits or not np.issubdtype(steps.dtype, np.integer) or frames.dtype != np.uint8:
-        raise AgentError(
-            f"Agent {agent_name!r} in episode {episode.spec.key}: imagined() gives steps [P] and "
-            f"uint8 frames [P, H, s, s, 3], got {steps.dtype} {list(steps.shape)} and "
-            f"{frames.dtype} {list(frames.shape)}."
-        )
-    return Imagination(steps.astype(np.int64), frames.copy())
 
 
 def _names(batch: Sequence[_Episode]) -> str:

@@ -21,7 +21,7 @@ def resolve_task(name: str) -> str:
         wanted = name.lower()
         for spec in list_tasks():
             short = short_name(spec.id).lower()
-            if wanted in (short, short.rpartition("-v")[0]):
+            if wanted in (short, short.rpartition("-v")[0] or short):
                 return spec.id
         try:
             return get_task(f"jepabench/{name.rpartition('-v')[0] or name}-v1").id

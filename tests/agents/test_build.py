@@ -77,3 +77,13 @@ def test_presets_of_old_submissions_name_their_artifacts():
         },
     }
     assert "artifact" not in update_preset({"agent": {"_target_": "agents.base.RandomAgent"}})
+
+
+def test_without_decoder_no_imagined_frames_are_recorded(save_twin, tmp_path):
+    agent = build_mpc(
+        task_id=TASK,
+        world_model=save_twin(tmp_path / "model"),
+        planner=CEMPlanner(horizon=2, num_samples=4, num_elites=2, num_iterations=1),
+        record_imagination=4,
+    )
+    assert agent.record_imagination == 0

@@ -1,6 +1,7 @@
 """Wrong values of every argument of every command are refused before any work, in one sentence."""
 
 import argparse
+import dataclasses
 import importlib
 import subprocess
 import sys
@@ -145,3 +146,14 @@ def test_an_imported_module_gives_its_tasks_plain_names(workers, tmp_path):
     assert done.returncode == 0 and "2 episodes" in done.stdout, done.stderr
     assert "no module 'my_wrld'" in jepabench("list", "--import", "my_wrld").stderr
     assert "mine/Own-v0" in jepabench("list", "--import=my_world").stdout
+
+
+def test_an_empty_name_is_no_task_beside_a_task_without_version(monkeypatch):
+    from jepabench.envs import get_task
+    from jepabench.pipeline import tasks
+
+    own = dataclasses.replace(get_task("jepabench/TwoRoom-v1"), id="mine/Own")
+    monkeypatch.setattr(tasks, "list_tasks", lambda: (own,))
+    assert tasks.resolve_task("own") == "mine/Own"
+    with pytest.raises(KeyError):
+        tasks.resolve_task("")

@@ -167,7 +167,7 @@ def test_the_first_screen_answers_the_question_and_shows_the_headline_figure(ope
     figure = page.locator(".headline img").first
     assert figure.evaluate("image => image.complete && image.naturalWidth > 300")
     page.get_by_text("Against training time").click()
-    assert page.locator(".headline img").nth(1).is_visible()
+    page.locator(".headline img").nth(1).wait_for(state="visible")
     phone = opened(viewport={"width": 390, "height": 844})
     assert (
         phone.locator(".headline img")

@@ -74,7 +74,7 @@ def curvature(latents: Tensor) -> Tensor:
 
 
 def temporal_similarity(latents: Tensor, *, sigma: float = 2.0) -> Tensor:
-    """Mean squared error of a clip's cosine similarities to exp(-|i - j| / sigma).
+    """Mean squared error of a clip's cosine similarities to ``exp(-|i - j| / sigma)``.
 
     Latents are centred over the batch first. Cosines that fall with the time between two frames
     make the distance of latents grow with time (SpecWM, TDWM).
