@@ -27,13 +27,13 @@ from jepabench.agents.model_free.online.training import budget_folder, make_conf
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
 from jepabench.agents.mpc.agent import MPCAgent
 from jepabench.agents.planners.base import require_at_least
+from jepabench.agents.planning_behaviour import PlanningBehaviour
 from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.data.collect import collect
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.data.manifest import Provenance
 from jepabench.envs.data.writing import write_dataset
 from jepabench.envs.registry import get_task
-from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.training.fit import fit
 
 ALGORITHM = "jepa-online"
@@ -278,59 +278,48 @@ class _Rounds:
         partial.replace(saved)
 
 
-class GoalSeekingBehaviour:
+class GoalSeekingBehaviour(PlanningBehaviour):
     """Acts with a planner towards frames that were seen before.
-
-    Implements ``jepabench.envs.data.behaviour.NamedBehaviour``.
 
     Args:
         folder: Folder of a round, with a world model and proposals.
         seen: Dataset whose frames are the goals.
-        config: Of the run.
+        config: Settings of the run.
     """
 
     def __init__(self, folder: Path, seen: Path, config: OnlineConfig) -> None:
         self.folder, self.seen, self.config = Path(folder), Path(seen), config
         weights = (self.folder / _MODEL / "weights.safetensors").read_bytes()
         self.name = f"{ALGORITHM}-{hashlib.sha256(weights).hexdigest()[:12]}"
-        self._agent: MPCAgent | None = None
+
+    def _build(self, task_id: str) -> MPCAgent:
+        return _build(task_id, self.folder, self.config.agent)
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Start an episode."""
-        if self._agent is None:
-            self._agent = _build(env.task.id, self.folder, self.config.agent)
-            self._frames = EpisodeDataset.open(self.seen).field("pixels")
-        self._env, self._rng = env, rng
-        self._steps, self._noise = 0, np.zeros(env.action_space.shape)
+        """Start an episode of ``env``. All randomness comes from ``rng``."""
+        low, high = env.action_space.low, env.action_space.high
+        self._bounds, self._std = (low, high), self.config.noise * (high - low)
+        self._frames = EpisodeDataset.open(self.seen).field("pixels")
+        self._steps, self._noise = 0, np.zeros(low.shape)
+        super().reset(env, rng)
+
+    def _restart(self, agent: MPCAgent) -> None:
+        """Choose another goal."""
+        self._goal = np.array(self._frames[int(self._rng.integers(len(self._frames)))])
+        super()._restart(agent)
 
     def act(self, observation: Mapping[str, Any]) -> NDArray[np.float32]:
-        """Return the action [A] to hold."""
+        """Return the action [A] to hold, with noise."""
         if self._agent is None:
             raise RuntimeError("Call reset() first.")
-        task = self._env.task
-        if self._steps % (self.config.goal_steps * task.actions_per_block) == 0:
-            self._choose_goal()
+        kept = self.config.goal_steps * self._task.actions_per_block
+        if self._steps and self._steps % kept == 0:
+            self._restart(self._agent)
         if self._rng.random() < 0.5:
-            scale = self.config.noise * (self._env.action_space.high - self._env.action_space.low)
-            self._noise = self._rng.normal(size=self._noise.shape) * scale
+            self._noise = self._rng.normal(size=self._noise.shape) * self._std
         self._steps += 1
-        seen = {key: np.asarray(value)[None] for key, value in observation.items()}
-        seen["goal_pixels"] = self._goal[None]
-        # The agent counts control steps, and each action is held for several of them.
-        actions = [self._agent.act(seen, np.ones(1, np.bool_))[0] for _ in range(task.hold_steps)]
-        low, high = self._env.action_space.low, self._env.action_space.high
-        return np.clip(actions[0] + self._noise, low, high).astype(np.float32)
-
-    def _choose_goal(self) -> None:
-        assert self._agent is not None
-        task, rng = self._env.task, self._rng
-        self._goal = np.array(self._frames[int(rng.integers(len(self._frames)))])
-        # The spec only provides a random stream.
-        spec = EpisodeSpec(task.id, "train", task.strata[0], int(rng.integers(2**31)))
-        self._agent.reset([spec])
+        action = super().act({**observation, "goal_pixels": self._goal})
+        return np.clip(action + self._noise, *self._bounds).astype(np.float32)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {"folder", "seen", "config", "name"}
-        return {key: value for key, value in self.__dict__.items() if key in kept} | {
-            "_agent": None
-        }
+        return {name: self.__dict__[name] for name in ("folder", "seen", "config", "name")}

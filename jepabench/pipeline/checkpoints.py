@@ -20,6 +20,14 @@ def reference_names() -> list[str]:
     return sorted(path.parent.name for path in REFERENCES.glob("*/model.json"))
 
 
+def reference_tasks() -> dict[str, str]:
+    """Return the id of the task of each reference checkpoint, by its name."""
+    return {
+        name: json.loads((REFERENCES / name / "model.json").read_text(encoding="utf-8"))["task_id"]
+        for name in reference_names()
+    }
+
+
 def find_checkpoint(name: str) -> Path:
     """Return the folder of a world model.
 

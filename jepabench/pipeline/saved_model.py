@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jepabench.pipeline.checkpoints import REFERENCES, find_checkpoint, reference_names
+from jepabench.pipeline.checkpoints import REFERENCES, find_checkpoint, reference_tasks
 from jepabench.pipeline.config import ConfigError, load_preset
 
 if TYPE_CHECKING:
@@ -103,10 +103,7 @@ def _find_reference(task_id: str) -> Path:
     Raises:
         ConfigError: There is none.
     """
-    tasks = {
-        name: json.loads((REFERENCES / name / "model.json").read_text(encoding="utf-8"))["task_id"]
-        for name in reference_names()
-    }
+    tasks = reference_tasks()
     found = [name for name, trained_on in tasks.items() if trained_on == task_id]
     if not found:
         raise ConfigError(

@@ -21,6 +21,7 @@ from jepabench.world_models.base import WorldModel
 # Object whose position is the goal, and whether its y axis points up in frames, by family. Where it
 # points up, the origin is in the middle of the frame; elsewhere it is the upper left corner.
 _OBJECTS = {"maze": ("ball", True), "pusht": ("block", False)}
+FAMILIES = tuple(_OBJECTS)
 _NUM_POSITIONS = 300  # for the probe
 _BATCH = 64
 
@@ -47,7 +48,7 @@ class GoalPlacement:
         found = {item.name: item for item in env.moving_objects}
         if name not in found:
             raise GoalPlacementError(
-                f"The demonstration shows worlds of the families {', '.join(_OBJECTS)}, "
+                f"The demonstration shows worlds of the families {', '.join(FAMILIES)}, "
                 f"not {env.task.id}. Choose a checkpoint of one of those."
             )
         self._name = name

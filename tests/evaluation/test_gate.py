@@ -85,14 +85,14 @@ def test_realised_energies_rank_like_the_distance(state_twin):
 
 
 def test_ceiling_is_read_from_frames(episodes):
-    row = ceiling_row("jepabench/TwoRoom-v1", *episodes, seconds=2.0).iloc[0]
+    row = ceiling_row("jepabench/TwoRoom-v1", *episodes, num_steps=20).iloc[0]
     assert row["source"] == "supervised CNN"
     assert 0 <= row["in_place"] <= 1 and row["median"] < 1.0
 
 
 def test_command_states_the_limit(pixel_model, episodes, tmp_path, capsys):
     arguments = ["--steps", "5", "--starts", "2", "--plans", "12", "--output", str(tmp_path)]
-    ceiling = ["--train", str(episodes[0].path), "--ceiling-seconds", "1"]
+    ceiling = ["--train", str(episodes[0].path), "--ceiling-steps", "5"]
     folder = pixel_model.metadata["folder"]
     assert main(["diagnose", folder, str(episodes[1].path), *arguments, *ceiling]) == 0
     assert "Limit: " in capsys.readouterr().out

@@ -40,10 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "the frames show",
     )
     parser.add_argument(
-        "--ceiling-seconds",
+        "--ceiling-steps",
         type=Whole(1),
-        default=180,
-        help="processor seconds for the supervised network",
+        default=1500,
+        help="gradient steps of the supervised network",
     )
 
 
@@ -127,12 +127,12 @@ def _run_gate(
 
     errors = goal_error_table(loaded, dataset, seed=options.seed)
     if options.train is not None:
-        with tqdm(total=options.ceiling_seconds, desc="ceiling", unit="s", leave=False) as bar:
+        with tqdm(total=options.ceiling_steps, desc="ceiling", unit="step", leave=False) as bar:
             ceiling = ceiling_row(
                 loaded.task_id,
                 EpisodeDataset.open(options.train),
                 dataset,
-                seconds=options.ceiling_seconds,
+                num_steps=options.ceiling_steps,
                 seed=options.seed,
                 progress=bar.update,
             )
