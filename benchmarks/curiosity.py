@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from hydra.utils import instantiate
 
-from jepabench.agents.curiosity import CuriousBehaviour
+from jepabench.agents.collection.curiosity import CuriousBehaviour
 from jepabench.envs.data.collect import collect
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.data.writing import write_dataset

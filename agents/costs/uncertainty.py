@@ -41,7 +41,7 @@ class Disagreement:
     """How far the members of an ensemble are apart along the plan, as in PLDM; mean over its steps.
 
     A positive weight keeps plans where the model can be trusted; a negative one looks for what it
-    does not know (``jepabench.agents.curiosity``).
+    does not know (``jepabench.agents.collection.curiosity``).
 
     Attributes:
         discount: what a step counts in units of the one before it, above 0 to 1.

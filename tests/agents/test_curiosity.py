@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from jepabench.agents.curiosity import CuriousBehaviour
+from jepabench.agents.collection.curiosity import CuriousBehaviour
 from jepabench.envs.data.collect import collect
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.world_models.base import Context

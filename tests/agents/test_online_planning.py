@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from jepabench.agents import online_planning
+from jepabench.agents.collection import online_planning
 from jepabench.agents.model_free.online.training import budget_folder
 from jepabench.envs import episode_specs
 from jepabench.envs.data.episodes import EpisodeDataset

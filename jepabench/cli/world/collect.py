@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
             "Train a world model of kind ensemble first."
         )
     if options.world_model:
-        from jepabench.agents.curiosity import CuriousBehaviour
+        from jepabench.agents.collection.curiosity import CuriousBehaviour
 
         behaviour = CuriousBehaviour(options.world_model)
     dataset = collect(

@@ -9,12 +9,12 @@ import hashlib
 from pathlib import Path
 
 from jepabench.agents.build import build_mpc
+from jepabench.agents.collection.planning_behaviour import PlanningBehaviour
 from jepabench.agents.costs.energy import Energy
 from jepabench.agents.costs.uncertainty import Disagreement
 from jepabench.agents.mpc.agent import MPCAgent
 from jepabench.agents.planners.base import Planner
 from jepabench.agents.planners.random_shooting import RandomShootingPlanner
-from jepabench.agents.planning_behaviour import PlanningBehaviour
 from jepabench.world_models.checkpoint import load_world_model
 
 _PLANNER = RandomShootingPlanner(horizon=6, num_samples=48, initial_std=1.5, colour=1.0)

@@ -22,12 +22,12 @@ import numpy as np
 from hydra.utils import instantiate
 from numpy.typing import NDArray
 
+from jepabench.agents.collection.planning_behaviour import PlanningBehaviour
 from jepabench.agents.model_free.offline import timed
 from jepabench.agents.model_free.online.training import budget_folder, make_config
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
 from jepabench.agents.mpc.agent import MPCAgent
 from jepabench.agents.planners.base import require_at_least
-from jepabench.agents.planning_behaviour import PlanningBehaviour
 from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.data.collect import collect
 from jepabench.envs.data.episodes import EpisodeDataset

@@ -1,0 +1,1 @@
+"""Agents that collect data: behaviours with a planner, and online learning in rounds."""
