@@ -7,6 +7,7 @@ import re
 import zipfile
 import zlib
 from collections.abc import Mapping
+from functools import cache
 from io import BytesIO
 from typing import Any
 
@@ -65,6 +66,7 @@ def read_actions(content: bytes, rows: pd.DataFrame) -> dict[tuple[str, int], ND
     return actions
 
 
+@cache
 def _bounds(task_id: str) -> tuple[NDArray[Any], NDArray[Any]]:
     env = make(task_id)
     try:

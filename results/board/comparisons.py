@@ -18,6 +18,7 @@ from jepabench.results.board.entries import Entry
 from jepabench.results.board.views import Keys, suite_views
 from jepabench.results.media.gallery import Shown
 
+Cell = tuple[str, str]  # task, stratum
 Episode = tuple[str, str, int]  # task, stratum, index
 
 
@@ -68,22 +69,18 @@ def paired_differences(
         the two lacks a cell of the view.
     """
     found: dict[str, list[list[float] | None]] = {peer.name: [None] * len(views) for peer in peers}
-    for place, keys in enumerate(views):
-        if not all(key in entry.scores for key in keys):
-            continue
-        groups: dict[tuple[tuple[int, ...], ...], list[Entry]] = {}
-        for peer in peers:  # peers with as many seeds and episodes are compared in one call
-            if all(key in peer.scores for key in keys):
-                shapes = tuple(peer.scores[key].outcomes.shape for key in keys)
-                if all(
-                    shape[1] == entry.scores[key].outcomes.shape[1]
-                    for shape, key in zip(shapes, keys, strict=True)
-                ):
-                    groups.setdefault(shapes, []).append(peer)
-        for group in groups.values():
-            limits = _differences(entry, group, keys)
-            for number, peer in enumerate(group):
-                found[peer.name][place] = [round(float(end[number]), 4) for end in limits]
+    num_episodes = {key: scores.outcomes.shape[1] for key, scores in entry.scores.items()}
+    groups: dict[frozenset[tuple[Cell, tuple[int, ...]]], list[Entry]] = {}
+    for peer in peers:  # peers with as many seeds and episodes are compared in one call
+        shapes = frozenset((key, scores.outcomes.shape) for key, scores in peer.scores.items())
+        groups.setdefault(shapes, []).append(peer)
+    for shapes, group in groups.items():
+        comparable = {key for key, shape in shapes if num_episodes.get(key) == shape[1]}
+        for place, keys in enumerate(views):
+            if comparable.issuperset(keys):
+                limits = _differences(entry, group, keys)
+                for number, peer in enumerate(group):
+                    found[peer.name][place] = [round(float(end[number]), 4) for end in limits]
     return found
 
 
@@ -119,8 +116,7 @@ def _differences(entry: Entry, peers: Sequence[Entry], keys: Keys) -> Limits:
     ours: dict[str, list[NDArray[np.float64]]] = {}
     theirs: dict[str, list[NDArray[np.float64]]] = {}
     for key in keys:
-        own = entry.scores[key].outcomes
-        ours.setdefault(key[0], []).append(np.broadcast_to(own, (len(peers), *own.shape)))
+        ours.setdefault(key[0], []).append(entry.scores[key].outcomes[None])
         others = np.stack([peer.scores[key].outcomes for peer in peers])
         theirs.setdefault(key[0], []).append(others)
     return difference_limits(list(ours.values()), list(theirs.values()), 0.95)

@@ -107,10 +107,11 @@ def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Ent
     site.write("compare.html", "compare.html.j2", root="", data=_as_script(_compared(data)))
     for name, parts in _ASSETS.items():
         write_atomically(output / name, b"".join((HOME / part).read_bytes() for part in parts))
+    compared = {entry.name for entry in entries.current if entry.suite in sources.suites}
     divisive = _divisive_episodes(entries.current, sources.num_films)
     for entry in site.each([*entries.current, *entries.old], "submissions"):
         films = _submission(site, entry, entries.current, sources.num_films, divisive)
-        if entry in entries.current and entry.suite in sources.suites:
+        if entry.name in compared:
             _comparison(site, entry, entries.current, sources.suites[entry.suite], films)
     for task in site.each(sources.tasks, "tasks"):
         _task(site, task, entries.current)

@@ -89,6 +89,8 @@ def view_numbers(entries: Sequence[Entry], keys: Keys) -> list[list[Number] | No
     rates = {entry.name: overall(entry, keys) for entry in whole}
     tested = [entry for entry in whole if entry.kind == "learned" and entry.can_lead]
     best = max(tested, key=lambda entry: rates[entry.name].estimate, default=None)
+    references = [entry for entry in entries if entry.is_reference]
+    can_tie = {entry.name for entry in tested}
     rows: list[list[Number] | None] = []
     for entry in entries:
         if entry.name not in rates:
@@ -96,7 +98,7 @@ def view_numbers(entries: Sequence[Entry], keys: Keys) -> list[list[Number] | No
             continue
         rate = rates[entry.name]
         tied = entry is best or (
-            entry in tested and best is not None and difference(best, entry, keys).low <= 0
+            entry.name in can_tie and best is not None and difference(best, entry, keys).low <= 0
         )
         means = {
             name: _mean(entry.scores[key].others[name] for key in keys) for name in NUMBERS[4:-1]
@@ -105,7 +107,7 @@ def view_numbers(entries: Sequence[Entry], keys: Keys) -> list[list[Number] | No
             rate.estimate,
             rate.low,
             rate.high,
-            normalised(entry, entries, keys),
+            normalised(entry, references, keys),
             *means.values(),
             float(tied),
         ]
@@ -115,10 +117,11 @@ def view_numbers(entries: Sequence[Entry], keys: Keys) -> list[list[Number] | No
 
 def submission_rows(entry: Entry, entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Return the cells of a submission by task, for its page."""
+    references = [other for other in entries if other.is_reference]
     tasks: dict[str, list[dict[str, Any]]] = {}
     for key, scores in entry.scores.items():
         rate = overall(entry, [key])
-        share = normalised(entry, entries, [key])
+        share = normalised(entry, references, [key])
         tasks.setdefault(scores.task, []).append(
             {
                 "stratum": scores.stratum,
