@@ -36,6 +36,7 @@ __all__ = [
     "Imagination",
     "Imagines",
     "Outcome",
+    "PlansInBatches",
     "ReplayError",
     "compute_outcome",
     "evaluate_episodes",
@@ -56,6 +57,13 @@ class Imagines(Protocol):
     def imagined(self, episode: int) -> tuple[NDArray[Any], NDArray[np.uint8]] | None:
         """Return the ``Imagination`` of row ``episode`` of the last batch, or None without one."""
         ...
+
+
+@runtime_checkable
+class PlansInBatches(Protocol):
+    """An agent that plans for several episodes at once."""
+
+    problems_at_once: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +91,7 @@ def evaluate_episodes(
     *,
     agent_name: str,
     training_seed: int = 0,
-    batch_size: int = 1,
+    batch_size: int | None = None,
     pixels: int = 64,
     variation: Any = None,
     progress: Callable[[int], object] | None = None,
@@ -99,7 +107,8 @@ def evaluate_episodes(
         specs: the episodes.
         agent_name: name in the records.
         training_seed: seed that the agent was trained with.
-        batch_size: episodes that run in parallel.
+        batch_size: episodes that run in parallel; by default as many as the agent plans in one
+            batch (``PlansInBatches``), otherwise 1.
         pixels: side of the frames, if the agent observes frames.
         variation: change of the world (``jepabench.envs.variations``); start and goal stay.
         progress: called with 1 after every episode, for instance ``tqdm.update``.
@@ -109,6 +118,8 @@ def evaluate_episodes(
         UnknownNameError: an observation key that the world does not have.
         ValueError: no specs, several tasks, a repeated episode, or a batch size below 1.
     """
+    if batch_size is None:
+        batch_size = agent.problems_at_once if isinstance(agent, PlansInBatches) else 1
     _check_specs(specs, batch_size)
     keys = tuple(agent.observation_keys)
     size = pixels if {"pixels", "goal_pixels"} & set(keys) else None
