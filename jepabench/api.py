@@ -236,6 +236,7 @@ def evaluate(
     output: str | Path = "outputs",
     overrides: Sequence[str] = (),
     trust: bool = False,
+    tracker: str = "none",
     progress: bool = True,
 ) -> Results:
     """Evaluate an agent on the test episodes of a suite or of one task.
@@ -256,10 +257,13 @@ def evaluate(
         overrides: Further settings of the suite's run, such as ``"seed=0,1"`` or
             ``"agent.planner.num_samples=64,128"``.
         trust: Whether ``sb3:model.zip`` may be loaded. It is a pickle, which can run any code.
+        tracker: Where trainings of a named agent's suite report their curves: "none",
+            "tensorboard", "wandb", "mlflow" or "trackio".
         progress: Whether to show a progress bar.
 
     Raises:
-        UnknownNameError: There is no such preset, suite, task or stratum.
+        UnknownNameError: There is no such preset, suite, task, stratum or tracker.
+        ModuleNotFoundError: The package of the tracker is not installed.
         ConfigError: The agent cannot be made, or the suite does not contain its task.
         ValueError: A function or module without a task.
         UntrustedFileError: The agent is a pickle and ``trust`` is False.
@@ -267,6 +271,7 @@ def evaluate(
     with _trusting(trust):
         if isinstance(agent, str) and task is None:
             settings = [f"suite={suite or 'quick'}", f"agent={agent}", f"pixels={pixels}"]
+            settings.append(f"tracker={tracker}")
             return _evaluate_suite([*settings, *overrides], Path(output), progress)
     if isinstance(agent, str):
         name = name or agent

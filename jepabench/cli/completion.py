@@ -11,8 +11,20 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from jepabench.world_models.training.tracking import TRACKERS
+
 ENVIRONMENT = "_ARGCOMPLETE"  # set by the shell while it completes
-_KEYS = ("suite=", "agent=", "seed=", "output=", "num_workers=", "launcher=", "pixels=", "task=")
+_KEYS = (
+    "suite=",
+    "agent=",
+    "seed=",
+    "output=",
+    "num_workers=",
+    "launcher=",
+    "pixels=",
+    "tracker=",
+    "task=",
+)
 
 
 def complete(
@@ -45,16 +57,17 @@ def complete_settings(prefix: str, **_context: Any) -> list[str]:
     key, separator, value = prefix.partition("=")
     if not separator:
         return [*_KEYS, *_list_agent_keys(key)]
-    if key in ("suite", "launcher"):
-        return [f"{key}={name}" for name in list_presets(key)]
     if key == "agent":
         before, comma, _ = value.rpartition(",")
         return [f"agent={before}{comma}{name}" for name in _list_agents()]
-    if key == "task":
-        return [f"task={name}" for name in complete_tasks()]
-    if key == "checkpoint":
-        return [f"checkpoint={name}" for name in complete_checkpoints()]
-    return []
+    values: dict[str, Callable[[], Iterable[str]]] = {
+        "suite": lambda: list_presets("suite"),
+        "launcher": lambda: list_presets("launcher"),
+        "tracker": lambda: TRACKERS,
+        "task": complete_tasks,
+        "checkpoint": complete_checkpoints,
+    }
+    return [f"{key}={name}" for name in values[key]()] if key in values else []
 
 
 def complete_agents(**_: Any) -> list[str]:

@@ -14,10 +14,12 @@ from jepabench.execution.speeds import SPEEDS_FILE, load_speeds
 from jepabench.pipeline.presets.sb3_file import PREFIX
 from jepabench.pipeline.presets.search_path import SearchPath, get_search_path, set_search_path
 from jepabench.pipeline.stages import SuitePlan
+from jepabench.world_models.training.tracking import check_tracker
 
 
 def run_plan(root: dict, console: Console, *, kind: type[SuitePlan] = SuitePlan) -> None:
     """Run the missing stages of a suite, or of another ``kind`` of plan, with the launcher."""
+    check_tracker(root.get("tracker", "none"))
     for name in root["suite"]["agents"]:
         if name.startswith(PREFIX):
             require_trust(name.removeprefix(PREFIX))

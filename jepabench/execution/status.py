@@ -103,7 +103,7 @@ def save_sweep(root: dict) -> None:
     asked = {
         key: value
         for key, value in root.items()
-        if key not in ("output", "launcher", "num_workers")
+        if key not in ("output", "launcher", "num_workers", "tracker")
     }
     path = folder / f"{root['suite']['name']}-{stage_id(asked)[:8]}.json"
     write_atomically(path, json.dumps(asked, indent=2) + "\n")

@@ -33,6 +33,7 @@ from jepabench.pipeline.presets.search_path import (
 )
 from jepabench.pipeline.presets.settings import check_settings
 from jepabench.pipeline.presets.variants import Variant
+from jepabench.world_models.training.tracking import check_tracker_name
 
 LITERAL_KEYS = ("output", "launcher.folder")  # paths, which bypass Hydra's grammar
 _ERRORS = (
@@ -83,7 +84,7 @@ def compose_root(overrides: Sequence[str]) -> dict[str, Any]:
         if name not in section:
             raise unknown_name("configuration key", key, section)
         section[name] = value
-    _check_numbers(root)
+    _check_values(root)
     return root
 
 
@@ -96,12 +97,14 @@ def _unquote(key: str, value: str) -> str:
     return value
 
 
-def _check_numbers(root: Mapping[str, Any]) -> None:
-    """Check the numbers that would otherwise fail only after work has started.
+def _check_values(root: Mapping[str, Any]) -> None:
+    """Check the values that would otherwise fail only after work has started.
 
     Raises:
         ConfigError: a number is of the wrong type or out of range.
+        UnknownNameError: there is no such tracker.
     """
+    check_tracker_name(root["tracker"])
     limits = {"num_workers": (1, 4096), "pixels": (16, 1024)}
     for key, (low, high) in limits.items():
         if key == "pixels" and root[key] is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,22 @@ def fit_world_model(
         model=preset["model"],
         training=preset["training"],
     )
+
+
+def train_tracked(
+    tracker: str,
+    output: Path,
+    run: str,
+    settings: Mapping[str, Any],
+    work: Callable[[Path], None],
+    directory: Path,
+) -> None:
+    """Do the work of a training stage and report its curves to a tracker."""
+    from jepabench.world_models.training.tracking import track
+
+    folder = output / "tracking"
+    with track(tracker, folder=folder, run=run, directory=directory, settings=settings):
+        work(directory)
 
 
 def copy_checkpoint(checkpoint: Path, directory: Path) -> None:

@@ -396,4 +396,12 @@ class SuitePlan:
         known = self.stages.get(stage.key)
         if known is not None and known.config != stage.config:  # of another variant
             stage = replace(stage, key=f"{stage.key}-{stage_id(stage.config)[:8]}")
-        return self.stages.setdefault(stage.key, stage)
+        return self.stages.setdefault(stage.key, self._track(stage))
+
+    def _track(self, stage: Stage) -> Stage:
+        """Return a training stage that reports to the tracker of the run; others unchanged."""
+        tracker = self.root.get("tracker", "none")  # older saved sweeps have none
+        if tracker == "none" or stage.key.partition("/")[0] not in ("model", "policy"):
+            return stage
+        arguments = (tracker, self.output, stage.key, stage.config, stage.work)
+        return replace(stage, work=partial(work.train_tracked, *arguments))

@@ -10,7 +10,6 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from jepabench.world_models.analysis.diagnostics import CollapseError, Diagnosis
@@ -19,6 +18,7 @@ from jepabench.world_models.checkpoint import save_training_state
 from jepabench.world_models.training.batches import WindowSampler, step_generators
 from jepabench.world_models.training.config import TrainConfig
 from jepabench.world_models.training.devices import LocalDevice, select_device
+from jepabench.world_models.training.tracking import ScalarLog
 
 logger = logging.getLogger(__name__)
 _GRACE_STEPS = 50
@@ -111,11 +111,11 @@ class _Losses(nn.Module):
 
 
 class _Log:
-    """The progress bar and the TensorBoard log of a training; raises on collapse."""
+    """The progress bar and the curves of a training; raises on collapse."""
 
     def __init__(self, directory: Path, step: int, config: TrainConfig, *, enabled: bool) -> None:
         self._config = config
-        self._writer = SummaryWriter(str(directory / "tensorboard"), purge_step=step)
+        self._curves = ScalarLog(directory, step)
         self._bar = tqdm(
             total=config.num_steps,
             initial=step,
@@ -130,19 +130,18 @@ class _Log:
 
     def __exit__(self, *_: object) -> None:
         self._bar.close()
-        self._writer.close()
+        self._curves.close()
 
     def add_terms(self, terms: Mapping[str, float], step: int) -> None:
         self._bar.update()
         if step % _LOG_EVERY == 0 or step == self._config.num_steps:
-            for name, value in terms.items():
-                self._writer.add_scalar(f"loss/{name}", value, step)
+            self._curves.add({f"loss/{name}": value for name, value in terms.items()}, step)
             text = " ".join(f"{name} {value:.3f}" for name, value in terms.items())
             self._bar.set_postfix_str(text)
 
     def add_diagnosis(self, diagnosis: Diagnosis, step: int) -> None:
-        for name, value in diagnosis.scalars().items():
-            self._writer.add_scalar(f"diagnosis/{name}", value, step)
+        scalars = diagnosis.scalars().items()
+        self._curves.add({f"diagnosis/{name}": value for name, value in scalars}, step)
         # An untrained encoder maps all frames to almost the same latent, so early steps do not
         # count.
         if diagnosis.collapsed and step >= max(_GRACE_STEPS, self._config.num_steps // 4):

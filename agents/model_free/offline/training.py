@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from jepabench.agents.encoding import Features, Table
@@ -37,6 +36,7 @@ from jepabench.envs.files import atomic_write
 from jepabench.envs.registry import get_task
 from jepabench.world_models.checkpoint import fingerprint, load_world_model, save_training_state
 from jepabench.world_models.training.batches import step_generators
+from jepabench.world_models.training.tracking import ScalarLog
 
 _LOG_EVERY = 50
 _RENAMED_WEIGHTS = {"eyes.": "goal_encoder."}  # prefixes in policies that older versions saved
@@ -256,7 +256,7 @@ def _optimise(
         policy.load_state_dict(state["policy"])
         optimizer.load_state_dict(state["optimizer"])
         first, seconds = state["step"], state["seconds"]
-    writer = SummaryWriter(str(directory / "tensorboard"), purge_step=first)
+    curves = ScalarLog(directory, first)
     began, total = time.monotonic(), config.num_steps
     steps = range(first, total)
     bar = tqdm(steps, "train", total, unit="step", initial=first, disable=not progress)
@@ -269,8 +269,7 @@ def _optimise(
         optimizer.step()
         policy.after_step()
         if step % _LOG_EVERY == 0:
-            for name, value in losses.items():
-                writer.add_scalar(f"train/{name}", float(value.detach()), step)
+            curves.add({f"train/{name}": value.item() for name, value in losses.items()}, step)
         if (step + 1) % config.checkpoint_every == 0:
             state = {
                 "policy": policy.state_dict(),
@@ -279,7 +278,7 @@ def _optimise(
                 "seconds": seconds + time.monotonic() - began,
             }
             save_training_state(path, state)
-    writer.close()
+    curves.close()
     return seconds + time.monotonic() - began
 
 

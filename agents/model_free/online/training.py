@@ -13,7 +13,8 @@ import hashlib
 import shutil
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import configure
+from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stable_baselines3.her import HerReplayBuffer
 from tqdm import tqdm
@@ -44,6 +45,7 @@ from jepabench.envs.registry import get_task, make
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.envs.task import TaskSpec, load_entry_point
 from jepabench.world_models.training.devices import find_device
+from jepabench.world_models.training.tracking import TrackedRun
 
 C = TypeVar("C")
 POLICY = "MultiInputPolicy"
@@ -185,11 +187,13 @@ def train_online(
         return
     env = _make_env(run, task, view)
     model, seconds = load_checkpoint(build(env), env, directory)
-    model.set_logger(configure(str(directory / "tensorboard"), ["tensorboard"]))
     began = time.monotonic() - seconds
     budgets = _BudgetCallback(run, env, directory, began)
     first, total = model.num_timesteps, run.num_steps
-    with tqdm(None, "train", total, unit="step", initial=first, disable=not progress) as bar:
+    with (
+        _log_curves(model, directory),
+        tqdm(None, "train", total, unit="step", initial=first, disable=not progress) as bar,
+    ):
         while model.num_timesteps < run.num_steps:
             model.set_random_seed(_derive_seed(run.seed, model.num_timesteps))
             model._last_obs = None  # a segment starts new episodes, drawn from its own seed
@@ -204,6 +208,34 @@ def train_online(
     for checkpoint in directory.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     env.close()
+
+
+@contextmanager
+def _log_curves(model: BaseAlgorithm, directory: Path) -> Iterator[None]:
+    """Send the scalars of Stable-Baselines3 to TensorBoard and to the active tracker."""
+    folder = str(directory / "tensorboard")
+    logger = Logger(folder, [TensorBoardOutputFormat(folder), _TrackerOutput(directory)])
+    model.set_logger(logger)
+    try:
+        yield
+    finally:
+        logger.close()
+
+
+class _TrackerOutput(KVWriter):
+    def __init__(self, directory: Path) -> None:
+        self._run = TrackedRun.start(directory)
+
+    def write(
+        self, key_values: dict[str, Any], key_excluded: dict[str, tuple[str, ...]], step: int = 0
+    ) -> None:
+        del key_excluded  # names of other outputs
+        scalars = (int, float, np.integer, np.floating)
+        values = {key: value for key, value in key_values.items() if isinstance(value, scalars)}
+        self._run.log(values, step)
+
+    def close(self) -> None:
+        self._run.close()
 
 
 def _make_env(run: OnlineRun, task: TaskSpec, view: View) -> VecNormalize:

@@ -32,7 +32,7 @@ SETTINGS = {
     "to": "submissions",
     "checkpoints": "no",
 }
-_PASSED_ON = ("suite", "output", "num_workers", "pixels", "launcher")
+_PASSED_ON = ("suite", "output", "num_workers", "pixels", "launcher", "tracker")
 _CHECKPOINT_FILES = (".safetensors", ".json", ".npz")
 _NOT_OF_A_CHECKPOINT = {"stage.json", "done.json", "failed.json"}
 
@@ -266,7 +266,8 @@ def _manifest(
                 f"Remove {plan.suite_directory / 'evaluations'} and submit again."
             )
     here = describe_machine()
-    shown = [item for item in arguments if item.partition("=")[0] not in ("output", "num_workers")]
+    hidden = ("output", "num_workers", "tracker")
+    shown = [item for item in arguments if item.partition("=")[0] not in hidden]
     return {
         "pixels": plan.root["pixels"],
         "agent": {

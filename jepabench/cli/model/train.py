@@ -27,18 +27,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a model whose encoder is taken as it is: only the predictor learns",
     )
     parser.add_argument("--seed", type=SEED, default=0)
-    add_settings(parser, help="e.g. training.num_steps=2000 model.latent_dim=48")
+    add_settings(
+        parser,
+        help="e.g. training.num_steps=2000 model.latent_dim=48 "
+        "tracker=tensorboard|wandb|mlflow|trackio",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    preset = load_preset("world_model", options.world_model, options.overrides)
+    tracker, overrides = _split_tracker(options.overrides)
+    preset = load_preset("world_model", options.world_model, overrides)
     from jepabench.evaluation.stages.stage import run_stage
     from jepabench.world_models.checkpoint import fingerprint
     from jepabench.world_models.training.devices import get_rank
     from jepabench.world_models.training.fit import fit, open_datasets
+    from jepabench.world_models.training.tracking import check_tracker, track
 
     check_training(preset["training"])
+    check_tracker(tracker)
     # Contents identify the inputs, not paths: the data at a path may have been replaced.
     data, held_out = open_datasets(options.dataset, options.validation)
     config = {
@@ -51,16 +58,18 @@ def run(options: argparse.Namespace) -> int:
         config["encoder_from"] = fingerprint(options.encoder_from)
 
     def work(directory: Path) -> None:
-        diagnosis = fit(
-            dataset=options.dataset,
-            validation=options.validation,
-            directory=directory,
-            seed=options.seed,
-            kind=preset["kind"],
-            model=preset["model"],
-            training=preset["training"],
-            encoder_from=options.encoder_from,
-        )
+        folder, run = options.directory.parent / "tracking", options.directory.name
+        with track(tracker, folder=folder, run=run, directory=directory, settings=config):
+            diagnosis = fit(
+                dataset=options.dataset,
+                validation=options.validation,
+                directory=directory,
+                seed=options.seed,
+                kind=preset["kind"],
+                model=preset["model"],
+                training=preset["training"],
+                encoder_from=options.encoder_from,
+            )
         if not get_rank():
             for name, value in diagnosis.scalars().items():
                 print(f"{name:>20}  {value:.3f}")
@@ -71,3 +80,10 @@ def run(options: argparse.Namespace) -> int:
     elif not run_stage(options.directory, config, work):
         print(f"{options.directory} is done already.")
     return 0
+
+
+def _split_tracker(overrides: list[str]) -> tuple[str, list[str]]:
+    """Return the tracker, which is no part of the preset, and the other settings."""
+    names = [item.partition("=")[2] for item in overrides if item.startswith("tracker=")]
+    rest = [item for item in overrides if not item.startswith("tracker=")]
+    return (names or ["none"])[-1], rest
