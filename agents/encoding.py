@@ -78,6 +78,10 @@ class Table(Protocol):
         """[num_frames, ...]."""
         ...
 
+    def to(self, device: torch.device, /) -> Table:
+        """Return the table with its frames on a device."""
+        ...
+
     def __getitem__(self, rows: Tensor, /) -> Tensor:
         """Return the frames in these rows [N, ...]."""
         ...
@@ -91,11 +95,17 @@ class FrameTable:
     """
 
     def __init__(self, field: NDArray[np.uint8]) -> None:
-        self._field = np.asarray(field)
+        self._field, self._device = np.asarray(field), torch.device("cpu")
         self.shape: tuple[int, ...] = field.shape
 
+    def to(self, device: torch.device, /) -> FrameTable:
+        """Move frames to a device when they are read."""
+        self._device = device
+        return self
+
     def __getitem__(self, rows: Tensor, /) -> Tensor:
-        return torch.from_numpy(np.take(self._field, rows.numpy(), axis=0))
+        frames = torch.from_numpy(np.take(self._field, rows.numpy(), axis=0))
+        return frames.to(self._device, non_blocking=True)
 
 
 class Features:
@@ -115,6 +125,14 @@ class Features:
         self.inputs = "latents" if model else "pixels" if pixels else "state"
         self._key = model.observation_key if model else "pixels" if pixels else "observation"
         self.observation_keys = (self._key, GOAL_KEYS[self._key])
+        self.device = torch.device("cpu")
+
+    def to(self, device: torch.device) -> Features:
+        """Move the model, and return the inputs of ``now`` and ``goal`` on a device."""
+        if isinstance(self.model, nn.Module):
+            self.model.to(device)
+        self.device = device
+        return self
 
     def tables(self, dataset: EpisodeDataset) -> tuple[Table, Table]:
         """Return the inputs of all frames as observation [N, D] and as goal [N, D'].
@@ -156,13 +174,13 @@ class Features:
     def now(self, observations: Mapping[str, NDArray[Any]], row: int) -> Tensor:
         """Return the present input of one episode [1, D]."""
         if self.model is None:
-            return _tensor(observations[self._key][[row]])
+            return _tensor(observations[self._key][[row]]).to(self.device)
         return encode_rows(self.model, observations, [row]).flatten(1)
 
     def goal(self, observations: Mapping[str, NDArray[Any]], row: int) -> Tensor:
         """Return the goal of one episode [1, D']."""
         if self.model is None:
-            return _tensor(observations[GOAL_KEYS[self._key]][[row]])
+            return _tensor(observations[GOAL_KEYS[self._key]][[row]]).to(self.device)
         return encode_goal_rows(self.model, observations, [row]).flatten(1)
 
 

@@ -51,6 +51,12 @@ class PolicyProposal:
     def __init__(self, policy: GoalPolicy, scale: ActionScale) -> None:
         self.policy, self.scale = policy, scale
 
+    def to(self, device: torch.device) -> PolicyProposal:
+        """Move the policy and the scale of its actions to a device."""
+        self.policy.to(device)
+        self.scale = ActionScale(self.scale.mean.to(device), self.scale.std.to(device))
+        return self
+
     @torch.no_grad()
     def __call__(
         self, model: WorldModel, context: Context, goal: Tensor, *, horizon: int
@@ -73,10 +79,8 @@ class PolicyProposal:
         context = Context(
             *(part.repeat_interleave(num_plans, 0) for part in (context.latents, context.actions))
         )
-        arrivals, goal = (
-            torch.arange(1, num_plans + 1).repeat(len(goal)),
-            goal.repeat_interleave(num_plans, 0),
-        )
+        arrivals = torch.arange(1, num_plans + 1, device=goal.device).repeat(len(goal))
+        goal = goal.repeat_interleave(num_plans, 0)
         actions = []
         for step in range(horizon):
             left = (arrivals - step).clamp(min=1)

@@ -8,8 +8,8 @@ is one small class anywhere, named in a configuration.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -253,11 +253,8 @@ class Energy:
         self.terms = tuple(terms)
 
     def to(self, device: torch.device) -> Energy:
-        """Move the networks of the terms, such as learned distances, to a device."""
-        for term in self.terms:
-            for name in getattr(term, "__dataclass_fields__", ()):
-                if isinstance(value := getattr(term, name), torch.nn.Module):
-                    value.to(device)
+        """Move the networks and tensors of the terms, such as learned distances, to a device."""
+        self.terms = tuple(_move_term(term, device) for term in self.terms)
         return self
 
     def bind(self, model: WorldModel, context: Context) -> Energy:
@@ -301,6 +298,20 @@ class Energy:
                 )
             report[term.name] = term.weight * term(latents, goal, actions)
         return report
+
+
+def _move_term(term: Any, device: torch.device) -> Any:
+    """Return a term with its networks (in place) and its tensors on a device."""
+    moved = {}
+    for name in getattr(term, "__dataclass_fields__", ()):
+        value = getattr(term, name)
+        if isinstance(value, torch.nn.Module):
+            value.to(device)
+        elif isinstance(value, Tensor):
+            moved[name] = value.to(device)
+        elif (inner := _move_term(value, device)) is not value:  # a term within a term
+            moved[name] = inner
+    return replace(term, **moved) if moved else term
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -135,7 +135,8 @@ class BoundGuardrail:
         before = torch.cat([start, latents[:, :, :-1]], dim=2)
         flat = self.rule.hazard(before.flatten(0, 2).flatten(1), latents.flatten(0, 2).flatten(1))
         hazards = flat.view(latents.shape[:3])
-        steps = torch.arange(latents.shape[2]).clamp_max(len(self.rule.thresholds) - 1)
+        steps = torch.arange(latents.shape[2], device=latents.device)
+        steps = steps.clamp_max(len(self.rule.thresholds) - 1)
         excess = (hazards - self.rule.thresholds[steps]) / self.rule.spread + self.rule.margin
         return torch.where(excess.isnan(), _MAX_HAZARD, excess)
 
@@ -199,7 +200,8 @@ class GuardedPlanner(WrappingPlanner):
         stuck = ~(plan.cost < FORBIDDEN)
         if not bool(stuck.any()):
             return plan
-        still = torch.clamp(self.rest, bounds.low, bounds.high).expand_as(plan.actions)
+        rest = self.rest.to(bounds.low)
+        still = torch.clamp(rest, bounds.low, bounds.high).expand_as(plan.actions)
         with torch.no_grad():
             price = cost(still[:, None])[:, 0]
         better = stuck & (~(plan.cost <= price))
@@ -244,7 +246,13 @@ class GuardedEnergy(Energy):
 
     def __init__(self, energy: Energy, guardrail: Guardrail) -> None:
         super().__init__(terms=(*energy.terms, guardrail))
-        self.guardrail = guardrail
+
+    @property
+    def guardrail(self) -> Guardrail:
+        """The guardrail, which is the last term."""
+        guardrail = self.terms[-1]
+        assert isinstance(guardrail, Guardrail)
+        return guardrail
 
     def bind(self, model: WorldModel, context: Context) -> Energy:
         """Return the energy for plans that start from ``context``."""

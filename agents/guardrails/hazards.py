@@ -50,7 +50,8 @@ class ZoneHazard(nn.Module):
 
         Values below 0 are the distance to the nearest zone, with negative sign.
         """
-        share = torch.linspace(0, 1, POINTS_PER_STEP, dtype=start.dtype)[:, None, None]
+        share = torch.linspace(0, 1, POINTS_PER_STEP, dtype=start.dtype, device=start.device)
+        share = share[:, None, None]
         places = torch.lerp(start[None], end[None], share)[..., None, :]  # [points, N, 1, 2]
         centre, half = (
             (self.zones[:, :2] + self.zones[:, 2:]) / 2,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jepabench.envs.files import write_atomically
+from jepabench.world_models.training.devices import find_device
 
 SCHEMA = 1
 
@@ -32,6 +33,17 @@ def open_run(directory: Path, run: Mapping[str, Any]) -> bool:
     else:
         _write(path, wanted)
     return (directory / "training.json").exists()
+
+
+def record_device(device: str) -> dict[str, str]:
+    """Return the record of a device: none for the CPU, on which all runs were before there was one.
+
+    Raises:
+        UnknownNameError: There is no such device.
+        ValueError: PyTorch sees no such GPU.
+    """
+    find_device(device)
+    return {} if device == "cpu" else {"device": device}
 
 
 def close_run(directory: Path, run: Mapping[str, Any], cost: Mapping[str, Any]) -> None:

@@ -31,6 +31,10 @@ Decoder = Callable[[Tensor], NDArray[np.uint8]]
 class Subgoals(Protocol):
     """Chooses intermediate goals for goals that are too far away for one plan."""
 
+    def to(self, device: torch.device) -> Subgoals:
+        """Move the networks and latents to a device."""
+        ...
+
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
         """Start B new episodes."""
         ...
@@ -64,8 +68,8 @@ class MPCAgent:
         problems_at_once: number of episodes encoded and planned in one batch. With 1, the result of
             an episode is bitwise independent of the other episodes. Larger values are faster on a
             GPU and equal up to rounding. By default 1 on the CPU and 64 on a GPU.
-        device: "cpu", "cuda" or "mps", where the model encodes and plans are searched. Guardrails,
-            subgoals and proposals need the CPU.
+        device: "cpu", "cuda" or "mps", where the model encodes and plans are searched, with
+            guardrails, subgoals and proposals.
         precision: precision of imagined rollouts, "float32" or "bfloat16"; see
             ``jepabench.world_models.networks.precision``.
         proposal: further plans to start each search from, such as ``PolicyProposal``, or None.
@@ -110,7 +114,7 @@ class MPCAgent:
         if isinstance(model, nn.Module):
             model.eval().requires_grad_(False)
         if device != "cpu":
-            _move(self.device, model, energy, proposal=proposal, subgoals=subgoals)
+            _move(self.device, model, energy, proposal, subgoals)
         self.observation_keys = observation_keys(model)
         self._imagines = convert_precision(model, precision)
         self.model, self.energy, self.decoder, self.proposal = model, energy, decoder, proposal
@@ -248,16 +252,18 @@ class MPCAgent:
         return Context(latents, torch.stack(actions))
 
 
-def _move(device: torch.device, model: WorldModel, energy: Energy, **others: object) -> None:
-    """Move a model and the networks of an energy to a GPU.
+def _move(device: torch.device, model: WorldModel, *parts: Any) -> None:
+    """Move a model and the other parts of an agent to a GPU.
 
     Raises:
-        ValueError: if the agent has a part that works on the CPU only.
+        ValueError: if a part cannot be moved.
     """
-    name = next((name for name, part in others.items() if part is not None), None)
-    if not isinstance(energy, Energy):
-        name = "guardrail"
-    if name is not None or not isinstance(model, nn.Module):
-        raise ValueError(f"A {name or 'model without weights'} plans on the CPU. Use device=cpu.")
-    model.to(device)
-    energy.to(device)
+    for part in (model, *parts):
+        if part is None:
+            continue
+        if not hasattr(part, "to"):
+            raise ValueError(
+                f"{type(part).__name__} cannot be moved to {device}: it has no method to(device). "
+                "Use device=cpu."
+            )
+        part.to(device)

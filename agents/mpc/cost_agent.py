@@ -76,6 +76,11 @@ class Directions:
         self._world, self._env = get_task(task_id), make(task_id)
         self.reset(())
 
+    def to(self, device: torch.device) -> Directions:
+        """Move the probe to a device. Tasks compute their directions in numpy."""
+        self.probe.to(device)
+        return self
+
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
         """Start B new episodes."""
         check_specs(self._world, specs)
@@ -92,10 +97,9 @@ class Directions:
         """
         del goal
         places = self._places[episode]
-        places.append(self.probe(latent.flatten()[None])[0].double().numpy())
-        return torch.from_numpy(
-            self.task.directions(self._assignments[episode], places, self.horizon)
-        ).float()
+        places.append(self.probe(latent.flatten()[None])[0].double().cpu().numpy())
+        directions = self.task.directions(self._assignments[episode], places, self.horizon)
+        return torch.from_numpy(directions).float().to(latent.device)
 
     @property
     def model_steps(self) -> NDArray[np.int64]:

@@ -51,6 +51,12 @@ class Detours:
         )
         self._num_episodes = 0
 
+    def to(self, device: torch.device) -> Detours:
+        """Move the hazard and the latents of goals to a device. Positions stay in numpy."""
+        self.hazard.to(device)
+        self.goals = self.goals.to(device)
+        return self
+
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
         """Start B new episodes."""
         self._num_episodes = len(specs)
@@ -59,9 +65,8 @@ class Detours:
     def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
         """Return the subgoal [*latent], which is the goal if the line to it is admissible."""
         del episode
-        here, there = (
-            self.hazard.probe(torch.stack([latent.flatten(), goal.flatten()])).double().numpy()
-        )
+        ends = self.hazard.probe(torch.stack([latent.flatten(), goal.flatten()]))
+        here, there = ends.double().cpu().numpy()
         target = self._target(here, there)
         if target is None:
             return goal
@@ -85,9 +90,9 @@ class Detours:
         return self._depth(start, end) <= -kept + 1e-6
 
     def _depth(self, start: NDArray[np.float64], end: NDArray[np.float64]) -> float:
-        return float(
-            self.hazard.depth(*(torch.from_numpy(place)[None] for place in (start, end)))[0]
-        )
+        zones = self.hazard.zones
+        line = (torch.from_numpy(place)[None].to(zones.device) for place in (start, end))
+        return float(self.hazard.depth(*line)[0])
 
     @property
     def model_steps(self) -> NDArray[np.int64]:

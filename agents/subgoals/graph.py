@@ -49,6 +49,12 @@ class StateGraph:
         # Shortest paths to a node are shortest paths from it in the reversed graph.
         self._reversed = csr_matrix(lengths.T)
 
+    def to(self, device: torch.device) -> StateGraph:
+        """Move the nodes and the learned distance to a device. Paths are found on the CPU."""
+        self.nodes = self.nodes.to(device)
+        self.distance.to(device)
+        return self
+
     @property
     def num_edges(self) -> int:
         """Number of directed edges."""
@@ -72,7 +78,7 @@ class StateGraph:
     @torch.no_grad()
     def _table(self, starts: Tensor, ends: Tensor) -> NDArray[np.float64]:
         rows = [self.distance(chunk[:, None], ends[None]) for chunk in starts.split(_CHUNK)]
-        return torch.cat(rows).double().numpy()
+        return torch.cat(rows).double().cpu().numpy()
 
 
 class GraphSubgoals:
@@ -91,6 +97,11 @@ class GraphSubgoals:
         self.graph, self.reach = graph, reach
         self._ways: dict[int, NDArray[np.float64]] = {}
         self._num_episodes = 0
+
+    def to(self, device: torch.device) -> GraphSubgoals:
+        """Move the graph's nodes and its learned distance to a device."""
+        self.graph.to(device)
+        return self
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
         """Start B new episodes."""

@@ -78,6 +78,13 @@ class MacroSubgoals:
         self.levels, self.plans = list(levels), list(plans)
         self.reset(())
 
+    def to(self, device: torch.device) -> MacroSubgoals:
+        """Move the levels and the networks of their energies to a device."""
+        for level, plan in zip(self.levels, self.plans, strict=True):
+            level.to(device)
+            plan.energy.to(device)
+        return self
+
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
         """Start B new episodes."""
         self._model_steps: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)

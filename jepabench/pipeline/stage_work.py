@@ -75,7 +75,7 @@ def evaluate_agent(
     stages: Sequence[tuple[str, Path]],
     directory: Path,
 ) -> None:
-    """Evaluate an agent on its episodes; save records, actions and training costs.
+    """Evaluate an agent on its episodes; save records, actions, training costs and the device.
 
     Args:
         config: of the stage.
@@ -116,6 +116,7 @@ def evaluate_agent(
     save_evaluation(directory, evaluation)
     # A policy from elsewhere knows what its training cost.
     cost = getattr(agent, "training_cost", None) or sum_costs(config["agent"], stages)
+    cost = {**cost, "device": str(getattr(agent, "device", "cpu"))}
     (directory / "cost.json").write_text(json.dumps(cost, indent=2), encoding="utf-8")
 
 

@@ -2,6 +2,7 @@
 mistakes.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -78,6 +79,13 @@ def test_the_smoke_suite_makes_a_table_and_a_report_with_films(finished):
     Links().feed(page)
     assert links and all((report / link).exists() for link in links if not link.startswith("data:"))
     assert "jepa-cem" in page
+
+
+@pytest.mark.slow
+def test_the_device_of_an_evaluation_is_recorded(finished):
+    costs = list(finished.rglob("cost.json"))
+    assert costs
+    assert {json.loads(path.read_text(encoding="utf-8"))["device"] for path in costs} == {"cpu"}
 
 
 @pytest.mark.slow

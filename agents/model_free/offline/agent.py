@@ -16,6 +16,7 @@ from jepabench.agents.model_free.offline.policy import GoalPolicy
 from jepabench.agents.model_free.offline.training import load_policy, make_features
 from jepabench.envs.registry import get_task
 from jepabench.envs.splits import EpisodeSpec
+from jepabench.world_models.training.devices import find_device
 
 
 class OfflineAgent:
@@ -26,26 +27,34 @@ class OfflineAgent:
         policy: Folder that ``train_policy`` wrote.
         world_model: Folder of the frozen model, for a policy that was trained on its latents.
         pixels: Whether the policy was trained on frames.
+        device: "cpu", "cuda" or "mps", where the policy and the frozen model decide.
 
     Raises:
         ValueError: The folder holds a policy of another algorithm, task or input, or a policy on
-            the latents of another model.
+            the latents of another model. Or PyTorch sees no such GPU.
+        UnknownNameError: There is no such device.
     """
 
     policy_type: ClassVar[type[GoalPolicy]]
 
     def __init__(
-        self, *, task_id: str, policy: Path, world_model: Path | None = None, pixels: bool = False
+        self,
+        *,
+        task_id: str,
+        policy: Path,
+        world_model: Path | None = None,
+        pixels: bool = False,
+        device: str = "cpu",
     ) -> None:
-        self.task = get_task(task_id)
-        self._features = make_features(self.task.id, world_model, pixels)
+        self.task, self.device = get_task(task_id), find_device(device)
+        self._features = make_features(self.task.id, world_model, pixels).to(self.device)
         self.policy = load_policy(
             policy,
             [self.policy_type],
             task_id=self.task.id,
             inputs=self._features.inputs,
             world_model=world_model,
-        )
+        ).to(self.device)
         self.observation_keys: tuple[str, ...] = self._features.observation_keys
         self._queue = ActionQueue(task=self.task)
         OfflineAgent.reset(self, ())  # not the method of a subclass, which is not complete yet
@@ -80,7 +89,8 @@ class OfflineAgent:
     def _plan_block(self, episode: int, now: Tensor, goal: Tensor) -> None:
         """Queue the next block of an episode."""
         scale = self.policy.action_scale
-        self._queue.put(episode, (self.policy.decide(now, goal) * scale.std + scale.mean).numpy())
+        block = self.policy.decide(now, goal) * scale.std + scale.mean
+        self._queue.put(episode, block.cpu().numpy())
 
     @property
     def model_steps(self) -> NDArray[np.int64]:

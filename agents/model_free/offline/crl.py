@@ -60,7 +60,7 @@ class CRLPolicy(GoalPolicy):
         psi = self.psi(self.goal_encoder.encode_goal(batch.value_goal))
         # [2, N, N], with each pair's own future on the diagonal
         logits = phi @ psi.mT * self.config.representation_size**-0.5
-        labels = torch.eye(logits.shape[1]).expand_as(logits)
+        labels = torch.eye(logits.shape[1], device=logits.device).expand_as(logits)
         entropy = functional.binary_cross_entropy_with_logits(logits, labels, reduction="none")
         return {"critic_loss": entropy.mean((1, 2)).sum(), "actor_loss": self._actor_loss(batch)}
 

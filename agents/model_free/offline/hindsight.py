@@ -82,7 +82,7 @@ class Windows:
     At the start of an episode its first frame is repeated.
 
     Args:
-        frames: All frames of the dataset [num_frames, D].
+        frames: All frames of the dataset [num_frames, D], on any device.
         dataset: Gives the starts of the episodes.
         history: Frames of a window, K.
     """
@@ -92,6 +92,11 @@ class Windows:
         self._frames, self._first = frames, torch.from_numpy(first.astype(np.int64))
         self._back = torch.arange(history - 1, -1, -1)
         self.shape: tuple[int, ...] = (len(frames), history * frames.shape[1])
+
+    def to(self, device: torch.device) -> Windows:
+        """Move the frames to a device. Rows and windows are indexed on the CPU."""
+        self._frames = self._frames.to(device)
+        return self
 
     def __getitem__(self, rows: Tensor, /) -> Tensor:
         """Return windows [N, K * D]."""
@@ -107,14 +112,20 @@ class Tables(NamedTuple):
     goal: Table
     action: Tensor
 
+    def to(self, device: torch.device) -> Tables:
+        """Return the tables on a device; frames stay on disk and are moved when they are read."""
+        return Tables(*(table.to(device) for table in self))
+
 
 class GoalBatch:
     """N transitions with goals. A field is gathered when it is first read.
 
+    Rows are on the CPU, where they are drawn. All other fields are on the device of the tables.
+
     Attributes:
         now_rows, goal_rows: Rows of the present and of a goal later in the episode, int64 [N].
-        steps: Model steps between them, int64 [N].
         value_rows: Rows of the goals of a value function, int64 [N].
+        steps: Model steps between present and goal, int64 [N].
     """
 
     def __init__(
@@ -125,8 +136,10 @@ class GoalBatch:
         value_rows: Tensor,
     ) -> None:
         self._tables, self._pairs = tables, pairs
-        self.now_rows, self.goal_rows, self.steps = rows
+        self.now_rows, self.goal_rows, _ = rows
         self.value_rows = value_rows
+        self.device = tables.action.device
+        self.steps = rows[2].to(self.device)
 
     @cached_property
     def now(self) -> Tensor:
@@ -156,14 +169,18 @@ class GoalBatch:
     @cached_property
     def reached(self) -> Tensor:
         """1.0 where the present frame is the value's goal, else 0.0 [N]."""
-        return (self.now_rows == self.value_rows).float()
+        return self.is_goal(0)
+
+    def is_goal(self, num_steps: int) -> Tensor:
+        """Return 1.0 where the frame ``num_steps`` from now is the value's goal, else 0.0 [N]."""
+        return (self.now_rows + num_steps == self.value_rows).float().to(self.device)
 
     def select_subgoal(self, num_steps: int) -> tuple[Tensor, Tensor]:
         """Return the frame ``num_steps`` towards the goal, as present [N, D] and as goal [N, D'].
 
         It is the goal itself if that is nearer.
         """
-        rows = self.now_rows + self.steps.clamp(max=num_steps)
+        rows = torch.minimum(self.now_rows + num_steps, self.goal_rows)
         return self._tables.now[rows], self._tables.goal[rows]
 
     def select_transition(self, num_steps: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -177,4 +194,4 @@ class GoalBatch:
         rows = self.now_rows + num_steps
         valid = rows < last
         rows = torch.minimum(rows, last - 1)
-        return self._tables.action[rows], self._tables.now[rows + 1], valid
+        return self._tables.action[rows], self._tables.now[rows + 1], valid.to(self.device)

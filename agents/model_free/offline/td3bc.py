@@ -62,6 +62,7 @@ class TD3BCPolicy(GoalPolicy):
         with torch.no_grad():
             there = self.embed(batch.next, batch.value_goal)
             noise = config.noise * torch.randn(batch.action.shape, generator=generator)
+            noise = noise.to(batch.action)
             noise = noise.clamp(-config.noise_limit, config.noise_limit)
             after = self.squash(self.target_actor(there)) + noise
             after = torch.clamp(after, self.action_low, self.action_high)

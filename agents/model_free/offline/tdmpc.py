@@ -93,7 +93,7 @@ class TDMPCPolicy(GoalPolicy):
         model_loss = latent.new_zeros(())
         for step in range(config.unroll):
             action, after, valid = batch.select_transition(step)
-            reached = (batch.now_rows + step == batch.value_rows).float()
+            reached = batch.is_goal(step)
             with torch.no_grad():
                 there = self.encode(after)
                 future = self.predict_value(there, goal, self.target)
@@ -185,7 +185,7 @@ class TDMPCAgent(OfflineAgent):
     """Plans in the learned model, from the policy's actions and the rest of the last plan.
 
     Args:
-        task_id, policy, world_model, pixels: See ``OfflineAgent``.
+        task_id, policy, world_model, pixels, device: See ``OfflineAgent``.
         planner: The planner, by default MPPI as in the paper.
     """
 
@@ -200,14 +200,18 @@ class TDMPCAgent(OfflineAgent):
         world_model: Path | None = None,
         pixels: bool = False,
         planner: Planner | None = None,
+        device: str = "cpu",
     ) -> None:
-        super().__init__(task_id=task_id, policy=policy, world_model=world_model, pixels=pixels)
+        super().__init__(
+            task_id=task_id, policy=policy, world_model=world_model, pixels=pixels, device=device
+        )
         scale = self.policy.action_scale
         self._control = RecedingHorizon(
             task=self.task,
             planner=planner or MPPIPlanner(horizon=3),
-            action_mean=scale.mean.numpy(),
-            action_std=scale.std.numpy(),
+            action_mean=scale.mean.cpu().numpy(),
+            action_std=scale.std.cpu().numpy(),
+            device=self.device,
         )
         self._queue = self._control.queue
 

@@ -29,7 +29,7 @@ from jepabench.agents.model_free.offline.hindsight import (
 )
 from jepabench.agents.model_free.offline.networks import OfflineConfig, Sizes
 from jepabench.agents.model_free.offline.policy import GoalPolicy
-from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
+from jepabench.agents.model_free.run_folder import close_run, open_run, read_run, record_device
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.files import atomic_write
@@ -51,6 +51,7 @@ def train_policy(
     seed: int,
     world_model: Path | None = None,
     pixels: bool = False,
+    device: str = "cpu",
     progress: bool = True,
     **config: Any,
 ) -> None:
@@ -67,13 +68,14 @@ def train_policy(
         seed: Seed of initialisation and batches.
         world_model: Folder of a frozen model, for a policy on its latents.
         pixels: Whether to train an encoder of frames with the policy.
+        device: "cpu", "cuda" or "mps", where the policy is trained.
         progress: Whether to show a progress bar.
         config: Settings of ``policy_type.config_type``.
 
     Raises:
-        ValueError: The dataset is of another task or lacks frames, a setting is out of range, or
-            the folder holds another run.
-        UnknownNameError: There is no such setting.
+        ValueError: The dataset is of another task or lacks frames, a setting is out of range,
+            PyTorch sees no such GPU, or the folder holds another run.
+        UnknownNameError: There is no such setting or device.
     """
     data, task = EpisodeDataset.open(Path(dataset)), get_task(task_id)
     if data.manifest.task_id != task.id:
@@ -91,6 +93,7 @@ def train_policy(
         "inputs": features.inputs,
         "world_model": fingerprint(world_model) if world_model else None,
         "dataset_fingerprint": data.manifest.fingerprint,
+        **record_device(device),
     }
     directory = Path(directory)
     if open_run(directory, run):
@@ -98,7 +101,9 @@ def train_policy(
     inputs = _load_inputs(features, world_model, data, Path(dataset))
     policy, tables = _build_policy(policy_type, settings, data, inputs, features.inputs, seed)
     pairs = HindsightPairs(data, max_steps=settings.max_goal_steps)
-    seconds = _optimise(policy, tables, pairs, seed, directory, progress)
+    policy.to(device)
+    seconds = _optimise(policy, tables.to(torch.device(device)), pairs, seed, directory, progress)
+    policy.cpu()
     _save_policy(policy, directory / "policy.safetensors")
     close_run(directory, run, _compute_cost(policy, data, task.action_block, seconds))
     (directory / "training.pt").unlink(missing_ok=True)

@@ -36,9 +36,9 @@ from jepabench.agents.model_free.online.training import (
     find_algorithm,
     make_config,
     make_run,
-    record_device,
     train_online,
 )
+from jepabench.agents.model_free.run_folder import record_device
 from jepabench.agents.planners.base import require_at_least
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.registry import get_task

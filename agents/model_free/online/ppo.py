@@ -22,9 +22,9 @@ from jepabench.agents.model_free.online.training import (
     POLICY,
     make_config,
     make_run,
-    record_device,
     train_online,
 )
+from jepabench.agents.model_free.run_folder import record_device
 from jepabench.envs.registry import get_task
 from jepabench.world_models.training.devices import find_device
 

@@ -44,7 +44,6 @@ from jepabench.envs.errors import unknown_name
 from jepabench.envs.registry import get_task, make
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.envs.task import TaskSpec, load_entry_point
-from jepabench.world_models.training.devices import find_device
 from jepabench.world_models.training.tracking import TrackedRun
 
 C = TypeVar("C")
@@ -119,17 +118,6 @@ def make_config(config_class: type[C], settings: Mapping[str, Any]) -> C:
         if name not in known:
             raise unknown_name("training setting", name, known)
     return config_class(**settings)
-
-
-def record_device(device: str) -> dict[str, str]:
-    """Return the record of a device: none for the CPU, on which all runs were before there was one.
-
-    Raises:
-        UnknownNameError: There is no such device.
-        ValueError: PyTorch sees no such GPU.
-    """
-    find_device(device)
-    return {} if device == "cpu" else {"device": device}
 
 
 def make_run(
