@@ -149,6 +149,34 @@ class ExistingFolder(Folder):
         return path
 
 
+class HubFolder(Folder):
+    """The folder of a checkpoint, a dataset or a submission, or its address on the Hub.
+
+    ``hf://user/name`` is downloaded into the cache of the Hub's client.
+
+    Args:
+        kind: "checkpoint", "dataset" or "submission".
+    """
+
+    wrong = ("", " ", "hf://", "hf://name", "hf://a/b/c")
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def __call__(self, text: str) -> Path:
+        """Return the path."""
+        if not text.startswith("hf://"):
+            return super().__call__(text)
+        from jepabench.pipeline.hub import HubError, pull, pull_submission
+
+        try:
+            if self.kind == "submission":
+                return pull_submission(text)
+            return pull(text, kind=self.kind)
+        except HubError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+
 class ExistingFile(Folder):
     """The path of a file to read, or of a pipe."""
 
@@ -203,7 +231,8 @@ def add_checkpoint(parser: argparse.ArgumentParser) -> None:
     """Add the argument of commands that read a world model."""
     parser.add_argument(
         "checkpoint",
-        help="folder that `jepabench train` wrote, or the name of a reference checkpoint",
+        help="folder that `jepabench train` wrote, the name of a reference checkpoint, or "
+        "hf://user/name",
     )
 
 
@@ -213,8 +242,8 @@ def add_common_arguments(parser: argparse.ArgumentParser, *, dataset: bool) -> N
     if dataset:
         parser.add_argument(
             "dataset",
-            type=Folder(),
-            help="held-out episodes of the same task, from `jepabench collect`",
+            type=HubFolder("dataset"),
+            help="held-out episodes of the same task, from `jepabench collect`, or hf://user/name",
         )
     parser.add_argument("--output", type=Folder(), help="folder for the tables and figures")
     parser.add_argument("--seed", type=SEED, default=0, help="random seed (0)")

@@ -38,7 +38,7 @@ def find_checkpoint(name: str) -> Path:
         UnknownNameError: neither; the message suggests the nearest reference checkpoint.
     """
     if name.startswith(PREFIX):
-        return pull(name)
+        return pull(name, kind="checkpoint")
     folder = Path(name)
     if (folder / "model.json").exists() or folder.is_dir():
         return folder  # loading says what is wrong with one that is unfinished

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,9 @@ _REPO = re.compile(r"[\w.-]+/[\w.-]+")
 KINDS = {
     "checkpoint": "model.json",
     "dataset": "manifest.json",
-    "submission": "submission.yaml",
+    "submission": "submission.json",
 }
+_CARD = "---\nlibrary_name: jepabench\n"  # begins the README.md that ``push`` writes
 # Only data is pulled: nothing that could run code.
 _PATTERNS = ("*.json", "*.safetensors", "*.npy", "*.npz", "*.yaml", "*.parquet", "*.md")
 
@@ -57,15 +60,17 @@ def push(folder: Path, repo: str, *, private: bool = False, command: str = "") -
     return f"{PREFIX}{repo}"
 
 
-def pull(address: str, *, folder: Path | None = None) -> Path:
+def pull(address: str, *, folder: Path | None = None, kind: str | None = None) -> Path:
     """Return the folder of ``hf://user/name``, downloaded or from the local cache.
 
     Args:
         address: ``hf://user/name``, with ``@revision`` if wanted.
-        folder: New folder for the files; by default they stay in the cache of the client.
+        folder: New folder for the files; by default they stay in the cache of the client, where
+            they are symbolic links.
+        kind: Which of ``KINDS`` is expected; by default any.
 
     Raises:
-        HubError: There is no such repository, or it holds none of ``KINDS``.
+        HubError: There is no such repository, or it does not hold what is expected.
         ImportError: The extra ``hub`` is not installed.
     """
     hub = _import_hub()
@@ -73,7 +78,7 @@ def pull(address: str, *, folder: Path | None = None) -> Path:
     repo = _check_repo(repo)
     if folder is not None and folder.exists():
         raise HubError(f"{folder} exists already. Choose another folder.")
-    found = _download(hub, repo, revision)
+    found = _download(hub, repo, revision, kind)
     if folder is None:
         return found
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -85,10 +90,28 @@ def pull(address: str, *, folder: Path | None = None) -> Path:
     return folder
 
 
-def _download(hub: Any, repo: str, revision: str) -> Path:
+def pull_submission(address: str) -> Path:
+    """Return the folder of a submission on the Hub as plain files, until this process ends.
+
+    Raises:
+        HubError, ImportError: As ``pull``.
+    """
+    scratch = Path(tempfile.mkdtemp(prefix="jepabench-hub-"))
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
+    name = address.partition("@")[0].rpartition("/")[2] or "submission"
+    folder = pull(address, folder=scratch / name, kind="submission")
+    card = folder / "README.md"
+    # The card belongs to the repository. It would change the digest of the submission.
+    if card.is_file() and card.read_bytes().startswith(_CARD.encode()):
+        card.unlink()
+    return folder
+
+
+def _download(hub: Any, repo: str, revision: str, kind: str | None) -> Path:
     """Return the cached folder of a repository, which may be a model or a dataset."""
     first: Exception | None = None
-    for repo_type in ("model", "dataset"):
+    repo_types = ("model", "dataset") if kind is None else (_repo_type(kind),)
+    for repo_type in repo_types:
         try:
             found = Path(
                 hub.snapshot_download(
@@ -101,9 +124,11 @@ def _download(hub: Any, repo: str, revision: str) -> Path:
         except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError) as error:
             first = first or error
             continue
-        find_kind(found)
+        if (held := find_kind(found)) != (kind or held):
+            raise HubError(f"{PREFIX}{repo} is a {held}, not a {kind}.")
         return found
-    raise HubError(f"{PREFIX}{repo} cannot be pulled: {_first_line(first)}") from first
+    what = f" as a {kind}" if kind else ""
+    raise HubError(f"{PREFIX}{repo} cannot be pulled{what}: {_first_line(first)}") from first
 
 
 def find_kind(folder: Path) -> str:
@@ -123,9 +148,12 @@ def make_card(folder: Path, kind: str, repo: str, command: str) -> str:
     """Return the card of a repository: task, protocol, numbers and commands."""
     from jepabench.evaluation.protocol import PROTOCOL_VERSION
 
+    described = json.loads((folder / KINDS[kind]).read_text(encoding="utf-8"))
     rows: dict[str, Any] = {"Protocol": PROTOCOL_VERSION}
-    if kind != "submission":
-        described = json.loads((folder / KINDS[kind]).read_text(encoding="utf-8"))
+    if kind == "submission":
+        command = command or described["command"]
+        rows |= _describe_submission(described)
+    else:
         rows["Task"] = described["task_id"]
         names = ("kind", "behaviour", "split", "num_episodes", "num_frames", "fingerprint")
         rows |= {
@@ -144,11 +172,27 @@ def make_card(folder: Path, kind: str, repo: str, command: str) -> str:
     )
     made = f"Made with:\n\n```\n{command}\n```\n\n" if command else ""
     return (
-        f"---\nlibrary_name: jepabench\ntags: [jepa, world-model, {kind}]\n---\n\n"
+        f"{_CARD}tags: [jepa, world-model, {kind}]\n---\n\n"
         f"# {repo.partition('/')[2]}\n\nA {kind} of JEPA Bench.\n\n"
         f"| | |\n|---|---|\n{table}\n\n{made}Use it with:\n\n"
         f"```\njepabench pull {PREFIX}{repo} FOLDER\n```\n"
     )
+
+
+def _describe_submission(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the rows of a submission's card: agent, suite and success per task and stratum."""
+    held = {
+        f"{row['task_id'].partition('/')[2]}, {row['stratum']}": f"{row['success_held']:.0%} held"
+        for row in manifest["aggregates"]
+    }
+    suite = manifest["suite"]
+    return {
+        "Protocol": manifest["protocol_version"],
+        "Suite": f"{suite['name']}, version {suite['version']}",
+        "Agent": manifest["agent"]["name"],
+        "Training seeds": len(manifest["training_seeds"]),
+        **held,
+    }
 
 
 def _check_repo(repo: str) -> str:

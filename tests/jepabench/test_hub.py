@@ -1,16 +1,19 @@
 """Test the Hub without one: a stand-in for uploads, and the library's own cache for downloads."""
 
+import json
 import shutil
 import sys
 
 import pytest
 
+from jepabench.envs.data.collect import collect
 from jepabench.main import main
 from jepabench.pipeline.checkpoints import REFERENCES, find_checkpoint
 from jepabench.pipeline.hub import HubError, pull, push
 
 hub = pytest.importorskip("huggingface_hub")
 FOLDER = REFERENCES / "two-room"
+SUBMISSION = REFERENCES.parent / "submissions" / "expert-quick-v2"
 
 
 @pytest.fixture
@@ -56,6 +59,70 @@ def test_a_checkpoint_is_pushed_with_a_card(uploads, capsys):
     if "README.md" not in sent["files"]:
         card = sent["README.md"]
         assert "jepabench/TwoRoom-v1" in card and "Protocol" in card and "jepabench train" in card
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    common = {"num_steps": 8, "pixels": None, "num_workers": 1, "progress": False}
+    collect("jepabench/TwoRoom-v1", folder / "train", num_episodes=12, **common)
+    collect("jepabench/TwoRoom-v1", folder / "v", num_episodes=4, split="validation", **common)
+    return folder
+
+
+def add_repo(tmp_path, name, folder, kind="dataset"):
+    """Put a folder into the cache as its client does: as links to the files' contents."""
+    repo = tmp_path / "hub" / f"{kind}s--me--{name}"
+    (repo / "refs").mkdir(parents=True)
+    (repo / "refs" / "main").write_text("b" * 40, encoding="utf-8")
+    blobs = shutil.copytree(folder, repo / "blobs")
+    for path in blobs.rglob("*"):
+        link = repo / "snapshots" / ("b" * 40) / path.relative_to(blobs)
+        if path.is_file():
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(path)
+    return repo
+
+
+def test_a_submission_is_pushed_with_its_numbers(uploads):
+    assert main(["push", str(SUBMISSION), "me/expert"]) == 0
+    sent = uploads["me/expert"]
+    assert sent["repo_type"] == "dataset"
+    assert {"submission.json", "episodes.parquet", "actions.npz"} <= sent["files"]
+    for text in ("quick, version 2", "TwoRoom-v1, near | 100% held", "jepabench submit expert"):
+        assert text in sent["README.md"]
+
+
+def test_a_submission_on_the_hub_is_verified_like_its_folder(cache, uploads, tmp_path, capsys):
+    folder = shutil.copytree(SUBMISSION, tmp_path / SUBMISSION.name)
+    main(["push", str(folder), "me/expert"])
+    assert main(["verify", str(folder), "--level", "1", "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out.splitlines()[-1])
+    (folder / "README.md").write_text(uploads["me/expert"]["README.md"], encoding="utf-8")
+    add_repo(tmp_path, SUBMISSION.name, folder)
+    assert main(["verify", f"hf://me/{SUBMISSION.name}", "--level", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    different = {name for name in found if found[name] != expected[name]}
+    assert different <= {"folder", "seconds", "verified"}
+
+
+def test_a_dataset_on_the_hub_trains_and_exports(cache, dataset, tmp_path, capsys):
+    add_repo(tmp_path, "train", dataset / "train")
+    add_repo(tmp_path, "held-out", dataset / "v")
+    settings = ["training.num_steps=10", "training.on_collapse=warn"]
+    folders = ["hf://me/train", "hf://me/held-out", str(tmp_path / "model")]
+    assert main(["train", *folders, "--world-model", "state-twin", *settings]) == 0
+    assert main(["export", "hf://me/train", str(tmp_path / "train.h5")]) == 0
+    assert main(["probe", str(tmp_path / "model"), "hf://me/held-out", "--frames", "20"]) == 0
+    capsys.readouterr()
+    # Another kind than the command takes
+    folders[0] = "hf://me/two-room"
+    with pytest.raises(SystemExit):
+        main(["train", *folders])
+    error = capsys.readouterr().err
+    assert "hf://me/two-room cannot be pulled as a dataset" in error
+    assert main(["diagnose", "hf://me/train", str(dataset / "v")]) == 2
+    assert "hf://me/train cannot be pulled as a checkpoint" in capsys.readouterr().err
 
 
 def test_a_checkpoint_is_taken_from_the_cache(cache):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from jepabench.cli.arguments import ExistingFile, ExistingFolder, Folder, Number, Whole
+from jepabench.cli.arguments import ExistingFile, ExistingFolder, Folder, HubFolder, Number, Whole
 from jepabench.pipeline.terminal import make_console
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _HIGHEST_LEVEL = 3
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     add = parser.add_argument
-    add("folders", nargs="+", type=Folder(), help="submissions")
+    add("folders", nargs="+", type=HubFolder("submission"), help="folders, or hf://user/name")
     add(
         "--level",
         type=Whole(1, _HIGHEST_LEVEL),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from jepabench.cli.arguments import ExistingFolder, Whole, add_common_arguments
+from jepabench.cli.arguments import HubFolder, Whole, add_common_arguments
 from jepabench.pipeline.checkpoints import (
     find_checkpoint,
     write_table,
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--train",
-        type=ExistingFolder(),
+        type=HubFolder("dataset"),
         metavar="DATASET",
         help="training data with frames: also train a supervised network, as the ceiling of what "
         "the frames show",

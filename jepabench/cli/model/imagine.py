@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from jepabench.cli.arguments import SEED, Folder, Whole, add_checkpoint
+from jepabench.cli.arguments import SEED, Folder, HubFolder, Whole, add_checkpoint
 from jepabench.pipeline.checkpoints import find_checkpoint
 
 _DECODER_STEPS = 1000
@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_checkpoint(parser)
     parser.add_argument(
-        "dataset", type=Folder(), help="held-out episodes of the same task, with frames"
+        "dataset", type=HubFolder("dataset"), help="held-out episodes of the same task, with frames"
     )
     parser.add_argument(
         "--output",
@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--decoder-data",
-        type=Folder(),
+        type=HubFolder("dataset"),
         help="what the decoder is trained on; by default the dataset itself",
     )
     parser.add_argument("--seed", type=SEED, default=0)

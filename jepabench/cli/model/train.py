@@ -6,15 +6,21 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from jepabench.cli.arguments import SEED, Folder, add_settings
+from jepabench.cli.arguments import SEED, Folder, HubFolder, add_settings
 from jepabench.pipeline.config import load_preset
 from jepabench.pipeline.presets.settings import check_training
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("dataset", type=Folder(), help="folder that `jepabench collect` made")
-    parser.add_argument("validation", type=Folder(), help="held-out dataset of the same task")
+    parser.add_argument(
+        "dataset",
+        type=HubFolder("dataset"),
+        help="folder that `jepabench collect` made, or hf://user/name",
+    )
+    parser.add_argument(
+        "validation", type=HubFolder("dataset"), help="held-out dataset of the same task"
+    )
     parser.add_argument(
         "directory", type=Folder(), help="where the checkpoint goes; continued if half done"
     )
@@ -23,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--encoder-from",
-        type=Folder(),
+        type=HubFolder("checkpoint"),
         help="a model whose encoder is taken as it is: only the predictor learns",
     )
     parser.add_argument("--seed", type=SEED, default=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from jepabench.cli.arguments import ExistingFolder, Folder, FrameSide, Task, Whole
+from jepabench.cli.arguments import Folder, FrameSide, HubFolder, Task, Whole
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--world-model",
-        type=ExistingFolder(),
+        type=HubFolder("checkpoint"),
         metavar="DIR",
         help="curiosity: world model of kind ensemble; its disagreement is the reward",
     )

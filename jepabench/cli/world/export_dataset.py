@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from jepabench.cli.arguments import DATASET_FORMATS, ExistingFolder
+from jepabench.cli.arguments import DATASET_FORMATS, HubFolder
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("dataset", type=ExistingFolder(), help="folder of a dataset")
+    parser.add_argument(
+        "dataset", type=HubFolder("dataset"), help="folder of a dataset, or hf://user/name"
+    )
     parser.add_argument(
         "target", help="new folder (lerobot, lance), new file (hdf5), or Minari id (minari)"
     )
