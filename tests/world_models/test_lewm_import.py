@@ -1,5 +1,6 @@
 """Test that checkpoints of stable-worldmodel's LeWM load here and predict the same."""
 
+import json
 import os
 import pickle
 import shutil
@@ -11,9 +12,11 @@ import torch
 
 from jepabench.envs.registry import get_task
 from jepabench.main import main
+from jepabench.pipeline.config import load_preset
 from jepabench.world_models.base import Context, rollout
 from jepabench.world_models.checkpoint import CheckpointError, load_world_model
 from jepabench.world_models.lewm_import import import_lewm
+from jepabench.world_models.registry import build_model
 
 TASK = "jepabench/PushT-v1"
 # A folder made by make_checkpoint.py with the published size; the small fixture is always tested.
@@ -35,6 +38,26 @@ def test_predictions_are_those_of_stable_worldmodel(folder, tmp_path):
     for name, found in (("latents", latents), ("one", one)):
         assert (found - expected[name]).abs().max() < 1e-5, name
     assert (imagined - expected["imagined"][:, 3:]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_weights_load_into_the_preset_and_predict_the_same(folder, tmp_path):
+    """Apart from sizes, an import is the preset ``lewm-published``."""
+    import_lewm(folder, tmp_path / "model", task_id=TASK)
+    imported = json.loads((tmp_path / "model" / "model.json").read_text(encoding="utf-8"))["config"]
+    sizes = {name: imported[name] for name in ("encoder_options", "predictor_options")}
+    sizes |= {name: imported[name] for name in ("latent_dim", "history", "action_size")}
+    preset = load_preset("world_model", "lewm-published", {"model": sizes})
+    assert imported | preset["model"] == imported
+    model = build_model(preset["kind"], preset["model"]).eval()
+    model.load_state_dict(load_world_model(tmp_path / "model").model.state_dict())
+    with np.load(folder / "predictions.npz") as stored:
+        expected = {name: torch.from_numpy(stored[name]) for name in stored}
+    with torch.no_grad():
+        latents = model.encode(expected["frames"].flatten(0, 1)).unflatten(0, (2, 3))
+        one = model.predict(latents, expected["actions"][:, :3])
+    assert (latents - expected["latents"]).abs().max() < 1e-5
+    assert (one - expected["one"]).abs().max() < 1e-5
 
 
 def test_the_command_uses_the_action_statistics_of_a_dataset(tmp_path, monkeypatch, capsys):

@@ -1,7 +1,8 @@
 """The networks of LeWM (arXiv 2603.19312) as stable-worldmodel builds them, for its checkpoints.
 
-``world_model=lewm`` trains a variant that predicts a change of the latent; this one predicts the
-latent itself, through a projector with batch normalisation.
+``world_model=lewm`` trains a variant that predicts a change of the latent; this one
+(``world_model=lewm-published``) predicts the latent itself, through a projector with batch
+normalisation.
 """
 
 from __future__ import annotations
