@@ -96,8 +96,23 @@ def _print_stage(stage: Stage, state: StageState, console: Console) -> None:
             console.print(f"  [dim]{escape(line)}[/]", highlight=False)
 
 
-def save_sweep(root: dict) -> None:
-    """Save the configuration of a sweep below its output folder for ``jepabench status``."""
+def load_sweeps(root: Mapping[str, Any]) -> list[SuitePlan]:
+    """Return the plans that ``save_sweep`` saved below the output folder of a run."""
+    files = sorted((Path(root["output"]) / "sweeps").glob("*.json"))
+    saved = [json.loads(path.read_text(encoding="utf-8")) for path in files]
+    return [_make_plan({**root, **one}) for one in saved]
+
+
+def _make_plan(root: dict[str, Any]) -> SuitePlan:
+    if "budgets" not in root:
+        return SuitePlan(root)
+    from jepabench.pipeline.scaling import ScalingPlan
+
+    return ScalingPlan(root)
+
+
+def save_sweep(root: Mapping[str, Any]) -> None:
+    """Save the configuration of a sweep or scaling run for ``jepabench status`` and ``watch``."""
     folder = Path(root["output"]) / "sweeps"
     folder.mkdir(parents=True, exist_ok=True)
     asked = {

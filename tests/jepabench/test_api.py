@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 import jepabench
 import jepabench.agents.base
@@ -40,6 +41,60 @@ def test_an_agent_plans_with_the_reference_model_of_its_task():
     agent = jepabench.make_agent(None, "tworoom")
     assert agent.task.id == TASK
     assert isinstance(jepabench.make_agent("random", "TwoRoom"), jepabench.agents.base.RandomAgent)
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_processes_step_a_vector_environment_as_one_process_does(blocks):
+    """Through truncation and the next episode, with frames."""
+    settings = {"pixels": 32, "blocks": blocks}
+    envs = [
+        jepabench.make_vec("TwoRoom", 2, vectorization_mode=mode, **settings)
+        for mode in ("sync", "async")
+    ]
+    seen = [vector.reset(seed=[1, 2])[0] for vector in envs]
+    envs[0].action_space.seed(0)
+    ended = 0
+    for step in range(110):
+        one, other = seen
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=f"{name} at {step}")
+        actions = envs[0].action_space.sample()
+        first, second = (vector.step(actions) for vector in envs)
+        for a, b in zip(first[1:4], second[1:4], strict=True):
+            np.testing.assert_array_equal(a, b)
+        ended += int((first[2] | first[3]).sum())
+        seen = [first[0], second[0]]
+    assert ended >= 2  # the episodes ended, and the environments began new ones
+    assert seen[0]["pixels"].shape == (2, 32, 32, 3)
+    for vector in envs:
+        vector.close()
+
+
+def test_a_policy_is_trained_elsewhere_on_a_vector_environment():
+    """REINFORCE in plain PyTorch, which rewards progress: the agents end nearer to their goals."""
+    envs = jepabench.make_vec("TwoRoom", 16, blocks=True)
+    torch.manual_seed(0)
+    policy = torch.nn.Linear(2, envs.single_action_space.shape[0], bias=False)
+    torch.nn.init.zeros_(policy.weight)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=0.1)
+    high = torch.from_numpy(envs.single_action_space.high)
+    moved = []
+    for update in range(15):
+        seen, _ = envs.reset(seed=[100 * update + index for index in range(16)])
+        goals = torch.from_numpy(seen["desired_goal"] - seen["achieved_goal"]).float()
+        chosen = torch.distributions.Normal(policy(goals), 0.3)
+        actions = chosen.sample()
+        after, *_ = envs.step((actions.clamp(-1, 1) * high).numpy())
+        left = np.linalg.norm(after["desired_goal"] - after["achieved_goal"], axis=1)
+        progress = goals.norm(dim=1) - torch.from_numpy(left).float()
+        moved.append(float(progress.mean()))
+        advantage = (progress - progress.mean()) / (progress.std() + 1e-6)
+        loss = -(chosen.log_prob(actions).sum(1) * advantage).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    envs.close()
+    assert np.mean(moved[-4:]) > np.mean(moved[:4]) + 0.02, moved
 
 
 def test_a_vector_environment_steps_control_steps_or_blocks():

@@ -3,7 +3,9 @@
 import pytest
 from rich.console import Console
 
+from jepabench.execution.progress import read_progress
 from jepabench.execution.run_plan import run_plan
+from jepabench.execution.status import load_sweeps, save_sweep
 from jepabench.pipeline.config import ConfigError
 from jepabench.pipeline.scaling import ScalingPlan, collect_table, compose_scaling
 from jepabench.results.report.scaling_figure import scaling_figure
@@ -84,7 +86,15 @@ def test_one_command_draws_the_curve(tmp_path):
         "+suite.overrides.agent.gcbc={train: {num_steps: 20}}",
         "+suite.overrides.agent.sac-her={train: {learning_starts: 60}}",
     )
+    save_sweep(made.root)
+    waiting = read_progress(tmp_path, load_sweeps({"output": str(tmp_path)}))
+    assert waiting["total"] == len(made.stages) and waiting["counts"] == {
+        "missing": len(made.stages)
+    }
     run_plan(dict(made.root), Console(quiet=True), kind=ScalingPlan)
+    finished = read_progress(tmp_path, load_sweeps({"output": str(tmp_path)}))
+    assert finished["counts"] == {"done": len(made.stages)} and finished["left"] == "0 s"
+    assert any(row["title"].endswith(" at 600") for row in finished["recent"])
     table = collect_table(made).query("stratum == 'all'")
     assert table["episodes"].tolist() == [6] * 5
     spent = {(row.agent, row.budget): row.transitions for row in table.itertuples()}

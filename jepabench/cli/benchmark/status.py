@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from jepabench.cli.arguments import add_settings
-from jepabench.execution.status import count_failures, describe_status, print_status, read_states
+from jepabench.execution.status import (
+    count_failures,
+    describe_status,
+    load_sweeps,
+    print_status,
+    read_states,
+)
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.terminal import make_console
@@ -17,7 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_settings(
         parser,
-        help="settings of `jepabench run` or `sweep`; without suite=, all sweeps below output=",
+        help="settings of `jepabench run` or `sweep`; without suite=, all sweeps and scaling runs "
+        "below output=",
     )
     parser.add_argument(
         "--all", action="store_true", help="also list stages that are done, interrupted or missing"
@@ -44,10 +50,5 @@ def _find_plans(overrides: list[str]) -> list[SuitePlan]:
     """Return the plan of the suite in ``overrides``, or else those of all sweeps of the output."""
     root = compose_run(overrides)
     if not any(item.startswith("suite=") for item in overrides):
-        sweeps = sorted((Path(root["output"]) / "sweeps").glob("*.json"))
-        if sweeps:
-            return [
-                SuitePlan({**root, **json.loads(sweep.read_text(encoding="utf-8"))})
-                for sweep in sweeps
-            ]
+        return load_sweeps(root) or [SuitePlan(root)]
     return [SuitePlan(root)]

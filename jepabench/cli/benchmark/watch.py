@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from pathlib import Path
 
@@ -18,7 +17,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_settings(
         parser,
-        help="settings of `jepabench run` or `sweep`; without suite=, all sweeps below output=",
+        help="settings of `jepabench run` or `sweep`; without suite=, all sweeps and scaling runs "
+        "below output=",
     )
     add_page_arguments(parser, port=PORT)
     parser.add_argument(
@@ -29,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command until it is interrupted."""
     from jepabench.execution.progress import read_progress
+    from jepabench.execution.status import load_sweeps
     from jepabench.pipeline.run_config import compose_run
     from jepabench.pipeline.stages import SuitePlan
     from jepabench.results.live.server import Channel
@@ -41,9 +42,7 @@ def run(options: argparse.Namespace) -> int:
     server = open_page("watch", channel, options, console)
     try:
         while True:
-            saved = [] if asked else sorted((output / "sweeps").glob("*.json"))
-            roots = [json.loads(path.read_text(encoding="utf-8")) for path in saved]
-            plans = [SuitePlan({**root, **one}) for one in ([{}] if asked else roots)]
+            plans = [SuitePlan(root)] if asked else load_sweeps(root)
             channel.publish(read_progress(output, plans))
             time.sleep(options.every)
     except KeyboardInterrupt:
