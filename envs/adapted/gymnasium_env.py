@@ -211,6 +211,8 @@ class Adapted(GoalEnv):
         AdapterError: the environment cannot be created, has no goals, or has unbounded actions.
     """
 
+    distance_unit = ""
+
     def __init__(
         self,
         task: TaskSpec,

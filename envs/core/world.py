@@ -31,12 +31,14 @@ class World(gymnasium.Env[Observation, NDArray[Any]]):
         task: the task specification.
         free_space: the places that the agent or its object can take, or None if the world does not
             describe them.
+        distance_unit: unit of ``distance``: "m", "px", or "" if it has none.
     """
 
     task: TaskSpec
     observation_space: spaces.Dict  # pyright: ignore[reportIncompatibleVariableOverride]
     action_space: spaces.Box  # pyright: ignore[reportIncompatibleVariableOverride]
     free_space: FreeSpace | None = None
+    distance_unit: str = "m"
 
     # -- required ------------------------------------------------------------------------------
 

@@ -105,6 +105,8 @@ class Rooms(GoalEnv):
     * v1: first version. MuJoCo 3.17.0.
     """
 
+    distance_unit = ""  # metres and radians
+
     def __init__(self, task: TaskSpec, **kwargs: Any) -> None:
         super().__init__(
             task,

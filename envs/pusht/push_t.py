@@ -113,6 +113,8 @@ class PushT(GoalEnv):
       to the last bit.
     """
 
+    distance_unit = ""  # pixels and degrees
+
     def __init__(
         self,
         task: TaskSpec,

@@ -21,7 +21,11 @@ from torch.nn import functional
 from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.registry import make
-from jepabench.evaluation.model_checks.diagnosis import PlanOutcomes, rank_correlations
+from jepabench.evaluation.model_checks.diagnosis import (
+    PlanOutcomes,
+    plan_outcomes,
+    rank_correlations,
+)
 from jepabench.evaluation.model_checks.probing import check_dataset
 from jepabench.world_models.analysis.diagnostics import encode_frames
 from jepabench.world_models.analysis.imagination import (
@@ -38,6 +42,7 @@ ENOUGH_RANK = 0.5  # rank correlation of energy and distance
 _LARGE_LOSS = 0.15  # drop from encoded to imagined that counts as a fault of the predictor
 _LEAST_SENSITIVITY = 0.05
 _PIXEL_KEY = "pixels"
+_STATED_UNITS = {"m": (100.0, "cm"), "px": (1.0, "px")}
 
 
 def goal_error_table(
@@ -264,6 +269,56 @@ def _find_limit(
         "Encoder, dynamics and cost pass; what success is missing, the search or its proposals "
         "are responsible for."
     )
+
+
+def measure_gate(
+    loaded: LoadedWorldModel,
+    dataset: EpisodeDataset,
+    *,
+    ceiling: pd.DataFrame | None = None,
+    outcomes: PlanOutcomes,
+    seed: int = 0,
+) -> GateReport:
+    """Measure what limits planning with a world model.
+
+    Args:
+        loaded: A world model.
+        dataset: Held-out episodes of its task.
+        ceiling: ``ceiling_row``, if it was measured.
+        outcomes: ``plan_outcomes(..., realised=True)``.
+        seed: Seed of the probe and of the windows.
+    """
+    errors = goal_error_table(loaded, dataset, seed=seed)
+    if ceiling is not None:
+        errors = pd.concat([ceiling, errors], ignore_index=True)
+    return judge(errors, action_sensitivity(loaded, dataset, seed=seed), outcomes)
+
+
+def gate_statement(
+    loaded: LoadedWorldModel, dataset: EpisodeDataset, *, pixels: int, num_starts: int = 10
+) -> dict[str, float | str | None]:
+    """Return the ``Gate`` of a submission's diagnostics as JSON values.
+
+    Args:
+        loaded: A world model.
+        dataset: Held-out episodes of its task.
+        pixels: Side of the frames.
+        num_starts: Episodes from which 64 random plans each are executed.
+    """
+    outcomes = plan_outcomes(loaded, num_starts=num_starts, pixels=pixels, realised=True)
+    report = measure_gate(loaded, dataset, outcomes=outcomes)
+    encoded = report.goal_errors.set_index("source").loc["encoded"]
+    env = make(loaded.task_id)
+    scale, unit = _STATED_UNITS.get(env.distance_unit, (1.0, "units"))
+    env.close()
+    ranks = {"rank_imagined": report.rank_imagined, "rank_realised": report.rank_realised}
+    return {
+        "goal_error": round(scale * float(encoded["median"]), 4),
+        "unit": unit,
+        "in_place": round(float(encoded["in_place"]), 4),
+        **{name: round(rank, 4) if np.isfinite(rank) else None for name, rank in ranks.items()},
+        "oracle_predictor": None,
+    }
 
 
 class _GoalRegressor(nn.Module):

@@ -1,4 +1,4 @@
-"""Short report on a world model for a submission: a linear probe, surprise, and imagined episodes.
+"""Report on a world model for a submission: probe, surprise, planning gate, imagined episodes.
 
 ``jepabench.evaluation.submissions.diagnostics`` defines the format. All random draws have fixed
 seeds, so that the report can be measured again.
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.registry import get_task, make
 from jepabench.envs.splits import EpisodeSpec, reset_to
+from jepabench.evaluation.model_checks.gate import gate_statement
 from jepabench.evaluation.model_checks.probing import probe_table
 from jepabench.evaluation.model_checks.surprise import record_clips, surprise_table
 from jepabench.evaluation.submissions.diagnostics import Frames, frames_name
@@ -42,6 +43,7 @@ def world_report(
     pixels: int,
     training_seed: int,
     num_episodes: int = _NUM_EPISODES,
+    num_starts: int = 10,
 ) -> tuple[dict[str, Any], dict[str, Frames]]:
     """Return a ``WorldReport`` as JSON values, and the imagined frames.
 
@@ -55,6 +57,7 @@ def world_report(
         pixels: side of the frames.
         training_seed: of the model.
         num_episodes: episodes with and without each event.
+        num_starts: starts of the planning gate's random plans.
     """
     loaded = load_world_model(folder)
     probe = probe_table(loaded, held_out, steps=(), kinds=("linear",))
@@ -89,6 +92,7 @@ def world_report(
             }
             for (stratum, index), frames in imagined.items()
         ],
+        "gate": gate_statement(loaded, held_out, pixels=pixels, num_starts=num_starts),
     }
     return report, {frames_name(loaded.task_id, *key): frames for key, frames in imagined.items()}
 

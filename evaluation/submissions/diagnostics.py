@@ -90,7 +90,7 @@ class Gate(Strict):
     Attributes:
         goal_error: median error of a probe that reads the achieved goal from encoded frames, in
             ``unit``.
-        unit: unit of ``goal_error``.
+        unit: unit of ``goal_error``; ``units`` where the task combines lengths and angles.
         in_place: share of frames in which that error is within the success radius.
         rank_imagined, rank_realised: rank correlation of the predicted cost and the true outcome of
             candidate plans, with the imagined and with the real end of each plan.
@@ -99,7 +99,7 @@ class Gate(Strict):
     """
 
     goal_error: Annotated[float, Field(ge=0, le=1e6)]
-    unit: Literal["cm", "px"]
+    unit: Literal["cm", "px", "units"]
     in_place: Share
     rank_imagined: _Correlation | None = None
     rank_realised: _Correlation | None = None

@@ -60,7 +60,13 @@ def run():
 
 def test_it_says_what_measuring_says(folder, episodes, run):
     report, frames = world_report(
-        folder, episodes[1], [run], pixels=64, training_seed=3, num_episodes=8
+        folder,
+        episodes[1],
+        [run],
+        pixels=64,
+        training_seed=3,
+        num_episodes=8,
+        num_starts=2,
     )
     loaded = load_world_model(folder)
     linear = probe_table(loaded, episodes[1], steps=(), kinds=("linear",))
@@ -90,7 +96,8 @@ def test_it_says_what_measuring_says(folder, episodes, run):
         "steps": len(run[1]),
     }
     reports = read_diagnostics(files, pd.DataFrame([row]))
-    assert reports[0].model_dump() == json.loads(json.dumps(report)) | {"gate": None}
+    assert reports[0].model_dump() == json.loads(json.dumps(report))
+    assert reports[0].gate is not None and reports[0].gate.unit == "cm"
     again = read_imagined(files, reports, 64)
     assert np.array_equal(again[TWO_ROOM, "near", 0], frames[f"{TWO_ROOM}/near/0"])
 

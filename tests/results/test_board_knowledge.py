@@ -93,7 +93,13 @@ def results(tmp_path_factory) -> Path:
         ::2
     ]  # the first of each stratum
     report, frames = world_report(
-        root / "model", data, episodes, pixels=64, training_seed=0, num_episodes=4
+        root / "model",
+        data,
+        episodes,
+        pixels=64,
+        training_seed=0,
+        num_episodes=4,
+        num_starts=2,
     )
     checkpoint = {
         f"checkpoints/TwoRoom-v1/seed0/world_model/{name}": (root / "model" / name).read_bytes()

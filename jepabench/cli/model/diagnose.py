@@ -114,18 +114,12 @@ def _run_gate(
     dataset: EpisodeDataset,
     outcomes: PlanOutcomes,
 ) -> GateReport:
-    import pandas as pd
     from tqdm import tqdm
 
     from jepabench.envs.data.episodes import EpisodeDataset
-    from jepabench.evaluation.model_checks.gate import (
-        action_sensitivity,
-        ceiling_row,
-        goal_error_table,
-        judge,
-    )
+    from jepabench.evaluation.model_checks.gate import ceiling_row, measure_gate
 
-    errors = goal_error_table(loaded, dataset, seed=options.seed)
+    ceiling = None
     if options.train is not None:
         with tqdm(total=options.ceiling_steps, desc="ceiling", unit="step", leave=False) as bar:
             ceiling = ceiling_row(
@@ -136,5 +130,4 @@ def _run_gate(
                 seed=options.seed,
                 progress=bar.update,
             )
-        errors = pd.concat([ceiling, errors], ignore_index=True)
-    return judge(errors, action_sensitivity(loaded, dataset, seed=options.seed), outcomes)
+    return measure_gate(loaded, dataset, ceiling=ceiling, outcomes=outcomes, seed=options.seed)
