@@ -114,6 +114,21 @@ def mean_over_cells(
     return _interval(difference_limits(ours, theirs, confidence), [ours, theirs])
 
 
+def means_over_cells(
+    tasks: Sequence[Sequence[NDArray[np.float64]]], *, confidence: float = 0.95
+) -> list[Interval]:
+    """Return ``mean_over_cells`` of N agents with equal numbers of seeds and episodes.
+
+    Args:
+        tasks: for each task, outcomes [N, S, E] of each stratum, between 0 and 1.
+        confidence: nominal coverage.
+    """
+    limits = rate_limits(tasks, confidence)
+    agents = zip(limits.estimate, limits.low, limits.high, strict=True)
+    seeds = [[[cell[0] for cell in cells] for cells in tasks]]
+    return [_interval(Limits(*agent), seeds) for agent in agents]
+
+
 def check_scores(scores: ArrayLike) -> Array:
     """Return scores [..., R, T] as float64.
 

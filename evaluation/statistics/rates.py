@@ -58,18 +58,7 @@ def rate_limits(tasks: Sequence[Sequence[Array]], confidence: float) -> Limits:
         tasks: for each task, outcomes [..., S, E] of each stratum. Strata share their seeds.
         confidence: probability that the interval covers the true mean.
     """
-    rates, below, above = [], [], []
-    for cells in tasks:
-        moments = [_rate_variance(cell) for cell in cells]
-        inflation = _inflation(moments, [cells])
-        for cell, moment in zip(cells, moments, strict=True):
-            rate = cell.mean((-2, -1))
-            size = moment.binomial / (moment.episodes * inflation)
-            low, high = clopper_pearson(rate, size, confidence)
-            rates.append(rate)
-            below.append(rate - low)
-            above.append(high - rate)
-    return _combine(rates, below, above)
+    return combine_cells([cell for cells in tasks for cell in cell_rate_limits(cells, confidence)])
 
 
 def difference_limits(
@@ -82,18 +71,58 @@ def difference_limits(
         second: outcomes [..., S2, E] of the other agent on the same episodes.
         confidence: probability that the interval covers the true difference.
     """
-    gaps, below, above = [], [], []
-    for ours, theirs in zip(first, second, strict=True):
-        moments = [_pair_variance(*pair) for pair in zip(ours, theirs, strict=True)]
-        inflation = _inflation(moments, [ours, theirs])
-        for pair, moment in zip(zip(ours, theirs, strict=True), moments, strict=True):
-            size = moment.binomial / (moment.episodes * inflation)
-            wins, losses = _discordant_shares(*pair)
-            gap, low, high = _share_difference(wins, losses, size, confidence)
-            gaps.append(gap)
-            below.append(gap - low)
-            above.append(high - gap)
-    return _combine(gaps, below, above)
+    pairs = zip(first, second, strict=True)
+    return combine_cells(
+        [cell for pair in pairs for cell in cell_difference_limits(*pair, confidence)]
+    )
+
+
+def cell_rate_limits(cells: Sequence[Array], confidence: float) -> list[Limits]:
+    """Return the success rate of each stratum of one task, for ``combine_cells``.
+
+    Args:
+        cells: outcomes [..., S, E] of each stratum, with the same seeds.
+        confidence: as for ``rate_limits``.
+    """
+    moments = [_rate_variance(cell) for cell in cells]
+    inflation = _inflation(moments, [cells])
+    found = []
+    for cell, moment in zip(cells, moments, strict=True):
+        rate, size = cell.mean((-2, -1)), moment.binomial / (moment.episodes * inflation)
+        found.append(Limits(rate, *clopper_pearson(rate, size, confidence)))
+    return found
+
+
+def cell_difference_limits(
+    first: Sequence[Array], second: Sequence[Array], confidence: float
+) -> list[Limits]:
+    """Return the paired difference on each stratum of one task, for ``combine_cells``.
+
+    Args:
+        first: outcomes [..., S1, E] of each stratum, with the same seeds.
+        second: outcomes [..., S2, E] of the other agent; leading dimensions are broadcast.
+        confidence: as for ``difference_limits``.
+    """
+    moments = [_pair_variance(*pair) for pair in zip(first, second, strict=True)]
+    inflation = _inflation(moments, [first, second])
+    found = []
+    for pair, moment in zip(zip(first, second, strict=True), moments, strict=True):
+        size = moment.binomial / (moment.episodes * inflation)
+        found.append(_share_difference(*_discordant_shares(*pair), size, confidence))
+    return found
+
+
+def combine_cells(cells: Sequence[Limits]) -> Limits:
+    """Return the mean of independent estimates with limits from their distances (MOVER)."""
+    estimate = np.mean([cell.estimate for cell in cells], axis=0)
+    below, above = (
+        np.sqrt(sum(np.square(distance) for distance in distances)) / len(cells)
+        for distances in (
+            [cell.estimate - cell.low for cell in cells],
+            [cell.high - cell.estimate for cell in cells],
+        )
+    )
+    return Limits(estimate, estimate - below, estimate + above)
 
 
 def clopper_pearson(rate: Array, size: Array, confidence: float) -> tuple[Array, Array]:
@@ -104,13 +133,6 @@ def clopper_pearson(rate: Array, size: Array, confidence: float) -> tuple[Array,
     low = special.betaincinv(np.where(none, 1.0, hits), misses + 1, tail)
     high = special.betaincinv(hits + 1, np.where(all_, 1.0, misses), 1 - tail)
     return np.where(none, 0.0, low), np.where(all_, 1.0, high)
-
-
-def _combine(values: Sequence[Array], below: Sequence[Array], above: Sequence[Array]) -> Limits:
-    """Return the mean of independent estimates with limits from their distances (MOVER)."""
-    estimate = np.mean(values, axis=0)
-    reach = [np.sqrt(np.square(side).sum(axis=0)) / len(values) for side in (below, above)]
-    return Limits(estimate, estimate - reach[0], estimate + reach[1])
 
 
 def _share_difference(wins: Array, losses: Array, size: Array, confidence: float) -> Limits:

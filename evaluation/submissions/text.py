@@ -23,6 +23,8 @@ def find_hidden(text: str, *, multiline: bool = False) -> str:
         text: of unknown origin.
         multiline: allow line feeds and tabs.
     """
+    if text.isascii() and text.isprintable():
+        return ""
     marks = 0
     for letter in text:
         marks = marks + 1 if unicodedata.combining(letter) else 0

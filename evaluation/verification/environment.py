@@ -6,6 +6,7 @@ import hashlib
 import platform
 import sys
 from collections.abc import Iterable
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -17,7 +18,7 @@ _SKIPPED = {"__pycache__", ".git", ".venv"}
 
 def simulator_versions() -> dict[str, str]:
     """Return the installed version of each simulator; traces hold for one version only."""
-    return {name: metadata.version(name) for name in SIMULATORS}
+    return {name: _installed_version(name) for name in SIMULATORS}
 
 
 def hash_code(python_path: Iterable[Path] = ()) -> str:
@@ -40,6 +41,11 @@ def hash_environment() -> str:
         digest = hashlib.sha256("\n".join(files).encode()).hexdigest()
         lines.append(f"{found.metadata['Name']} {found.version} {digest}")
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+@cache
+def _installed_version(name: str) -> str:
+    return metadata.version(name)  # parses the metadata of the distribution, which is slow
 
 
 def _file_lines(folder: Path, pattern: str) -> list[str]:

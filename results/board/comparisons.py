@@ -7,38 +7,51 @@ are used instead of JSON because a page that is opened from disk cannot fetch fi
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.evaluation.statistics.rates import Limits, difference_limits
+from jepabench.evaluation.statistics.rates import (
+    Limits,
+    cell_difference_limits,
+    combine_cells,
+)
 from jepabench.results.board.entries import Entry
-from jepabench.results.board.views import Keys, suite_views
+from jepabench.results.board.scores import Scores
+from jepabench.results.board.views import Keys
 from jepabench.results.media.gallery import Shown
 
 Cell = tuple[str, str]  # task, stratum
 Episode = tuple[str, str, int]  # task, stratum, index
+_BLOCK = 25  # submissions that are compared with all others in one call
 
 
 def comparison_script(
-    entry: Entry, peers: Sequence[Entry], suite: Mapping[str, Any], films: Sequence[Shown]
+    entry: Entry,
+    differences: Mapping[str, NDArray[np.float64]],
+    films: Sequence[Shown],
 ) -> str:
     """Return the script of a submission.
 
     Args:
         entry: the submission.
-        peers: the submissions that follow it on the board, of the same suite.
-        suite: see ``jepabench.results.board.views.board_data``.
+        differences: [views, 3] by the name of each submission that follows it on the board; see
+            ``paired_differences``.
         films: its filmed episodes.
     """
     content = {
         "outcomes": {
-            "/".join(key): ["".join("01"[int(held)] for held in seed) for seed in scores.outcomes]
+            "/".join(key): [_digits(seed) for seed in scores.outcomes]
             for key, scores in entry.scores.items()
         },
-        "differences": paired_differences(entry, peers, [keys for _, keys in suite_views(suite)]),
+        "differences": {
+            peer: [None if math.isnan(numbers[0]) else numbers for numbers in table.tolist()]
+            for peer, table in differences.items()
+        },
         "films": {
             f"{shown.record.task_id}/{shown.record.stratum}/{shown.record.index}": [
                 shown.film.path,
@@ -54,34 +67,36 @@ def comparison_script(
     return f"receive({json.dumps(entry.name)},{text});\n"
 
 
-def paired_differences(
-    entry: Entry, peers: Sequence[Entry], views: Sequence[Keys]
-) -> dict[str, list[list[float] | None]]:
-    """Return the paired difference of held success, with its 95 % interval, by peer and view.
+def paired_differences(entries: Sequence[Entry], views: Sequence[Keys]) -> NDArray[np.float64]:
+    """Return the paired differences of held success with their 95 % intervals, to four digits.
 
     Args:
-        entry: the submission.
-        peers: others of the same suite.
-        views: cells of each view.
+        entries: N submissions of one suite.
+        views: cells of each of V views.
 
     Returns:
-        For each peer and view ``[difference, low, high]``, the entry minus the peer; None if one of
-        the two lacks a cell of the view.
+        [N, N, V, 3], estimate, low and high of the first submission minus the second. Only pairs
+        in the order of ``entries`` are computed; all others are NaN, and so are views of which
+        one of the two lacks a cell.
     """
-    found: dict[str, list[list[float] | None]] = {peer.name: [None] * len(views) for peer in peers}
-    num_episodes = {key: scores.outcomes.shape[1] for key, scores in entry.scores.items()}
-    groups: dict[frozenset[tuple[Cell, tuple[int, ...]]], list[Entry]] = {}
-    for peer in peers:  # peers with as many seeds and episodes are compared in one call
-        shapes = frozenset((key, scores.outcomes.shape) for key, scores in peer.scores.items())
-        groups.setdefault(shapes, []).append(peer)
-    for shapes, group in groups.items():
-        comparable = {key for key, shape in shapes if num_episodes.get(key) == shape[1]}
-        for place, keys in enumerate(views):
-            if comparable.issuperset(keys):
-                limits = _differences(entry, group, keys)
-                for number, peer in enumerate(group):
-                    found[peer.name][place] = [round(float(end[number]), 4) for end in limits]
-    return found
+    found = np.full((len(entries), len(entries), len(views), 3), np.nan)
+    groups: dict[frozenset[tuple[Cell, tuple[int, ...]]], list[int]] = {}
+    for place, entry in enumerate(entries):
+        shapes = frozenset((key, scores.outcomes.shape) for key, scores in entry.scores.items())
+        groups.setdefault(shapes, []).append(place)
+    for first in groups.values():
+        for start in range(0, len(first), _BLOCK):
+            block = first[start : start + _BLOCK]
+            for group in groups.values():
+                peers = [place for place in group if place > block[0]]
+                if peers:
+                    found[np.ix_(block, peers)] = _compare_groups(
+                        [entries[place] for place in block],
+                        [entries[place] for place in peers],
+                        views,
+                    )
+    found[np.tril_indices(len(entries))] = np.nan
+    return found.round(4)
 
 
 def choose_divisive_episodes(entries: Sequence[Entry], *, per_task: int) -> frozenset[Episode]:
@@ -111,12 +126,40 @@ def choose_divisive_episodes(entries: Sequence[Entry], *, per_task: int) -> froz
     )
 
 
-def _differences(entry: Entry, peers: Sequence[Entry], keys: Keys) -> Limits:
-    """Return the differences to N peers with the same number of seeds, each [N]."""
-    ours: dict[str, list[NDArray[np.float64]]] = {}
-    theirs: dict[str, list[NDArray[np.float64]]] = {}
-    for key in keys:
-        ours.setdefault(key[0], []).append(entry.scores[key].outcomes[None])
-        others = np.stack([peer.scores[key].outcomes for peer in peers])
-        theirs.setdefault(key[0], []).append(others)
-    return difference_limits(list(ours.values()), list(theirs.values()), 0.95)
+def _compare_groups(
+    first: Sequence[Entry], second: Sequence[Entry], views: Sequence[Keys]
+) -> NDArray[np.float64]:
+    """Return the differences [N1, N2, V, 3] of two groups; the members of each have equal shapes.
+
+    The strata of a task are compared once for all views that hold the same strata of it.
+    """
+    found = np.full((len(first), len(second), len(views), 3), np.nan)
+    one, two = first[0].scores, second[0].scores
+    compared: dict[tuple[Cell, ...], list[Limits]] = {}
+    for place, keys in enumerate(views):
+        if not all(_have_same_episodes(one.get(key), two.get(key)) for key in keys):
+            continue
+        limits = []
+        for _, cells in groupby(keys, key=itemgetter(0)):
+            strata = tuple(cells)
+            if strata not in compared:
+                ours, theirs = (_stack_outcomes(group, strata) for group in (first, second))
+                ours = [outcomes[:, None] for outcomes in ours]
+                compared[strata] = cell_difference_limits(ours, theirs, 0.95)
+            limits += compared[strata]
+        found[:, :, place] = np.stack(combine_cells(limits), axis=-1)
+    return found
+
+
+def _have_same_episodes(one: Scores | None, two: Scores | None) -> bool:
+    return one is not None and two is not None and one.outcomes.shape[1] == two.outcomes.shape[1]
+
+
+def _stack_outcomes(entries: Sequence[Entry], keys: Sequence[Cell]) -> list[NDArray[np.float64]]:
+    """Return the outcomes [N, S, E] of each cell."""
+    return [np.stack([entry.scores[key].outcomes for entry in entries]) for key in keys]
+
+
+def _digits(outcomes: NDArray[np.float64]) -> str:
+    """Return a string with 1 for each success and 0 for each failure."""
+    return (outcomes.astype(np.uint8) + ord("0")).tobytes().decode("ascii")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from jepabench.envs.registry import list_tasks
 from jepabench.evaluation.protocol import PROTOCOL_VERSION, Suite
@@ -33,29 +32,11 @@ from jepabench.evaluation.submissions.rows import read_rows
 from jepabench.evaluation.submissions.submission import read_submission
 from jepabench.evaluation.verification.environment import simulator_versions
 from jepabench.evaluation.verification.records import find_badges
+from jepabench.results.board.scores import Outcomes, Scores, compute_scores
 from jepabench.results.report.success_table import Kind
 
-Outcomes = NDArray[np.float64]
 _LOGGER = logging.getLogger(__name__)
 _COMPARED = 2000  # control steps per task and seed in which copies are looked for
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scores:
-    """The scores of a submission on one task and stratum. Rates are between 0 and 1.
-
-    Attributes:
-        task: id of the task.
-        stratum: name of the stratum.
-        outcomes: ``success_held``, training seeds x episodes.
-        others: means by name: ``ever``, ``final``, ``joint`` and ``strict`` success; and per
-            control step ``violations``, ``ms`` and ``p95`` [ms] and ``model_steps``.
-    """
-
-    task: str
-    stratum: str
-    outcomes: Outcomes
-    others: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,46 +257,30 @@ def read_entry(
     )
 
 
-def compute_scores(rows: pd.DataFrame) -> list[Scores]:
-    """Return the scores of each task and stratum from episode records.
-
-    Raises:
-        SubmissionError: the training seeds have different episodes, or a cell has only one.
-    """
-    rows = rows.sort_values(["training_seed", "index"], kind="stable")
-    found = []
-    for key, group in rows.groupby(["task_id", "stratum"], sort=False):
-        task, stratum = map(str, key)  # pyright: ignore[reportArgumentType]  (pandas: a tuple for a list of keys)
-        seeds = len(np.unique(group["training_seed"].to_numpy()))
-        index = group["index"].to_numpy()
-        if len(group) % seeds or (index.reshape(seeds, -1) != index[: len(group) // seeds]).any():
-            raise SubmissionError(
-                "rows", f"{task}, {stratum}: training seeds have different episodes."
-            )
-        if len(group) < 2 * seeds:
-            raise SubmissionError(
-                "rows", f"{task}, {stratum}: a cell needs at least two episodes per seed."
-            )
-        found.append(
-            Scores(
-                task=task,
-                stratum=stratum,
-                outcomes=group["success_held"].to_numpy(np.float64).reshape(seeds, -1),
-                others=_others(group),
-            )
-        )
-    order = {
-        key: place for place, key in enumerate(zip(rows["task_id"], rows["stratum"], strict=True))
-    }
-    return sorted(found, key=lambda one: (one.task, order[one.task, one.stratum]))
-
-
 def overall(entry: Entry, keys: Sequence[tuple[str, str]]) -> statistics.Interval:
     """Return the mean ``success_held`` over tasks and strata with its 95 % interval.
 
     Every task counts the same, and so does every stratum of a task.
     """
     return statistics.mean_over_cells(_by_task(entry, keys))
+
+
+def overall_rates(
+    entries: Sequence[Entry], keys: Sequence[tuple[str, str]]
+) -> dict[str, statistics.Interval]:
+    """Return ``overall`` of each entry by name, computed together."""
+    groups: dict[tuple[tuple[int, ...], ...], list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(tuple(entry.scores[key].outcomes.shape for key in keys), []).append(entry)
+    found: dict[str, statistics.Interval] = {}
+    for group in groups.values():
+        tasks: dict[str, list[Outcomes]] = {}
+        for key in keys:
+            outcomes = np.stack([entry.scores[key].outcomes for entry in group])
+            tasks.setdefault(key[0], []).append(outcomes)
+        rates = statistics.means_over_cells(list(tasks.values()))
+        found |= {entry.name: rate for entry, rate in zip(group, rates, strict=True)}
+    return found
 
 
 def difference(first: Entry, second: Entry, keys: Sequence[tuple[str, str]]) -> statistics.Interval:
@@ -357,23 +322,6 @@ def _by_task(entry: Entry, keys: Sequence[tuple[str, str]]) -> list[list[Outcome
     for task, stratum in keys:
         tasks.setdefault(task, []).append(entry.scores[task, stratum].outcomes)
     return list(tasks.values())
-
-
-def _others(group: pd.DataFrame) -> dict[str, float]:
-    steps = group["steps"].to_numpy()
-    flags = {
-        "ever": "success_ever",
-        "final": "success_final",
-        "joint": "joint_ever",
-        "strict": "strict_held",
-    }
-    return {
-        **{name: float(group[column].to_numpy().mean()) for name, column in flags.items()},
-        "violations": float(group["violations"].to_numpy().sum() / steps.sum()),
-        "ms": float(1000 * np.median(group["planning_seconds"].to_numpy() / steps)),
-        "p95": float(np.median(group["planning_ms_p95"].to_numpy())),
-        "model_steps": float(group["model_steps"].to_numpy().sum() / steps.sum()),
-    }
 
 
 def _check_tasks(rows: pd.DataFrame) -> None:

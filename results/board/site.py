@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown import markdown
 from markupsafe import Markup
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from jepabench.envs.checks.task_pages import page, picture
@@ -31,6 +33,7 @@ from jepabench.results.board.comparisons import (
     Episode,
     choose_divisive_episodes,
     comparison_script,
+    paired_differences,
 )
 from jepabench.results.board.entries import Entries, Entry, read_entries
 from jepabench.results.board.films import film_entry
@@ -107,12 +110,13 @@ def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Ent
     site.write("compare.html", "compare.html.j2", root="", data=_as_script(_compared(data)))
     for name, parts in _ASSETS.items():
         write_atomically(output / name, b"".join((HOME / part).read_bytes() for part in parts))
-    compared = {entry.name for entry in entries.current if entry.suite in sources.suites}
+    differences = _differences(entries.current, sources.suites)
     divisive = _divisive_episodes(entries.current, sources.num_films)
     for entry in site.each([*entries.current, *entries.old], "submissions"):
         films = _submission(site, entry, entries.current, sources.num_films, divisive)
-        if entry.name in compared:
-            _comparison(site, entry, entries.current, sources.suites[entry.suite], films)
+        if entry.name in differences:
+            script = comparison_script(entry, differences[entry.name], films)
+            site.add(f"compare/{entry.name}.js", script.encode())
     for task in site.each(sources.tasks, "tasks"):
         _task(site, task, entries.current)
     best = {task.id: views.best_on_task(task.id, entries.current) for task in sources.tasks}
@@ -216,17 +220,18 @@ def _divisive_episodes(entries: Sequence[Entry], num_films: int) -> frozenset[Ep
     )
 
 
-def _comparison(
-    site: _Site,
-    entry: Entry,
-    entries: Sequence[Entry],
-    suite: Mapping[str, Any],
-    films: Sequence[Shown],
-) -> None:
-    peers = [one for one in entries if one.suite == entry.suite]
-    following = peers[peers.index(entry) + 1 :]
-    script = comparison_script(entry, following, suite, films)
-    site.add(f"compare/{entry.name}.js", script.encode())
+def _differences(
+    entries: Sequence[Entry], suites: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, NDArray[np.float64]]]:
+    """Return the paired differences of each submission by name, to those that follow it."""
+    found = {}
+    for name, suite in suites.items():
+        own = [entry for entry in entries if entry.suite == name]
+        tables = paired_differences(own, [keys for _, keys in views.suite_views(suite)])
+        for place, entry in enumerate(own):
+            following = range(place + 1, len(own))
+            found[entry.name] = {own[peer].name: tables[place, peer] for peer in following}
+    return found
 
 
 def _submission(

@@ -9,7 +9,13 @@ from typing import Any
 from jepabench.envs.task import short_name
 from jepabench.evaluation.statistics.intervals import Interval
 from jepabench.evaluation.verification.levels import BADGES
-from jepabench.results.board.entries import Entry, difference, normalised, overall
+from jepabench.results.board.entries import (
+    Entry,
+    difference,
+    normalised,
+    overall,
+    overall_rates,
+)
 from jepabench.results.report.success_table import count, duration, milliseconds, percent
 
 Keys = list[tuple[str, str]]
@@ -86,7 +92,7 @@ def view_numbers(entries: Sequence[Entry], keys: Keys) -> list[list[Number] | No
     significantly worse. A submission that no maintainer has re-run never leads.
     """
     whole = [entry for entry in entries if all(key in entry.scores for key in keys)]
-    rates = {entry.name: overall(entry, keys) for entry in whole}
+    rates = overall_rates(whole, keys)
     tested = [entry for entry in whole if entry.kind == "learned" and entry.can_lead]
     best = max(tested, key=lambda entry: rates[entry.name].estimate, default=None)
     references = [entry for entry in entries if entry.is_reference]
@@ -165,7 +171,7 @@ def task_places(task: str, entries: Sequence[Entry], *, most: int = 12) -> list[
             continue
         keys = [key for key in own[0].scores if key[0] == task]
         whole = [entry for entry in own if all(key in entry.scores for key in keys)]
-        rates = {entry.name: overall(entry, keys) for entry in whole}
+        rates = overall_rates(whole, keys)
         order = sorted(whole, key=lambda entry: -rates[entry.name].estimate)
         learned = [entry for entry in order if entry.kind == "learned"][:most]
         rows = [

@@ -1,5 +1,6 @@
 """The answer of the board, paired differences of all pairs, and the episodes that all film."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,11 @@ from made_up_submissions import suite_of, write
 from planning_vs_rl_rows import synthetic
 
 from jepabench.results.board.answer import answer_question, compare_tasks
-from jepabench.results.board.comparisons import choose_divisive_episodes, paired_differences
+from jepabench.results.board.comparisons import (
+    choose_divisive_episodes,
+    comparison_script,
+    paired_differences,
+)
 from jepabench.results.board.entries import difference, read_entries
 from jepabench.results.board.views import board_data, suite_views
 from jepabench.results.figures.planning_vs_rl import make_panels
@@ -48,23 +53,30 @@ def test_the_answer_needs_replayed_rows_of_both_kinds(entries):
     assert figure.startswith("With 1k transitions")
 
 
-def test_differences_of_all_peers_equal_those_of_single_pairs(entries):
-    first, *peers = entries
+def test_differences_of_all_pairs_equal_those_of_single_pairs(entries):
     views = [keys for _, keys in suite_views(SUITE)]
-    found = paired_differences(first, peers, views)
-    for peer in peers:
-        for keys, numbers in zip(views, found[peer.name], strict=True):
-            single = difference(first, peer, keys)
-            assert numbers == pytest.approx([single.estimate, single.low, single.high], abs=1e-4)
+    found = paired_differences(entries, views)
+    for first, one in enumerate(entries):
+        for second, two in enumerate(entries):
+            for view, keys in enumerate(views):
+                if first >= second:
+                    assert np.isnan(found[first, second, view]).all()
+                    continue
+                single = difference(one, two, keys)
+                expected = pytest.approx([single.estimate, single.low, single.high], abs=1e-4)
+                assert found[first, second, view].tolist() == expected
 
 
 def test_a_peer_without_a_cell_has_no_difference_there(entries):
     first, second, *_ = entries
     scores = {key: value for key, value in second.scores.items() if key[0] == ROOM}
     views = [keys for _, keys in suite_views(SUITE)]
-    found = paired_differences(first, [replace(second, scores=scores)], views)[second.name]
-    known = [numbers is not None for numbers in found]
+    found = paired_differences([first, replace(second, scores=scores)], views)[0, 1]
+    known = [not np.isnan(numbers).any() for numbers in found]
     assert known == [all(key[0] == ROOM for key in keys) for keys in views]
+    script = comparison_script(first, {second.name: found}, ())
+    content = json.loads(script.removeprefix(f'receive("{first.name}",').removesuffix(");\n"))
+    assert [row is not None for row in content["differences"][second.name]] == known
 
 
 def test_the_most_divisive_episodes_are_those_that_half_of_the_submissions_hold(entries):
