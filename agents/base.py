@@ -129,62 +129,54 @@ class ActionQueue:
         return self._current[np.arange(len(self.steps)), position]
 
 
-class RandomAgent:
+class OpenLoopAgent:
+    """Base class of agents that ignore all observations and choose one block per model step."""
+
+    observation_keys: tuple[str, ...] = ()
+
+    def __init__(self, *, task_id: str) -> None:
+        self.task = get_task(task_id)
+        self._queue = ActionQueue(task=self.task)
+
+    def reset(self, specs: Sequence[EpisodeSpec]) -> None:
+        """Start B new episodes."""
+        check_specs(self.task, specs)
+        self._queue.reset(len(specs))
+
+    def act(
+        self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
+        """Return control actions [B, A]."""
+        del observations
+        for episode in self._queue.empty(active):
+            self._queue.put(episode, self._choose_block(episode)[None])
+        return self._queue.take(active)
+
+    def _choose_block(self, episode: int) -> NDArray[Any]:
+        """Return the next block [n * A] of an episode."""
+        raise NotImplementedError
+
+    @property
+    def model_steps(self) -> NDArray[np.int64]:
+        """Zero [B]: the agent uses no model."""
+        return np.zeros(len(self._queue.steps), dtype=np.int64)
+
+
+class RandomAgent(OpenLoopAgent):
     """Draws a uniform action for every model step; the lower reference of success rates."""
 
-    observation_keys: tuple[str, ...] = ()
-
-    def __init__(self, *, task_id: str) -> None:
-        self.task = get_task(task_id)
-        self._queue = ActionQueue(task=self.task)
-
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
         """Start B new episodes."""
-        check_specs(self.task, specs)
-        self._queue.reset(len(specs))
+        super().reset(specs)
         self._rngs = [np.random.default_rng(spec.planner_seed) for spec in specs]
 
-    def act(
-        self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        """Return control actions [B, A]."""
-        del observations
-        for episode in self._queue.empty(active):
-            self._queue.put(
-                episode, self._rngs[episode].uniform(self._queue.low, self._queue.high)[None]
-            )
-        return self._queue.take(active)
-
-    @property
-    def model_steps(self) -> NDArray[np.int64]:
-        """Zero [B]: the agent uses no model."""
-        return np.zeros(len(self._queue.steps), dtype=np.int64)
+    def _choose_block(self, episode: int) -> NDArray[Any]:
+        return self._rngs[episode].uniform(self._queue.low, self._queue.high)
 
 
-class HoldStillAgent:
+class HoldStillAgent(OpenLoopAgent):
     """Always takes the action 0, clipped to the bounds."""
 
-    observation_keys: tuple[str, ...] = ()
-
-    def __init__(self, *, task_id: str) -> None:
-        self.task = get_task(task_id)
-        self._queue = ActionQueue(task=self.task)
-
-    def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Start B new episodes."""
-        check_specs(self.task, specs)
-        self._queue.reset(len(specs))
-
-    def act(
-        self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
-    ) -> NDArray[np.float32]:
-        """Return control actions [B, A]."""
-        del observations
-        for episode in self._queue.empty(active):
-            self._queue.put(episode, np.zeros((1, len(self._queue.low))))
-        return self._queue.take(active)
-
-    @property
-    def model_steps(self) -> NDArray[np.int64]:
-        """Zero [B]: the agent uses no model."""
-        return np.zeros(len(self._queue.steps), dtype=np.int64)
+    def _choose_block(self, episode: int) -> NDArray[Any]:
+        del episode
+        return np.zeros(len(self._queue.low))

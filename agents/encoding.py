@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -68,6 +69,18 @@ def goal_observation(goals: NDArray[Any], *, size: int) -> NDArray[np.float64]:
     Every task puts the goal first; the other entries are 0.
     """
     return np.concatenate([goals, np.zeros((len(goals), size - goals.shape[1]))], axis=1)
+
+
+def check_inputs(world_model: Path | None, pixels: bool) -> None:
+    """Check that a policy uses the latents of a world model or frames, not both.
+
+    Raises:
+        ValueError: Both were asked for.
+    """
+    if world_model and pixels:
+        raise ValueError(
+            "A policy uses either the latents of a world model or frames: leave out pixels."
+        )
 
 
 class Table(Protocol):

@@ -14,15 +14,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jepabench.agents.base import ActionQueue, check_specs
-from jepabench.agents.planners.base import (
-    ActionBounds,
-    CostFunction,
-    Plan,
-    Planner,
-    require_at_least,
-)
+from jepabench.agents.planners.base import ActionBounds, CostFunction, Plan, Planner
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.envs.task import TaskSpec
+from jepabench.world_models.settings import require_at_least
 
 
 class RecedingHorizon:

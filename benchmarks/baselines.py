@@ -52,41 +52,14 @@ SETTINGS = {
 }
 # Hyperparameters of RL Baselines3 Zoo for Pendulum-v1, and the returns in its benchmark.md: mean
 # and standard deviation over 750 episodes of one run.
+_OFF_POLICY = partial(off_policy.train, num_steps=20_000)
+_SAC = {"learning_starts": 100, "gamma": 0.99, "net_arch": (256, 256)}
+_TD3 = {"learning_starts": 10_000, "gamma": 0.98, "net_arch": (400, 300)}
+_PPO = {"num_envs": 4, "rollout_steps": 1024, "batch_size": 64, "gamma": 0.9, "sde_sample_freq": 4}
 ZOO = {
-    "sac": (
-        partial(
-            off_policy.train,
-            algorithm="sac",
-            num_steps=20_000,
-            learning_starts=100,
-            gamma=0.99,
-            net_arch=(256, 256),
-        ),
-        (-157.0, 88.7),
-    ),
-    "td3": (
-        partial(
-            off_policy.train,
-            algorithm="td3",
-            num_steps=20_000,
-            learning_starts=10_000,
-            gamma=0.98,
-            net_arch=(400, 300),
-        ),
-        (-151.9, 90.2),
-    ),
-    "ppo": (
-        partial(
-            ppo.train,
-            num_steps=100_000,
-            num_envs=4,
-            rollout_steps=1024,
-            batch_size=64,
-            gamma=0.9,
-            sde_sample_freq=4,
-        ),
-        (-172.2, 104.2),
-    ),
+    "sac": (partial(_OFF_POLICY, algorithm="sac", **_SAC), (-157.0, 88.7)),
+    "td3": (partial(_OFF_POLICY, algorithm="td3", **_TD3), (-151.9, 90.2)),
+    "ppo": (partial(ppo.train, num_steps=100_000, **_PPO), (-172.2, 104.2)),
 }
 PENDULUM, POINT_MAZE = "benchmark/Pendulum-v0", "benchmark/PointMaze-UMaze-v0"
 

@@ -12,6 +12,7 @@ interrupted, run the same command again.
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -94,7 +95,7 @@ def main() -> None:
                 ["task", "hazard", "steps_ahead"],
             )
         specs = select_lawful(parts, options)
-        free = evaluate_agent(parts, specs, "none", "", options)
+        free = evaluate_agent(Guarded(parts, "none", "", options), specs)
         by = f", {options.cost}" if options.cost else ""
         rows = [make_row(parts, f"unguarded{by}", free, free)]
         for mode in options.modes:
@@ -103,7 +104,7 @@ def main() -> None:
                     make_row(
                         parts,
                         f"{mode}, {hazard}{by}",
-                        evaluate_agent(parts, specs, mode, hazard, options),
+                        evaluate_agent(Guarded(parts, mode, hazard, options), specs),
                         free,
                     )
                 )
@@ -219,44 +220,39 @@ def measure_promise(
     return rows
 
 
-def evaluate_agent(
-    parts: SharedModel,
-    specs: list[EpisodeSpec],
-    mode: str,
-    hazard: str,
-    options: argparse.Namespace,
-) -> pd.DataFrame:
+@dataclass(frozen=True)
+class Guarded:
+    """An agent on a task with a guardrail.
+
+    Attributes:
+        parts: the task with its world model.
+        mode: key of ``SETTINGS``, or ``none``.
+        hazard: kind of the hazard.
+        options: of the command line.
+    """
+
+    parts: SharedModel
+    mode: str
+    hazard: str
+    options: argparse.Namespace
+
+
+def evaluate_agent(agent: Guarded, specs: list[EpisodeSpec]) -> pd.DataFrame:
     """Return success and violations per episode of one agent, read from disk if they exist."""
+    options = agent.options
     found, cost = [], [options.cost] if options.cost else []
+    mode = agent.mode.replace(", ", "-").replace(" ", "")
     for stratum in dict.fromkeys(spec.stratum for spec in specs):
         part = [spec for spec in specs if spec.stratum == stratum]
-        path = (
-            parts.work
-            / "guardrails"
-            / options.split
-            / "-".join(
-                [
-                    mode.replace(", ", "-").replace(" ", ""),
-                    hazard,
-                    *cost,
-                    stratum,
-                    str(len(part)),
-                    "episodes.parquet",
-                ]
-            )
-        )
-        found.append(load_or_make(path, partial(play, parts, part, mode, hazard, options)))
+        name = [mode, agent.hazard, *cost, stratum, str(len(part)), "episodes.parquet"]
+        path = agent.parts.work / "guardrails" / options.split / "-".join(name)
+        found.append(load_or_make(path, partial(play, agent, part)))
     return pd.concat(found)
 
 
-def play(
-    parts: SharedModel,
-    specs: list[EpisodeSpec],
-    mode: str,
-    hazard: str,
-    options: argparse.Namespace,
-) -> pd.DataFrame:
+def play(guarded: Guarded, specs: list[EpisodeSpec]) -> pd.DataFrame:
     """Play episodes with one agent and return one row per episode."""
+    parts, mode, options = guarded.parts, guarded.mode, guarded.options
     paths: dict[str, Any] = {"task_id": parts.task_id, "world_model": parts.model}
     settings = (
         load_pushing(parts)
@@ -270,7 +266,7 @@ def play(
         if clearance := rule.pop("detour", None):
             settings["subgoals"] = train_guardrail(parts, "zones", options)
             settings["subgoals_config"] = DetoursConfig(clearance=clearance)
-        settings["guardrail"] = train_guardrail(parts, hazard, options)
+        settings["guardrail"] = train_guardrail(parts, guarded.hazard, options)
         settings["guardrail_config"] = GuardrailConfig(**rule)
     config = {key: settings.pop(key) for key in ("planner", "energy")}
     made: dict[str, Any] = {

@@ -19,13 +19,10 @@ class RecordError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EpisodeRecord:
-    """One episode of one agent.
+class Outcome:
+    """How an episode went, according to the success rules of its world.
 
     Attributes:
-        agent: name of the agent's configuration.
-        training_seed: seed that the agent was trained with (0 for agents without training).
-        task_id, split, stratum, index: the episode's spec.
         success_ever, success_final, success_held: section 2 of the protocol; ``success_held`` is
             the headline.
         joint_ever: the published joint rule at any step, for comparison with papers; equals
@@ -36,18 +33,9 @@ class EpisodeRecord:
         reference_steps: control steps of a good solution.
         first_success_step: control step of the first success, counted from 1; -1 if never.
         violations: control steps in which a keep-out rule was broken.
-        planning_seconds: time spent in ``act`` over the episode [s].
-        planning_ms_median, planning_ms_p95: over the episode's control steps [ms].
-        model_steps: world-model or simulator steps spent in the episode.
         return_: sum of sparse rewards.
     """
 
-    agent: str
-    training_seed: int
-    task_id: str
-    split: str
-    stratum: str
-    index: int
     success_ever: bool
     success_final: bool
     success_held: bool
@@ -60,13 +48,38 @@ class EpisodeRecord:
     reference_steps: int
     first_success_step: int
     violations: int
+    return_: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpisodeRecord(Outcome):
+    """One episode of one agent: its outcome and what it cost.
+
+    Attributes:
+        agent: name of the agent's configuration.
+        training_seed: seed that the agent was trained with (0 for agents without training).
+        task_id, split, stratum, index: the episode's spec.
+        planning_seconds: time spent in ``act`` over the episode [s].
+        planning_ms_median, planning_ms_p95: over the episode's control steps [ms].
+        model_steps: world-model or simulator steps spent in the episode.
+    """
+
+    agent: str
+    training_seed: int
+    task_id: str
+    split: str
+    stratum: str
+    index: int
     planning_seconds: float
     planning_ms_median: float
     planning_ms_p95: float
     model_steps: int
-    return_: float
 
 
+KEY = ("agent", "training_seed", "task_id", "split", "stratum", "index")  # unique for each row
+_COSTS = ("planning_seconds", "planning_ms_median", "planning_ms_p95", "model_steps")
+_OUTCOMES = [item.name for item in fields(Outcome) if item.name != "return_"]
+COLUMNS = (*KEY, *_OUTCOMES, *_COSTS, "return_")  # the order of the columns in files
 _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64(), "bool": pa.bool_()}
 _KINDS = {
     "str": (str,),
@@ -74,9 +87,8 @@ _KINDS = {
     "float": (float, int, np.floating),
     "bool": (bool, np.bool_),
 }
-SCHEMA = pa.schema(
-    [pa.field(item.name, _TYPES[str(item.type)], nullable=False) for item in fields(EpisodeRecord)]
-)
+_TYPE_NAMES = {item.name: str(item.type) for item in fields(EpisodeRecord)}
+SCHEMA = pa.schema([pa.field(name, _TYPES[_TYPE_NAMES[name]], nullable=False) for name in COLUMNS])
 
 
 def records_frame(records: Iterable[EpisodeRecord]) -> pd.DataFrame:
@@ -127,14 +139,14 @@ def read_records(path: Path) -> pd.DataFrame:
 
 def _table(records: Iterable[EpisodeRecord]) -> pa.Table:
     rows = [asdict(record) for record in records]
-    for item in fields(EpisodeRecord):
-        kinds = _KINDS[str(item.type)]
+    for name in COLUMNS:
+        kinds = _KINDS[_TYPE_NAMES[name]]
         for row in rows:
-            value = row[item.name]
+            value = row[name]
             # Arrow would cut 1.5 to 1; and True is an int to Python.
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 raise RecordError(
-                    f"A record's {item.name} is of type {item.type}, got {value!r} in {row}."
+                    f"A record's {name} is of type {_TYPE_NAMES[name]}, got {value!r} in {row}."
                 )
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 
@@ -164,10 +176,9 @@ def _check_rows(frame: pd.DataFrame, source: str) -> None:
             raise RecordError(
                 f"{source}: column {name!r} lacks {count} values or holds NaN; none may be missing."
             )
-    keys = ["agent", "training_seed", "task_id", "split", "stratum", "index"]
-    repeated = frame[frame.duplicated(keys)]
+    repeated = frame[frame.duplicated(list(KEY))]
     if len(repeated):
-        first = "|".join(str(value) for value in repeated.iloc[0][keys])
+        first = "|".join(str(value) for value in repeated.iloc[0][list(KEY)])
         raise RecordError(
             f"{source}: {len(repeated)} episodes are duplicated; the first is {first}."
         )

@@ -21,7 +21,7 @@ from jepabench.evaluation.agent_outputs import (
     check_imagination,
     check_model_steps,
 )
-from jepabench.evaluation.records import EpisodeRecord
+from jepabench.evaluation.records import EpisodeRecord, Outcome
 from jepabench.evaluation.traces import (
     Evaluation,
     Imagination,
@@ -35,7 +35,6 @@ __all__ = [
     "Evaluation",
     "Imagination",
     "Imagines",
-    "Outcome",
     "PlansInBatches",
     "ReplayError",
     "compute_outcome",
@@ -64,25 +63,6 @@ class PlansInBatches(Protocol):
     """An agent that plans for several episodes at once."""
 
     problems_at_once: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """Outcome of an episode; attributes as in ``EpisodeRecord``."""
-
-    success_ever: bool
-    success_final: bool
-    success_held: bool
-    joint_ever: bool
-    strict_held: bool
-    distance_start: float
-    distance_final: float
-    distance_min: float
-    steps: int
-    reference_steps: int
-    first_success_step: int
-    violations: int
-    return_: float
 
 
 def evaluate_episodes(

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,15 +58,6 @@ class DistanceConfig:
                 "expectile is at most 0.5, discount between 0 and 1, learning_rate above 0; "
                 f"got {self.expectile}, {self.discount} and {self.learning_rate}."
             )
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> DistanceConfig:
-        """Return the configuration with these settings; refuse unknown names."""
-        known = [setting.name for setting in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise unknown_name("setting of a learned distance", name, known)
-        return cls(**settings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from jepabench.world_models.kinds.frozen_patches import FrozenFeatureModel
 from jepabench.world_models.kinds.jepa import JEPA
 from jepabench.world_models.kinds.latent_variable import LatentVariableJEPA
 from jepabench.world_models.kinds.recurrent import RecurrentJEPA
+from jepabench.world_models.settings import make_config
 
 GROUP = "jepabench.world_models"
 _KINDS: dict[str, type[nn.Module]] = {}
@@ -87,11 +88,7 @@ def build_model(kind: str, config: Mapping[str, Any]) -> nn.Module:
     """
     model_class = find_kind(kind)
     config_class: type = model_class.config_class  # pyright: ignore[reportAttributeAccessIssue, reportAssignmentType]
-    known = {field.name for field in dataclasses.fields(config_class)}
-    for key in config:
-        if key not in known:
-            raise unknown_name(f"option of world model {kind!r}", key, known)
-    return model_class(config_class(**config))
+    return model_class(make_config(f"option of world model {kind!r}", config_class, config))
 
 
 for _name, _class in (

@@ -24,16 +24,16 @@ from numpy.typing import NDArray
 
 from jepabench.agents.collection.planning_behaviour import PlanningBehaviour
 from jepabench.agents.model_free.offline import timed
-from jepabench.agents.model_free.online.training import budget_folder, make_config
+from jepabench.agents.model_free.online.training import budget_folder
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
 from jepabench.agents.mpc.agent import MPCAgent
-from jepabench.agents.planners.base import require_at_least
 from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.data.collect import collect
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.data.manifest import Provenance
 from jepabench.envs.data.writing import write_dataset
 from jepabench.envs.registry import get_task
+from jepabench.world_models.settings import make_config, require_at_least
 from jepabench.world_models.training.fit import fit
 
 ALGORITHM = "jepa-online"
@@ -101,7 +101,7 @@ def train(
         ValueError: The folder holds another run, or the smallest budget is less than an episode.
         UnknownNameError: An unknown setting.
     """
-    config, directory = make_config(OnlineConfig, settings), Path(directory)
+    config, directory = make_config("training setting", OnlineConfig, settings), Path(directory)
     run = {
         "algorithm": ALGORITHM,
         "task_id": get_task(task_id).id,

@@ -20,10 +20,10 @@ from torch import Tensor
 
 from jepabench.agents.costs.energy import step_weights
 from jepabench.agents.costs.paths import interpolate_path, path_length
-from jepabench.agents.planners.base import require_at_least
 from jepabench.envs.core.free_space import FreeSpace
 from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.splits import EpisodeSpec, reset_to
+from jepabench.world_models.settings import require_at_least
 
 _RUNNING_WEIGHT = 0.25
 _BETWEEN = 4  # substeps of a model step in the prediction of the chaser

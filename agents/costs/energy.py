@@ -1,8 +1,8 @@
 """Costs of imagined trajectories: named terms of latents, goal and actions, and their weighted sum.
 
-Lower is better, and the sum never is NaN. A term is a frozen dataclass with a ``name``, a
-``weight`` and a call, so that a new one (a guardrail, an uncertainty penalty, a learned distance)
-is one small class anywhere, named in a configuration.
+Lower is better, and NaN counts as infinite. A term is a frozen dataclass with a ``name``, a
+``weight`` and a call. A new term, such as a guardrail or an uncertainty penalty, is one small class
+in any package; a configuration refers to it with ``_target_``.
 """
 
 from __future__ import annotations
@@ -21,32 +21,8 @@ DISTANCES = ("l2", "l1", "cosine")
 WHEN = ("terminal", "running", "last_k")
 
 
-class EnergyTerm(Protocol):
-    """One reason to like or dislike a plan."""
-
-    @property
-    def name(self) -> str:
-        """Its name in reports, unique within an energy."""
-        ...
-
-    @property
-    def weight(self) -> float:
-        """What it counts in the sum."""
-        ...
-
-    def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
-        """Return costs [B, S] of latents [B, S, H, *latent] (entry h after action h), goal [B,
-        *latent], actions [B, S, H, A].
-        """
-        ...
-
-
-@runtime_checkable
-class ModelTerm(Protocol):
-    """A term that needs more of the model than imagined latents, such as its uncertainty.
-
-    It has no cost of its own. Before each plan, ``bind`` turns it into a term that has one.
-    """
+class Term(Protocol):
+    """Name and weight of a term."""
 
     @property
     def name(self) -> str:
@@ -58,17 +34,42 @@ class ModelTerm(Protocol):
         """Factor of the term in the sum."""
         ...
 
+
+class EnergyTerm(Term, Protocol):
+    """A cost of imagined trajectories."""
+
+    def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
+        """Return costs [B, S].
+
+        Args:
+            latents: Imagined latents [B, S, H, *latent]; entry h follows action h.
+            goal: Latents of the goals [B, *latent].
+            actions: Candidate plans [B, S, H, A].
+        """
+        ...
+
+
+@runtime_checkable
+class ModelTerm(Term, Protocol):
+    """A term that needs more of the model than imagined latents, such as its uncertainty.
+
+    Before each plan, ``bind`` turns it into an ``EnergyTerm``.
+    """
+
     def bind(self, model: WorldModel, context: Context) -> EnergyTerm:
         """Return the term for plans that start from ``context``, with the same name and weight."""
         ...
 
 
 def step_weights(horizon: int, *, when: str, running_weight: float, k: int) -> Tensor:
-    """Return what each step of a plan counts [H]; the sum is 1, so that a cost keeps its scale
-    whatever ``when`` says.
+    """Return the weight of each step of a plan [H]. The weights sum to 1.
 
-    ``terminal`` counts the last step only; ``last_k`` the last k alike; ``running`` all of them,
-    those before the last by ``running_weight`` of it.
+    Args:
+        horizon: Steps H of a plan.
+        when: ``terminal`` weights only the last step, ``last_k`` the last k steps equally, and
+            ``running`` all steps.
+        running_weight: Weight of the steps before the last one in ``running``, relative to it.
+        k: Number of steps of ``last_k``.
     """
     weights = torch.zeros(horizon)
     if when == "running":
@@ -80,36 +81,23 @@ def step_weights(horizon: int, *, when: str, running_weight: float, k: int) -> T
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GoalDistance:
-    """Distance of the imagined latents to the goal's, averaged over the latent dimensions.
+class StepWeighting:
+    """A cost that averages a distance to the goal over the steps of a plan.
 
-    The preset is the running cost: when fewer steps are executed than planned, a terminal cost says
-    nothing about those that are, and a plan may put off what it never gets to do.
+    The default is the running cost. When fewer steps are executed than planned, a terminal cost
+    ignores the executed steps, and progress can be postponed beyond them indefinitely.
 
     Attributes:
-        kind: ``l2`` (mean squared difference, as in DINO-WM and LeWM up to their factor D), ``l1``
-            (mean absolute difference, as in V-JEPA 2-AC) or ``cosine`` (1 - cosine similarity over
-            the last axis).
-        when: ``terminal``, ``running`` or ``last_k`` (see ``step_weights``).
-        running_weight: what a step before the last counts, in units of the last, 0 to 1.
-        k: steps of ``last_k``.
-        dims: first and past-the-last index of the entries on the latent's last axis to compare;
-            None for all. A model of the true state (the state twin) compares only those of the
-            goal.
-        name, weight: see ``EnergyTerm``.
+        when: ``terminal``, ``running`` or ``last_k``; see ``step_weights``.
+        running_weight: Weight of the steps before the last one relative to it, 0 to 1.
+        k: Number of steps of ``last_k``.
     """
 
-    kind: str = "l2"
     when: str = "running"
     running_weight: float = 0.25
     k: int = 3
-    dims: tuple[int, int] | None = None
-    name: str = "goal"
-    weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.kind not in DISTANCES:
-            raise unknown_name("kind of distance", self.kind, DISTANCES)
         if self.when not in WHEN:
             raise unknown_name("value of when", self.when, WHEN)
         if not 0 <= self.running_weight <= 1:
@@ -119,6 +107,44 @@ class GoalDistance:
             )
         if self.k < 1:
             raise ValueError(f"k counts the last steps of a plan, 1 or more, got {self.k}.")
+
+    def average(self, distance: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:
+        """Return the weighted mean distance [B, S] of latents [B, S, H, *latent].
+
+        ``distance`` maps latents [B, S, N, *latent] to distances [B, S, N]. It is called with the
+        steps from the first one that counts: a terminal cost computes one distance, not H.
+        """
+        weights = step_weights(
+            latents.shape[2], when=self.when, running_weight=self.running_weight, k=self.k
+        )
+        first = int(weights.argmax()) if self.when != "running" else 0
+        distances = distance(latents[:, :, first:])
+        return (distances * weights[first:].to(distances)).sum(2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoalDistance(StepWeighting):
+    """Distance between imagined latents and the goal's latent, averaged over latent dimensions.
+
+    Attributes:
+        kind: ``l2`` (mean squared difference, as in DINO-WM and LeWM up to their factor D), ``l1``
+            (mean absolute difference, as in V-JEPA 2-AC) or ``cosine`` (1 - cosine similarity over
+            the last axis).
+        dims: First and past-the-last index of the entries on the latent's last axis to compare;
+            None for all. A model of the true state (the state twin) compares only the entries of
+            the goal.
+        name, weight: See ``Term``.
+    """
+
+    kind: str = "l2"
+    dims: tuple[int, int] | None = None
+    name: str = "goal"
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        StepWeighting.__post_init__(self)
+        if self.kind not in DISTANCES:
+            raise unknown_name("kind of distance", self.kind, DISTANCES)
         if self.dims is not None and not 0 <= self.dims[0] < self.dims[1]:
             raise ValueError(
                 f"dims is (first, past the last) with 0 <= first < last, got {tuple(self.dims)}."
@@ -129,13 +155,7 @@ class GoalDistance:
         del actions
         if self.dims is not None:
             latents, goal = latents[..., slice(*self.dims)], goal[..., slice(*self.dims)]
-        weights = step_weights(
-            latents.shape[2], when=self.when, running_weight=self.running_weight, k=self.k
-        )
-        first = int(weights.argmax()) if self.when != "running" else 0
-        # Only the steps that count are compared: a terminal cost touches one latent of H.
-        distance = self._distance(latents[:, :, first:], goal[:, None, None])
-        return (distance * weights[first:].to(distance)).sum(2)
+        return self.average(lambda imagined: self._distance(imagined, goal[:, None, None]), latents)
 
     def _distance(self, latents: Tensor, goal: Tensor) -> Tensor:
         if self.kind == "cosine":
@@ -147,57 +167,16 @@ class GoalDistance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LearnedDistance:
-    """A trained distance of the imagined latents to the goal's, averaged over steps as in
-    ``GoalDistance``.
+class _LearnedTerm(StepWeighting):
+    """Name and weight of a learned distance."""
 
-    Attributes:
-        head: maps latents [..., D] and goals [..., D], which broadcast, to distances [...];
-            see ``jepabench.agents.costs.learned_distance.load_distance``.
-        when, running_weight, k: see ``GoalDistance``.
-        name, weight: see ``EnergyTerm``.
-    """
-
-    head: Callable[[Tensor, Tensor], Tensor]
-    when: str = "running"
-    running_weight: float = 0.25
-    k: int = 3
     name: str = "learned"
     weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        GoalDistance(
-            when=self.when, running_weight=self.running_weight, k=self.k
-        )  # refuses bad values, in its words
-
-    def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
-        """Return costs [B, S]."""
-        del actions
-        weights = step_weights(
-            latents.shape[2], when=self.when, running_weight=self.running_weight, k=self.k
-        )
-        first = int(weights.argmax()) if self.when != "running" else 0
-        distance = self.head(latents[:, :, first:].flatten(3), goal[:, None, None].flatten(3))
-        return (distance * weights[first:].to(distance)).sum(2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LearnedDistanceConfig:
-    """Settings of a ``LearnedDistance`` whose head is the agent's ``distance`` artifact.
-
-    Attributes:
-        when, running_weight, k: see ``GoalDistance``.
-        name, weight: see ``EnergyTerm``.
-    """
-
-    when: str = "running"
-    running_weight: float = 0.25
-    k: int = 3
-    name: str = "learned"
-    weight: float = 1.0
-
-    def __post_init__(self) -> None:
-        GoalDistance(when=self.when, running_weight=self.running_weight, k=self.k)
+class LearnedDistanceConfig(_LearnedTerm):
+    """Settings of a ``LearnedDistance`` whose head is the agent's ``distance`` artifact."""
 
     def build(self, head: Callable[[Tensor, Tensor], Tensor]) -> LearnedDistance:
         """Return the term with a trained head."""
@@ -205,9 +184,28 @@ class LearnedDistanceConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedDistance(_LearnedTerm):
+    """A trained distance between imagined latents and the goal's latent.
+
+    Attributes:
+        head: Maps latents [..., D] and goals [..., D], which broadcast, to distances [...];
+            see ``jepabench.agents.costs.learned_distance.load_distance``.
+    """
+
+    head: Callable[[Tensor, Tensor], Tensor]
+
+    def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
+        """Return costs [B, S]."""
+        del actions
+        target = goal[:, None, None].flatten(3)
+        return self.average(lambda imagined: self.head(imagined.flatten(3), target), latents)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ActionEffort:
-    """Mean squared action, in normalised units: 0 is the mean action of the data, which keeps plans
-    near what was seen.
+    """Mean squared action in normalised units, where 0 is the mean action of the data.
+
+    The term keeps plans near the data.
     """
 
     name: str = "effort"
@@ -221,8 +219,9 @@ class ActionEffort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionSmoothness:
-    """Mean squared change from one planned action to the next, in normalised units; 0 for a plan of
-    one step.
+    """Mean squared change from one planned action to the next, in normalised units.
+
+    A plan of one step costs 0.
     """
 
     name: str = "smoothness"
@@ -258,9 +257,7 @@ class Energy:
         return self
 
     def bind(self, model: WorldModel, context: Context) -> Energy:
-        """Return the energy for plans that start from ``context``: its terms that ask the model can
-        do so.
-        """
+        """Return the energy for plans that start from ``context``, with all terms bound to it."""
         if not any(isinstance(term, ModelTerm) for term in self.terms):
             return self
         return Energy(
@@ -274,12 +271,12 @@ class Energy:
         """Return costs [B, S], lower is better, NaN as +inf.
 
         Args:
-            latents: imagined [B, S, H, *latent]; entry h is the latent after action h.
-            goal: [B, *latent].
-            actions: normalised model-step actions [B, S, H, A].
+            latents: Imagined latents [B, S, H, *latent]; entry h follows action h.
+            goal: Latents of the goals [B, *latent].
+            actions: Normalised model-step actions [B, S, H, A].
 
         Raises:
-            RuntimeError: a term needs the model; call ``bind`` first.
+            RuntimeError: A term needs the model; call ``bind`` first.
         """
         total = torch.stack(list(self.terms_report(latents, goal, actions).values())).sum(0)
         return torch.where(total.isnan(), torch.inf, total)

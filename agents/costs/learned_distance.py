@@ -28,6 +28,7 @@ from jepabench.envs.files import atomic_write
 from jepabench.envs.registry import get_task
 from jepabench.world_models.checkpoint import fingerprint, load_world_model
 from jepabench.world_models.distances import DistanceConfig, DistanceHead, Pairs, make_head
+from jepabench.world_models.settings import make_config
 from jepabench.world_models.training.batches import step_generators
 
 ALGORITHM = "learned_distance"
@@ -57,7 +58,7 @@ def train(
         ValueError: the dataset is of another task, or ``directory`` holds another run.
         UnknownNameError: an unknown setting or kind.
     """
-    settings = DistanceConfig.of(config)
+    settings = make_config("setting of a learned distance", DistanceConfig, config)
     data, directory = open_dataset(dataset, task_id), Path(directory)
     run = {
         "algorithm": ALGORITHM,

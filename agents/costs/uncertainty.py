@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from jepabench.agents.costs.energy import EnergyTerm, GoalDistance
-from jepabench.agents.planners.base import require_at_least
 from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import Context, WorldModel
+from jepabench.world_models.settings import require_at_least
 
 RISKS = ("mean", "worst", "best")
 

@@ -9,7 +9,6 @@ fallback for problems in which no plan passes, and the multipliers of the augmen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +25,10 @@ from jepabench.agents.planners.base import (
     Plan,
     Planner,
     WrappingPlanner,
-    require_at_least,
 )
 from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import Context, WorldModel
+from jepabench.world_models.settings import require_at_least
 
 MODES = ("soft", "hard", "lagrangian")
 # Cost of a plan that is filtered out. It is far above any energy, and small enough that float32
@@ -174,21 +173,11 @@ class GuardedPlanner(WrappingPlanner):
     def __post_init__(self) -> None:
         require_at_least(1, num_rounds=self.num_rounds)
 
-    def plan(
-        self,
-        cost: CostFunction,
-        *,
-        bounds: ActionBounds,
-        initial: Tensor | None = None,
-        generators: Sequence[torch.Generator],
-        **others: Any,
-    ) -> Plan:
+    def plan(self, cost: CostFunction, *, bounds: ActionBounds, **problem: Any) -> Plan:
         """Find low-cost plans for B problems; see ``Planner.plan``."""
         if self.energy.guardrail.mode == "lagrangian":
-            return self._plan_lagrangian(cost, bounds, initial, generators, others)
-        plan = self.planner.plan(
-            cost, bounds=bounds, initial=initial, generators=generators, **others
-        )
+            return self._plan_lagrangian(cost, bounds, problem)
+        plan = self.planner.plan(cost, bounds=bounds, **problem)
         return (
             self._replace_by_rest(plan, cost, bounds)
             if self.energy.guardrail.mode == "hard"
@@ -213,25 +202,16 @@ class GuardedPlanner(WrappingPlanner):
         )
 
     def _plan_lagrangian(
-        self,
-        cost: CostFunction,
-        bounds: ActionBounds,
-        initial: Tensor | None,
-        generators: Sequence[torch.Generator],
-        others: dict[str, Any],
+        self, cost: CostFunction, bounds: ActionBounds, problem: dict[str, Any]
     ) -> Plan:
         """Search ``num_rounds`` times and update the multipliers after each search."""
-        plan = self.planner.plan(
-            cost, bounds=bounds, initial=initial, generators=generators, **others
-        )
+        plan = self.planner.plan(cost, bounds=bounds, **problem)
         spent = plan.num_evaluations
         for _ in range(self.num_rounds - 1):
             with torch.no_grad():
                 cost(plan.actions[:, None])  # measures the excess of this plan
             self.energy.bound.update_multipliers()
-            plan = self.planner.plan(
-                cost, bounds=bounds, initial=plan.actions, generators=generators, **others
-            )
+            plan = self.planner.plan(cost, bounds=bounds, **problem | {"initial": plan.actions})
             spent = spent + plan.num_evaluations + 1
         return replace(plan, num_evaluations=spent)
 

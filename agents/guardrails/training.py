@@ -155,9 +155,7 @@ def _fit(
     began = time.monotonic()
     rng, zones = np.random.default_rng([run["seed"], 2]), run["zones"]
     sampling = {"num_windows": run["num_windows"], "rng": rng}
-    windows = draw_windows(
-        loaded.model, data, scale=loaded.scale, num_steps=run["horizon"], **sampling
-    )
+    windows = draw_windows(loaded, data, num_steps=run["horizon"], **sampling)
     if run["hazard"] == "learned":
         judge = _train_hazard(loaded, data, windows, run["num_steps"], run["seed"], zones)
     elif zones is None:
@@ -226,14 +224,7 @@ def judge_steps(
 
     ``zones`` is as in ``train``.
     """
-    windows = draw_windows(
-        loaded.model,
-        dataset,
-        scale=loaded.scale,
-        num_steps=horizon,
-        num_windows=num_windows,
-        rng=rng,
-    )
+    windows = draw_windows(loaded, dataset, num_steps=horizon, num_windows=num_windows, rng=rng)
     imagined = imagine(loaded.model, windows)
     before = torch.cat([windows.present[:, None], imagined[:, :-1]], dim=1)
     with torch.inference_mode():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from jepabench.agents.costs.energy import Energy
 from jepabench.agents.costs.latent_cost import LatentCost
 from jepabench.agents.encoding import encode_goal_rows, encode_rows, observation_keys
-from jepabench.agents.planners.base import Planner, require_at_least
+from jepabench.agents.planners.base import Planner
 from jepabench.agents.proposals import PolicyProposal
 from jepabench.agents.receding_horizon import RecedingHorizon
 from jepabench.envs.registry import get_task
@@ -22,6 +22,7 @@ from jepabench.envs.splits import EpisodeSpec
 from jepabench.envs.task import TaskSpec
 from jepabench.world_models.base import Context, WorldModel
 from jepabench.world_models.networks.precision import convert_precision
+from jepabench.world_models.settings import require_at_least
 from jepabench.world_models.training.devices import find_device
 
 _PROBLEMS_ON_GPU = 64  # episodes planned in one batch by default

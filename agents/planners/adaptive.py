@@ -7,16 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from jepabench.agents.planners.base import (
-    BestSoFar,
-    Plan,
-    Planner,
-    SearchProblem,
-    WrappingPlanner,
-    has_improved,
-    require_at_least,
-)
+from jepabench.agents.planners.base import Plan, Planner, SearchProblem, WrappingPlanner
 from jepabench.agents.planners.icem import ICEMPlanner
+from jepabench.agents.planners.progress import BestSoFar, has_improved
+from jepabench.world_models.settings import require_at_least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

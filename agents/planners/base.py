@@ -9,13 +9,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.linalg import toeplitz
 from torch import Tensor
 
 
@@ -237,60 +235,6 @@ def starting_plans(
     return torch.clamp(initial, bounds.low, bounds.high)
 
 
-def draw_normal(
-    shape: Sequence[int],
-    generators: Sequence[torch.Generator],
-    *,
-    like: Tensor,
-    colour: float = 0.0,
-    active: Tensor | None = None,
-) -> Tensor:
-    """Return standard normal noise [B, *shape], drawn from one stream per problem.
-
-    Args:
-        shape: shape of the noise of one problem, (S, H, A).
-        generators: one random stream per problem.
-        like: a tensor with the dtype and the device of the noise.
-        colour: exponent of the power spectrum along H; see ``coloured_root``.
-        active: problems that draw noise [B], or None for all. The noise of the other problems is 0
-            and their streams do not advance.
-    """
-    # The streams are those of the CPU on every device, so that a plan meets the same noise.
-    noise = torch.empty((len(generators), *shape), dtype=like.dtype)
-    for row, generator in enumerate(generators):
-        if active is None or bool(active[row]):
-            noise[row].normal_(generator=generator)
-        else:
-            noise[row].zero_()
-    noise = noise.to(like.device, non_blocking=True)
-    if colour == 0:
-        return noise
-    # One product per problem, each with the same memory layout: the rounding of a batched product
-    # depends on B.
-    root = coloured_root(shape[-2], colour).to(noise)
-    coloured = noise.new_empty(noise.transpose(1, 2).shape).transpose(1, 2)
-    for row in range(len(noise)):
-        coloured[row] = torch.einsum("hg,bsga->bsha", root, noise[row : row + 1])[0]
-    return coloured
-
-
-@lru_cache(maxsize=64)
-def coloured_root(horizon: int, colour: float) -> Tensor:
-    """Return the lower triangular matrix [H, H] that colours white noise.
-
-    The result has unit variance and a spectrum that falls as 1/f^colour: 0 is white, 1 pink and 2
-    red. With larger values, an action keeps its sign for longer. As in iCEM (Pinneri et al., 2020)
-    after Timmer and Koenig (1995), with frequencies below one period in H cut off. Their noise is
-    periodic in H, so that the last step resembles the first; ours is cut from noise of twice the
-    length.
-    """
-    length = 2 * horizon
-    frequency = np.maximum(np.fft.rfftfreq(length), 1 / horizon)
-    covariance = np.fft.irfft(frequency**-colour, length)[:horizon]
-    matrix = toeplitz(covariance / covariance[0]) + 1e-9 * np.eye(horizon)
-    return torch.from_numpy(np.linalg.cholesky(matrix)).float()
-
-
 def score_candidates(cost: CostFunction, actions: Tensor) -> Tensor:
     """Return costs [B, S] of candidates [B, S, H, A] with NaN as +inf.
 
@@ -310,85 +254,3 @@ def score_candidates(cost: CostFunction, actions: Tensor) -> Tensor:
             f"A cost function gives [B, S] = {tuple(actions.shape[:2])}, got {tuple(costs.shape)}."
         )
     return torch.where(costs.isnan(), torch.inf, costs)
-
-
-class BestSoFar:
-    """Keeps the best candidate of each problem over the iterations of a search.
-
-    It starts with a plan of infinite cost. A search in which every cost is NaN then still returns a
-    plan within the bounds.
-    """
-
-    def __init__(self, start: Tensor) -> None:
-        self.actions = start.clone()
-        self.cost = start.new_full((len(start),), torch.inf)
-
-    def update(self, actions: Tensor, costs: Tensor, *, active: Tensor | None = None) -> None:
-        """Update ``active`` (default: all) problems with candidates [B, S, H, A] and costs."""
-        lowest, index = costs.min(1)
-        better = (
-            lowest < self.cost
-            if active is None
-            else (lowest < self.cost) & active.to(lowest.device)
-        )
-        chosen = actions[torch.arange(len(actions)), index]
-        self.actions = torch.where(better[:, None, None], chosen, self.actions)
-        self.cost = torch.where(better, lowest, self.cost)
-
-
-def has_improved(before: Tensor, after: Tensor, *, tolerance: float) -> Tensor:
-    """Return whether each cost [B] fell by more than the share ``tolerance``.
-
-    The first finite cost after an infinite one counts as an improvement.
-    """
-    enough = before - tolerance * before.abs()
-    return torch.where(before.isinf(), after.isfinite(), after < enough)
-
-
-class Progress:
-    """Tracks which problems of a batch are still searching.
-
-    Each problem stops on its own. A stopped problem counts no evaluations and draws no noise.
-
-    Args:
-        num_problems: number of problems B.
-        patience: number of iterations without an improvement after which a problem stops; 0
-            disables the stop.
-        tolerance: share of the cost by which an improvement must exceed it, in [0, 1].
-    """
-
-    def __init__(self, num_problems: int, *, patience: int, tolerance: float) -> None:
-        self.active = torch.ones(num_problems, dtype=torch.bool)
-        self.iterations: NDArray[np.int64] = np.zeros(num_problems, dtype=np.int64)
-        self._evaluations: NDArray[np.int64] = np.zeros(num_problems, dtype=np.int64)
-        self._patience, self._tolerance = patience, tolerance
-        self._reference = torch.full((num_problems,), torch.inf)
-        self._waited = torch.zeros(num_problems, dtype=torch.int64)
-
-    def update(self, best_cost: Tensor, *, evaluations: int) -> bool:
-        """Update with the best costs [B] and return whether any problem continues."""
-        self.iterations += self.active.numpy()
-        self._evaluations += evaluations * self.active.numpy()
-        if self._patience:
-            cost = best_cost.detach().cpu()
-            better = has_improved(self._reference, cost, tolerance=self._tolerance)
-            self._reference = torch.where(better, cost, self._reference)
-            self._waited = torch.where(better, 0, self._waited + 1)
-            self.active &= self._waited < self._patience
-        return bool(self.active.any())
-
-    def evaluations(self, extra: int | NDArray[np.int64] = 0) -> int | NDArray[np.int64]:
-        """Return the number of scored candidates plus ``extra``, as in ``Plan.num_evaluations``."""
-        counts = self._evaluations + extra
-        return int(counts[0]) if (counts == counts[0]).all() else counts
-
-
-def require_at_least(minimum: float, **values: Any) -> None:
-    """Check that no setting is below ``minimum``.
-
-    Raises:
-        ValueError: if a setting is below ``minimum``; the message names it.
-    """
-    for name, value in values.items():
-        if not value >= minimum:
-            raise ValueError(f"{name} is at least {minimum}, got {value}.")

@@ -13,46 +13,32 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from jepabench.agents.planners.base import (
-    ActionBounds,
-    BasePlanner,
-    BestSoFar,
-    Plan,
-    Progress,
-    SearchProblem,
-    require_at_least,
-)
+from jepabench.agents.planners.base import ActionBounds, Plan, SearchProblem
+from jepabench.agents.planners.gaussian import SamplingPlanner
+from jepabench.agents.planners.progress import BestSoFar, Progress
+from jepabench.world_models.settings import require_at_least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CMAESPlanner(BasePlanner):
+class CMAESPlanner(SamplingPlanner):
     """Covariance matrix adaptation (Hansen and Ostermeier, 2001) over all H * A actions of a plan.
 
     CMA-ES learns correlations between the actions of a plan, which CEM ignores. The time of an
     iteration outside the model grows at least with (H A)^2.
 
     Attributes:
-        horizon: model steps of a plan.
         num_samples: number of candidates per iteration, at least 4.
         num_iterations: generations.
-        initial_std: standard deviation at the start, in units of the cost function's actions.
         separable: adapt variances only (Ros and Hansen, 2008): linear time, for long plans.
-        patience, tolerance: a problem stops when its best cost has not fallen by more than the
-            share ``tolerance`` within ``patience`` iterations. Patience 0 disables the stop.
     """
 
-    horizon: int = 5
     num_samples: int = 32
     num_iterations: int = 24
-    initial_std: float = 1.0
     separable: bool = False
-    patience: int = 0
-    tolerance: float = 0.01
 
     def __post_init__(self) -> None:
-        require_at_least(1, horizon=self.horizon, num_iterations=self.num_iterations)
+        SamplingPlanner.__post_init__(self)
         require_at_least(4, num_samples=self.num_samples)
-        require_at_least(0, patience=self.patience, tolerance=self.tolerance)
         if not self.initial_std > 0:
             raise ValueError(f"initial_std is above 0, got {self.initial_std}.")
 

@@ -7,28 +7,21 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jepabench.agents.planners.base import (
-    BasePlanner,
-    BestSoFar,
-    Plan,
-    Progress,
-    SearchProblem,
-    draw_normal,
-    require_at_least,
-)
+from jepabench.agents.planners.base import BasePlanner, Plan, SearchProblem
+from jepabench.agents.planners.noise import draw_normal
+from jepabench.agents.planners.progress import BestSoFar, Progress
+from jepabench.world_models.settings import require_at_least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GaussianPlanner(BasePlanner):
-    """The settings of a planner that samples plans from a Gaussian.
+class SamplingPlanner(BasePlanner):
+    """The settings of a planner that samples candidates in several iterations.
 
     Attributes:
         horizon: model steps of a plan.
         num_samples: number of candidates per iteration.
         num_iterations: rounds of sampling and refitting.
-        initial_std, min_std: standard deviation at the start and its floor, in units of the cost
-            function's actions.
-        colour: spectral exponent of the noise; see ``coloured_root``.
+        initial_std: standard deviation at the start, in units of the cost function's actions.
         patience, tolerance: a problem stops when its best cost has not fallen by more than the
             share ``tolerance`` within ``patience`` iterations. Patience 0 disables the stop.
     """
@@ -37,20 +30,30 @@ class GaussianPlanner(BasePlanner):
     num_samples: int = 128
     num_iterations: int = 6
     initial_std: float = 1.0
-    min_std: float = 0.05
-    colour: float = 0.0
     patience: int = 0
     tolerance: float = 0.01
 
     def __post_init__(self) -> None:
-        require_at_least(
-            1,
-            horizon=self.horizon,
-            num_samples=self.num_samples,
-            num_iterations=self.num_iterations,
-        )
-        require_at_least(0, initial_std=self.initial_std, min_std=self.min_std, colour=self.colour)
+        sizes = {name: getattr(self, name) for name in ("num_samples", "num_iterations")}
+        require_at_least(1, horizon=self.horizon, **sizes)
         require_at_least(0, patience=self.patience, tolerance=self.tolerance)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GaussianPlanner(SamplingPlanner):
+    """The settings of a planner with a diagonal Gaussian over plans.
+
+    Attributes:
+        min_std: smallest standard deviation, in units of the cost function's actions.
+        colour: spectral exponent of the noise; see ``coloured_root``.
+    """
+
+    min_std: float = 0.05
+    colour: float = 0.0
+
+    def __post_init__(self) -> None:
+        SamplingPlanner.__post_init__(self)
+        require_at_least(0, initial_std=self.initial_std, min_std=self.min_std, colour=self.colour)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,17 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jepabench.agents.planners.base import (
-    ActionBounds,
-    BasePlanner,
-    BestSoFar,
-    Plan,
-    Progress,
-    SearchProblem,
-    draw_normal,
-    require_at_least,
-)
+from jepabench.agents.planners.base import ActionBounds, BasePlanner, Plan, SearchProblem
+from jepabench.agents.planners.noise import draw_normal
+from jepabench.agents.planners.progress import BestSoFar, Progress
 from jepabench.envs.errors import unknown_name
+from jepabench.world_models.settings import require_at_least
 
 BOUNDS_BY = ("projection", "tanh")
 OPTIMIZERS = ("adam", "sgd", "normalised")

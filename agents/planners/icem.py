@@ -6,13 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from jepabench.agents.planners.base import (
-    Plan,
-    SearchProblem,
-    require_at_least,
-)
+from jepabench.agents.planners.base import Plan, SearchProblem
 from jepabench.agents.planners.elites import select_elites
 from jepabench.agents.planners.gaussian import ElitePlanner, GaussianSearch
+from jepabench.world_models.settings import require_at_least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

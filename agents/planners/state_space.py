@@ -9,16 +9,11 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from jepabench.agents.planners.base import (
-    ActionBounds,
-    BasePlanner,
-    BestSoFar,
-    Plan,
-    SearchProblem,
-    draw_normal,
-    require_at_least,
-)
+from jepabench.agents.planners.base import ActionBounds, BasePlanner, Plan, SearchProblem
 from jepabench.agents.planners.gradient import GradientPlanner
+from jepabench.agents.planners.noise import draw_normal
+from jepabench.agents.planners.progress import BestSoFar
+from jepabench.world_models.settings import require_at_least
 
 
 @runtime_checkable

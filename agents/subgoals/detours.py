@@ -18,9 +18,9 @@ from torch import Tensor
 
 from jepabench.agents.guardrails.hazards import ZoneHazard
 from jepabench.agents.guardrails.training import load_guardrail
-from jepabench.agents.planners.base import require_at_least
 from jepabench.envs.core.free_space import FreeSpace
 from jepabench.envs.splits import EpisodeSpec
+from jepabench.world_models.settings import require_at_least
 
 
 class Detours:

@@ -22,10 +22,10 @@ from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
 from jepabench.agents.costs import learned_distance
-from jepabench.agents.planners.base import require_at_least
 from jepabench.envs.files import atomic_write
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.distances import DistanceHead
+from jepabench.world_models.settings import require_at_least
 
 _NODES = "nodes.safetensors"
 _CHUNK = 64  # rows of a table of distances that are computed at once

@@ -23,13 +23,14 @@ from tqdm import tqdm
 from jepabench.agents.costs import learned_distance
 from jepabench.agents.costs.energy import Energy, EnergyConfig
 from jepabench.agents.model_free.run_folder import read_run
-from jepabench.agents.planners.base import ActionBounds, Planner, require_at_least
+from jepabench.agents.planners.base import ActionBounds, Planner
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.files import atomic_write
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.base import Context, TrajectoryBatch, rollout
 from jepabench.world_models.checkpoint import fingerprint
 from jepabench.world_models.kinds.hierarchy import HierarchyConfig, MacroLevel, make_levels
+from jepabench.world_models.settings import make_config, require_at_least
 from jepabench.world_models.training.batches import ActionScale, step_generators
 
 _WEIGHTS = "levels.safetensors"
@@ -153,7 +154,7 @@ def train(*, seed: int, levels: dict[str, Any] | None = None, **settings: Any) -
         ValueError: see ``learned_distance.train``; also if the episodes are shorter than the
             longest window.
     """
-    config = HierarchyConfig.of(levels or {})
+    config = make_config("setting of a hierarchy", HierarchyConfig, levels or {})
     data = learned_distance.open_dataset(settings["dataset"], settings["task_id"])
     progress = settings.get("progress", True)
 
@@ -246,7 +247,7 @@ def load_levels(directory: Path, *, task_id: str, world_model: Path) -> list[Mac
     try:
         weights = load_file(Path(directory) / _WEIGHTS)
         latent_size = len(weights["0.mean"])
-        config = HierarchyConfig.of(content["levels"])
+        config = make_config("setting of a hierarchy", HierarchyConfig, content["levels"])
         action_size = weights["0.macro_encoder.0.weight"].shape[1] // config.strides[0]
         levels = make_levels(latent_size, action_size, config)
         levels.load_state_dict(weights)

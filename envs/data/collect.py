@@ -16,6 +16,7 @@ from collections.abc import Generator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
+from dataclasses import dataclass
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -96,7 +97,8 @@ def collect(
         fields=frame_fields(make(task.id, pixels=pixels)),
     )
     if not path.exists():
-        _make(path, request, task, own, num_workers, progress=progress)
+        job = _Job(request=request, task=task, own=own, num_workers=num_workers, progress=progress)
+        _make(path, job)
     dataset = _open_if_asked_for(path, request)
     shutil.rmtree(half_done_folder(path), ignore_errors=True)
     return dataset
@@ -138,16 +140,19 @@ def _refuse_another(found: Mapping[str, Any], asked: Mapping[str, Any], path: Pa
             )
 
 
-def _make(
-    path: Path,
-    request: Request,
-    task: TaskSpec,
-    own: Behaviour | None,
-    num_workers: int,
-    *,
-    progress: bool,
-) -> None:
-    folder = half_done_folder(path)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """What to record and how; ``own`` is a behaviour that does not belong to the task."""
+
+    request: Request
+    task: TaskSpec
+    own: Behaviour | None
+    num_workers: int
+    progress: bool
+
+
+def _make(path: Path, job: _Job) -> None:
+    folder, request = half_done_folder(path), job.request
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / "lock", timeout=0):
@@ -155,7 +160,7 @@ def _make(
                 return
             try:
                 _prepare(folder, request)
-                _record_missing(folder, request, task, own, num_workers, progress=progress)
+                _record_missing(folder, job)
             except BaseException:
                 if not _has_chunks(folder):
                     shutil.rmtree(folder, ignore_errors=True)
@@ -168,16 +173,9 @@ def _make(
         ) from None
 
 
-def _record_missing(
-    folder: Path,
-    request: Request,
-    task: TaskSpec,
-    own: Behaviour | None,
-    num_workers: int,
-    *,
-    progress: bool,
-) -> None:
+def _record_missing(folder: Path, job: _Job) -> None:
     """Record the chunks that are missing or damaged."""
+    request, hide = job.request, not job.progress
     missing = [
         episodes for episodes in request.chunks() if not is_finished(folder, request, episodes)
     ]
@@ -185,8 +183,8 @@ def _record_missing(
     done = total - sum(map(len, missing))
     try:
         with (
-            tqdm(total=total, initial=done, desc=task.id, unit="ep", disable=not progress) as bar,
-            closing(_record(missing, folder, request, task, own, num_workers)) as counts,
+            tqdm(total=total, initial=done, desc=job.task.id, unit="ep", disable=hide) as bar,
+            closing(_record(missing, folder, job)) as counts,
         ):
             for count in counts:
                 bar.update(count)
@@ -242,16 +240,10 @@ def _prepare(folder: Path, request: Request) -> None:
             np.lib.format.open_memmap(file, mode="w+", dtype=field.dtype, shape=shape)
 
 
-def _record(
-    chunks: list[range],
-    folder: Path,
-    request: Request,
-    task: TaskSpec,
-    own: Behaviour | None,
-    num_workers: int,
-) -> Generator[int, None, None]:
+def _record(chunks: list[range], folder: Path, job: _Job) -> Generator[int, None, None]:
     """Record chunks and yield the number of episodes of each finished chunk."""
-    num_workers = min(num_workers, len(chunks))
+    request, task, own = job.request, job.task, job.own
+    num_workers = min(job.num_workers, len(chunks))
     if num_workers == 0:
         return
     if num_workers == 1:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepabench.envs.core.free_space import in_boxes
+from jepabench.envs.core.scripted_policy import ScriptedPolicy
 from jepabench.envs.manipulation.arm import STEP, WORKSPACE_HIGH, WORKSPACE_LOW
 from jepabench.envs.manipulation.pick_place import HOVER, OPEN
 from jepabench.envs.manipulation.push import PUSH_DISTANCE, PUSH_HEIGHT
@@ -38,24 +39,17 @@ _ALIGNED = 0.02  # sideways, within which a gripper is behind a block [m]
 _TABLE_LOW, _TABLE_HIGH = np.reshape(TABLE, (2, 2))
 
 
-class _ArmBehaviour:
-    """Base class of the policies: the arm and the random stream of an episode."""
+class _ArmBehaviour(ScriptedPolicy):
+    """Base class of the policies of an arm."""
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
         """Start an episode."""
-        self._env, self._rng, self._hold = env, rng, env.task.hold_steps
         self._arm = cast("Reach | Push | PickPlace", env).table.arm
-        self._start()
+        super().reset(env, rng)
 
     def act(self, observation: Observation) -> NDArray[np.float32]:
         """Return the action [5] of the next block."""
-        return self._decide(observation).clip(-1.0, 1.0).astype(np.float32)
-
-    def _start(self) -> None:
-        raise NotImplementedError
-
-    def _decide(self, observation: Observation) -> NDArray[np.float64]:
-        raise NotImplementedError
+        return super().act(observation).clip(-1.0, 1.0)
 
     def _towards(self, pose: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the action [5], held for a block, that moves the command towards a pose [5]."""

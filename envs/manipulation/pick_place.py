@@ -5,22 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from jepabench.envs.core.free_space import in_boxes
-from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.manipulation.arm import (
     OBSERVATION_NAMES,
-    POSE_SIZE,
     STEP,
     WORKSPACE_HIGH,
     WORKSPACE_LOW,
 )
+from jepabench.envs.manipulation.table_env import TableEnv
 from jepabench.envs.manipulation.tabletop import TABLE, Box, Tabletop, quarter_turns
 from jepabench.envs.maze.arena import planar_distance
 from jepabench.envs.task import EpisodeDraw, TaskSpec
-from jepabench.envs.variations.factors import Factor
 from jepabench.envs.variations.moving_objects import MovingObject
 
 SUCCESS_DISTANCE, SUCCESS_ANGLE = 0.03, np.deg2rad(15.0)
@@ -39,7 +36,7 @@ _GRASP_STEPS = 60  # that the expert takes beyond the ways
 _BATCH = 64
 
 
-class PickPlace(GoalEnv):
+class PickPlace(TableEnv):
     """A 6-joint arm with a parallel gripper moves a cube to a goal pose.
 
     ## Description
@@ -106,16 +103,9 @@ class PickPlace(GoalEnv):
     """
 
     def __init__(self, task: TaskSpec, **kwargs: Any) -> None:
-        super().__init__(
-            task,
-            action_space=spaces.Box(-1.0, 1.0, (POSE_SIZE,), np.float32),
-            observation_size=34,
-            goal_size=6,
-            **kwargs,
-        )
-        self.table = Tabletop(movable="cube", fixed=("platform",), grips=True)
+        table = Tabletop(movable="cube", fixed=("platform",), grips=True)
+        super().__init__(task, table=table, sizes=(34, 6), **kwargs)
         self.cube = Box(self.table, "cube")
-        self.simulation = self.table.simulation
 
     def distance(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any]
@@ -131,9 +121,6 @@ class PickPlace(GoalEnv):
         in_place = _position_error(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
         turned = yaw_error(achieved_goal, desired_goal) <= SUCCESS_ANGLE
         return in_place & turned & (np.asarray(achieved_goal)[..., 5] > 0.5)
-
-    def _factors(self) -> tuple[Factor, ...]:
-        return self.table.factors()
 
     def _moving_objects(self) -> tuple[MovingObject, ...]:
         return (self.cube.as_moving_object(self._places_on_table),)
@@ -196,15 +183,6 @@ class PickPlace(GoalEnv):
             return False
         return not self.table.is_touched("cube", but=("table", "platform"))
 
-    def _get_physics(self) -> NDArray[np.float64]:
-        return self.simulation.get_state()
-
-    def _set_physics(self, physics: NDArray[np.float64]) -> None:
-        self.simulation.set_state(physics)
-
-    def _step_physics(self, action: NDArray[np.float64]) -> None:
-        self.table.arm.act(action)
-
     def _observation_names(self) -> tuple[str, ...]:
         return (
             *("cube x", "cube y", "cube z"),
@@ -221,9 +199,6 @@ class PickPlace(GoalEnv):
         return np.array(
             [*self.cube.position, *quarter_turns(self.cube.yaw), float(self._is_settled())]
         )
-
-    def _frame(self, size: int) -> NDArray[np.uint8]:
-        return self.table.frame(size)
 
 
 def yaw_error(achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> NDArray[np.float64]:

@@ -5,22 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
 from jepabench.envs.core.free_space import FreeSpace, in_boxes
-from jepabench.envs.core.goal_env import GoalEnv
-from jepabench.envs.manipulation.arm import (
-    OBSERVATION_NAMES,
-    POSE_SIZE,
-    STEP,
-    WORKSPACE_HIGH,
-    WORKSPACE_LOW,
-)
+from jepabench.envs.manipulation.arm import OBSERVATION_NAMES, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
+from jepabench.envs.manipulation.table_env import TableEnv
 from jepabench.envs.manipulation.tabletop import TABLE, Box, Tabletop, quarter_turns
 from jepabench.envs.maze.arena import planar_distance
 from jepabench.envs.task import EpisodeDraw, TaskSpec
-from jepabench.envs.variations.factors import Factor
 from jepabench.envs.variations.moving_objects import MovingObject
 
 SUCCESS_DISTANCE = 0.03
@@ -38,7 +30,7 @@ _LEG_STEPS, _PUSH_STEP = (
 )  # of a good push: steps to get behind the block, and how far it then moves a step [m]
 
 
-class Push(GoalEnv):
+class Push(TableEnv):
     """A 6-joint arm with a closed gripper pushes a block across a table to a goal.
 
     ## Description
@@ -101,17 +93,10 @@ class Push(GoalEnv):
     """
 
     def __init__(self, task: TaskSpec, *, wall: bool = False, **kwargs: Any) -> None:
-        super().__init__(
-            task,
-            action_space=spaces.Box(-1.0, 1.0, (POSE_SIZE,), np.float32),
-            observation_size=33,
-            goal_size=2,
-            **kwargs,
-        )
+        table = Tabletop(movable="block", fixed=("wall",) if wall else ())
+        super().__init__(task, table=table, sizes=(33, 2), **kwargs)
         self.wall = wall
-        self.table = Tabletop(movable="block", fixed=("wall",) if wall else ())
         self.block = Box(self.table, "block")
-        self.simulation = self.table.simulation
         outer = np.array(TABLE) + _CLEARANCE * np.array([-1.0, -1.0, 1.0, 1.0])
         boxes = self.table.rectangle("wall")[None] if wall else np.empty((0, 4))
         self.free_space: FreeSpace = FreeSpace(bounds=outer, boxes=boxes, clearance=_CLEARANCE)  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -138,9 +123,6 @@ class Push(GoalEnv):
     ) -> NDArray[np.bool_]:
         """Return whether the block is near enough to the goal, [..., 2] and [..., 2] to [...]."""
         return planar_distance(achieved_goal, desired_goal) <= SUCCESS_DISTANCE
-
-    def _factors(self) -> tuple[Factor, ...]:
-        return self.table.factors()
 
     def _moving_objects(self) -> tuple[MovingObject, ...]:
         space = self.free_space
@@ -201,15 +183,6 @@ class Push(GoalEnv):
             np.concatenate([gripper, np.zeros(2)]), self.block.at(position, yaw)
         )
 
-    def _get_physics(self) -> NDArray[np.float64]:
-        return self.simulation.get_state()
-
-    def _set_physics(self, physics: NDArray[np.float64]) -> None:
-        self.simulation.set_state(physics)
-
-    def _step_physics(self, action: NDArray[np.float64]) -> None:
-        self.table.arm.act(action)
-
     def _observation_names(self) -> tuple[str, ...]:
         return (
             *("block x", "block y", *OBSERVATION_NAMES),
@@ -227,9 +200,3 @@ class Push(GoalEnv):
 
     def _achieved_goal(self) -> NDArray[np.float64]:
         return self.block.position[:2]
-
-    def _violated(self) -> bool:
-        return self.wall and self.table.is_touched("wall")
-
-    def _frame(self, size: int) -> NDArray[np.uint8]:
-        return self.table.frame(size)

@@ -5,20 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium import spaces
 from numpy.typing import NDArray
 
-from jepabench.envs.core.goal_env import GoalEnv
-from jepabench.envs.manipulation.arm import (
-    OBSERVATION_NAMES,
-    POSE_SIZE,
-    STEP,
-    WORKSPACE_HIGH,
-    WORKSPACE_LOW,
-)
+from jepabench.envs.manipulation.arm import OBSERVATION_NAMES, STEP, WORKSPACE_HIGH, WORKSPACE_LOW
+from jepabench.envs.manipulation.table_env import TableEnv
 from jepabench.envs.manipulation.tabletop import Tabletop
 from jepabench.envs.task import EpisodeDraw, TaskSpec
-from jepabench.envs.variations.factors import Factor
 from jepabench.envs.variations.moving_objects import MovingObject
 
 SUCCESS_DISTANCE = 0.03
@@ -31,7 +23,7 @@ _SETTLING_STEPS, _CORNER_STEPS = 10, 5
 _BATCH = 64
 
 
-class Reach(GoalEnv):
+class Reach(TableEnv):
     """A 6-joint arm moves its gripper to a position above a table.
 
     ## Description
@@ -99,16 +91,9 @@ class Reach(GoalEnv):
     """
 
     def __init__(self, task: TaskSpec, *, wall: bool = False, **kwargs: Any) -> None:
-        super().__init__(
-            task,
-            action_space=spaces.Box(-1.0, 1.0, (POSE_SIZE,), np.float32),
-            observation_size=22,
-            goal_size=3,
-            **kwargs,
-        )
+        table = Tabletop(fixed=("wall",) if wall else ())
+        super().__init__(task, table=table, sizes=(22, 3), **kwargs)
         self.wall = wall
-        self.table = Tabletop(fixed=("wall",) if wall else ())
-        self.simulation = self.table.simulation
         self._edge_x, self._edge_z = np.inf, np.inf
         if wall:
             self._edge_x = self.table.rectangle("wall")[2] + _CLEARANCE[0]
@@ -185,9 +170,6 @@ class Reach(GoalEnv):
             axis=-1,
         )
 
-    def _factors(self) -> tuple[Factor, ...]:
-        return self.table.factors()
-
     def _moving_objects(self) -> tuple[MovingObject, ...]:
         return (self.table.arm.as_moving_object(),)
 
@@ -213,15 +195,6 @@ class Reach(GoalEnv):
     def _rest_state(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
         return self.table.arm.rest_state(np.concatenate([position, np.zeros(2)]), {})
 
-    def _get_physics(self) -> NDArray[np.float64]:
-        return self.simulation.get_state()
-
-    def _set_physics(self, physics: NDArray[np.float64]) -> None:
-        self.simulation.set_state(physics)
-
-    def _step_physics(self, action: NDArray[np.float64]) -> None:
-        self.table.arm.act(action)
-
     def _observation_names(self) -> tuple[str, ...]:
         return OBSERVATION_NAMES
 
@@ -230,12 +203,6 @@ class Reach(GoalEnv):
 
     def _achieved_goal(self) -> NDArray[np.float64]:
         return self.table.arm.pose[:3]
-
-    def _violated(self) -> bool:
-        return self.wall and self.table.is_touched("wall")
-
-    def _frame(self, size: int) -> NDArray[np.uint8]:
-        return self.table.frame(size)
 
 
 def _norm(offsets: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepabench.envs.core.goal_env import Observation
+from jepabench.envs.core.scripted_policy import ScriptedPolicy
 from jepabench.envs.maze import behaviours
-from jepabench.envs.maze.behaviours import MazeBehaviour
 
 __all__ = ["Expert", "RandomTorques", "Wander"]
 
@@ -17,7 +17,7 @@ Expert = behaviours.Expert
 
 
 @dataclass(kw_only=True)
-class RandomTorques(MazeBehaviour):
+class RandomTorques(ScriptedPolicy):
     """Applies smooth random torques to all joints.
 
     They follow a discrete Ornstein-Uhlenbeck process and are clipped to the bounds.

@@ -180,12 +180,6 @@ class AntMaze(MazeEnv):
             self.arena.state_at(start, yaws[0]), self.arena.state_at(goal, yaws[1]), reference_steps
         )
 
-    def _get_physics(self) -> NDArray[np.float64]:
-        return self.simulation.get_state()
-
-    def _set_physics(self, physics: NDArray[np.float64]) -> None:
-        self.simulation.set_state(physics)
-
     def _step_physics(self, action: NDArray[np.float64]) -> None:
         self.simulation.data.ctrl[:] = action
         self.simulation.step(_SUBSTEPS)

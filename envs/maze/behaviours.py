@@ -6,14 +6,16 @@ The policies of the balls decide once per action block, as a planner does.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jepabench.envs.core.scripted_policy import PathPolicy, ScriptedPolicy, Wanderer
+
 if TYPE_CHECKING:
     from jepabench.envs.core.free_space import FreeSpace
-    from jepabench.envs.core.goal_env import GoalEnv, Observation
+    from jepabench.envs.core.goal_env import Observation
 
 _CORNER_REACHED = 0.05  # [m]
 _AT_REST = 0.1  # [m/s]
@@ -39,33 +41,8 @@ class Maze(Protocol):
         ...
 
 
-class WalkedMaze(Maze, Protocol):
-    """What the random walk uses of a maze in which actions are displacements."""
-
-    step_length: float  # of an action of length 1, in a control step [m]
-
-
-class MazeBehaviour:
-    """Base class of the policies: the maze and the random stream of an episode."""
-
-    def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Start an episode."""
-        self._maze, self._rng, self._hold = cast("Maze", env), rng, env.task.hold_steps
-        self._start()
-
-    def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Return the action [A] that is held next."""
-        return self._decide(observation).astype(np.float32)
-
-    def _start(self) -> None:
-        raise NotImplementedError
-
-    def _decide(self, observation: Observation) -> NDArray[np.float64]:
-        raise NotImplementedError
-
-
 @dataclass(kw_only=True)
-class RandomHeading(MazeBehaviour):
+class RandomHeading(ScriptedPolicy):
     """Keeps walking in a similar direction with random step lengths.
 
     It sometimes turns to a random direction, and it bounces off walls.
@@ -98,13 +75,13 @@ class RandomHeading(MazeBehaviour):
         )
         self._position, self._expected = (
             position,
-            action * self._hold * cast("WalkedMaze", self._maze).step_length,
+            action * self._hold * self._env.step_length,
         )
         return action
 
 
 @dataclass(kw_only=True)
-class RandomForce(MazeBehaviour):
+class RandomForce(ScriptedPolicy):
     """Applies a smooth random force.
 
     It follows a discrete Ornstein-Uhlenbeck process and is clipped to the bounds.
@@ -132,23 +109,29 @@ class RandomForce(MazeBehaviour):
         return self._force.clip(-1.0, 1.0)
 
 
-class _PathFollower(MazeBehaviour):
+class _PathFollower(PathPolicy):
     """Takes the shortest path to a place."""
 
+    _env: Maze
+
+    @property
+    def _position(self) -> NDArray[np.float64]:
+        return self._env.arena.position
+
     def _set_out(self, goal: NDArray[np.float64]) -> None:
-        space = self._maze.free_space
-        self._path = space.path(space.nearest(self._maze.arena.position), goal)
+        space = self._env.free_space
+        self._path = space.path(space.nearest(self._position), goal)
 
     def _follow(self) -> NDArray[np.float64]:
-        space, path = self._maze.free_space, self._path
-        here = space.nearest(self._maze.arena.position)
+        space, path = self._env.free_space, self._path
+        here = space.nearest(self._position)
         if len(path) > 1 and (
             np.linalg.norm(path[0] - here) < _CORNER_REACHED or space.visible(here, path[1])
         ):
             self._path = path[1:]
         elif not space.visible(here, path[0]):
             self._set_out(path[-1])
-        return self._maze.steer(self._path)
+        return self._env.steer(self._path)
 
 
 class Expert(_PathFollower):
@@ -163,28 +146,5 @@ class Expert(_PathFollower):
         return self._follow()
 
 
-@dataclass(kw_only=True)
-class Wander(_PathFollower):
-    """Goes to one random free place after another, with noise on its actions.
-
-    Attributes:
-        noise: standard deviation, in units of the action.
-        reached: a place is left when the ball is this near to it [m].
-        patience: decisions after which a place is given up.
-    """
-
-    noise: float = 0.3
-    reached: float = 0.2
-    patience: int = 40
-
-    def _start(self) -> None:
-        self._num_decisions = 0
-        self._set_out(self._maze.free_space.sample(self._rng)[0])
-
-    def _decide(self, observation: Observation) -> NDArray[np.float64]:
-        self._num_decisions += 1
-        near = np.linalg.norm(self._path[-1] - self._maze.arena.position) < self.reached
-        if near or self._num_decisions > self.patience:
-            self._start()
-        action = self._follow()
-        return (action + self._rng.normal(0.0, self.noise, len(action))).clip(-1.0, 1.0)
+class Wander(_PathFollower, Wanderer):
+    """Moves the body along shortest paths; see ``Wanderer``."""

@@ -1,4 +1,4 @@
-"""What all mazes have in common: a body must reach a place on the plane."""
+"""The base classes of the mazes, in which a body must reach a position on the plane."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepabench.envs.core.free_space import FreeSpace
-from jepabench.envs.core.goal_env import GoalEnv
-from jepabench.envs.maze.arena import planar_distance
+from jepabench.envs.maze.arena import Arena, moving_ball, planar_distance
+from jepabench.envs.maze.layouts import Zone
+from jepabench.envs.mujoco_world.mujoco_env import MujocoEnv
+from jepabench.envs.variations.moving_objects import MovingObject
 
 
-class MazeEnv(GoalEnv):
+class MazeEnv(MujocoEnv):
     """A world whose goal is a position ``[x, y]`` of a body that moves between walls.
 
     Attributes:
@@ -38,3 +40,30 @@ class MazeEnv(GoalEnv):
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
         """Return the length of the shortest path to the present goal [m], [..., 2] to [...]."""
         return self.free_space.distances(achieved_goal, self._desired_goal)
+
+
+class BallMazeEnv(MazeEnv):
+    """A maze for a ball, with keep-out zones.
+
+    Attributes:
+        arena: floor, walls, zones and ball.
+    """
+
+    arena: Arena
+
+    @property
+    def zones(self) -> tuple[Zone, ...]:
+        """Keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]."""
+        return tuple((a, b, c, d) for a, b, c, d in self.arena.zones.tolist())
+
+    def _moving_objects(self) -> tuple[MovingObject, ...]:
+        return (moving_ball(self),)
+
+    def _achieved_goal(self) -> NDArray[np.float64]:
+        return self.arena.position
+
+    def _violated(self) -> bool:
+        return self.arena.in_zone
+
+    def _frame(self, size: int) -> NDArray[np.uint8]:
+        return self.arena.frame(size)

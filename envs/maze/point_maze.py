@@ -17,13 +17,11 @@ from jepabench.envs.maze.arena import (
     Arena,
     add_box,
     load,
-    moving_ball,
 )
 from jepabench.envs.maze.layouts import LAYOUTS, Layout, Zone
-from jepabench.envs.maze.maze_env import MazeEnv
+from jepabench.envs.maze.maze_env import BallMazeEnv
 from jepabench.envs.task import EpisodeDraw, TaskSpec
 from jepabench.envs.variations.factors import Factor
-from jepabench.envs.variations.moving_objects import MovingObject
 
 RANDOM = "random"
 SUCCESS_DISTANCE = 0.45
@@ -35,7 +33,7 @@ _CRUISE_SPEED, _CORNER_SPEED, _APPROACH_RATE = 2.5, 1.0, 4.0  # of the expert [m
 _SETTLING_STEPS, _STEPS_PER_METRE = 10, 45  # that the expert needs, rounded up
 
 
-class PointMaze(MazeEnv):
+class PointMaze(BallMazeEnv):
     """A force-controlled ball moves through a maze to a goal.
 
     ## Description
@@ -141,11 +139,6 @@ class PointMaze(MazeEnv):
             bounds=bounds, boxes=maze.obstacle_boxes(), clearance=_CLEARANCE
         )
 
-    @property
-    def zones(self) -> tuple[Zone, ...]:
-        """Keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]."""
-        return tuple((a, b, c, d) for a, b, c, d in self.arena.zones.tolist())
-
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the action [2], held for a block, that follows ``path`` [K, 2] to its end."""
         model, velocity = self.simulation.model, self.simulation.data.qvel
@@ -174,9 +167,6 @@ class PointMaze(MazeEnv):
             ball.damping(),
         )
 
-    def _moving_objects(self) -> tuple[MovingObject, ...]:
-        return (moving_ball(self),)
-
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
         world = {"passages": diverse.draw_passages(rng, split=split)} if len(self._passages) else {}
         self._set_world(world)
@@ -195,12 +185,6 @@ class PointMaze(MazeEnv):
             self._passages = passages
             self._build(diverse.maze(passages))
 
-    def _get_physics(self) -> NDArray[np.float64]:
-        return self.simulation.get_state()
-
-    def _set_physics(self, physics: NDArray[np.float64]) -> None:
-        self.simulation.set_state(physics)
-
     def _step_physics(self, action: NDArray[np.float64]) -> None:
         data = self.simulation.data
         np.clip(data.qvel, -MAX_SPEED, MAX_SPEED, out=data.qvel)
@@ -217,12 +201,3 @@ class PointMaze(MazeEnv):
         return np.concatenate(
             [self.simulation.data.qpos, self.simulation.data.qvel, self._passages]
         )
-
-    def _achieved_goal(self) -> NDArray[np.float64]:
-        return self.arena.position
-
-    def _violated(self) -> bool:
-        return self.arena.in_zone
-
-    def _frame(self, size: int) -> NDArray[np.uint8]:
-        return self.arena.frame(size)

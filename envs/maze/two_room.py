@@ -16,12 +16,11 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from jepabench.envs.core.free_space import FreeSpace
-from jepabench.envs.maze.arena import Arena, load, moving_ball
+from jepabench.envs.maze.arena import Arena, load
 from jepabench.envs.maze.layouts import Zone
-from jepabench.envs.maze.maze_env import MazeEnv
+from jepabench.envs.maze.maze_env import BallMazeEnv
 from jepabench.envs.task import EpisodeDraw, TaskSpec
 from jepabench.envs.variations.factors import Factor, Value
-from jepabench.envs.variations.moving_objects import MovingObject
 
 SUCCESS_DISTANCE = 0.1
 STEP_LENGTH = 0.05
@@ -40,7 +39,7 @@ _SUBSTEPS = 10
 SETTLING_STEPS = 5  # that the expert needs beyond the length of the way
 
 
-class TwoRoom(MazeEnv):
+class TwoRoom(BallMazeEnv):
     """A ball moves to a goal in a room of 2 m x 2 m that a wall with a door divides.
 
     ## Description
@@ -129,11 +128,6 @@ class TwoRoom(MazeEnv):
     def _description(self) -> mujoco.MjSpec:
         return load("two_room.xml")
 
-    @property
-    def zones(self) -> tuple[Zone, ...]:
-        """Keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]."""
-        return tuple((a, b, c, d) for a, b, c, d in self.arena.zones.tolist())
-
     def steer(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the action [2], held for a block, towards the first point of ``path`` [K, 2]."""
         action = (path[0] - self.arena.position) / (self.step_length * self.task.action_block)
@@ -158,9 +152,6 @@ class TwoRoom(MazeEnv):
             self.arena.ball.size(hard=(0.7, 1.25)),
             step_length,
         )
-
-    def _moving_objects(self) -> tuple[MovingObject, ...]:
-        return (moving_ball(self),)
 
     def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
         layout = draw_layout(rng, split=split) if self.random_layout else np.array(FIXED_LAYOUT)
@@ -189,12 +180,6 @@ class TwoRoom(MazeEnv):
         self.simulation.model.body("wall_above").pos[:] = wall_x, door_y + offset, 0.0
         self.arena.camera.invalidate()
 
-    def _get_physics(self) -> NDArray[np.float64]:
-        return self.simulation.get_state()
-
-    def _set_physics(self, physics: NDArray[np.float64]) -> None:
-        self.simulation.set_state(physics)
-
     def _step_physics(self, action: NDArray[np.float64]) -> None:
         data = self.simulation.data
         length = max(1.0, float(np.sqrt((action * action).sum())))
@@ -210,15 +195,6 @@ class TwoRoom(MazeEnv):
 
     def _observation(self) -> NDArray[np.float64]:
         return np.concatenate([self.simulation.data.qpos, self._layout])
-
-    def _achieved_goal(self) -> NDArray[np.float64]:
-        return self.arena.position
-
-    def _violated(self) -> bool:
-        return self.arena.in_zone
-
-    def _frame(self, size: int) -> NDArray[np.uint8]:
-        return self.arena.frame(size)
 
 
 def draw_layout(rng: np.random.Generator, *, split: str) -> NDArray[np.float64]:

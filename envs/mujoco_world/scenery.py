@@ -19,7 +19,14 @@ from numpy.typing import ArrayLike, NDArray
 from jepabench.envs.mujoco_world.rendering import RayCamera
 from jepabench.envs.mujoco_world.simulation import Simulation
 from jepabench.envs.mujoco_world.viewing import view
-from jepabench.envs.variations.factors import Factor, Range, Value, VariationError
+from jepabench.envs.variations.factors import (
+    NUM_DISTRACTORS,
+    Factor,
+    Range,
+    Value,
+    VariationError,
+    make_distractor_factor,
+)
 
 __all__ = ["COLOURS", "Scene", "Thing", "add_distractors", "add_double", "distractors", "view"]
 
@@ -31,8 +38,6 @@ COLOURS = {
     "blue": (0.15, 0.35, 0.75),
     "purple": (0.50, 0.25, 0.62),
 }
-NUM_DISTRACTORS = 4
-_NUM_ARRANGEMENTS = 10_000
 _NO, _YES = 0.0, 1.0
 _SPHERE, _BOX, _CYLINDER = (
     int(getattr(mujoco.mjtGeom, f"mjGEOM_{kind}")) for kind in ("SPHERE", "BOX", "CYLINDER")
@@ -329,17 +334,7 @@ def distractors(scene: Scene, *, area: ArrayLike) -> Factor:
         )[:count]
         camera.invalidate()
 
-    last = _NUM_ARRANGEMENTS - 1
-    return Factor(
-        name="distractors",
-        description="number of drawn discs without physics, and the index of their arrangement",
-        default=(0.0, 0.0),
-        apply=apply,
-        allowed=((0.0, 0.0), (NUM_DISTRACTORS, last)),
-        mild=((1.0, 0.0), (2.0, last)),
-        hard=((3.0, 0.0), (NUM_DISTRACTORS, last)),
-        whole=True,
-    )
+    return make_distractor_factor(apply)
 
 
 def add_double(spec: mujoco.MjSpec, geom: str) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from jepabench.envs.core.scripted_policy import PathPolicy, ScriptedPolicy, Wanderer
 from jepabench.envs.navigation.rooms import wrapped
 
 if TYPE_CHECKING:
-    from jepabench.envs.core.goal_env import GoalEnv, Observation
+    from jepabench.envs.core.goal_env import Observation
     from jepabench.envs.navigation.rooms import Rooms
 
 _ARRIVED = 0.1  # [m]
@@ -19,27 +20,8 @@ _BEND_REACHED = 0.05  # [m]
 _MAX_BEARING = 0.4  # beyond it the robot turns on the spot [rad]
 
 
-class _RoomBehaviour:
-    """Base class of the policies: the rooms and the random stream of an episode."""
-
-    def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
-        """Start an episode."""
-        self._rooms, self._rng, self._hold = cast("Rooms", env), rng, env.task.hold_steps
-        self._start()
-
-    def act(self, observation: Observation) -> NDArray[np.float32]:
-        """Return the action [2] of the next block."""
-        return self._decide(observation).astype(np.float32)
-
-    def _start(self) -> None:
-        raise NotImplementedError
-
-    def _decide(self, observation: Observation) -> NDArray[np.float64]:
-        raise NotImplementedError
-
-
 @dataclass(kw_only=True)
-class RandomDrive(_RoomBehaviour):
+class RandomDrive(ScriptedPolicy):
     """Drives and turns at smooth random rates, mostly forwards.
 
     The rates follow discrete Ornstein-Uhlenbeck processes.
@@ -81,34 +63,40 @@ class RandomDrive(_RoomBehaviour):
         return (np.array(self.mean) + self._deviation).clip(-1.0, 1.0)
 
     def _is_near_wall(self, pose: NDArray[np.float64]) -> bool:
-        space = self._rooms.free_space
+        space = self._env.free_space
         here = space.nearest(pose[:2])
         ahead = here + self.view * pose[2:]
         return not (space.contains(ahead[None])[0] and space.visible(here, ahead))
 
 
-class _PathFollower(_RoomBehaviour):
+class _PathFollower(PathPolicy):
     """Follows the shortest path to a position, and chooses another one if blocked."""
 
+    _env: Rooms
+
+    @property
+    def _position(self) -> NDArray[np.float64]:
+        return self._env.position
+
     def _set_out(self, goal: NDArray[np.float64]) -> None:
-        space, self._place, self._expected = self._rooms.free_space, self._rooms.position, 0.0
+        space, self._place, self._expected = self._env.free_space, self._position, 0.0
         self._path = space.path(space.nearest(self._place), goal)
 
     def _follow(self) -> NDArray[np.float64]:
         """Return the action [2] that turns to the next corner of the path and drives there."""
-        here = self._rooms.position
+        here = self._position
         if np.linalg.norm(here - self._place) < 0.5 * self._expected:
             self._set_out(self._path[-1])
         while len(self._path) > 1 and self._is_past(self._path[0], self._path[1]):
             self._path = self._path[1:]
         x, y = self._path[0] - here
-        bearing = wrapped(float(np.arctan2(y, x)) - self._rooms.heading)
+        bearing = wrapped(float(np.arctan2(y, x)) - self._env.heading)
         action = self._scaled(np.hypot(x, y) if abs(bearing) < _MAX_BEARING else 0.0, bearing)
-        self._place, self._expected = here, action[0] * self._rooms.step_length * self._hold
+        self._place, self._expected = here, action[0] * self._env.step_length * self._hold
         return action
 
     def _is_past(self, bend: NDArray[np.float64], following: NDArray[np.float64]) -> bool:
-        space, here = self._rooms.free_space, self._rooms.position
+        space, here = self._env.free_space, self._position
         return bool(
             np.linalg.norm(bend - here) < _BEND_REACHED
             or space.visible(space.nearest(here), following)
@@ -116,7 +104,7 @@ class _PathFollower(_RoomBehaviour):
 
     def _scaled(self, way: float, turn: float) -> NDArray[np.float64]:
         """Return the action [2], held for a block, for a displacement [m] and a turn [rad]."""
-        steps = np.array([way / self._rooms.step_length, turn / self._rooms.step_turn])
+        steps = np.array([way / self._env.step_length, turn / self._env.step_turn])
         return (steps / self._hold).clip(-1.0, 1.0)
 
 
@@ -129,34 +117,16 @@ class Expert(_PathFollower):
     def _decide(self, observation: Observation) -> NDArray[np.float64]:
         x, y, cos, sin = observation["desired_goal"]
         goal = np.array([x, y])
-        if np.linalg.norm(goal - self._rooms.position) < _ARRIVED:
-            return self._scaled(0.0, wrapped(float(np.arctan2(sin, cos)) - self._rooms.heading))
+        if np.linalg.norm(goal - self._position) < _ARRIVED:
+            return self._scaled(0.0, wrapped(float(np.arctan2(sin, cos)) - self._env.heading))
         if not len(self._path):
             self._set_out(goal)
         return self._follow()
 
 
 @dataclass(kw_only=True)
-class Wander(_PathFollower):
-    """Drives to one random free place after another, with noise on its actions.
+class Wander(_PathFollower, Wanderer):
+    """Drives along shortest paths; see ``Wanderer``."""
 
-    Attributes:
-        noise: standard deviation, in units of the action.
-        reached: a place is left when the robot is this near to it [m].
-        patience: blocks after which a place is given up.
-    """
-
-    noise: float = 0.3
     reached: float = 0.3
     patience: int = 60
-
-    def _start(self) -> None:
-        self._num_blocks = 0
-        self._set_out(self._rooms.free_space.sample(self._rng)[0])
-
-    def _decide(self, observation: Observation) -> NDArray[np.float64]:
-        self._num_blocks += 1
-        near = np.linalg.norm(self._path[-1] - self._rooms.position) < self.reached
-        if near or self._num_blocks > self.patience:
-            self._start()
-        return (self._follow() + self._rng.normal(0.0, self.noise, 2)).clip(-1.0, 1.0)

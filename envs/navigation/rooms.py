@@ -17,8 +17,8 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from jepabench.envs.core.free_space import FreeSpace, in_boxes
-from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.mujoco_world.camera import Camera
+from jepabench.envs.mujoco_world.mujoco_env import MujocoEnv
 from jepabench.envs.mujoco_world.rendering import RayCamera
 from jepabench.envs.mujoco_world.scenery import Thing, add_distractors, distractors, view
 from jepabench.envs.mujoco_world.simulation import JointMotion, Simulation
@@ -41,7 +41,7 @@ _BLOCKED = 0.002  # contacts give way by less [m]
 _STEPS_PER_BEND, _SETTLING_STEPS = 2, 6  # that the expert needs beyond driving and turning
 
 
-class Rooms(GoalEnv):
+class Rooms(MujocoEnv):
     """A robot with a camera drives through unknown rooms to where the goal image was taken.
 
     ## Description
@@ -239,11 +239,8 @@ class Rooms(GoalEnv):
         space = FreeSpace(bounds=bounds, boxes=world["boxes"], clearance=_CLEARANCE)
         self.free_space: FreeSpace = space  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def _get_physics(self) -> NDArray[np.float64]:
-        return self.simulation.get_state()
-
     def _set_physics(self, physics: NDArray[np.float64]) -> None:
-        self.simulation.set_state(physics)
+        super()._set_physics(physics)
         self._blocked = False
 
     def _step_physics(self, action: NDArray[np.float64]) -> None:

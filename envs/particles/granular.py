@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.particles.clouds import chamfer_distance
 from jepabench.envs.particles.particle_env import ParticleEnv
 from jepabench.envs.particles.shapes import (
     AREAS_OF_SPLIT,
@@ -16,7 +15,6 @@ from jepabench.envs.particles.shapes import (
     turned,
 )
 from jepabench.envs.particles.table import REACH, Particles
-from jepabench.envs.task import EpisodeDraw
 from jepabench.envs.variations.moving_objects import MovingObject
 
 NUM_CHIPS = 64
@@ -95,29 +93,24 @@ class Granular(ParticleEnv):
 
     particles = CHIPS
     pusher = "blade"
+    particle_name = "chip"
     success_distance = SUCCESS_DISTANCE
+    strata = STRATA
+    shapes = SHAPES
 
     def _moving_objects(self) -> tuple[MovingObject, ...]:
         return (
             self.table.as_moving_object(extent=REACH),
         )  # the heaps leave no more room than that
 
-    def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
-        shortest, longest = STRATA[stratum]
-        while True:
-            shape, goal = draw_goal(rng, split)
-            start = scatter(rng)
-            distance = float(chamfer_distance(start, goal))
-            if shortest < distance <= longest:
-                break
-        reference_steps = min(round(5.0 + 30.0 * distance), self.task.max_steps // 2)
-        world = {"shape": np.array(SHAPES.index(shape))}
-        return EpisodeDraw(
-            self.table.state_at(start), self.table.state_at(goal), reference_steps, world
-        )
+    def _draw_goal(self, rng: np.random.Generator, split: str) -> tuple[str, NDArray[np.float64]]:
+        return draw_goal(rng, split)
 
-    def _observation_names(self) -> tuple[str, ...]:
-        return tuple(f"chip {i // 2} {'xy'[i % 2]}" for i in range(2 * NUM_CHIPS))
+    def _draw_start(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        return scatter(rng)
+
+    def _reference_steps(self, distance: float) -> int:
+        return min(round(5.0 + 30.0 * distance), self.task.max_steps // 2)
 
 
 def draw_goal(rng: np.random.Generator, split: str) -> tuple[str, NDArray[np.float64]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from jepabench.envs.particles.clouds import as_points, chamfer_distance, paired_distance
+from jepabench.envs.particles.clouds import as_points, paired_distance
 from jepabench.envs.particles.particle_env import ParticleEnv
 from jepabench.envs.particles.shapes import (
     CURVES,
@@ -18,7 +18,6 @@ from jepabench.envs.particles.shapes import (
     turned,
 )
 from jepabench.envs.particles.table import REACH, Particles
-from jepabench.envs.task import EpisodeDraw
 from jepabench.envs.variations.moving_objects import MovingObject
 
 NUM_BEADS = 21
@@ -102,7 +101,10 @@ class Rope(ParticleEnv):
 
     particles = BEADS
     pusher = "peg"
+    particle_name = "bead"
     success_distance = SUCCESS_DISTANCE
+    strata = STRATA
+    shapes = SHAPES
 
     def path_distance(self, achieved_goal: NDArray[Any]) -> NDArray[np.float64]:
         """Return the mean distance of the beads from their goals [m], [..., 2 * N] to [...].
@@ -115,21 +117,15 @@ class Rope(ParticleEnv):
     def _moving_objects(self) -> tuple[MovingObject, ...]:
         return (self.table.as_moving_object(extent=2.0 * REACH),)
 
-    def _draw_episode(self, rng: np.random.Generator, *, stratum: str, split: str) -> EpisodeDraw:
-        shortest, longest = STRATA[stratum]
-        while True:
-            shape, goal = draw_goal(rng, split)
-            start = draw_start(rng)
-            distance = float(chamfer_distance(start, goal))
-            if shortest < distance <= longest:
-                break
-        world = {"shape": np.array(SHAPES.index(shape))}
-        return EpisodeDraw(
-            self.table.state_at(start), self.table.state_at(goal), _REFERENCE_STEPS, world
-        )
+    def _draw_goal(self, rng: np.random.Generator, split: str) -> tuple[str, NDArray[np.float64]]:
+        return draw_goal(rng, split)
 
-    def _observation_names(self) -> tuple[str, ...]:
-        return tuple(f"bead {i // 2} {'xy'[i % 2]}" for i in range(2 * NUM_BEADS))
+    def _draw_start(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        return draw_start(rng)
+
+    def _reference_steps(self, distance: float) -> int:
+        del distance
+        return _REFERENCE_STEPS
 
 
 def draw_goal(rng: np.random.Generator, split: str) -> tuple[str, NDArray[np.float64]]:

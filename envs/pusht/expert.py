@@ -90,6 +90,7 @@ class Surroundings(FreeSpace):
         return turned(np.array(point) - self._block[:2], -self._block[2])
 
 
+@dataclass(kw_only=True)
 class Expert:
     """Pushes the block into the pose of the goal and leaves it there.
 
@@ -101,17 +102,11 @@ class Expert:
         acceptable: error at which it stops if no single push makes it less [px].
     """
 
-    def __init__(
-        self,
-        *,
-        num_tries: int = 24,
-        longest: int = 6,
-        step_cost: float = 1.0,
-        good_enough: float = 14.0,
-        acceptable: float = 17.0,
-    ) -> None:
-        self.num_tries, self.longest, self.step_cost = num_tries, longest, step_cost
-        self.good_enough, self.acceptable = good_enough, acceptable
+    num_tries: int = 24
+    longest: int = 6
+    step_cost: float = 1.0
+    good_enough: float = 14.0
+    acceptable: float = 17.0
 
     def reset(self, env: GoalEnv, rng: np.random.Generator) -> None:
         """Start an episode."""

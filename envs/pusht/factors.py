@@ -13,11 +13,15 @@ from jepabench.envs.pusht.drawing import Disc, Look
 from jepabench.envs.pusht.placing import block_places, pusher_places
 from jepabench.envs.pusht.shapes import plate
 from jepabench.envs.pusht.simulation import PUSHER_RADIUS, SIZE, PushSimulation
-from jepabench.envs.variations.factors import Factor, Value
+from jepabench.envs.variations.factors import (
+    NUM_DISTRACTORS,
+    Factor,
+    Value,
+    make_distractor_factor,
+)
 from jepabench.envs.variations.moving_objects import MovingObject
 
 _NO, _YES = 0.0, 1.0
-_NUM_DISCS, _NUM_ARRANGEMENTS = 4, 10_000
 _OTHER_SHAPE = plate("H", (0, 0, 30, 120), (90, 0, 120, 120), (30, 45, 90, 75))
 
 
@@ -156,25 +160,15 @@ def _discs(table: Table) -> Factor:
     def apply(value: Value) -> None:
         rng = np.random.default_rng(int(value[1]))
         places, colours = (
-            rng.uniform(PUSHER_RADIUS, SIZE - PUSHER_RADIUS, (_NUM_DISCS, 2)),
-            rng.random((_NUM_DISCS, 3)),
+            rng.uniform(PUSHER_RADIUS, SIZE - PUSHER_RADIUS, (NUM_DISTRACTORS, 2)),
+            rng.random((NUM_DISTRACTORS, 3)),
         )
         drawn = zip(places[: int(value[0])].tolist(), colours.tolist(), strict=False)
         table.change_look(
             discs=tuple(Disc(place=(x, y), colour=(r, g, b)) for (x, y), (r, g, b) in drawn)
         )
 
-    last = _NUM_ARRANGEMENTS - 1
-    return Factor(
-        name="distractors",
-        description="number of drawn discs without physics, and the index of their arrangement",
-        default=(0.0, 0.0),
-        apply=apply,
-        allowed=((0.0, 0.0), (_NUM_DISCS, last)),
-        mild=((1.0, 0.0), (2.0, last)),
-        hard=((3.0, 0.0), (_NUM_DISCS, last)),
-        whole=True,
-    )
+    return make_distractor_factor(apply)
 
 
 def _double(table: Table) -> Factor:

@@ -24,6 +24,8 @@ LEVELS = ("none", "mild", "hard")
 # Entries that an event adds to a world: the control step at which it ends, and for FROZEN also the
 # index of the moving object.
 REVERSED, FROZEN = "reversed", "frozen"
+NUM_DISTRACTORS = 4  # discs that a world can show
+_NUM_ARRANGEMENTS = 10_000
 Range = tuple[ArrayLike, ArrayLike]
 Value = NDArray[np.float64]
 
@@ -257,3 +259,21 @@ def range_text(bounds: Range | None) -> str:
 def _text(bound: NDArray[np.float64]) -> str:
     values = [f"{value:.4g}" for value in bound.tolist()]
     return values[0] if len(set(values)) == 1 else " ".join(values)
+
+
+def make_distractor_factor(apply: Callable[[Value], object]) -> Factor:
+    """Return the factor of drawn discs that have no physics.
+
+    ``apply`` gets the number of discs and the seed of their places and colours.
+    """
+    last = _NUM_ARRANGEMENTS - 1
+    return Factor(
+        name="distractors",
+        description="number of drawn discs without physics, and the index of their arrangement",
+        default=(0.0, 0.0),
+        apply=apply,
+        allowed=((0.0, 0.0), (NUM_DISTRACTORS, last)),
+        mild=((1.0, 0.0), (2.0, last)),
+        hard=((3.0, 0.0), (NUM_DISTRACTORS, last)),
+        whole=True,
+    )

@@ -26,7 +26,7 @@ from jepabench.envs.registry import get_task, make
 from jepabench.envs.splits import EpisodeSpec, reset_to
 from jepabench.evaluation.model_checks.probing import check_dataset
 from jepabench.world_models.analysis.diagnostics import effective_rank
-from jepabench.world_models.analysis.imagination import Windows, draw_windows, imagine
+from jepabench.world_models.analysis.imagination import draw_windows, imagine
 from jepabench.world_models.base import Context, rollout
 from jepabench.world_models.checkpoint import LoadedWorldModel
 
@@ -57,7 +57,7 @@ def foresight_table(
     """
     check_dataset(loaded, dataset)
     rng = np.random.default_rng(seed)
-    windows = _windows(loaded, dataset, num_steps, num_windows, rng)
+    windows = draw_windows(loaded, dataset, num_steps=num_steps, num_windows=num_windows, rng=rng)
     plans = windows.plans
     taken = {
         "true": plans,
@@ -89,7 +89,8 @@ def geometry(
 
     A spread of 0 is collapse. Straightness is between -1 and 1.
     """
-    windows = _windows(loaded, dataset, 3, num_windows, np.random.default_rng(seed))
+    rng = np.random.default_rng(seed)
+    windows = draw_windows(loaded, dataset, num_steps=3, num_windows=num_windows, rng=rng)
     flat = windows.latents.flatten(2).float()
     points, velocity = flat.flatten(0, 1), flat.diff(dim=1)
     straight = torch.nn.functional.cosine_similarity(velocity[:, 1:], velocity[:, :-1], dim=-1)
@@ -245,23 +246,6 @@ def rank_correlations(
         return (offsets[0] * offsets[1]).sum(1) / np.sqrt(
             (offsets[0] ** 2).sum(1) * (offsets[1] ** 2).sum(1)
         )
-
-
-def _windows(
-    loaded: LoadedWorldModel,
-    dataset: EpisodeDataset,
-    num_steps: int,
-    num_windows: int,
-    rng: np.random.Generator,
-) -> Windows:
-    return draw_windows(
-        loaded.model,
-        dataset,
-        scale=loaded.scale,
-        num_steps=num_steps,
-        num_windows=num_windows,
-        rng=rng,
-    )
 
 
 def _random_plans(

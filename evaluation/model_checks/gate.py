@@ -159,21 +159,14 @@ def action_sensitivity(
     model that ignores actions; below about 0.05 the model cannot be planned with.
     """
     rng = np.random.default_rng(seed)
-    windows = draw_windows(
-        loaded.model,
-        dataset,
-        scale=loaded.scale,
-        num_steps=1,
-        num_windows=num_windows,
-        rng=rng,
-    )
+    windows = draw_windows(loaded, dataset, num_steps=1, num_windows=num_windows, rng=rng)
     swapped = windows.plans[torch.from_numpy(rng.permutation(len(windows.plans)))]
     answer = imagine(loaded.model, windows) - imagine(loaded.model, windows, swapped)
     change = windows.future[:, 0] - windows.present
     return float(answer.square().mean() / change.square().mean().clamp_min(1e-12))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class GateReport:
     """What limits planning with a world model.
 
@@ -226,14 +219,7 @@ def judge(goal_errors: pd.DataFrame, sensitivity: float, outcomes: PlanOutcomes)
     imagined = float(np.nanmean(rank_correlations(outcomes.predicted, real)))
     realised = float(np.nanmean(rank_correlations(outcomes.realised, real)))
     limit, reason = _find_limit(goal_errors, sensitivity, imagined, realised)
-    return GateReport(
-        goal_errors=goal_errors,
-        sensitivity=sensitivity,
-        rank_imagined=imagined,
-        rank_realised=realised,
-        limit=limit,
-        reason=reason,
-    )
+    return GateReport(goal_errors, sensitivity, imagined, realised, limit, reason)
 
 
 def _find_limit(
@@ -354,13 +340,7 @@ def _probe_goals(
     latents = encode_frames(loaded.model, dataset, rows)
     probe = fit_probe("mlp", latents, _goals(dataset, rows), seed=seed)
     windows = draw_windows(
-        loaded.model,
-        dataset,
-        scale=loaded.scale,
-        num_steps=ahead,
-        num_windows=num_windows,
-        episodes=reading,
-        rng=rng,
+        loaded, dataset, num_steps=ahead, num_windows=num_windows, episodes=reading, rng=rng
     )
     return windows, probe
 

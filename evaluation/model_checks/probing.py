@@ -74,9 +74,8 @@ def probe_table(
     parts = [_scored(probes, 0, encoded, _states(dataset, reading), names)]
     if steps:
         windows = draw_windows(
-            loaded.model,
+            loaded,
             dataset,
-            scale=loaded.scale,
             num_steps=max(steps),
             num_windows=num_windows,
             episodes=halves[1],

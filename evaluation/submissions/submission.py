@@ -177,8 +177,7 @@ def write_submission(
     Args:
         folder: must not exist.
         manifest: the keys of ``Manifest`` except those that follow from the rest: versions of
-            schema
-            and protocol, suite, specs, aggregates and files.
+            schema and protocol, suite, specs, aggregates and files.
         suite: that the records are of.
         records: one per episode, in the order of ``expected_rows``.
         actions: as in ``Submission``.
@@ -195,29 +194,29 @@ def write_submission(
     partial = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         partial.mkdir()
-        _write(partial, manifest, suite, records, actions, extra or {})
+        write_records(partial / ROWS, records)
+        _write_actions(partial / ACTIONS, actions)
+        for name, content in (extra or {}).items():
+            (partial / name).parent.mkdir(parents=True, exist_ok=True)
+            (partial / name).write_bytes(content)
+        _write_manifest(partial, manifest, suite, len(records))
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _write(
-    folder: Path,
-    manifest: Mapping[str, Any],
-    suite: Suite,
-    records: Sequence[EpisodeRecord],
-    actions: Mapping[tuple[str, int], NDArray[np.float32]],
-    extra: Mapping[str, bytes],
-) -> None:
-    write_records(folder / ROWS, records)
+def _write_actions(path: Path, actions: Mapping[tuple[str, int], NDArray[np.float32]]) -> None:
     arrays = {f"{task}/{seed}": array for (task, seed), array in actions.items()}
-    with (folder / ACTIONS).open("wb") as file:
+    with path.open("wb") as file:
         np.savez_compressed(file, **arrays)  # pyright: ignore[reportArgumentType]  (its stub mixes up allow_pickle)
-    for name, content in extra.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+
+
+def _write_manifest(
+    folder: Path, manifest: Mapping[str, Any], suite: Suite, num_records: int
+) -> None:
+    """Write the manifest of a folder that holds all other files."""
     files = read_files(folder, complete=False)
-    rows = read_rows(files[ROWS], len(records))
+    rows = read_rows(files[ROWS], num_records)
     whole = {
         "schema_version": SCHEMA,
         "protocol_version": PROTOCOL_VERSION,

@@ -82,26 +82,16 @@ def verify(
     """
     if level not in (1, 2):
         raise ValueError(f"Level 1 (valid) or 2 (replayed), got {level}; level 3 is verify_rerun.")
-    began, badges, digest, episodes = time.perf_counter(), (), "", 0
-    copies: tuple[str, ...] = ()
-    check, reason = "", ""
+    began, found = time.perf_counter(), dict[str, Any]()
     try:
         submission = read_submission(folder, find_suite)
-        badges, digest, episodes = BADGES[:1], submission.digest, len(submission.rows)
-        copies = describe_copies(submission, others)
+        found = {"badges": BADGES[:1], "digest": submission.digest}
+        found["episodes"] = len(submission.rows)
+        found["copies"] = describe_copies(submission, others)
         if level == 2:
             replay_submission(submission, progress=progress)
-            badges = BADGES[:2]
+            found["badges"] = BADGES[:2]
     except SubmissionError as error:
-        check, reason = error.check, str(error)
-    return Verification(
-        name=folder.resolve().name,
-        level=level,
-        badges=badges,
-        check=check,
-        reason=reason,
-        digest=digest,
-        copies=copies,
-        episodes=episodes,
-        seconds=round(time.perf_counter() - began, 3),
-    )
+        found |= {"check": error.check, "reason": str(error)}
+    seconds = round(time.perf_counter() - began, 3)
+    return Verification(name=folder.resolve().name, level=level, seconds=seconds, **found)

@@ -15,7 +15,8 @@ from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.errors import InvalidActionError
 from jepabench.envs.registry import make
 from jepabench.envs.splits import EpisodeSpec, reset_to
-from jepabench.evaluation.rollout import Outcome, ReplayError, compute_outcome, replay
+from jepabench.evaluation.records import Outcome
+from jepabench.evaluation.rollout import ReplayError, compute_outcome, replay
 from jepabench.evaluation.submissions.archive import describe_other_physics
 from jepabench.evaluation.submissions.errors import SubmissionError
 from jepabench.evaluation.submissions.submission import Submission, Trace

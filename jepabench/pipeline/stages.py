@@ -178,15 +178,13 @@ class SuitePlan:
         spec = get_task(task["task_id"])
         pixels = changes.pixels or self.root["pixels"]
         config = {"task_id": spec.id, "split": split, "pixels": pixels, **data}
-        return self._add(
-            Stage(
-                f"data/{short_name(spec.id)}/{split}",
-                f"collect {split} data on {short_name(spec.id)}",
-                self.output / "data" / f"{short_name(spec.id)}-{split}-{stage_id(config)[:8]}",
-                config,
-                (),
-                partial(work.collect_dataset, config),
-            )
+        name = short_name(spec.id)
+        return self._add_hashed(
+            key=f"data/{name}/{split}",
+            title=f"collect {split} data on {name}",
+            folder=f"data/{name}-{split}",
+            config=config,
+            work=partial(work.collect_dataset, config),
         )
 
     def _add_world_model(
@@ -210,21 +208,14 @@ class SuitePlan:
         data = self._add_dataset(task, "train", changes)
         held_out = self._add_dataset(task, "validation", changes)
         config = {**preset, "seed": seed, "data": data.config, "validation": held_out.config}
-        return self._add(
-            Stage(
-                f"model/{task_name}/{name}/{seed}",
-                f"train world model {name} on {task_name} (seed {seed})",
-                self.output / "models" / task_name / f"{name}-seed{seed}-{stage_id(config)[:8]}",
-                config,
-                (data.key, held_out.key),
-                partial(
-                    work.fit_world_model,
-                    preset,
-                    data.directory / "dataset",
-                    held_out.directory / "dataset",
-                    seed,
-                ),
-            )
+        datasets = (data.directory / "dataset", held_out.directory / "dataset")
+        return self._add_hashed(
+            key=f"model/{task_name}/{name}/{seed}",
+            title=f"train world model {name} on {task_name} (seed {seed})",
+            folder=f"models/{task_name}/{name}-seed{seed}",
+            config=config,
+            needs=(data.key, held_out.key),
+            work=partial(work.fit_world_model, preset, *datasets, seed),
         )
 
     def _add_checkpoint(self, task_id: str, checkpoint: str) -> Stage:
@@ -237,15 +228,12 @@ class SuitePlan:
                 f"Checkpoint {checkpoint!r} was trained on {trained_on}, not on {task_id}."
             )
         config = {"checkpoint": hashlib.sha256(description).hexdigest()}
-        return self._add(
-            Stage(
-                f"model/{task_name}/{folder.name}/given",
-                f"take world model {folder.name} for {task_name}",
-                self.output / "models" / task_name / f"{folder.name}-{stage_id(config)[:8]}",
-                config,
-                (),
-                partial(work.copy_checkpoint, folder),
-            )
+        return self._add_hashed(
+            key=f"model/{task_name}/{folder.name}/given",
+            title=f"take world model {folder.name} for {task_name}",
+            folder=f"models/{task_name}/{folder.name}",
+            config=config,
+            work=partial(work.copy_checkpoint, folder),
         )
 
     def _add_policy(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
@@ -269,19 +257,14 @@ class SuitePlan:
         }
         # Variants that change only how the agent acts share one policy.
         base = agent["name"].removesuffix(Variant.parse(name).suffix)
-        return self._add(
-            Stage(
-                f"policy/{task_name}/{base}/{seed}",
-                f"train {base} on {task_name} (seed {seed})",
-                self.output / "policies" / task_name / f"{base}-seed{seed}-{stage_id(config)[:8]}",
-                config,
-                tuple(stage.key for stage in needs.values()),
-                partial(
-                    work.train_policy,
-                    agent["train"],
-                    {"task_id": task["task_id"], "seed": seed, **paths},
-                ),
-            )
+        arguments = {"task_id": task["task_id"], "seed": seed, **paths}
+        return self._add_hashed(
+            key=f"policy/{task_name}/{base}/{seed}",
+            title=f"train {base} on {task_name} (seed {seed})",
+            folder=f"policies/{task_name}/{base}-seed{seed}",
+            config=config,
+            needs=tuple(stage.key for stage in needs.values()),
+            work=partial(work.train_policy, agent["train"], arguments),
         )
 
     def _add_measured(self, task: Mapping[str, Any], name: str, seed: int) -> None:
@@ -390,6 +373,13 @@ class SuitePlan:
     def _policy_directory(self, policy: Stage) -> Path:
         """Return the folder of the policy to evaluate, by default the final one."""
         return policy.directory
+
+    def _add_hashed(
+        self, *, config: Mapping[str, Any], folder: str, needs: tuple[str, ...] = (), **stage: Any
+    ) -> Stage:
+        """Add a stage whose folder ends with the start of its hash."""
+        directory = self.output / f"{folder}-{stage_id(config)[:8]}"
+        return self._add(Stage(directory=directory, config=config, needs=needs, **stage))
 
     def _add(self, stage: Stage) -> Stage:
         """Add a stage, or return the existing one with the same key and configuration."""

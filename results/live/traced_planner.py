@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,13 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jepabench.agents.costs.latent_cost import LatentCost
-from jepabench.agents.planners.base import (
-    ActionBounds,
-    CostFunction,
-    Plan,
-    Planner,
-    WrappingPlanner,
-)
+from jepabench.agents.planners.base import CostFunction, Plan, Planner, WrappingPlanner
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +63,7 @@ class TracedPlanner(WrappingPlanner):
     num_shown: int = 40
     thought: Thought | None = field(default=None, init=False)
 
-    def plan(
-        self,
-        cost: CostFunction,
-        *,
-        bounds: ActionBounds,
-        initial: Tensor | None = None,
-        generators: Sequence[torch.Generator],
-    ) -> Plan:
+    def plan(self, cost: CostFunction, **problem: Any) -> Plan:
         """Find low-cost plans; see ``Planner.plan``.
 
         Raises:
@@ -84,7 +72,7 @@ class TracedPlanner(WrappingPlanner):
         if not isinstance(cost, LatentCost):
             raise TypeError(f"A traced planner needs a LatentCost, got {type(cost).__name__}.")
         traced = _TracedCost(cost, self.num_shown)
-        plan = self.planner.plan(traced, bounds=bounds, initial=initial, generators=generators)
+        plan = self.planner.plan(traced, **problem)
         with torch.no_grad():
             future = cost.imagine(plan.actions[:, None])[0, 0]
         self.thought = Thought(traced.rounds, plan, future)

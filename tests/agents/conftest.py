@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from jepabench.agents.base import Agent
 from jepabench.envs import EpisodeSpec, episode_specs, make, reset_to
+from jepabench.envs.data.collect import collect
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 
@@ -110,3 +111,18 @@ def play_episodes(
             ]
         )
     return np.stack(actions, 1), np.array(distances).T
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "train"
+    collect(
+        TWO_ROOM, path, num_episodes=150, num_steps=12, pixels=None, num_workers=1, progress=False
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def state_model(save_twin, tmp_path_factory):
+    """A model whose latent is the standardised state: a representation without flaw."""
+    return save_twin(tmp_path_factory.mktemp("model"), std=(0.5, 0.5, 1.0, 1.0))

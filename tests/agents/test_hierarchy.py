@@ -26,6 +26,7 @@ from jepabench.envs.data.writing import write_dataset
 from jepabench.world_models.checkpoint import save_world_model
 from jepabench.world_models.kinds.hierarchy import HierarchyConfig, MacroLevel, relative_errors
 from jepabench.world_models.registry import build_model
+from jepabench.world_models.settings import make_config
 from jepabench.world_models.training.batches import ActionScale
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
@@ -243,4 +244,4 @@ def test_refuses_what_does_not_fit(folder, tmp_path):
 )
 def test_refuses_settings_that_mean_nothing(settings, message):
     with pytest.raises((ValueError, KeyError), match=message):
-        HierarchyConfig.of(settings)
+        make_config("setting of a hierarchy", HierarchyConfig, settings)

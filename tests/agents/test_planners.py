@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from jepabench.agents.planners.adaptive import AdaptivePlanner
-from jepabench.agents.planners.base import ActionBounds, BasePlanner, Plan, draw_normal
+from jepabench.agents.planners.base import ActionBounds, BasePlanner, Plan
 from jepabench.agents.planners.best_proposal import BestProposalPlanner
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.agents.planners.cma_es import CMAESPlanner
@@ -12,6 +12,7 @@ from jepabench.agents.planners.gradient import GradientPlanner
 from jepabench.agents.planners.hybrid import HybridPlanner
 from jepabench.agents.planners.icem import ICEMPlanner
 from jepabench.agents.planners.mppi import MPPIPlanner
+from jepabench.agents.planners.noise import draw_normal
 from jepabench.agents.planners.state_space import StateSpacePlanner
 
 BOUNDS = ActionBounds(torch.tensor([-2.0]), torch.tensor([2.0]))

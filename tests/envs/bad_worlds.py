@@ -3,11 +3,10 @@
 They are registered when a test imports this module, and never in the suite.
 """
 
-import mujoco
+import bad_physics  # noqa: F401  (its worlds are subclasses of TinyWorld)
 import numpy as np
-from tiny_world import Expert, Random, TinyWorld
+from tiny_world import TinyWorld
 
-from jepabench.envs.mujoco_world.simulation import Simulation
 from jepabench.envs.registry import register
 from jepabench.envs.task import EpisodeDraw, TaskSpec
 from jepabench.envs.variations.factors import Factor
@@ -336,94 +335,6 @@ class KeepsEvent(Colourful):
         self.shade = 120
 
 
-# -- physics ---------------------------------------------------------------------------------
-
-XML = """
-<mujoco>
-  <option timestep="0.01" gravity="0 0 0"/>
-  <worldbody>
-    <body><joint name="x" type="slide" damping="1"/>
-          <joint name="y" type="slide" axis="0 1 0" damping="1"/>
-          <geom size="0.1" mass="1"/></body>
-  </worldbody>
-  <actuator><velocity joint="x" kv="10"/><velocity joint="y" kv="10"/></actuator>
-</mujoco>
-"""
-
-
-class Simulated(TinyWorld):
-    """Correct: a point in MuJoCo with a control step of 0.1 s."""
-
-    num_substeps, factor = 10, 1.0
-
-    def __init__(self, task, **kwargs):
-        self.simulation = Simulation(mujoco.MjModel.from_xml_string(XML))
-        super().__init__(task, **kwargs)
-
-    def _set_physics(self, physics):
-        super()._set_physics(physics[:2])
-        self.simulation.rest_state({"x": physics[0], "y": physics[1]})
-
-    def _step_physics(self, action):
-        super()._step_physics(action)
-        self.simulation.data.qfrc_applied[:] = action * self.factor
-        self.simulation.step(self.num_substeps)
-
-
-class WrongTime(Simulated):
-    num_substeps = 5
-
-
-class Explodes(Simulated):
-    factor = 1e14
-
-
-class DeadActuator(TinyWorld):
-    def _step_physics(self, action):
-        super()._step_physics(action * [1.0, 0.0])
-
-
-# -- behaviours ------------------------------------------------------------------------------
-
-
-class GlobalRandom(Random):
-    def act(self, observation):
-        return np.random.uniform(-1, 1, 2).astype(np.float32)  # noqa: NPY002
-
-
-class HashRandom(Random):
-    def act(self, observation):
-        return np.full(2, hash("another in each process") % 1000 / 1000, np.float32)
-
-
-class Meddler(Random):
-    def reset(self, env, rng):
-        super().reset(env, rng)
-        self.env = env
-
-    def act(self, observation):
-        action = super().act(observation)
-        self.env.step(action)  # tries the action in the environment that it acts in
-        return action
-
-
-class Rememberer(Random):
-    num_actions = 0
-
-    def act(self, observation):
-        self.num_actions += 1
-        return np.full(2, min(1.0, self.num_actions / 100), np.float32)
-
-
-class Rude(Random):
-    def act(self, observation):
-        return 2 * super().act(observation)
-
-
-class Winner(Expert):
-    """Solves the task as well as the expert does."""
-
-
 def find_subclasses(cls):
     return [cls, *(found for child in cls.__subclasses__() for found in find_subclasses(child))]
 
@@ -437,7 +348,7 @@ def register_bad(name, world, *, behaviour="tiny_world:Random"):
         TaskSpec(
             id=name,
             family="bad",
-            entry_point=f"bad_worlds:{world}",
+            entry_point=f"{WORLDS[world].__module__}:{world}",
             control_dt=0.1,
             max_steps=60,
             strata=("near", "far"),
@@ -451,5 +362,5 @@ def register_bad(name, world, *, behaviour="tiny_world:Random"):
 for name in WORLDS:
     register_bad(f"bad/{name}-v0", name)
 for name in BEHAVIOURS:
-    register_bad(f"bad/TinyWorld-{name}-v0", "TinyWorld", behaviour=f"bad_worlds:{name}")
+    register_bad(f"bad/TinyWorld-{name}-v0", "TinyWorld", behaviour=f"bad_behaviours:{name}")
 register_bad("bad/Unversioned", "TinyWorld")

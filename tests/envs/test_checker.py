@@ -67,7 +67,10 @@ FAULTS = {
     "TinyWorld-Rememberer": ("behaviours", "'random' acts differently after another episode"),
     "TinyWorld-Rude": ("behaviours", "within [-1.0, -1.0] to [1.0, 1.0]"),
     "TinyWorld-Winner": ("difficulty", "'random' is as successful as the expert"),
-    "TinyWorld-Absent": ("starts", "behaviour 'random' cannot be made from 'bad_worlds:Absent'"),
+    "TinyWorld-Absent": (
+        "starts",
+        "'random' cannot be made from 'bad_behaviours:Absent'",
+    ),
 }
 
 

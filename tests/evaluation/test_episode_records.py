@@ -9,7 +9,7 @@ from pyarrow import parquet
 
 from jepabench.envs import episode_specs
 from jepabench.evaluation.records import (
-    EpisodeRecord,
+    COLUMNS,
     RecordError,
     frame_records,
     read_records,
@@ -36,7 +36,7 @@ class Dreamer(RandomStreams):
 def test_records_survive_the_file_exactly(tmp_path, evaluation):
     write_records(tmp_path / "episodes.parquet", evaluation.records)
     frame = read_records(tmp_path / "episodes.parquet")
-    assert list(frame.columns) == [item.name for item in dataclasses.fields(EpisodeRecord)]
+    assert tuple(frame.columns) == COLUMNS
     assert frame.equals(records_frame(evaluation.records))
     assert frame_records(frame) == evaluation.records
     assert frame["success_held"].dtype == bool and frame["index"].dtype == np.int64

@@ -1,5 +1,6 @@
 """Fixtures: a small suite folder, evaluated in a real environment, shared by these tests."""
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -8,13 +9,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from made_up_board import ROOM, SUITES, sources
+from made_up_submissions import suite_of, write
 
 from jepabench.agents.base import HoldStillAgent, RandomAgent
 from jepabench.agents.scripted import ScriptedAgent
 from jepabench.envs import episode_specs, get_task
 from jepabench.evaluation.records import read_records
+from jepabench.evaluation.references import PINNED_ACTIONS
 from jepabench.evaluation.rollout import Imagination, evaluate_episodes, save_evaluation
 from jepabench.evaluation.statistics.success_tables import score_table
+from jepabench.results.board.site import build_board
 from jepabench.results.report.page import write_report
 from jepabench.results.report.success_table import write_table
 
@@ -107,3 +112,57 @@ def suite():
         "tracks": {HOSTILE: "pixels, <script>offline</script>"},
         "command": "make <bench>",
     }
+
+
+@pytest.fixture
+def pinned(monkeypatch):
+    """The made-up references of the suite ``small`` are pinned; all have the same empty actions."""
+    digest = hashlib.sha256(b"PK\x05\x06" + bytes(18)).hexdigest()
+    monkeypatch.setitem(
+        PINNED_ACTIONS, ("small", 1), {"random": digest, "oracle-cem": digest, "expert": digest}
+    )
+
+
+@pytest.fixture(scope="session")
+def made_up(tmp_path_factory):
+    """A folder of results: ten submissions of two suites, one outdated and one broken."""
+    root = tmp_path_factory.mktemp("made-up")
+    for number, agent in enumerate(
+        ("expert", "oracle-cem", "random", "hold-still", "jepa-cem", "gcbc", "sac-her")
+    ):
+        write(root, agent, "small", SUITES["small"], agent=agent, number=number, badges=2)
+    write(
+        root,
+        "one-seed",
+        "small",
+        SUITES["small"],
+        agent="jepa-icem",
+        seeds=(0,),
+        number=8,
+        badges=3,
+    )
+    write(root, "elsewhere", "other", SUITES["other"], agent="jepa-cem", number=9)
+    write(root, "elsewhere-random", "other", SUITES["other"], agent="random", number=10)
+    write(root, "aged", "small", {**SUITES["small"], "version": 7}, agent="jepa-cem")
+    bad = write(root, "hostile", "small", SUITES["small"], agent="jepa-cem", number=11)
+    (bad / "submission.json").write_text(
+        (bad / "submission.json").read_text(encoding="utf-8").replace("jepa-cem", "<script>", 1),
+        encoding="utf-8",
+    )
+    (root / "submissions" / "empty").mkdir()
+    write(
+        root,
+        "lonely",
+        "other",
+        suite_of((ROOM, ("near",)), episodes=1),
+        agent="jepa-cem",
+        number=12,
+    )
+    return root
+
+
+@pytest.fixture(scope="session")
+def site(made_up, tmp_path_factory):
+    output = tmp_path_factory.mktemp("site")
+    build_board(output, sources(made_up), progress=False)
+    return output

@@ -10,6 +10,7 @@ from jepabench.world_models.distances import (
     expectile_loss,
     make_head,
 )
+from jepabench.world_models.settings import make_config
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -124,4 +125,4 @@ def test_the_loss_is_a_finite_scalar(kind):
 )
 def test_refuses_what_means_nothing(settings, message):
     with pytest.raises((ValueError, KeyError), match=message):
-        DistanceConfig.of(settings)
+        make_config("setting of a learned distance", DistanceConfig, settings)

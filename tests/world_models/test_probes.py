@@ -65,14 +65,15 @@ class Drift(torch.nn.Module):
 
 
 def test_windows_are_frames_of_one_episode_and_imagination_follows_their_actions(two_room):
+    from jepabench.world_models.checkpoint import LoadedWorldModel
     from jepabench.world_models.training.batches import ActionScale
 
     dataset, scale = two_room[1], ActionScale.from_dataset(two_room[1])
+    drift = LoadedWorldModel(Drift(), scale, None, "", {})
     rng = np.random.default_rng(0)
     windows = draw_windows(
-        Drift(),
+        drift,
         dataset,
-        scale=scale,
         num_steps=3,
         num_windows=20,
         episodes=np.arange(4, 8),
@@ -88,4 +89,4 @@ def test_windows_are_frames_of_one_episode_and_imagination_follows_their_actions
     stopped = imagine(Drift(), windows, torch.zeros_like(windows.plans))
     torch.testing.assert_close(stopped, windows.present[:, None].expand(-1, 3, -1))
     with pytest.raises(ValueError, match="longest has 8"):
-        draw_windows(Drift(), dataset, scale=scale, num_steps=30, rng=rng)
+        draw_windows(drift, dataset, num_steps=30, rng=rng)

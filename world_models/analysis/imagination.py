@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,7 +13,9 @@ from torch import Tensor
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.world_models.analysis.diagnostics import encode_frames
 from jepabench.world_models.base import Context, WorldModel, rollout
-from jepabench.world_models.training.batches import ActionScale
+
+if TYPE_CHECKING:
+    from jepabench.world_models.checkpoint import LoadedWorldModel
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,29 +68,28 @@ def find_episodes(dataset: EpisodeDataset, rows: NDArray[np.integer]) -> NDArray
 
 @torch.inference_mode()
 def draw_windows(
-    model: WorldModel,
+    loaded: LoadedWorldModel,
     dataset: EpisodeDataset,
     *,
-    scale: ActionScale,
     num_steps: int,
     num_windows: int | None = None,
     episodes: NDArray[np.integer] | None = None,
     rng: np.random.Generator,
 ) -> Windows:
-    """Draw windows without replacement and encodes them.
+    """Draw windows without replacement and encode them.
 
     Args:
-        model: in eval mode.
+        loaded: the world model, which encodes frames and scales actions.
         dataset: recorded episodes.
-        scale: of the model's actions.
         num_steps: H.
-        num_windows: at most so many; None for all.
+        num_windows: largest number of windows; None for all.
         episodes: numbers of the episodes to draw from; None for all.
         rng: draws.
 
     Raises:
         ValueError: no episode is long enough.
     """
+    model, scale = loaded.model, loaded.scale
     known = model.history
     starts = dataset.window_starts(known + num_steps)
     if episodes is not None:

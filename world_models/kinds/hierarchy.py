@@ -8,15 +8,13 @@ two levels in this way; ours is smaller and trains after the model below, on fro
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import Context, TrajectoryBatch, rollout
 
 
@@ -58,15 +56,6 @@ class HierarchyConfig:
                 "kl_weight must be at least 0 and learning_rate above 0, "
                 f"got {self.kl_weight} and {self.learning_rate}."
             )
-
-    @classmethod
-    def of(cls, settings: Mapping[str, Any]) -> HierarchyConfig:
-        """Return the configuration with these settings; refuse unknown names."""
-        known = [setting.name for setting in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise unknown_name("setting of a hierarchy", name, known)
-        return cls(**settings)
 
 
 class MacroLevel(nn.Module):

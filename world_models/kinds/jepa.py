@@ -185,13 +185,18 @@ class JEPA(nn.Module):
         """Whether the prediction terms need frames, so that the predictor cannot learn alone."""
         return self.target_encoder is not None
 
+    @property
+    def _action_size(self) -> int:
+        """Size of the actions that the predictor is conditioned on."""
+        return self.config.action_size
+
     def _make_predictor(self) -> nn.Module:
         config = self.config
         return make_predictor(
             config.predictor,
             {"history": config.history, **config.predictor_options},
             latent_dim=config.latent_dim,
-            action_size=config.action_size,
+            action_size=self._action_size,
             positions=self.num_positions,
         )
 

@@ -17,7 +17,6 @@ from torch.nn import functional
 from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import Context, TrajectoryBatch, rollout_with
 from jepabench.world_models.kinds.jepa import JEPA, JEPAConfig
-from jepabench.world_models.networks.predictors import make_predictor
 from jepabench.world_models.training import objectives
 
 _UNIFORM_SHARE = 0.01  # of a categorical's probability: no code is ever given up
@@ -217,14 +216,9 @@ class LatentVariableJEPA(JEPA):
         )
         return imagined.view(problems, samples, num_futures, horizon, *imagined.shape[3:])
 
-    def _make_predictor(self) -> nn.Module:
-        config = self.config
-        return make_predictor(
-            config.predictor,
-            {"history": config.history, **config.predictor_options},
-            latent_dim=config.latent_dim,
-            action_size=config.action_size + config.variable_size,
-        )
+    @property
+    def _action_size(self) -> int:
+        return self.config.action_size + self.config.variable_size
 
     def _predict_with(self, latents: Tensor, actions: Tensor, variable: Tensor) -> Tensor:
         # What the world decided before shows in the latents; only the present decision is told.

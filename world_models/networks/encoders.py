@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from jepabench.envs.errors import unknown_name
 from jepabench.world_models.networks.lewm import LeWMEncoder
+from jepabench.world_models.networks.patches import count_patches, make_transformer
 
 
 def _normalise(frames: Tensor) -> Tensor:
@@ -148,22 +149,10 @@ class ViTEncoder(nn.Module):
         num_heads: int = 3,
     ) -> None:
         super().__init__()
-        if image_size % patch_size:
-            raise ValueError(f"patch_size {patch_size} does not divide image_size {image_size}.")
+        side = count_patches(image_size, patch_size)
         self.stem = nn.Conv2d(3, width, patch_size, stride=patch_size)
-        self.positions = nn.Parameter(torch.randn(1, (image_size // patch_size) ** 2, width) * 0.02)
-        block = nn.TransformerEncoderLayer(
-            width,
-            num_heads,
-            4 * width,
-            dropout=0.0,
-            activation="gelu",
-            batch_first=True,
-            norm_first=True,
-        )
-        self.blocks = nn.TransformerEncoder(
-            block, depth, norm=nn.LayerNorm(width), enable_nested_tensor=False
-        )
+        self.positions = nn.Parameter(torch.randn(1, side**2, width) * 0.02)
+        self.blocks = make_transformer(width, depth, num_heads)
         self.head = _head(width, 256, latent_dim)
 
     def forward(self, frames: Tensor) -> Tensor:

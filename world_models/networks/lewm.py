@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jepabench.world_models.networks.patches import count_patches
+
 
 def make_projector(width: int, hidden: int) -> nn.Sequential:
     """Make the MLP with batch normalisation behind the encoder and the predictor."""
@@ -45,10 +47,8 @@ class LeWMEncoder(nn.Module):
         out_width: int = 2048,
     ) -> None:
         super().__init__()
-        if image_size % patch_size:
-            raise ValueError(f"patch_size {patch_size} does not divide image_size {image_size}.")
         self.image_size = image_size
-        places = (image_size // patch_size) ** 2
+        places = count_patches(image_size, patch_size) ** 2
         self.stem = nn.Conv2d(3, latent_dim, patch_size, stride=patch_size)
         self.token = nn.Parameter(torch.zeros(1, 1, latent_dim))
         self.positions = nn.Parameter(torch.randn(1, places + 1, latent_dim) * 0.02)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from jepabench.envs.errors import unknown_name
+from jepabench.world_models.settings import make_config
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,11 +100,7 @@ class TrainConfig:
             UnknownNameError: There is no such setting, or no such value of one.
             ValueError: A number is out of range.
         """
-        known = [setting.name for setting in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise unknown_name("training setting", name, known)
-        return cls(**settings)
+        return make_config("training setting", cls, settings)
 
     def learning_rate_at(self, step: int) -> float:
         """Return the learning rate of gradient step ``step``, 0-based."""

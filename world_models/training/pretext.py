@@ -18,19 +18,7 @@ from torch.nn import functional
 from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import TrajectoryBatch
 from jepabench.world_models.networks.encoders import augment_shift
-
-
-def _blocks(width: int, depth: int, num_heads: int) -> nn.TransformerEncoder:
-    block = nn.TransformerEncoderLayer(
-        width,
-        num_heads,
-        4 * width,
-        dropout=0.0,
-        activation="gelu",
-        batch_first=True,
-        norm_first=True,
-    )
-    return nn.TransformerEncoder(block, depth, norm=nn.LayerNorm(width), enable_nested_tensor=False)
+from jepabench.world_models.networks.patches import count_patches, make_transformer
 
 
 def encode_positions(side: int, width: int) -> Tensor:
@@ -66,12 +54,11 @@ class PatchEncoder(nn.Module):
         image_size: int = 64,
     ) -> None:
         super().__init__()
-        if image_size % patch_size:
-            raise ValueError(f"patch_size {patch_size} does not divide image_size {image_size}.")
-        self.width, self.patch_size, self.side = width, patch_size, image_size // patch_size
+        self.width, self.patch_size = width, patch_size
+        self.side = count_patches(image_size, patch_size)
         self.stem = nn.Linear(3 * patch_size**2, width)
         self.register_buffer("places", encode_positions(self.side, width), persistent=False)
-        self.blocks = _blocks(width, depth, num_heads)
+        self.blocks = make_transformer(width, depth, num_heads)
 
     def patches(self, frames: Tensor) -> Tensor:
         """Cut frames uint8 [N, s, s, 3] into patches [N, P, 3 * patch_size^2] in [-1, 1]."""
@@ -184,7 +171,7 @@ class MaskedPrediction(Pretext):
         self.register_buffer(
             "places", encode_positions(encoder.side, predictor_width), persistent=False
         )
-        self.predictor = _blocks(predictor_width, predictor_depth, 4)
+        self.predictor = make_transformer(predictor_width, predictor_depth, 4)
 
     def draw_masks(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the visible positions [M] and the positions to predict [Q]; they are disjoint."""
@@ -252,7 +239,7 @@ class MaskedPixels(Pretext):
         self.register_buffer(
             "places", encode_positions(encoder.side, decoder_width), persistent=False
         )
-        self.decoder = _blocks(decoder_width, decoder_depth, 4)
+        self.decoder = make_transformer(decoder_width, decoder_depth, 4)
         self.leave = nn.Linear(decoder_width, 3 * encoder.patch_size**2)
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:

@@ -16,11 +16,11 @@ from torch.nn import functional
 
 from jepabench.agents.model_free.offline.agent import OfflineAgent
 from jepabench.agents.model_free.offline.hindsight import GoalBatch, GoalMixture
+from jepabench.agents.model_free.offline.losses import ddpg_bc_loss
 from jepabench.agents.model_free.offline.networks import (
     Sizes,
     TwinCritic,
     ValueConfig,
-    ddpg_bc_loss,
     freeze_weights,
     mlp,
 )

@@ -17,16 +17,9 @@ from torch import Tensor
 
 from jepabench.agents.model_free.offline.agent import OfflineAgent
 from jepabench.agents.model_free.offline.hindsight import GoalBatch, GoalMixture
-from jepabench.agents.model_free.offline.networks import (
-    Sizes,
-    TwinCritic,
-    ValueConfig,
-    ddpg_bc_loss,
-    expectile_loss,
-    mlp,
-    polyak_update,
-)
-from jepabench.agents.model_free.offline.policy import GoalPolicy
+from jepabench.agents.model_free.offline.losses import ddpg_bc_loss, expectile_loss, polyak_update
+from jepabench.agents.model_free.offline.networks import Sizes, TwinCritic, ValueConfig, mlp
+from jepabench.agents.model_free.offline.policy import ActorPolicy
 from jepabench.agents.model_free.offline.training import train_policy
 
 
@@ -45,7 +38,7 @@ class GCIQLConfig(ValueConfig):
     tau: float = 0.005
 
 
-class GCIQLPolicy(GoalPolicy):
+class GCIQLPolicy(ActorPolicy):
     """A value, twin Q functions with their target, and a policy."""
 
     name, config_type, value_goals = "gciql", GCIQLConfig, GoalMixture()
@@ -84,10 +77,6 @@ class GCIQLPolicy(GoalPolicy):
     def after_step(self) -> None:
         """Update the target network."""
         polyak_update(self.target, self.critic, self.config.tau)
-
-    def decide(self, now: Tensor, goal: Tensor) -> Tensor:
-        """Return the policy's actions [N, A]."""
-        return self.squash(self.actor(self.embed(now, goal)))
 
 
 train = partial(train_policy, GCIQLPolicy)

@@ -16,15 +16,9 @@ from torch import Tensor
 
 from jepabench.agents.model_free.offline.agent import OfflineAgent
 from jepabench.agents.model_free.offline.hindsight import GoalBatch, GoalMixture
-from jepabench.agents.model_free.offline.networks import (
-    Sizes,
-    TwinCritic,
-    ValueConfig,
-    expectile_loss,
-    mlp,
-    polyak_update,
-)
-from jepabench.agents.model_free.offline.policy import GoalPolicy
+from jepabench.agents.model_free.offline.losses import expectile_loss, polyak_update
+from jepabench.agents.model_free.offline.networks import Sizes, TwinCritic, ValueConfig, mlp
+from jepabench.agents.model_free.offline.policy import ActorPolicy, GoalPolicy
 from jepabench.agents.model_free.offline.training import train_policy
 
 MAX_WEIGHT = 100.0
@@ -79,7 +73,7 @@ class ValuePolicy(GoalPolicy):
         polyak_update(self.target, self.value, self.config.tau)
 
 
-class GCIVLPolicy(ValuePolicy):
+class GCIVLPolicy(ValuePolicy, ActorPolicy):
     """Twin values and a policy."""
 
     name, config_type = "gcivl", GCIVLConfig
@@ -104,10 +98,6 @@ class GCIVLPolicy(ValuePolicy):
             "value_loss": self.value_loss(here, there, batch.reached),
             "actor_loss": (weights * error).mean(),
         }
-
-    def decide(self, now: Tensor, goal: Tensor) -> Tensor:
-        """Return the policy's actions [N, A]."""
-        return self.squash(self.actor(self.embed(now, goal)))
 
 
 train = partial(train_policy, GCIVLPolicy)

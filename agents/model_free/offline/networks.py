@@ -1,4 +1,4 @@
-"""Networks and losses that the offline methods share."""
+"""Settings and networks that the offline methods share."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from jepabench.agents.planners.base import require_at_least
 from jepabench.world_models.networks.encoders import make_encoder
+from jepabench.world_models.settings import require_at_least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,35 +151,6 @@ class TwinCritic(nn.Module):
         """Return the outputs of both networks for the concatenated inputs."""
         joined = torch.cat(inputs, dim=1)
         return torch.stack([network(joined) for network in self.both])
-
-
-@torch.no_grad()
-def polyak_update(target: nn.Module, source: nn.Module, tau: float) -> None:
-    """Update weights in place: target += tau * (source - target)."""
-    for slow, fast in zip(target.parameters(), source.parameters(), strict=True):
-        slow.lerp_(fast, tau)
-
-
-def expectile_loss(error: Tensor, advantage: Tensor, expectile: float) -> Tensor:
-    """Return the mean squared error, weighted with ``expectile`` where ``advantage`` is positive.
-
-    Elsewhere the weight is 1 - ``expectile`` (Kostrikov et al., 2022, eq. 5).
-    """
-    weight = torch.where(advantage > 0, expectile, 1 - expectile)
-    return (weight * error.square()).mean()
-
-
-def ddpg_bc_loss(value: Tensor, action: Tensor, data_action: Tensor, bc_weight: float) -> Tensor:
-    """Return the DDPG + BC loss of a policy, as in OGBench (Park et al., 2025).
-
-    Args:
-        value: Q values [N] of the policy's actions; scaled to a mean absolute value of 1.
-        action: The policy's actions [N, A].
-        data_action: Actions of the data [N, A].
-        bc_weight: Weight of the squared distance between the two.
-    """
-    scale = value.detach().abs().mean().clamp(min=1e-6)
-    return -value.mean() / scale + bc_weight * (action - data_action).square().mean()
 
 
 @contextmanager

@@ -79,3 +79,13 @@ class GoalPolicy(nn.Module):
         """
         low, high = self.action_low, self.action_high
         return low + (high - low) * (torch.tanh(outputs) + 1) / 2
+
+
+class ActorPolicy(GoalPolicy):
+    """A policy with a deterministic network ``actor``, whose outputs are squashed."""
+
+    actor: nn.Module
+
+    def decide(self, now: Tensor, goal: Tensor) -> Tensor:
+        """Return the policy's actions [N, A]."""
+        return self.squash(self.actor(self.embed(now, goal)))

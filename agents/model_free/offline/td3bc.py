@@ -14,15 +14,15 @@ from torch import Tensor
 
 from jepabench.agents.model_free.offline.agent import OfflineAgent
 from jepabench.agents.model_free.offline.hindsight import GoalBatch, GoalMixture
+from jepabench.agents.model_free.offline.losses import polyak_update
 from jepabench.agents.model_free.offline.networks import (
     Sizes,
     TwinCritic,
     ValueConfig,
     freeze_weights,
     mlp,
-    polyak_update,
 )
-from jepabench.agents.model_free.offline.policy import GoalPolicy
+from jepabench.agents.model_free.offline.policy import ActorPolicy
 from jepabench.agents.model_free.offline.training import train_policy
 
 
@@ -43,7 +43,7 @@ class TD3BCConfig(ValueConfig):
     tau: float = 0.005
 
 
-class TD3BCPolicy(GoalPolicy):
+class TD3BCPolicy(ActorPolicy):
     """Twin Q functions and a deterministic policy, with their targets."""
 
     name, config_type, value_goals = "td3bc", TD3BCConfig, GoalMixture()
@@ -84,10 +84,6 @@ class TD3BCPolicy(GoalPolicy):
         """Update the target networks."""
         polyak_update(self.target_critic, self.critic, self.config.tau)
         polyak_update(self.target_actor, self.actor, self.config.tau)
-
-    def decide(self, now: Tensor, goal: Tensor) -> Tensor:
-        """Return the policy's actions [N, A]."""
-        return self.squash(self.actor(self.embed(now, goal)))
 
 
 train = partial(train_policy, TD3BCPolicy)

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from jepabench.agents.encoding import Features, Table
+from jepabench.agents.encoding import Features, Table, check_inputs
 from jepabench.agents.model_free.offline.hindsight import (
     GoalBatch,
     HindsightPairs,
@@ -31,10 +31,10 @@ from jepabench.agents.model_free.offline.networks import OfflineConfig, Sizes
 from jepabench.agents.model_free.offline.policy import GoalPolicy
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run, record_device
 from jepabench.envs.data.episodes import EpisodeDataset
-from jepabench.envs.errors import unknown_name
 from jepabench.envs.files import atomic_write
 from jepabench.envs.registry import get_task
 from jepabench.world_models.checkpoint import fingerprint, load_world_model, save_training_state
+from jepabench.world_models.settings import make_config
 from jepabench.world_models.training.batches import step_generators
 from jepabench.world_models.training.tracking import ScalarLog
 
@@ -167,10 +167,7 @@ def make_features(task_id: str, world_model: Path | None, pixels: bool) -> Featu
         ValueError: Both a world model and frames were asked for.
         CheckpointError: The world model is missing or of another task.
     """
-    if world_model and pixels:
-        raise ValueError(
-            "A policy uses either the latents of a world model or frames: leave out pixels."
-        )
+    check_inputs(world_model, pixels)
     return Features(
         load_world_model(Path(world_model), task_id=task_id).model if world_model else None,
         pixels=pixels,
@@ -180,11 +177,7 @@ def make_features(task_id: str, world_model: Path | None, pixels: bool) -> Featu
 def _make_settings(
     policy_type: type[GoalPolicy], features: Features, config: Mapping[str, Any]
 ) -> OfflineConfig:
-    known = list(policy_type.config_type.__dataclass_fields__)
-    for name in config:
-        if name not in known:
-            raise unknown_name(f"setting of {policy_type.name}", name, known)
-    settings = policy_type.config_type(**config)
+    settings = make_config(f"setting of {policy_type.name}", policy_type.config_type, config)
     history = settings.history or (features.model.history if features.model else 1)
     if features.inputs == "pixels" and history > 1:
         raise ValueError(

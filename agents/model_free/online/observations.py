@@ -19,7 +19,13 @@ from stable_baselines3.common.buffers import DictReplayBuffer
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
-from jepabench.agents.encoding import GOAL_KEYS, encode_goal_rows, encode_rows, observation_keys
+from jepabench.agents.encoding import (
+    GOAL_KEYS,
+    check_inputs,
+    encode_goal_rows,
+    encode_rows,
+    observation_keys,
+)
 from jepabench.envs.core.goal_env import Observation
 from jepabench.envs.registry import make
 from jepabench.envs.task import TaskSpec
@@ -207,10 +213,7 @@ def make_view(task: TaskSpec, *, world_model: Path | None, pixels: bool, size: i
         ValueError: Both a world model and frames were asked for.
         CheckpointError: The world model is missing or of another task.
     """
-    if world_model and pixels:
-        raise ValueError(
-            "A policy uses either the latents of a world model or frames: leave out pixels."
-        )
+    check_inputs(world_model, pixels)
     if world_model:
         model = load_world_model(Path(world_model), task_id=task.id).model
         return LatentView(task, model, weights=fingerprint(world_model), pixels=size)

@@ -12,10 +12,8 @@ suit a CPU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,27 +21,12 @@ from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import VecNormalize
 from stable_baselines3.her import HerReplayBuffer
 
-from jepabench.agents.model_free.online.observations import (
-    PixelView,
-    ShiftedReplayBuffer,
-    View,
-    make_view,
-)
-from jepabench.agents.model_free.online.training import (
-    BUDGETS,
-    POLICY,
-    OnlineRun,
-    find_algorithm,
-    make_config,
-    make_run,
-    train_online,
-)
-from jepabench.agents.model_free.run_folder import record_device
-from jepabench.agents.planners.base import require_at_least
+from jepabench.agents.model_free.online.algorithms import Algorithm, SB3Config, find_algorithm
+from jepabench.agents.model_free.online.observations import PixelView, ShiftedReplayBuffer, View
+from jepabench.agents.model_free.online.training import train_online
 from jepabench.envs.errors import unknown_name
-from jepabench.envs.registry import get_task
 from jepabench.envs.task import TaskSpec
-from jepabench.world_models.training.devices import find_device
+from jepabench.world_models.settings import require_at_least
 
 ALGORITHMS = ("sac", "td3", "tqc")
 _SB3_SETTINGS = (
@@ -58,98 +41,54 @@ _SB3_SETTINGS = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OffPolicyConfig:
+class OffPolicyConfig(SB3Config):
     """Settings of an off-policy run.
 
     Attributes:
         algorithm: "sac", "td3" or "tqc" (which needs the extra ``contrib``).
-        image_size: Side of the frames, for a policy from pixels.
-        reward: "sparse" or "dense".
         num_goals: Hindsight goals per true goal in a batch; 0 for none.
-        num_steps: Environment interaction in model steps.
-        num_envs: Number of environments.
         buffer_size: Transitions in the replay buffer; all by default.
         learning_starts: Model steps of random actions at the start; with hindsight goals at least
             the longest episode of every environment.
         train_freq, gradient_steps: Model steps of each environment between updates, and updates
             then.
-        batch_size, learning_rate, gamma, tau, net_arch: As in Stable-Baselines3.
+        tau: As in Stable-Baselines3.
         action_noise: Standard deviation of TD3's exploration noise, in units of the action's range.
-        budgets: Transitions (control steps) at which the policy is saved.
-        checkpoint_every: Model steps between checkpoints.
-        device: "cpu", "cuda" or "mps", where the policy is trained.
     """
 
     algorithm: str = "sac"
-    image_size: int = 64
-    reward: str = "sparse"
     num_goals: int = 4
-    num_steps: int = 20_000
-    num_envs: int = 1
     buffer_size: int | None = None
     learning_starts: int = 1000
     train_freq: int = 4
     gradient_steps: int = 2
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    gamma: float = 0.95
     tau: float = 0.005
     action_noise: float = 0.1
-    net_arch: Sequence[int] = (64, 64)
-    budgets: Sequence[int] = BUDGETS
-    checkpoint_every: int = 5000
-    device: str = "cpu"
 
 
-def train(
-    *,
-    task_id: str,
-    directory: Path,
-    seed: int,
-    world_model: Path | None = None,
-    pixels: bool = False,
-    progress: bool = True,
-    **config: Any,
-) -> None:
-    """Train an off-policy algorithm, or resume its training.
-
-    Args:
-        task_id: The task.
-        directory: Folder for the policy, ``training.json``, the policies per budget and
-            checkpoints.
-        seed: Seed of everything.
-        world_model: Folder of a frozen model, for a policy on its latents; None for state or
-            frames.
-        pixels: Whether the policy uses frames, shifted at random in each batch.
-        progress: Whether to show a progress bar.
-        config: Fields of ``OffPolicyConfig``.
+def describe_algorithm(config: OffPolicyConfig, task: TaskSpec, pixels: bool) -> Algorithm:
+    """Return the algorithm of a run. From pixels, each batch is shifted at random.
 
     Raises:
-        UnknownNameError: There is no such setting, algorithm or reward.
+        UnknownNameError: There is no such algorithm.
         ModuleNotFoundError: TQC without the extra.
         ValueError: ``learning_starts`` is too short, or hindsight goals were asked for on frames.
     """
-    options = make_config(OffPolicyConfig, config)
-    if options.algorithm not in ALGORITHMS:
-        raise unknown_name("off-policy algorithm", options.algorithm, ALGORITHMS)
-    find_algorithm(options.algorithm)  # fails early without its package
-    task = get_task(task_id)
-    _check_hindsight(task, options, pixels)
-    view = make_view(task, world_model=world_model, pixels=pixels, size=options.image_size)
-    policy: dict[str, Any] = {"net_arch": list(options.net_arch)}
+    if config.algorithm not in ALGORITHMS:
+        raise unknown_name("off-policy algorithm", config.algorithm, ALGORITHMS)
+    find_algorithm(config.algorithm)  # fails early without its package
+    _check_hindsight(task, config, pixels)
+    policy: dict[str, Any] = {"net_arch": list(config.net_arch)}
     if pixels:
         policy["share_features_extractor"] = True
-    settings = {name: getattr(options, name) for name in _SB3_SETTINGS}
-    settings["buffer_size"] = options.buffer_size or options.num_steps
-    recorded = {
-        "num_goals": options.num_goals,
-        "action_noise": options.action_noise,
-        "policy": policy,
-    }
-    recorded |= record_device(options.device)
-    run = make_run(options.algorithm, task.id, seed, options, view, settings | recorded)
-    build = partial(_build, run, settings, view)
-    train_online(run, build, view, directory=Path(directory), progress=progress)
+    settings = {name: getattr(config, name) for name in _SB3_SETTINGS}
+    return Algorithm(
+        name=config.algorithm,
+        settings=settings | {"buffer_size": config.buffer_size or config.num_steps},
+        recorded={"num_goals": config.num_goals, "action_noise": config.action_noise},
+        policy=policy,
+        choose_parts=partial(_choose_parts, config),
+    )
 
 
 def _check_hindsight(task: TaskSpec, config: OffPolicyConfig, pixels: bool) -> None:
@@ -162,29 +101,19 @@ def _check_hindsight(task: TaskSpec, config: OffPolicyConfig, pixels: bool) -> N
         require_at_least(longest * config.num_envs, learning_starts=config.learning_starts)
 
 
-def _build(run: OnlineRun, settings: dict[str, Any], view: View, env: VecNormalize) -> Any:
-    """Return the algorithm of a run."""
-    noise = {}
-    if run.algorithm == "td3":
+def _choose_parts(config: OffPolicyConfig, env: VecNormalize, view: View) -> dict[str, Any]:
+    """Return the exploration noise and the replay buffer."""
+    parts: dict[str, Any] = {}
+    if config.algorithm == "td3":
         mean = np.zeros(env.action_space.shape)  # pyright: ignore[reportArgumentType, reportCallIssue]
-        std = np.full_like(mean, run.settings["action_noise"])
-        noise["action_noise"] = NormalActionNoise(mean, std)
-    return find_algorithm(run.algorithm)(
-        POLICY,
-        env,
-        **settings,
-        **noise,
-        **_select_buffer(view, run.settings["num_goals"]),
-        policy_kwargs=run.settings["policy"] | view.policy,
-        seed=run.seed,
-        device=find_device(run.settings.get("device", "cpu")),
-    )
+        std = np.full_like(mean, config.action_noise)
+        parts["action_noise"] = NormalActionNoise(mean, std)
+    if config.num_goals:
+        parts["replay_buffer_class"] = HerReplayBuffer
+        parts["replay_buffer_kwargs"] = {"n_sampled_goal": config.num_goals}
+    elif isinstance(view, PixelView):
+        parts["replay_buffer_class"] = ShiftedReplayBuffer
+    return parts
 
 
-def _select_buffer(view: View, num_goals: int) -> dict[str, Any]:
-    if num_goals:
-        return {
-            "replay_buffer_class": HerReplayBuffer,
-            "replay_buffer_kwargs": {"n_sampled_goal": num_goals},
-        }
-    return {"replay_buffer_class": ShiftedReplayBuffer} if isinstance(view, PixelView) else {}
+train = partial(train_online, OffPolicyConfig, describe_algorithm)

@@ -15,9 +15,9 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,12 @@ from stable_baselines3.her import HerReplayBuffer
 from tqdm import tqdm
 
 from jepabench.agents.base import ActionQueue, check_specs
+from jepabench.agents.model_free.online.algorithms import (
+    POLICY,
+    Algorithm,
+    SB3Config,
+    find_algorithm,
+)
 from jepabench.agents.model_free.online.checkpoints import (
     load_checkpoint,
     save_checkpoint,
@@ -37,42 +43,18 @@ from jepabench.agents.model_free.online.checkpoints import (
 )
 from jepabench.agents.model_free.online.episodes import TrainingEpisodes, check_rewards
 from jepabench.agents.model_free.online.observations import View, make_view
-from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
+from jepabench.agents.model_free.run_folder import close_run, open_run, read_run, record_device
 from jepabench.envs.core.action_block import ActionBlock
 from jepabench.envs.core.goal_env import Observation
-from jepabench.envs.errors import unknown_name
 from jepabench.envs.registry import get_task, make
 from jepabench.envs.splits import EpisodeSpec
-from jepabench.envs.task import TaskSpec, load_entry_point
+from jepabench.envs.task import TaskSpec
+from jepabench.world_models.settings import make_config
+from jepabench.world_models.training.devices import find_device
 from jepabench.world_models.training.tracking import TrackedRun
 
-C = TypeVar("C")
-POLICY = "MultiInputPolicy"
-# Transitions at which policies are saved.
-BUDGETS = (1000, 3000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
-ALGORITHMS = {
-    "sac": "stable_baselines3:SAC",
-    "td3": "stable_baselines3:TD3",
-    "ppo": "stable_baselines3:PPO",
-    "tqc": "sb3_contrib:TQC",
-}
-
-
-def find_algorithm(name: str) -> type[BaseAlgorithm]:
-    """Return the class of a Stable-Baselines3 algorithm.
-
-    Raises:
-        UnknownNameError: There is no such algorithm.
-        ModuleNotFoundError: The algorithm needs sb3-contrib, which is not installed.
-    """
-    if name not in ALGORITHMS:
-        raise unknown_name("algorithm", name, ALGORITHMS)
-    try:
-        return load_entry_point(ALGORITHMS[name])
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{name!r} needs sb3-contrib, which is not installed: pip install 'jepabench[contrib]'"
-        ) from error
+# Settings of ``SB3Config`` that an ``OnlineRun`` has under the same name.
+_RECORDED = ("num_steps", "checkpoint_every", "num_envs", "reward", "image_size")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,45 +89,73 @@ class OnlineRun:
     settings: Mapping[str, Any]
 
 
-def make_config(config_class: type[C], settings: Mapping[str, Any]) -> C:
-    """Return the configuration of an algorithm with these settings.
+def train_online(
+    config_type: type[SB3Config],
+    describe: Callable[[Any, TaskSpec, bool], Algorithm],
+    *,
+    task_id: str,
+    directory: Path,
+    seed: int,
+    world_model: Path | None = None,
+    pixels: bool = False,
+    progress: bool = True,
+    **config: Any,
+) -> None:
+    """Train a policy by reinforcement learning, or resume its training.
+
+    Writes a policy into ``directory`` and one per budget into ``directory/budgets``. A policy is
+    ``policy.safetensors``, ``normalisation.npz`` and ``training.json``.
+
+    Args:
+        config_type: Class of the settings.
+        describe: Returns the algorithm for settings, a task and ``pixels``.
+        task_id: The task.
+        directory: Folder for the policies and checkpoints.
+        seed: Seed of everything.
+        world_model: Folder of a frozen model, for a policy on its latents; None for state or
+            frames.
+        pixels: Whether the policy uses frames.
+        progress: Whether to show a progress bar.
+        config: Fields of ``config_type``.
 
     Raises:
-        UnknownNameError: There is no such setting.
+        UnknownNameError: There is no such setting, algorithm or reward.
+        ModuleNotFoundError: The algorithm needs a package that is not installed.
+        ValueError: A setting is out of range, the folder holds another run, or the task has no
+            reward.
     """
-    known = [setting.name for setting in fields(config_class)]  # pyright: ignore[reportArgumentType]
-    for name in settings:
-        if name not in known:
-            raise unknown_name("training setting", name, known)
-    return config_class(**settings)
-
-
-def make_run(
-    algorithm: str,
-    task_id: str,
-    seed: int,
-    config: Any,
-    view: View,
-    settings: Mapping[str, Any],
-) -> OnlineRun:
-    """Return the run of an algorithm with its configuration, inputs and recorded settings."""
-    return OnlineRun(
-        algorithm=algorithm,
-        task_id=task_id,
+    options, task = make_config("training setting", config_type, config), get_task(task_id)
+    algorithm = describe(options, task, pixels)
+    view = make_view(task, world_model=world_model, pixels=pixels, size=options.image_size)
+    run = OnlineRun(
+        algorithm=algorithm.name,
+        task_id=task.id,
         seed=seed,
-        num_steps=config.num_steps,
-        checkpoint_every=config.checkpoint_every,
-        num_envs=config.num_envs,
-        reward=config.reward,
         inputs=view.inputs,
         world_model=view.world_model,
-        image_size=config.image_size,
-        budgets=tuple(config.budgets),
-        settings=settings,
+        budgets=tuple(options.budgets),
+        settings=algorithm.settings
+        | algorithm.recorded
+        | {"policy": algorithm.policy}
+        | record_device(options.device),
+        **{name: getattr(options, name) for name in _RECORDED},
     )
 
+    def build(env: VecNormalize) -> BaseAlgorithm:
+        return find_algorithm(algorithm.name)(
+            POLICY,
+            env,
+            **algorithm.settings,
+            **algorithm.choose_parts(env, view),
+            policy_kwargs=algorithm.policy | view.policy,
+            seed=seed,
+            device=find_device(options.device),
+        )
 
-def train_online(
+    _learn(run, build, view, directory=Path(directory), progress=progress)
+
+
+def _learn(
     run: OnlineRun,
     build: Callable[[VecNormalize], BaseAlgorithm],
     view: View,
@@ -153,22 +163,7 @@ def train_online(
     directory: Path,
     progress: bool,
 ) -> None:
-    """Train a policy, or resume its training.
-
-    Writes a policy into ``directory`` and one per budget into ``directory/budgets``. A policy is
-    ``policy.safetensors``, ``normalisation.npz`` and ``training.json``.
-
-    Args:
-        run: Settings.
-        build: Makes the algorithm for a vector environment.
-        view: Inputs of the policy.
-        directory: Folder of the run.
-        progress: Whether to show a progress bar.
-
-    Raises:
-        ValueError: The folder holds another run, or the task has no reward.
-        UnknownNameError: There is no such reward.
-    """
+    """Train or resume, with one seed per segment."""
     task = get_task(run.task_id)
     check_rewards(task, run.reward)
     if open_run(directory, asdict(run)):

@@ -6,14 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from jepabench.agents.planners.base import (
-    BasePlanner,
-    BestSoFar,
-    Plan,
-    SearchProblem,
-    draw_normal,
-    require_at_least,
-)
+from jepabench.agents.planners.base import BasePlanner, Plan, SearchProblem
+from jepabench.agents.planners.noise import draw_normal
+from jepabench.agents.planners.progress import BestSoFar
+from jepabench.world_models.settings import require_at_least
 
 
 @dataclass(frozen=True)

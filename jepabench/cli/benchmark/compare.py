@@ -26,10 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("second", help="the other agent")
     add_settings(parser, help="suite=quick output=folder seed=0,1")
     parser.add_argument(
-        "--films",
-        type=Whole(0),
-        default=3,
-        help="flipped episodes of each kind that are filmed, for each task",
+        "--films", type=Whole(0), default=3, help="films of flipped episodes per task and direction"
     )
 
 

@@ -59,10 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="planning horizon in model steps (default: that of the planner's preset)",
     )
     parser.add_argument(
-        "--budgets",
-        type=Numbers(),
-        default=(0.25, 1.0),
-        help="search sizes relative to that of the preset, comma-separated",
+        "--budgets", type=Numbers(), default=(0.25, 1.0), help="search sizes relative to the preset"
     )
     parser.add_argument("--episodes", type=Whole(1), default=20, help="episodes per stratum")
     parser.add_argument(
@@ -70,19 +67,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--split", default="validation", choices=("validation", "test"))
     parser.add_argument(
-        "--output",
-        type=Folder(),
-        default=Path("outputs"),
-        help="folder of data and models, as for `jepabench run`",
+        "--output", type=Folder(), default=Path("outputs"), help="folder of data and models"
     )
     parser.add_argument(
         "--table", type=Folder(), help="CSV file (default: planners/planners.csv below the output)"
     )
     parser.add_argument(
-        "--seconds",
-        type=Number(0),
-        default=1e12,
-        help="time limit after which no further planner is started [s]",
+        "--seconds", type=Number(0), default=1e12, help="start no planner after this time [s]"
     )
 
 

@@ -16,14 +16,15 @@ from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.suite_report import build_report
 from jepabench.pipeline.terminal import make_console
 
+_SETTINGS = (
+    "suite=quick, agent=a,b and seed=0,1 (only these), output=folder, num_workers=4, "
+    "suite.KEY=VALUE"
+)
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    add_settings(
-        parser,
-        help="suite=quick, agent=a,b and seed=0,1 (only these), output=folder, num_workers=4, "
-        "suite.KEY=VALUE",
-    )
+    add_settings(parser, help=_SETTINGS)
     parser.add_argument(
         "--show", action="store_true", help="print the composed configuration and stop"
     )

@@ -20,16 +20,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--output", type=Folder(), default=Path("outputs/board"), help="folder of the site"
     )
     parser.add_argument(
-        "--results",
-        type=ExistingFolder(),
-        default=RESULTS,
-        help="folder with submissions, verified and tables",
+        "--results", type=ExistingFolder(), default=RESULTS, help="folder of the results to show"
     )
     parser.add_argument(
-        "--films",
-        type=Whole(0),
-        default=0,
-        help="episodes of each submission and task to film; kept from time to time",
+        "--films", type=Whole(0), default=0, help="episodes of each submission and task to film"
     )
 
 

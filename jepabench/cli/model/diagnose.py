@@ -6,10 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from jepabench.cli.arguments import HubFolder, Whole, add_common_arguments
-from jepabench.pipeline.checkpoints import (
-    find_checkpoint,
-    write_table,
-)
+from jepabench.pipeline.checkpoints import find_checkpoint, write_table
 from jepabench.pipeline.terminal import make_console, rich_table
 
 if TYPE_CHECKING:
@@ -27,23 +24,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--starts", type=Whole(1), default=30, help="episodes that plans start from"
     )
     parser.add_argument(
-        "--plans",
-        type=Whole(2),
-        default=64,
-        help="random plans from each start, all executed in the simulator",
+        "--plans", type=Whole(2), default=64, help="random plans to simulate from each start"
     )
     parser.add_argument(
         "--train",
         type=HubFolder("dataset"),
         metavar="DATASET",
-        help="training data with frames: also train a supervised network, as the ceiling of what "
-        "the frames show",
+        help="training data with frames, on which a supervised network is trained as the ceiling",
     )
     parser.add_argument(
-        "--ceiling-steps",
-        type=Whole(1),
-        default=1500,
-        help="gradient steps of the supervised network",
+        "--ceiling-steps", type=Whole(1), default=1500, help="gradient steps of that network"
     )
 
 

@@ -74,9 +74,8 @@ def run(options: argparse.Namespace) -> int:
     )
     parts = [
         draw_windows(
-            loaded.model,
+            loaded,
             dataset,
-            scale=loaded.scale,
             num_steps=options.steps,
             num_windows=1,
             episodes=chosen[[place]],

@@ -5,10 +5,7 @@ from __future__ import annotations
 import argparse
 
 from jepabench.cli.arguments import Whole, add_common_arguments
-from jepabench.pipeline.checkpoints import (
-    find_checkpoint,
-    write_table,
-)
+from jepabench.pipeline.checkpoints import find_checkpoint, write_table
 from jepabench.pipeline.terminal import make_console, rich_table
 
 

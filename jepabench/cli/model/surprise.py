@@ -8,10 +8,7 @@ from __future__ import annotations
 import argparse
 
 from jepabench.cli.arguments import FRAME_SIDE, Whole, add_common_arguments
-from jepabench.pipeline.checkpoints import (
-    find_checkpoint,
-    write_table,
-)
+from jepabench.pipeline.checkpoints import find_checkpoint, write_table
 from jepabench.pipeline.terminal import make_console, rich_table
 
 
@@ -29,10 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--pixels", type=FRAME_SIDE, default=64, help="side of the frames")
     parser.add_argument(
-        "--untrained",
-        type=Whole(0),
-        default=3,
-        help="networks that learned nothing to compare with; 0 for none",
+        "--untrained", type=Whole(0), default=3, help="untrained networks to compare with"
     )
 
 

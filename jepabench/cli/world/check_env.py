@@ -15,10 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="name of the task, such as TwoRoom, or package.module:Name-v0 for your own",
     )
     parser.add_argument(
-        "--episodes",
-        type=Whole(1),
-        default=20,
-        help="test episodes per policy and stratum (20)",
+        "--episodes", type=Whole(1), default=20, help="test episodes per policy and stratum (20)"
     )
     parser.add_argument(
         "--time-limit",
