@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.errors import unknown_name
+from jepabench.envs.registry import get_task
 from jepabench.world_models.analysis.diagnostics import encode_frames
 from jepabench.world_models.base import WorldModel
 
@@ -81,6 +82,20 @@ def check_inputs(world_model: Path | None, pixels: bool) -> None:
         raise ValueError(
             "A policy uses either the latents of a world model or frames: leave out pixels."
         )
+
+
+def open_dataset(path: Path, task_id: str) -> EpisodeDataset:
+    """Open a dataset of a task.
+
+    Raises:
+        ValueError: The dataset is of another task.
+    """
+    data = EpisodeDataset.open(Path(path))
+    if data.manifest.task_id != get_task(task_id).id:
+        raise ValueError(
+            f"The dataset {path} is of {data.manifest.task_id!r}, not of {task_id!r}. Collect one."
+        )
+    return data
 
 
 class Table(Protocol):

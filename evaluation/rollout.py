@@ -120,11 +120,7 @@ def evaluate_episodes(
     return Evaluation(
         tuple(episode.record(agent_name, training_seed) for episode in episodes),
         {episode.name: np.stack(episode.actions) for episode in episodes},
-        {
-            episode.name: episode.imagination
-            for episode in episodes
-            if episode.imagination is not None
-        },
+        {one.name: one.imagination for one in episodes if one.imagination is not None},
     )
 
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from jepabench.agents.encoding import Features
+from jepabench.agents.encoding import Features, open_dataset
 from jepabench.agents.model_free.offline.hindsight import HindsightPairs
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
 from jepabench.envs.data.episodes import EpisodeDataset
@@ -158,17 +158,3 @@ def load_distance(directory: Path, *, task_id: str, world_model: Path) -> Distan
             f"The distance in {directory} cannot be read ({error}). Delete it and train again."
         ) from error
     return head.eval().requires_grad_(False)
-
-
-def open_dataset(path: Path, task_id: str) -> EpisodeDataset:
-    """Open a dataset of a task.
-
-    Raises:
-        ValueError: it is of another task.
-    """
-    data = EpisodeDataset.open(Path(path))
-    if data.manifest.task_id != get_task(task_id).id:
-        raise ValueError(
-            f"The dataset {path} is of {data.manifest.task_id!r}, not of {task_id!r}. Collect one."
-        )
-    return data

@@ -21,8 +21,7 @@ from torch import Tensor
 
 from jepabench.agents.base import check_specs
 from jepabench.agents.costs.cost_tasks import Assignment, CostTask, draw_assignment
-from jepabench.agents.costs.learned_distance import open_dataset
-from jepabench.agents.encoding import Features
+from jepabench.agents.encoding import Features, open_dataset
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
 from jepabench.envs.files import atomic_write
 from jepabench.envs.registry import get_task, make

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from jepabench.agents.costs import learned_distance
 from jepabench.agents.costs.energy import Energy, EnergyConfig
+from jepabench.agents.encoding import open_dataset
 from jepabench.agents.model_free.run_folder import read_run
 from jepabench.agents.planners.base import ActionBounds, Planner
 from jepabench.envs.data.episodes import EpisodeDataset
@@ -155,7 +156,7 @@ def train(*, seed: int, levels: dict[str, Any] | None = None, **settings: Any) -
             longest window.
     """
     config = make_config("setting of a hierarchy", HierarchyConfig, levels or {})
-    data = learned_distance.open_dataset(settings["dataset"], settings["task_id"])
+    data = open_dataset(settings["dataset"], settings["task_id"])
     progress = settings.get("progress", True)
 
     def also(folder: Path, latents: Tensor) -> None:

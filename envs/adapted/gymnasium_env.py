@@ -64,7 +64,6 @@ def adapt(
     camera: Camera | str | None = None,
     colours: Mapping[str, Sequence[float]] | None = None,
     behaviours: Mapping[str, str] | None = None,
-    default_behaviour: str = "random",
     tags: Sequence[str] = (),
     **settings: Any,
 ) -> TaskSpec:
@@ -79,44 +78,32 @@ def adapt(
         max_steps: budget of an episode [control steps].
         env_kwargs: arguments of ``gymnasium.make``. Select a sparse reward, and no termination on
             success.
-        goal: ``module:function`` that moves the environment to a goal state; see ``restart`` and
-            ``play``.
-        success_distance: largest Euclidean distance between achieved and desired goal that counts
-            as success. By default, an achieved goal is a success if ``compute_reward`` gives it at
-            least the reward of the desired goal itself, which is right for sparse rewards.
+        goal: ``module:function`` that moves the environment to a goal state; see ``restart``.
+        success_distance: largest Euclidean distance to the desired goal that counts as success. By
+            default, an achieved goal is a success if ``compute_reward`` gives it at least the
+            reward of the desired goal itself, which is right for sparse rewards.
         success: the success rule in words.
-        frames: ``rays`` for the CPU ray caster (default if the environment has a MuJoCo model), or
-            ``own`` for ``render()`` (default otherwise).
-        camera: camera of the ray caster: a ``Camera``, the name of a fixed camera of the model, or
-            None for the free camera of the model.
+        frames: ``rays`` for the CPU ray caster (default for a MuJoCo model), or ``own`` for
+            ``render()`` (default otherwise).
+        camera: a ``Camera`` or the name of a fixed camera; None for the model's free camera.
         colours: red, green, blue and opacity of geoms, by name. The ray caster draws neither sites
             nor textures, so a geom that has only these needs a colour.
-        behaviours, default_behaviour, tags: see ``TaskSpec``. ``random`` is always a behaviour.
-        settings: ``action_block`` and ``actions_per_block``; see ``TaskSpec``.
+        behaviours, tags: see ``TaskSpec``. ``random`` is always a behaviour.
+        settings: further fields of ``TaskSpec``, such as ``default_behaviour``.
     """
     rule = f"Within {success_distance:g} of the goal." if success_distance is not None else None
+    looks = {"frames": frames, "camera": camera, "colours": dict(colours or {})}
+    aim = {"goal": goal, "success_distance": success_distance}
     spec = TaskSpec(
         id=task_id,
         family="adapted",
-        entry_point="jepabench.envs.adapted.gymnasium_env:Adapted",
-        kwargs={
-            "env_id": env_id,
-            "env_kwargs": dict(env_kwargs or {}),
-            "goal": goal,
-            "success_distance": success_distance,
-            "frames": frames,
-            "camera": camera,
-            "colours": dict(colours or {}),
-        },
+        entry_point=f"{__name__}:Adapted",
+        kwargs={"env_id": env_id, "env_kwargs": dict(env_kwargs or {}), **aim, **looks},
         control_dt=control_dt,
         max_steps=max_steps,
         strata=("any",),
         success=success or rule or f"The reward of {env_id} is as high as at the goal itself.",
-        behaviours={
-            "random": "jepabench.envs.adapted.gymnasium_env:RandomActions",
-            **(behaviours or {}),
-        },
-        default_behaviour=default_behaviour,
+        behaviours={"random": f"{__name__}:RandomActions", **(behaviours or {})},
         physics=env_id,
         tags=frozenset(tags),
         **settings,

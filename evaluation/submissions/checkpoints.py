@@ -15,8 +15,7 @@ import numpy as np
 from jepabench.envs.registry import list_tasks
 from jepabench.envs.task import short_name
 from jepabench.evaluation.submissions.errors import SubmissionError
-from jepabench.evaluation.submissions.files import CHECKPOINTS
-from jepabench.evaluation.submissions.json_reader import parse_json
+from jepabench.evaluation.submissions.files import CHECKPOINTS, parse_json
 
 _CHECK = "checkpoints"
 _SIZES = {

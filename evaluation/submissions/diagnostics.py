@@ -29,8 +29,8 @@ from jepabench.evaluation.submissions.files import (
     CHECKPOINTS,
     DIAGNOSTICS,
     IMAGINED,
+    parse_json,
 )
-from jepabench.evaluation.submissions.json_reader import parse_json
 from jepabench.evaluation.submissions.manifest import (
     Count,
     Line,

@@ -1,15 +1,19 @@
-"""The files of a submission, read with every size checked first. Paths are not followed and
-nothing is unpickled.
+"""The files of a submission, read with every size checked first, and JSON of unknown origin.
+
+Links are not followed, and nothing is unpickled.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import os
 import re
 import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from jepabench.evaluation.submissions.errors import SubmissionError
 from jepabench.evaluation.submissions.text import escape_text, find_hidden
@@ -31,6 +35,7 @@ _CHECKPOINT = re.compile(
     r"checkpoints(/[A-Za-z0-9][A-Za-z0-9_-]{0,63}){1,4}/[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.(safetensors|json|npz)"
 )
 _MAX_FILES, _MAX_DEPTH = 400, 6
+_MAX_JSON_DEPTH = 24
 _LFS = b"version https://git-lfs.github.com/spec/"
 # Windows has devices of these names in every folder, whatever follows the first dot.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])", re.IGNORECASE)
@@ -188,3 +193,61 @@ def _read_bounded(folder: Path, name: str, limit: int) -> bytes:
             "files", f"{name} is a Git LFS pointer. Submissions hold the file itself."
         )
     return content
+
+
+def parse_json(content: bytes, name: str, *, check: str = "manifest", finite: bool = True) -> Any:
+    """Parse JSON of unknown origin, within limits that no honest file reaches.
+
+    Args:
+        content: of the file.
+        name: of the file.
+        check: that refuses it.
+        finite: refuse NaN and infinity, which Python writes although JSON has neither.
+
+    Raises:
+        SubmissionError: not UTF-8, not JSON, a duplicate key, a number that is not finite, or too
+            deep.
+    """
+    try:
+        tree = json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=_once,
+            parse_constant=_refuse_constant if finite else float,
+            parse_float=_parse_finite if finite else float,
+        )
+    except RecursionError:
+        raise SubmissionError(
+            check, f"{name} is nested deeper than {_MAX_JSON_DEPTH} levels."
+        ) from None
+    except (UnicodeDecodeError, ValueError) as error:
+        raise SubmissionError(check, f"{name} is not readable JSON: {str(error)[:300]}") from None
+    level = [tree]
+    for _ in range(_MAX_JSON_DEPTH):
+        level = [
+            item
+            for node in level
+            if isinstance(node, (dict, list))
+            for item in (node.values() if isinstance(node, dict) else node)
+        ]
+    if level:
+        raise SubmissionError(check, f"{name} is nested deeper than {_MAX_JSON_DEPTH} levels.")
+    return tree
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"key {key[:60]!r} is duplicated")
+        found[key] = value
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a number of JSON")
+
+
+def _parse_finite(text: str) -> float:
+    if not math.isfinite(float(text)):
+        raise ValueError(f"the number {text[:30]} is too large")
+    return float(text)

@@ -18,8 +18,7 @@ from pydantic import (
 
 from jepabench.evaluation.submissions.costs import MAX_PARAMETERS, MAX_SECONDS, MAX_TRANSITIONS
 from jepabench.evaluation.submissions.errors import SubmissionError
-from jepabench.evaluation.submissions.files import MANIFEST
-from jepabench.evaluation.submissions.json_reader import parse_json
+from jepabench.evaluation.submissions.files import MANIFEST, parse_json
 from jepabench.evaluation.submissions.text import find_hidden
 from jepabench.evaluation.submissions.tracks import (
     Data,

@@ -10,10 +10,10 @@ import pandas as pd
 from rich.console import Console
 
 from jepabench.envs.task import short_name
+from jepabench.evaluation.machine import describe_machine
 from jepabench.evaluation.records import read_records
 from jepabench.evaluation.references import Track, find_track
 from jepabench.evaluation.statistics.success_tables import score_table
-from jepabench.pipeline.machine import describe_machine
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.results.report.page import write_report
 from jepabench.results.report.success_table import terminal_table, write_table

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from jepabench.agents.encoding import Features, Table, check_inputs
+from jepabench.agents.encoding import Features, Table, check_inputs, open_dataset
 from jepabench.agents.model_free.offline.hindsight import (
     GoalBatch,
     HindsightPairs,
@@ -77,12 +77,7 @@ def train_policy(
             PyTorch sees no such GPU, or the folder holds another run.
         UnknownNameError: There is no such setting or device.
     """
-    data, task = EpisodeDataset.open(Path(dataset)), get_task(task_id)
-    if data.manifest.task_id != task.id:
-        raise ValueError(
-            f"The dataset {dataset} is of {data.manifest.task_id!r}, not of {task.id!r}. "
-            "Collect one."
-        )
+    data, task = open_dataset(dataset, task_id), get_task(task_id)
     features = make_features(task.id, world_model, pixels)
     settings = _make_settings(policy_type, features, config)
     run = {

@@ -16,10 +16,12 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -140,19 +142,22 @@ def train_online(
         | record_device(options.device),
         **{name: getattr(options, name) for name in _RECORDED},
     )
-
-    def build(env: VecNormalize) -> BaseAlgorithm:
-        return find_algorithm(algorithm.name)(
-            POLICY,
-            env,
-            **algorithm.settings,
-            **algorithm.choose_parts(env, view),
-            policy_kwargs=algorithm.policy | view.policy,
-            seed=seed,
-            device=find_device(options.device),
-        )
-
+    build = partial(_build, algorithm, view, seed, find_device(options.device))
     _learn(run, build, view, directory=Path(directory), progress=progress)
+
+
+def _build(
+    algorithm: Algorithm, view: View, seed: int, device: torch.device, env: VecNormalize
+) -> BaseAlgorithm:
+    return find_algorithm(algorithm.name)(
+        POLICY,
+        env,
+        **algorithm.settings,
+        **algorithm.choose_parts(env, view),
+        policy_kwargs=algorithm.policy | view.policy,
+        seed=seed,
+        device=device,
+    )
 
 
 def _learn(

@@ -249,7 +249,7 @@ def _gathered(plan: SuitePlan, suite: Suite) -> tuple[list[Any], dict[tuple[str,
 def _manifest(
     plan: SuitePlan, agent: str, settings: Mapping[str, str], arguments: list[str]
 ) -> dict[str, Any]:
-    from jepabench.pipeline.machine import describe_machine
+    from jepabench.evaluation.machine import describe_machine
 
     preset = plan.agents[agent]
     per_task = {stage.config["task_id"]: stage.config["agent"] for stage in plan.evaluations}

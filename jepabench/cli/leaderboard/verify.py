@@ -68,6 +68,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=1800,
         help="limit of processor time of the check and of the agent in seconds (1800)",
     )
+    _add_rerun_arguments(parser)
+    add(
+        "--json", action="store_true", help="print one JSON object per submission, and nothing else"
+    )
+
+
+def _add_rerun_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of level 3."""
+    add = parser.add_argument
     add(
         "--code",
         type=ExistingFolder(),
@@ -89,9 +98,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--allow-exposed",
         action="store_true",
         help="level 3: run the agent without a sandbox where bubblewrap is missing",
-    )
-    add(
-        "--json", action="store_true", help="print one JSON object per submission, and nothing else"
     )
 
 
@@ -162,7 +168,7 @@ def _other_submissions(folder: Path, beside: Path | None) -> list[Path]:
 
 def _about() -> dict[str, Any]:
     """Return date, versions and machine of a record."""
-    from jepabench.pipeline.machine import describe_machine
+    from jepabench.evaluation.machine import describe_machine
 
     here = {key: str(value) for key, value in describe_machine().items()}
     on = {key: here.pop(key) for key in ("processor", "cores", "system")}
