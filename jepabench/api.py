@@ -93,7 +93,7 @@ class Results:
                 failure.
         """
         from jepabench.evaluation.records import frame_records, read_records
-        from jepabench.results.media.gallery import choose_episodes, show_episode
+        from jepabench.results.media.episode_media import choose_episodes, show_episode
 
         paths = []
         for folder in self.directories:

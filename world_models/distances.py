@@ -106,7 +106,7 @@ class DistanceHead(nn.Module):
 
     def forward(self, now: Tensor, goal: Tensor) -> Tensor:
         """Return distances [...] of latents [..., D] to goals [..., D]; leading axes broadcast."""
-        now, goal = torch.broadcast_tensors(self._scaled(now), self._scaled(goal))
+        now, goal = torch.broadcast_tensors(self._scale(now), self._scale(goal))
         return self._between(now, goal)
 
     def loss(self, pairs: Pairs) -> Tensor:
@@ -116,7 +116,7 @@ class DistanceHead(nn.Module):
     def after_step(self) -> None:
         """Is called after every gradient step."""
 
-    def _scaled(self, latents: Tensor) -> Tensor:
+    def _scale(self, latents: Tensor) -> Tensor:
         return (latents - self.mean) / self.std
 
     def _between(self, now: Tensor, goal: Tensor) -> Tensor:
@@ -196,7 +196,7 @@ class QuasimetricDistance(DistanceHead):
 
     def forward(self, now: Tensor, goal: Tensor) -> Tensor:
         """Return the distances; each side is embedded before it broadcasts."""
-        return self._between(self._scaled(now), self._scaled(goal))
+        return self._between(self._scale(now), self._scale(goal))
 
     def _between(self, now: Tensor, goal: Tensor) -> Tensor:
         start, end = (
@@ -249,7 +249,7 @@ class Reachability(DistanceHead):
         within = torch.cat(
             [(pairs.steps <= self.config.reach_steps).to(now), torch.zeros_like(pairs.steps)]
         )
-        logits = self.network(self._scaled(now), self._scaled(goal))
+        logits = self.network(self._scale(now), self._scale(goal))
         return functional.binary_cross_entropy_with_logits(logits, within)
 
     def _between(self, now: Tensor, goal: Tensor) -> Tensor:
@@ -280,7 +280,7 @@ class ValueDistance(DistanceHead):
             torch.arange(count) < count // 8
         )
         with torch.no_grad():
-            rest = self._steps(self.target(self._scaled(pairs.after), self._scaled(goal)))
+            rest = self._steps(self.target(self._scale(pairs.after), self._scale(goal)))
             target = 1 + self.config.discount * torch.where(arrived, 0.0, rest)
         error = (target - self(pairs.now, goal)) * (1 - self.config.discount)
         return expectile_loss(error, self.config.expectile)

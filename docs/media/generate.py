@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from jepabench.envs import episode_specs, get_task, make, reset_to
 from jepabench.envs.data.behaviour import make_behaviour
 from jepabench.evaluation.records import frame_records, read_records
+from jepabench.results.media.episode_media import show_episode
 from jepabench.results.media.films import write_film
-from jepabench.results.media.gallery import show_episode
 
 FOLDER = Path(__file__).parent
 TASKS = ("TwoRoom", "PointMaze-Large", "AntMaze-UMaze", "PushT")

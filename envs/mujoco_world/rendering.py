@@ -172,7 +172,7 @@ class RayCamera:
     def _look_around(self, data: mujoco.MjData, size: int, mount: int) -> NDArray[np.uint8]:
         """Return a frame as the mean of the four corners of each pixel, which neighbours share."""
         grid = corner_grid(self.camera, size)
-        rays = self._turned(grid.rays, data, mount)
+        rays = self._rotate(grid.rays, data, mount)
         first = rays.take(grid.every_second, axis=1)
         geoms, depth, normals = self._cast(data, first.T, *_ALL)
         geoms, depth, normals = geoms.copy(), depth.copy(), normals.copy()
@@ -209,7 +209,7 @@ class RayCamera:
         depth = offset / (rays * normals).sum(axis=0)
         return self._origin[:, None] + rays * depth - _SKIN * normals
 
-    def _turned(
+    def _rotate(
         self, rays: NDArray[np.float64], data: mujoco.MjData, mount: int
     ) -> NDArray[np.float64]:
         """Move the camera with its body, and return its rays [3, R] in world coordinates."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepabench.envs.core.scripted_policy import PathPolicy, ScriptedPolicy, Wanderer
-from jepabench.envs.navigation.rooms import wrapped
+from jepabench.envs.navigation.rooms import wrap_angle
 
 if TYPE_CHECKING:
     from jepabench.envs.core.goal_env import Observation
@@ -90,8 +90,8 @@ class _PathFollower(PathPolicy):
         while len(self._path) > 1 and self._is_past(self._path[0], self._path[1]):
             self._path = self._path[1:]
         x, y = self._path[0] - here
-        bearing = wrapped(float(np.arctan2(y, x)) - self._env.heading)
-        action = self._scaled(np.hypot(x, y) if abs(bearing) < _MAX_BEARING else 0.0, bearing)
+        bearing = wrap_angle(float(np.arctan2(y, x)) - self._env.heading)
+        action = self._scale_action(np.hypot(x, y) if abs(bearing) < _MAX_BEARING else 0.0, bearing)
         self._place, self._expected = here, action[0] * self._env.step_length * self._hold
         return action
 
@@ -102,7 +102,7 @@ class _PathFollower(PathPolicy):
             or space.visible(space.nearest(here), following)
         )
 
-    def _scaled(self, way: float, turn: float) -> NDArray[np.float64]:
+    def _scale_action(self, way: float, turn: float) -> NDArray[np.float64]:
         """Return the action [2], held for a block, for a displacement [m] and a turn [rad]."""
         steps = np.array([way / self._env.step_length, turn / self._env.step_turn])
         return (steps / self._hold).clip(-1.0, 1.0)
@@ -118,7 +118,9 @@ class Expert(_PathFollower):
         x, y, cos, sin = observation["desired_goal"]
         goal = np.array([x, y])
         if np.linalg.norm(goal - self._position) < _ARRIVED:
-            return self._scaled(0.0, wrapped(float(np.arctan2(sin, cos)) - self._env.heading))
+            return self._scale_action(
+                0.0, wrap_angle(float(np.arctan2(sin, cos)) - self._env.heading)
+            )
         if not len(self._path):
             self._set_out(goal)
         return self._follow()

@@ -197,7 +197,7 @@ class Rooms(MujocoEnv):
         bends = np.diff(np.vstack([start, self.free_space.path(start, goal)]), axis=0)
         directions = [headings[0], *np.arctan2(bends[:, 1], bends[:, 0]).tolist(), headings[1]]
         turning = sum(
-            abs(wrapped(after - before)) for before, after in itertools.pairwise(directions)
+            abs(wrap_angle(after - before)) for before, after in itertools.pairwise(directions)
         )
         moving = math.ceil(length / STEP_LENGTH) + math.ceil(turning / STEP_TURN)
         return EpisodeDraw(
@@ -284,7 +284,7 @@ def heading_error(achieved_goal: NDArray[Any], desired_goal: NDArray[Any]) -> ND
     return np.abs(np.arctan2(cross, dot))
 
 
-def wrapped(angle: float) -> float:
+def wrap_angle(angle: float) -> float:
     """Return the same angle between -pi and pi [rad]."""
     return math.remainder(angle, math.tau)
 

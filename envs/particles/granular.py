@@ -11,8 +11,8 @@ from jepabench.envs.particles.shapes import (
     SHAPES,
     fill,
     hexagonal_lattice,
-    placed,
-    turned,
+    place,
+    rotate,
 )
 from jepabench.envs.particles.table import REACH, Particles
 from jepabench.envs.variations.moving_objects import MovingObject
@@ -118,7 +118,7 @@ def draw_goal(rng: np.random.Generator, split: str) -> tuple[str, NDArray[np.flo
     names = AREAS_OF_SPLIT[split]
     while True:
         name = names[rng.integers(len(names))]
-        goal = placed(
+        goal = place(
             fill(name, NUM_CHIPS, spacing=_GOAL_SPACING, rng=rng), rng, limit=REACH - CHIPS.radius
         )
         if goal is not None:
@@ -127,7 +127,7 @@ def draw_goal(rng: np.random.Generator, split: str) -> tuple[str, NDArray[np.flo
 
 def scatter(rng: np.random.Generator) -> NDArray[np.float64]:
     """Return places [N, 2] of chips that lie in heaps and do not overlap."""
-    lattice = turned(
+    lattice = rotate(
         hexagonal_lattice(_START_ROWS, _START_SPACING) + rng.uniform(0.0, _START_SPACING, 2), rng
     )
     lattice = lattice[(np.abs(lattice) < REACH - CHIPS.radius).all(axis=1)]

@@ -13,9 +13,9 @@ from jepabench.envs.particles.shapes import (
     CURVES,
     CURVES_OF_SPLIT,
     SHAPES,
-    placed,
+    place,
+    rotate,
     trace,
-    turned,
 )
 from jepabench.envs.particles.table import REACH, Particles
 from jepabench.envs.variations.moving_objects import MovingObject
@@ -134,7 +134,7 @@ def draw_goal(rng: np.random.Generator, split: str) -> tuple[str, NDArray[np.flo
     mirror = rng.choice([-1.0, 1.0])
     while True:
         name = names[rng.integers(len(names))]
-        goal = _laid(mirror * CURVES[name](_shares()), rng)
+        goal = _lay(mirror * CURVES[name](_shares()), rng)
         if goal is not None:
             return name, goal
 
@@ -143,13 +143,13 @@ def draw_start(rng: np.random.Generator) -> NDArray[np.float64]:
     """Return positions [N, 2] of beads in smooth bends that do not touch each other."""
     waves = np.cos(np.pi * np.arange(1, _NUM_WAVES + 1) * _shares()[:, None])
     while True:
-        start = _laid((waves * rng.normal(0.0, 1.0, _NUM_WAVES)).sum(axis=1), rng)
+        start = _lay((waves * rng.normal(0.0, 1.0, _NUM_WAVES)).sum(axis=1), rng)
         if start is not None and _least_gap(start) > _LEAST_GAP:
             return start
 
 
-def _laid(headings: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64] | None:
-    return placed(turned(trace(headings, spacing=SPACING), rng), rng, limit=_LIMIT)
+def _lay(headings: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64] | None:
+    return place(rotate(trace(headings, spacing=SPACING), rng), rng, limit=_LIMIT)
 
 
 def _shares() -> NDArray[np.float64]:

@@ -80,7 +80,7 @@ def fill(area: str, num: int, *, spacing: float, rng: np.random.Generator) -> ND
     """
     lattice = hexagonal_lattice(_LATTICE, spacing) + rng.uniform(0.0, spacing, 2)
     inmost = np.argsort(_gauge(lattice, AREAS[area]), kind="stable")[:num]
-    return turned(lattice[inmost], rng)
+    return rotate(lattice[inmost], rng)
 
 
 def trace(headings: NDArray[np.float64], *, spacing: float) -> NDArray[np.float64]:
@@ -89,7 +89,7 @@ def trace(headings: NDArray[np.float64], *, spacing: float) -> NDArray[np.float6
     return np.concatenate([np.zeros((1, 2)), np.cumsum(steps, axis=0)])
 
 
-def turned(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def rotate(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Return points [N, 2] turned about the origin by a uniform random angle."""
     angle = rng.uniform(-np.pi, np.pi)
     cos, sin = np.cos(angle), np.sin(angle)
@@ -97,7 +97,7 @@ def turned(points: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.
     return np.stack([cos * x - sin * y, sin * x + cos * y], axis=-1)
 
 
-def placed(
+def place(
     points: NDArray[np.float64], rng: np.random.Generator, *, limit: float
 ) -> NDArray[np.float64] | None:
     """Return points [N, 2] moved to a random position within -limit to limit [m].

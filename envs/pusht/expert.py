@@ -187,7 +187,7 @@ class Expert:
             for place, inward in zip(places, inwards, strict=True)
             for tilt in _TILTS
         ]
-        blocks, lengths = self._tried(pushes, block)
+        blocks, lengths = self._try_pushes(pushes, block)
         spent = wait[order].repeat(len(_TILTS))[:, None] + self.step_cost * np.arange(
             1, self.longest + 1
         )
@@ -204,7 +204,7 @@ class Expert:
         push = pushes[int(chosen)]
         return Push(push.start, push.direction, float(lengths[chosen, step]))
 
-    def _tried(self, pushes: list[Push], block: _Array) -> tuple[_Array, _Array]:
+    def _try_pushes(self, pushes: list[Push], block: _Array) -> tuple[_Array, _Array]:
         """Return block [N, longest, 3] and pusher travel [N, longest] after each step."""
         sketch, shape = self._sketch, (len(pushes), self.longest)
         blocks, lengths = np.empty((*shape, 3)), np.empty(shape)

@@ -125,7 +125,7 @@ def inject(
 
 
 def _teleport(scope: _Scope) -> State:
-    return _placed(scope, _far_place(scope))
+    return _place(scope, _far_place(scope))
 
 
 def _pass_wall(scope: _Scope) -> State:
@@ -147,7 +147,7 @@ def _pass_wall(scope: _Scope) -> State:
         kind="stable"
     ):
         if landing[direction].any():
-            return _placed(scope, places[direction, landing[direction].argmax()])
+            return _place(scope, places[direction, landing[direction].argmax()])
     raise EventError(f"There is no place behind a wall for {thing.name}.")
 
 
@@ -179,7 +179,7 @@ def _change_light(scope: _Scope) -> State:
     return _redrawn(scope, "light", _LIGHT_CHANGE)
 
 
-def _placed(scope: _Scope, place: NDArray[np.float64]) -> State:
+def _place(scope: _Scope, place: NDArray[np.float64]) -> State:
     motion = scope.thing.get_motion().copy()
     motion[:2] = place
     scope.thing.set_motion(motion)

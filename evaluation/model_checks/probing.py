@@ -71,7 +71,7 @@ def probe_table(
     probes = {kind: fit_probe(kind, latents, truth, seed=seed) for kind in kinds}
     names = observation_names(loaded.task_id)
     encoded = encode_frames(loaded.model, dataset, reading)
-    parts = [_scored(probes, 0, encoded, _states(dataset, reading), names)]
+    parts = [_score_probes(probes, 0, encoded, _states(dataset, reading), names)]
     if steps:
         windows = draw_windows(
             loaded,
@@ -84,7 +84,7 @@ def probe_table(
         imagined = imagine(loaded.model, windows)
         for step in steps:
             truth = _states(dataset, windows.rows(step))
-            parts.append(_scored(probes, step, imagined[:, step - 1], truth, names))
+            parts.append(_score_probes(probes, step, imagined[:, step - 1], truth, names))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -123,7 +123,7 @@ def _states(dataset: EpisodeDataset, rows: NDArray[np.int64]) -> Tensor:
     return torch.from_numpy(np.asarray(dataset.field("observation")[rows], np.float32))
 
 
-def _scored(
+def _score_probes(
     probes: dict[str, Probe], step: int, latents: Tensor, truth: Tensor, names: Sequence[str]
 ) -> pd.DataFrame:
     parts = []

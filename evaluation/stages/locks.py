@@ -188,7 +188,7 @@ class StageLock:
                 os.utime(self._path)
 
 
-def worked_on_by(directory: Path, *, stale_after: float = 60.0) -> Owner | None:
+def find_owner(directory: Path, *, stale_after: float = 60.0) -> Owner | None:
     """Return the process that works in a directory, or None. Does not take the lock."""
     path = directory / ".owner.json"
     owner = _read_owner(path)

@@ -39,7 +39,7 @@ from jepabench.evaluation.stages.locks import (
     StageError,
     StageLock,
     StageLostError,
-    worked_on_by,
+    find_owner,
 )
 
 __all__ = [
@@ -92,7 +92,7 @@ def is_done(directory: Path, config: Mapping[str, Any], *, thorough: bool = Fals
     _check_config(directory, config, done)
     if done is None:
         return False
-    damaged = _damaged(directory, done, thorough)
+    damaged = _find_damage(directory, done, thorough)
     if damaged:
         _log.warning("%s was done, but is damaged (%s). It will be run again.", directory, damaged)
     return not damaged
@@ -138,9 +138,9 @@ def read_stage(directory: Path) -> tuple[dict[str, Any], StageState, dict[str, A
 
 
 def _state(directory: Path, done: Mapping[str, Any] | None) -> StageState:
-    if done is not None and not _damaged(directory, done, thorough=False):
+    if done is not None and not _find_damage(directory, done, thorough=False):
         return StageState("done", seconds=done["seconds"])
-    owner = worked_on_by(directory)
+    owner = find_owner(directory)
     if owner is not None:
         return StageState("running", f"process {owner.pid} on {owner.host} since {owner.since}")
     failed = _read_json(directory / "failed.json")
@@ -237,7 +237,7 @@ def _is_claimed(directory: Path) -> bool:
     names = {path.name for path in directory.iterdir()}
     if names - _TRACES or any(path.is_file() for path in (directory / ".partial").rglob("*")):
         return True
-    owner = worked_on_by(directory)
+    owner = find_owner(directory)
     return owner is not None and (owner.pid, owner.host) != (os.getpid(), socket.gethostname())
 
 
@@ -352,7 +352,7 @@ def _record_failure(directory: Path, error: BaseException) -> None:
 # -- files and configurations
 
 
-def _damaged(directory: Path, done: Mapping[str, Any], thorough: bool) -> str:
+def _find_damage(directory: Path, done: Mapping[str, Any], thorough: bool) -> str:
     """Return what is wrong with the files that ``done`` lists, or an empty string."""
     published = (directory / "done.json").stat().st_mtime_ns
     for name, size in done["files"].items():

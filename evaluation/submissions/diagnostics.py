@@ -36,7 +36,7 @@ from jepabench.evaluation.submissions.manifest import (
     Line,
     Share,
     Strict,
-    validated,
+    validate,
 )
 
 SCHEMA = 1
@@ -143,7 +143,7 @@ def read_diagnostics(files: Mapping[str, bytes], rows: pd.DataFrame) -> Sequence
             )
         return ()
     tree = parse_json(files[DIAGNOSTICS], DIAGNOSTICS, check=_CHECK)
-    found = validated(Diagnostics, tree, name=DIAGNOSTICS, check=_CHECK)
+    found = validate(Diagnostics, tree, name=DIAGNOSTICS, check=_CHECK)
     _once((report.task_id for report in found.worlds), "task")
     for report in found.worlds:
         _check(report, files, rows)

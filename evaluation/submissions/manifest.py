@@ -190,7 +190,7 @@ def read_manifest(content: bytes, folder_name: str) -> Manifest:
     for text in _strings(tree):
         if found := find_hidden(text, multiline=True):
             raise SubmissionError("manifest", f"{MANIFEST}: {text[:60]!r} holds {found}.")
-    manifest = validated(Manifest, tree)
+    manifest = validate(Manifest, tree)
     if manifest.name != folder_name:
         raise SubmissionError(
             "manifest", f"{MANIFEST}: name is {manifest.name!r}, the folder is {folder_name!r}."
@@ -215,13 +215,13 @@ def check_words(**words: Any) -> None:
     Raises:
         SubmissionError: names the key and what is wrong with it.
     """
-    validated(Words, words)
+    validate(Words, words)
 
 
 _Model = TypeVar("_Model", bound=Strict)
 
 
-def validated(
+def validate(
     kind: type[_Model], tree: Any, *, name: str = MANIFEST, check: str = "manifest"
 ) -> _Model:
     """Return a file, or a part of it, from parsed JSON.

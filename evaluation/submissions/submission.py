@@ -47,7 +47,7 @@ from jepabench.evaluation.submissions.files import (
     hash_files,
     read_files,
 )
-from jepabench.evaluation.submissions.manifest import SCHEMA, Manifest, read_manifest, validated
+from jepabench.evaluation.submissions.manifest import SCHEMA, Manifest, read_manifest, validate
 from jepabench.evaluation.submissions.rows import read_rows
 from jepabench.evaluation.submissions.text import escape_text
 
@@ -229,5 +229,5 @@ def _write_manifest(
         },
     }
     (folder / MANIFEST).write_text(
-        validated(Manifest, whole).model_dump_json(indent=1) + "\n", encoding="utf-8"
+        validate(Manifest, whole).model_dump_json(indent=1) + "\n", encoding="utf-8"
     )

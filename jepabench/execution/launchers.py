@@ -103,7 +103,7 @@ class SubmititLauncher:
         mem_gb: float = 8,
         parameters: Mapping[str, Any] | None = None,
     ) -> None:
-        submitit = _imported("submitit", "slurm")
+        submitit = _import("submitit", "slurm")
         self.num_workers = _positive(num_workers)
         self._executor = submitit.AutoExecutor(
             folder=_without_percent(Path(folder).resolve()) / "%j", cluster=cluster
@@ -147,7 +147,7 @@ class RayLauncher:
     def __init__(
         self, *, num_workers: int = 2, address: str | None = None, num_cpus: float = 1
     ) -> None:
-        self._ray = _imported("ray", "ray")
+        self._ray = _import("ray", "ray")
         self.num_workers = _positive(num_workers)
         self._began = not self._ray.is_initialized()
         if self._began:
@@ -245,7 +245,7 @@ def _positive(num_workers: int) -> int:
     return num_workers
 
 
-def _imported(module: str, extra: str) -> Any:
+def _import(module: str, extra: str) -> Any:
     import importlib
 
     try:

@@ -64,12 +64,12 @@ class Stage:
     work: Callable[[Path], None]
 
 
-def merged(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
+def merge(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
     """Merge two nested mappings. Where both have a value, that of ``first`` is used."""
     both = {**then, **first}
     for key in first.keys() & then.keys():
         if isinstance(first[key], Mapping) and isinstance(then[key], Mapping):
-            both[key] = merged(first[key], then[key])
+            both[key] = merge(first[key], then[key])
     return both
 
 
@@ -149,7 +149,7 @@ class SuitePlan:
     def _agent(self, name: str, task: Mapping[str, Any] | None = None) -> dict[str, Any]:
         overrides = self._overrides("agent", name, task)
         if (base := Variant.parse(name).base) != name:
-            overrides = merged(overrides, self._overrides("agent", base, task))
+            overrides = merge(overrides, self._overrides("agent", base, task))
         agent = load_preset("agent", name, overrides)
         unknown = set(agent) - _AGENT_KEYS
         if unknown:
@@ -165,7 +165,7 @@ class SuitePlan:
         """
         overrides = self.suite.get("overrides", {})
         here = overrides.get("task", {}).get(short_name(task["task_id"]), {}) if task else {}
-        return merged(here.get(group, {}).get(name, {}), overrides.get(group, {}).get(name, {}))
+        return merge(here.get(group, {}).get(name, {}), overrides.get(group, {}).get(name, {}))
 
     def _add_dataset(
         self, task: Mapping[str, Any], split: str, changes: Changes = UNCHANGED
@@ -203,7 +203,7 @@ class SuitePlan:
         preset = load_preset(
             "world_model",
             name,
-            merged(changes.world_model, self._overrides("world_model", name, task)),
+            merge(changes.world_model, self._overrides("world_model", name, task)),
         )
         data = self._add_dataset(task, "train", changes)
         held_out = self._add_dataset(task, "validation", changes)

@@ -96,7 +96,7 @@ def describe_suspicions(plan: SuitePlan) -> list[str]:
     return [f"Suspicious: {found.name}. {found.reason}" for found in find_suspicions(rows)]
 
 
-def finished_records(plan: SuitePlan) -> pd.DataFrame:
+def read_finished_records(plan: SuitePlan) -> pd.DataFrame:
     """Return the records of the evaluations of a plan.
 
     Two columns are added: ``directory``, and ``episode``, a name that is unique across tasks.

@@ -19,7 +19,7 @@ from jepabench.envs.task import short_name
 from jepabench.pipeline.config import ConfigError, load_preset
 from jepabench.pipeline.presets.search_path import CONF
 from jepabench.pipeline.scaling import compose_scaling, merged_stages
-from jepabench.pipeline.stages import SuitePlan, merged
+from jepabench.pipeline.stages import SuitePlan, merge
 
 if TYPE_CHECKING:
     import optuna
@@ -157,7 +157,7 @@ def suggest(
     return next((changes for changes in every if json.dumps(changes) not in tried), None)
 
 
-def nested(changes: Mapping[str, Any]) -> dict[str, Any]:
+def nest(changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``{"agent.train.gamma": 0.9}`` as ``{"agent": {"train": {"gamma": 0.9}}}``."""
     tree: dict[str, Any] = {}
     for path, value in changes.items():
@@ -174,7 +174,7 @@ class TrialPlan(SuitePlan):
 
     def __init__(self, root: Mapping[str, Any], number: int, changes: Mapping[str, Any]) -> None:
         self._folder = tuning_directory(root) / f"trial-{number:03d}"
-        suite, tree = root["suite"], nested(changes)
+        suite, tree = root["suite"], nest(changes)
         name = suite["agents"][0]
         if root["num_steps"]:
             tree["agent"].setdefault("train", {})["num_steps"] = root["num_steps"]
@@ -183,7 +183,7 @@ class TrialPlan(SuitePlan):
         for group, key in (("agent", name), ("world_model", model)):
             if group in tree:
                 before = overrides.setdefault(group, {}).get(key, {})
-                overrides[group][key] = merged(tree[group], before)
+                overrides[group][key] = merge(tree[group], before)
         super().__init__({**root, "suite": {**suite, "overrides": overrides}})
 
     @property

@@ -44,7 +44,7 @@ def answer_question(
 
     Args:
         entries: submissions that can be compared.
-        suites: see ``jepabench.results.board.views.board_data``.
+        suites: see ``jepabench.results.board.page_values.board_data``.
         panels: of the headline figure.
     """
     found = {name: compare_tasks(entries, name, suite) for name, suite in suites.items()}

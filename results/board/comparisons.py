@@ -22,8 +22,8 @@ from jepabench.evaluation.statistics.rates import (
 )
 from jepabench.results.board.entries import Entry
 from jepabench.results.board.scores import Scores
-from jepabench.results.board.views import Keys
-from jepabench.results.media.gallery import Shown
+from jepabench.results.board.page_values import Keys
+from jepabench.results.media.episode_media import Shown
 
 Cell = tuple[str, str]  # task, stratum
 Episode = tuple[str, str, int]  # task, stratum, index

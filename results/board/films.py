@@ -22,7 +22,7 @@ from jepabench.evaluation.submissions.files import ACTIONS, ROWS, read_files
 from jepabench.evaluation.submissions.rows import read_rows
 from jepabench.results.board.entries import Entry
 from jepabench.results.media import films
-from jepabench.results.media.gallery import Media, Shown, choose_episodes, describe_media
+from jepabench.results.media.episode_media import Media, Shown, choose_episodes, describe_media
 
 _LOGGER = logging.getLogger(__name__)
 _SIZE, _MOST_FRAMES, _FPS = 160, 48, 12.0

@@ -24,7 +24,7 @@ from jepabench.envs.files import write_atomically
 from jepabench.envs.task import TaskSpec, short_name
 from jepabench.evaluation.submissions.files import SubmissionError
 from jepabench.evaluation.verification.levels import BADGES
-from jepabench.results.board import views
+from jepabench.results.board import page_values
 from jepabench.results.board.answer import answer_question
 from jepabench.results.board.charts import profile_chart
 from jepabench.results.board.claim_figures import claim_figure
@@ -37,12 +37,12 @@ from jepabench.results.board.comparisons import (
 )
 from jepabench.results.board.entries import Entries, Entry, read_entries
 from jepabench.results.board.films import film_entry
-from jepabench.results.board.knowledge import draw_strips, knowledge
+from jepabench.results.board.model_diagnostics import describe_diagnostics, draw_strips
 from jepabench.results.figures.family_comparison import describe_comparison
 from jepabench.results.figures.headline import draw_headline, has_seconds
 from jepabench.results.figures.headline_text import FILES, headline_caption
 from jepabench.results.figures.planning_vs_rl import TABLE, Axis, Panel, read_panels
-from jepabench.results.media.gallery import Shown
+from jepabench.results.media.episode_media import Shown
 
 HOME = Path(__file__).resolve().parents[1]
 _LOGGER = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Ent
     known = {task.id: task for task in sources.tasks}
     site = _Site(output, known, progress)
     panels = read_panels(sources.headline)
-    data = views.board_data(entries.current, sources.suites)
+    data = page_values.board_data(entries.current, sources.suites)
     site.write(
         "index.html",
         "index.html.j2",
@@ -119,7 +119,7 @@ def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Ent
             site.add(f"compare/{entry.name}.js", script.encode())
     for task in site.each(sources.tasks, "tasks"):
         _task(site, task, entries.current)
-    best = {task.id: views.best_on_task(task.id, entries.current) for task in sources.tasks}
+    best = {task.id: page_values.best_on_task(task.id, entries.current) for task in sources.tasks}
     site.write("tasks/index.html", "tasks.html.j2", tasks=sources.tasks, best=best)
     for claim in site.each(claims, "claims"):
         _claim(site, claim, claims)
@@ -262,12 +262,12 @@ def _submission(
         f"submissions/{entry.name}.html",
         "submission.html.j2",
         entry=entry,
-        track=views.track(entry),
-        costs=views.costs(entry),
-        tasks=views.submission_rows(entry, entries),
+        track=page_values.track(entry),
+        costs=page_values.costs(entry),
+        tasks=page_values.submission_rows(entry, entries),
         films=films,
         badges=BADGES,
-        worlds=knowledge(entry, strips),
+        worlds=describe_diagnostics(entry, strips),
         strips=strips,
         profile=Markup(profile_chart(entry, peers)),
         config=json.dumps(entry.manifest.agent.config, indent=1),
@@ -298,7 +298,7 @@ def _task(site: _Site, task: TaskSpec, entries: Sequence[Entry]) -> None:
         task=task,
         name=name,
         card=Markup(_html(text)),
-        places=views.task_places(task.id, entries),
+        places=page_values.task_places(task.id, entries),
     )
 
 

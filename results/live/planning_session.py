@@ -223,7 +223,7 @@ class PlanningSession:
             ],
             "best": _rounded(lowest, 6),
             "path": _rounded(self._positions(thought.future[None])[0]),
-            "imagined": self._imagined(thought.future),
+            "imagined": self._paint_future(thought.future),
             "block": self.task.action_block,
         }
 
@@ -234,7 +234,7 @@ class PlanningSession:
         return read.view(*latents.shape[:2], -1).double().numpy()
 
     @torch.no_grad()
-    def _imagined(self, future: Tensor) -> list[str]:
+    def _paint_future(self, future: Tensor) -> list[str]:
         decoder = self.loaded.decoder
         return [] if decoder is None else [_as_url(frame) for frame in decoder.paint(future)]
 

@@ -145,7 +145,7 @@ def imagination_strip(
         for column in range(horizon):
             left = margin + column * (size + gap)
             if column < len(frames):
-                canvas.paste(_scaled(frames[column], size), (left, top))
+                canvas.paste(_resize(frames[column], size), (left, top))
             else:
                 draw.rectangle((left, top, left + size - 1, top + size - 1), fill=_EMPTY)
     for column in range(horizon):
@@ -249,7 +249,7 @@ class _Screen:
             draw.rectangle((left, top, left + size - 1, top + size - 1), fill=_EMPTY)
             return
         ahead, frame = imagined
-        canvas.paste(_scaled(frame, size), (left, top))
+        canvas.paste(_resize(frame, size), (left, top))
         draw.text((left + size, top / 2), f"+{ahead}", _FAINT, self.font, anchor="rm")
 
     def draw_timeline(self, canvas: Image.Image, moments: Sequence[Moment]) -> None:
@@ -274,7 +274,7 @@ def _state_colour(moment: Moment) -> Colour | None:
     return _SUCCESS if moment.is_success else None
 
 
-def _scaled(frame: Frame, size: int) -> Image.Image:
+def _resize(frame: Frame, size: int) -> Image.Image:
     """Resize a frame without smoothing, so that the pixels of an imagined frame stay visible."""
     return Image.fromarray(frame).resize((size, size), Image.Resampling.NEAREST)
 

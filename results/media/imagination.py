@@ -48,7 +48,7 @@ def imagined_strip(real: Frames, imagined: Frames, *, size: int = 72) -> Frames:
             draw.text((6, top + size / 2), name, _TEXT, font, anchor="lm")
             for step in range(steps):
                 canvas.paste(
-                    _scaled(frames[episode, step], size), (_MARGIN + step * (size + _GAP), top)
+                    _resize(frames[episode, step], size), (_MARGIN + step * (size + _GAP), top)
                 )
     return np.asarray(canvas)
 
@@ -69,7 +69,7 @@ def imagined_film(real: Frames, imagined: Frames, *, size: int = 128) -> bytes:
             draw.text((6, top + size / 2), name, _TEXT, font, anchor="lm")
             for episode in range(episodes):
                 canvas.paste(
-                    _scaled(film[episode, step], size), (_MARGIN + episode * (size + _GAP), top)
+                    _resize(film[episode, step], size), (_MARGIN + episode * (size + _GAP), top)
                 )
         frames.append(canvas)
     buffer = io.BytesIO()
@@ -87,7 +87,7 @@ def as_png(picture: Frames) -> bytes:
     return buffer.getvalue()
 
 
-def _scaled(frame: Frames, size: int) -> Image.Image:
+def _resize(frame: Frames, size: int) -> Image.Image:
     return Image.fromarray(frame).resize(
         (size, size), Image.Resampling.LANCZOS if len(frame) > size else Image.Resampling.NEAREST
     )

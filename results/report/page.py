@@ -18,8 +18,8 @@ from jepabench.envs import TaskSpec, UnknownNameError, get_task
 from jepabench.envs.files import write_atomically
 from jepabench.envs.task import short_name
 from jepabench.evaluation.records import records_frame
-from jepabench.results.media.gallery import Run, Shown, find_runs, show_run
-from jepabench.results.report import views
+from jepabench.results.media.episode_media import Run, Shown, find_runs, show_run
+from jepabench.results.report import page_values
 from jepabench.results.report.aggregates import Aggregates, aggregate, profiles_figure
 from jepabench.results.report.figures import (
     FAMILIES,
@@ -51,7 +51,7 @@ class _Page:
     suite: Mapping[str, Any]
     cells: Sequence[Cell]
     runs: Sequence[Run]
-    failures: views.Failures
+    failures: page_values.Failures
     num_films: int
     colours: Mapping[str, str]
     tracks: Mapping[str, str]
@@ -146,7 +146,10 @@ def _write_tables(directory: Path, page: _Page, across: Aggregates | None) -> No
 
 
 def _cells(
-    table: pd.DataFrame, suite: Mapping[str, Any], runs: Sequence[Run], failures: views.Failures
+    table: pd.DataFrame,
+    suite: Mapping[str, Any],
+    runs: Sequence[Run],
+    failures: page_values.Failures,
 ) -> list[Cell]:
     """Return the cells of the table with full task ids, and the expected cells that it lacks."""
     strata = {str(task["task_id"]): list(task["strata"]) for task in suite.get("tasks", ())}
@@ -186,18 +189,20 @@ def _render(
         suite=page.suite,
         summary=summary,
         hero=_hero(tasks, summary.best),
-        notices=views.notices(page.cells, page.failures),
+        notices=page_values.notices(page.cells, page.failures),
         families={
             name: colour for name, colour in FAMILIES.items() if colour in page.colours.values()
         },
-        facts=views.facts(page.cells, num_episodes=sum(len(run.records) for run in page.runs)),
+        facts=page_values.facts(
+            page.cells, num_episodes=sum(len(run.records) for run in page.runs)
+        ),
         tasks=tasks,
         across=None if across is None else _across(page, across),
         curves=None if curves is None or curves.empty else _curves(page, curves),
-        protocol=views.protocol(
+        protocol=page_values.protocol(
             page.cells, [spec for spec in map(_spec, names) if spec], suite=page.suite
         ),
-        machine=[(name, views.words(value)) for name, value in machine.items()],
+        machine=[(name, page_values.words(value)) for name, value in machine.items()],
         command=page.suite.get("command", ""),
     )
 
@@ -207,7 +212,7 @@ def _task(page: _Page, task: str, number: int) -> dict[str, Any]:
     spec = _spec(task)
     strata = {
         stratum: [
-            views.table_row(
+            page_values.table_row(
                 cell,
                 colour=page.colours[cell.agent],
                 track=page.tracks.get(cell.agent, ""),

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jepabench.evaluation.statistics.intervals import Interval, paired_difference
-from jepabench.results.media.gallery import Run
+from jepabench.results.media.episode_media import Run
 from jepabench.results.report.success_table import Cell, Kind, agent_kinds, percent
 
 

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from result_rows import RECORD
 
-from jepabench.cli.benchmark.compare import difference_table, flipped
+from jepabench.cli.benchmark.compare import difference_table, find_flips
 from jepabench.cli.benchmark.power import typical_discordance
 from jepabench.evaluation.records import records_frame
 from jepabench.main import main
@@ -48,7 +48,7 @@ def test_differences_are_paired_for_each_cell_and_for_all(pair):
 
 
 def test_flipped_episodes_are_those_with_another_share_of_seeds_the_largest_first(pair):
-    flips = flipped(pair, "a", "b")
+    flips = find_flips(pair, "a", "b")
     assert len(flips) == 3 + 8
     one = flips[flips["task"] == "a/One-v1"].set_index("index")
     assert one[["first", "second"]].to_dict("index") == {

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from jepabench.agents.model_free.offline import timed
-from jepabench.cli.benchmark.compare_planners import PLANNERS, scaled
+from jepabench.cli.benchmark.compare_planners import PLANNERS, scale_planner
 from jepabench.envs.data.collect import collect
 from jepabench.main import main
 from jepabench.pipeline.config import load_preset
@@ -131,8 +131,8 @@ def test_every_planner_has_a_size_that_a_budget_changes(name):
     from hydra.utils import instantiate
 
     settings = load_preset("agent", name)["agent"]["planner"]
-    small = scaled(settings, 0.25)
-    assert small != settings and scaled(settings, 1) == settings
+    small = scale_planner(settings, 0.25)
+    assert small != settings and scale_planner(settings, 1) == settings
     assert (
         instantiate(small, _convert_="all").horizon
         == instantiate(settings, _convert_="all").horizon

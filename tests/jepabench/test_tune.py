@@ -14,7 +14,7 @@ from rich.console import Console
 
 from jepabench.cli.benchmark.tune import search
 from jepabench.pipeline.config import ConfigError, load_preset, options
-from jepabench.pipeline.tuning import compose_tuning, nested, search_space, suggest
+from jepabench.pipeline.tuning import compose_tuning, nest, search_space, suggest
 from jepabench.world_models.training.config import TrainConfig
 
 LEARNERS = [
@@ -95,7 +95,7 @@ def test_a_search_learns_from_its_trials():
 
 
 def test_nests_what_it_changes():
-    assert nested({"agent.train.x": 1, "agent.train.y": 2, "z": 3}) == {
+    assert nest({"agent.train.x": 1, "agent.train.y": 2, "z": 3}) == {
         "agent": {"train": {"x": 1, "y": 2}},
         "z": 3,
     }

@@ -5,8 +5,14 @@ from made_up_board import HOME, PUSH, ROOM, SUITES, sources
 from made_up_submissions import suite_of, write
 
 from jepabench.results.board.entries import difference, overall, read_entries
+from jepabench.results.board.page_values import (
+    NUMBERS,
+    costs,
+    suite_views,
+    task_places,
+    view_numbers,
+)
 from jepabench.results.board.site import build_board
-from jepabench.results.board.views import NUMBERS, costs, suite_views, task_places, view_numbers
 
 pytestmark = pytest.mark.usefixtures("pinned")
 

@@ -15,7 +15,7 @@ from jepabench.results.board.comparisons import (
     paired_differences,
 )
 from jepabench.results.board.entries import difference, read_entries
-from jepabench.results.board.views import board_data, suite_views
+from jepabench.results.board.page_values import board_data, suite_views
 from jepabench.results.figures.planning_vs_rl import make_panels
 
 ROOM, MAZE = "jepabench/TwoRoom-v1", "jepabench/PointMaze-UMaze-v1"

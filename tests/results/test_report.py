@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from jepabench.results.media.gallery import Run, choose_episodes, find_runs, show_run
+from jepabench.results.media.episode_media import Run, choose_episodes, find_runs, show_run
 from jepabench.results.report.page import write_report
 from jepabench.results.report.success_table import Cell
 from jepabench.results.report.summary import summarise

@@ -15,7 +15,7 @@ from rich.console import Console
 from jepabench.cli.arguments import Whole, add_settings
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
-from jepabench.pipeline.suite_report import finished_records
+from jepabench.pipeline.suite_report import read_finished_records
 from jepabench.pipeline.terminal import add_text_row, make_console, make_table
 
 
@@ -40,11 +40,11 @@ def _compare(first: str, options: argparse.Namespace) -> int:
         raise ValueError(f"{first} is compared with itself; name two agents.")
     plan = SuitePlan(compose_run([*options.overrides, f"agent={first},{options.second}"]))
     first, options.second = (plan.agents[name]["name"] for name in (first, options.second))
-    records = finished_records(plan)
+    records = read_finished_records(plan)
     console = make_console()
     table = difference_table(records, first, options.second)
     _print_table(table, first, options.second, console)
-    flips = flipped(records, first, options.second)
+    flips = find_flips(records, first, options.second)
     console.print(
         f"\nOf {records['episode'].nunique()} episodes, "
         f"{(flips['first'] > flips['second']).sum()} are held more often by {first} and "
@@ -54,7 +54,7 @@ def _compare(first: str, options: argparse.Namespace) -> int:
     folder = plan.suite_directory / "compare" / f"{first}-{options.second}"
     folder.mkdir(parents=True, exist_ok=True)
     flips.to_csv(folder / "flipped.csv", index=False)
-    films = _filmed(records, flips, (first, options.second), folder, options.films)
+    films = _film_flips(records, flips, (first, options.second), folder, options.films)
     page = [
         f"# {first} and {options.second}",
         "",
@@ -92,7 +92,7 @@ def difference_table(records: pd.DataFrame, first: str, second: str) -> pd.DataF
     return table
 
 
-def flipped(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+def find_flips(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
     """Return the episodes that the two agents hold in different shares of their training seeds.
 
     The columns are ``task``, ``stratum``, ``index`` and the share of each agent.
@@ -132,7 +132,7 @@ def _print_table(table: pd.DataFrame, first: str, second: str, console: Console)
     console.print(shown)
 
 
-def _filmed(
+def _film_flips(
     records: pd.DataFrame, flips: pd.DataFrame, names: tuple[str, str], folder: Path, count: int
 ) -> list[str]:
     """Film the first ``count`` flips of each task and direction; return Markdown links to them."""
@@ -161,7 +161,7 @@ def _filmed(
 def _film(rows: pd.DataFrame, folder: Path) -> str:
     """A link to the film of an episode, of the first training seed."""
     from jepabench.evaluation.records import frame_records
-    from jepabench.results.media.gallery import show_episode
+    from jepabench.results.media.episode_media import show_episode
 
     (record,) = frame_records(rows.head(1).drop(columns=["directory", "episode"]))
     shown = show_episode(Path(rows["directory"].iloc[0]), record, folder)

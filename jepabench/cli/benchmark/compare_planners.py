@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
         for name in options.planners.split(","):
             for budget in options.budgets:
                 key = {"checkpoint": label(checkpoint), "planner": name, "budget": budget}
-                preset = searching(checkpoint, name, budget, options)
+                preset = make_preset(checkpoint, name, budget, options)
                 key |= {
                     "agent": preset["name"],
                     "horizon": agent_planner(preset).horizon,
@@ -146,7 +146,9 @@ def label(checkpoint: Path) -> str:
     return "/".join(checkpoint.resolve().parts[-2:])
 
 
-def scaled(planner: Mapping[str, Any], budget: float, horizon: int | None = None) -> dict[str, Any]:
+def scale_planner(
+    planner: Mapping[str, Any], budget: float, horizon: int | None = None
+) -> dict[str, Any]:
     """Return the settings of a planner with a search that is ``budget`` times as large.
 
     Numbers of candidates, elites and starts are scaled. A planner without these gets more
@@ -154,7 +156,7 @@ def scaled(planner: Mapping[str, Any], budget: float, horizon: int | None = None
     ``horizon`` replaces the horizon of each.
     """
     changed = {
-        key: scaled(value, budget, horizon) if isinstance(value, Mapping) else value
+        key: scale_planner(value, budget, horizon) if isinstance(value, Mapping) else value
         for key, value in planner.items()
     }
     if horizon is not None and "horizon" in planner:
@@ -165,7 +167,7 @@ def scaled(planner: Mapping[str, Any], budget: float, horizon: int | None = None
     return changed | {key: max(2, round(planner[key] * budget)) for key in keys}
 
 
-def searching(
+def make_preset(
     checkpoint: Path, planner: str, budget: float, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Return the preset of ``--agent`` with the scaled planner of the preset ``planner``."""
@@ -176,7 +178,7 @@ def searching(
 
     preset, loaded = agent_preset(checkpoint, options.agent), load_world_model(checkpoint)
     preset["agent"].pop("record_imagination", None)
-    preset["agent"]["planner"] = scaled(
+    preset["agent"]["planner"] = scale_planner(
         load_preset("agent", planner)["agent"]["planner"], budget, options.horizon
     )
     if options.proposals:

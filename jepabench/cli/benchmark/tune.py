@@ -21,7 +21,7 @@ from jepabench.pipeline.tuning import (
     ROUND,
     TuningRound,
     compose_tuning,
-    nested,
+    nest,
     search_space,
     suggest,
     tuning_directory,
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     best = table.loc[table["score"].idxmax()]
     with atomic_write(folder / "trials.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.4g")
-    changes = nested(json.loads(best["changes"]))
+    changes = nest(json.loads(best["changes"]))
     changes.setdefault("agent", {})["tuning"] = tuning  # part of what the agent then costs
     write_atomically(folder / "best.yaml", yaml.safe_dump(changes, sort_keys=False))
     console.print(

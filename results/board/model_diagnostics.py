@@ -34,8 +34,8 @@ from jepabench.evaluation.submissions.files import (
 )
 from jepabench.evaluation.submissions.rows import read_rows
 from jepabench.results.board.entries import Entry
+from jepabench.results.media.episode_media import Media, describe_media
 from jepabench.results.media.films import watch
-from jepabench.results.media.gallery import Media, describe_media
 from jepabench.results.media.imagination import as_png, imagined_film, imagined_strip
 
 _STRIP_SIZE = 88
@@ -55,7 +55,7 @@ class Strip:
     strata: Sequence[str]
 
 
-def knowledge(entry: Entry, strips: Mapping[str, Strip]) -> list[dict[str, Any]]:
+def describe_diagnostics(entry: Entry, strips: Mapping[str, Strip]) -> list[dict[str, Any]]:
     """Returns what the page of a submission shows of each of its world models.
 
     Args:

@@ -68,7 +68,7 @@ def notices(cells: Sequence[Cell], failures: Failures) -> list[str]:
     """Return the limits of the results, such as few seeds or missing cells."""
     said = []
     seeds, episodes = (
-        _largest(cell.seeds for cell in _trained(cells)),
+        _largest(cell.seeds for cell in _select_trained(cells)),
         _largest(cell.episodes for cell in cells),
     )
     if episodes <= QUICK_EPISODES:
@@ -96,7 +96,7 @@ def notices(cells: Sequence[Cell], failures: Failures) -> list[str]:
 def facts(cells: Sequence[Cell], *, num_episodes: int) -> list[tuple[str, str]]:
     """Return the size of the run: tasks, agents, seeds and episodes."""
     tasks, agents = len({cell.task for cell in cells}), len({cell.agent for cell in cells})
-    seeds = _range(cell.seeds for cell in _trained(cells))
+    seeds = _range(cell.seeds for cell in _select_trained(cells))
     return [
         ("task" if tasks == 1 else "tasks", str(tasks)),
         ("agent" if agents == 1 else "agents", str(agents)),
@@ -169,12 +169,12 @@ def _number(value: float, text: str) -> dict[str, Any]:
     return {"value": value if known else None, "text": text if known else "-", "few": False}
 
 
-def _trained(cells: Sequence[Cell]) -> Sequence[Cell]:
+def _select_trained(cells: Sequence[Cell]) -> Sequence[Cell]:
     return [cell for cell in cells if cell.transitions > 0] or cells
 
 
 def _seeds(cells: Sequence[Cell]) -> str:
-    seeds = _largest(cell.seeds for cell in _trained(cells))
+    seeds = _largest(cell.seeds for cell in _select_trained(cells))
     if not math.isfinite(seeds):
         return "None has finished."
     if seeds < ROW_SEEDS:
