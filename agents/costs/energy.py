@@ -282,16 +282,13 @@ class Energy:
         return torch.where(total.isnan(), torch.inf, total)
 
     def terms_report(self, latents: Tensor, goal: Tensor, actions: Tensor) -> dict[str, Tensor]:
-        """Return each term's part of the cost by name, weight included, [B, S] each; arguments as
-        in the call.
-        """
+        """Return the weighted cost [B, S] of each term by name; see ``__call__``."""
         report = {}
         for term in self.terms:
             if isinstance(term, ModelTerm):
                 raise RuntimeError(
                     f"The energy term {term.name!r} needs the model. Call "
-                    "energy.bind(model, context) "
-                    "before each plan, as MPCAgent does."
+                    "energy.bind(model, context) before each plan, as MPCAgent does."
                 )
             report[term.name] = term.weight * term(latents, goal, actions)
         return report
@@ -334,8 +331,7 @@ class EnergyConfig:
             elif head is None:
                 raise ValueError(
                     f"The energy term {term.name!r} needs a trained distance, and the agent "
-                    "has none. "
-                    "Build it with distance=FOLDER."
+                    "has none. Build it with distance=FOLDER."
                 )
             else:
                 terms.append(term.build(head))

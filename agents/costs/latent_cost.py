@@ -1,4 +1,4 @@
-"""The cost of plans in the latent space of a world model: imagine, then let the energy judge."""
+"""The cost of plans in the latent space of a world model: the energy of imagined latents."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from jepabench.world_models.base import Context, WorldModel, rollout
 
 @dataclass(frozen=True, slots=True)
 class LatentCost:
-    """A cost function over B problems; what was seen is encoded once, before.
+    """The cost function of B problems, whose observations were encoded before.
 
     Attributes:
-        model: imagines.
-        context: what each problem has seen.
+        model: the world model, which imagines the plans.
+        context: latents and actions of each problem so far.
         goal: latents of the goals [B, *latent].
-        energy: judges.
+        energy: the cost of imagined latents.
     """
 
     model: WorldModel
@@ -37,15 +37,14 @@ class LatentCost:
 
     @property
     def start(self) -> Tensor:
-        """Where each problem is [B, *latent]."""
+        """Present latent of each problem [B, *latent]."""
         return self.context.latents[:, -1]
 
     def transitions(self, states: Tensor, actions: Tensor) -> Tensor:
-        """Predict every step of a trajectory on its own, all at once: what the model says follows
-        each state.
+        """Predict each step of a trajectory from its given states, all steps in parallel.
 
         Args:
-            states: latents after each action, guessed [B, S, H, *latent].
+            states: assumed latents after each action [B, S, H, *latent].
             actions: candidates [B, S, H, A].
 
         Returns:

@@ -1,8 +1,7 @@
-"""Training a learned distance on the frozen latents of a world model, keeping it on disk, and
-planning with it.
+"""Train, save and load a learned distance on the frozen latents of a world model.
 
-A trained head is a folder: ``distance.safetensors`` and ``training.json``, which says of which
-task, model and data it is.
+The folder of a trained head holds ``distance.safetensors`` and ``training.json``, which records its
+task, model and data.
 """
 
 from __future__ import annotations
@@ -47,16 +46,26 @@ def train(
     progress: bool = True,
     **config: Any,
 ) -> None:
-    """Train a head on the latents of ``world_model`` over a dataset; ``config`` is that of
-    ``DistanceConfig``.
+    """Train a head on the latents of a dataset.
 
-    Batches are a function of (seed, step). Training takes a minute, so a killed one begins anew.
-    What is trained on top (the nodes of a graph, the levels of a hierarchy) is saved by ``also``,
-    which gets the folder and the latents of the data [N, D]; ``extra`` is what decides it.
+    Batches are a function of (seed, step). Training takes about a minute; an interrupted run starts
+    again.
+
+    Args:
+        task_id: The task.
+        dataset: Folder of the dataset.
+        world_model: Folder of the world model.
+        directory: Folder for the result.
+        seed: Seed of initialisation and batches.
+        extra: Settings of ``also``, which are recorded with the run.
+        also: Trains and saves what builds on the distance, such as the nodes of a graph. It gets
+            the folder and the latents of the data [N, D].
+        progress: Whether to show a progress bar.
+        config: Fields of ``DistanceConfig``.
 
     Raises:
-        ValueError: the dataset is of another task, or ``directory`` holds another run.
-        UnknownNameError: an unknown setting or kind.
+        ValueError: The dataset is of another task, or ``directory`` holds another run.
+        UnknownNameError: There is no such setting or kind.
     """
     settings = make_config("setting of a learned distance", DistanceConfig, config)
     data, directory = open_dataset(dataset, task_id), Path(directory)
@@ -98,8 +107,18 @@ def fit_head(
     seed: int,
     progress: bool = True,
 ) -> DistanceHead:
-    """Return a head trained on the latents [N, D] of all N frames of a dataset, and on those of the
-    goals [N, D] they are at.
+    """Return a trained head.
+
+    Args:
+        latents: Latents [N, D] of all N frames of the dataset.
+        goals: Latents [N, D] of the goals that the frames are at.
+        data: The dataset.
+        config: The settings.
+        seed: Seed of initialisation and batches.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        FloatingPointError: The loss is not finite.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)  # weight initialisation has no generator argument
@@ -139,10 +158,10 @@ def fit_head(
 
 
 def load_distance(directory: Path, *, task_id: str, world_model: Path) -> DistanceHead:
-    """Return the head that ``train`` left in ``directory``.
+    """Load the head that ``train`` saved in ``directory``.
 
     Raises:
-        ValueError: it is not finished, damaged, or of another task or world model.
+        ValueError: The head is unfinished or damaged, or is of another task or world model.
     """
     content = read_run(
         directory,

@@ -18,16 +18,16 @@ RISKS = ("mean", "worst", "best")
 
 @runtime_checkable
 class Disagreeing(Protocol):
-    """A world model that knows what it does not know."""
+    """A world model that estimates its epistemic uncertainty."""
 
     def disagreement(self, context: Context, actions: Tensor) -> Tensor:
-        """Return [B, S, H] for candidates [B, S, H, A], 0 or more; low where the model is sure."""
+        """Return the uncertainty [B, S, H] of candidates [B, S, H, A], 0 or more."""
         ...
 
 
 @runtime_checkable
 class StochasticModel(Protocol):
-    """A world model that knows that the world has several futures."""
+    """A world model that samples futures of a stochastic world."""
 
     def futures(
         self, context: Context, actions: Tensor, *, num_futures: int, generator: torch.Generator
@@ -38,13 +38,13 @@ class StochasticModel(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disagreement:
-    """How far the members of an ensemble are apart along the plan, as in PLDM; mean over its steps.
+    """Disagreement of the members of an ensemble, averaged over the steps of a plan, as in PLDM.
 
-    A positive weight keeps plans where the model can be trusted; a negative one looks for what it
-    does not know (``jepabench.agents.collection.curiosity``).
+    A positive weight keeps plans where the model is reliable. A negative weight rewards exploration
+    (``jepabench.agents.collection.curiosity``).
 
     Attributes:
-        discount: what a step counts in units of the one before it, above 0 to 1.
+        discount: weight of a step relative to the step before it, above 0 and at most 1.
         name, weight: see ``EnergyTerm``.
     """
 
@@ -60,7 +60,7 @@ class Disagreement:
         """Return the term for plans from ``context``.
 
         Raises:
-            TypeError: the model has one opinion only.
+            TypeError: the model has no ``disagreement``.
         """
         if not isinstance(model, Disagreeing):
             raise TypeError(
@@ -81,19 +81,17 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverFutures:
-    """Another term over the futures that chance allows, in place of the one that is most to be
-    expected.
+    """Another term, evaluated on sampled futures instead of the most likely one.
 
-    Every candidate meets the same draws of chance, in every iteration and every plan (scenarios
-    fixed in advance, as in PEGASUS, Ng & Jordan 2000): the search cannot be lucky.
+    All candidates use the same draws in every iteration and every plan (fixed scenarios, as in
+    PEGASUS, Ng & Jordan 2000), so that the search cannot exploit lucky draws.
 
     Attributes:
-        term: what is wanted of each future.
-        num_futures: M draws.
-        risk: "mean" over the futures, the "worst" of them, or the "best" (which treats luck as a
-            choice).
+        term: the term to evaluate on each future.
+        num_futures: number M of futures.
+        risk: "mean" over the futures, the "worst" or the "best" of them (optimistic).
         seed: of the draws.
-        name, weight: see ``EnergyTerm``; those of ``term`` are not used.
+        name, weight: see ``EnergyTerm``. Those of ``term`` are ignored.
     """
 
     term: EnergyTerm = field(default_factory=GoalDistance)
@@ -112,7 +110,7 @@ class OverFutures:
         """Return the term for plans from ``context``.
 
         Raises:
-            TypeError: for the model there is one future only.
+            TypeError: the model has no ``futures``.
         """
         if not isinstance(model, StochasticModel):
             raise TypeError(
@@ -144,7 +142,7 @@ class _Cost(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class BoundTerm:
-    """A term that has its model and its context; see ``EnergyTerm``."""
+    """A term that is bound to a model and a context; see ``EnergyTerm``."""
 
     name: str
     weight: float

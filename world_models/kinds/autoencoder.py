@@ -19,10 +19,10 @@ from jepabench.world_models.training import objectives
 
 @dataclass(frozen=True, kw_only=True)
 class AutoencoderConfig(JEPAConfig):
-    """What the generative control is made of.
+    """Configuration of the generative control.
 
     Attributes:
-        pixel_weight: of the errors of painted frames: what is seen, and what is imagined.
+        pixel_weight: weight of both reconstruction errors, of encoded and of imagined frames.
         decoder_width: channels of the decoder's last stage.
         image_size: side of the frames.
     """
@@ -35,11 +35,11 @@ class AutoencoderConfig(JEPAConfig):
 class Autoencoder(JEPA):
     """A model that reconstructs frames from encoded and imagined latents.
 
-    Three terms: the squared error of frames painted from their own latents, that of frames painted
-    from imagined latents (each at one random moment of a window, which halves the price), and the
-    prediction error with the gradient stopped at its target, so that distances between imagined and
-    encoded latents mean something to a planner. The decoder is part of the model, other than the
-    one that paints a JEPA's latents afterwards.
+    The loss has three terms: the squared error of frames decoded from their own latents, the
+    squared error of frames decoded from imagined latents, and the prediction error with a stopped
+    gradient at its target. Each reconstruction uses one random frame per window, which halves the
+    cost. The prediction error makes distances between imagined and encoded latents meaningful to a
+    planner. The decoder is part of the model; a JEPA gets one after its training.
     """
 
     config_class = AutoencoderConfig
@@ -50,7 +50,7 @@ class Autoencoder(JEPA):
         size = config.latent_dim * (self.num_positions or 1)
         mean_frame = torch.full((config.image_size, config.image_size, 3), 127.0)
         self.decoder = Decoder(latent_dim=size, mean_frame=mean_frame, width=config.decoder_width)
-        # It begins as the mean frame: noise all over the picture would be most of the error for a
+        # The output starts as the mean frame. Otherwise noise would dominate the error for a
         # long time.
         for parameter in self.decoder.grow[-1].parameters():
             nn.init.zeros_(parameter)
@@ -72,7 +72,7 @@ class Autoencoder(JEPA):
 
     @property
     def needs_frames(self) -> bool:
-        """True: what is imagined is painted and compared with the frame."""
+        """True: imagined latents are decoded and compared with frames."""
         return True
 
     def prediction_terms(

@@ -16,13 +16,13 @@ from jepabench.world_models.networks.predictors import make_predictor
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleConfig(JEPAConfig):
-    """What an ensemble is made of: a JEPA's parts, of which the predictor is there several times.
+    """Configuration of an ensemble: that of a JEPA, with several predictors.
 
     Attributes:
         num_members: predictors of the kind ``predictor``. They differ in their first weights and in
             the windows that they learn from.
-        others: further members, each with a ``predictor`` of its own and perhaps
-            ``predictor_options``. Members of different kinds err differently.
+        others: further members, each with its own ``predictor`` and optional
+            ``predictor_options``. Members of different kinds make different errors.
         share: probability that a member learns from a window of a batch, above 0 to 1.
     """
 
@@ -50,7 +50,7 @@ class EnsembleConfig(JEPAConfig):
 
 
 class PredictorEnsemble(nn.Module):
-    """Predictors side by side; as a predictor it gives their mean."""
+    """Several predictors. As one predictor, it returns their mean."""
 
     def __init__(self, members: list[nn.Module]) -> None:
         super().__init__()
@@ -64,8 +64,8 @@ class PredictorEnsemble(nn.Module):
 class EnsembleJEPA(JEPA):
     """A JEPA with M predictors (PLDM, arXiv 2502.14819; Pathak et al., 2019).
 
-    Each member is trained on rollouts of its own. ``predict`` gives the mean of what the members
-    predict, ``disagreement`` how far apart their rollouts are.
+    Each member is trained on its own rollouts. ``predict`` returns the mean of the members'
+    predictions, and ``disagreement`` the variance of their rollouts.
     """
 
     config_class = EnsembleConfig

@@ -1,9 +1,9 @@
 """World models on a frozen patch encoder (DINO-WM, arXiv 2411.04983).
 
-The encoder is a pretrained backbone (``backbones.py``), or our own, taught first by a pretext task
-on the same frames (``masked.py``). A latent holds the D strongest principal components of what
-changes at each patch, in one common unit, so distances are those of the features up to what the
-other components would add.
+The encoder is a pretrained backbone (``backbones.py``) or our own, which a pretext task trains on
+the same frames first (``pretext.py``). A latent holds the D largest principal components of the
+features at each patch, all in the same unit. Distances between latents are therefore distances
+between features, apart from the omitted components.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ OWN = "own"
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenConfig:
-    """What a world model on frozen features is made of.
+    """Configuration of a world model on frozen features.
 
     Attributes:
         backbone, backbone_options: name in ``backbones.BACKBONES``, or "own" for a
             ``PatchEncoder``, and its arguments.
         pretext, pretext_options: name in ``masked.PRETEXTS`` and its arguments; for "own" alone.
         pretext_training: ``TrainConfig`` of the pretext task.
-        latent_dim: D, principal components kept at a patch.
+        latent_dim: D, number of principal components per patch.
         predictor, predictor_options: name in ``predictors.PATCH_PREDICTORS`` and its arguments.
         action_size: A of a model step.
         history: K frames of context.
         rollout_steps: imagined steps that the prediction loss covers.
-        weights_sha256: of the file that the backbone's weights came from; filled in, and checked
-            when a checkpoint is loaded.
+        weights_sha256: hash of the file of the backbone's weights. It is set when the backbone is
+            loaded, and checked when a checkpoint is loaded.
     """
 
     backbone: str = "efficientnet-lite0"
@@ -130,7 +130,7 @@ class FrozenFeatureModel(nn.Module):
         return self._backbones[0].to(frames.device)(frames)
 
     def encode(self, observation: Tensor) -> Tensor:
-        """Encode frames uint8 [N, s, s, 3] into latents [N, P, D]; no gradient flows back."""
+        """Encode frames uint8 [N, s, s, 3] into latents [N, P, D]; without a gradient."""
         return (self._features(observation) - self.feature_mean) @ self.components / self.unit
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
@@ -167,9 +167,9 @@ class FrozenFeatureModel(nn.Module):
 
         Args:
             dataset: training episodes with frames.
-            directory: of the run; the pretext task is trained, and resumed, in a folder below it.
+            directory: folder of the run. The pretext task is trained and resumed in a subfolder.
             train: runs the training loop on a module with ``TrainConfig`` settings in a folder.
-            progress: whether to show a bar.
+            progress: whether to show a progress bar.
 
         Returns:
             The dataset with one more field, ``latents`` float16 [F, P, D].

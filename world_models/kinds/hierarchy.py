@@ -1,9 +1,9 @@
 """Higher levels of a world model, which predict over long strides with learned macro-actions.
 
-A level sees the frozen latents of the model below. An encoder turns the actions of a stride into a
-short macro-action whose prior is a standard normal, so that a search that stays near 0 stays with
-what was seen, and a predictor says where that leads. After HWM and Dual-WM (2026), which plan on
-two levels in this way; ours is smaller and trains after the model below, on frozen latents.
+A level works on the frozen latents of the model below. An encoder compresses the actions of a
+stride into a short macro-action with a standard normal prior, and a predictor returns the latent at
+the end of the stride. A search near 0 therefore stays close to the data. The method follows HWM and
+Dual-WM (2026), which plan on two levels. Ours is smaller, and is trained after the model below.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from jepabench.world_models.base import Context, TrajectoryBatch, rollout
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HierarchyConfig:
-    """What the levels are and how they are trained.
+    """Configuration of the levels and of their training.
 
     Attributes:
-        strides: model steps of a prediction, by level from the lowest up; ascending.
-        macro_size: numbers of a macro-action.
-        rollout_steps: strides that the prediction error covers; the episodes must be long enough.
-        kl_weight: price of macro-actions away from their prior, in nats a number, against
-            standardised squared errors.
+        strides: model steps of a prediction, one number per level, ascending.
+        macro_size: size M of a macro-action.
+        rollout_steps: strides that the prediction error covers. Episodes must be long enough.
+        kl_weight: weight of the KL divergence of macro-actions from their prior, in nats per entry,
+            relative to standardised squared errors.
         width, depth: of the hidden layers.
         num_steps, batch_size, learning_rate: of the training; the rate of Adam falls linearly to 0.
     """
@@ -59,13 +59,13 @@ class HierarchyConfig:
 
 
 class MacroLevel(nn.Module):
-    """One level: predicts z(t + stride) from z(t) and a macro-action.
+    """One level, which predicts z(t + stride) from z(t) and a macro-action.
 
     Args:
         latent_size: D of the latents below.
         action_size: A of a model step below.
         stride: model steps of a prediction.
-        config: the rest.
+        config: of the hierarchy.
     """
 
     mean: Tensor
@@ -85,12 +85,12 @@ class MacroLevel(nn.Module):
         self.predictor = _perceptron(latent_size + config.macro_size, latent_size, config)
 
     def fit_scale(self, latents: Tensor) -> None:
-        """Take mean and standard deviation of latents [N, D]."""
+        """Set the scale from the mean and standard deviation of latents [N, D]."""
         self.mean.copy_(latents.mean(0))
         self.std.copy_(latents.std(0).clamp(min=1e-6))
 
     def encode(self, observation: Tensor) -> Tensor:
-        """Return latents of the level below as they are: the levels share one space."""
+        """Return latents of the level below unchanged, since all levels share one space."""
         return observation
 
     def macro(self, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -104,7 +104,7 @@ class MacroLevel(nn.Module):
         return latents[:, -1] + self.predictor(torch.cat([now, actions[:, -1]], dim=-1)) * self.std
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the terms on windows of latents [B, window, D] and their actions."""
+        """Return the loss terms for windows of latents [B, window, D] and their actions."""
         latents = batch.observations[self.observation_key][:, :: self.stride]  # [B, R+1, D]
         windows, strides = len(latents), self.config.rollout_steps
         mean, log_variance = self.macro(batch.actions.reshape(windows * strides, self.stride, -1))

@@ -1,4 +1,4 @@
-"""JEPA: an encoder, a predictor and a list of weighted loss terms, which decide the method."""
+"""JEPA: an encoder, a predictor and a list of weighted loss terms, which define the method."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ TERMS = (*objectives.LATENT_TERMS, *objectives.PAIR_TERMS, *_ACTION_TERMS)
 
 @dataclass(frozen=True, kw_only=True)
 class JEPAConfig:
-    """What a JEPA is made of.
+    """Configuration of a JEPA.
 
     Attributes:
         encoder, encoder_options: name in ``encoders.ENCODERS`` and its arguments.
         predictor, predictor_options: name in ``predictors.PREDICTORS`` and its arguments.
-        latent_dim: D; of each position where the encoder keeps several.
+        latent_dim: D, for each position if the encoder has several.
         action_size: A of a model step.
         history: K frames of context.
         rollout_steps: imagined steps that the prediction loss covers.
-        stop_gradient: the prediction loss does not pull the latents that are predicted.
-        momentum: above 0, those come from a moving average of the encoder (BYOL, V-JEPA) that keeps
-            this share a step at first, and all of itself at the end of training; implies
+        stop_gradient: whether the targets of the prediction loss receive no gradient.
+        momentum: if above 0, the targets come from a moving average of the encoder (BYOL, V-JEPA).
+            Its momentum starts at this value and rises to 1 at the end of training. Implies
             ``stop_gradient``.
-        sphere: latents and predictions are put on the sphere of radius sqrt(D), for terms that do
-            not see lengths.
-        terms: term name to its options, of which ``weight`` is one.
-        observation_key: what is encoded: "pixels" or "observation" (state twin).
+        sphere: whether latents and predictions are projected onto the sphere of radius sqrt(D), for
+            terms that ignore lengths.
+        terms: options of each loss term by name, including its ``weight``.
+        observation_key: the encoded observation, "pixels" or "observation" (state twin).
         shift: random-shift augmentation in pixels, 0 for none.
-        recolour: strength of random colours and light, other ones in each frame, 0 for none; see
+        recolour: strength of the random change of colours and light of each frame, 0 for none; see
             ``encoders.augment_colour``.
     """
 
@@ -166,8 +166,8 @@ class JEPA(nn.Module):
         """Update the target encoder after an optimiser step.
 
         Args:
-            progress: share of the training that is done, 0 to 1; the moving average stands still at
-                1 (BYOL's cosine schedule).
+            progress: finished share of the training, 0 to 1. At 1, the moving average no longer
+                changes (BYOL's cosine schedule).
         """
         if self.target_encoder is None:
             return
@@ -177,8 +177,7 @@ class JEPA(nn.Module):
         ):
             slow.lerp_(fast, share)
 
-    # -- what relatives with another kind of prediction replace
-    # ------------------------------------------------
+    # -- overridden by models with another kind of prediction ----------------------------------
 
     @property
     def needs_frames(self) -> bool:

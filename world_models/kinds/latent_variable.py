@@ -1,8 +1,8 @@
 """A JEPA for stochastic worlds, with one latent variable per step.
 
-In training the variable is inferred from the true next state, with limited information; a prior
-learns what is to be expected before it is known. In planning it is drawn from the prior, or its
-most likely value is taken.
+In training, a posterior infers the variable from the true next state, with limited information, and
+a prior learns to predict it. In planning, the variable is drawn from the prior, or set to its most
+likely value.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jepabench.world_models.base import Context, TrajectoryBatch, rollout_with
 from jepabench.world_models.kinds.jepa import JEPA, JEPAConfig
 from jepabench.world_models.training import objectives
 
-_UNIFORM_SHARE = 0.01  # of a categorical's probability: no code is ever given up
+_UNIFORM_SHARE = 0.01  # of a categorical's probability, so that every code keeps a gradient
 
 
 class VariableKind(Protocol):
@@ -54,7 +54,7 @@ class VariableKind(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Categorical:
-    """One of U codes, one-hot, with straight-through gradients (Jang et al., 2017).
+    """A one-hot code out of U, with straight-through gradients (Jang et al., 2017).
 
     Attributes:
         size: number of codes.
@@ -66,7 +66,7 @@ class Categorical:
 
     @property
     def num_parameters(self) -> int:
-        """One logit a code."""
+        """One logit per code."""
         return self.size
 
     def mode(self, parameters: Tensor) -> Tensor:
@@ -98,13 +98,13 @@ class Categorical:
 
 @dataclass(frozen=True, slots=True)
 class Gaussian:
-    """U independent normal entries; parameters are means, then log standard deviations."""
+    """U independent normal entries. The parameters are means, then log standard deviations."""
 
     size: int
 
     @property
     def num_parameters(self) -> int:
-        """A mean and a log standard deviation an entry."""
+        """A mean and a log standard deviation per entry."""
         return 2 * self.size
 
     def mode(self, parameters: Tensor) -> Tensor:
@@ -139,15 +139,15 @@ VARIABLES: dict[str, type[Categorical] | type[Gaussian]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class LatentVariableConfig(JEPAConfig):
-    """What a JEPA with a latent variable is made of.
+    """Configuration of a JEPA with a latent variable.
 
     Attributes:
-        variable: "categorical" (one of ``variable_size`` codes a step) or "gaussian"
-            (``variable_size`` numbers a step).
+        variable: "categorical" (one of ``variable_size`` codes per step) or "gaussian"
+            (``variable_size`` numbers per step).
         variable_size: U. The information of a categorical is at most log U nats.
-        information_weight: price of a nat that the true next state tells the predictor through the
-            variable, in units of the prediction error. Too low, and the variable carries what the
-            action should explain; too high, and it is not used.
+        information_weight: weight of the information about the true next state that the predictor
+            receives through the variable, in units of the prediction error per nat. If it is too
+            low, the variable explains effects of the action; if it is too high, it is not used.
         width: of the hidden layers of prior and posterior.
     """
 
@@ -169,12 +169,11 @@ class LatentVariableConfig(JEPAConfig):
 
 
 class LatentVariableJEPA(JEPA):
-    """A JEPA whose predictor is told, beside the action, what the world decided: z' = f(z, a, u).
+    """A JEPA whose predictor also takes the random outcome of a step: z' = f(z, a, u).
 
     A conditional variational autoencoder in latent space (Sohn et al., 2015; the latent variable of
-    LeCun's 2022 blueprint), with a learned prior as in RSSM models. Prior and posterior look at
-    latents without training them. ``predict`` takes the prior's most likely u; ``futures`` draws
-    it.
+    LeCun's 2022 blueprint), with a learned prior as in RSSM models. Prior and posterior send no
+    gradient to the latents. ``predict`` uses the prior's most likely u; ``futures`` draws it.
     """
 
     config_class = LatentVariableConfig
@@ -198,8 +197,8 @@ class LatentVariableJEPA(JEPA):
     ) -> Tensor:
         """Draw ``num_futures`` futures of each candidate [B, S, H, A]: latents [B, S, M, H, D].
 
-        All candidates of all problems meet the same M draws of noise, so that they differ by what
-        they do and not by luck.
+        All candidates of all problems use the same M draws of noise, so that differences between
+        them come from their actions.
         """
         problems, samples, horizon, size = actions.shape
         noise = self.variable.noise((horizon, num_futures), generator)
@@ -221,7 +220,7 @@ class LatentVariableJEPA(JEPA):
         return self.config.action_size + self.config.variable_size
 
     def _predict_with(self, latents: Tensor, actions: Tensor, variable: Tensor) -> Tensor:
-        # What the world decided before shows in the latents; only the present decision is told.
+        # Earlier outcomes are visible in the latents. Only the present one is an input.
         told = functional.pad(variable[:, None], (0, 0, latents.shape[1] - 1, 0))
         return self.predictor(latents, torch.cat([actions, told], dim=-1))
 

@@ -1,7 +1,7 @@
-"""A world model with a memory: what a frame does not show, the frames before it may have shown.
+"""A world model with a memory of earlier frames, for worlds in which one frame does not show all.
 
-Planning needs no special case: the memory is read from the K latents and K-1 actions of the
-context, and carried along while imagining.
+Planning needs no special case: the memory is computed from the K latents and K-1 actions of the
+context, and updated during the rollout.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from jepabench.world_models.training import objectives
 
 @dataclass(frozen=True, kw_only=True)
 class RecurrentConfig(JEPAConfig):
-    """What a JEPA with memory is made of; ``predictor`` is not used, vector latents are needed.
+    """Configuration of a JEPA with memory. It needs vector latents and ignores ``predictor``.
 
     Attributes:
-        history: frames K that the memory reads before it plans. Training windows have K +
+        history: number K of frames from which the memory is computed. Training windows have K +
             ``rollout_steps`` frames.
         memory_size: entries W of the memory.
         width: of the hidden layer that predicts.
@@ -36,9 +36,8 @@ class RecurrentConfig(JEPAConfig):
 class GRUPredictor(nn.Module):
     """A memory m_t = GRU(m_{t-1}, z_t, a_{t-1}) and a prediction z_{t+1} = z_t + f(m_t, z_t, a_t).
 
-    The recurrent state of PlaNet (Hafner et al., 2019) without its random part. The memory of the
-    present does not know
-    the present action: it is what is believed before deciding.
+    This is the deterministic part of the recurrent state of PlaNet (Hafner et al., 2019). The
+    memory m_t does not depend on the present action a_t.
 
     Args:
         latent_dim: D.
@@ -67,7 +66,7 @@ class GRUPredictor(nn.Module):
         return self.cell(torch.cat([latents, before], dim=2))[0]
 
     def next_latent(self, memory: Tensor, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predict [N, D] from memory [N, W], latents [N, D] and actions [N, A] of now."""
+        """Predict [N, D] from memory [N, W], latents [N, D] and present actions [N, A]."""
         return latents + self.body(torch.cat([memory, latents, actions], dim=1))
 
     def roll(self, memory: Tensor, latents: Tensor, actions: Tensor) -> Tensor:
@@ -88,7 +87,7 @@ class GRUPredictor(nn.Module):
 
 
 class RecurrentJEPA(JEPA):
-    """A JEPA that remembers. Implements ``WorldModel`` and ``CustomRollout``."""
+    """A JEPA with a memory. Implements ``WorldModel`` and ``CustomRollout``."""
 
     config_class = RecurrentConfig
     config: RecurrentConfig
@@ -104,11 +103,11 @@ class RecurrentJEPA(JEPA):
         )
 
     def memory(self, context: Context) -> Tensor:
-        """Return what is remembered after the last frame of the context, [B, W]."""
+        """Return the memory after the last frame of the context, [B, W]."""
         return self.predictor.remember(context.latents, context.actions)[:, -1]
 
     def imagine(self, context: Context, actions: Tensor) -> Tensor:
-        """Imagine latents [B, S, H, D] of candidates [B, S, H, A]; the context is read once."""
+        """Imagine latents [B, S, H, D] of candidates [B, S, H, A]; the context is encoded once."""
         problems, samples = actions.shape[:2]
         memory, latents = (
             start[:, None].expand(-1, samples, -1).flatten(0, 1)
@@ -120,7 +119,7 @@ class RecurrentJEPA(JEPA):
     def prediction_terms(
         self, latents: Tensor, batch: TrajectoryBatch, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """Roll out from every frame of the window, each with the memory of those before it."""
+        """Roll out from every frame of the window, with the memory of the frames before it."""
         del generator
         horizon = self.config.rollout_steps
         num_starts = latents.shape[1] - horizon
