@@ -21,8 +21,8 @@ from jepabench.evaluation.statistics.rates import (
     combine_cells,
 )
 from jepabench.results.board.entries import Entry
-from jepabench.results.board.scores import Scores
 from jepabench.results.board.page_values import Keys
+from jepabench.results.board.scores import Scores
 from jepabench.results.media.episode_media import Shown
 
 Cell = tuple[str, str]  # task, stratum

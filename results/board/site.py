@@ -227,7 +227,7 @@ def _differences(
     found = {}
     for name, suite in suites.items():
         own = [entry for entry in entries if entry.suite == name]
-        tables = paired_differences(own, [keys for _, keys in views.suite_views(suite)])
+        tables = paired_differences(own, [keys for _, keys in page_values.suite_views(suite)])
         for place, entry in enumerate(own):
             following = range(place + 1, len(own))
             found[entry.name] = {own[peer].name: tables[place, peer] for peer in following}
