@@ -10,7 +10,16 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from jepabench.envs.task import short_name
-from jepabench.results.report.panels import INK, agent_colours, as_svg, log_axis, panel_figure
+from jepabench.results.report.families import FAMILIES, classify_families, family_handles
+from jepabench.results.report.panels import (
+    INK,
+    MARKERS,
+    add_legend,
+    agent_colours,
+    as_svg,
+    log_axis,
+    panel_figure,
+)
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -25,7 +34,8 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
             value); ``x`` (the column of the x axis of lines); ``panel`` (the column with one
             panel per value, or "" for one panel); ``label`` (of the value axis); ``most`` (the
             end of the value axis); ``log`` (whether x is logarithmic); ``only`` (allowed values
-            of columns, by column).
+            of columns, by column); ``families`` (the family of each series by name, where the
+            table has no column ``model_steps`` that tells planners from policies).
         columns: number of panels side by side.
     """
     rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
@@ -35,7 +45,8 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
     for row in rows:
         parts.setdefault(short_name(str(row[panel])) if panel else "", []).append(row)
     series = list(dict.fromkeys(str(row[spec["series"]]) for row in rows))
-    colours = agent_colours(series)
+    families = _find_families(rows, spec)
+    colours = _choose_colours(series, families, spec)
     draw = {"bars": _bars, "lines": _lines}[spec["kind"]]
 
     def group(part: Rows) -> dict[str, Rows]:
@@ -55,7 +66,27 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
         share_y=spec["kind"] == "bars"
         and all(len(group(part)) == len(series) for part in parts.values()),
     )
+    if spec["kind"] == "bars" and len(set(families.values())) > 1:
+        add_legend(figure, family_handles(families.values()))
     return as_svg(figure)
+
+
+def _find_families(rows: Rows, spec: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the family of each series, or nothing if the series are not agents."""
+    if "families" in spec or not rows or "model_steps" not in rows[0]:
+        return spec.get("families", {})
+    return classify_families(rows, spec["series"])
+
+
+def _choose_colours(
+    series: Sequence[str], families: Mapping[str, str], spec: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return the colour of each series: of its family, or one for all bars, which have labels."""
+    if families:
+        return {name: FAMILIES[families[name]] for name in series}
+    if spec["kind"] == "bars":
+        return dict.fromkeys(series, FAMILIES["planner"])
+    return agent_colours(series)
 
 
 def _bars(
@@ -87,13 +118,13 @@ def _bars(
 def _lines(
     axes: Axes, series: Mapping[str, Rows], spec: Mapping[str, Any], colours: Mapping[str, str]
 ) -> None:
-    for name, rows in series.items():
+    for (name, rows), marker in zip(series.items(), MARKERS * 9, strict=False):
         rows = sorted(rows, key=lambda row: row[spec["x"]])
         places = _column(rows, spec["x"])
         axes.plot(
             places,
             _column(rows, spec["value"]),
-            marker="o",
+            marker=marker,
             markersize=4,
             color=colours[name],
             label=name,

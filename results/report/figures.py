@@ -7,8 +7,7 @@ the same chart fits a page and a phone. An agent has the same colour in every ch
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 import pandas as pd
@@ -29,39 +28,9 @@ from jepabench.results.report.panels import (
     shorten,
     style_cost_axes,
 )
-from jepabench.results.report.success_table import Cell, Kind, agent_kinds, agent_order
+from jepabench.results.report.success_table import Cell, agent_kinds, agent_order
 
-FAMILIES = {
-    "planner": "#4477AA",
-    "RL": "#EE6677",
-    "imitation": "#C99700",
-    "floor or ceiling": GREY,
-}
-_IMITATION = re.compile(r"(^|-)(gcbc|bc|inverse)(-|$)")
 _ROW_HEIGHT = 0.28  # inches
-
-
-def family_colours(cells: Iterable[Cell]) -> dict[str, str]:
-    """Return the colour of each agent's family: planner, RL, imitation, or floor and ceiling.
-
-    An agent that uses model steps is a planner. Imitation is behaviour cloning and inverse models.
-    """
-    planners: dict[str, bool] = {}
-    kinds: dict[str, Kind] = {}
-    for cell in cells:
-        planners[cell.agent] = planners.get(cell.agent, False) or cell.model_steps > 0
-        kinds[cell.agent] = cell.kind
-    return {
-        agent: FAMILIES[_classify(agent, kinds[agent], plans)] for agent, plans in planners.items()
-    }
-
-
-def _classify(agent: str, kind: Kind, plans: bool) -> str:
-    if kind != "learned":
-        return "floor or ceiling"
-    if plans:
-        return "planner"
-    return "imitation" if _IMITATION.search(agent) else "RL"
 
 
 def success_figure(cells: Sequence[Cell], *, colours: Mapping[str, str], columns: int = 3) -> bytes:

@@ -21,13 +21,8 @@ from jepabench.evaluation.records import records_frame
 from jepabench.results.media.episode_media import Run, Shown, find_runs, show_run
 from jepabench.results.report import page_values
 from jepabench.results.report.aggregates import Aggregates, aggregate, profiles_figure
-from jepabench.results.report.figures import (
-    FAMILIES,
-    cost_figure,
-    curves_figure,
-    family_colours,
-    success_figure,
-)
+from jepabench.results.report.families import FAMILIES, family_colours
+from jepabench.results.report.figures import cost_figure, curves_figure, success_figure
 from jepabench.results.report.formats import aggregate_rows, latex_report, markdown_report
 from jepabench.results.report.success_table import (
     Cell,

@@ -9,12 +9,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from jepabench.results.report.families import FAMILIES, classify_families
 from jepabench.results.report.panels import (
     GREY,
     MARKERS,
     PLOT_HEIGHT,
     add_legend,
-    agent_colours,
     as_svg,
     panel_figure,
     shorten,
@@ -41,7 +41,8 @@ def scaling_figure(table: pd.DataFrame, *, columns: int = 3) -> bytes:
 
     The panels show success against transitions, training time [s] and planning time [ms per
     control step]. Agents that do not learn are dashed lines in the first two panels. The last panel
-    shows the largest budget of each agent.
+    shows the largest budget of each agent. Colours are those of families (planner, RL, imitation),
+    markers those of agents.
 
     Args:
         table: table from ``jepabench.evaluation.statistics.scaling``; the rows of the stratum
@@ -53,7 +54,8 @@ def scaling_figure(table: pd.DataFrame, *, columns: int = 3) -> bytes:
     """
     rows = table.query("stratum == 'all'").to_dict("records")
     agents = agent_order(str(row["agent"]) for row in rows)
-    colours, markers = agent_colours(agents), dict(zip(agents, MARKERS * 9, strict=False))
+    markers = dict(zip(agents, MARKERS * 9, strict=False))
+    colours = {agent: FAMILIES[family] for agent, family in classify_families(rows).items()}
     largest = {
         agent: max(int(row["budget"]) for row in rows if row["agent"] == agent) for agent in agents
     }

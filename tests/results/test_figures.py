@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from jepabench.results.board.claim_figures import claim_figure
+from jepabench.results.report.families import FAMILIES, classify_families
 from jepabench.results.report.figures import cost_figure, curves_figure, success_figure
 from jepabench.results.report.panels import agent_colours
 from jepabench.results.report.success_table import Cell
@@ -54,6 +55,28 @@ def test_success_bars_name_agents_strata_and_numbers():
     shown = texts(success_figure(CELLS, colours=COLOURS))
     assert {"near", "far", "jepa", "sac", "80", "40"} <= set(shown)
     assert shown.count("missing") == 5 and "nan" not in shown
+
+
+def test_agents_of_a_family_have_one_colour_in_charts_of_claims_and_of_scaling():
+    rows = pd.DataFrame(
+        {
+            "agent": ["jepa-cem", "jepa-icem", "sac-her", "gcbc", "random"],
+            "model_steps": [900, 700, 0, 0, 0],
+            "held": [0.9, 0.8, 0.5, 0.4, 0.1],
+        }
+    )
+    assert classify_families(rows.to_dict("records")) == {
+        "jepa-cem": "planner",
+        "jepa-icem": "planner",
+        "sac-her": "RL",
+        "gcbc": "imitation",
+        "random": "floor or ceiling",
+    }
+    spec = {"kind": "bars", "series": "agent", "value": "held", "label": "held"}
+    assert set(FAMILIES) < set(texts(claim_figure(rows, spec)))
+    stated = spec | {"families": {name: "planner" for name in rows["agent"]}}
+    svg = claim_figure(rows.drop(columns="model_steps"), stated).decode().upper()
+    assert FAMILIES["planner"] in svg and FAMILIES["RL"] not in svg and "PLANNER" not in svg
 
 
 def test_a_hostile_name_is_text_in_a_chart():
