@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -80,13 +81,19 @@ def check_writable(directories: Iterable[Path]) -> None:
     """Check that the folders can be created or written to.
 
     Raises:
-        ConfigError: a folder is read-only, or a file has the name of a folder.
+        ConfigError: a folder cannot be written to, or a file has the name of a folder.
     """
     for folder in {next(path for path in item.parents if path.exists()) for item in directories}:
         if not folder.is_dir():
             raise ConfigError(f"{folder} is a file, not a folder. Choose another output folder.")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise ConfigError(f"{folder} is read-only. Choose another output folder.")
+        try:  # permissions say nothing about file systems that refuse even root
+            TemporaryDirectory(prefix=".jepabench-", dir=folder).cleanup()
+        except OSError as error:
+            raise ConfigError(
+                f"{folder} cannot be written to ({error.strerror}). Choose another output folder."
+            ) from error
 
 
 def closure(stages: Mapping[str, Stage], keys: Sequence[str]) -> list[str]:

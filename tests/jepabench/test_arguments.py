@@ -13,7 +13,17 @@ from jepabench.cli.arguments import Task
 from jepabench.main import VERBS, get_module_name, main
 
 COMMANDS = [*VERBS, "compare planners"]
-SUITE_COMMANDS = ("run", "sweep", "status", "report", "evaluate", "scaling", "tune")
+SUITE_COMMANDS = {
+    "run": ("agent=gcbc",),
+    "sweep": ("agent=gcbc",),
+    "status": ("agent=gcbc",),
+    "watch": (),
+    "report": ("agent=gcbc",),
+    "evaluate": ("agent=gcbc",),
+    "compare": ("random", "expert"),
+    "scaling": ("agent=gcbc", "task=tworoom"),
+    "tune": ("agent=gcbc", "task=tworoom"),
+}
 WRONG_SETTINGS = (
     "agent=",
     "agent=,",
@@ -83,9 +93,8 @@ def test_wrong_values_are_refused_before_any_work(command, tmp_path, monkeypatch
 @pytest.mark.parametrize("setting", WRONG_SETTINGS)
 def test_wrong_settings_are_refused(command, setting, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    agent = [] if setting.startswith("agent=") else ["agent=gcbc"]
-    task = ["task=tworoom"] if command in ("scaling", "tune") else []
-    assert main([command, *agent, *task, setting]) == 2
+    words = [word for word in SUITE_COMMANDS[command] if not setting.startswith(word[:6])]
+    assert main([command, *words, setting]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1 and error.startswith("error: "), error
     assert not any(tmp_path.iterdir())
