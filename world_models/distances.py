@@ -282,7 +282,8 @@ class ValueDistance(DistanceHead):
         with torch.no_grad():
             rest = self._steps(self.target(self._scale(pairs.after), self._scale(goal)))
             target = 1 + self.config.discount * torch.where(arrived, 0.0, rest)
-        error = (target - self(pairs.now, goal)) * (1 - self.config.discount)
+        predicted = self._between(self._scaled(pairs.now), self._scaled(goal))
+        error = (target - predicted) * (1 - self.config.discount)
         return expectile_loss(error, self.config.expectile)
 
     @torch.no_grad()
@@ -298,7 +299,35 @@ class ValueDistance(DistanceHead):
         return self._steps(self.network(now, goal))
 
 
+class CalibratedValue(ValueDistance):
+    """``ValueDistance`` plus the squared difference of the latents, which counts near the goal only.
+
+    A value leads around obstacles but is imprecise within a step of the goal, where the squared
+    difference is precise. The difference is measured in units of ``radius`` model steps of the data
+    (root mean square) and its square is at most 1, so that it says nothing about goals that are
+    farther away.
+    """
+
+    radius = 0.5
+    step_change: Tensor
+
+    def __init__(self, latent_size: int, config: DistanceConfig) -> None:
+        super().__init__(latent_size, config)
+        self.register_buffer("step_change", torch.ones(()))
+
+    def fit_scale(self, latents: Tensor, changes: Tensor) -> None:
+        """Compute also the mean squared change per model step, from changes [M, D]."""
+        super().fit_scale(latents, changes)
+        self.step_change.copy_(changes.square().mean().clamp(min=1e-12))
+
+    def forward(self, now: Tensor, goal: Tensor) -> Tensor:
+        """Return the distances [...] in model steps."""
+        near = (now - goal).square().mean(-1) / (self.radius**2 * self.step_change)
+        return super().forward(now, goal) + near.clamp(max=1)
+
+
 HEADS: dict[str, type[DistanceHead]] = {
+    "calibrated-value": CalibratedValue,
     "mahalanobis": MahalanobisDistance,
     "quasimetric": QuasimetricDistance,
     "reachability": Reachability,

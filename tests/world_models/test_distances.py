@@ -126,3 +126,18 @@ def test_the_loss_is_a_finite_scalar(kind):
 def test_refuses_what_means_nothing(settings, message):
     with pytest.raises((ValueError, KeyError), match=message):
         make_config("setting of a learned distance", DistanceConfig, settings)
+
+
+def test_a_calibrated_value_adds_the_difference_within_half_a_step_of_the_goal():
+    latents = torch.randn(500, 4, generator=GENERATOR)
+    changes = torch.randn(500, 4, generator=GENERATOR) * 0.2
+    plain, calibrated = head_of("value"), head_of("calibrated-value")
+    for head in (plain, calibrated):
+        head.fit_scale(latents, changes)
+    goal = torch.zeros(1, 4)
+    step = changes.square().mean().sqrt()
+    added = {
+        steps: (calibrated(goal + steps * step, goal) - plain(goal + steps * step, goal)).item()
+        for steps in (0.0, 0.25, 0.5, 3.0)
+    }
+    assert added == pytest.approx({0.0: 0.0, 0.25: 0.25, 0.5: 1.0, 3.0: 1.0}, abs=1e-4)
