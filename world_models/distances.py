@@ -300,7 +300,7 @@ class ValueDistance(DistanceHead):
 
 
 class CalibratedValue(ValueDistance):
-    """``ValueDistance`` plus the squared difference of the latents, which counts near the goal only.
+    """``ValueDistance`` plus the squared difference of the latents, near the goal only.
 
     A value leads around obstacles but is imprecise within a step of the goal, where the squared
     difference is precise. The difference is measured in units of ``radius`` model steps of the data
