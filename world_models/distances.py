@@ -282,7 +282,7 @@ class ValueDistance(DistanceHead):
         with torch.no_grad():
             rest = self._steps(self.target(self._scale(pairs.after), self._scale(goal)))
             target = 1 + self.config.discount * torch.where(arrived, 0.0, rest)
-        predicted = self._between(self._scaled(pairs.now), self._scaled(goal))
+        predicted = self._between(self._scale(pairs.now), self._scale(goal))
         error = (target - predicted) * (1 - self.config.discount)
         return expectile_loss(error, self.config.expectile)
 
