@@ -242,7 +242,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "_ARGCOMPLETE" in os.environ:  # set by the shell while it completes
         from jepabench.cli.completion import complete
 
-        complete(parser, parsers, lambda verb: _configure(parsers[verb], verb, verb))
+        try:
+            complete(parser, parsers, lambda verb: _configure(parsers[verb], verb, verb))
+        except ModuleNotFoundError as error:
+            print(f"error: {_missing_extra(error) or error}", file=sys.stderr)
+            return 2
     own = argv.index(chosen) + 1 if chosen else len(argv)
     options = parser.parse_args(argv[:own])
     if options.verb in _NEEDS_MODELS and not importlib.util.find_spec("torch"):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hydra.utils import instantiate
 from rich.console import Console
@@ -13,28 +16,73 @@ from jepabench.execution.executor import run_stages
 from jepabench.execution.speeds import SPEEDS_FILE, load_speeds
 from jepabench.pipeline.presets.sb3_file import PREFIX
 from jepabench.pipeline.presets.search_path import SearchPath, get_search_path, set_search_path
-from jepabench.pipeline.stages import SuitePlan
+from jepabench.pipeline.stages import Stage, SuitePlan
 from jepabench.world_models.training.tracking import check_tracker
+
+_LOCAL = "jepabench.execution.launchers.JoblibLauncher"  # runs stages on this machine
 
 
 def run_plan(root: dict, console: Console, *, kind: type[SuitePlan] = SuitePlan) -> None:
     """Run the missing stages of a suite, or of another ``kind`` of plan, with the launcher."""
-    check_tracker(root.get("tracker", "none"))
-    for name in root["suite"]["agents"]:
-        if name.startswith(PREFIX):
-            require_trust(name.removeprefix(PREFIX))
     # Workers may be started in another folder.
     elsewhere = {**root, "output": str(Path(root["output"]).resolve())}
     speeds = load_speeds(Path(root["output"]) / SPEEDS_FILE)
+    make = partial(make_plan, kind, elsewhere, get_search_path(), is_trusted())
+    check_run(root, make())
     own = {}
     if "folder" in root["launcher"] and not root["launcher"]["folder"]:
         own["folder"] = Path(elsewhere["output"]) / "submitit"
     run_stages(
-        partial(make_plan, kind, elsewhere, get_search_path(), is_trusted()),
+        make,
         launcher=instantiate(elsewhere["launcher"], **own),
         console=console,
         speeds=speeds,
     )
+
+
+def check_run(root: Mapping[str, Any], plan: SuitePlan) -> None:
+    """Check, before anything is written, what a run needs besides its configuration.
+
+    Raises:
+        UnknownNameError: there is no such tracker or device.
+        ModuleNotFoundError: an extra is not installed.
+        UntrustedFileError: an agent is a pickle that the user did not allow.
+        ValueError: this machine lacks a GPU, or a tracker has no account.
+    """
+    check_tracker(root.get("tracker", "none"))
+    for name in root["suite"]["agents"]:
+        if name.startswith(PREFIX):
+            require_trust(name.removeprefix(PREFIX))
+            if importlib.util.find_spec("stable_baselines3") is None:
+                raise ModuleNotFoundError(
+                    f"{name} needs Stable-Baselines3. Install it with: "
+                    "pip install 'jepabench[models]'"
+                )
+    if root["launcher"]["_target_"] == _LOCAL:
+        _check_devices(plan.stages.values())
+
+
+def _check_devices(stages: Iterable[Stage]) -> None:
+    """Check that this machine has the devices on which stages train and plan."""
+    training: set[str] = set()
+    others: set[str] = set()
+    for stage in stages:
+        kind = stage.key.partition("/")[0]
+        config = stage.config
+        if kind == "model":
+            training.add(config.get("training", {}).get("device", "cpu"))
+        elif kind == "policy":
+            others.add(config["train"].get("device", "cpu"))
+        elif kind in ("evaluation", "change"):
+            others.add(config["agent"]["agent"].get("device", "cpu"))
+    if training | others <= {"cpu"}:
+        return
+    from jepabench.world_models.training.devices import check_training_device, find_device
+
+    for name in sorted(training):
+        check_training_device(name)
+    for name in sorted(others):
+        find_device(name)
 
 
 def make_plan(

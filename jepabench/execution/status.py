@@ -15,6 +15,7 @@ from rich.table import Table
 from jepabench.envs.files import write_atomically
 from jepabench.evaluation.stages.stage import StageState, stage_id, stage_state
 from jepabench.execution.executor import last_line, last_lines
+from jepabench.pipeline.config import ConfigError
 from jepabench.pipeline.stages import KINDS, Stage, SuitePlan
 
 STATES = ("done", "running", "failed", "interrupted", "missing")
@@ -97,13 +98,26 @@ def _print_stage(stage: Stage, state: StageState, console: Console) -> None:
 
 
 def load_sweeps(root: Mapping[str, Any]) -> list[SuitePlan]:
-    """Return the plans that ``save_sweep`` saved below the output folder of a run."""
+    """Return the plans that ``save_sweep`` saved below the output folder of a run.
+
+    Raises:
+        ConfigError: a saved file is damaged.
+    """
     files = sorted((Path(root["output"]) / "sweeps").glob("*.json"))
-    saved = [json.loads(path.read_text(encoding="utf-8")) for path in files]
-    return [_make_plan({**root, **one}) for one in saved]
+    return [_load_sweep(root, path) for path in files]
 
 
-def _make_plan(root: dict[str, Any]) -> SuitePlan:
+def _load_sweep(root: Mapping[str, Any], path: Path) -> SuitePlan:
+    try:
+        saved = json.loads(path.read_text(encoding="utf-8"))
+        damaged = "" if isinstance(saved.get("suite"), dict) else "it has no suite"
+    except (ValueError, AttributeError) as error:
+        saved, damaged = {}, str(error)
+    if damaged:
+        raise ConfigError(
+            f"{path} is no saved sweep: {damaged}. Delete it, and run the sweep again."
+        )
+    root = {**root, **saved}
     if "budgets" not in root:
         return SuitePlan(root)
     from jepabench.pipeline.scaling import ScalingPlan

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from jepabench.pipeline.checkpoints import REFERENCES, find_checkpoint, reference_tasks
 from jepabench.pipeline.config import ConfigError, load_preset
+from jepabench.pipeline.stage_work import build
 
 if TYPE_CHECKING:
     from jepabench.agents.base import Agent
@@ -49,15 +50,11 @@ def build_agent(preset: Mapping[str, Any], checkpoint: Path, task_id: str) -> Ag
 
     What the preset trains is read from a folder of its name inside the checkpoint.
     """
-    from hydra.utils import instantiate
-
     from jepabench.agents.artifacts import artifact_folders
 
     trained = checkpoint / preset["name"]
     folders = artifact_folders(preset, trained) if preset.get("train") else {}
-    return instantiate(
-        preset["agent"], task_id=task_id, world_model=checkpoint, **folders, _convert_="all"
-    )
+    return build(preset["agent"], task_id=task_id, world_model=checkpoint, **folders)
 
 
 def make_agent_of_task(
@@ -87,14 +84,12 @@ def make_agent_of_task(
 
 
 def _build_without_model(preset: Mapping[str, Any], task_id: str) -> Agent:
-    from hydra.utils import instantiate
-
     if preset.get("train"):
         raise ConfigError(
             f"Agent {preset['name']!r} has to be trained first. Evaluate it on a suite: "
             f"jepabench.evaluate({preset['name']!r}, suite='quick')."
         )
-    return instantiate(preset["agent"], task_id=task_id, _convert_="all")
+    return build(preset["agent"], task_id=task_id)
 
 
 def _find_reference(task_id: str) -> Path:

@@ -8,9 +8,22 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 _UNTRAINED = 3  # number of untrained networks for comparison
+
+
+def build(settings: Mapping[str, Any], **arguments: Any) -> Any:
+    """Return the object that the ``_target_`` of settings makes.
+
+    Raises:
+        Exception: What the target raised, without Hydra's description of the call around it.
+    """
+    try:
+        return instantiate(settings, **arguments, _convert_="all")
+    except InstantiationException as error:
+        raise error.__cause__ or error from None
 
 
 def collect_dataset(config: Mapping[str, Any], directory: Path) -> None:
@@ -66,7 +79,7 @@ def copy_checkpoint(checkpoint: Path, directory: Path) -> None:
 
 def train_policy(train: Mapping[str, Any], arguments: Mapping[str, Any], directory: Path) -> None:
     """Call the training function of an agent preset, which saves the policy."""
-    instantiate(train, directory=directory, **arguments, _convert_="all")
+    build(train, directory=directory, **arguments)
 
 
 def evaluate_agent(
@@ -95,9 +108,8 @@ def evaluate_agent(
     folders = {key: path for key, path in paths.items() if key != "policy"}
     if "policy" in paths:
         folders |= artifact_folders(config["agent"], paths["policy"])
-    agent = instantiate(
-        config["agent"]["agent"], task_id=config["task_id"], **folders, **seed, _convert_="all"
-    )
+    settings = config["agent"]["agent"]
+    agent = build(settings, task_id=config["task_id"], **folders, **seed)
     specs = episode_specs(
         config["task_id"], config["split"], config["num_episodes"], strata=tuple(config["strata"])
     )

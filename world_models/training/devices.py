@@ -7,6 +7,7 @@ shares, so the number of processes does not change what is computed.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,6 +117,23 @@ def find_device(name: str) -> torch.device:
     if name != "cpu" and not available[name]():
         raise ValueError(f"device={name!r}, but PyTorch sees no such GPU here. Use device=cpu.")
     return torch.device(name)
+
+
+def check_training_device(name: str) -> None:
+    """Check, before any work, that a world model can be trained on a device.
+
+    Raises:
+        UnknownNameError: There is no such device.
+        ModuleNotFoundError: The extra ``accelerate`` is not installed.
+        ValueError: PyTorch sees no such GPU.
+    """
+    if name not in DEVICES:
+        raise unknown_name("device", name, DEVICES)
+    if name != "cpu" and importlib.util.find_spec("accelerate") is None:
+        raise ModuleNotFoundError(
+            f"device={name!r} needs Accelerate: `pip install 'jepabench[accelerate]'`."
+        )
+    find_device(name)
 
 
 def get_rank() -> int:

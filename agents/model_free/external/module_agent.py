@@ -36,7 +36,8 @@ class ModuleAgent(PolicyAgent):
 
     Raises:
         UnknownNameError: The task has no such observation.
-        ValueError: The action fits neither a control step nor a block.
+        ValueError: The policy returns no action, or one that fits neither a control step nor a
+            block.
     """
 
     def __init__(
@@ -84,7 +85,13 @@ class ModuleAgent(PolicyAgent):
                 action = self.policy(**dict(zip(self.observation_keys, rows, strict=True)))
             else:
                 action = self.policy(torch.cat([row.flatten(1) for row in rows], dim=1))
-        return torch.as_tensor(action).detach().cpu().float().numpy().reshape(-1)
+        try:
+            action = torch.as_tensor(action)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"A policy returns its action as a tensor or an array, got {action!r}."
+            ) from error
+        return action.detach().cpu().float().numpy().reshape(-1)
 
 
 def _list_parameters(policy: Callable[..., Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jepabench.cli.arguments import add_settings
 from jepabench.envs.task import short_name
-from jepabench.execution.run_plan import run_plan
+from jepabench.execution.run_plan import check_run, run_plan
 from jepabench.execution.status import save_sweep
 from jepabench.pipeline.scaling import ScalingPlan, collect_table, compose_scaling
 from jepabench.pipeline.terminal import add_text_row, make_console, make_table
@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
     """Run the command."""
     console = make_console()
     plan = ScalingPlan(compose_scaling(options.overrides))
+    check_run(plan.root, plan)
     save_sweep(plan.root)
     run_plan(dict(plan.root), console, kind=ScalingPlan)
     from jepabench.envs.files import write_atomically

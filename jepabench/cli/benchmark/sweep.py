@@ -9,7 +9,7 @@ import argparse
 
 from jepabench.cli.arguments import add_settings
 from jepabench.execution.executor import StagesFailedError
-from jepabench.execution.run_plan import run_plan
+from jepabench.execution.run_plan import check_run, run_plan
 from jepabench.execution.status import print_status, save_sweep
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
@@ -37,6 +37,7 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         print_status(plan, console, every=True)
         return 0
+    check_run(root, plan)
     save_sweep(root)
     problem = None
     try:

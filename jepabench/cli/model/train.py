@@ -46,12 +46,13 @@ def run(options: argparse.Namespace) -> int:
     preset = load_preset("world_model", options.world_model, overrides)
     from jepabench.evaluation.stages.stage import run_stage
     from jepabench.world_models.checkpoint import fingerprint
-    from jepabench.world_models.training.devices import get_rank
+    from jepabench.world_models.training.devices import check_training_device, get_rank
     from jepabench.world_models.training.fit import fit, open_datasets
     from jepabench.world_models.training.tracking import check_tracker, track
 
     check_training(preset["training"])
     check_tracker(tracker)
+    check_training_device(preset["training"].get("device", "cpu"))
     # Contents identify the inputs, not paths: the data at a path may have been replaced.
     data, held_out = open_datasets(options.dataset, options.validation)
     config = {
