@@ -104,9 +104,10 @@ def test_an_unknown_minari_dataset_is_refused_with_the_nearest_name(dataset, tmp
         import_minari("tiny/point-randm-v0", tmp_path / "data")
 
 
-def make_foreign_dataset(observation_space, observations):
-    """A dataset as others make them: no seeds, no violations, float64 rewards."""
+def make_foreign_dataset(observation_space, observations, seed=None):
+    """A dataset as others make them: no violations, float64 rewards, and often no seed."""
     buffer = minari.data_collector.EpisodeBuffer(
+        seed=seed,
         observations=observations,
         actions=np.zeros((3, 2)),
         rewards=[0.0, 1.0, 0.0],
@@ -137,6 +138,20 @@ def test_a_dataset_of_others_needs_a_provenance(tmp_path):
     assert dataset[0].rewards.tolist() == [0.0, 1.0, 0.0]
     assert (dataset[0].terminated, dataset[0].truncated, dataset[0].seed) == (True, False, -1)
     assert not dataset[0].violations.any()
+
+
+def test_seeds_of_64_bits_are_imported(tmp_path):
+    """Minari records such a seed if an environment was reset without one."""
+    box = gymnasium.spaces.Box(-1, 1, (2,), np.float64)
+    names = ("observation", "achieved_goal", "desired_goal")
+    make_foreign_dataset(
+        gymnasium.spaces.Dict(dict.fromkeys(names, box)),
+        {name: np.zeros((4, 2)) for name in names},
+        seed=2**64 - 5,
+    )
+    provenance = Provenance(task_id="other/Goal-v0", split="train", behaviour="theirs")
+    dataset = import_minari("other/goal-v0", tmp_path / "data", provenance=provenance)
+    assert dataset[0].seed == 2**64 - 5
 
 
 def test_observations_without_goals_are_refused(tmp_path):
