@@ -79,8 +79,7 @@ def measure(options: argparse.Namespace, arm: str, seed: int) -> dict[str, float
         folder / "model",
         data,
         held_out,
-        "jepa",
-        load_preset("world_model", "state-twin")["model"],
+        {"kind": "jepa", "model": load_preset("world_model", "state-twin")["model"]},
         seed,
         options,
     )
@@ -128,8 +127,7 @@ def collect_in_rounds(
                     folder / f"ensemble-{number}",
                     so_far,
                     held_out,
-                    "ensemble",
-                    ENSEMBLE,
+                    {"kind": "ensemble", "model": ENSEMBLE},
                     seed,
                     options,
                 )
@@ -167,9 +165,7 @@ def merge(path: Path, parts: list[EpisodeDataset]) -> EpisodeDataset:
     return EpisodeDataset.open(path)
 
 
-def train_model(
-    directory: Path, data, held_out, kind: str, model: dict, seed: int, options
-) -> Path:
+def train_model(directory: Path, data, held_out, preset: dict, seed: int, options) -> Path:
     """Train a model unless it exists, and return its folder."""
     if not (directory / "model.json").exists():
         training = {"num_steps": options.training_steps, "batch_size": 256, "diagnose_every": 10**6}
@@ -178,10 +174,9 @@ def train_model(
             validation=held_out.path,
             directory=directory,
             seed=seed,
-            kind=kind,
-            model=model,
             training=training,
             progress=False,
+            **preset,
         )
     return directory
 

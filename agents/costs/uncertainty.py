@@ -63,11 +63,7 @@ class Disagreement:
             TypeError: the model has no ``disagreement``.
         """
         if not isinstance(model, Disagreeing):
-            raise TypeError(
-                f"{self.name!r} needs a world model with disagreement(), "
-                f"{type(model).__name__} has none. "
-                "Take a world model of kind ensemble."
-            )
+            raise _missing_method(self.name, "disagreement", model, kind="ensemble")
 
         def cost(latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
             del latents, goal
@@ -113,11 +109,7 @@ class OverFutures:
             TypeError: the model has no ``futures``.
         """
         if not isinstance(model, StochasticModel):
-            raise TypeError(
-                f"{self.name!r} needs a world model with futures(), {type(model).__name__} "
-                "has none. "
-                "Take a world model of kind latent-variable."
-            )
+            raise _missing_method(self.name, "futures", model, kind="latent-variable")
 
         def cost(latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
             del latents
@@ -151,3 +143,10 @@ class BoundTerm:
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:
         """Return costs [B, S]."""
         return self.cost(latents, goal, actions)
+
+
+def _missing_method(term: str, method: str, model: WorldModel, *, kind: str) -> TypeError:
+    return TypeError(
+        f"{term!r} needs a world model with {method}(), {type(model).__name__} has none. "
+        f"Take a world model of kind {kind}."
+    )

@@ -16,14 +16,8 @@ from torch.nn import functional
 
 from jepabench.agents.model_free.offline.agent import OfflineAgent
 from jepabench.agents.model_free.offline.hindsight import GoalBatch, GoalMixture
-from jepabench.agents.model_free.offline.losses import ddpg_bc_loss
-from jepabench.agents.model_free.offline.networks import (
-    Sizes,
-    TwinCritic,
-    ValueConfig,
-    freeze_weights,
-    mlp,
-)
+from jepabench.agents.model_free.offline.losses import ddpg_bc_loss, freeze_weights
+from jepabench.agents.model_free.offline.networks import Sizes, TwinCritic, ValueConfig, mlp
 from jepabench.agents.model_free.offline.policy import GoalPolicy
 from jepabench.agents.model_free.offline.training import train_policy
 

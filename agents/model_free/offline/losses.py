@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -33,3 +36,13 @@ def polyak_update(target: nn.Module, source: nn.Module, tau: float) -> None:
     """Update weights in place: target += tau * (source - target)."""
     for slow, fast in zip(target.parameters(), source.parameters(), strict=True):
         slow.lerp_(fast, tau)
+
+
+@contextmanager
+def freeze_weights(network: nn.Module) -> Iterator[None]:
+    """Let gradients pass through a network without reaching its weights, within the context."""
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -151,13 +149,3 @@ class TwinCritic(nn.Module):
         """Return the outputs of both networks for the concatenated inputs."""
         joined = torch.cat(inputs, dim=1)
         return torch.stack([network(joined) for network in self.both])
-
-
-@contextmanager
-def freeze_weights(network: nn.Module) -> Iterator[None]:
-    """Let gradients pass through a network without reaching its weights, within the context."""
-    network.requires_grad_(False)
-    try:
-        yield
-    finally:
-        network.requires_grad_(True)

@@ -14,14 +14,8 @@ from torch import Tensor
 
 from jepabench.agents.model_free.offline.agent import OfflineAgent
 from jepabench.agents.model_free.offline.hindsight import GoalBatch, GoalMixture
-from jepabench.agents.model_free.offline.losses import polyak_update
-from jepabench.agents.model_free.offline.networks import (
-    Sizes,
-    TwinCritic,
-    ValueConfig,
-    freeze_weights,
-    mlp,
-)
+from jepabench.agents.model_free.offline.losses import freeze_weights, polyak_update
+from jepabench.agents.model_free.offline.networks import Sizes, TwinCritic, ValueConfig, mlp
 from jepabench.agents.model_free.offline.policy import ActorPolicy
 from jepabench.agents.model_free.offline.training import train_policy
 

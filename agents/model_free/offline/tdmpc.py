@@ -22,13 +22,12 @@ from torch import Tensor, nn
 
 from jepabench.agents.model_free.offline.agent import OfflineAgent
 from jepabench.agents.model_free.offline.hindsight import GoalBatch, GoalMixture
-from jepabench.agents.model_free.offline.losses import ddpg_bc_loss, polyak_update
+from jepabench.agents.model_free.offline.losses import ddpg_bc_loss, freeze_weights, polyak_update
 from jepabench.agents.model_free.offline.networks import (
     OfflineConfig,
     Sizes,
     TwinCritic,
     ValueConfig,
-    freeze_weights,
     mlp,
 )
 from jepabench.agents.model_free.offline.policy import GoalPolicy

@@ -22,8 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_settings(
         parser,
-        help="settings of `jepabench run` or `sweep`; without suite=, all sweeps and scaling runs "
-        "below output=",
+        help="settings of `jepabench run` or `sweep`; without suite=, all runs below output=",
     )
     parser.add_argument(
         "--all", action="store_true", help="also list stages that are done, interrupted or missing"

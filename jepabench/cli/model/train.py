@@ -34,9 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=SEED, default=0)
     add_settings(
-        parser,
-        help="e.g. training.num_steps=2000 model.latent_dim=48 "
-        "tracker=tensorboard|wandb|mlflow|trackio",
+        parser, help="e.g. training.num_steps=2000 tracker=tensorboard|wandb|mlflow|trackio"
     )
 
 
