@@ -35,6 +35,11 @@ _RULES = {
     r"\bcomes? to no end\b": "does not finish",
     r"\bto mend\b|\bmends? (?:it|them)\b": "fix",
     r"\btold by a cost\b": "defined by a cost",
+    r"\bin its words\b": "with its own message",
+    r"\bwhat it counts\b": "its weight",
+    r"\bbegins? anew\b": "starts again",
+    r"\bso many (?:model )?steps\b": "this many steps",
+    r"\b[Ww]hat (?:a|an|the) [\w -]+ (?:is|are) made of\b": "Configuration of ...",
     r"\bnobody (?:else )?(?:is|has|can)\b": "no other ...",
 }
 _READ = {".py", ".md", ".j2", ".yaml", ".yml", ".toml", ".template", ".css", ".js"}

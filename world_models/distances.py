@@ -1,9 +1,9 @@
 """Learned distances between frozen latents, in model steps.
 
-Two places may look alike and be far apart (the other side of a wall), so the squared difference of
-latents is a poor measure of the way between them. Each head here learns a better one from
-state-action-next-state data, without a reward. All give [N] of pairs of latents [N, D], in model
-steps or growing with them: lower is nearer.
+Two places may look alike although the path between them is long, for instance on the two sides of a
+wall. The squared difference of latents is then a poor estimate of the distance. Each head in this
+module learns a better one from state-action-next-state data, without a reward. It maps pairs of
+latents [N, D] to distances [N], in model steps or increasing with them.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from jepabench.envs.errors import unknown_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DistanceConfig:
-    """What a head is and how it is trained.
+    """Configuration of a head and of its training.
 
     Attributes:
         kind: name in ``HEADS``.
         width, depth: of the hidden layers.
         num_steps, batch_size, learning_rate: of the training; the rate of Adam falls linearly to 0.
-        max_steps: hindsight goals are the frames of 1 to so many model steps later.
-        expectile: ``temporal`` takes this low expectile of the times that the data took, since the
-            data dawdles; ``value`` takes 1 minus this one over what may happen next, since the best
-            of it counts.
+        max_steps: hindsight goals are the frames 1 to ``max_steps`` model steps later.
+        expectile: ``temporal`` regresses this low expectile of the times in the data, because the
+            data takes detours. ``value`` regresses the expectile 1 - ``expectile`` over the next
+            states, because the best of them counts.
         reach_steps: h of ``reachability``.
         discount: of ``value``, 0 to 1.
     """
@@ -62,15 +62,15 @@ class DistanceConfig:
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """A batch of what the heads learn from.
+    """A training batch of the heads.
 
     Attributes:
         now, after: latents of a frame and of the next one [N, D].
-        reached: the goal that ``after`` is at [N, D]; with pixels that is ``after`` itself, with a
-            state twin what a goal says of it.
-        later: the goal that the same episode is at, ``steps`` model steps after ``now`` [N, D].
+        reached: the goal at which ``after`` is [N, D]: ``after`` itself for pixels, and its goal
+            entries for a state twin.
+        later: the goal at which the same episode is ``steps`` model steps after ``now`` [N, D].
         steps: 1 to ``max_steps``, float [N].
-        other: goals that frames of anywhere are at [N, D].
+        other: goals at which frames from the whole dataset are [N, D].
     """
 
     now: Tensor
@@ -86,7 +86,7 @@ class DistanceHead(nn.Module):
 
     Args:
         latent_size: D.
-        config: what it is.
+        config: of the head.
     """
 
     mean: Tensor
@@ -110,11 +110,11 @@ class DistanceHead(nn.Module):
         return self._between(now, goal)
 
     def loss(self, pairs: Pairs) -> Tensor:
-        """Return what training minimises, a scalar."""
+        """Return the loss of a batch, a scalar."""
         raise NotImplementedError
 
     def after_step(self) -> None:
-        """Is called after every gradient step."""
+        """Update the head after a gradient step. Does nothing by default."""
 
     def _scale(self, latents: Tensor) -> Tensor:
         return (latents - self.mean) / self.std
@@ -124,22 +124,21 @@ class DistanceHead(nn.Module):
 
 
 class PairNetwork(nn.Module):
-    """A multilayer perceptron over two latents and their difference, one number out."""
+    """A multilayer perceptron from two latents and their difference to one number."""
 
     def __init__(self, latent_size: int, config: DistanceConfig) -> None:
         super().__init__()
         self.body = _perceptron(3 * latent_size, 1, config)
 
     def forward(self, now: Tensor, goal: Tensor) -> Tensor:
-        """Return [...] of [..., D] and [..., D]."""
+        """Return numbers [...] for latents [..., D] and [..., D]."""
         return self.body(torch.cat([now, goal, goal - now], dim=-1)).squeeze(-1)
 
 
 class TemporalDistance(DistanceHead):
     """Regression of the steps between frames of an episode, at a low expectile.
 
-    Says nothing beyond ``max_steps``, where it is flat: good for the next few steps and for the
-    edges of a graph.
+    The distance saturates at ``max_steps``. It suits short plans and the edges of a graph.
     """
 
     def __init__(self, latent_size: int, config: DistanceConfig) -> None:
@@ -161,18 +160,18 @@ class TemporalDistance(DistanceHead):
 class QuasimetricDistance(DistanceHead):
     """The length of the shortest path (QRL, Wang et al., 2023, arXiv 2304.01203).
 
-    Distances between frames of anywhere are made as large as they go while no step of the data is
-    longer than 1. The form
-    keeps the triangle inequality, so the ways of different episodes join up: a metric residual
-    network (MRN, Liu et al., 2023, arXiv 2208.08133), a mean over components of a Euclidean and a
-    one-sided part. QRL's own form (IQE) sorts intervals and costs twenty times as much in a plan.
-    Ours also differs in having no latent dynamics model.
+    Training maximises the distances between random frames, subject to a length of at most 1 for
+    each step of the data. The network is a metric residual network (MRN, Liu et al., 2023, arXiv
+    2208.08133), the mean over components of a Euclidean and an asymmetric part. It satisfies the
+    triangle inequality, so that paths of different episodes can be combined. QRL's own network
+    (IQE) sorts intervals and takes twenty times as long in planning. Unlike QRL, ours has no latent
+    dynamics model.
     """
 
     components, size = 16, 16
-    tolerance = 0.25  # root mean square by which a step of the data may be longer than 1
+    tolerance = 0.25  # largest root mean square by which steps of the data may be longer than 1
     reach = (
-        60.0  # pairs further apart than about so many steps are hardly pushed further [model steps]
+        60.0  # pairs farther apart than about this distance are hardly pushed apart [model steps]
     )
 
     def __init__(self, latent_size: int, config: DistanceConfig) -> None:
@@ -190,7 +189,7 @@ class QuasimetricDistance(DistanceHead):
             # A goal that says less than the state which is at it is no way off.
             excess = excess + self(pairs.after, pairs.reached).square().mean()
         multiplier = (10 * self.log_multiplier).exp()
-        # The multiplier climbs while the constraint is broken: its own gradient has the opposite
+        # The multiplier rises while the constraint is violated: its own gradient has the opposite
         # sign.
         return far + multiplier.detach() * excess - multiplier * excess.detach()
 
@@ -213,9 +212,9 @@ class QuasimetricDistance(DistanceHead):
 class MahalanobisDistance(DistanceHead):
     """The squared difference in units of the change per model step (Mahalanobis, 1936).
 
-    What changes much in every step, such as where the hand is, counts for less than what changes
-    seldom and with effort, such as where an object is. In plain squared differences of latents the
-    hand outweighs the object, and a plan that lets go of the goal for a while is not worth it.
+    Directions that change a lot in every step, such as the position of the gripper, have a small
+    weight. Directions that change rarely, such as the position of an object, have a large one. In
+    plain squared differences of latents, the gripper outweighs the object.
     """
 
     ridge = 0.1  # variance added in every direction, in units of the mean variance
@@ -226,7 +225,7 @@ class MahalanobisDistance(DistanceHead):
         self.register_buffer("whiten", torch.eye(latent_size))
 
     def fit_scale(self, latents: Tensor, changes: Tensor) -> None:
-        """Take the covariance of changes [M, D] in a model step."""
+        """Set the scale from the covariance of changes [M, D] per model step."""
         super().fit_scale(latents, changes)
         scaled = (changes / self.std).double()
         variances, directions = torch.linalg.eigh(scaled.T @ scaled / len(scaled))
@@ -259,9 +258,9 @@ class Reachability(DistanceHead):
 class ValueDistance(DistanceHead):
     """Minus a goal-conditioned value, by implicit V-learning (GCIVL, Park et al., 2024).
 
-    The reward is -1 a model step until the goal; half of the goals are later frames, the others
-    frames of anywhere, and one in eight is the next frame itself. The distance is the discounted
-    number of steps, at most 1 / (1 - discount).
+    The reward is -1 per model step until the goal. Half of the goals are later frames of the
+    episode, one in eight is the next frame, and the others are random frames. The distance is the
+    discounted number of steps, at most 1 / (1 - discount).
     """
 
     tau = 0.01  # Polyak rate of the target network

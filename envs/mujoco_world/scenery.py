@@ -178,7 +178,7 @@ class Thing:
         )
 
     def hidden(self) -> Factor:
-        """Return the factor of whether it is drawn, for events. It goes on to be there."""
+        """Return the factor that hides the object, for events. Its physics are unchanged."""
         model, camera = self._model, self._camera
         own = model.geom_rgba[self._shown, 3].copy()
 

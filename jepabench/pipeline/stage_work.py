@@ -126,7 +126,7 @@ def evaluate_agent(
             variation=change.variation if change else None,
         )
     save_evaluation(directory, evaluation)
-    # A policy from elsewhere knows what its training cost.
+    # A policy from another library states the cost of its training.
     cost = getattr(agent, "training_cost", None) or sum_costs(config["agent"], stages)
     cost = {**cost, "device": str(getattr(agent, "device", "cpu"))}
     (directory / "cost.json").write_text(json.dumps(cost, indent=2), encoding="utf-8")

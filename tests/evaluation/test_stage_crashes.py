@@ -255,7 +255,7 @@ def test_a_stage_that_kills_its_processes_counts_as_failed_in_the_end(tmp_path):
     assert codes == [-signal.SIGKILL] * 3 + [1] and "3 processes in a row were killed" in errors
     state = stage_state(tmp_path, {"seed": 0})
     assert state.name == "failed" and "killed" in state.detail
-    assert run_stage(tmp_path, {"seed": 0}, write_result, max_deaths=2)  # and then it begins anew
+    assert run_stage(tmp_path, {"seed": 0}, write_result, max_deaths=2)  # and then it starts again
 
 
 @pytest.mark.parametrize("signal", [KeyboardInterrupt, SystemExit(143)])

@@ -1,4 +1,4 @@
-"""A row for tests of what is made of rows."""
+"""A row for tests of tables."""
 
 import dataclasses
 

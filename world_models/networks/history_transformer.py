@@ -12,13 +12,13 @@ from torch.nn import functional
 class AdaLNBlock(nn.Module):
     """A pre-norm transformer block that is modulated by the action (AdaLN-zero).
 
-    Tokens are moments, each of which sees itself and earlier ones (``causal``), or positions, all
-    of which see each other.
+    Tokens are either time steps, which attend to themselves and earlier ones (``causal``), or
+    positions, which all attend to each other.
 
     Args:
-        width, num_heads, dropout: as usual.
+        width, num_heads, dropout: of the block.
         causal: see above.
-        head_size: of a head of attention; 0 for width / num_heads.
+        head_size: of an attention head; 0 for width / num_heads.
         mlp_width: of the hidden layer; 0 for 4 * width.
     """
 
@@ -87,8 +87,8 @@ class AdaLNBlock(nn.Module):
             modulation: of each of them [N, k, 6 W].
             cache: keys and values [N, k', heads, head size] of the tokens before, or None if there
                 are none.
-            last_only: return the last token only, [N, 1, W]; the others pass on nothing but their
-                keys and values.
+            last_only: return only the last token [N, 1, W]. Of the others, only keys and values are
+                computed.
 
         Returns:
             The mapped tokens, and the keys and values of all tokens so far.
@@ -109,9 +109,9 @@ class AdaLNBlock(nn.Module):
     def _attend_pairwise(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return causal attention [N, k, heads * head size], pair by pair of tokens.
 
-        With the few tokens of a history the library's kernels spend their time on setting up; here
-        the sum over a head, and its inverse, is a matrix product with the matrix that says which
-        entry belongs to which head.
+        For the few tokens of a history, the overhead of the library's attention kernels dominates.
+        This implementation sums over the entries of a head by a product with a 0-1 matrix [heads *
+        head size, heads].
         """
         heads = self.heads.to(v.dtype)  # [heads * head size, heads]
         queries, keys, values = (part.flatten(2).unbind(1) for part in (q, k, v))
@@ -192,15 +192,15 @@ class AdaLNPredictor(nn.Module):
     ) -> Tensor:
         """Predict H latents [N, H, D] in sequence, faster than H calls of ``forward``.
 
-        What depends on actions alone is computed for all steps at once. While the history still
-        grows, the tokens before the newest keep their keys and values. Once it is full the window
-        moves, and with it the position of every token: then all are computed, but for what the last
-        block makes of those that are not asked for.
+        Everything that depends only on actions is computed for all steps at once. While the history
+        grows, keys and values of earlier tokens are cached. Once it is full, the window moves, and
+        every token changes its position. All tokens are then recomputed, except for the outputs of
+        the last block that are not needed.
 
         Args:
             latents: [N, k, D], k <= K.
             actions: [N, k - 1 + H, A].
-            place: what is done to a predicted latent before it is looked at again.
+            place: applied to each predicted latent before it enters the history.
         """
         dtype = self.embed.weight.dtype
         blocks = [block for block in self.blocks if isinstance(block, AdaLNBlock)]

@@ -62,16 +62,16 @@ class MLPPredictor(nn.Module):
 class SubstepPredictor(nn.Module):
     """Applies one small residual MLP to each control step of an action block in turn.
 
-    What a push does depends on where the pusher is when it is made; an MLP on the whole block has
-    to learn the composition of its steps, this one is built that way. Nothing but the latent after
-    the last step is seen in training.
+    The effect of a push depends on the position of the pusher at that moment. An MLP on the whole
+    block must learn to compose its steps, whereas this predictor composes them by construction.
+    Only the latent after the last step is compared with data in training.
 
     Args:
         latent_dim: D.
         action_size: A of a model step, a multiple of ``substeps``.
         history: K; a shorter one is padded by repeating its first frame with the zero action.
         substeps: control steps in an action block.
-        memory: entries of state beside the latent, such as velocities, read from the history.
+        memory: size of the state besides the latent, such as velocities, computed from the history.
         width: of each hidden layer.
         depth: number of hidden layers of the step.
     """

@@ -1,8 +1,8 @@
 """Pretext tasks for a patch encoder: masked latents, masked pixels, self-distillation.
 
-Each is trained by the ordinary loop, before a predictor learns what actions do (see
-``kinds.frozen_patches``). As a ``WorldModel`` a pretext task predicts that nothing changes, so the
-ordinary diagnostics apply. Masks are drawn once a step and shared by the batch.
+The ordinary loop trains each of them before the predictor (see ``kinds.frozen_patches``). A pretext
+task is a ``WorldModel`` that predicts no change, so that the ordinary diagnostics apply.
+Masks are drawn once per step and shared by the batch.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ class Pretext(nn.Module):
     """Base of pretext tasks: an encoder and optionally a momentum copy, as a ``WorldModel``.
 
     Args:
-        encoder: what is trained.
+        encoder: the encoder to train.
         action_size: A, which is ignored.
         window: frames of a clip.
-        momentum: share of itself that the slow copy keeps a step at first, all of itself at the
-            end; 0 for no copy.
+        momentum: initial momentum of the slow copy, which rises to 1 at the end of the training; 0
+            for no copy.
     """
 
     observation_key, history = "pixels", 1
@@ -220,7 +220,7 @@ class MaskedPixels(Pretext):
 
     Args:
         mask_share: share of the patches that are masked.
-        decoder_width, decoder_depth: of the transformer that paints them.
+        decoder_width, decoder_depth: of the transformer that reconstructs them.
     """
 
     def __init__(

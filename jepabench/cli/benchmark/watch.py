@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
             channel.publish(read_progress(output, plans))
             time.sleep(options.every)
     except KeyboardInterrupt:
-        console.print("Ended. The sweep goes on.")
+        console.print("Ended. The sweep continues.")
     finally:
         server.close()
     return 0

@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--decoder-steps",
         type=Whole(0),
         default=0,
-        help=f"train a new decoder for so many steps; {_DECODER_STEPS} if the checkpoint has none",
+        help=f"gradient steps of a new decoder; {_DECODER_STEPS} if the checkpoint has none",
     )
     parser.add_argument(
         "--decoder-data",

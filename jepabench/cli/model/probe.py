@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Whole(1),
         nargs="*",
         default=[1, 3, 5],
-        help="also probe latents imagined so many model steps ahead",
+        help="also probe latents imagined this many model steps ahead",
     )
     parser.add_argument(
         "--frames", type=Whole(2), default=6000, help="frames to fit and read on, at most"
