@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jepabench.pipeline.checkpoints import REFERENCES, find_checkpoint, reference_tasks
-from jepabench.pipeline.config import ConfigError, load_preset
+from jepabench.pipeline.config import ConfigError, load_preset, options
 from jepabench.pipeline.stage_work import build
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def agent_preset(
 ) -> dict[str, Any]:
     """Return the preset that plans with a checkpoint.
 
-    It is the preset ``name``, or by default the one for the observations of the model.
+    It is the preset ``name``. By default it is the one whose trained parts are stored in the
+    checkpoint, or else the one for the observations of the model.
 
     Raises:
         ConfigError: if the preset has no world model, or if its policy is not in a folder of the
@@ -29,11 +30,8 @@ def agent_preset(
     from jepabench.world_models.checkpoint import load_world_model
 
     loaded = load_world_model(checkpoint)
-    preset = load_preset(
-        "agent",
-        name or ("jepa-cem" if loaded.model.observation_key == "pixels" else "state-cem"),
-        overrides,
-    )
+    name = name or _trained_agent(checkpoint) or untrained_agent(loaded.model.observation_key)
+    preset = load_preset("agent", name, overrides)
     if not preset.get("world_model") or (
         preset.get("train") and not (checkpoint / preset["name"]).is_dir()
     ):
@@ -43,6 +41,18 @@ def agent_preset(
             "only a world model, such as jepa-cem, or run it in a suite: `jepabench run agent=...`."
         )
     return preset
+
+
+def untrained_agent(observation_key: str) -> str:
+    """Return the preset that plans with any world model of these observations."""
+    return "jepa-cem" if observation_key == "pixels" else "state-cem"
+
+
+def _trained_agent(checkpoint: Path) -> str | None:
+    """Return the preset whose trained parts a checkpoint contains, if there is exactly one."""
+    names = {folder.name for folder in checkpoint.iterdir() if folder.is_dir()}
+    found = sorted(names & set(options("agent")))
+    return found[0] if len(found) == 1 else None
 
 
 def build_agent(preset: Mapping[str, Any], checkpoint: Path, task_id: str) -> Agent:

@@ -173,10 +173,13 @@ def make_preset(
     """Return the preset of ``--agent`` with the scaled planner of the preset ``planner``."""
     from jepabench.envs.registry import make
     from jepabench.pipeline.config import load_preset
-    from jepabench.pipeline.saved_model import agent_preset
+    from jepabench.pipeline.saved_model import agent_preset, untrained_agent
     from jepabench.world_models.checkpoint import load_world_model
 
-    preset, loaded = agent_preset(checkpoint, options.agent), load_world_model(checkpoint)
+    loaded = load_world_model(checkpoint)
+    preset = agent_preset(
+        checkpoint, options.agent or untrained_agent(loaded.model.observation_key)
+    )
     preset["agent"].pop("record_imagination", None)
     preset["agent"]["planner"] = scale_planner(
         load_preset("agent", planner)["agent"]["planner"], budget, options.horizon
