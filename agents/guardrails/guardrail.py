@@ -211,7 +211,8 @@ class GuardedPlanner(WrappingPlanner):
             with torch.no_grad():
                 cost(plan.actions[:, None])  # measures the excess of this plan
             self.energy.bound.update_multipliers()
-            plan = self.planner.plan(cost, bounds=bounds, **problem | {"initial": plan.actions})
+            problem = {**problem, "initial": plan.actions}
+            plan = self.planner.plan(cost, bounds=bounds, **problem)
             spent = spent + plan.num_evaluations + 1
         return replace(plan, num_evaluations=spent)
 

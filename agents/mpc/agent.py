@@ -253,13 +253,13 @@ class MPCAgent:
         return Context(latents, torch.stack(actions))
 
 
-def _move(device: torch.device, model: WorldModel, *parts: Any) -> None:
-    """Move a model and the other parts of an agent to a GPU.
+def _move(device: torch.device, *parts: Any) -> None:
+    """Move the model and the other parts of an agent to a GPU.
 
     Raises:
         ValueError: if a part cannot be moved.
     """
-    for part in (model, *parts):
+    for part in parts:
         if part is None:
             continue
         if not hasattr(part, "to"):

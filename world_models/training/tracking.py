@@ -84,7 +84,7 @@ def check_tracker(name: str) -> None:
 
 
 def _check_account() -> None:
-    import wandb
+    import wandb  # pyright: ignore[reportMissingImports]
 
     if os.environ.get("WANDB_MODE", "online") == "online" and not wandb.setup().settings.api_key:
         with suppress(Exception):
@@ -173,9 +173,10 @@ class TrackedRun:
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Log scalars of a step."""
-        if self._tracker is not None:
+        tracker = self._tracker
+        if tracker is not None:
             numbers = {name: float(value) for name, value in values.items()}
-            self._attempt(lambda: self._tracker.log(numbers, step=step))
+            self._attempt(lambda: tracker.log(numbers, step=step))
 
     def close(self) -> None:
         """End the run."""
@@ -218,7 +219,7 @@ def _make_tensorboard(run: str, folder: Path) -> Any:
 
 
 def _make_wandb(run: str, folder: Path) -> Any:
-    import wandb
+    import wandb  # pyright: ignore[reportMissingImports]
     from accelerate.tracking import WandBTracker
 
     return WandBTracker(
@@ -232,7 +233,7 @@ def _make_wandb(run: str, folder: Path) -> Any:
 
 
 def _make_mlflow(run: str, folder: Path) -> Any:
-    import mlflow
+    import mlflow  # pyright: ignore[reportMissingImports]
     from accelerate.tracking import MLflowTracker
 
     artifacts = None

@@ -114,7 +114,7 @@ class Tables(NamedTuple):
 
     def to(self, device: torch.device) -> Tables:
         """Return the tables on a device; frames stay on disk and are moved when they are read."""
-        return Tables(*(table.to(device) for table in self))
+        return Tables(self.now.to(device), self.goal.to(device), self.action.to(device))
 
 
 class GoalBatch:

@@ -219,7 +219,9 @@ class _TrackerOutput(KVWriter):
     ) -> None:
         del key_excluded  # names of other outputs
         scalars = (int, float, np.integer, np.floating)
-        values = {key: value for key, value in key_values.items() if isinstance(value, scalars)}
+        values = {
+            key: float(value) for key, value in key_values.items() if isinstance(value, scalars)
+        }
         self._run.log(values, step)
 
     def close(self) -> None:
