@@ -3,6 +3,7 @@
 from jepabench.agents.mpc import contacts
 from jepabench.envs.data.collect import collect
 from jepabench.main import main
+from jepabench.pipeline.saved_model import agent_preset
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 
@@ -17,6 +18,7 @@ def test_a_policy_beside_its_world_model_is_found(save_twin, tmp_path, capsys):
         "episodes=2",
         "pixels=16",
     ]
+    assert agent_preset(model, None)["name"] == "state-cem"
     assert main(arguments) == 2
     assert "does not just plan with a world model" in capsys.readouterr().err
     collect(
@@ -34,3 +36,4 @@ def test_a_policy_beside_its_world_model_is_found(save_twin, tmp_path, capsys):
     )
     assert main(arguments) == 0
     assert "near" in capsys.readouterr().out
+    assert agent_preset(model, None)["name"] == "jepa-contacts"
