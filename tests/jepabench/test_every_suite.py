@@ -96,7 +96,7 @@ def test_the_literature_suite_is_the_published_protocol(plans):
 
 
 def test_what_is_said_of_one_task_changes_that_task_only(plans):
-    plan = plans("core")
+    plan = plans("full")
     assert plan.stages["model/PushT-v1/jepa-precise/0"].config["model"]["latent_dim"] == 48
     assert plan.stages["model/TwoRoom-v1/jepa/0"].config["model"]["latent_dim"] == 32
     dims = {

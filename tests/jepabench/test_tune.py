@@ -42,8 +42,9 @@ def _settings(target):
     """Return the settings of a training method and their defaults."""
     method = get_method(target)
     known = {name: one.default for name, one in inspect.signature(method).parameters.items()}
-    # The offline methods are one loop with a policy class put in.
-    policies = [policy.config_type for policy in getattr(method, "args", ())]
+    # Methods are partials of one loop: offline with a policy class, online with the settings.
+    given = [getattr(one, "config_type", one) for one in getattr(method, "args", ())]
+    policies = [one for one in given if dataclasses.is_dataclass(one)]
     module = importlib.import_module(target.rpartition(".")[0])
     configs = [
         one
