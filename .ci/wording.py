@@ -21,6 +21,7 @@ _RULES = {
     rf"\b(?:a|an|one) (?:{_NOUNS}) (?:a|an) (?:{_NOUNS}|stratum|agent|method|suite|verb|block)\b": (
         "one ... per ..."
     ),
+    r"\bepisodes a stratum\b": "episodes per stratum",
     r"\bbelongs? into\b": "is not allowed in / belongs in",
     r"\b(?:goes|go|went) on where\b": "resumes",
     r"\bKilled at any point\b": "If it is interrupted, run the same command again",

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from tables import TABLES, write_rows
 
-from jepabench.agents.mpc import contacts
+from jepabench.agents.mpc import distance_and_proposals
 from jepabench.envs.splits import episode_specs
 from jepabench.evaluation.rollout import evaluate_episodes
 from jepabench.evaluation.statistics.intervals import cell_interval
@@ -44,7 +44,7 @@ def main() -> None:
     policy = options.model / preset["name"]  # `jepabench evaluate checkpoint=MODEL` expects it here
     preset["agent"]["problems_at_once"] = 64
     training = {name: value for name, value in preset["train"].items() if name != "_target_"}
-    contacts.train(
+    distance_and_proposals.train(
         task_id=TASK,
         dataset=options.data,
         directory=policy,

@@ -60,7 +60,11 @@ class Imagines(Protocol):
 
 @runtime_checkable
 class PlansInBatches(Protocol):
-    """An agent that plans for several episodes at once."""
+    """An agent that plans for several episodes at once.
+
+    Attributes:
+        problems_at_once: largest number of episodes in one batch.
+    """
 
     problems_at_once: int
 

@@ -281,6 +281,7 @@ class ValueDistance(DistanceHead):
         with torch.no_grad():
             rest = self._steps(self.target(self._scale(pairs.after), self._scale(goal)))
             target = 1 + self.config.discount * torch.where(arrived, 0.0, rest)
+        # Not ``self(...)``: subclasses add to the value when they plan.
         predicted = self._between(self._scale(pairs.now), self._scale(goal))
         error = (target - predicted) * (1 - self.config.discount)
         return expectile_loss(error, self.config.expectile)

@@ -130,7 +130,7 @@ def _floors_and_ceiling(
     lines = [
         "## Floors and ceiling",
         "",
-        f"Share of {num_episodes} `test` episodes a stratum in which success was held.",
+        f"Share of {num_episodes} `test` episodes per stratum in which success was held.",
         "",
         "| policy | " + " | ".join(task.strata) + " |",
         "|---|" + "---|" * len(task.strata),

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _MOVED = {
-    "agents.contacts": "jepabench.agents.mpc.contacts",
+    "agents.contacts": "jepabench.agents.mpc.distance_and_proposals",
     "agents.cost_planning": "jepabench.agents.mpc.cost_agent",
     "agents.cost_tasks": "jepabench.agents.costs.cost_tasks",
     "agents.energy": "jepabench.agents.costs.energy",

@@ -1,3 +1,5 @@
+"""Short trainings and episodes for the tests of the offline methods."""
+
 import numpy as np
 
 from jepabench.envs.data.episodes import Episode
@@ -19,4 +21,16 @@ def counting_episode(num_steps, first):
         truncated=True,
         task_id=TWO_ROOM,
         seed=0,
+    )
+
+
+def train_on_latents(method, directory, *, dataset, world_model, **settings):
+    """Train a policy of a method's module briefly on the latents of a world model."""
+    method.train(
+        task_id=TWO_ROOM,
+        dataset=dataset,
+        directory=directory,
+        seed=0,
+        world_model=world_model,
+        **QUICK | settings,
     )

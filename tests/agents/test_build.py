@@ -68,7 +68,7 @@ def test_presets_of_old_submissions_name_their_artifacts():
     }
     new = update_preset(old)
     assert new["artifact"] == {"distance": ".", "proposals": "proposal"}
-    assert new["train"]["_target_"] == "jepabench.agents.mpc.contacts.train"
+    assert new["train"]["_target_"] == "jepabench.agents.mpc.distance_and_proposals.train"
     assert new["agent"] == {
         "_target_": "jepabench.agents.build.build_mpc",
         "energy": {

@@ -23,7 +23,7 @@ from jepabench.agents.costs.learned_distance import (
     load_distance,
     train,
 )
-from jepabench.agents.mpc import contacts
+from jepabench.agents.mpc import distance_and_proposals
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.envs.data.collect import collect
 from jepabench.envs.data.episodes import Episode
@@ -244,7 +244,7 @@ def test_distance_and_proposals_are_trained_kept_and_planned_with_together(
     }
     proposal = {"num_steps": 5, "max_goal_steps": 3, "history": 1}
     for name in ("policy", "again"):
-        contacts.train(
+        distance_and_proposals.train(
             task_id=TWO_ROOM,
             directory=tmp_path / name,
             kind="mahalanobis",
@@ -266,7 +266,7 @@ def test_distance_and_proposals_are_trained_kept_and_planned_with_together(
     one, other = (play(agent, specs[:1], num_steps=6)[0] for agent in agents)
     assert np.isfinite(one).all() and np.array_equal(one, other)
     with pytest.raises(ValueError, match="proposal"):
-        contacts.train(
+        distance_and_proposals.train(
             task_id=TWO_ROOM,
             directory=tmp_path / "policy",
             kind="mahalanobis",

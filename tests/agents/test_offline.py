@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from offline_episodes import QUICK, TWO_ROOM, counting_episode
+from offline_episodes import QUICK, TWO_ROOM, counting_episode, train_on_latents
 from safetensors.torch import load_file
 
 from jepabench.agents.base import HoldStillAgent
@@ -167,28 +167,15 @@ def test_cloning_moves_towards_the_goal(dataset, tmp_path, play, specs):
 def test_inverse_model_reaches_near_goals_on_a_flawless_latent(
     dataset, state_model, tmp_path, play, specs
 ):
-    inverse.train(
-        task_id=TWO_ROOM,
-        dataset=dataset,
-        world_model=state_model,
-        directory=tmp_path,
-        seed=0,
-        **QUICK,
-    )
+    train_on_latents(inverse, tmp_path, dataset=dataset, world_model=state_model)
     agent = inverse.InverseAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=state_model)
     _, distances = play(agent, specs, num_steps=40)
     assert (distances.min(1) < 0.1).mean() > 0.8
 
 
 def test_a_timed_policy_proposes_a_plan_for_each_time_of_arrival(dataset, state_model, tmp_path):
-    settings = QUICK | {"max_goal_steps": 6, "history": 1}
-    timed.train(
-        task_id=TWO_ROOM,
-        dataset=dataset,
-        directory=tmp_path,
-        seed=0,
-        world_model=state_model,
-        **settings,
+    train_on_latents(
+        timed, tmp_path, dataset=dataset, world_model=state_model, max_goal_steps=6, history=1
     )
     loaded = load_world_model(state_model)
     proposal = load_proposal(

@@ -1,7 +1,9 @@
+"""Hindsight goals, and the windows of frames that policies see."""
+
 import numpy as np
 import pytest
 import torch
-from offline_episodes import QUICK, TWO_ROOM, counting_episode
+from offline_episodes import TWO_ROOM, counting_episode, train_on_latents
 
 from jepabench.agents.encoding import Features
 from jepabench.agents.model_free.offline import (
@@ -93,13 +95,8 @@ def test_an_agent_shows_its_policy_what_training_did(
     history, dataset, state_model, tmp_path, monkeypatch
 ):
     """Along an episode of the data, an agent's inputs equal those of a batch, bit by bit."""
-    gcbc.train(
-        task_id=TWO_ROOM,
-        dataset=dataset,
-        directory=tmp_path,
-        seed=0,
-        world_model=state_model,
-        **QUICK | {"num_steps": 1, "history": history},
+    train_on_latents(
+        gcbc, tmp_path, dataset=dataset, world_model=state_model, num_steps=1, history=history
     )
     agent = gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=state_model)
     model, data = load_world_model(state_model).model, EpisodeDataset.open(dataset)

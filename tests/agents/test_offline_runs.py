@@ -1,10 +1,12 @@
+"""Folders of offline trainings: refusals, costs, interruptions and seeds."""
+
 import json
 from importlib import import_module
 
 import numpy as np
 import pytest
 import torch
-from offline_episodes import QUICK, TWO_ROOM
+from offline_episodes import QUICK, TWO_ROOM, train_on_latents
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -34,14 +36,7 @@ def test_refuses_unknown_settings_and_frames_that_are_not_there(dataset, tmp_pat
 
 
 def test_cloning_on_latents_says_so_and_of_which_model(dataset, state_model, save_twin, tmp_path):
-    gcbc.train(
-        task_id=TWO_ROOM,
-        dataset=dataset,
-        directory=tmp_path,
-        seed=0,
-        world_model=state_model,
-        **QUICK | {"num_steps": 5},
-    )
+    train_on_latents(gcbc, tmp_path, dataset=dataset, world_model=state_model, num_steps=5)
     other = save_twin(tmp_path / "other", std=(2.0,) * 4)
     with pytest.raises(ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*expected"):
         gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=other)

@@ -1,3 +1,5 @@
+"""The planners under test, random streams and a bumpy cost."""
+
 import math
 
 import torch

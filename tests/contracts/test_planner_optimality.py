@@ -1,3 +1,5 @@
+"""Planners against problems with a known optimum."""
+
 import numpy as np
 import pytest
 import torch
@@ -99,35 +101,21 @@ def test_preset_comes_near_the_linear_quadratic_optimum(name):
     assert (plan.cost <= optimum * 1.05).all()
 
 
+LONG_SEARCH = {
+    "horizon": 8,
+    "num_samples": 400,
+    "num_iterations": 30,
+    "initial_std": 2.0,
+    "min_std": 0.0,
+}
+
+
 @pytest.mark.parametrize(
     "planner",
     [
-        CEMPlanner(
-            horizon=8,
-            num_samples=400,
-            num_elites=40,
-            num_iterations=30,
-            initial_std=2.0,
-            min_std=0.0,
-        ),
-        ICEMPlanner(
-            horizon=8,
-            num_samples=400,
-            num_elites=40,
-            num_iterations=30,
-            initial_std=2.0,
-            min_std=0.0,
-            decay=1.0,
-            colour=0.0,
-        ),
-        MPPIPlanner(
-            horizon=8,
-            num_samples=400,
-            num_iterations=30,
-            initial_std=2.0,
-            min_std=0.0,
-            temperature=0.05,
-        ),
+        CEMPlanner(num_elites=40, **LONG_SEARCH),
+        ICEMPlanner(num_elites=40, decay=1.0, colour=0.0, **LONG_SEARCH),
+        MPPIPlanner(temperature=0.05, **LONG_SEARCH),
         CMAESPlanner(horizon=8, num_iterations=80),
         HybridPlanner(
             sampler=CEMPlanner(horizon=8),

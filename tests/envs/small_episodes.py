@@ -1,3 +1,5 @@
+"""Made-up episodes for the tests of datasets."""
+
 import numpy as np
 
 from jepabench.envs.data.episodes import Episode

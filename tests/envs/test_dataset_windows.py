@@ -1,3 +1,5 @@
+"""Windows, statistics and seeds of datasets."""
+
 import time
 from dataclasses import replace
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -14,6 +15,12 @@ from jepabench.world_models.training.batches import ActionScale
 from jepabench.world_models.training.fit import fit
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
+
+
+@pytest.fixture
+def generator() -> np.random.Generator:
+    """The random stream of a test of statistics."""
+    return np.random.default_rng(20)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+CONFIG = {"agent": {"name": "cem", "horizon": 5}, "seed": 0, "progress": True}
+FINISHED = {".lock", "done.json", "log.txt", "model", "stage.json"}  # after `write_result`
 
 
 def write_result(directory):

@@ -1,3 +1,5 @@
+"""Stages that several processes want to run."""
+
 import json
 import os
 import signal

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from stage_processes import ROOT, WORKER, never, start, write_result
+from stage_processes import CONFIG, FINISHED, ROOT, WORKER, never, start, write_result
 
 from jepabench.envs.files import atomic_write
 from jepabench.evaluation.stages.stage import (
@@ -18,8 +18,6 @@ from jepabench.evaluation.stages.stage import (
     stage_id,
     stage_state,
 )
-
-CONFIG = {"agent": {"name": "cem", "horizon": 5}, "seed": 0, "progress": True}
 
 
 def test_stage_id_ignores_order_containers_and_cosmetics():
@@ -99,13 +97,7 @@ def test_done_says_what_was_done(tmp_path):
     assert done["config"] == CONFIG and done["hash"] == stage_id(CONFIG)
     assert done["versions"]["numpy"] == np.__version__
     assert done["seconds"] >= 0 and done["finished"].endswith("+00:00")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        ".lock",
-        "done.json",
-        "log.txt",
-        "model",
-        "stage.json",
-    ]
+    assert {path.name for path in tmp_path.iterdir()} == FINISHED
 
 
 def test_work_is_done_beside_the_final_names(tmp_path):

@@ -38,11 +38,6 @@ scores = arrays(
 )
 
 
-@pytest.fixture
-def generator():
-    return np.random.default_rng(20)
-
-
 @pytest.mark.parametrize("name", RLIABLE)
 def test_aggregates_agree_with_rliable(name):
     statistic = getattr(run_statistics, name)

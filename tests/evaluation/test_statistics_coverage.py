@@ -1,8 +1,8 @@
+"""Intervals cover the true value as often as they state."""
+
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from scipy.special import expit
 
 from jepabench.evaluation.statistics import aggregates as run_statistics
@@ -15,17 +15,6 @@ from jepabench.evaluation.statistics.coverage import (
     measure_coverage,
 )
 from jepabench.evaluation.statistics.coverage import _mean_logit as logit_of_mean
-
-scores = arrays(
-    np.float64,
-    st.tuples(st.integers(1, 9), st.integers(1, 6)),
-    elements=st.floats(-1, 2, allow_subnormal=False, width=32),
-)
-
-
-@pytest.fixture
-def generator():
-    return np.random.default_rng(20)
 
 
 def draws(generator, *, seeds, seed_sd, shared, rate=0.7, episodes=100):

@@ -1,13 +1,10 @@
+"""Numbers of episodes that a comparison needs."""
+
 import numpy as np
 import pytest
 
 from jepabench.evaluation.statistics.intervals import StatisticsError
 from jepabench.evaluation.statistics.power import episodes_needed
-
-
-@pytest.fixture
-def generator():
-    return np.random.default_rng(20)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Test ``jepabench evaluate checkpoint=FOLDER`` with a policy trained on the world model."""
 
-from jepabench.agents.mpc import contacts
+from jepabench.agents.mpc import distance_and_proposals
 from jepabench.envs.data.collect import collect
 from jepabench.main import main
 from jepabench.pipeline.saved_model import agent_preset
@@ -24,7 +24,7 @@ def test_a_policy_beside_its_world_model_is_found(save_twin, tmp_path, capsys):
     collect(
         TWO_ROOM, data, num_episodes=6, num_steps=12, pixels=None, num_workers=1, progress=False
     )
-    contacts.train(
+    distance_and_proposals.train(
         task_id=TWO_ROOM,
         dataset=data,
         world_model=model,

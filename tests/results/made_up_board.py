@@ -1,3 +1,5 @@
+"""A board from made-up submissions."""
+
 from pathlib import Path
 
 from made_up_submissions import suite_of

@@ -1,3 +1,5 @@
+"""Pages of the board: links, escaping and claims."""
+
 import json
 import re
 import time

@@ -1,8 +1,7 @@
-"""Training of the artifacts of agents that push objects: a distance, and a policy for proposals.
+"""Train two artifacts of a planner on the same latents: a distance, and a policy for proposals.
 
-The distance scales each latent dimension by how much a step changes it, so that the hand does not
-outweigh the object. The proposals contain detours around the object that a search from the last
-plan does not find.
+The distance is the cost of a plan. The policy proposes plans that a search from the last plan does
+not find, such as detours around an object.
 """
 
 from __future__ import annotations
@@ -24,12 +23,13 @@ def train(*, directory: Path, proposal: Mapping[str, Any], **settings: Any) -> N
     """Train a distance and a policy on the latents of one world model.
 
     Args:
-        directory: folder of the result.
-        proposal: settings of ``timed.TimedConfig``.
-        settings: other arguments of ``learned_distance.train``.
+        directory: Folder of the distance. The policy is in its folder ``proposal``.
+        proposal: Settings of ``timed.TimedConfig``.
+        settings: Other arguments of ``learned_distance.train``.
 
     Raises:
-        ValueError: see ``learned_distance.train``.
+        ValueError: The dataset is of another task, or ``directory`` holds another run.
+        UnknownNameError: There is no such setting or kind of distance.
     """
     inputs = {name: settings.pop(name) for name in _INPUTS if name in settings}
 
