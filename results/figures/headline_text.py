@@ -17,20 +17,25 @@ BEGIN, END = "<!-- planning-vs-rl begins -->", "<!-- planning-vs-rl ends -->"
 
 
 def headline_caption(panels: Sequence[Panel]) -> str:
-    """Return the caption of the figure."""
+    """Return the caption of the figure as plain text."""
     points = [point for panel in panels for point in panel.points]
     seeds = sorted({point.seeds for point in points if point.family in ("planner", "rl")})
     return (
         "Goals held on test episodes, planners in blue and RL in red. Shaded: 95 % intervals over "
         f"training seeds and episodes; {_range(seeds)} training seed"
-        f"{'' if seeds == [1] else 's'} per point. Dashed: floors and ceilings."
+        f"{'' if seeds == [1] else 's'} per point.{_describe_references(points)}"
         f"{_describe_inputs(points)}"
     )
 
 
+def _describe_references(points: Sequence[Point]) -> str:
+    shown = any(point.family in ("floor", "ceiling") for point in points)
+    return " Horizontal lines: floors and ceilings." if shown else ""
+
+
 def _describe_inputs(points: Sequence[Point]) -> str:
     """Return a sentence on the methods that see the true state, which is easier than frames."""
-    names = [f"`{name}`" for name in STATE_METHODS if any(name == one.method for one in points)]
+    names = [name for name in STATE_METHODS if any(name == one.method for one in points)]
     if not names:
         return ""
     verb = "sees" if len(names) == 1 else "see"

@@ -55,7 +55,7 @@ def summarise(
         return Summary(f"No agent under test has all its results {place} yet.", "", context, "")
     best = ranked[0]
     if len(ranked) == 1:
-        headline = f"{_describe(best, means[best], place)}."
+        headline = f"{_describe((best,), means[best], place)}."
         return Summary(headline, _tracks(ranked, tracks), context, best)
     second = _find_rival(ranked, cells)
     compared = _paired(runs, {cell.task for cell in cells}, best, second)
@@ -66,10 +66,13 @@ def summarise(
     else:
         relation = "follows"
         first, other = sorted((best, second), key=lambda agent: -rates[agent])
-    headline = (
-        f"{_describe(first, rates[first], place, stratum)}; "
-        f"{other}, at {percent(rates[other])} %, {relation}."
-    )
+    if percent(rates[first]) == percent(rates[other]):
+        headline = f"{_describe((first, other), rates[first], place)}."
+    else:
+        headline = (
+            f"{_describe((first,), rates[first], place, stratum)}; "
+            f"{other}, at {percent(rates[other])} %, {relation}."
+        )
     details = (
         _all_strata(means, best, second) if stratum else "",
         _difference(compared),
@@ -78,9 +81,10 @@ def summarise(
     return Summary(headline, " ".join(part for part in details if part), context, best)
 
 
-def _describe(agent: str, rate: float, place: str, stratum: str = "") -> str:
+def _describe(agents: Sequence[str], rate: float, place: str, stratum: str = "") -> str:
     goals = f"the {stratum} goals" if stratum else "the goals"
-    return f"{agent} reaches and holds {percent(rate)} % of {goals} {place}"
+    verbs = "reaches and holds" if len(agents) == 1 else "each reach and hold"
+    return f"{' and '.join(agents)} {verbs} {percent(rate)} % of {goals} {place}"
 
 
 def _all_strata(means: Mapping[str, float], best: str, second: str) -> str:

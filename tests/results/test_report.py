@@ -301,6 +301,14 @@ def test_a_stratum_leads_only_if_its_difference_is_significant(evaluations):
     assert "is not significantly worse" in summary.headline
 
 
+def test_agents_with_equal_rates_share_the_headline(evaluations):
+    record = evaluations["expert"].records[0]
+    cells = [cell_of(record, name, [True] * 40) for name in ("a", "b")]
+    runs = [run_of(record, name, [True] * 40) for name in ("a", "b")]
+    summary = summarise(cells, runs, place="here", tracks={})
+    assert summary.headline == "a and b each reach and hold 100 % of the goals here."
+
+
 def test_an_agent_with_a_missing_cell_has_no_place_in_the_headline(evaluations):
     record = evaluations["expert"].records[0]
     cells = [
