@@ -1,5 +1,6 @@
 """Hostile agents at level 3: each is contained, and the reason names what stopped it."""
 
+import ast
 import os
 import shutil
 import socket
@@ -16,7 +17,7 @@ from jepabench.evaluation.rollout import AgentError
 from jepabench.evaluation.verification import sandbox
 from jepabench.evaluation.verification.limits import ControlGroup, Limits, ProcessPoller
 from jepabench.evaluation.verification.remote_agent import RemoteAgent
-from jepabench.evaluation.verification.sandbox import can_sandbox
+from jepabench.evaluation.verification.sandbox import SCRATCH, can_sandbox
 
 LIMITS = Limits(memory=256 << 20, seconds=60, file_bytes=16 << 20, processes=24, scratch=32 << 20)
 SPECS = episode_specs(ROOM, "test", 1, strata=("near",))
@@ -46,7 +47,10 @@ def attack(kind: str, code: Path, **options) -> str:
 
 
 def test_writes_nowhere_but_into_scratch_space(code):
-    assert "DONE []" in attack("Writer", code)
+    written = ast.literal_eval(attack("Writer", code).partition("DONE ")[2])
+    # Scratch space is the agent's own /tmp, also if this checkout is below the /tmp of the host.
+    assert [place for place in written if not Path(place).is_relative_to(SCRATCH)] == []
+    assert not [place for place in written if (Path(place) / "forged.pth").exists()]
     assert sorted(path.name for path in code.iterdir()) == ["sandbox_agents.py"]
 
 
