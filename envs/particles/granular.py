@@ -69,8 +69,8 @@ class Granular(ParticleEnv):
 
     The chips lie scattered in one to three heaps. The target is a filled shape at a random position
     with a random rotation. The Chamfer distance between them is that of the stratum. Shapes are
-    square, bar, L and cross in ``train``; disc, T and line in ``validation`` and ``test``; and
-    rectangle, wide T and dagger in ``private``.
+    square, bar, L and cross in ``train``; slab, tall cross and J in ``validation``; disc, T and
+    line in ``test``; and rectangle, wide T and dagger in ``private``.
 
     ## Success
 

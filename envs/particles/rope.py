@@ -78,8 +78,8 @@ class Rope(ParticleEnv):
 
     The rope lies in smooth random bends at a random position. The target is a shape at a random
     position, randomly rotated and mirrored. The Chamfer distance between them is that of the
-    stratum. Shapes are line, arc, wave and L in ``train``; U, Z and hook in ``validation`` and
-    ``test``; and V, S and stairs in ``private``.
+    stratum. Shapes are line, arc, wave and L in ``train``; sickle, W and step in ``validation``;
+    U, Z and hook in ``test``; and V, S and stairs in ``private``.
 
     ## Success
 

@@ -71,6 +71,10 @@ class Meter(Protocol):
         """Return which limit was exceeded, or an empty string."""
         ...
 
+    def processor_seconds(self) -> float | None:
+        """Return the processor time that all processes have used, or None if it is not known."""
+        ...
+
     def close(self) -> None:
         """Release the meter after the sandbox has ended."""
         ...
@@ -80,7 +84,8 @@ class ControlGroup:
     """Control groups that bound the memory and the number of processes (cgroup v2, or v1).
 
     Args:
-        folders: the group's folder for each controller, ``memory`` and ``pids``.
+        folders: the group's folder for each controller: ``memory``, ``pids``, and ``cpuacct`` where
+            processor time is counted.
         limits: what to bound.
     """
 
@@ -93,6 +98,7 @@ class ControlGroup:
         name = f"jepabench-{uuid4().hex}"
         for parents in _cgroup_parents():
             folders = {kind: parent / name for kind, parent in parents.items()}
+            accounts = folders.pop("cpuacct", None)
             try:
                 for folder in set(folders.values()):
                     folder.mkdir()
@@ -101,6 +107,8 @@ class ControlGroup:
                 for folder in set(folders.values()):
                     _remove(folder)
                 continue
+            if accounts and _create(accounts):
+                folders["cpuacct"] = accounts
             return cls(folders, limits)
         return None
 
@@ -119,6 +127,17 @@ class ControlGroup:
         if _count(pids / "pids.events", "max"):
             return _processes_reason(self._limits)
         return ""
+
+    def processor_seconds(self) -> float | None:
+        """Return the processor time of all its processes, also of those that have ended."""
+        folder = self._folders.get("cpuacct")
+        if folder is None:
+            return None
+        if (folder / "cpuacct.usage").exists():  # version 1
+            return int((folder / "cpuacct.usage").read_text(encoding="utf-8")) / 1e9
+        if (folder / "cpu.stat").exists():
+            return _count(folder / "cpu.stat", "usage_usec") / 1e6
+        return None
 
     def close(self) -> None:
         """Remove the group; its processes must have been killed."""
@@ -148,6 +167,10 @@ class ProcessPoller:
     def reason(self) -> str:
         """Return which limit was exceeded, or an empty string."""
         return self._reason
+
+    def processor_seconds(self) -> float | None:
+        """Return None: processes that end between two polls are not seen."""
+        return None
 
     def close(self) -> None:
         """Stop polling."""
@@ -223,9 +246,10 @@ def _cgroup_parents() -> list[dict[str, Path]]:
         for folder in (place, *place.parents):
             if folder == _CGROUP.parent:
                 break
-            found.append({"memory": folder, "pids": folder})
+            found.append({"memory": folder, "pids": folder, "cpuacct": folder})
     elif {"memory", "pids"} <= own.keys():
-        places = {kind: _CGROUP / kind / own[kind].lstrip("/") for kind in ("memory", "pids")}
+        kinds = {"memory", "pids", "cpuacct"} & own.keys()
+        places = {kind: _CGROUP / kind / own[kind].lstrip("/") for kind in kinds}
         found.append(
             {kind: place if place.is_dir() else _CGROUP / kind for kind, place in places.items()}
         )
@@ -257,6 +281,14 @@ def _count(path: Path, key: str) -> int:
     except OSError:
         return 0
     return sum(int(value) for name, value in pairs if name == key)
+
+
+def _create(folder: Path) -> bool:
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError:
+        return False
+    return True
 
 
 def _remove(folder: Path) -> bool:

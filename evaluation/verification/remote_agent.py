@@ -65,6 +65,8 @@ class RemoteAgent:
         patience: float = 600.0,
     ) -> None:
         self._salt, self._counts = salt, np.zeros(0, dtype=np.int64)
+        self._used: float | None = None  # processor time when the last request was answered
+        self._planning: list[tuple[float, int]] = []  # of each batch: seconds, control steps
         self._patience = max(patience, _LONGEST_START)
         self._process = start_process(
             "jepabench.evaluation.verification.agent_process",
@@ -109,6 +111,8 @@ class RemoteAgent:
             for spec in specs
         ]
         self._ask({"reset": names, "salt": self._salt.hex()})
+        self._used = self._process.processor_seconds()
+        self._planning.append((0.0, 0))
 
     def act(
         self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
@@ -129,12 +133,32 @@ class RemoteAgent:
             raise AgentError("The agent's model_steps are not one count per episode.")
         self._counts = np.array(counts, dtype=np.int64)
         actions = np.frombuffer(self._read(len(active) * size * 4), dtype="<f4")
+        self._count_processor_time(int(active.sum()))
         return actions.reshape(len(active), size)
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
         """Return the model steps that the agent reported [B]."""
         return self._counts
+
+    @property
+    def processor_ms(self) -> list[float] | None:
+        """Return the processor time per control step of each batch of episodes [ms].
+
+        It counts everything that the agent's processes did from ``reset`` on, also between two
+        requests. None where no control group counts processor time.
+        """
+        if self._used is None:
+            return None
+        return [1000 * seconds / steps for seconds, steps in self._planning if steps]
+
+    def _count_processor_time(self, steps: int) -> None:
+        """Add what the processes have used since the last request to the current batch."""
+        used = self._process.processor_seconds()
+        if used is not None and self._used is not None:
+            seconds, before = self._planning[-1]
+            self._planning[-1] = (seconds + used - self._used, before + steps)
+        self._used = used
 
     def _ask(self, header: Mapping[str, Any], *arrays: NDArray[Any]) -> dict[str, Any]:
         try:

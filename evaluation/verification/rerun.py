@@ -132,6 +132,7 @@ def rerun(
     # One secret per submission: if it leaks, it tells nothing about other submissions' episodes.
     salt = hmac.new(settings.salt, submission.digest.encode(), hashlib.sha256).digest()
     records: list[EpisodeRecord] = []
+    processor: list[float] | None = []
     for task in tasks:
         suite = replace(submission.suite, tasks=(task,))
         for seed in submission.manifest.training_seeds:
@@ -157,13 +158,18 @@ def rerun(
                     pixels=submission.manifest.pixels,
                     progress=progress,
                 ).records
+                processor = _append(processor, remote.processor_ms)
     again = records_frame(records)
     return {
         **_grounds(settings),
         "episodes": len(records),
         **compare_success(submission.rows, again),
-        "costs": compare_costs(submission.rows, again),
+        "costs": compare_costs(submission.rows, again, processor_ms=processor),
     }
+
+
+def _append(found: list[float] | None, more: list[float] | None) -> list[float] | None:
+    return None if found is None or more is None else [*found, *more]
 
 
 def _grounds(settings: Rerun) -> dict[str, Any]:

@@ -56,6 +56,10 @@ class Process:
         """Return which limit its processes exceeded together, or an empty string."""
         return self._meter.reason() if self._meter else ""
 
+    def processor_seconds(self) -> float | None:
+        """Return the processor time of all its processes so far, or None if it is not known."""
+        return self._meter.processor_seconds() if self._meter else None
+
     def kill(self) -> int:
         """Kill all of its processes and return the exit status of the first."""
         _kill_group(self._process)

@@ -13,51 +13,40 @@ from jepabench.evaluation.verification.agreement import (
     find_understated_costs,
     pooled_test,
 )
-
-CORE_CELLS = 22  # tasks and strata of the suite `core`
-
-
-def draw(generator, rates, seeds, episodes, spread):
-    """Return outcomes of each cell [S, E] whose training seeds share the difficulty of an
-    episode.
-    """
-    cells = []
-    for rate in rates:
-        difficulty = generator.normal(size=episodes) * spread
-        logits = np.log(rate / (1 - rate)) + difficulty[None] + np.zeros((seeds, 1))
-        cells.append(generator.random((seeds, episodes)) < 1 / (1 + np.exp(-logits)))
-    return cells
-
-
-def pass_rate(overstatement, *, cells, seeds, episodes, spread, trials, seed=0):
-    generator = np.random.default_rng(seed)
-    passed = 0
-    for _ in range(trials):
-        rates = generator.uniform(0.15, 0.85, cells)
-        ours = draw(generator, rates, seeds, episodes, spread)
-        theirs = draw(generator, rates, seeds, episodes, spread)
-        # A forger turns failures into successes until the rate is higher by the overstatement.
-        for outcomes in ours:
-            failures = np.argwhere(~outcomes)
-            count = min(len(failures), round(overstatement * outcomes.size))
-            for row, column in generator.permutation(failures)[:count]:
-                outcomes[row, column] = True
-        passed += pooled_test(ours, theirs, generator=generator, permutations=199).passed
-    return passed / trials
+from jepabench.evaluation.verification.power import (
+    CORE_CELLS,
+    Design,
+    measure_pass_rate,
+    overstate,
+)
+from jepabench.pipeline.suites import find_suite
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.0, 2.0])
 def test_overstatement_of_10_points_rarely_passes_over_a_core_suite(spread):
-    settings = {"cells": CORE_CELLS, "seeds": 3, "episodes": 100, "spread": spread}
-    assert pass_rate(0.1, trials=100, **settings) < 0.2
+    assert measure_pass_rate(Design(overstatement=0.1, spread=spread), trials=200) < 0.2
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("cells", "seeds", "episodes"), [(22, 3, 100), (4, 1, 20), (4, 3, 20)])
+@pytest.mark.parametrize(("cells", "seeds", "episodes"), [(CORE_CELLS, 3, 100), (4, 1, 20)])
 def test_honest_submissions_pass(cells, seeds, episodes):
-    settings = {"cells": cells, "seeds": seeds, "episodes": episodes, "spread": 1.0}
-    assert pass_rate(0.0, trials=400, **settings) >= 0.95 - 0.011  # simulation error of 400 trials
+    design = Design(cells=cells, seeds=seeds, episodes=episodes, private=episodes, spread=1.0)
+    assert measure_pass_rate(design, trials=400) >= 0.96 - 0.02  # two standard errors
+
+
+def test_forger_raises_the_rate_by_the_overstatement():
+    generator = np.random.default_rng(0)
+    before = np.zeros((2, 3, 100), dtype=bool)
+    before[0, :, :95] = True  # only 5 points are left in this cell
+    after = overstate(before, 0.1, generator)
+    np.testing.assert_allclose((after.mean(axis=(1, 2)) - before.mean(axis=(1, 2))), [0.05, 0.1])
+    assert (after >= before).all()
+
+
+def test_number_of_core_cells():
+    suite = find_suite("core")
+    assert CORE_CELLS == sum(len(task.strata) for task in suite.tasks)
 
 
 def test_extreme_outcomes():
@@ -102,10 +91,16 @@ def test_success_is_compared_per_cell_and_pooled():
         ({"model_steps": 100}, {"model_steps": 0}, []),
         ({"seconds": 0.0}, {"seconds": 0.19}, []),
         ({"seconds": 0.1}, {"seconds": 5.0}, ["ms per control step"]),
+        ({"seconds": 0.1}, {"seconds": 5.0, "processor_ms": [10.0, 90.0, 90.0]}, []),
+        ({"seconds": 0.1}, {"seconds": 5.0, "processor_ms": [450.0]}, ["Planning took 450 ms"]),
+        ({"seconds": 0.1}, {"seconds": 0.1, "processor_ms": [450.0]}, []),  # several threads
     ],
 )
 def test_understated_costs_are_found(declared, measured, words):
-    found = find_understated_costs(compare_costs(rows(1, **declared), rows(1, **measured)))
+    measured = dict(measured)
+    processor_ms = measured.pop("processor_ms", None)
+    costs = compare_costs(rows(1, **declared), rows(1, **measured), processor_ms=processor_ms)
+    found = find_understated_costs(costs)
     assert len(found) == len(words) and all(
         word in line for word, line in zip(words, found, strict=True)
     )

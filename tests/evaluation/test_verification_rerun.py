@@ -11,10 +11,10 @@ from jepabench.envs.splits import episode_specs
 from jepabench.evaluation.protocol import Suite, SuiteTask
 from jepabench.evaluation.rollout import AgentError, evaluate_episodes
 from jepabench.evaluation.submissions.submission import read_submission, write_submission
-from jepabench.evaluation.verification import records
+from jepabench.evaluation.verification import agreement, records
 from jepabench.evaluation.verification import rerun as verification_rerun
 from jepabench.evaluation.verification.levels import verify
-from jepabench.evaluation.verification.limits import Limits
+from jepabench.evaluation.verification.limits import ControlGroup, Limits
 from jepabench.evaluation.verification.records import find_badges, write_record
 from jepabench.evaluation.verification.remote_agent import RemoteAgent
 from jepabench.evaluation.verification.rerun import Rerun, verify_rerun
@@ -32,6 +32,20 @@ ROOMS = Suite(
     agents=("a",),
     training_seeds=(0,),
     private_episodes=8,
+)
+
+
+def counts_processor_time() -> bool:
+    group = ControlGroup.create(LIMITS)
+    if group is None:
+        return False
+    seconds = group.processor_seconds()
+    group.close()
+    return seconds is not None
+
+
+needs_accounting = pytest.mark.skipif(
+    not counts_processor_time(), reason="control groups cannot be created here"
 )
 needs_sandbox = pytest.mark.skipif(not can_sandbox(), reason="bubblewrap cannot be used here")
 
@@ -139,11 +153,41 @@ def test_agent_that_needs_more_model_steps_than_declared_is_refused(tmp_path):
 
 
 @needs_sandbox
+@needs_accounting
+def test_agent_that_waits_for_a_busy_machine_is_not_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(agreement, "_MILLISECOND_SLACK", 2.0)
+    found = rerun(submit(tmp_path / "waiter", "Waiter"))
+    assert (found.reason, found.badges) == ("", ALL)
+    assert found.rerun is not None
+    planning = found.rerun["costs"]["planning_ms"]
+    assert planning["rerun"] > 6.0 and 0.0 < planning["processor"] < 2.0
+
+
+@needs_sandbox
+@needs_accounting
+@pytest.mark.parametrize("kind", ["Thinker", "Delegator"])
+def test_agent_that_plans_for_longer_than_declared_is_refused(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(agreement, "_MILLISECOND_SLACK", 2.0)
+    found = rerun(submit(tmp_path / "thinker", kind))
+    assert found.badges == ALL[:2] and "ms per control step" in found.reason
+
+
+@needs_sandbox
+def test_time_by_the_clock_decides_where_processor_time_is_not_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(agreement, "_MILLISECOND_SLACK", 2.0)
+    monkeypatch.setattr(ControlGroup, "create", classmethod(lambda cls, limits: None))
+    found = rerun(submit(tmp_path / "waiter", "Waiter"))
+    assert found.badges == ALL[:2] and "machine was busy" in found.reason
+    assert found.rerun is not None and "processor" not in found.rerun["costs"]["planning_ms"]
+
+
+@needs_sandbox
 def test_fewer_private_episodes_than_the_suite_has_give_no_badge(tmp_path):
     folder = submit(tmp_path / "honest", "Honest")
     found = rerun(folder, num_episodes=2)
     assert found.badges == ALL[:2] and "at least 8 private episodes" in found.reason
-    assert rerun(folder, num_episodes=10).rerun["episodes"] == 10
+    more = rerun(folder, num_episodes=10).rerun
+    assert more is not None and more["episodes"] == 10
 
 
 def test_agent_that_declares_the_simulator_is_not_rerun(tmp_path):
@@ -156,7 +200,8 @@ def test_level_3_refuses_without_a_sandbox(tmp_path, monkeypatch):
     folder = submit(tmp_path / "honest", "Honest")
     assert "install bubblewrap" in rerun(folder).reason
     exposed = rerun(folder, allow_exposed=True)
-    assert exposed.badges == ALL and exposed.rerun["sandbox"] == "none"
+    assert exposed.badges == ALL
+    assert exposed.rerun is not None and exposed.rerun["sandbox"] == "none"
 
 
 def make_agent(kind: str, **options) -> RemoteAgent:

@@ -1,6 +1,8 @@
 """Agents of unknown origin; most run only in processes of their own."""
 
 import os
+import signal
+import time
 
 import numpy as np
 
@@ -64,6 +66,42 @@ class Grower(Base):
         return np.full(self.count, 1000 if inside else 0, np.int64)
 
 
+class Waiter(Base):
+    """Waits in a re-run, as any agent does on a busy machine."""
+
+    def act(self, observations, active):
+        if os.environ.get("USER") == "agent":
+            self.spend(0.006 * len(active))
+        return super().act(observations, active)
+
+    def spend(self, seconds):
+        time.sleep(seconds)
+
+
+class Thinker(Waiter):
+    """Plans for longer in a re-run than declared."""
+
+    def spend(self, seconds):
+        end = time.thread_time() + seconds
+        while time.thread_time() < end:
+            pass
+
+
+class Delegator(Thinker):
+    """Leaves the planning to a child whose processor time is not added to its own."""
+
+    def spend(self, seconds):
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        child = os.fork()
+        if child == 0:
+            super().spend(seconds)
+            os._exit(0)
+        try:
+            os.waitpid(child, 0)
+        except ChildProcessError:
+            pass
+
+
 class Counter(Base):
     """Reports more model steps than any agent can take."""
 
@@ -79,8 +117,6 @@ class Glutton(Base):
 
 class Silent(Base):
     def reset(self, specs):
-        import time
-
         time.sleep(60)
 
 
@@ -93,7 +129,7 @@ class Endless(Base):
 class Talkative(Base):
     @property
     def model_steps(self):
-        return [0] * 100_000
+        return np.zeros(100_000, np.int64)
 
 
 class Forger(Base):
