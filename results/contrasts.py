@@ -1,0 +1,190 @@
+"""Answer claims from the episodes of several training seeds.
+
+    python -m jepabench.results.contrasts [OUTPUT ...]
+
+Adds the episodes of the suite `claims` below each output folder to `tables/claim-episodes.csv`, one
+row per task, stratum, agent and training seed. Writes `tables/claims.csv` from them: each agent of
+a claim beside the agent that it is compared with on the same episodes. Without an output folder
+only the second table is written again.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jepabench.envs.files import write_atomically
+from jepabench.evaluation.statistics.intervals import mean_over_cells
+from jepabench.results.store import load_results
+
+TABLES = Path(__file__).parent / "tables"
+EPISODES, CLAIMS = "claim-episodes.csv", "claims.csv"
+SUITE = "claims"
+_KEYS = ["task", "stratum", "agent", "seed"]
+_OBJECTIVES = ("sigreg", "vicreg", "barlow", "mcr2", "mmcr")
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """A claim's comparison of agents with one reference agent.
+
+    Attributes:
+        claim: id in `claims.yaml`.
+        reference: agent that the others are compared with.
+        agents: the others.
+        strata: strata of the comparison; all if empty.
+    """
+
+    claim: str
+    reference: str
+    agents: tuple[str, ...]
+    strata: tuple[str, ...] = ()
+
+
+def _trained_with(world_model: str) -> str:
+    return f"jepa-cem+world_model={world_model}"
+
+
+CONTRASTS = (
+    Contrast(
+        "C1",
+        _trained_with("autoencoder"),
+        tuple(map(_trained_with, ("jepa-sigreg", "jepa-vicreg", "jepa-ema"))),
+    ),
+    Contrast(
+        "C2",
+        _trained_with("jepa-infonce"),
+        tuple(_trained_with(f"jepa-{name}") for name in (*_OBJECTIVES, "ema")),
+    ),
+    Contrast(
+        "C2",
+        _trained_with("jepa-ema"),
+        tuple(_trained_with(f"jepa-{name}") for name in _OBJECTIVES),
+    ),
+    Contrast("C5", "jepa-cem", ("jepa-gradient", "jepa-hybrid")),
+    Contrast("C6", "jepa-icem", ("jepa-adaptive", "jepa-cem")),
+    Contrast("C7", "jepa-cem", ("jepa-cem-soft", "jepa-cem-lagrangian")),
+    Contrast("C12", "jepa-cem", ("jepa-temporal", "jepa-quasimetric", "jepa-value")),
+    Contrast("C12", "jepa-cem", ("jepa-temporal", "jepa-quasimetric", "jepa-value"), ("far",)),
+    Contrast("C19", "jepa-reactive", ("jepa", "jepa-search")),
+    Contrast("C19", "jepa-search", ("jepa",)),
+)
+
+
+def collect_episodes(output: Path) -> pd.DataFrame:
+    """Return the suite's episodes below an output folder, one row per agent, seed and stratum.
+
+    ``held`` has one digit per episode, in the order of the episodes' numbers. ``violations`` and
+    ``model_steps`` are means per episode.
+
+    Raises:
+        RecordError: there is no finished evaluation below ``output``.
+    """
+    episodes = load_results(output)
+    episodes = episodes.loc[episodes["suite"] == SUITE].sort_values("index", kind="stable")
+    rows = []
+    groups = ["task_id", "stratum", "agent", "training_seed"]
+    for (task, stratum, agent, seed), group in episodes.groupby(groups):  # pyright: ignore[reportGeneralTypeIssues]  (pandas: a tuple for a list of keys)
+        rows.append(
+            {
+                "task": task,
+                "stratum": stratum,
+                "agent": agent,
+                "seed": seed,
+                "held": "".join(str(int(held)) for held in group["success_held"]),
+                "violations": group["violations"].mean(),
+                "model_steps": group["model_steps"].mean(),
+            }
+        )
+    return pd.DataFrame(rows, columns=[*_KEYS, "held", "violations", "model_steps"])
+
+
+def compare_claims(episodes: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per claim, task and agent whose episodes and reference are complete.
+
+    Rates and differences are means over strata with 95 % intervals over training seeds and
+    episodes.
+
+    Args:
+        episodes: rows of ``collect_episodes``.
+    """
+    rows = []
+    for contrast in CONTRASTS:
+        for task, group in episodes.groupby("task", sort=False):
+            strata = contrast.strata or tuple(dict.fromkeys(map(str, group["stratum"])))
+            cells = {
+                name: _cells(group, name, strata) for name in (contrast.reference, *contrast.agents)
+            }
+            reference = cells.pop(contrast.reference)
+            rows += [
+                {"claim": contrast.claim, "task": str(task), "strata": " ".join(strata)}
+                | _compare(agent, own, contrast.reference, reference)
+                for agent, own in cells.items()
+                if own is not None and reference is not None
+            ]
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cells:
+    held: list[NDArray[np.float64]]  # [S, E] for each stratum
+    violations: float
+    model_steps: float
+
+
+def _cells(episodes: pd.DataFrame, agent: str, strata: Sequence[str]) -> _Cells | None:
+    rows = episodes.loc[(episodes["agent"] == agent) & episodes["stratum"].isin(strata)]
+    held = [rows.loc[rows["stratum"] == name].sort_values("seed") for name in strata]
+    if len({tuple(cell["seed"]) for cell in held}) != 1 or held[0].empty:
+        return None
+    return _Cells(
+        [np.array([[float(digit) for digit in text] for text in cell["held"]]) for cell in held],
+        float(rows["violations"].mean()),
+        float(rows["model_steps"].mean()),
+    )
+
+
+def _compare(agent: str, own: _Cells, reference: str, other: _Cells) -> dict[str, Any]:
+    rate, base = mean_over_cells([own.held]), mean_over_cells([other.held])
+    gap = mean_over_cells([own.held], [other.held])
+    return {
+        "agent": agent,
+        "reference": reference,
+        "seeds": len(own.held[0]),
+        "episodes": sum(cell.size for cell in own.held),
+        "held": rate.estimate,
+        "low": rate.low,
+        "high": rate.high,
+        "reference_held": base.estimate,
+        "difference": gap.estimate,
+        "difference_low": gap.low,
+        "difference_high": gap.high,
+        "violations": own.violations,
+        "reference_violations": other.violations,
+        "model_steps": own.model_steps,
+        "reference_model_steps": other.model_steps,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Add the episodes of output folders and write both tables."""
+    folders = [Path(name) for name in (sys.argv[1:] if arguments is None else arguments)]
+    path = TABLES / EPISODES
+    known = [pd.read_csv(path, dtype={"held": str})] if path.is_file() else []
+    episodes = pd.concat([*known, *map(collect_episodes, folders)], ignore_index=True)
+    episodes = episodes.drop_duplicates(_KEYS, keep="last").sort_values(_KEYS, kind="stable")
+    write_atomically(path, episodes.to_csv(index=False, float_format="%.5g"))
+    claims = compare_claims(episodes)
+    write_atomically(TABLES / CLAIMS, claims.to_csv(index=False, float_format="%.4f"))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,56 @@
+"""Tests of the tables that answer claims with several training seeds."""
+
+import pandas as pd
+import pytest
+
+from jepabench.evaluation.statistics.intervals import mean_over_cells
+from jepabench.results import contrasts
+
+
+def cells(held: dict[str, list[str]], stratum: str = "near") -> list[dict]:
+    return [
+        {
+            "task": "jepabench/TwoRoom-v1",
+            "stratum": stratum,
+            "agent": agent,
+            "seed": seed,
+            "held": text,
+            "violations": 0.5 * seed,
+            "model_steps": 10.0,
+        }
+        for agent, seeds in held.items()
+        for seed, text in enumerate(seeds)
+    ]
+
+
+def test_an_agent_is_compared_with_the_claims_reference_on_the_same_episodes():
+    rows = cells({"jepa-cem": ["1100", "1000"], "jepa-gradient": ["1110", "1111"]})
+    table = contrasts.compare_claims(pd.DataFrame(rows))
+    assert list(table["claim"]) == ["C5"]
+    row = table.iloc[0]
+    assert (row["agent"], row["reference"]) == ("jepa-gradient", "jepa-cem")
+    assert (row["seeds"], row["episodes"]) == (2, 8)
+    assert row["held"] == pytest.approx(7 / 8)
+    assert row["difference"] == pytest.approx(4 / 8)
+    own, other = [[1, 1, 1, 0], [1, 1, 1, 1]], [[1, 1, 0, 0], [1, 0, 0, 0]]
+    expected = mean_over_cells([[own]], [[other]])
+    assert (row["difference_low"], row["difference_high"]) == (expected.low, expected.high)
+    assert row["violations"] == pytest.approx(0.25)
+
+
+def test_strata_count_equally_and_an_incomplete_agent_has_no_row():
+    rows = cells({"jepa-cem": ["11"], "jepa-gradient": ["11"], "jepa-hybrid": ["11"]})
+    rows += cells({"jepa-cem": ["00"], "jepa-gradient": ["11"]}, "far")
+    table = contrasts.compare_claims(pd.DataFrame(rows))
+    assert list(table["agent"]) == ["jepa-gradient"]
+    assert table["strata"].item() == "near far"
+    assert table["difference"].item() == pytest.approx(0.5)
+
+
+def test_the_committed_table_follows_from_the_committed_episodes(tmp_path, monkeypatch):
+    for name in (contrasts.EPISODES, contrasts.CLAIMS):
+        (tmp_path / name).write_bytes((contrasts.TABLES / name).read_bytes())
+    committed = pd.read_csv(tmp_path / contrasts.CLAIMS)
+    monkeypatch.setattr(contrasts, "TABLES", tmp_path)
+    assert contrasts.main([]) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / contrasts.CLAIMS), committed, atol=1e-4)
