@@ -70,9 +70,9 @@ CONTRASTS = (
     ),
     Contrast("C5", "jepa-cem", ("jepa-gradient", "jepa-hybrid")),
     Contrast("C6", "jepa-icem", ("jepa-adaptive", "jepa-cem")),
-    Contrast("C7", "jepa-cem", ("jepa-cem-soft", "jepa-cem-lagrangian")),
-    Contrast("C12", "jepa-cem", ("jepa-temporal", "jepa-quasimetric", "jepa-value")),
-    Contrast("C12", "jepa-cem", ("jepa-temporal", "jepa-quasimetric", "jepa-value"), ("far",)),
+    Contrast("C7", "jepa-cem", ("jepa-cem-lagrangian",)),
+    Contrast("C12", "jepa-cem", ("jepa-quasimetric", "jepa-value")),
+    Contrast("C12", "jepa-cem", ("jepa-quasimetric", "jepa-value"), ("far",)),
     Contrast("C19", "jepa-reactive", ("jepa", "jepa-search")),
     Contrast("C19", "jepa-search", ("jepa",)),
 )
