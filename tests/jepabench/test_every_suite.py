@@ -154,3 +154,15 @@ def test_an_unknown_measure_is_refused(tmp_path):
 def test_a_surprise_suite_refuses_agents_without_a_world_model(tmp_path):
     with pytest.raises(ValueError, match="'random' has no world model"):
         SuitePlan(compose_root(["suite=surprise", "suite.agents=[random]", f"output={tmp_path}"]))
+
+
+def test_each_task_of_core_is_also_a_suite_of_its_own():
+    core = load_preset("suite", "core")
+    singles = [load_preset("suite", name) for name in SUITES]
+    singles = [
+        suite for suite in singles if suite["description"].endswith("100 episodes per stratum")
+    ]
+    for task in core["tasks"]:
+        (single,) = [suite for suite in singles if suite["tasks"] == [task]]
+        for key in ("agents", "training_seeds", "data", "overrides", "split"):
+            assert single[key] == core[key], (single["name"], key)
