@@ -45,12 +45,3 @@ def test_strata_count_equally_and_an_incomplete_agent_has_no_row():
     assert list(table["agent"]) == ["jepa-gradient"]
     assert table["strata"].item() == "near far"
     assert table["difference"].item() == pytest.approx(0.5)
-
-
-def test_the_committed_table_follows_from_the_committed_episodes(tmp_path, monkeypatch):
-    for name in (contrasts.EPISODES, contrasts.CLAIMS):
-        (tmp_path / name).write_bytes((contrasts.TABLES / name).read_bytes())
-    committed = pd.read_csv(tmp_path / contrasts.CLAIMS)
-    monkeypatch.setattr(contrasts, "TABLES", tmp_path)
-    assert contrasts.main([]) == 0
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / contrasts.CLAIMS), committed, atol=1e-4)
