@@ -69,7 +69,7 @@ def world_report(
         pixels=pixels,
     )
     untrained = [build_untrained(folder, seed=seed) for seed in range(_NUM_UNTRAINED)]
-    surprise = surprise_table(loaded, clips, untrained=untrained, rng=np.random.default_rng(0))
+    surprise = surprise_table(loaded, clips, untrained=untrained)
     imagined = {}
     for spec, actions in episodes:
         frames = imagine_beginning(loaded, spec, actions, pixels=pixels)

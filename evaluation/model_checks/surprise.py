@@ -27,6 +27,7 @@ from jepabench.envs.splits import EpisodeSpec, reset_to
 from jepabench.envs.task import TaskSpec
 from jepabench.envs.variations.events import EVENTS, EventError, inject, list_events
 from jepabench.evaluation.model_checks.diagnosis import start_specs
+from jepabench.evaluation.statistics.aggregates import improvement_interval
 from jepabench.world_models.base import WorldModel
 from jepabench.world_models.checkpoint import LoadedWorldModel
 
@@ -233,15 +234,13 @@ def surprise_table(
     clips: Clips,
     *,
     untrained: Sequence[LoadedWorldModel] = (),
-    rng: np.random.Generator,
-    num_resamples: int = 1000,
 ) -> pd.DataFrame:
     """Return one row per event.
 
     Columns:
         ``event``; ``kind``: ``impossible`` or ``harmless``.
-        ``auroc`` of disturbed against undisturbed steps, with ``low`` and ``high`` (95 %, bootstrap
-        over episodes).
+        ``auroc`` of disturbed against undisturbed steps, with ``low`` and ``high`` (95 %, over
+        episodes, ``improvement_interval``: never of zero width).
         ``higher``: share of pairs in which the disturbed step surprises more.
         ``untrained``: mean AUROC of the untrained networks.
         ``pairs``: number of pairs; ``left_out``: number of episodes in which the event could not
@@ -254,11 +253,7 @@ def surprise_table(
     for name, pairs in clips.disturbed.items():
         row: dict[str, object] = {"event": name, "kind": kinds[name]}
         numbers = np.array([number for number, _ in pairs], np.int64)
-        row |= (
-            _row(ours, name, numbers, rng, num_resamples)
-            if pairs
-            else dict.fromkeys(_COLUMNS, np.nan)
-        )
+        row |= _row(ours, name, numbers) if pairs else dict.fromkeys(_COLUMNS, np.nan)
         row["untrained"] = (
             float(np.mean([auroc(null[name], null[UNDISTURBED][numbers]) for null in nulls]))
             if nulls and pairs
@@ -272,20 +267,14 @@ _COLUMNS = ("auroc", "low", "high", "higher")
 
 
 def _row(
-    found: Mapping[str, NDArray[np.float64]],
-    name: str,
-    numbers: NDArray[np.int64],
-    rng: np.random.Generator,
-    count: int,
+    found: Mapping[str, NDArray[np.float64]], name: str, numbers: NDArray[np.int64]
 ) -> dict[str, float]:
     disturbed, undisturbed = found[name], found[UNDISTURBED][numbers]
-    drawn = rng.integers(len(numbers), size=(count, len(numbers)))
-    low, high = np.quantile(
-        [auroc(disturbed[rows], undisturbed[rows]) for rows in drawn], (0.025, 0.975)
-    )
+    # AUROC is the probability that a disturbed step surprises more, with a step for a run.
+    interval = improvement_interval(disturbed[:, None], undisturbed[:, None])
     return {
         "auroc": auroc(disturbed, undisturbed),
-        "low": float(low),
-        "high": float(high),
+        "low": interval.low,
+        "high": interval.high,
         "higher": float((disturbed > undisturbed).mean()),
     }

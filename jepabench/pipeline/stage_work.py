@@ -134,8 +134,6 @@ def evaluate_agent(
 
 def measure_surprise(config: Mapping[str, Any], model: Path, directory: Path) -> None:
     """Measure the surprise of a world model, and that of untrained networks for comparison."""
-    import numpy as np
-
     from jepabench.evaluation.model_checks.surprise import record_clips, surprise_table
     from jepabench.world_models.checkpoint import build_untrained, load_world_model
 
@@ -149,7 +147,7 @@ def measure_surprise(config: Mapping[str, Any], model: Path, directory: Path) ->
         pixels=config["pixels"],
     )
     untrained = [build_untrained(model, seed=seed) for seed in range(_UNTRAINED)]
-    table = surprise_table(loaded, clips, untrained=untrained, rng=np.random.default_rng(0))
+    table = surprise_table(loaded, clips, untrained=untrained)
     table.to_csv(directory / "surprise.csv", index=False, float_format="%.6g")
 
 

@@ -76,9 +76,7 @@ def test_it_says_what_measuring_says(folder, episodes, run):
         assert said["r2"] is None or said["r2"] == pytest.approx(true["r2"], abs=1e-4)
     clips = record_clips(TWO_ROOM, observation_key="pixels", known=2, num_episodes=8)
     nulls = [build_untrained(folder, seed=seed) for seed in range(3)]
-    table = surprise_table(loaded, clips, untrained=nulls, rng=np.random.default_rng(0)).set_index(
-        "event"
-    )
+    table = surprise_table(loaded, clips, untrained=nulls).set_index("event")
     for said in report["surprise"]:
         assert said["auroc"] == pytest.approx(
             table.loc[said["event"], "auroc"], abs=1e-4, nan_ok=True

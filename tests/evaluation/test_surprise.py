@@ -42,15 +42,10 @@ def test_an_event_changes_what_follows_it_and_nothing_before(clips):
 
 
 def test_a_model_of_the_state_notices_a_teleport(state_twin, clips):
-    table = surprise_table(
-        state_twin, clips, rng=np.random.default_rng(0), num_resamples=200
-    ).set_index("event")
+    table = surprise_table(state_twin, clips).set_index("event")
     assert table.loc["teleport", "auroc"] > 0.95 and table.loc["teleport", "kind"] == "impossible"
-    assert (
-        table.loc["teleport", "low"]
-        <= table.loc["teleport", "auroc"]
-        <= table.loc["teleport", "high"]
-    )
+    low, value, high = (float(table.loc["teleport", name]) for name in ("low", "auroc", "high"))
+    assert low <= value <= high and low < high  # also if every pair is told apart
     assert np.isnan(table.loc["recolour", "auroc"]) and table.loc["recolour", "pairs"] == 0
 
 

@@ -1,7 +1,10 @@
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+from jepabench.evaluation.statistics.rates import clopper_pearson
 from jepabench.results.quoted_numbers import check_number, find_wrong_numbers
 
 HOME = Path(__file__).parents[2]
@@ -46,3 +49,33 @@ def test_a_marker_belongs_to_its_paragraph(tmp_path):
     (tmp_path / "a.csv").write_text("name,rate\nw,0.5\n", encoding="utf-8")
     text = "Half: 50 %.\n\nOther.\n<!-- table: a.csv name=w rate=50% -->\n"
     assert len(list(find_wrong_numbers(text, tmp_path))) == 1
+
+
+RATES = [  # value, limits and number of episodes of a rate in a table
+    ("held", "held_low", "held_high", "episodes"),
+    ("held", "low", "high", "episodes"),
+    ("success_held", "held_low", "held_high", "episodes"),
+    ("success", "low", "high", "episodes"),
+    ("share", "low", "high", "episodes"),
+    ("auroc", "low", "high", "pairs"),
+    ("missed", "missed_low", "missed_high", "episodes_with_broken_steps"),
+    ("episodes_with_violation", "with_violation_low", "with_violation_high", "episodes"),
+]
+
+
+def test_committed_rates_have_the_interval_of_the_documentation():
+    checked = set()
+    for path in sorted((HOME / "results" / "tables").glob("*.csv")):
+        table = pd.read_csv(path)
+        for value, low, high, episodes in RATES:
+            if not {value, low, high, episodes} <= set(table.columns):
+                continue
+            one_seed = table.get("seeds", pd.Series(1, table.index)) == 1
+            rows = table[one_seed & table[value].notna()]
+            limits = clopper_pearson(
+                rows[value].to_numpy(float), rows[episodes].to_numpy(float), 0.95
+            )
+            for column, limit in zip((low, high), limits, strict=True):
+                np.testing.assert_allclose(rows[column], limit, atol=1e-3, err_msg=path.name)
+            checked.add(path.stem)
+    assert {"guardrail_promise", "surprise", "planners", "push-t"} <= checked

@@ -33,7 +33,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     folder = find_checkpoint(options.checkpoint)
-    import numpy as np
     from tqdm import tqdm
 
     from jepabench import envs  # noqa: F401  (registers the tasks)
@@ -57,7 +56,6 @@ def run(options: argparse.Namespace) -> int:
         loaded,
         clips,
         untrained=[build_untrained(folder, seed=seed) for seed in range(options.untrained)],
-        rng=np.random.default_rng(options.seed),
     )
     write_table(table, options.output, "surprise")
     title = "AUROC of surprise (1: always noticed, 0.5: not at all), 95 % over episodes"
