@@ -14,7 +14,7 @@ from tiny_submission import ROOM
 
 from jepabench.envs.splits import episode_specs
 from jepabench.evaluation.rollout import AgentError
-from jepabench.evaluation.verification import sandbox
+from jepabench.evaluation.verification import limits, sandbox
 from jepabench.evaluation.verification.limits import ControlGroup, Limits, ProcessPoller
 from jepabench.evaluation.verification.remote_agent import RemoteAgent
 from jepabench.evaluation.verification.sandbox import SCRATCH, can_sandbox
@@ -185,3 +185,34 @@ def _count_processes() -> int:
         except OSError:
             continue
     return count
+
+
+@pytest.fixture
+def cgroup2(tmp_path, monkeypatch):
+    """A folder that looks like the root of cgroup v2, with this process in the group ``here``."""
+    root, proc = tmp_path / "cgroup", tmp_path / "proc"
+    (root / "here").mkdir(parents=True)
+    (root / "cgroup.controllers").write_text("cpu memory pids\n", encoding="utf-8")
+    (proc / "self").mkdir(parents=True)
+    (proc / "self" / "cgroup").write_text("0::/here\n", encoding="utf-8")
+    monkeypatch.setattr(limits, "_CGROUP", root)
+    monkeypatch.setattr(limits, "_PROC", proc)
+    return root / "here"
+
+
+def test_control_group_of_version_2(cgroup2):
+    group = ControlGroup.create(LIMITS)
+    assert group is not None
+    (folder,) = cgroup2.glob("jepabench-*")
+    assert group.member_files == [folder / "cgroup.procs"]
+    written = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+    assert written == {"memory.max": str(LIMITS.total_memory), "pids.max": "24"}
+    control = cgroup2 / "cgroup.subtree_control"
+    assert control.read_text(encoding="utf-8") == "+memory +pids"
+    assert group.reason() == "" and group.processor_seconds() is None
+    (folder / "cpu.stat").write_text("usage_usec 2500000\nuser_usec 1\n", encoding="utf-8")
+    assert group.processor_seconds() == 2.5
+    (folder / "pids.events").write_text("max 3\n", encoding="utf-8")
+    assert "24 processes" in group.reason()
+    (folder / "memory.events").write_text("oom 1\noom_kill 1\n", encoding="utf-8")
+    assert "of memory together" in group.reason()

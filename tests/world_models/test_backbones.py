@@ -110,6 +110,7 @@ def test_without_timm_its_backbone_says_how_to_get_it(tmp_path, monkeypatch):
         ("dino-v2", {}, "Did you mean 'dinov2'"),
         ("efficientnet-lite0", {"stride": 32}, "one of"),
         ("dinov2", {"weights": "nowhere.pth"}, "No weights at 'nowhere.pth'"),
+        ("timm", {"name": "hf-hub:a/b", "weights": "nowhere.pth"}, "not an architecture of timm"),
     ],
 )
 def test_what_can_not_be_made_is_refused(name: str, options: dict, message: str):

@@ -12,6 +12,7 @@ import hashlib
 import importlib
 import importlib.util
 import math
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -278,6 +279,9 @@ class TimmBackbone(nn.Module):
         image_size: int = 128,
     ) -> None:
         super().__init__()
+        # timm downloads what "hf-hub:..." names, and a checkpoint of unknown origin may say so.
+        if not re.fullmatch(r"\w+(\.\w+)?", name):
+            raise BackboneError(f"{name!r} is not an architecture of timm.")
         self.path, self.image_size = Path(weights or f"{name}.safetensors"), image_size
         state = read_weights(self.path)
         try:
