@@ -11,6 +11,8 @@ from jepabench.evaluation.statistics.intervals import Array, mean_over_cells
 # The method that each agent approximates: a model in place of the simulator, latents in place of
 # the state.
 EXACT: Mapping[str, str] = {"state-cem": "oracle-cem", "jepa-cem": "state-cem"}
+# An agent that computes for longer than this per control step [ms] searches with something.
+SEARCH_MS = 2.0
 Cells = Mapping[tuple[str, str], Array]
 
 
@@ -31,12 +33,15 @@ class Row:
         agent: name of its agent.
         track: what the agent may use.
         outcomes: ``success_held`` [S, E] by task and stratum.
+        planning_ms, model_steps: per control step, mean over cells; 0 if they are not known.
     """
 
     name: str
     agent: str
     track: Track
     outcomes: Cells
+    planning_ms: float = 0.0
+    model_steps: float = 0.0
 
 
 def find_suspicions(rows: Sequence[Row]) -> list[Suspicion]:
@@ -44,8 +49,9 @@ def find_suspicions(rows: Sequence[Row]) -> list[Suspicion]:
 
     Flagged are privileged agents that are significantly worse than an agent without privilege, and
     approximations (``EXACT``) that are significantly better than the exact method. Differences are
-    paired, over all cells that both rows have, and both rows are flagged. ``submissions.copies``
-    finds equal actions.
+    paired, over all cells that both rows have, and both rows are flagged. An agent without data and
+    privilege is flagged if it states no model steps but plans for more than ``SEARCH_MS``: it may
+    search in a simulator of its own. ``submissions.copies`` finds equal actions.
     """
     found: dict[tuple[str, str], Suspicion] = {}
     for privileged in rows:
@@ -60,6 +66,11 @@ def find_suspicions(rows: Sequence[Row]) -> list[Suspicion]:
             if EXACT.get(row.agent) == exact.agent and _exceeds(row, exact):
                 _add(found, row, f"It approximates {exact.name} and is above it.")
                 _add(found, exact, f"{row.name} approximates it and is above it.")
+    for row in rows:
+        untrained = row.track.data == "none" and row.track.kind == "learned"
+        if untrained and not row.model_steps and row.planning_ms > SEARCH_MS:
+            spent = f"plans for {row.planning_ms:.3g} ms per control step"
+            _add(found, row, f"It uses no data, states no model steps and {spent}.")
     return list(found.values())
 
 

@@ -107,7 +107,8 @@ def main() -> None:
         replace(core, spread=1.0, cells=4, seeds=1, episodes=20, private=50),
     ]
     write = sys.stdout.write
-    write("| cells | seeds | submitted | private | spread | of seeds | honest | + 5 | + 10 |\n")
+    names = ("cells", "seeds", "submitted", "private", "spread", "of seeds")
+    write(f"| {' | '.join((*names, 'honest', '5 points', '10 points'))} |\n")
     write("|---|---|---|---|---|---|---|---|---|\n")
     for one in designs:
         shares = [

@@ -191,6 +191,8 @@ def _add_suspicions(entries: Sequence[Entry]) -> list[Entry]:
                 agent=entry.manifest.agent.name,
                 track=entry.track,
                 outcomes={key: scores.outcomes for key, scores in entry.scores.items()},
+                planning_ms=_mean_cost(entry, "ms"),
+                model_steps=_mean_cost(entry, "model_steps"),
             )
             for entry in entries
             if entry.suite == suite
@@ -198,6 +200,11 @@ def _add_suspicions(entries: Sequence[Entry]) -> list[Entry]:
         for suspicion in find_suspicions(rows):
             named.setdefault(suspicion.name, []).append(suspicion.reason)
     return [replace(entry, suspicions=tuple(named.get(entry.name, ()))) for entry in entries]
+
+
+def _mean_cost(entry: Entry, name: str) -> float:
+    costs = [scores.others[name] for scores in entry.scores.values()]
+    return float(np.mean(costs)) if costs else 0.0
 
 
 def _name_copies(entries: Sequence[Entry]) -> list[Entry]:

@@ -48,6 +48,32 @@ def test_an_approximation_above_the_exact_method_is_flagged(twin, latent):
     assert not found or found["b"] == "It approximates a and is above it."
 
 
+@pytest.mark.parametrize(
+    ("data", "privilege", "planning_ms", "model_steps", "is_flagged"),
+    [
+        ("none", "none", 40.0, 0.0, True),
+        ("none", "none", 40.0, 300.0, False),
+        ("none", "none", 0.05, 0.0, False),
+        ("none", "simulator", 40.0, 0.0, False),
+        ("online", "none", 40.0, 0.0, False),
+    ],
+)
+def test_planning_without_data_and_model_steps_is_flagged(
+    data, privilege, planning_ms, model_steps, is_flagged
+):
+    one = Row(
+        name="mine",
+        agent="mine",
+        track=Track("state", data, privilege),
+        outcomes={},
+        planning_ms=planning_ms,
+        model_steps=model_steps,
+    )
+    found = flagged(one)
+    assert ("mine" in found) == is_flagged
+    assert not is_flagged or "40 ms per control step" in found["mine"]
+
+
 def test_only_cells_that_both_rows_have_are_compared():
     assert flagged(row("expert", ORACLE, 0.2, strata=("far",)), row("mine", PIXELS, 0.9)) == {}
     expert = row("expert", ORACLE, 0.2, strata=("near", "far"))
