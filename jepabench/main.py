@@ -115,6 +115,8 @@ _RUNS_AGENTS = frozenset({"run", "sweep", "evaluate", "submit"})
 # define what they judge by.
 _IGNORES_WORKING_DIRECTORY = frozenset({"verify", "board"})
 
+_DEBUG, _DEBUG_HELP = "--debug", "show the traceback of an error"
+
 _RESUME = (
     "Interrupted. Run the same command again to resume: "
     "finished stages are kept, and the work goes on from there."
@@ -163,6 +165,7 @@ def _configure(parser: argparse.ArgumentParser, command: str, verb: str) -> Any:
     """Add the arguments of a command to the parser of its verb; return the command's module."""
     module = importlib.import_module(get_module_name(command))
     module.configure(parser)
+    parser.add_argument(_DEBUG, action="store_true", default=argparse.SUPPRESS, help=_DEBUG_HELP)
     parser.add_argument(
         "--import",
         action=_Import,
@@ -223,14 +226,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     The exit code is 0 for success, 1 for a failure and 2 for wrong arguments.
     """
+    argv = list(sys.argv[1:] if arguments is None else arguments)
+    received: list[int] = []
+    try:
+        with _terminate_like_interrupt(received):
+            return _run(argv)
+    except KeyboardInterrupt:
+        print(f"\n{_RESUME}", file=sys.stderr)
+        return 128 + (received[0] if received else signal.SIGINT)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        if _DEBUG in argv:
+            raise
+        missing = _missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
+        print(f"error: {missing or error}", file=sys.stderr)
+        return 2 if isinstance(error, (ValueError, KeyError)) else 1
+
+
+def _run(argv: Sequence[str]) -> int:
+    """Parse the arguments, import the module of the command and run it."""
     parser = Parser(
         prog="jepabench",
         description="Compare planning with JEPA world models and model-free RL.",
         epilog="See `jepabench VERB --help`. Start with `jepabench run suite=quick`.",
     )
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument(_DEBUG, action="store_true", help=_DEBUG_HELP)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    argv = list(sys.argv[1:] if arguments is None else arguments)
     if "" not in sys.path:
         # Find environments and agents in the current folder, as `python -m jepabench` does.
         sys.path.append("")
@@ -257,24 +280,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command, rest = "compare planners", rest[1:]
         own_parser.prog += " planners"
     module = _configure(own_parser, command, options.verb)
-    received: list[int] = []
-    try:
-        options = own_parser.parse_intermixed_args(rest, options)  # settings may follow options
-        _use_source_options(options)
-        with _terminate_like_interrupt(received):
-            return module.run(options)
-    except KeyboardInterrupt:
-        print(f"\n{_RESUME}", file=sys.stderr)
-        return 128 + (received[0] if received else signal.SIGINT)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:
-        if options.debug:
-            raise
-        missing = _missing_extra(error) if isinstance(error, ModuleNotFoundError) else None
-        print(f"error: {missing or error}", file=sys.stderr)
-        return 2 if isinstance(error, (ValueError, KeyError)) else 1
+    options = own_parser.parse_intermixed_args(rest, options)  # settings may follow options
+    _use_source_options(options)
+    return module.run(options)
 
 
 if __name__ == "__main__":

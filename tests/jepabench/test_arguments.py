@@ -166,3 +166,19 @@ def test_an_empty_name_is_no_task_beside_a_task_without_version(monkeypatch):
     assert tasks.resolve_task("own") == "mine/Own"
     with pytest.raises(KeyError):
         tasks.resolve_task("")
+
+
+def test_an_interrupt_while_a_command_is_imported_says_how_to_resume(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jepabench.main._configure", interrupt)
+    assert main(["status"]) == 130
+    assert "Run the same command again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("--debug", "status"), ("status", "--debug")])
+def test_debug_shows_the_traceback_before_or_after_the_command(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="agent"):
+        main([*words, "agent="])
