@@ -34,6 +34,7 @@ class TaskSpec:
         max_steps: longest episode budget that any draw may have [control steps].
         strata: names of the distance strata, from near to far.
         success: the success rule, as a sentence.
+        description: what the task asks, as one sentence; without it, pages show the success rule.
         behaviours: name to ``module:Class`` of the scripted behaviours; ``expert`` solves the task.
         default_behaviour: the reward-free behaviour that collects the datasets of the suite.
         physics: simulator and version that the recorded traces hold for.
@@ -54,6 +55,7 @@ class TaskSpec:
     max_steps: int
     strata: tuple[str, ...] = ("near", "medium", "far")
     success: str
+    description: str = ""
     behaviours: Mapping[str, str] = field(default_factory=dict)
     default_behaviour: str = "random"
     physics: str

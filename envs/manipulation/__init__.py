@@ -6,7 +6,7 @@ from jepabench.envs.task import TaskSpec
 _MODULE = "jepabench.envs.manipulation"
 _BEHAVIOURS = f"{_MODULE}.behaviours"
 
-for _name, _class, _max_steps, _success, _random, _wall in (
+for _name, _class, _max_steps, _success, _random, _wall, _description in (
     (
         "Reach",
         "reach:Reach",
@@ -14,6 +14,7 @@ for _name, _class, _max_steps, _success, _random, _wall in (
         "The gripper is within 0.03 m of the goal.",
         "RandomMotion",
         False,
+        "Move the gripper of an arm to a position above a table.",
     ),
     (
         "Reach-Wall",
@@ -22,6 +23,7 @@ for _name, _class, _max_steps, _success, _random, _wall in (
         "The gripper is within 0.03 m of the goal.",
         "RandomMotion",
         True,
+        "Move the gripper of an arm to a position beyond a wall.",
     ),
     (
         "Push",
@@ -30,6 +32,7 @@ for _name, _class, _max_steps, _success, _random, _wall in (
         "The block's middle is within 0.03 m of the goal.",
         "RandomPushes",
         False,
+        "Push a block across a table with a closed gripper.",
     ),
     (
         "Push-Wall",
@@ -38,6 +41,7 @@ for _name, _class, _max_steps, _success, _random, _wall in (
         "The block's middle is within 0.03 m of the goal.",
         "RandomPushes",
         True,
+        "Push a block around a wall with a closed gripper.",
     ),
     (
         "PickPlace",
@@ -47,6 +51,7 @@ for _name, _class, _max_steps, _success, _random, _wall in (
         "released and at rest.",
         "RandomGrasps",
         False,
+        "Pick up a cube and put it down on the table or on a platform.",
     ),
 ):
     register(
@@ -59,6 +64,7 @@ for _name, _class, _max_steps, _success, _random, _wall in (
             action_block=5,
             max_steps=_max_steps,
             success=_success,
+            description=_description,
             behaviours={
                 "random": f"{_BEHAVIOURS}:{_random}",
                 "expert": f"{_BEHAVIOURS}:{_class.partition(':')[2]}Expert",

@@ -9,11 +9,11 @@ _BEHAVIOURS = {
     "expert": "jepabench.envs.maze.behaviours:Expert",
 }
 
-for _layout, _name, _max_steps in (
-    ("umaze", "UMaze", 1000),
-    ("medium", "Medium", 1600),
-    ("large", "Large", 2600),
-    ("random", "Diverse", 1600),
+for _layout, _name, _max_steps, _where in (
+    ("umaze", "UMaze", 1000, "around the bend of a U-shaped maze"),
+    ("medium", "Medium", 1600, "through a medium maze"),
+    ("large", "Large", 2600, "through a large maze"),
+    ("random", "Diverse", 1600, "through a maze that is new in every episode"),
 ):
     register(
         TaskSpec(
@@ -28,16 +28,35 @@ for _layout, _name, _max_steps in (
             if _layout == "large"
             else ("near", "medium", "far"),
             success="The ball is within 0.45 m of the goal.",
+            description=f"Move a ball by forces {_where}.",
             behaviours={"random": "jepabench.envs.maze.behaviours:RandomForce", **_BEHAVIOURS},
             physics=_PHYSICS,
             tags=frozenset({"navigation"}),
         )
     )
 
-for _name, _class, _kwargs, _tags in (
-    ("TwoRoom", "two_room:TwoRoom", {"random_layout": False}, {"navigation"}),
-    ("TwoRoom-Random", "two_room:TwoRoom", {"random_layout": True}, {"navigation"}),
-    ("TwoRoom-HiddenDoor", "hidden_door:HiddenDoor", {}, {"navigation", "stochastic"}),
+for _name, _class, _kwargs, _tags, _description in (
+    (
+        "TwoRoom",
+        "two_room:TwoRoom",
+        {"random_layout": False},
+        {"navigation"},
+        "Move a ball between two rooms that are joined by one door.",
+    ),
+    (
+        "TwoRoom-Random",
+        "two_room:TwoRoom",
+        {"random_layout": True},
+        {"navigation"},
+        "Move a ball between two rooms whose wall and door differ in every episode.",
+    ),
+    (
+        "TwoRoom-HiddenDoor",
+        "hidden_door:HiddenDoor",
+        {},
+        {"navigation", "stochastic"},
+        "Move a ball between two rooms with two doors, one of which is locked and looks open.",
+    ),
 ):
     register(
         TaskSpec(
@@ -49,6 +68,7 @@ for _name, _class, _kwargs, _tags in (
             action_block=5,
             max_steps=300,
             success="The ball is within 0.1 m of the goal.",
+            description=_description,
             behaviours={"random": "jepabench.envs.maze.behaviours:RandomHeading", **_BEHAVIOURS},
             physics=_PHYSICS,
             tags=frozenset(_tags),
@@ -66,6 +86,7 @@ register(
         actions_per_block=5,
         max_steps=1500,
         success="The ant's torso is within 0.45 m of the goal.",
+        description="Walk a four-legged ant around the bend of a U-shaped maze.",
         behaviours={
             "random": "jepabench.envs.maze.ant_behaviours:RandomTorques",
             "wander": "jepabench.envs.maze.ant_behaviours:Wander",

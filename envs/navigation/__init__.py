@@ -15,6 +15,7 @@ register(
         max_steps=400,
         success="The robot is within 0.3 m of the goal, "
         "and its heading within 20 degrees of the goal's.",
+        description="Drive through unknown rooms to the place where the goal image was taken.",
         behaviours={
             "random": "jepabench.envs.navigation.behaviours:RandomDrive",
             "wander": "jepabench.envs.navigation.behaviours:Wander",

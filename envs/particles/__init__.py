@@ -5,16 +5,18 @@ from jepabench.envs.task import TaskSpec
 
 _BEHAVIOURS = "jepabench.envs.particles.behaviours"
 
-for _name, _random, _success in (
+for _name, _random, _success, _description in (
     (
         "Granular",
         "RandomPushes",
         "The Chamfer distance between the chips and the goal is at most 0.0135 m.",
+        "Sweep scattered chips into a target shape with a blade.",
     ),
     (
         "Rope",
         "RandomRopePushes",
         "The Chamfer distance between the rope and the goal is at most 0.012 m.",
+        "Push a rope into a target shape with a peg.",
     ),
 ):
     register(
@@ -25,6 +27,7 @@ for _name, _random, _success in (
             control_dt=2.0,
             max_steps=20,
             success=_success,
+            description=_description,
             behaviours={
                 "random": f"{_BEHAVIOURS}:{_random}",
                 "uniform": f"{_BEHAVIOURS}:UniformPushes",

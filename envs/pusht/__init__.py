@@ -3,10 +3,15 @@
 from jepabench.envs.registry import register
 from jepabench.envs.task import TaskSpec
 
-for _name, _kwargs, _tags in (
-    ("PushT", {}, {"pushing"}),
-    ("PushObj", {"random_shape": True}, {"pushing"}),
-    ("PushT-RandomFriction", {"random_friction": True}, {"pushing", "stochastic"}),
+for _name, _kwargs, _tags, _what in (
+    ("PushT", {}, {"pushing"}, "a T-shaped block"),
+    ("PushObj", {"random_shape": True}, {"pushing"}, "a block of a shape that varies"),
+    (
+        "PushT-RandomFriction",
+        {"random_friction": True},
+        {"pushing", "stochastic"},
+        "a T-shaped block with unknown friction",
+    ),
 ):
     register(
         TaskSpec(
@@ -20,6 +25,7 @@ for _name, _kwargs, _tags in (
             max_steps=300,
             strata=("steps25", "steps50", "steps75", "steps100", "free"),
             success="The block is within 20 px and 20 degrees of the goal.",
+            description=f"Push {_what} into a target pose with a round pusher.",
             behaviours={
                 "random": "jepabench.envs.pusht.behaviours:RandomPushes",
                 "uniform": "jepabench.envs.pusht.behaviours:Uniform",

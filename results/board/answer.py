@@ -97,8 +97,8 @@ def _describe(answers: Sequence[TaskAnswer], suite: str, num_tasks: int) -> str:
     missing = num_tasks - len(answers)
     return (
         f"{verdict}: in suite {suite} the best planner holds more goals than the best learned "
-        f"policy on {wins} of {len(answers)} tasks{f' ({names})' if names else ''} and fewer on "
-        f"{losses}; the mean difference is {describe_interval(mean)}"
+        f"policy on {wins or 'none'} of {len(answers)} tasks{f' ({names})' if names else ''} "
+        f"and fewer on {losses or 'none'}; the mean difference is {describe_interval(mean)}"
         + (f"; {missing} tasks have no such pair yet." if missing else ".")
     )
 

@@ -108,7 +108,8 @@ def _describe(comparisons: Sequence[Comparison], budgets: Sequence[float]) -> st
     names = ", ".join(short_name(one.task) for one in comparisons if one.difference.low > 0)
     return (
         f"with {shown} transitions the best planner holds more goals than the best RL method on "
-        f"{wins} of {len(comparisons)} tasks{f' ({names})' if names else ''} and fewer on {losses} "
+        f"{wins or 'none'} of {len(comparisons)} tasks{f' ({names})' if names else ''} "
+        f"and fewer on {losses or 'none'} "
         f"({describe_interval(mean_difference(comparisons))})"
     )
 

@@ -143,7 +143,8 @@ function board() {
     const says = (rule, other) => own.some((entry) => entry.views[view][at[rule]] !== entry.views[view][at[other]]);
     table.classList.toggle("no-joint", !says("joint", "ever"));
     table.classList.toggle("no-strict", !says("strict", "held"));
-    table.classList.toggle("no-gate", !shown.some((entry) => gates(entry).length));
+    for (const [label, key] of [["sees", "in_place"], ["ranks", "rank_imagined"], ["oracle", "oracle_predictor"]])
+      table.classList.toggle(`no-${label}`, !shown.some((entry) => gate(entry, key) !== null));
     const rows = (ranked) => shown.filter((entry) => entry.ranked === ranked).map((entry) => row(entry, entry.views[view]));
     const apart = rows(false);
     const heading = element("th", { scope: "rowgroup", colspan: columns.length }, "Not verified: shown as submitted, not ranked");
