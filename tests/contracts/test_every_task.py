@@ -55,7 +55,8 @@ def one_spec_per_stratum(task_id, split="test"):
 def test_task_spec_is_complete(task_id):
     task = envs.get_task(task_id)
     assert task_id.rsplit("-v", 1)[1].isdigit()
-    assert task.success.endswith(".") and task.physics
+    assert task.success.endswith(".") and task.description.endswith(".") and task.physics
+    assert [other.description for other in envs.list_tasks()].count(task.description) == 1
     assert {"random", "expert"} <= set(task.behaviours)
     assert task.control_dt > 0 and task.max_steps >= 20
 

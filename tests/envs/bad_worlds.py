@@ -146,6 +146,13 @@ class SeesGoal(TinyWorld):
         return self._position - self._desired_goal
 
 
+class DrawsGoal(TinyWorld):
+    def _frame(self, size):
+        frame = super()._frame(size)
+        frame[:, int((self._desired_goal[0] + 1) / 2 * (size - 1))] = 128
+        return frame
+
+
 class SingleFloats(TinyWorld):
     def _observation(self):
         return self._position.astype(np.float32)

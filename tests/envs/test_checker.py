@@ -33,6 +33,7 @@ FAULTS = {
     "RowsOnly": ("rewards", "distance fails for goals [2, 3, 2] and [2]"),
     "ImaginesWrongly": ("imagined goals", "imagine_goals differs from stepping by"),
     "SeesGoal": ("goal not observed", "'observation' depends on the goal"),
+    "DrawsGoal": ("goal not observed", "'pixels' depends on the goal"),
     "SingleFloats": (
         "starts",
         "'observation' is not in its space: got float32(2,), expected float64",

@@ -69,7 +69,7 @@ def _require_equal(now: Observation, before: Observation, when: str, what: str) 
 
 def check_goal_is_hidden(subject: Subject) -> str:
     """Compare the same start with two goals: nothing but the desired goal may differ."""
-    env = subject.make()
+    env = subject.make(pixels=TRACE_PIXELS)
     for stratum in subject.task.strata:
         observation, _ = reset_to(env, subject.specs(stratum)[0])
         before = _copy(observation)
@@ -82,7 +82,7 @@ def check_goal_is_hidden(subject: Subject) -> str:
             f"{stratum}: desired_goal does not follow from the goal of the EpisodeDraw.",
             "Leave desired_goal to GoalEnv: it is the achieved goal of the goal state.",
         )
-        for name in ("observation", "achieved_goal"):
+        for name in ("observation", "achieved_goal", "pixels"):
             same = np.array_equal(other[name], before[name], equal_nan=True)
             require(same, f"{stratum}: {name!r} depends on the goal of the episode.")
         require(
