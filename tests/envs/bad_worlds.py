@@ -153,6 +153,12 @@ class DrawsGoal(TinyWorld):
         return frame
 
 
+class MovesWhenSeen(TinyWorld):
+    def _frame(self, size):
+        self._position = self._position * 0.99
+        return super()._frame(size)
+
+
 class SingleFloats(TinyWorld):
     def _observation(self):
         return self._position.astype(np.float32)

@@ -34,6 +34,7 @@ FAULTS = {
     "ImaginesWrongly": ("imagined goals", "imagine_goals differs from stepping by"),
     "SeesGoal": ("goal not observed", "'observation' depends on the goal"),
     "DrawsGoal": ("goal not observed", "'pixels' depends on the goal"),
+    "MovesWhenSeen": ("copies", "differs when the same state is observed a second time"),
     "SingleFloats": (
         "starts",
         "'observation' is not in its space: got float32(2,), expected float64",

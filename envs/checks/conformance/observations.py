@@ -49,10 +49,19 @@ def check_copies(subject: Subject) -> str:
     ):
         same = np.array_equal(now, before, equal_nan=True)
         require(same, f"the {name} of the EpisodeDraw changed while the environment ran.")
+    no_actions = np.empty((0, *env.action_space.shape))
+    again, *_ = env.advance(no_actions)
+    for name, value in again.items():
+        require(
+            np.array_equal(value, copies[-1][name], equal_nan=value.dtype.kind == "f"),
+            f"entry {name!r} differs when the same state is observed a second time.",
+            "Let _observation, _achieved_goal and _frame read the state. They must not advance the "
+            "simulation or draw random numbers.",
+        )
     for value in seen[-1].values():
         if value.flags.writeable:
             value[...] = 1
-    untouched, *_ = env.advance(np.empty((0, *env.action_space.shape)))
+    untouched, *_ = env.advance(no_actions)
     _require_equal(untouched, copies[-1], "after a step", "is an internal array")
     return "observations and draws are copies"
 
