@@ -36,13 +36,15 @@ _LABELS = {"transitions": "environment transitions", "training_seconds": "traini
 _NAMES = {"planner": "planner", "rl": "RL"}
 
 
-def draw_headline(panels: Sequence[Panel], *, x: Axis = "transitions", columns: int = 3) -> bytes:
+def draw_headline(
+    panels: Sequence[Panel], *, x: Axis = "transitions", columns: int | None = None
+) -> bytes:
     """Draw one panel per task with shaded 95 % intervals; floors and ceilings are dashed lines.
 
     Args:
         panels: from ``make_panels``.
         x: the horizontal axis, logarithmic.
-        columns: number of panels side by side.
+        columns: number of panels side by side; by default 3, or 2 where that fills every row.
 
     Returns:
         SVG.
@@ -52,6 +54,7 @@ def draw_headline(panels: Sequence[Panel], *, x: Axis = "transitions", columns: 
     """
     if not panels:
         raise ValueError("The figure needs a task with at least two planners or RL methods.")
+    columns = columns or (2 if len(panels) % 2 == 0 and len(panels) % 3 else 3)
     styles = _choose_styles(panels)
     values = [
         value
