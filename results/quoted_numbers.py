@@ -7,6 +7,7 @@ A document marks a quoted number with a comment in the same paragraph or table r
 
 The comment contains the file in ``results/tables``, conditions that select exactly one row, and
 last the column with the number as the paragraph writes it. ``%`` multiplies the value by 100.
+``mean(share)=91%`` is the mean of the column over all rows that the conditions select.
 
     python -m jepabench.results.quoted_numbers README.md docs/*.md
 """
@@ -19,6 +20,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 
 TABLES = Path(__file__).resolve().parent / "tables"
 _MARKER = re.compile(r"<!-- table: (.*?) -->", re.DOTALL)
@@ -58,13 +60,16 @@ def check_number(marker: str, prose: str, tables: Path = TABLES) -> str:
             for row in csv.DictReader(file)
             if all(row.get(key) == value for key, value in conditions)
         ]
-    if len(rows) != 1:
+    averaged = column.startswith("mean(") and column.endswith(")")
+    if averaged:
+        column = column[len("mean(") : -1]
+    if not rows or (len(rows) > 1 and not averaged):
         return f"the conditions select {len(rows)} rows, not one"
     if column not in rows[0]:
         return f"the table has no column {column}"
     number = shown.removesuffix("%")
     digits = len(number.partition(".")[2])
-    value = float(rows[0][column]) * (100 if shown.endswith("%") else 1)
+    value = fmean(float(row[column]) for row in rows) * (100 if shown.endswith("%") else 1)
     if abs(value - float(number)) > 0.5 * 10**-digits + 1e-9:
         return f"the table has {value:.4g}"
     plain = number.removeprefix("0") if number.startswith("0.") else number

@@ -30,7 +30,7 @@ def test_an_agent_is_compared_with_the_claims_reference_on_the_same_episodes():
     row = table.iloc[0]
     assert (row["agent"], row["reference"]) == ("jepa-gradient", "jepa-cem")
     assert (row["seeds"], row["episodes"]) == (2, 8)
-    assert row["held"] == pytest.approx(7 / 8)
+    assert row["rate"] == pytest.approx(7 / 8)
     assert row["difference"] == pytest.approx(4 / 8)
     own, other = [[1, 1, 1, 0], [1, 1, 1, 1]], [[1, 1, 0, 0], [1, 0, 0, 0]]
     expected = mean_over_cells([[own]], [[other]])

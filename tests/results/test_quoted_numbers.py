@@ -37,6 +37,9 @@ def test_pages_quote_tables():
         ("a.csv rate=91%", "91 %", "select 2 rows"),
         ("a.csv 'name=x, y' share=91%", "91 %", "no column share"),
         ("b.csv rate=91%", "91 %", "no table b.csv"),
+        ("a.csv 'mean(rate)=70%'", "70 % on average", ""),
+        ("a.csv 'mean(rate)=71%'", "71 % on average", "the table has 70.45"),
+        ("a.csv name=z 'mean(rate)=71%'", "71 %", "select 0 rows"),
     ],
 )
 def test_a_wrong_number_is_found(tmp_path, marker, prose, problem):
