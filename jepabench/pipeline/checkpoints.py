@@ -12,6 +12,8 @@ from jepabench.pipeline.hub import PREFIX, pull
 if TYPE_CHECKING:
     import pandas as pd
 
+_FILES = (".safetensors", ".json", ".npz")
+_OF_A_STAGE = {"stage.json", "done.json", "failed.json"}
 REFERENCES = Path(__file__).parents[1] / "results" / "checkpoints"
 
 
@@ -60,3 +62,14 @@ def write_table(table: pd.DataFrame, output: Path | None, name: str) -> None:
     )
     rows = json.loads(str(table.to_json(orient="records", double_precision=6)))
     write_atomically(output / f"{name}.json", (json.dumps(rows, indent=1) + "\n").encode())
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """Return the files of a finished training that a re-run reads, without earlier budgets."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in _FILES
+        and path.name not in _OF_A_STAGE
+        and "budgets" not in path.relative_to(folder).parts
+    ]

@@ -7,6 +7,7 @@ import pytest
 
 from jepabench.cli.leaderboard.submit import read_cost
 from jepabench.main import main
+from jepabench.pipeline.checkpoints import checkpoint_files
 from jepabench.pipeline.config import load_preset
 from jepabench.pipeline.presets.plugins import find_package, preset_of_plugin
 from jepabench.pipeline.stage_work import sum_costs
@@ -108,3 +109,16 @@ def test_the_manifest_keeps_the_cost_that_an_agents_class_states(module, tmp_pat
         stage = Stage("evaluation/a", "a", tmp_path, config, (), lambda folder: None)
         found = read_cost(stage, [])
         assert {key: found[key] for key in cost} == expected
+
+
+def test_a_submission_has_the_final_policy_without_earlier_budgets(tmp_path):
+    for name in (
+        "policy.safetensors",
+        "proposal/policy.safetensors",
+        "budgets/000001000/policy.safetensors",
+        "stage.log",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in checkpoint_files(tmp_path)]
+    assert found == ["policy.safetensors", "proposal/policy.safetensors"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from jepabench.cli.pull_request import create_branch, find_clone, write_description
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.task import short_name
+from jepabench.pipeline.checkpoints import checkpoint_files
 from jepabench.pipeline.config import ConfigError
 from jepabench.pipeline.presets.plugins import find_package
 from jepabench.pipeline.terminal import make_console
@@ -33,8 +34,6 @@ SETTINGS = {
     "checkpoints": "no",
 }
 _PASSED_ON = ("suite", "output", "num_workers", "pixels", "launcher", "tracker")
-_CHECKPOINT_FILES = (".safetensors", ".json", ".npz")
-_NOT_OF_A_CHECKPOINT = {"stage.json", "done.json", "failed.json"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -350,9 +349,10 @@ def _extra(
                 role = "world_model" if kind == "model" else kind
                 folder = f"checkpoints/{task}/seed{stage.config['seed']}/{role}"
                 home = plan.stages[key].directory
-                for path in sorted(home.rglob("*")):
-                    if path.suffix in _CHECKPOINT_FILES and path.name not in _NOT_OF_A_CHECKPOINT:
-                        files[f"{folder}/{path.relative_to(home).as_posix()}"] = path.read_bytes()
+                files |= {
+                    f"{folder}/{path.relative_to(home).as_posix()}": path.read_bytes()
+                    for path in checkpoint_files(home)
+                }
         files |= _diagnostics(plan, suite, console)
     return files
 
