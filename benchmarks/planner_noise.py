@@ -3,10 +3,12 @@
 ``python benchmarks/planner_noise.py two-room --streams 4 --episodes 10`` evaluates the agent of a
 stored world model on the same episodes with several noise streams, and prints for each stratum the
 success rate, the share of the variance that noise has, the standard deviation that it gives the
-rate, and the share of the episodes whose outcome it changes.
+rate, and the share of the episodes whose outcome it changes. ``--output FILE.csv`` also adds the
+rows to a table.
 """
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -20,15 +22,18 @@ from jepabench.world_models.checkpoint import load_world_model
 
 
 def main() -> None:
-    """Run the measurement."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Print the share of planner noise in the variance of success."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("checkpoint", help="name or folder of a world model")
     parser.add_argument("--agent", default="jepa-cem", help="preset of the agent")
     parser.add_argument("--streams", type=int, default=4, help="noise streams")
     parser.add_argument("--episodes", type=int, default=20, help="test episodes per stratum")
+    parser.add_argument("--at-once", type=int, default=1, help="episodes planned in one batch")
+    parser.add_argument("--output", type=Path, help="table that the rows are added to")
     options = parser.parse_args()
     task_id = load_world_model(find_checkpoint(options.checkpoint)).task_id
-    agent = make_agent(options.agent, world_model=options.checkpoint)
+    overrides = [f"agent.problems_at_once={options.at_once}"]
+    agent = make_agent(options.agent, world_model=options.checkpoint, overrides=overrides)
     rows = [
         {"stream": stream, "stratum": one.stratum, "index": one.index, "held": one.success_held}
         for stream in range(options.streams)
@@ -38,14 +43,26 @@ def main() -> None:
             agent_name=options.agent,
         ).records
     ]
-    print("stratum    held  noise share  deviation  changed")
+    shares = []
     for stratum, group in pd.DataFrame(rows).groupby("stratum", sort=False):
         held = group.pivot(index="stream", columns="index", values="held").to_numpy(np.float64)
-        found = noise_share(held)
-        print(
-            f"{stratum:9} {held.mean():5.2f} {found.share:12.2f} {found.deviation:10.3f} "
-            f"{found.changed:8.2f}"
+        shares.append(
+            {
+                "checkpoint": options.checkpoint,
+                "agent": options.agent,
+                "stratum": stratum,
+                "streams": options.streams,
+                "episodes": options.episodes,
+                "held": held.mean(),
+                **noise_share(held)._asdict(),
+            }
         )
+    table = pd.DataFrame(shares)
+    print(table.to_string(index=False, float_format="%.3f"))
+    if options.output:
+        before = [pd.read_csv(options.output)] if options.output.exists() else []
+        whole = pd.concat([*before, table])
+        whole.to_csv(options.output, index=False, float_format="%.4f")
 
 
 if __name__ == "__main__":
