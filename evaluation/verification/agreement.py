@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 SIGNIFICANCE = 0.04  # one-sided; at most this share of honest submissions is refused
 _PERMUTATIONS = 9999
 _COSTS = ("planning_ms", "model_steps")
+ProcessorTimes = dict[tuple[str, str], list[float]]
 _MODEL_STEP_FACTOR, _MILLISECOND_FACTOR, _MILLISECOND_SLACK = 1.25, 10.0, 20.0
 
 
@@ -85,40 +86,64 @@ def compare_success(submitted: pd.DataFrame, again: pd.DataFrame) -> dict[str, A
     }
 
 
-def compare_costs(
-    submitted: pd.DataFrame, again: pd.DataFrame, *, processor_ms: Sequence[float] | None = None
-) -> dict[str, dict[str, float]]:
-    """Return planning milliseconds and model steps per control step, declared and measured.
+def compare_costs(submitted: pd.DataFrame, again: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return planning milliseconds and model steps per control step, declared and measured."""
+    return {
+        name: {"submitted": _cost(submitted, name), "rerun": _cost(again, name)} for name in _COSTS
+    }
+
+
+def compare_planning(
+    submitted: pd.DataFrame, again: pd.DataFrame, processor_ms: ProcessorTimes
+) -> list[dict[str, Any]]:
+    """Return planning milliseconds per control step of each task and stratum.
 
     Args:
         submitted, again: episode records of the submission and of the re-run.
-        processor_ms: processor time per control step of each batch of the re-run [ms], if it was
-            counted; added as ``planning_ms["processor"]``.
+        processor_ms: processor time of each batch of the re-run by task and stratum [ms]; cells
+            without it lack the key ``processor``.
     """
-    found = {
-        name: {"submitted": _cost(submitted, name), "rerun": _cost(again, name)} for name in _COSTS
-    }
-    if processor_ms:
-        found["planning_ms"]["processor"] = float(np.median(processor_ms))
+    found = []
+    for key, rows in again.groupby(["task_id", "stratum"], sort=False):
+        task, stratum = map(str, key)  # pyright: ignore[reportArgumentType]
+        before = submitted[(submitted["task_id"] == task) & (submitted["stratum"] == stratum)]
+        times = processor_ms.get((task, stratum))
+        found.append(
+            {
+                "task_id": task,
+                "stratum": stratum,
+                "submitted": _cost(before, "planning_ms"),
+                "rerun": _cost(rows, "planning_ms"),
+                **({"processor": float(np.median(times))} if times else {}),
+            }
+        )
     return found
 
 
-def find_understated_costs(costs: dict[str, dict[str, float]]) -> list[str]:
+def find_understated_costs(
+    costs: dict[str, dict[str, float]], planning: Sequence[dict[str, Any]]
+) -> list[str]:
     """Return a sentence for each cost of the re-run that is far above the declared one.
 
-    Milliseconds depend on the machine and on the sandbox, so only a factor of ten counts. On a busy
-    machine the time by the clock says nothing, so an agent whose processes used little processor
-    time passes. Model steps do not depend on the machine, but planners may adapt their effort to
-    the episode: a quarter more is allowed.
+    Milliseconds depend on the machine and on the sandbox, so only a factor of ten counts, in each
+    task and stratum. On a busy machine the time by the clock says nothing, so an agent whose
+    processes used little processor time passes. Model steps do not depend on the machine, but
+    planners may adapt their effort to the episode: a quarter more is allowed, over all episodes.
+
+    Args:
+        costs: from ``compare_costs``.
+        planning: from ``compare_planning``.
     """
-    found, (ms, steps) = [], (costs[name] for name in _COSTS)
-    planning = min(ms["rerun"], ms.get("processor", ms["rerun"]))
-    if planning > _MILLISECOND_FACTOR * ms["submitted"] + _MILLISECOND_SLACK:
-        busy = "" if "processor" in ms else " If this machine was busy, run the check again later."
-        found.append(
-            f"Planning took {planning:.3g} ms per control step, {ms['submitted']:.3g} declared."
-            f"{busy}"
-        )
+    found = []
+    for cell in planning:
+        took = min(cell["rerun"], cell.get("processor", cell["rerun"]))
+        if took > _MILLISECOND_FACTOR * cell["submitted"] + _MILLISECOND_SLACK:
+            busy = " If this machine was busy, run the check again later."
+            found.append(
+                f"{cell['task_id']}, {cell['stratum']}: planning took {took:.3g} ms per control "
+                f"step, {cell['submitted']:.3g} declared.{'' if 'processor' in cell else busy}"
+            )
+    steps = costs["model_steps"]
     if steps["rerun"] > _MODEL_STEP_FACTOR * steps["submitted"]:
         found.append(
             f"It used {steps['rerun']:.4g} model steps per control step, "
@@ -127,7 +152,7 @@ def find_understated_costs(costs: dict[str, dict[str, float]]) -> list[str]:
     return found
 
 
-def _cost(rows: pd.DataFrame, name: str) -> float:
+def _cost(rows: Any, name: str) -> float:
     steps = rows["steps"].to_numpy()
     if name == "model_steps":
         return float(rows["model_steps"].to_numpy().sum() / steps.sum())

@@ -66,7 +66,7 @@ class RemoteAgent:
     ) -> None:
         self._salt, self._counts = salt, np.zeros(0, dtype=np.int64)
         self._used: float | None = None  # processor time when the last request was answered
-        self._planning: list[tuple[float, int]] = []  # of each batch: seconds, control steps
+        self._planning: list[tuple[str, float, int]] = []  # stratum, seconds, control steps
         self._patience = max(patience, _LONGEST_START)
         self._process = start_process(
             "jepabench.evaluation.verification.agent_process",
@@ -112,7 +112,7 @@ class RemoteAgent:
         ]
         self._ask({"reset": names, "salt": self._salt.hex()})
         self._used = self._process.processor_seconds()
-        self._planning.append((0.0, 0))
+        self._planning.append((specs[0].stratum, 0.0, 0))
 
     def act(
         self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
@@ -142,22 +142,27 @@ class RemoteAgent:
         return self._counts
 
     @property
-    def processor_ms(self) -> list[float] | None:
-        """Return the processor time per control step of each batch of episodes [ms].
+    def processor_ms(self) -> dict[str, list[float]] | None:
+        """Return the processor time per control step of each batch of episodes [ms], by stratum.
 
-        It counts everything that the agent's processes did from ``reset`` on, also between two
-        requests. None where no control group counts processor time.
+        A batch belongs to the stratum of its first episode. The time counts everything that the
+        agent's processes did from ``reset`` on, also between two requests. None where no control
+        group counts processor time.
         """
         if self._used is None:
             return None
-        return [1000 * seconds / steps for seconds, steps in self._planning if steps]
+        found: dict[str, list[float]] = {}
+        for stratum, seconds, steps in self._planning:
+            if steps:
+                found.setdefault(stratum, []).append(1000 * seconds / steps)
+        return found
 
     def _count_processor_time(self, steps: int) -> None:
         """Add what the processes have used since the last request to the current batch."""
         used = self._process.processor_seconds()
         if used is not None and self._used is not None:
-            seconds, before = self._planning[-1]
-            self._planning[-1] = (seconds + used - self._used, before + steps)
+            stratum, seconds, before = self._planning[-1]
+            self._planning[-1] = (stratum, seconds + used - self._used, before + steps)
         self._used = used
 
     def _ask(self, header: Mapping[str, Any], *arrays: NDArray[Any]) -> dict[str, Any]:

@@ -35,7 +35,9 @@ from jepabench.evaluation.submissions.submission import Submission, read_submiss
 from jepabench.evaluation.submissions.text import escape_text
 from jepabench.evaluation.submissions.tracks import OBSERVATION_KEYS
 from jepabench.evaluation.verification.agreement import (
+    ProcessorTimes,
     compare_costs,
+    compare_planning,
     compare_success,
     find_understated_costs,
 )
@@ -132,7 +134,7 @@ def rerun(
     # One secret per submission: if it leaks, it tells nothing about other submissions' episodes.
     salt = hmac.new(settings.salt, submission.digest.encode(), hashlib.sha256).digest()
     records: list[EpisodeRecord] = []
-    processor: list[float] | None = []
+    processor: ProcessorTimes = {}
     for task in tasks:
         suite = replace(submission.suite, tasks=(task,))
         for seed in submission.manifest.training_seeds:
@@ -158,18 +160,16 @@ def rerun(
                     pixels=submission.manifest.pixels,
                     progress=progress,
                 ).records
-                processor = _append(processor, remote.processor_ms)
+                for stratum, found in (remote.processor_ms or {}).items():
+                    processor.setdefault((task.task_id, stratum), []).extend(found)
     again = records_frame(records)
     return {
         **_grounds(settings),
         "episodes": len(records),
         **compare_success(submission.rows, again),
-        "costs": compare_costs(submission.rows, again, processor_ms=processor),
+        "costs": compare_costs(submission.rows, again),
+        "planning": compare_planning(submission.rows, again, processor),
     }
-
-
-def _append(found: list[float] | None, more: list[float] | None) -> list[float] | None:
-    return None if found is None or more is None else [*found, *more]
 
 
 def _grounds(settings: Rerun) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def _grounds(settings: Rerun) -> dict[str, Any]:
 
 
 def _check_agreement(found: Mapping[str, Any]) -> None:
-    reasons = find_understated_costs(found["costs"])
+    reasons = find_understated_costs(found["costs"], found["planning"])
     if not found["passed"]:
         worst = sorted(found["cells"], key=lambda cell: cell["rerun"] - cell["submitted"])[:5]
         reasons += [

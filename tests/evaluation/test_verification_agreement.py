@@ -9,6 +9,7 @@ import pytest
 from jepabench.evaluation.verification.agreement import (
     SIGNIFICANCE,
     compare_costs,
+    compare_planning,
     compare_success,
     find_understated_costs,
     pooled_test,
@@ -92,15 +93,25 @@ def test_success_is_compared_per_cell_and_pooled():
         ({"seconds": 0.0}, {"seconds": 0.19}, []),
         ({"seconds": 0.1}, {"seconds": 5.0}, ["ms per control step"]),
         ({"seconds": 0.1}, {"seconds": 5.0, "processor_ms": [10.0, 90.0, 90.0]}, []),
-        ({"seconds": 0.1}, {"seconds": 5.0, "processor_ms": [450.0]}, ["Planning took 450 ms"]),
+        ({"seconds": 0.1}, {"seconds": 5.0, "processor_ms": [450.0]}, ["planning took 450 ms"]),
         ({"seconds": 0.1}, {"seconds": 0.1, "processor_ms": [450.0]}, []),  # several threads
     ],
 )
 def test_understated_costs_are_found(declared, measured, words):
     measured = dict(measured)
-    processor_ms = measured.pop("processor_ms", None)
-    costs = compare_costs(rows(1, **declared), rows(1, **measured), processor_ms=processor_ms)
-    found = find_understated_costs(costs)
+    times = {("a", "near"): measured.pop("processor_ms")} if "processor_ms" in measured else {}
+    pair = rows(1, **declared), rows(1, **measured)
+    found = find_understated_costs(compare_costs(*pair), compare_planning(*pair, times))
     assert len(found) == len(words) and all(
         word in line for word, line in zip(words, found, strict=True)
     )
+
+
+def test_long_planning_in_few_episodes_is_found():
+    far = rows(1, seconds=5.0, episodes=20).assign(stratum="far")
+    declared = pd.concat([rows(1), far.assign(planning_seconds=0.1)])
+    again = pd.concat([rows(1), far])
+    costs = compare_costs(declared, again)
+    assert costs["planning_ms"]["rerun"] == costs["planning_ms"]["submitted"]
+    (reason,) = find_understated_costs(costs, compare_planning(declared, again, {}))
+    assert reason.startswith("a, far: planning took 500 ms per control step, 10 declared.")
