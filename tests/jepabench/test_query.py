@@ -90,6 +90,15 @@ def test_nothing_to_ask_about_is_said(tmp_path):
         query("SELECT * FROM episodes", tmp_path)
 
 
+def test_only_questions_about_results_need_a_folder(tmp_path, capsys):
+    nowhere = ["--output", str(tmp_path / "nowhere")]
+    assert main(["query", "SELECT '[/x] jepabench[contrib]' AS a", *nowhere]) == 0
+    assert "[/x] jepabench[contrib]" in capsys.readouterr().out
+    for table in ("episodes", "runs"):
+        assert main(["query", f"SELECT * FROM {table}", *nowhere]) == 2
+        assert "There is no folder" in capsys.readouterr().err
+
+
 def test_answers_come_as_a_table_or_as_csv(tmp_path, capsys):
     evaluation(tmp_path, "good", [1, 1])
     arguments = [

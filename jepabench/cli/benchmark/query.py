@@ -11,6 +11,7 @@ import pandas as pd
 
 from jepabench.cli.arguments import Folder
 
+_TABLES = ("episodes", "runs")
 EXAMPLE = "SELECT agent, avg(success_held::INT) FROM episodes GROUP BY agent"
 
 
@@ -53,16 +54,17 @@ def query(sql: str, output: Path) -> pd.DataFrame:
 
     if not sql.strip():
         raise ValueError(f"The question is empty. For instance: {EXAMPLE}")
-    if not output.is_dir():
+    asked = [name for name in _TABLES if re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
+    if asked and not output.is_dir():
         raise ValueError(f"There is no folder {output}. --output is the folder of the results.")
 
     from jepabench.results.store import load_episodes, run_table
 
     with duckdb.connect() as connection:
-        if re.search(r"\bepisodes\b", sql, re.IGNORECASE):
+        if "episodes" in asked:
             # Registered as a table: in SQL, brackets and stars of a path would be a pattern.
             connection.register("episodes", load_episodes(output))
-        if re.search(r"\bruns\b", sql, re.IGNORECASE):
+        if "runs" in asked:
             connection.register("runs", run_table(output))
         try:
             answer = connection.execute(sql)
