@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,19 @@ from jepabench.pipeline.stages import SuitePlan
 from jepabench.results.report.page import write_report
 from jepabench.results.report.success_table import terminal_table, write_table
 
+# Settings that do not change the results.
+_PLACES = ("output", "num_workers", "launcher", "tracker")
 
-def build_report(plan: SuitePlan, console: Console) -> Path:
-    """Write ``table.csv`` and the report, print the table, and return the page."""
+
+def build_report(plan: SuitePlan, console: Console, settings: Sequence[str] = ()) -> Path:
+    """Write ``table.csv`` and the report, print the table, and return the page.
+
+    Args:
+        plan: the suite with its evaluations.
+        console: where the table is printed.
+        settings: ``KEY=VALUE`` arguments that the plan was composed from. The report shows them as
+            the command that reproduces it.
+    """
     if plan.measure != "success":
         return _beyond(plan, console)
     table = score_suite(plan)
@@ -36,7 +48,7 @@ def build_report(plan: SuitePlan, console: Console) -> Path:
         },
         "agents": [agent["name"] for agent in plan.agents.values()],
         "tracks": {agent["name"]: _track(agent["track"]) for agent in plan.agents.values()},
-        "command": f"jepabench run suite={suite['name']}",
+        "command": describe_command(settings or [f"suite={suite['name']}"]),
     }
     return write_report(
         plan.suite_directory,
@@ -44,6 +56,12 @@ def build_report(plan: SuitePlan, console: Console) -> Path:
         machine=describe_machine(),
         directories={stage.directory for stage in plan.evaluations},
     )
+
+
+def describe_command(settings: Sequence[str]) -> str:
+    """Return the command that repeats a run, quoted for a shell, without folders and workers."""
+    kept = [item for item in settings if item.partition("=")[0].partition(".")[0] not in _PLACES]
+    return shlex.join(["jepabench", "run", *kept])
 
 
 def score_suite(plan: SuitePlan) -> pd.DataFrame:

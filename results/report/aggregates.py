@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from jepabench.envs.registry import list_tasks
 from jepabench.evaluation.records import RecordError
 from jepabench.evaluation.statistics import aggregates as run_statistics
 from jepabench.evaluation.statistics.success_tables import (
@@ -21,6 +22,7 @@ from jepabench.results.report.panels import INK, as_svg, panel_figure
 
 THRESHOLDS = np.linspace(0, 1, 21)
 ALL = "all strata"
+_DASHES = ("-", "--", ":", "-.")  # of agents with the same colour
 Numbers = Sequence[float]
 
 
@@ -61,7 +63,8 @@ def aggregate(
     everyone = [*agents, *(name for name in (RANDOM, *ORACLES) if name in set(records["agent"]))]
     whole = pd.DataFrame(records[records["agent"].isin(everyone)])
     parts = {ALL: whole} | {
-        str(name): pd.DataFrame(part) for name, part in whole.groupby("stratum", sort=False)
+        name: pd.DataFrame(whole[whole["stratum"] == name])
+        for name in _sort_strata(map(str, whole["stratum"].unique()))
     }
     try:
         scale = "normalised" if _can_be_normalised(parts, agents) else "raw"
@@ -90,16 +93,22 @@ def aggregate(
 def profiles_figure(
     aggregates: Aggregates, *, colours: Mapping[str, str], columns: int = 3
 ) -> bytes:
-    """Draw the performance profiles as SVG: one panel per stratum and one line per agent."""
+    """Draw the performance profiles as SVG: one panel per stratum and one line per agent.
+
+    Agents with the same colour have different dashes.
+    """
+    dashes: dict[str, str] = {}
+    for agent in dict.fromkeys(map(str, aggregates.profiles["agent"])):
+        same = sum(colours[other] == colours[agent] for other in dashes)
+        dashes[agent] = _DASHES[same % len(_DASHES)]
     panels: dict[str, list[tuple[str, Numbers]]] = {}
     for (stratum, agent), rows in aggregates.profiles.groupby(["stratum", "agent"], sort=False):  # pyright: ignore[reportGeneralTypeIssues]
         panels.setdefault(str(stratum), []).append((str(agent), rows["share"].to_list()))
 
     def draw(axes: Axes, lines: Sequence[tuple[str, Numbers]]) -> None:
         for agent, share in lines:
-            axes.step(
-                THRESHOLDS, share, where="post", color=colours[agent], linewidth=1.5, label=agent
-            )
+            style = {"color": colours[agent], "linestyle": dashes[agent], "linewidth": 1.5}
+            axes.step(THRESHOLDS, share, where="post", label=agent, **style)
         axes.set_xlabel("score above")
         axes.set_ylim(-0.02, 1.02)
         axes.grid(alpha=0.15, color=INK)
@@ -108,6 +117,16 @@ def profiles_figure(
     figure.axes[0].set_ylabel("share of runs")
     figure.axes[0].legend(frameon=False, fontsize=7.5)
     return as_svg(figure)
+
+
+def _sort_strata(strata: Iterable[str]) -> list[str]:
+    """Sort strata from near to far, as the registered tasks list them."""
+    known = [task.strata for task in list_tasks()]
+
+    def place(name: str) -> int:
+        return max((names.index(name) for names in known if name in names), default=0)
+
+    return sorted(strata, key=place)
 
 
 def _complete(records: pd.DataFrame) -> list[str]:

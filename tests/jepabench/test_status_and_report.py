@@ -1,6 +1,7 @@
 """Test `status` and `report` of a small suite, and a sweep that is ended by SIGTERM."""
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from jepabench.evaluation.stages.stage import run_stage
 from jepabench.main import main
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
+from jepabench.pipeline.suite_report import describe_command
 
 TASK = "{task_id: jepabench/TwoRoom-v1, strata: [near], num_episodes: 2}"
 SUITE = ["suite=smoke", f"suite.tasks=[{TASK}]"]
@@ -36,6 +38,12 @@ def test_a_report_of_fewer_agents_contains_only_these(output, tmp_path, capsys):
     page = (tmp_path / "out[v2]" / "smoke" / "report" / "index.html").read_text(encoding="utf-8")
     assert "evaluate random" not in page and ">random<" not in page
     assert str(tmp_path / "out[v2]" / "smoke" / "report") in capsys.readouterr().out
+
+
+def test_the_command_of_a_report_repeats_all_that_decides_its_numbers():
+    settings = [*SUITE, "agent=jepa-cem,random", "output=o", "num_workers=4", "launcher.cluster=x"]
+    words = ["jepabench", "run", *SUITE, "agent=jepa-cem,random"]
+    assert shlex.split(describe_command(settings)) == words
 
 
 def test_status_shows_brackets_literally(output, capsys):

@@ -71,6 +71,18 @@ def test_profiles_fall_and_the_better_agent_is_above(across):
     assert svg.startswith(b"<?xml") and b"far" in svg
 
 
+def test_agents_of_one_colour_have_different_dashes(across):
+    grey = dict.fromkeys(RATES, "#808080")
+    assert b"stroke-dasharray: 5.55" in profiles_figure(across, colours=grey)
+    assert b"stroke-dasharray: 5.55" not in profiles_figure(across, colours=agent_colours(RATES))
+
+
+def test_strata_are_sorted_from_near_to_far():
+    found = aggregate(records()[::-1], generator=np.random.default_rng(0), num_resamples=100)
+    assert found is not None
+    assert list(dict.fromkeys(found.table["stratum"])) == [ALL, "near", "far"]
+
+
 def test_without_references_scores_are_raw_and_say_so():
     found = aggregate(records(["good"]), generator=np.random.default_rng(0), num_resamples=100)
     assert found is not None and found.scale == "raw"

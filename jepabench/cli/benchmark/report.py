@@ -19,6 +19,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write the report and print where it is."""
     console = make_console()
-    page = build_report(SuitePlan(compose_run(options.overrides)), console)
+    plan = SuitePlan(compose_run(options.overrides))
+    page = build_report(plan, console, options.overrides)
     console.print(f"Report: {page}", markup=False, soft_wrap=True)
     return 0

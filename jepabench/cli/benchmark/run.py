@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     console.print(f"[bold]{title}")
     plan = SuitePlan(root)
     run_plan(root, console)
-    page = build_report(plan, console)
+    page = build_report(plan, console, options.overrides)
     console.print(
         f"Report: {page}   ({time.monotonic() - began:.0f} s in all)", markup=False, soft_wrap=True
     )
