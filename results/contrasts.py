@@ -70,7 +70,6 @@ CONTRASTS = (
     ),
     Contrast("C5", "jepa-cem", ("jepa-gradient", "jepa-hybrid")),
     Contrast("C6", "jepa-icem", ("jepa-adaptive", "jepa-cem")),
-    Contrast("C7", "jepa-cem", ("jepa-cem-lagrangian",)),
     Contrast("C12", "jepa-cem", ("jepa-quasimetric", "jepa-value")),
     Contrast("C12", "jepa-cem", ("jepa-quasimetric", "jepa-value"), ("far",)),
     Contrast("C19", "jepa-reactive", ("jepa", "jepa-search")),
