@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jepabench.envs.files import write_atomically
+from jepabench.envs.registry import get_task
 from jepabench.evaluation.statistics.intervals import mean_over_cells
 from jepabench.results.store import load_results
 
@@ -117,7 +118,10 @@ def compare_claims(episodes: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for contrast in CONTRASTS:
         for task, group in episodes.groupby("task", sort=False):
-            strata = contrast.strata or tuple(dict.fromkeys(map(str, group["stratum"])))
+            found = set(group["stratum"])
+            strata = contrast.strata or tuple(
+                name for name in get_task(str(task)).strata if name in found
+            )
             cells = {
                 name: _cells(group, name, strata) for name in (contrast.reference, *contrast.agents)
             }
