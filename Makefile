@@ -22,6 +22,7 @@ lint: setup-test
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python .ci/wording.py
+	$(BIN)/python .ci/structure.py
 
 docs: setup-test
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs outputs/site

@@ -27,6 +27,7 @@ from jepabench.agents.costs.cost_tasks import AvoidChaser, AvoidZone, CostTask, 
 from jepabench.agents.planners.icem import ICEMPlanner
 from jepabench.envs import episode_specs, get_task
 from jepabench.evaluation.cost_tasks import evaluate_cost_task
+from jepabench.evaluation.protocol import SuiteTask
 from jepabench.evaluation.statistics.intervals import cell_interval
 from jepabench.execution.executor import run_stages
 from jepabench.pipeline.run_config import compose_run
@@ -72,16 +73,16 @@ def train_missing(task_id: str, agents: Sequence[str], output: Path) -> dict[str
     """Train the missing agents and return the folders of each agent by kind."""
     found = {}
     for name in agents:
-        root = compose_run(
+        config = compose_run(
             ["suite=quick", f"agent={name}", f"output={output.resolve()}", "num_workers=1"]
         )
-        root["suite"]["tasks"] = [{"task_id": get_task(task_id).id, "num_episodes": 1}]
-        make_plan = partial(SuitePlan, root)
+        task = SuiteTask(task_id=get_task(task_id).id, num_episodes=1)
+        make_plan = partial(SuitePlan, config.with_suite(tasks=(task,)))
         plan = make_plan()
         (evaluation,) = plan.evaluations
         run_stages(
             make_plan,
-            launcher=instantiate(root["launcher"]),
+            launcher=instantiate(config.launcher),
             console=Console(),
             only=list(evaluation.needs),
         )
@@ -114,11 +115,13 @@ def measure(
         "agent": "jepa planner" if name == "jepa-goto" else name,
         "change": change,
         "episodes": len(table),
-        "success": float(table["success"].mean()),
+        "success": float(table["success"].to_numpy().mean()),
         "low": interval.low,
         "high": interval.high,
-        "broken": float(table[broken].mean()) if broken else float("nan"),
-        "ms_per_step": float(1000 * table["planning_seconds"].sum() / table["steps"].sum()),
+        "broken": float(table[broken].to_numpy().mean()) if broken else float("nan"),
+        "ms_per_step": 1000
+        * table["planning_seconds"].to_numpy().sum()
+        / table["steps"].to_numpy().sum(),
     }
 
 

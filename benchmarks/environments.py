@@ -30,7 +30,7 @@ from tqdm import tqdm
 from jepabench import envs
 from jepabench.envs.checks.checker import check_env
 from jepabench.envs.checks.scripted_rollouts import play, policies
-from jepabench.envs.files import write_atomically
+from jepabench.envs.data.files import write_atomically
 from jepabench.results.board.world_facts import TABLES
 
 PIXELS = 64

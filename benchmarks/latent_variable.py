@@ -17,8 +17,10 @@ import torch
 from rich.console import Console
 
 from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.evaluation.protocol import SuiteTask
 from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.run_config import compose_run
+from jepabench.pipeline.schema import Overrides
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.suite_report import score_suite
 from jepabench.world_models.base import Context, rollout
@@ -30,11 +32,13 @@ TABLE = Path(__file__).parents[1] / "results" / "tables" / "latent_variable.csv"
 NUM_WINDOWS, NUM_FUTURES, HORIZON = 2000, 16, 5
 WINDY = {
     "name": "chance-windy",
-    "overrides": {},
+    "overrides": Overrides(),
     "data": {"num_episodes": 600, "num_validation": 60, "num_steps": 30},
-    "tasks": [
-        {"task_id": "windy_room:TwoRoom-Windy-v0", "strata": ["near", "medium"], "num_episodes": 50}
-    ],
+    "tasks": (
+        SuiteTask(
+            task_id="windy_room:TwoRoom-Windy-v0", strata=("near", "medium"), num_episodes=50
+        ),
+    ),
 }
 
 
@@ -46,7 +50,7 @@ def main() -> None:
     options = parser.parse_args()
     rows, console = [], Console()
     for changes in ({}, WINDY):
-        root = compose_run(
+        config = compose_run(
             [
                 "suite=chance",
                 "pixels=null",
@@ -54,9 +58,9 @@ def main() -> None:
                 f"num_workers={options.workers}",
             ]
         )
-        root["suite"] |= changes
-        plan = SuitePlan(root)
-        run_plan(root, console)
+        config = config.with_suite(**changes)
+        plan = SuitePlan(config)
+        run_plan(config, console)
         table = score_suite(plan)
         for _, row in table.iterrows():
             for rule in ("held", "ever"):
@@ -75,12 +79,17 @@ def measure_predictions(plan: SuitePlan) -> list[list]:
 
     Errors are in units of the standardised state.
     """
-    found = {}
-    for key, stage in plan.stages.items():
-        if key.startswith("model/"):
-            found[key.split("/")[2]] = load_world_model(stage.directory)
-        elif key.startswith("data/") and key.endswith("validation"):
-            data = EpisodeDataset.open(stage.directory / "dataset")
+    found = {
+        key.split("/")[2]: load_world_model(stage.directory)
+        for key, stage in plan.stages.items()
+        if key.startswith("model/")
+    }
+    (held_out,) = [
+        stage.directory
+        for key, stage in plan.stages.items()
+        if key.startswith("data/") and key.endswith("validation")
+    ]
+    data = EpisodeDataset.open(held_out / "dataset")
     plain, chancy = found["state-twin"], found["state-variable"]
     task, rows = data.manifest.task_id, []
     context, actions, truth = load_windows(plain, data)

@@ -44,17 +44,17 @@ def main() -> None:
     )
     parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV file")
     options = parser.parse_args()
-    root = compose_run(
+    config = compose_run(
         ["suite=offline", f"output={options.output.resolve()}", "num_workers=1", *options.overrides]
     )
-    make_plan = partial(SuitePlan, root)
+    make_plan = partial(SuitePlan, config)
     plan = make_plan()
     only = [
         stage.key
         for stage in plan.evaluations
         if short_name(stage.config["task_id"])
         in (options.tasks or [short_name(stage.config["task_id"])])
-        and stage.config["agent"]["name"] in (options.agents or root["suite"]["agents"])
+        and stage.config["agent"]["name"] in (options.agents or config.suite.agents)
     ]
     if not only:
         parser.error("the suite evaluates no such agent on no such task; see --tasks and --agents")

@@ -7,6 +7,7 @@ stratum, and writes ``results/tables/push-t.csv``. docs/training.md says how to 
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from jepabench.agents.mpc import distance_and_proposals
 from jepabench.envs.splits import episode_specs
 from jepabench.evaluation.rollout import evaluate_episodes
 from jepabench.evaluation.statistics.intervals import cell_interval
-from jepabench.pipeline.config import load_preset
+from jepabench.pipeline.config import load_agent
 from jepabench.pipeline.saved_model import build_agent
 
 TASK = "jepabench/PushT-v1"
@@ -40,10 +41,10 @@ def main() -> None:
     )
     options = parser.parse_args()
     torch.set_num_threads(1)
-    preset = load_preset("agent", "jepa-contacts", [f"agent.planner.horizon={options.horizon}"])
-    policy = options.model / preset["name"]  # `jepabench evaluate checkpoint=MODEL` expects it here
-    preset["agent"]["problems_at_once"] = 64
-    training = {name: value for name, value in preset["train"].items() if name != "_target_"}
+    preset = load_agent("jepa-contacts", [f"agent.planner.horizon={options.horizon}"])
+    preset = replace(preset, agent={**preset.agent, "problems_at_once": 64})
+    policy = options.model / preset.name  # `jepabench evaluate checkpoint=MODEL` expects it here
+    training = {name: value for name, value in (preset.train or {}).items() if name != "_target_"}
     distance_and_proposals.train(
         task_id=TASK,
         dataset=options.data,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from jepabench.envs.files import atomic_write
+from jepabench.envs.data.files import atomic_write
 from jepabench.envs.task import short_name
 from jepabench.execution.shared_model import SharedModel
 from jepabench.pipeline.checkpoints import find_checkpoint

@@ -1,1 +1,1 @@
-"""The rules: suites, the only scoring loop, per-episode records, statistics, idempotent runs."""
+"""Evaluation: suites, the scoring loop, records of episodes, statistics and idempotent stages."""

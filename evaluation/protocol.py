@@ -17,6 +17,7 @@ CORE_EPISODES = 100  # per task and stratum, in a suite whose numbers count
 QUICK_EPISODES = 20  # per task and stratum, in a demonstration
 PRIVATE_EPISODES = 50  # fewest private episodes per task and stratum of a re-run
 ROW_SEEDS = 3  # fewest training seeds for a row
+MAX_SEED = 2**32 - 1  # the largest seed that numpy, torch and gymnasium all accept
 HEADLINE_SEEDS = 5  # fewest training seeds for a headline
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 

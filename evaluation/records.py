@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
 
-from jepabench.envs.files import atomic_write
+from jepabench.envs.data.files import atomic_write
 
 
 class RecordError(ValueError):

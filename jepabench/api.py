@@ -4,10 +4,8 @@ Everything here is also an attribute of ``jepabench``::
 
     import jepabench
 
-    env = jepabench.make("TwoRoom", pixels=64)
-    agent = jepabench.make_agent("jepa-cem", "TwoRoom")
-    results = jepabench.evaluate(agent, suite="quick")
-    print(results.table())
+    env = jepabench.make("TwoRoom", pixels=64) agent = jepabench.make_agent("jepa-cem", "TwoRoom")
+    results = jepabench.evaluate(agent, suite="quick") print(results.table())
 """
 
 from __future__ import annotations
@@ -18,7 +16,7 @@ import tempfile
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -349,7 +347,6 @@ def _evaluate_suite(overrides: list[str], output: Path, progress: bool) -> Resul
     from jepabench.pipeline.run_config import compose_run
     from jepabench.pipeline.stages import SuitePlan
 
-    root = compose_run(overrides)
-    root["output"] = str(output)
-    run_plan(root, Console(stderr=True, quiet=not progress))
-    return Results(tuple(stage.directory for stage in SuitePlan(root).evaluations))
+    config = replace(compose_run(overrides), output=output)
+    run_plan(config, Console(stderr=True, quiet=not progress))
+    return Results(tuple(stage.directory for stage in SuitePlan(config).evaluations))

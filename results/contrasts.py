@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jepabench.envs.files import write_atomically
+from jepabench.envs.data.files import write_atomically
 from jepabench.envs.registry import get_task
 from jepabench.evaluation.statistics.intervals import mean_over_cells
 from jepabench.results.store import load_results

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 from pyarrow.dataset import Dataset, InMemoryDataset, dataset
 
-from jepabench.envs.files import atomic_write
+from jepabench.envs.data.files import atomic_write
 from jepabench.evaluation.records import SCHEMA, RecordError, read_records
 from jepabench.evaluation.stages.stage import read_stage
 

@@ -19,8 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
+from jepabench.envs.data.files import atomic_write, write_atomically
 from jepabench.envs.errors import UnknownNameError
-from jepabench.envs.files import atomic_write, write_atomically
 from jepabench.envs.registry import find_task, get_task
 from jepabench.world_models.base import WorldModel
 from jepabench.world_models.networks.heads import Decoder

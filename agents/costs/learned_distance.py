@@ -23,7 +23,7 @@ from jepabench.agents.encoding import Features, open_dataset
 from jepabench.agents.model_free.offline.hindsight import HindsightPairs
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
 from jepabench.envs.data.episodes import EpisodeDataset
-from jepabench.envs.files import atomic_write
+from jepabench.envs.data.files import atomic_write
 from jepabench.envs.registry import get_task
 from jepabench.world_models.checkpoint import fingerprint, load_world_model
 from jepabench.world_models.distances import DistanceConfig, DistanceHead, Pairs, make_head

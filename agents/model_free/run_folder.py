@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jepabench.envs.files import write_atomically
+from jepabench.envs.data.files import write_atomically
 from jepabench.world_models.training.devices import find_device
 
 SCHEMA = 1

@@ -23,7 +23,7 @@ from jepabench.agents.base import check_specs
 from jepabench.agents.costs.cost_tasks import Assignment, CostTask, draw_assignment
 from jepabench.agents.encoding import Features, open_dataset
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
-from jepabench.envs.files import atomic_write
+from jepabench.envs.data.files import atomic_write
 from jepabench.envs.registry import get_task, make
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.analysis.probes import Probe, fit_linear, score

@@ -22,7 +22,7 @@ from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
 from jepabench.agents.costs import learned_distance
-from jepabench.envs.files import atomic_write
+from jepabench.envs.data.files import atomic_write
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.distances import DistanceHead
 from jepabench.world_models.settings import require_at_least

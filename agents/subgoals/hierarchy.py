@@ -26,7 +26,7 @@ from jepabench.agents.encoding import open_dataset
 from jepabench.agents.model_free.run_folder import read_run
 from jepabench.agents.planners.base import ActionBounds, Planner
 from jepabench.envs.data.episodes import EpisodeDataset
-from jepabench.envs.files import atomic_write
+from jepabench.envs.data.files import atomic_write
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.world_models.base import Context, TrajectoryBatch, rollout
 from jepabench.world_models.checkpoint import fingerprint

@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 from jepabench.envs.data.behaviour import Behaviour, NamedBehaviour, make_behaviour
 from jepabench.envs.data.episodes import EpisodeDataset
+from jepabench.envs.data.files import write_atomically
 from jepabench.envs.data.manifest import DatasetError, Provenance, half_done_folder
 from jepabench.envs.data.recording import (
     Recorder,
@@ -37,7 +38,6 @@ from jepabench.envs.data.recording import (
 )
 from jepabench.envs.data.writing import seal
 from jepabench.envs.errors import unknown_name
-from jepabench.envs.files import write_atomically
 from jepabench.envs.registry import find_module, get_task, make, register_in_new_process
 from jepabench.envs.task import SPLITS, TaskSpec
 

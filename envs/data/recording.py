@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.data.behaviour import Behaviour, make_behaviour
 from jepabench.envs.data.episodes import OBSERVATION_FIELDS
+from jepabench.envs.data.files import write_atomically
 from jepabench.envs.data.manifest import DatasetError, FieldSpec, Provenance
-from jepabench.envs.files import write_atomically
 from jepabench.envs.registry import make
 from jepabench.envs.splits import reset_to
 from jepabench.envs.task import TaskSpec

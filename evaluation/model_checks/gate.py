@@ -1,9 +1,9 @@
 """The planning gate: which part of a world model limits planning, measured in task units.
 
-A model can fail to plan because its encoder does not see what the goal is about, because its
-predictor loses it, because the cost ranks outcomes wrongly, or because the search finds no good
-plan. The gate measures the first three in minutes, on held-out episodes, before anything is
-trained for hours. If all three pass, the search is what remains.
+Planning can fail because the encoder does not represent the goal, because the predictor loses it,
+because the cost ranks outcomes wrongly, or because the search finds no good plan. The gate measures
+the first three in minutes on held-out episodes, before any long training. If all three pass, the
+search is the limit.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def goal_error_table(
         ``source``: ``encoded``, or ``imagined k`` for latents imagined k model steps ahead with the
         recorded actions.
         ``median`` and ``p90``: error by the distance of the task, in task units.
-        ``in_place``: share of frames in which the value that was read satisfies the success rule
-        for the true one as the goal. It compares the error with the success radius, including
+        ``in_place``: share of frames in which the predicted value satisfies the success rule with
+        the true value as the goal. It compares the error with the success radius, including
         angles.
 
     Args:
@@ -152,11 +152,11 @@ def action_sensitivity(
     num_windows: int = 1000,
     seed: int = 0,
 ) -> float:
-    """Return how much a prediction answers to its action, relative to how much frames change.
+    """Return how sensitive a prediction is to its action, relative to how much frames change.
 
     This is the mean squared change of the one-step prediction when its action is replaced by that
     of another window, over the mean squared change of the encoded latents in a step. It is 0 for a
-    model that ignores actions; below about 0.05 the model cannot be planned with.
+    model that ignores actions; below about 0.05 the model is useless for planning.
     """
     rng = np.random.default_rng(seed)
     windows = draw_windows(loaded, dataset, num_steps=1, num_windows=num_windows, rng=rng)

@@ -79,7 +79,7 @@ def generalization_table(
     Args:
         outcomes: records of the agent for each change, including the unchanged world; all have the
             same episodes in the same order.
-        floors: the same of the random agent; changes may be missing.
+        floors: the same for the random agent; changes may be missing.
     """
     base = _held(outcomes[Change(*UNCHANGED)])
     rows = []

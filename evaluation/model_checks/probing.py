@@ -45,7 +45,7 @@ def probe_table(
         ``quantity``; ``probe``: ``linear`` or ``mlp``.
         ``step``: 0 for encoded frames, k for latents imagined k steps ahead.
         ``r2`` and ``r``: NaN if the quantity does not vary.
-        ``frames``: number of frames that the scores are over.
+        ``frames``: number of frames that were scored.
 
     Args:
         loaded: a world model.

@@ -223,7 +223,7 @@ def surprises(loaded: LoadedWorldModel, clips: Clips) -> dict[str, NDArray[np.fl
 
 
 def auroc(disturbed: NDArray[np.float64], undisturbed: NDArray[np.float64]) -> float:
-    """Return how likely a disturbed step surprises more than an undisturbed one; a tie is half."""
+    """Return the probability that a disturbed step is the more surprising one; ties count half."""
     ranks = rankdata(np.concatenate([disturbed, undisturbed]))
     count, others = len(disturbed), len(undisturbed)
     return float((ranks[:count].sum() - count * (count + 1) / 2) / (count * others))
@@ -241,7 +241,7 @@ def surprise_table(
         ``event``; ``kind``: ``impossible`` or ``harmless``.
         ``auroc`` of disturbed against undisturbed steps, with ``low`` and ``high`` (95 %, over
         episodes, ``improvement_interval``: never of zero width).
-        ``higher``: share of pairs in which the disturbed step surprises more.
+        ``higher``: share of pairs in which the disturbed step is the more surprising one.
         ``untrained``: mean AUROC of the untrained networks.
         ``pairs``: number of pairs; ``left_out``: number of episodes in which the event could not
         happen or changed no observation.

@@ -22,7 +22,7 @@ from types import TracebackType
 
 from filelock import FileLock, Timeout
 
-from jepabench.envs.files import write_atomically
+from jepabench.envs.data.files import write_atomically
 
 _POLL_SECONDS = 0.2
 _ORPHAN_SECONDS = 10.0

@@ -31,7 +31,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from jepabench.envs.files import write_atomically
+from jepabench.envs.data.files import write_atomically
 from jepabench.evaluation.stages.config import differences, plain, stage_id
 from jepabench.evaluation.stages.evidence import checksum, file_size, list_files, locate_error
 from jepabench.evaluation.stages.locks import (

@@ -79,7 +79,7 @@ def improvement_interval(
 
     The variance of the Mann-Whitney statistic is at most p (1 - p) / min(R1, R2) for each task
     (van Dantzig 1951). The interval is Clopper-Pearson's with min(R1, R2) trials per task, so it is
-    conservative; with one run each it says almost nothing.
+    conservative; with one run each it is almost uninformative.
 
     Args:
         first, second: scores [R1, T] and [R2, T].
@@ -189,12 +189,12 @@ def aggregate_interval(
 
 
 def episode_reach(outcomes: Sequence[Array], *, confidence: float = 0.95) -> float:
-    """Return how far the mean rate of some cells is uncertain because its episodes are a sample.
+    """Return the uncertainty of the mean rate of some cells that is due to the sample of episodes.
 
     It is the larger distance to the Clopper-Pearson limits of the pooled episodes.
 
     Args:
-        outcomes: success [S, E] of each cell. Seeds meet the same episodes, which count once.
+        outcomes: success [S, E] of each cell. Seeds share the episodes, which count once.
         confidence: nominal coverage.
     """
     rate = np.asarray(float(np.mean([cell.mean() for cell in outcomes])))

@@ -1,9 +1,9 @@
 """Confidence intervals of success rates and of their paired differences.
 
 *Outcomes* are [S, E]: success (0 to 1) for each training seed and episode of one cell (task,
-stratum and agent). All seeds meet the same episodes. The method and its sources are described in
-``jepabench.evaluation.statistics.rates``, its coverage in ``docs/statistics.md``. Statistics of
-whole runs over tasks are in ``jepabench.evaluation.statistics.aggregates``.
+stratum and agent). All seeds are evaluated on the same episodes. The method and its sources are
+described in ``jepabench.evaluation.statistics.rates``, its coverage in ``docs/statistics.md``.
+Statistics of whole runs over tasks are in ``jepabench.evaluation.statistics.aggregates``.
 
 With fewer than three seeds nothing is known about training: the interval is then conditional on the
 given seeds and ``Interval.over`` is ``"episodes"``.
@@ -92,7 +92,7 @@ def mean_over_cells(
 
     Args:
         tasks: for each task, outcomes [S, E] of each stratum.
-        others: the same of another agent on the same episodes; the interval is then that of the
+        others: the same for another agent on the same episodes; the interval is then that of the
             mean difference ``tasks - others``.
         confidence: nominal coverage.
 

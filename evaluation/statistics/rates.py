@@ -1,10 +1,10 @@
 """Limits of success rates and of their paired differences, vectorised over leading dimensions.
 
 *Outcomes* are [..., S, E]: success (0 to 1) for each training seed and episode of one cell. All
-seeds meet the same episodes. The limits are built in four steps:
+seeds are evaluated on the same episodes. The limits are built in four steps:
 
 1. **Episodes.** The variance of a cell's mean over episodes includes the correlation between seeds
-   that meet the same episodes. It is estimated by moments and shrunk towards a small correlation,
+   on the same episodes. It is estimated by moments and shrunk towards a small correlation,
    because a cell with few failures contains little information about it.
 2. **Seeds.** The variance between training seeds is the mean of its posterior, given the observed
    spread of the seed means. The prior of the seeds' standard deviation on the logit scale is
@@ -207,7 +207,7 @@ def _pair_variance(first: Array, second: Array) -> _Variance:
 
 
 def _inflation(moments: Sequence[_Variance], agents: Sequence[Sequence[Array]]) -> Array:
-    """Return by which factor training seeds increase the variance of a task's mean.
+    """Return the factor by which training seeds increase the variance of a task's mean.
 
     Args:
         moments: of each stratum of the task.

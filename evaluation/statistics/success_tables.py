@@ -1,7 +1,8 @@
 """Success tables from episode records. Every number is computed from the rows.
 
-A *cell* is a task, stratum and agent. All agents and training seeds of a table must have met the
-same episodes; other records are refused, because differences would then not be those of the agents.
+A *cell* is a task, stratum and agent. All agents and training seeds of a table must have been
+evaluated on the same episodes; other records are refused, because their differences would not be
+due to the agents alone.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def score_table(
             reserved name makes it a floor or a ceiling (``references.classify_agent``).
 
     Raises:
-        RecordError: no records, several splits, or agents or seeds that met different episodes.
+        RecordError: no records, several splits, or agents or seeds with different episodes.
     """
     cells, oracle = _group_cells(records), _find_oracle(records, oracles)
     kinds = {name: classify_agent(name, (tracks or {}).get(name)) for name in set(records["agent"])}
@@ -245,7 +246,7 @@ def _score_reach(
 
 
 def _group_cells(records: pd.DataFrame) -> dict[tuple[str, str], dict[str, pd.DataFrame]]:
-    """Return records by (task, stratum) and agent; refuse agents that met different episodes."""
+    """Return records by (task, stratum) and agent; refuse agents with different episodes."""
     if records.empty:
         raise RecordError("There are no records.")
     splits = sorted(records["split"].unique())

@@ -25,8 +25,7 @@ _ROUNDING = 1e-5  # beyond the bounds of an action, as in jepabench.envs.core
 
 
 def read_actions(content: bytes, rows: pd.DataFrame) -> dict[tuple[str, int], NDArray[np.float32]]:
-    """Return the actions [control steps, A] of each task and training seed, as long as the rows
-    say.
+    """Return the actions [control steps, A] of each task and seed, with the lengths of the rows.
 
     Raises:
         SubmissionError: other arrays, another shape or type, or an action that is not finite or is

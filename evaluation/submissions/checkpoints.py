@@ -39,8 +39,7 @@ _HEADER = re.compile(
 
 
 def check_checkpoints(files: Mapping[str, bytes]) -> None:
-    """Refuse checkpoint files that are damaged, ambiguous, or describe another task than their
-    folder's.
+    """Refuse checkpoint files that are damaged, ambiguous or of another task than their folder.
 
     Args:
         files: of the submission, by name.

@@ -1,6 +1,4 @@
-"""Copies: submissions, or training seeds of one submission, with the same or nearly the same
-actions.
-"""
+"""Find submissions, or training seeds of a submission, with the same or nearly the same actions."""
 
 from __future__ import annotations
 
@@ -36,7 +34,7 @@ class Copy:
     Attributes:
         name: of the other submission.
         share: of control steps with equal actions, mean over common tasks, 0 to 1.
-        identical: whether all actions are equal to the bit.
+        identical: whether all actions are bit-identical.
     """
 
     name: str
@@ -93,11 +91,10 @@ def describe_copies(submission: Submission, others: Sequence[Path]) -> tuple[str
 
 
 def check_distinct_seeds(actions: Actions, files: Mapping[str, bytes]) -> None:
-    """Refuse a submission that hands in one training several times.
+    """Refuse a submission that contains the same training more than once.
 
-    Two training seeds are one if their actions are the same in every task, or if the weights of
-    some
-    task's checkpoints are the same to the bit.
+    Two training seeds count as one if their actions are the same in every task, or if the
+    weights of a task's checkpoints are bit-identical.
 
     Args:
         actions: float32 [control steps, A] by task id and training seed.
@@ -128,9 +125,7 @@ def check_distinct_seeds(actions: Actions, files: Mapping[str, bytes]) -> None:
 
 
 def _compare(ours: Actions, theirs: Actions) -> tuple[float, bool]:
-    """Return the mean over tasks of the share of equal steps, and whether all are equal to the
-    bit.
-    """
+    """Return the share of equal steps, averaged over tasks, and whether all are identical."""
     tasks = {task for task, _ in ours} | {task for task, _ in theirs}
     shares, identical = [], True
     for task in tasks:

@@ -1,9 +1,8 @@
-"""What the makers of a submission say that its world models know: bounded, finite, and the word of
-those who say it.
+"""Diagnostics of world models, as the authors of a submission report them.
 
-No check runs a model, so no badge covers any of it. It is only taken beside the checkpoint that it
-is of: whoever doubts it can
-measure again (``jepabench.evaluation.model_checks.model_report`` says how it is made).
+Sizes and values are checked, but no check runs a model, so no badge covers the reported numbers.
+They are accepted only together with the checkpoint, so that anyone can measure them again with
+``jepabench.evaluation.model_checks.model_report``.
 """
 
 from __future__ import annotations
@@ -50,9 +49,7 @@ Frames = NDArray[np.uint8]
 
 
 class Probe(Strict):
-    """How well a linear probe reads one physical quantity on held-out episodes; null where it does
-    not vary.
-    """
+    """Accuracy of a linear probe of a quantity on held-out episodes; null if it does not vary."""
 
     quantity: Line
     r2: Annotated[float, Field(ge=-1e6, le=1)] | None
@@ -60,9 +57,7 @@ class Probe(Strict):
 
 
 class Surprise(Strict):
-    """AUROC of surprise at an event against the same steps undisturbed, with its 95 % interval;
-    null where it could not happen.
-    """
+    """AUROC of surprise at an event with its 95 % interval; null if the event could not happen."""
 
     event: Line
     kind: Literal["impossible", "harmless"]
@@ -74,9 +69,7 @@ class Surprise(Strict):
 
 
 class Imagined(Strict):
-    """The beginning of an episode, imagined under the actions that were taken: ``steps`` model
-    steps after ``known`` frames.
-    """
+    """The start of an episode as the model imagines it: ``steps`` steps after ``known`` frames."""
 
     stratum: Line
     index: Count
@@ -107,7 +100,7 @@ class Gate(Strict):
 
 
 class WorldReport(Strict):
-    """What is said of one world model."""
+    """Diagnostics of one world model."""
 
     task_id: Line
     training_seed: Count
@@ -119,22 +112,22 @@ class WorldReport(Strict):
 
 
 class Diagnostics(Strict):
-    """What ``diagnostics.json`` holds; ``results/submissions/README.md`` says it in words."""
+    """The content of ``diagnostics.json``; ``results/submissions/README.md`` describes it."""
 
     schema_version: Literal[1]
     worlds: Annotated[list[WorldReport], Field(max_length=100)]
 
 
 def read_diagnostics(files: Mapping[str, bytes], rows: pd.DataFrame) -> Sequence[WorldReport]:
-    """Return what is said of each world model; nothing if the submission says nothing.
+    """Return the diagnostics of each world model; there are none without ``diagnostics.json``.
 
     Args:
         files: of the submission, by name.
         rows: its episodes.
 
     Raises:
-        SubmissionError: no such schema, or it speaks of what the submission or the world does not
-            have.
+        SubmissionError: the file does not follow the schema, or describes something that the
+            submission or the world does not have.
     """
     if DIAGNOSTICS not in files:
         if IMAGINED in files:
@@ -157,11 +150,12 @@ def read_diagnostics(files: Mapping[str, bytes], rows: pd.DataFrame) -> Sequence
 def read_imagined(
     files: Mapping[str, bytes], reports: Sequence[WorldReport], pixels: int
 ) -> dict[tuple[str, str, int], Frames]:
-    """Return the decoded present and what was imagined after it, uint8 [1 + steps, pixels, pixels,
-    3], by task, stratum and index.
+    """Return the decoded present frame and the imagined frames, by task, stratum and index.
+
+    Each array is uint8 [1 + steps, pixels, pixels, 3].
 
     Raises:
-        SubmissionError: too much, or other arrays than ``reports`` list.
+        SubmissionError: the arrays are too large, or not those that ``reports`` list.
     """
     shapes = {
         (report.task_id, item.stratum, item.index): (1 + item.steps, pixels, pixels, 3)
@@ -183,8 +177,7 @@ def read_imagined(
 def diagnostics_files(
     reports: Sequence[Mapping[str, Any]], frames: Mapping[str, Frames]
 ) -> dict[str, bytes]:
-    """Return the files of a submission that say what its world models know, as far as there is
-    something to say.
+    """Return the files with the diagnostics of a submission's world models, if there are any.
 
     Args:
         reports: as ``WorldReport`` has them, but plain.

@@ -116,7 +116,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def _check_cases(names: Iterable[str]) -> None:
-    """Refuse names that are one file where case does not count, also those of folders."""
+    """Refuse names of files and folders that differ only in case."""
     seen: dict[str, str] = {}
     for name in names:
         parts = name.split("/")
@@ -172,9 +172,7 @@ def _check_entry(entry: os.DirEntry[str], name: str) -> None:
 
 
 def _read_bounded(folder: Path, name: str, limit: int) -> bytes:
-    """Read a regular file; its type and size are those of the open file, so it cannot be
-    swapped.
-    """
+    """Read a regular file, checking the size and type of the open file, so that none is swapped."""
     try:
         descriptor = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:

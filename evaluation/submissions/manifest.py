@@ -66,7 +66,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Strict(BaseModel):
-    """Foreign content: each field known, of its type, and finite."""
+    """Untrusted content: unknown fields, wrong types and non-finite numbers are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -87,9 +87,7 @@ class Track(Strict):
 
 
 class AgentDescription(Strict):
-    """The agent. Only level 3, on a maintainer's request, instantiates ``config`` or
-    ``per_task``.
-    """
+    """The agent. Only level 3, if a maintainer asks, instantiates ``config`` or ``per_task``."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     learns: bool

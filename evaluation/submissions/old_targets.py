@@ -2,8 +2,8 @@
 packages.
 
 This table is the only place that knows the old import paths. Committed submissions keep the
-configuration that they were
-made with, so that their digests stay valid; it is translated where an agent is built from it.
+configuration that they were made with, so that their digests stay valid; it is translated where an
+agent is built from it.
 """
 
 from __future__ import annotations
@@ -57,9 +57,7 @@ def update_preset(preset: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def update_targets(config: Any) -> Any:
-    """Return ``config`` with every old ``_target_`` in it, however deep, replaced by its present
-    import path.
-    """
+    """Return ``config`` with every nested old ``_target_`` replaced by its present import path."""
     if isinstance(config, dict):
         return {
             key: _update(value)

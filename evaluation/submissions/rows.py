@@ -31,8 +31,7 @@ def read_rows(content: bytes, num_rows: int) -> pd.DataFrame:
 
     Raises:
         SubmissionError: not a Parquet file, other columns, another number of rows, too large, or a
-            value
-            that is missing or not finite.
+            value that is missing or not finite.
     """
     try:
         return _rows(content, num_rows)

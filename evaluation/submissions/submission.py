@@ -87,7 +87,7 @@ class Refusal(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A submission whose parts fit the suite and each other. Only a replay proves its outcomes.
+    """A submission that is consistent with its suite and itself. Only a replay proves its outcomes.
 
     Attributes:
         manifest: its description.
@@ -158,7 +158,7 @@ def read_or_refuse(folder: Path, find_suite: Callable[[str], Suite]) -> Submissi
         return read_submission(folder, find_suite)
     except SubmissionError as error:
         return Refusal(folder.name, error.check, str(error))
-    except Exception as error:  # a parser that a hostile file breaks is a refusal as well
+    except Exception as error:  # a hostile file that breaks a parser is refused as well
         reason = escape_text(f"It cannot be read: {type(error).__name__}: {str(error)[:300]}")
         return Refusal(folder.name, "files", reason)
 

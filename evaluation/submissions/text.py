@@ -51,9 +51,7 @@ def escape_text(text: str) -> str:
 
 
 def escape_log(text: str) -> str:
-    """Return text in which no line is a command of a CI service (``::command::``,
-    ``##[command]``).
-    """
+    """Return text without commands of CI services (``::command::``, ``##[command]``)."""
     return _COMMAND.sub(r"\1| ", text).replace("##[", "## [").replace("##vso", "## vso")
 
 

@@ -22,7 +22,7 @@ OBSERVATION_KEYS: Mapping[str, tuple[str, ...]] = {
     "state": ("observation", "achieved_goal", "desired_goal"),
     "pixels": ("pixels", "goal_pixels"),
 }
-# Names that only the agent they stand for may carry.
+# Names that are reserved for one agent each.
 RESERVED_NAMES: Mapping[str, str] = {
     "random": "jepabench.agents.base.RandomAgent",
     "hold-still": "jepabench.agents.base.HoldStillAgent",
@@ -40,16 +40,13 @@ def classify_track(observation: str, data: str, privilege: str) -> Kind:
 
     Returns:
         ``ceiling`` for an agent that may ask the simulator, ``floor`` for one that neither observes
-        nor
-        learns from anything, and ``learned`` for every other.
+        nor learns from anything, and ``learned`` for every other.
     """
     return Track(observation, data, privilege).kind
 
 
 def derive_learns(config: Mapping[str, Any], per_task: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Return whether an agent is trained, by its configuration: it says so, or names a part that
-    is.
-    """
+    """Return whether the configuration of an agent says or implies that it is trained."""
     return any(
         bool(preset.get("learns")) or bool(preset.get("train")) or bool(preset.get("world_model"))
         for preset in (config, *per_task.values())
@@ -57,7 +54,7 @@ def derive_learns(config: Mapping[str, Any], per_task: Mapping[str, Mapping[str,
 
 
 def check_reserved_name(name: str, config: Mapping[str, Any]) -> None:
-    """Refuse an agent that carries the name of a reference row without being that agent.
+    """Refuse an agent that has the name of a reference row without being that agent.
 
     Raises:
         SubmissionError: the name is reserved and the configuration is another agent's.

@@ -46,8 +46,7 @@ def pooled_test(
 
     Submitted and private episodes are drawn alike, so exchanging them changes nothing for an honest
     submission. The test exchanges whole episodes within each cell, with the outcomes of all
-    training
-    seeds, and therefore holds its level for any number of episodes, rate and seed effect.
+    training seeds, and therefore holds its level for any number of episodes, rate and seed effect.
 
     Args:
         submitted: for each cell, outcomes of the submission [training seeds, episodes].

@@ -1,6 +1,4 @@
-"""Checks of a submission in a separate process, so that a file that breaks a parser breaks only
-that.
-"""
+"""Check a submission in a separate process, so that a crashing parser does not crash the caller."""
 
 from __future__ import annotations
 

@@ -30,9 +30,7 @@ def hash_code(python_path: Iterable[Path] = ()) -> str:
 
 
 def hash_environment() -> str:
-    """Return a hash of interpreter, machine type, and every installed distribution with its
-    files.
-    """
+    """Return a hash of interpreter, machine type and the files of all installed distributions."""
     lines = [f"python {sys.version.split()[0]} {platform.machine()} {platform.system()}"]
     for found in metadata.distributions():
         record = found.read_text("RECORD") or ""

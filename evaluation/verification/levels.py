@@ -6,8 +6,7 @@
 3. re-run: the agent does as well on private episodes (``rerun``).
 
 Levels 1 and 2 run no code of the submission. A replay proves the outcome, not how the agent found
-its
-actions.
+its actions.
 """
 
 from __future__ import annotations

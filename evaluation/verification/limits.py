@@ -24,8 +24,7 @@ class Limits:
 
     Attributes:
         memory: bytes of each process beyond what it has when the limits are applied; all processes
-            of a
-            sandbox together may use 512 MiB more than this.
+            of a sandbox together may use 512 MiB more than this.
         seconds: processor time of each process [s].
         file_bytes: size of the largest file that it may write; 0 for none.
         processes: processes and threads of a sandbox together.
@@ -149,8 +148,7 @@ class ControlGroup:
 
 
 class ProcessPoller:
-    """Kill a process tree that exceeds its memory or process limit, where no control group can be
-    used.
+    """Kill a process tree that exceeds its limits, on systems without control groups.
 
     Args:
         process_id: root of the tree.
@@ -205,9 +203,7 @@ def _current_memory() -> int:
 
 
 def _tree_usage(root: int) -> tuple[int, int]:
-    """Return the number of threads below ``root`` and their anonymous and shared memory in
-    bytes.
-    """
+    """Return the number of threads below ``root`` and their anonymous and shared memory [bytes]."""
     parents, threads, memory = {}, {}, {}
     for folder in _PROC.glob("[0-9]*"):
         try:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jepabench.envs.files import write_atomically
+from jepabench.envs.data.files import write_atomically
 from jepabench.evaluation.protocol import PROTOCOL_VERSION
 from jepabench.evaluation.submissions.files import SubmissionError, folder_digest
 from jepabench.evaluation.verification.environment import simulator_versions

@@ -47,8 +47,7 @@ class RemoteAgent:
 
     Raises:
         AgentError: the agent cannot be made, dies, stays silent, breaks the protocol, exceeds a
-            limit
-            or asks for other observations, now or later.
+            limit or asks for other observations, now or later.
     """
 
     def __init__(
@@ -102,9 +101,7 @@ class RemoteAgent:
         self._process.close()
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
-        """Start B new episodes; the agent receives their names and a salt that is not the
-        world's.
-        """
+        """Start B new episodes. The agent receives their names and another salt than the world."""
         self._counts = np.zeros(len(specs), dtype=np.int64)
         names = [
             [spec.task_id, spec.split, spec.stratum, spec.index, spec.noise_stream]

@@ -1,6 +1,4 @@
-"""Level 2: replay of every action of a submission in the simulator. Neither model nor agent is
-needed.
-"""
+"""Level 2: replay every action of a submission in the simulator, without its model or agent."""
 
 from __future__ import annotations
 

@@ -1,17 +1,14 @@
 """Level 3: the agent itself, on private episodes, in a sandbox. Only a maintainer asks for it.
 
 The world stays in this process. The agent's process receives the observations of its declared track
-and
-answers with actions. It receives neither the world's seeds nor the salt behind them, so an agent
-that
-looks into a simulator of its own does not find its episode there.
+and answers with actions. It receives neither the world's seeds nor the salt behind them, so an
+agent that looks into a simulator of its own does not find its episode there.
 
 A re-run shows that the agent does as well on private episodes, seeing only the observations that
 its
 track declares. It cannot show that the agent uses no simulator: one that brings its own, set to the
-state
-it observes, is not detected by its success. Declared and measured planning costs are therefore
-compared.
+state it observes, is not detected by its success. Declared and measured planning costs are
+therefore compared.
 """
 
 from __future__ import annotations

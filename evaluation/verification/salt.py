@@ -15,8 +15,7 @@ def read_salt(path: Path) -> bytes:
     """Read the salt from a file with mode 600, or from a pipe such as ``/dev/fd/3``.
 
     It is never taken from the command line or the environment: both are visible to other processes,
-    and
-    a command line also ends up in the shell's history.
+    and a command line also ends up in the shell's history.
 
     Raises:
         ValueError: no such file, readable by others, not the caller's own, too short or too long.

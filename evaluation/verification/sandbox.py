@@ -2,8 +2,7 @@
 
 A sandboxed process sees the interpreter, this package and the folders that it is given, all
 read-only, and an empty scratch folder of limited size. It has no network, no sockets, and no view
-of
-other processes. Nothing that it writes outlives it.
+of other processes. Nothing that it writes outlives it.
 """
 
 from __future__ import annotations
@@ -66,8 +65,7 @@ class Process:
         return self._process.wait()
 
     def close(self, *, patience: float = 0.0) -> int:
-        """Kill all of its processes, remove what they wrote, and return the first one's exit
-        status.
+        """Kill all processes, remove what they wrote, and return the exit status of the first.
 
         Args:
             patience: seconds that it may take to end by itself.
@@ -95,7 +93,7 @@ def start_process(
     visible: tuple[Path, ...] = (),
     python_path: tuple[Path, ...] = (),
 ) -> Process:
-    """Start ``python -m module`` with an environment that holds nothing of the caller's.
+    """Start ``python -m module`` with an environment that has nothing from the caller.
 
     The module calls ``Limits.apply`` before it touches anything untrusted.
 
@@ -191,9 +189,7 @@ def _bubblewrap(limits: Limits, visible: tuple[Path, ...]) -> list[str]:
 
 
 def _without_nested(paths: list[Path]) -> list[Path]:
-    """Return the paths that do not lie in another one; system folders that are links are left
-    out.
-    """
+    """Return the paths that are not inside another one, without linked system folders."""
     links = {Path(path) for path in _SYSTEM if Path(path).is_symlink()}
     kept = [path for path in dict.fromkeys(paths) if path not in links]
     return [path for path in kept if not any(other in path.parents for other in kept)]

@@ -1,5 +1,4 @@
-"""A seccomp filter for untrusted processes: no sockets, tracing, new namespaces, mounts or
-keyrings.
+"""A seccomp filter that denies sockets, tracing, namespaces, mounts and keyrings.
 
 Namespaces hide most of the system. The filter covers what they leave: a socket file in a visible
 folder accepts connections even on a read-only mount, keyrings are shared between namespaces, and

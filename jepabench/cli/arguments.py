@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from jepabench.pipeline.limits import MAX_SEED
+from jepabench.evaluation.protocol import MAX_SEED
 
 _LARGEST = 10**9
 

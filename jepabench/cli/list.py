@@ -10,9 +10,10 @@ from typing import Any
 from jepabench.cli.arguments import Folder
 from jepabench.envs.registry import list_tasks, make
 from jepabench.envs.variations.factors import range_text
-from jepabench.pipeline.config import compose_root, load_preset
+from jepabench.pipeline.config import load_agent, load_preset
 from jepabench.pipeline.presets.plugins import find_agent_package, plugin_names
 from jepabench.pipeline.presets.search_path import describe_origin, list_presets
+from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.tasks import resolve_task
 from jepabench.pipeline.terminal import add_text_row, make_console, make_table
 
@@ -135,20 +136,18 @@ def _list_suites(output: Path) -> list[Row]:
 
     speeds, rows = load_or_measure_speeds(output), []
     for name, path in list_presets("suite").items():
-        plan = SuitePlan(compose_root([f"suite={name}", f"output={output}"]))
+        plan = SuitePlan(compose_run([f"suite={name}", f"output={output}"]))
         suite = plan.suite
         rows.append(
             {
-                "suite": f"{name} v{suite['version']}",
+                "suite": f"{name} v{suite.version}",
                 "CPU time": duration(StageTimes(plan.stages, speeds).remaining(list(plan.stages))),
-                "tasks": len(suite["tasks"]),
-                "agents": len(suite["agents"]),
-                "seeds": len(suite["training_seeds"]),
-                "episodes": sum(
-                    task["num_episodes"] * len(task["strata"]) for task in suite["tasks"]
-                ),
+                "tasks": len(suite.tasks),
+                "agents": len(suite.agents),
+                "seeds": len(suite.training_seeds),
+                "episodes": sum(task.num_episodes * len(task.strata) for task in suite.tasks),
                 "from": describe_origin(path),
-                "description": suite["description"],
+                "description": suite.description,
             }
         )
     return rows
@@ -161,18 +160,18 @@ def _list_suite(name: str, output: Path) -> list[Row]:
     from jepabench.execution.speeds import load_or_measure_speeds
     from jepabench.pipeline.stages import KINDS, SuitePlan
 
-    plan = SuitePlan(compose_root([f"suite={name}", f"output={output}"]))
+    plan = SuitePlan(compose_run([f"suite={name}", f"output={output}"]))
     times = StageTimes(plan.stages, load_or_measure_speeds(output))
     kinds = [kind for kind in KINDS if any(key.startswith(f"{kind}/") for key in plan.stages)]
     rows = []
-    for task in plan.suite["tasks"]:
-        own = [key for key in plan.stages if key.split("/")[1] == short_name(task["task_id"])]
+    for task in plan.suite.tasks:
+        own = [key for key in plan.stages if key.split("/")[1] == short_name(task.task_id)]
         rows.append(
             {
-                "task": short_name(task["task_id"]),
-                "suite": f"{name} v{plan.suite['version']}",
-                "strata": " ".join(task["strata"]),
-                "episodes": task["num_episodes"],
+                "task": short_name(task.task_id),
+                "suite": f"{name} v{plan.suite.version}",
+                "strata": " ".join(task.strata),
+                "episodes": task.num_episodes,
                 **{kind: sum(key.startswith(f"{kind}/") for key in own) for kind in kinds},
                 "CPU time": duration(times.remaining(own)),
             }
@@ -183,15 +182,14 @@ def _list_suite(name: str, output: Path) -> list[Row]:
 def _list_agents() -> list[Row]:
     rows, presets = [], list_presets("agent")
     for name in [*presets, *plugin_names()]:
-        agent = load_preset("agent", name)
-        track = agent["track"]
-        needs = agent.get("world_model") or ("training" if agent.get("train") else "nothing")
+        agent = load_agent(name)
+        needs = agent.world_model or ("training" if agent.train else "nothing")
         rows.append(
             {
                 "agent": name,
-                "observes": track["observation"],
-                "data": track["data"],
-                "privilege": track["privilege"],
+                "observes": agent.track["observation"],
+                "data": agent.track["data"],
+                "privilege": agent.track["privilege"],
                 "needs": needs,
                 "from": describe_origin(presets[name])
                 if name in presets

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from hydra.utils import instantiate
 from rich.console import Console
@@ -14,33 +14,37 @@ from rich.console import Console
 from jepabench.agents.model_free.external.trust import is_trusted, require_trust, set_trust
 from jepabench.execution.executor import run_stages
 from jepabench.execution.speeds import SPEEDS_FILE, load_speeds
+from jepabench.execution.workers import Plan
 from jepabench.pipeline.presets.sb3_file import PREFIX
 from jepabench.pipeline.presets.search_path import SearchPath, get_search_path, set_search_path
+from jepabench.pipeline.schema import RunConfig
 from jepabench.pipeline.stages import Stage, SuitePlan
 from jepabench.world_models.training.tracking import check_tracker
 
 _LOCAL = "jepabench.execution.launchers.JoblibLauncher"  # runs stages on this machine
+Config = TypeVar("Config", bound=RunConfig)
 
 
-def run_plan(root: dict, console: Console, *, kind: type[SuitePlan] = SuitePlan) -> None:
+def run_plan(
+    config: Config, console: Console, *, kind: Callable[[Config], Plan] = SuitePlan
+) -> None:
     """Run the missing stages of a suite, or of another ``kind`` of plan, with the launcher."""
     # Workers may be started in another folder.
-    elsewhere = {**root, "output": str(Path(root["output"]).resolve())}
-    speeds = load_speeds(Path(root["output"]) / SPEEDS_FILE)
-    make = partial(make_plan, kind, elsewhere, get_search_path(), is_trusted())
-    check_run(root, make())
+    config = replace(config, output=config.output.resolve())
+    make = partial(make_plan, kind, config, get_search_path(), is_trusted())
+    check_run(config, make())
     own = {}
-    if "folder" in root["launcher"] and not root["launcher"]["folder"]:
-        own["folder"] = Path(elsewhere["output"]) / "submitit"
+    if "folder" in config.launcher and not config.launcher["folder"]:
+        own["folder"] = config.output / "submitit"
     run_stages(
         make,
-        launcher=instantiate(elsewhere["launcher"], **own),
+        launcher=instantiate(config.launcher, **own),
         console=console,
-        speeds=speeds,
+        speeds=load_speeds(config.output / SPEEDS_FILE),
     )
 
 
-def check_run(root: Mapping[str, Any], plan: SuitePlan) -> None:
+def check_run(config: RunConfig, plan: Plan) -> None:
     """Check, before anything is written, what a run needs besides its configuration.
 
     Raises:
@@ -49,8 +53,8 @@ def check_run(root: Mapping[str, Any], plan: SuitePlan) -> None:
         UntrustedFileError: an agent is a pickle that the user did not allow.
         ValueError: this machine lacks a GPU, or a tracker has no account.
     """
-    check_tracker(root.get("tracker", "none"))
-    for name in root["suite"]["agents"]:
+    check_tracker(config.tracker)
+    for name in config.suite.agents:
         if name.startswith(PREFIX):
             require_trust(name.removeprefix(PREFIX))
             if importlib.util.find_spec("stable_baselines3") is None:
@@ -58,7 +62,7 @@ def check_run(root: Mapping[str, Any], plan: SuitePlan) -> None:
                     f"{name} needs Stable-Baselines3. Install it with: "
                     "pip install 'jepabench[models]'"
                 )
-    if root["launcher"]["_target_"] == _LOCAL:
+    if config.launcher["_target_"] == _LOCAL:
         _check_devices(plan.stages.values())
 
 
@@ -86,10 +90,10 @@ def _check_devices(stages: Iterable[Stage]) -> None:
 
 
 def make_plan(
-    kind: type[SuitePlan], root: dict, path: SearchPath, trusted: bool = False
-) -> SuitePlan:
+    kind: Callable[[Config], Plan], config: Config, path: SearchPath, trusted: bool = False
+) -> Plan:
     """Make a plan in a worker, which finds the presets and has the trust of the command."""
     if path != get_search_path():
         set_search_path(path)
     set_trust(trusted)
-    return kind(root)
+    return kind(config)

@@ -5,7 +5,7 @@ Existing ones are reused. For TwoRoom and PointMaze-UMaze, they are those of ``s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from rich.console import Console
 
 from jepabench.envs import get_task
 from jepabench.envs.task import short_name
+from jepabench.evaluation.protocol import SuiteTask
 from jepabench.execution.executor import run_stages
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
@@ -57,21 +58,22 @@ def train_shared_model(
 ) -> SharedModel:
     """Collect the data and train the world model of an ``agent`` preset, if they are missing."""
     task = get_task(task_id)
-    root = compose_run(
+    config = compose_run(
         ["suite=quick", f"agent={agent}", f"output={output.resolve()}", "num_workers=1"]
     )
-    suite, name = root["suite"], short_name(task.id)
-    if not pixels:
-        root["pixels"] = None
-    suite["tasks"] = [{"task_id": task.id, "strata": list(task.strata[:1]), "num_episodes": 1}]
-    suite["data"] |= _DATA.get(name, {})
-    suite["overrides"]["world_model"]["jepa"]["training"]["num_steps"] = _GRADIENT_STEPS.get(
-        name, 400
+    suite, name = config.suite, short_name(task.id)
+    steps = {"training": {"num_steps": _GRADIENT_STEPS.get(name, 400)}}
+    config = config.with_suite(
+        tasks=(SuiteTask(task_id=task.id, strata=task.strata[:1], num_episodes=1),),
+        data={**suite.data, **_DATA.get(name, {})},
+        overrides=suite.overrides.with_changes("world_model", "jepa", steps),
     )
-    make_plan = partial(SuitePlan, root)
+    if not pixels:
+        config = replace(config, pixels=None)
+    make_plan = partial(SuitePlan, config)
     stages = make_plan().stages
     (model,) = [key for key in stages if key.startswith("model/")]
-    run_stages(make_plan, launcher=instantiate(root["launcher"]), console=Console(), only=[model])
+    run_stages(make_plan, launcher=instantiate(config.launcher), console=Console(), only=[model])
     train, validation = (
         stages[f"data/{name}/{split}"].directory / "dataset" for split in ("train", "validation")
     )

@@ -31,7 +31,7 @@ class Speeds:
 
     def save(self, path: Path) -> None:
         """Write the speeds for ``load_speeds``."""
-        from jepabench.envs.files import write_atomically
+        from jepabench.envs.data.files import write_atomically
 
         write_atomically(path, (json.dumps(asdict(self), indent=1) + "\n").encode())
 

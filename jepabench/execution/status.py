@@ -12,10 +12,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from jepabench.envs.files import write_atomically
+from jepabench.envs.data.files import write_atomically
 from jepabench.evaluation.stages.stage import StageState, stage_id, stage_state
 from jepabench.execution.executor import last_line, last_lines
 from jepabench.pipeline.config import ConfigError
+from jepabench.pipeline.schema import RunConfig
 from jepabench.pipeline.stages import KINDS, Stage, SuitePlan
 
 STATES = ("done", "running", "failed", "interrupted", "missing")
@@ -36,10 +37,10 @@ def describe_status(plan: SuitePlan, states: Mapping[str, StageState]) -> dict[s
     """Return the states of the stages of a plan as a JSON object."""
     suite = plan.suite
     return {
-        "suite": suite["name"],
-        "version": suite["version"],
+        "suite": suite.name,
+        "version": suite.version,
         "output": str(plan.output),
-        "training_seeds": list(suite["training_seeds"]),
+        "training_seeds": list(suite.training_seeds),
         "stages": [
             {
                 "stage": key,
@@ -69,9 +70,9 @@ def print_status(
         every: whether to describe all stages, or only running and failed ones.
     """
     states, suite = states or read_states(plan), plan.suite
-    seeds = ", ".join(map(str, suite["training_seeds"]))
+    seeds = ", ".join(map(str, suite.training_seeds))
     console.print(
-        f"[bold]{escape(suite['name'])}[/] v{suite['version']} in {escape(str(plan.output))}, "
+        f"[bold]{escape(suite.name)}[/] v{suite.version} in {escape(str(plan.output))}, "
         f"training seeds {seeds}"
     )
     table = Table("stages", *STATES, box=None)
@@ -97,17 +98,17 @@ def _print_stage(stage: Stage, state: StageState, console: Console) -> None:
             console.print(f"  [dim]{escape(line)}[/]", highlight=False)
 
 
-def load_sweeps(root: Mapping[str, Any]) -> list[SuitePlan]:
+def load_sweeps(config: RunConfig) -> list[SuitePlan]:
     """Return the plans that ``save_sweep`` saved below the output folder of a run.
 
     Raises:
         ConfigError: a saved file is damaged.
     """
-    files = sorted((Path(root["output"]) / "sweeps").glob("*.json"))
-    return [_load_sweep(root, path) for path in files]
+    files = sorted((config.output / "sweeps").glob("*.json"))
+    return [_load_sweep(config, path) for path in files]
 
 
-def _load_sweep(root: Mapping[str, Any], path: Path) -> SuitePlan:
+def _load_sweep(config: RunConfig, path: Path) -> SuitePlan:
     try:
         saved = json.loads(path.read_text(encoding="utf-8"))
         damaged = "" if isinstance(saved.get("suite"), dict) else "it has no suite"
@@ -117,22 +118,22 @@ def _load_sweep(root: Mapping[str, Any], path: Path) -> SuitePlan:
         raise ConfigError(
             f"{path} is no saved sweep: {damaged}. Delete it, and run the sweep again."
         )
-    root = {**root, **saved}
-    if "budgets" not in root:
-        return SuitePlan(root)
-    from jepabench.pipeline.scaling import ScalingPlan
+    described = {**config.as_config(), **saved}
+    if "budgets" not in saved:
+        return SuitePlan(RunConfig.from_config(described))
+    from jepabench.pipeline.scaling import ScalingConfig, ScalingPlan
 
-    return ScalingPlan(root)
+    return ScalingPlan(ScalingConfig.from_config(described))
 
 
-def save_sweep(root: Mapping[str, Any]) -> None:
+def save_sweep(config: RunConfig) -> None:
     """Save the configuration of a sweep or scaling run for ``jepabench status`` and ``watch``."""
-    folder = Path(root["output"]) / "sweeps"
+    folder = config.output / "sweeps"
     folder.mkdir(parents=True, exist_ok=True)
     asked = {
         key: value
-        for key, value in root.items()
+        for key, value in config.as_config().items()
         if key not in ("output", "launcher", "num_workers", "tracker")
     }
-    path = folder / f"{root['suite']['name']}-{stage_id(asked)[:8]}.json"
+    path = folder / f"{config.suite.name}-{stage_id(asked)[:8]}.json"
     write_atomically(path, json.dumps(asked, indent=2) + "\n")

@@ -55,7 +55,7 @@ def write_table(table: pd.DataFrame, output: Path | None, name: str) -> None:
     """Writes ``name.csv`` and ``name.json`` into the folder ``output``, if there is one."""
     if output is None:
         return
-    from jepabench.envs.files import write_atomically
+    from jepabench.envs.data.files import write_atomically
 
     write_atomically(
         output / f"{name}.csv", table.to_csv(index=False, float_format="%.6g").encode()

@@ -16,7 +16,6 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from jepabench.envs.errors import unknown_name
-from jepabench.pipeline.limits import MAX_SEED
 from jepabench.pipeline.presets.plugins import (
     add_code_digest,
     freeze_files,
@@ -33,7 +32,7 @@ from jepabench.pipeline.presets.search_path import (
 )
 from jepabench.pipeline.presets.settings import check_settings
 from jepabench.pipeline.presets.variants import Variant
-from jepabench.world_models.training.tracking import check_tracker_name
+from jepabench.pipeline.schema import AgentPreset
 
 LITERAL_KEYS = ("output", "launcher.folder")  # paths, which bypass Hydra's grammar
 _ERRORS = (
@@ -84,7 +83,6 @@ def compose_root(overrides: Sequence[str]) -> dict[str, Any]:
         if name not in section:
             raise unknown_name("configuration key", key, section)
         section[name] = value
-    _check_values(root)
     return root
 
 
@@ -95,31 +93,6 @@ def _unquote(key: str, value: str) -> str:
     if not value.strip() or "\0" in value:
         raise ConfigError(f"{key}= needs a folder, got {value!r}.")
     return value
-
-
-def _check_values(root: Mapping[str, Any]) -> None:
-    """Check the values that would otherwise fail only after work has started.
-
-    Raises:
-        ConfigError: a number is of the wrong type or out of range.
-        UnknownNameError: there is no such tracker.
-    """
-    check_tracker_name(root["tracker"])
-    limits = {"num_workers": (1, 4096), "pixels": (16, 1024)}
-    for key, (low, high) in limits.items():
-        if key == "pixels" and root[key] is None:
-            continue
-        _check_whole(key, root[key], low, high)
-    for key in ("num_episodes", "num_validation", "num_steps"):
-        if key in root["suite"].get("data", {}):
-            _check_whole(f"suite.data.{key}", root["suite"]["data"][key], 1, 10**9)
-    for seed in root["suite"].get("training_seeds", ()):
-        _check_whole("a training seed", seed, 0, MAX_SEED)
-
-
-def _check_whole(key: str, value: object, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigError(f"{key} must be a whole number from {low} to {high}, got {value!r}.")
 
 
 def load_preset(
@@ -157,6 +130,15 @@ def load_preset(
     if overrides:
         known = _compose(f"{group}/{name}", overrides)
     return add_code_digest(group, known)
+
+
+def load_agent(name: str, overrides: Mapping[str, Any] | Sequence[str] = ()) -> AgentPreset:
+    """Load the preset of an agent, as ``load_preset`` does.
+
+    Raises:
+        ConfigError: the preset has an unknown key.
+    """
+    return AgentPreset.from_config(load_preset("agent", name, overrides))
 
 
 def _load_plugin(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
-from jepabench.pipeline.config import LITERAL_KEYS, ConfigError, compose_root, load_preset
-from jepabench.pipeline.limits import KEYS_OF_THE_PLAN, MAX_SEED
+from jepabench.evaluation.protocol import MAX_SEED
+from jepabench.pipeline.config import LITERAL_KEYS, ConfigError, compose_root, load_agent
 from jepabench.pipeline.presets.expansion import (
     expand_agents,
     expand_values,
@@ -14,9 +13,10 @@ from jepabench.pipeline.presets.expansion import (
     split_names,
 )
 from jepabench.pipeline.presets.variant_checks import check_variant
+from jepabench.pipeline.schema import RunConfig
 
 
-def compose_run(overrides: list[str]) -> dict:
+def compose_run(overrides: Sequence[str]) -> RunConfig:
     """Compose the configuration of a run.
 
     ``agent=`` and ``seed=`` replace the suite's agents and seeds. ``agent.NAME.KEY=``,
@@ -24,27 +24,27 @@ def compose_run(overrides: list[str]) -> dict:
     combination of values; so do several values of ``suite.data.KEY=`` and ``pixels=``.
 
     Raises:
-        ConfigError, UnknownNameError: A key, name or value is wrong; the message says which.
+        ConfigError, SuiteError, UnknownNameError: A key, name or value is wrong; the message says
+            which.
     """
     chosen, settings, rest = _sort_overrides(overrides)
-    root = compose_root(rest)
-    check_suite(root["suite"])
-    if "agent" in chosen:
-        root["suite"]["agents"] = chosen["agent"]
+    config = RunConfig.from_config(compose_root(rest))
+    agents = chosen.get("agent", config.suite.agents)
     if "agent" in chosen or settings:
-        for name in root["suite"]["agents"]:
-            load_preset("agent", name)
+        for name in agents:
+            load_agent(name)
     if settings:
-        root["suite"]["agents"] = expand_agents(root["suite"]["agents"], settings)
-        for name in root["suite"]["agents"]:
-            check_variant(name, root["suite"])
+        agents = expand_agents(agents, settings)
+        for name in agents:
+            check_variant(name, config.suite)
+    seeds = config.suite.training_seeds
     if "seed" in chosen:
-        root["suite"]["training_seeds"] = [_parse_seed(text) for text in chosen["seed"]]
-    return root
+        seeds = map(_parse_seed, chosen["seed"])
+    return config.with_suite(agents=tuple(agents), training_seeds=tuple(seeds))
 
 
 def _sort_overrides(
-    overrides: list[str],
+    overrides: Sequence[str],
 ) -> tuple[dict[str, list[str]], dict[str, str], list[str]]:
     """Return the chosen agents and seeds, the settings of variants, and all other overrides."""
     chosen: dict[str, list[str]] = {}
@@ -94,19 +94,6 @@ def _find_swept_key(key: str) -> str:
         f"{key} takes one value: it does not belong to an agent. Several values are allowed for "
         "agent, seed, agent.NAME.KEY, world_model.NAME.KEY, data.KEY and pixels."
     )
-
-
-def check_suite(suite: Mapping[str, Any]) -> None:
-    """Check the tasks, strata, split, seeds and other values of a suite.
-
-    Raises:
-        UnknownNameError: an unknown name; the message suggests the nearest.
-        SuiteError: any other value that is not allowed.
-    """
-    from jepabench import envs  # noqa: F401  (registers the tasks)
-    from jepabench.evaluation.protocol import Suite
-
-    Suite.from_config({key: value for key, value in suite.items() if key not in KEYS_OF_THE_PLAN})
 
 
 def _parse_seed(text: str) -> int:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jepabench.pipeline.checkpoints import REFERENCES, find_checkpoint, reference_tasks
-from jepabench.pipeline.config import ConfigError, load_preset, options
+from jepabench.pipeline.config import ConfigError, load_agent, options
+from jepabench.pipeline.schema import AgentPreset
 from jepabench.pipeline.stage_work import build
 
 if TYPE_CHECKING:
     from jepabench.agents.base import Agent
 
 
-def agent_preset(
-    checkpoint: Path, name: str | None, overrides: Sequence[str] = ()
-) -> dict[str, Any]:
+def agent_preset(checkpoint: Path, name: str | None, overrides: Sequence[str] = ()) -> AgentPreset:
     """Return the preset that plans with a checkpoint.
 
     It is the preset ``name``. By default it is the one whose trained parts are stored in the
@@ -31,13 +30,11 @@ def agent_preset(
 
     loaded = load_world_model(checkpoint)
     name = name or _trained_agent(checkpoint) or untrained_agent(loaded.model.observation_key)
-    preset = load_preset("agent", name, overrides)
-    if not preset.get("world_model") or (
-        preset.get("train") and not (checkpoint / preset["name"]).is_dir()
-    ):
+    preset = load_agent(name, overrides)
+    if not preset.world_model or (preset.train and not (checkpoint / preset.name).is_dir()):
         raise ConfigError(
-            f"Agent {preset['name']!r} does not just plan with a world model, "
-            f"and there is no policy {checkpoint / preset['name']}. Choose an agent that needs "
+            f"Agent {preset.name!r} does not just plan with a world model, "
+            f"and there is no policy {checkpoint / preset.name}. Choose an agent that needs "
             "only a world model, such as jepa-cem, or run it in a suite: `jepabench run agent=...`."
         )
     return preset
@@ -55,16 +52,16 @@ def _trained_agent(checkpoint: Path) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def build_agent(preset: Mapping[str, Any], checkpoint: Path, task_id: str) -> Agent:
+def build_agent(preset: AgentPreset, checkpoint: Path, task_id: str) -> Agent:
     """Return the agent of a preset that plans with a checkpoint.
 
     What the preset trains is read from a folder of its name inside the checkpoint.
     """
     from jepabench.agents.artifacts import artifact_folders
 
-    trained = checkpoint / preset["name"]
-    folders = artifact_folders(preset, trained) if preset.get("train") else {}
-    return build(preset["agent"], task_id=task_id, world_model=checkpoint, **folders)
+    trained = checkpoint / preset.name
+    folders = artifact_folders(preset.as_config(), trained) if preset.train else {}
+    return build(preset.agent, task_id=task_id, world_model=checkpoint, **folders)
 
 
 def make_agent_of_task(
@@ -83,8 +80,8 @@ def make_agent_of_task(
     if world_model is None and task_id is None:
         raise ConfigError("Name the task of the agent, such as 'TwoRoom', or its world model.")
     if world_model is None and name is not None:
-        preset = load_preset("agent", name, overrides)
-        if not preset.get("world_model"):
+        preset = load_agent(name, overrides)
+        if not preset.world_model:
             return _build_without_model(preset, str(task_id))
     folder = find_checkpoint(str(world_model or _find_reference(str(task_id))))
     trained_on = read_task_id(folder)
@@ -93,13 +90,13 @@ def make_agent_of_task(
     return build_agent(agent_preset(folder, name, overrides), folder, trained_on)
 
 
-def _build_without_model(preset: Mapping[str, Any], task_id: str) -> Agent:
-    if preset.get("train"):
+def _build_without_model(preset: AgentPreset, task_id: str) -> Agent:
+    if preset.train:
         raise ConfigError(
-            f"Agent {preset['name']!r} has to be trained first. Evaluate it on a suite: "
-            f"jepabench.evaluate({preset['name']!r}, suite='quick')."
+            f"Agent {preset.name!r} has to be trained first. Evaluate it on a suite: "
+            f"jepabench.evaluate({preset.name!r}, suite='quick')."
         )
-    return build(preset["agent"], task_id=task_id)
+    return build(preset.agent, task_id=task_id)
 
 
 def _find_reference(task_id: str) -> Path:
@@ -129,7 +126,7 @@ def read_task_id(checkpoint: Path) -> str:
 
 def evaluate_checkpoint(
     checkpoint: Path,
-    preset: Mapping[str, Any],
+    preset: AgentPreset,
     *,
     strata: Sequence[str],
     num_episodes: int,
@@ -152,11 +149,11 @@ def evaluate_checkpoint(
             "seed", 0
         )
     )
-    with tqdm(total=len(specs), desc=preset["name"], unit="episode", leave=False) as bar:
+    with tqdm(total=len(specs), desc=preset.name, unit="episode", leave=False) as bar:
         evaluation = evaluate_episodes(
             agent,
             specs,
-            agent_name=preset["name"],
+            agent_name=preset.name,
             training_seed=seed,
             pixels=pixels,
             progress=bar.update,

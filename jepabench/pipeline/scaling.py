@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from jepabench.envs.registry import get_task
 from jepabench.envs.task import short_name
+from jepabench.evaluation.protocol import SuiteTask
 from jepabench.evaluation.stages.stage import stage_id
-from jepabench.pipeline.config import ConfigError, load_preset
+from jepabench.pipeline.config import ConfigError, load_agent
 from jepabench.pipeline.run_config import compose_run
+from jepabench.pipeline.schema import RunConfig
 from jepabench.pipeline.stages import Stage, SuitePlan
 from jepabench.pipeline.tasks import resolve_task
 
@@ -22,7 +23,20 @@ BUDGETS = (1000, 3000, 10_000, 30_000, 100_000)
 MODEL_TRANSITIONS = 30_000
 
 
-def compose_scaling(overrides: list[str]) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class ScalingConfig(RunConfig):
+    """The configuration of a suite at several budgets.
+
+    Attributes:
+        budgets: transitions, ascending.
+        model_transitions: transitions that the world models of online agents are trained on.
+    """
+
+    budgets: Sequence[int]
+    model_transitions: int
+
+
+def compose_scaling(overrides: Sequence[str]) -> ScalingConfig:
     """Compose the configuration of a scaling plan.
 
     Args:
@@ -41,18 +55,17 @@ def compose_scaling(overrides: list[str]) -> dict[str, Any]:
             own[key] = value.strip("[]")
         else:
             rest.append(item.replace("agents=", "agent=") if key == "agents" else item)
-    root = compose_run(
+    config = compose_run(
         [*([] if any(item.startswith("suite=") for item in rest) else ["suite=scaling"]), *rest]
     )
-    root["budgets"] = _numbers("budgets", own.get("budgets", ",".join(map(str, BUDGETS))))
-    root["model_transitions"] = _numbers(
+    budgets = _numbers("budgets", own.get("budgets", ",".join(map(str, BUDGETS))))
+    (model_transitions, *_) = _numbers(
         "model_transitions", own.get("model_transitions", str(MODEL_TRANSITIONS))
-    )[0]
+    )
     if "task" in own:
-        root["suite"]["tasks"] = [
-            _find_task(name, root["suite"]["tasks"]) for name in own["task"].split(",")
-        ]
-    return root
+        tasks = [_find_task(name, config.suite.tasks) for name in own["task"].split(",")]
+        config = config.with_suite(tasks=tuple(tasks))
+    return ScalingConfig(**vars(config), budgets=budgets, model_transitions=model_transitions)
 
 
 def _numbers(name: str, text: str) -> list[int]:
@@ -68,13 +81,13 @@ def _numbers(name: str, text: str) -> list[int]:
     return numbers
 
 
-def _find_task(name: str, entries: list[dict[str, Any]]) -> dict[str, Any]:
+def _find_task(name: str, entries: Sequence[SuiteTask]) -> SuiteTask:
     """Return the suite's entry for a task, or a new one with the episodes of the first entry."""
     task_id = resolve_task(name)
     for entry in entries:
-        if entry["task_id"] == task_id:
+        if entry.task_id == task_id:
             return entry
-    return {"task_id": task_id, "num_episodes": entries[0].get("num_episodes", 20)}
+    return SuiteTask(task_id=task_id, num_episodes=entries[0].num_episodes)
 
 
 class BudgetPlan(SuitePlan):
@@ -85,63 +98,51 @@ class BudgetPlan(SuitePlan):
     once, and their checkpoint at each budget is evaluated.
 
     Args:
-        root: of the scaling plan.
+        config: of the scaling plan.
         budget: transitions.
         online: whether the plan has the online agents or all others. World models of online
-            agents are trained on ``root["model_transitions"]`` transitions.
+            agents are trained on ``config.model_transitions`` transitions.
     """
 
-    def __init__(self, root: Mapping[str, Any], budget: int, *, online: bool) -> None:
+    def __init__(self, config: ScalingConfig, budget: int, *, online: bool) -> None:
         self.budget, self.online = budget, online
-        suite = root["suite"]
-        kept = [
-            name
-            for name in suite["agents"]
-            if (self._agent_track(root, name) == "online") == online
-        ]
-        overrides = {key: dict(value) for key, value in suite.get("overrides", {}).items()}
+        suite, last = config.suite, config.budgets[-1]
+        data = {name: load_agent(name).track["data"] for name in suite.agents}
+        kept = [name for name in suite.agents if (data[name] == "online") == online]
+        overrides = suite.overrides
         if not online:  # train world models at each budget instead of using checkpoints
-            overrides.pop("checkpoint", None)
-        data, agents = overrides.setdefault("data", {}), overrides.setdefault("agent", {})
-        for task in suite["tasks"]:
-            spec = get_task(task["task_id"])
+            overrides = replace(overrides, checkpoint={})
+        for task in suite.tasks:
+            spec = get_task(task.task_id)
             name = short_name(spec.id)
-            settings = {**suite["data"], **data.get(name, {})}
-            per_episode = settings["num_steps"] * spec.action_block
-            transitions = root["model_transitions"] if online else budget
-            data[name] = {**data.get(name, {}), "num_episodes": -(-transitions // per_episode)}
+            per_episode = {**suite.data, **overrides.find("data", name)}["num_steps"]
+            transitions = config.model_transitions if online else budget
+            episodes = -(-transitions // (per_episode * spec.action_block))
+            overrides = overrides.with_changes("data", name, {"num_episodes": episodes})
             if online:  # train up to the largest budget
-                steps = -(-root["budgets"][-1] // spec.action_block)
+                steps = -(-last // spec.action_block)
                 for agent in kept:
+                    own = overrides.find("agent", agent).get("train", {})
                     length = {"num_steps": steps} if self._has_length(agent) else {}
-                    train = {
-                        **length,
-                        "budgets": root["budgets"],
-                        **agents.get(agent, {}).get("train", {}),
-                    }
-                    agents[agent] = {**agents.get(agent, {}), "train": train}
-        if not online and budget != root["budgets"][-1]:
+                    train = {**length, "budgets": list(config.budgets), **own}
+                    overrides = overrides.with_changes("agent", agent, {"train": train})
+        if not online and budget != last:
             # Agents without training are evaluated once, at the largest budget.
-            kept = [name for name in kept if self._agent_track(root, name) != "none"]
-        suite = {**suite, "agents": kept, "overrides": overrides}
+            kept = [name for name in kept if data[name] != "none"]
         if kept:
-            super().__init__({**root, "suite": suite})
+            super().__init__(config.with_suite(agents=tuple(kept), overrides=overrides))
         else:
             self.stages = {}
 
     @staticmethod
-    def _agent_track(root: Mapping[str, Any], name: str) -> str:
-        return load_preset("agent", name)["track"]["data"]
-
-    @staticmethod
     def _has_length(name: str) -> bool:
         """Return whether an agent's training is given a length, or ends with its last budget."""
-        return "num_steps" in load_preset("agent", name)["train"]
+        return "num_steps" in (load_agent(name).train or {})
 
     @property
     def suite_directory(self) -> Path:
         """Folder of the evaluations at this budget."""
-        return self.output / self.suite["name"] / f"{self.budget:09d}"
+        return self.output / self.suite.name / f"{self.budget:09d}"
 
     def _policy_directory(self, policy: Stage) -> Path:
         from jepabench.agents.model_free.online.training import budget_folder
@@ -165,11 +166,11 @@ class BudgetPlan(SuitePlan):
 class ScalingPlan(SuitePlan):
     """The plans of all budgets merged into one, with each shared stage once."""
 
-    def __init__(self, root: Mapping[str, Any]) -> None:
-        self.root, self.suite, self.output = root, root["suite"], Path(root["output"])
+    def __init__(self, config: ScalingConfig) -> None:
+        self.config, self.suite, self.output = config, config.suite, config.output
         parts = [
-            BudgetPlan(root, budget, online=online)
-            for budget in root["budgets"]
+            BudgetPlan(config, budget, online=online)
+            for budget in config.budgets
             for online in (False, True)
         ]
         self.stages = merged_stages(parts, self.output)

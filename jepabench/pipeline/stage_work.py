@@ -11,6 +11,8 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from jepabench.pipeline.schema import AgentPreset
+
 _UNTRAINED = 3  # number of untrained networks for comparison
 
 
@@ -104,22 +106,21 @@ def evaluate_agent(
     from jepabench.evaluation.rollout import evaluate_episodes
     from jepabench.evaluation.traces import save_evaluation
 
-    seed = {"training_seed": config["seed"]} if config["agent"].get("per_seed") else {}
+    preset = AgentPreset.from_config(config["agent"])
+    seed = {"training_seed": config["seed"]} if preset.per_seed else {}
     folders = {key: path for key, path in paths.items() if key != "policy"}
     if "policy" in paths:
         folders |= artifact_folders(config["agent"], paths["policy"])
-    settings = config["agent"]["agent"]
-    agent = build(settings, task_id=config["task_id"], **folders, **seed)
+    agent = build(preset.agent, task_id=config["task_id"], **folders, **seed)
     specs = episode_specs(
         config["task_id"], config["split"], config["num_episodes"], strata=tuple(config["strata"])
     )
-    name = config["agent"]["name"]
     change = Change(**config["change"]) if "change" in config else None
-    with tqdm(total=len(specs), desc=f"evaluate {name}", unit="episode", leave=False) as bar:
+    with tqdm(total=len(specs), desc=f"evaluate {preset.name}", unit="episode", leave=False) as bar:
         evaluation = evaluate_episodes(
             agent,
             specs,
-            agent_name=name,
+            agent_name=preset.name,
             training_seed=config["seed"],
             pixels=config["pixels"],
             progress=bar.update,
@@ -127,7 +128,7 @@ def evaluate_agent(
         )
     save_evaluation(directory, evaluation)
     # A policy from another library states the cost of its training.
-    cost = getattr(agent, "training_cost", None) or sum_costs(config["agent"], stages)
+    cost = getattr(agent, "training_cost", None) or sum_costs(preset, stages)
     cost = {**cost, "device": str(getattr(agent, "device", "cpu"))}
     (directory / "cost.json").write_text(json.dumps(cost, indent=2), encoding="utf-8")
 
@@ -151,15 +152,13 @@ def measure_surprise(config: Mapping[str, Any], model: Path, directory: Path) ->
     table.to_csv(directory / "surprise.csv", index=False, float_format="%.6g")
 
 
-def sum_costs(
-    agent: Mapping[str, Any], stages: Sequence[tuple[str, Path]]
-) -> dict[str, float | None]:
+def sum_costs(agent: AgentPreset, stages: Sequence[tuple[str, Path]]) -> Mapping[str, float | None]:
     """Return what an agent cost; None where it is not stated."""
     from jepabench.evaluation.stages.costs import NOT_STATED, sum_spent
 
-    if "cost" in agent:
-        return agent["cost"]
-    is_foreign = not str(agent["agent"]["_target_"]).startswith("jepabench.")
+    if agent.cost is not None:
+        return agent.cost
+    is_foreign = not str(agent.agent["_target_"]).startswith("jepabench.")
     if is_foreign and not stages:
         return dict(NOT_STATED)
-    return sum_spent(stages, agent.get("tuning")).as_costs()
+    return sum_spent(stages, agent.tuning).as_costs()

@@ -14,17 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jepabench.envs.errors import unknown_name
 from jepabench.envs.registry import get_task
 from jepabench.envs.task import short_name
-from jepabench.evaluation.protocol import PROTOCOL_VERSION, Suite
+from jepabench.evaluation.protocol import PROTOCOL_VERSION, SuiteTask
 from jepabench.evaluation.references import check_reserved_name, find_track
 from jepabench.evaluation.stages.stage import stage_id
 from jepabench.pipeline import stage_work as work
 from jepabench.pipeline.checkpoints import find_checkpoint
-from jepabench.pipeline.config import ConfigError, load_preset
-from jepabench.pipeline.limits import KEYS_OF_THE_PLAN
-from jepabench.pipeline.presets.variants import UNCHANGED, Changes, Variant
+from jepabench.pipeline.config import ConfigError, load_agent, load_preset
+from jepabench.pipeline.presets.variants import Changes, Variant
+from jepabench.pipeline.schema import AgentPreset, RunConfig, merge
 
 if TYPE_CHECKING:
     from jepabench.evaluation.model_checks.generalization import Change
@@ -37,9 +36,6 @@ KINDS = (
     "change",
     "surprise",
 )  # first part of a stage's key
-MEASURES = ("success", "generalization", "surprise")  # what a suite measures
-_AGENT_KEYS = frozenset("name track learns world_model inputs train artifact agent tuning".split())
-_AGENT_KEYS |= {"code", "cost", "files", "per_seed", "weights"}  # of agents of other packages
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,57 +60,62 @@ class Stage:
     work: Callable[[Path], None]
 
 
-def merge(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge two nested mappings. Where both have a value, that of ``first`` is used."""
-    both = {**then, **first}
-    for key in first.keys() & then.keys():
-        if isinstance(first[key], Mapping) and isinstance(then[key], Mapping):
-            both[key] = merge(first[key], then[key])
-    return both
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One agent on one task with one training seed.
+
+    Attributes:
+        task: the task and its episodes.
+        agent: the preset, with what the suite changes for the task.
+        variant: the name that the agent has in the suite.
+        changes: what the variant changes.
+        seed: training seed.
+    """
+
+    task: SuiteTask
+    agent: AgentPreset
+    variant: Variant
+    changes: Changes
+    seed: int
+
+    @property
+    def task_name(self) -> str:
+        """Name of the task without its namespace."""
+        return short_name(self.task.task_id)
 
 
 class SuitePlan:
     """The stages of a suite, in an order in which each stage follows those that it needs.
 
     Args:
-        root: configuration of the run, from ``compose_run``.
+        config: configuration of the run, from ``compose_run``.
 
     Raises:
         ConfigError: the suite, an agent or a world model has a wrong value.
         UnknownNameError: a name does not exist.
     """
 
-    def __init__(self, root: Mapping[str, Any]) -> None:
-        self.root = root
-        self.suite = root["suite"]
-        Suite.from_config(
-            {key: value for key, value in self.suite.items() if key not in KEYS_OF_THE_PLAN}
-        )
-        self.measure = self.suite.get("measure", "success")
-        if self.measure not in MEASURES:
-            raise unknown_name(f"measure of suite {self.suite['name']}", self.measure, MEASURES)
+    def __init__(self, config: RunConfig) -> None:
+        self.config, self.output, self.measure = config, config.output, config.suite.measure
         # Import tasks of other packages. From here on, all tasks have plain ids.
-        specs = [get_task(task["task_id"]) for task in self.suite["tasks"]]
-        named = [
-            {"strata": list(spec.strata), **task, "task_id": spec.id}
-            for spec, task in zip(specs, self.suite["tasks"], strict=True)
-        ]
-        self.suite = {**self.suite, "tasks": named}
-        self.output = Path(root["output"])
+        tasks = tuple(
+            replace(task, task_id=get_task(task.task_id).id) for task in config.suite.tasks
+        )
+        self.suite = replace(config.suite, tasks=tasks)
         self.stages: dict[str, Stage] = {}
-        self.agents = {name: self._agent(name) for name in self.suite["agents"]}
+        self.agents = {name: self._agent(name) for name in self.suite.agents}
         self._check_agents()
-        for task in self.suite["tasks"]:
-            for name in self.suite["agents"]:
-                for seed in (
-                    self.suite["training_seeds"] if self.agents[name].get("learns", True) else [0]
-                ):
-                    self._add_measured(task, name, seed)
+        for task in tasks:
+            for name, agent in self.agents.items():
+                variant = Variant.parse(name)
+                here, changes = self._agent(name, task), variant.changes
+                for seed in self.suite.training_seeds if agent.is_seeded else (0,):
+                    self._add_measured(Cell(task, here, variant, changes, seed))
 
     @property
     def suite_directory(self) -> Path:
         """Folder of the suite's evaluations and report."""
-        return self.output / self.suite["name"]
+        return self.output / self.suite.name
 
     @property
     def evaluations(self) -> list[Stage]:
@@ -131,54 +132,35 @@ class SuitePlan:
         """
         names: dict[str, str] = {}
         for asked, agent in self.agents.items():
-            other = names.setdefault(agent["name"], asked)
+            other = names.setdefault(agent.name, asked)
             if other != asked:
-                raise ConfigError(
-                    f"Agents {other!r} and {asked!r} are both named {agent['name']!r}."
-                )
-            if track := find_track(agent["track"]):
-                check_reserved_name(agent["name"], track)
-            seeds = self.suite["training_seeds"]
-            if agent.get("learns") and not agent.get("per_seed", True) and len(seeds) > 1:
+                raise ConfigError(f"Agents {other!r} and {asked!r} are both named {agent.name!r}.")
+            if track := find_track(agent.track):
+                check_reserved_name(agent.name, track)
+            seeds = self.suite.training_seeds
+            if agent.learns and agent.per_seed is False and len(seeds) > 1:
                 raise ConfigError(
                     f"Agent {asked!r} learns, and the suite has {len(seeds)} training seeds. Its "
                     "class must accept training_seed=... and load the weights of that seed; the "
                     "path of sb3:PATH must contain {seed}."
                 )
 
-    def _agent(self, name: str, task: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        overrides = self._overrides("agent", name, task)
+    def _agent(self, name: str, task: SuiteTask | None = None) -> AgentPreset:
+        """Return a preset with what the suite changes, for all tasks or for one."""
+        task_name = short_name(task.task_id) if task else None
+        overrides = self.suite.overrides.find("agent", name, task_name)
         if (base := Variant.parse(name).base) != name:
-            overrides = merge(overrides, self._overrides("agent", base, task))
-        agent = load_preset("agent", name, overrides)
-        unknown = set(agent) - _AGENT_KEYS
-        if unknown:
-            raise ConfigError(f"Agent preset {name!r} has unknown keys {sorted(unknown)}.")
-        return agent
+            overrides = merge(overrides, self.suite.overrides.find("agent", base, task_name))
+        return load_agent(name, overrides)
 
-    def _overrides(
-        self, group: str, name: str, task: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Return the overrides of the suite for a preset or for ``data``.
-
-        Those for the task, if it is given, take precedence.
-        """
-        overrides = self.suite.get("overrides", {})
-        here = overrides.get("task", {}).get(short_name(task["task_id"]), {}) if task else {}
-        return merge(here.get(group, {}).get(name, {}), overrides.get(group, {}).get(name, {}))
-
-    def _add_dataset(
-        self, task: Mapping[str, Any], split: str, changes: Changes = UNCHANGED
-    ) -> Stage:
-        data = {**self.suite["data"], **self._overrides("data", short_name(task["task_id"]))}
-        data |= changes.data
+    def _add_dataset(self, cell: Cell, split: str) -> Stage:
+        name = cell.task_name
+        data = {**self.suite.data, **self.suite.overrides.find("data", name), **cell.changes.data}
         num_validation = data.pop("num_validation")
         if split == "validation":
             data["num_episodes"] = num_validation
-        spec = get_task(task["task_id"])
-        pixels = changes.pixels or self.root["pixels"]
-        config = {"task_id": spec.id, "split": split, "pixels": pixels, **data}
-        name = short_name(spec.id)
+        pixels = cell.changes.pixels or self.config.pixels
+        config = {"task_id": cell.task.task_id, "split": split, "pixels": pixels, **data}
         return self._add_hashed(
             key=f"data/{name}/{split}",
             title=f"collect {split} data on {name}",
@@ -187,35 +169,32 @@ class SuitePlan:
             work=partial(work.collect_dataset, config),
         )
 
-    def _add_world_model(
-        self, task: Mapping[str, Any], name: str, seed: int, changes: Changes = UNCHANGED
-    ) -> Stage:
-        overrides = self.suite.get("overrides", {})
-        task_name = short_name(task["task_id"])
-        if given := overrides.get("checkpoint", {}).get(task_name, {}).get(name):
+    def _add_world_model(self, cell: Cell, name: str) -> Stage:
+        """Add the training of the world model ``name``, or of its replacement on this task."""
+        overrides, task_name, changes = self.suite.overrides, cell.task_name, cell.changes
+        if given := overrides.checkpoint.get(task_name, {}).get(name):
             if changes.world_model or changes.data or changes.pixels:
                 raise ConfigError(
                     f"On {task_name} the suite gives the trained world model {given!r}, so its "
                     "settings and its data cannot be changed."
                 )
-            return self._add_checkpoint(task["task_id"], given)
-        name = overrides.get("instead", {}).get(task_name, {}).get(name, name)
+            return self._add_checkpoint(cell.task.task_id, given)
+        name = overrides.instead.get(task_name, {}).get(name, name)
         preset = load_preset(
             "world_model",
             name,
-            merge(changes.world_model, self._overrides("world_model", name, task)),
+            merge(changes.world_model, overrides.find("world_model", name, task_name)),
         )
-        data = self._add_dataset(task, "train", changes)
-        held_out = self._add_dataset(task, "validation", changes)
-        config = {**preset, "seed": seed, "data": data.config, "validation": held_out.config}
+        data, held_out = self._add_dataset(cell, "train"), self._add_dataset(cell, "validation")
+        config = {**preset, "seed": cell.seed, "data": data.config, "validation": held_out.config}
         datasets = (data.directory / "dataset", held_out.directory / "dataset")
         return self._add_hashed(
-            key=f"model/{task_name}/{name}/{seed}",
-            title=f"train world model {name} on {task_name} (seed {seed})",
-            folder=f"models/{task_name}/{name}-seed{seed}",
+            key=f"model/{task_name}/{name}/{cell.seed}",
+            title=f"train world model {name} on {task_name} (seed {cell.seed})",
+            folder=f"models/{task_name}/{name}-seed{cell.seed}",
             config=config,
             needs=(data.key, held_out.key),
-            work=partial(work.fit_world_model, preset, *datasets, seed),
+            work=partial(work.fit_world_model, preset, *datasets, cell.seed),
         )
 
     def _add_checkpoint(self, task_id: str, checkpoint: str) -> Stage:
@@ -236,19 +215,19 @@ class SuitePlan:
             work=partial(work.copy_checkpoint, folder),
         )
 
-    def _add_policy(self, task: Mapping[str, Any], name: str, seed: int) -> Stage:
-        agent, changes = self._agent(name, task), Variant.parse(name).changes
-        task_name = short_name(task["task_id"])
+    def _add_policy(self, cell: Cell, train: Mapping[str, Any]) -> Stage:
+        """Add the training of an agent, with the arguments ``train``."""
+        agent, task_id, task_name = cell.agent, cell.task.task_id, cell.task_name
         needs: dict[str, Stage] = {}
         for key, split in (("dataset", "train"), ("validation", "validation")):
-            if key in agent.get("inputs", ()):
-                needs[key] = self._add_dataset(task, split, changes)
-        if agent.get("world_model"):
-            needs["world_model"] = self._add_world_model(task, agent["world_model"], seed, changes)
+            if key in (agent.inputs or ()):
+                needs[key] = self._add_dataset(cell, split)
+        if agent.world_model:
+            needs["world_model"] = self._add_world_model(cell, agent.world_model)
         config = {
-            "task_id": task["task_id"],
-            "train": agent["train"],
-            "seed": seed,
+            "task_id": task_id,
+            "train": train,
+            "seed": cell.seed,
             **{key: stage.config for key, stage in needs.items()},
         }
         paths = {
@@ -256,54 +235,52 @@ class SuitePlan:
             for key, stage in needs.items()
         }
         # Variants that change only how the agent acts share one policy.
-        base = agent["name"].removesuffix(Variant.parse(name).suffix)
-        arguments = {"task_id": task["task_id"], "seed": seed, **paths}
+        base = agent.name.removesuffix(cell.variant.suffix)
+        arguments = {"task_id": task_id, "seed": cell.seed, **paths}
         return self._add_hashed(
-            key=f"policy/{task_name}/{base}/{seed}",
-            title=f"train {base} on {task_name} (seed {seed})",
-            folder=f"policies/{task_name}/{base}-seed{seed}",
+            key=f"policy/{task_name}/{base}/{cell.seed}",
+            title=f"train {base} on {task_name} (seed {cell.seed})",
+            folder=f"policies/{task_name}/{base}-seed{cell.seed}",
             config=config,
             needs=tuple(stage.key for stage in needs.values()),
-            work=partial(work.train_policy, agent["train"], arguments),
+            work=partial(work.train_policy, train, arguments),
         )
 
-    def _add_measured(self, task: Mapping[str, Any], name: str, seed: int) -> None:
+    def _add_measured(self, cell: Cell) -> None:
         """Add the stages that measure an agent on a task."""
         if self.measure == "success":
-            self._add_evaluation(task, name, seed)
+            self._add_evaluation(cell)
         elif self.measure == "surprise":
-            self._add_surprise(task, name, seed)
+            self._add_surprise(cell)
         else:
             from jepabench.evaluation.model_checks.generalization import list_changes
 
-            for change in list_changes(task["task_id"]):
-                self._add_evaluation(task, name, seed, change)
+            for change in list_changes(cell.task.task_id):
+                self._add_evaluation(cell, change)
 
-    def _add_evaluation(
-        self, task: Mapping[str, Any], name: str, seed: int, change: Change | None = None
-    ) -> Stage:
-        agent, changes = self._agent(name, task), Variant.parse(name).changes
+    def _add_evaluation(self, cell: Cell, change: Change | None = None) -> Stage:
+        task, agent, seed = cell.task, cell.agent, cell.seed
         needs: dict[str, Stage] = {}
-        if agent.get("world_model"):
-            needs["world_model"] = self._add_world_model(task, agent["world_model"], seed, changes)
-        if agent.get("train"):
-            needs["policy"] = self._add_policy(task, name, seed)
+        if agent.world_model:
+            needs["world_model"] = self._add_world_model(cell, agent.world_model)
+        if agent.train:
+            needs["policy"] = self._add_policy(cell, agent.train)
         config = {
             "protocol_version": PROTOCOL_VERSION,
-            "task_id": task["task_id"],
-            "strata": list(task["strata"]),
-            "num_episodes": task["num_episodes"],
-            "split": self.suite["split"],
-            "pixels": changes.pixels or self.root["pixels"],
-            "agent": agent,
+            "task_id": task.task_id,
+            "strata": list(task.strata),
+            "num_episodes": task.num_episodes,
+            "split": self.suite.split,
+            "pixels": cell.changes.pixels or self.config.pixels,
+            "agent": agent.as_config(),
             "seed": seed,
             **{key: stage.config for key, stage in needs.items()},
         }
         paths = {key: stage.directory for key, stage in needs.items()}
         if "policy" in needs:
             paths["policy"] = self._policy_directory(needs["policy"])
-        place = f"{short_name(task['task_id'])}/{agent['name']}/"
-        title = f"evaluate {agent['name']} on {short_name(task['task_id'])} (seed {seed})"
+        place = f"{cell.task_name}/{agent.name}/"
+        title = f"evaluate {agent.name} on {cell.task_name} (seed {seed})"
         if change is None:
             key, directory = (
                 f"evaluation/{place}{seed}",
@@ -336,33 +313,33 @@ class SuitePlan:
             found |= dict.fromkeys([*self._dependencies(self.stages[key].needs), key])
         return list(found)
 
-    def _add_surprise(self, task: Mapping[str, Any], name: str, seed: int) -> None:
+    def _add_surprise(self, cell: Cell) -> None:
         """Add the measurement of surprise for the world model of an agent.
 
         Raises:
             ConfigError: the agent has no world model.
         """
-        agent, changes = self._agent(name, task), Variant.parse(name).changes
-        if not agent.get("world_model"):
+        task, agent, seed = cell.task, cell.agent, cell.seed
+        if not agent.world_model:
             raise ConfigError(
-                f"Suite {self.suite['name']} measures surprise, but agent {name!r} has no world "
-                "model."
+                f"Suite {self.suite.name} measures surprise, but agent {str(cell.variant)!r} has "
+                "no world model."
             )
-        model = self._add_world_model(task, agent["world_model"], seed, changes)
+        model = self._add_world_model(cell, agent.world_model)
         config = {
-            "task_id": task["task_id"],
-            "num_episodes": task["num_episodes"],
-            "split": self.suite["split"],
-            "pixels": changes.pixels or self.root["pixels"],
+            "task_id": task.task_id,
+            "num_episodes": task.num_episodes,
+            "split": self.suite.split,
+            "pixels": cell.changes.pixels or self.config.pixels,
             "seed": seed,
             "world_model": model.config,
-            "agent": {"name": agent["name"]},
+            "agent": {"name": agent.name},
         }
-        place = f"{short_name(task['task_id'])}/{agent['name']}"
+        place = f"{cell.task_name}/{agent.name}"
         self._add(
             Stage(
                 f"surprise/{place}/{seed}",
-                f"surprise of {agent['name']} on {short_name(task['task_id'])} (seed {seed})",
+                f"surprise of {agent.name} on {cell.task_name} (seed {seed})",
                 self.suite_directory / "surprise" / place / f"seed{seed}",
                 config,
                 (model.key,),
@@ -390,7 +367,7 @@ class SuitePlan:
 
     def _track(self, stage: Stage) -> Stage:
         """Return a training stage that reports to the tracker of the run; others unchanged."""
-        tracker = self.root.get("tracker", "none")  # older saved sweeps have none
+        tracker = self.config.tracker
         if tracker == "none" or stage.key.partition("/")[0] not in ("model", "policy"):
             return stage
         arguments = (tracker, self.output, stage.key, stage.config, stage.work)

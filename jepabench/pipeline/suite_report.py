@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,15 @@ def build_report(plan: SuitePlan, console: Console, settings: Sequence[str] = ()
         console.print(sentence, style="yellow", markup=False, highlight=False)
     suite = plan.suite
     described = {
-        **{
-            key: suite[key]
-            for key in ("name", "version", "description", "tasks", "training_seeds", "split")
-        },
-        "agents": [agent["name"] for agent in plan.agents.values()],
-        "tracks": {agent["name"]: _track(agent["track"]) for agent in plan.agents.values()},
-        "command": describe_command(settings or [f"suite={suite['name']}"]),
+        "name": suite.name,
+        "version": suite.version,
+        "description": suite.description,
+        "tasks": [{"task_id": task.task_id, "strata": task.strata} for task in suite.tasks],
+        "training_seeds": suite.training_seeds,
+        "split": suite.split,
+        "agents": [agent.name for agent in plan.agents.values()],
+        "tracks": {agent.name: _track(agent.track) for agent in plan.agents.values()},
+        "command": describe_command(settings or [f"suite={suite.name}"]),
     }
     return write_report(
         plan.suite_directory,
@@ -77,7 +79,7 @@ def score_suite(plan: SuitePlan) -> pd.DataFrame:
     if not parts:
         raise ValueError(
             f"Nothing is evaluated yet in {plan.suite_directory}. "
-            f"Run `jepabench run suite={plan.suite['name']}`."
+            f"Run `jepabench run suite={plan.suite.name}`."
         )
     table = score_table(pd.concat(parts, ignore_index=True), tracks=_known_tracks(plan))
     for column in ("transitions", "train_seconds", "parameters"):
@@ -88,7 +90,7 @@ def score_suite(plan: SuitePlan) -> pd.DataFrame:
 
 
 def _known_tracks(plan: SuitePlan) -> dict[str, Track]:
-    tracks = {agent["name"]: find_track(agent["track"]) for agent in plan.agents.values()}
+    tracks = {agent.name: find_track(agent.track) for agent in plan.agents.values()}
     return {name: track for name, track in tracks.items() if track}
 
 
@@ -129,7 +131,7 @@ def read_finished_records(plan: SuitePlan) -> pd.DataFrame:
         if not is_done(stage.directory, stage.config, thorough=True):
             raise ValueError(
                 f"Not done yet: {stage.title}. "
-                f"`jepabench status suite={plan.suite['name']}` shows the finished stages."
+                f"`jepabench status suite={plan.suite.name}` shows the finished stages."
             )
         parts.append(
             read_records(stage.directory / "episodes.parquet").assign(
@@ -144,7 +146,7 @@ def read_finished_records(plan: SuitePlan) -> pd.DataFrame:
 
 def _beyond(plan: SuitePlan, console: Console) -> Path:
     """Print and write the table of a suite that measures generalization or surprise."""
-    from jepabench.envs.files import write_atomically
+    from jepabench.envs.data.files import write_atomically
     from jepabench.pipeline.terminal import rich_table
     from jepabench.results.report import model_tables as beyond
 
@@ -170,14 +172,14 @@ def _beyond(plan: SuitePlan, console: Console) -> Path:
     if table is None:
         raise ValueError(
             f"Nothing is measured yet in {plan.suite_directory}. "
-            f"Run `jepabench run suite={plan.suite['name']}`."
+            f"Run `jepabench run suite={plan.suite.name}`."
         )
-    console.print(rich_table(table, f"{plan.suite['name']}: {plan.suite['description']}"))
+    console.print(rich_table(table, f"{plan.suite.name}: {plan.suite.description}"))
     text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     return write_atomically(plan.suite_directory / f"{plan.measure}.csv", text.encode())
 
 
-def _track(track: dict[str, str]) -> str:
+def _track(track: Mapping[str, str]) -> str:
     if track["privilege"] != "none":
         return f"sees the {track['privilege']}"
     return f"{track['observation']}, {track['data']}" if track["observation"] != "none" else "blind"

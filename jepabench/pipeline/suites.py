@@ -7,7 +7,7 @@ from typing import Any
 from jepabench.envs.errors import UnknownNameError
 from jepabench.evaluation.protocol import Suite
 from jepabench.pipeline.config import load_preset, options
-from jepabench.pipeline.limits import KEYS_OF_THE_PLAN
+from jepabench.pipeline.schema import SuiteConfig
 
 
 def find_suite(name: str) -> Suite:
@@ -16,27 +16,20 @@ def find_suite(name: str) -> Suite:
     Raises:
         UnknownNameError: there is no suite of this name, or it does not measure success.
     """
-    from jepabench import envs  # noqa: F401  (registers the tasks)
-
-    preset = load_preset("suite", name)
-    if preset.get("measure", "success") != "success":
+    suite = SuiteConfig.from_config(load_preset("suite", name))
+    if suite.measure != "success":
         raise UnknownNameError(
-            f"Suite {name!r} measures {preset['measure']}. "
+            f"Suite {name!r} measures {suite.measure}. "
             "A submission needs a suite that measures success."
         )
-    return Suite.from_config(
-        {key: value for key, value in preset.items() if key not in KEYS_OF_THE_PLAN}
-    )
+    return suite.rules
 
 
 def known_suites() -> dict[str, dict[str, Any]]:
     """Return version, description and tasks with all their strata for each suite, by name."""
     suites = {}
     for name in options("suite"):
-        preset = load_preset("suite", name)
-        suite = Suite.from_config(
-            {key: preset[key] for key in Suite.__dataclass_fields__ if key in preset}
-        )
+        suite = SuiteConfig.from_config(load_preset("suite", name)).rules
         suites[name] = {
             "suite": suite,
             "version": suite.version,

@@ -10,16 +10,19 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from hydra.utils import get_method
 
 from jepabench.envs.task import short_name
-from jepabench.pipeline.config import ConfigError, load_preset
+from jepabench.pipeline.config import ConfigError, load_agent, load_preset
 from jepabench.pipeline.presets.search_path import CONF
-from jepabench.pipeline.scaling import compose_scaling, merged_stages
-from jepabench.pipeline.stages import SuitePlan, merge
+from jepabench.pipeline.scaling import ScalingConfig, compose_scaling, merged_stages
+from jepabench.pipeline.stages import SuitePlan
+from jepabench.world_models.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import optuna
@@ -27,13 +30,41 @@ if TYPE_CHECKING:
 TRAINING_SEED = 100  # far from the seeds that are evaluated
 STARTUP = 4  # random trials before the sampler uses results
 ROUND = 2  # trials in parallel; fixed, so that the search does not depend on the machine
+_MODEL_FREE = "jepabench.agents.model_free."
 OWN_WORDS = {"trials": 8, "search_seed": 0, "num_steps": 0}
 
 
-def compose_tuning(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return the configuration of a search and its settings.
+@dataclass(frozen=True, kw_only=True)
+class TuningConfig(ScalingConfig):
+    """The configuration of a search.
 
-    The settings are ``trials``, ``search_seed`` and ``num_steps``.
+    Attributes:
+        trials: number of trials.
+        search_seed: seed of the sampler.
+        num_steps: training steps per trial; 0 for those of the preset.
+        first: number of the first trial of a round.
+        asked: changed settings of each trial of a round.
+    """
+
+    trials: int
+    search_seed: int
+    num_steps: int
+    first: int = 0
+    asked: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def agent(self) -> str:
+        """Name of the agent whose settings are searched."""
+        return self.suite.agents[0]
+
+    @property
+    def directory(self) -> Path:
+        """Folder of the search."""
+        return self.output / "tuning" / short_name(self.suite.tasks[0].task_id) / self.agent
+
+
+def compose_tuning(overrides: Sequence[str]) -> TuningConfig:
+    """Compose the configuration of a search.
 
     Raises:
         ConfigError: there is not exactly one task and one agent, or a number is invalid.
@@ -48,27 +79,20 @@ def compose_tuning(overrides: Sequence[str]) -> tuple[dict[str, Any], dict[str, 
             own[key] = int(value)
         else:
             rest.append(item)
-    root = compose_scaling(rest)
-    agents, tasks = root["suite"]["agents"], root["suite"]["tasks"]
-    if len(agents) != 1 or len(tasks) != 1:
+    config = compose_scaling(rest)
+    if len(config.suite.agents) != 1 or len(config.suite.tasks) != 1:
         raise ConfigError(
             "A search needs one agent and one task, such as task=TwoRoom agent=sac-her; "
-            f"got {agents}."
+            f"got {list(config.suite.agents)}."
         )
     if own["trials"] < 1:
         raise ConfigError("trials must be at least 1, got 0.")
-    root["suite"] |= {"split": "validation", "training_seeds": [TRAINING_SEED]}
-    return root, own
-
-
-def tuning_directory(root: Mapping[str, Any]) -> Path:
-    """Return the folder of a search."""
-    suite = root["suite"]
-    return (
-        Path(root["output"])
-        / "tuning"
-        / short_name(suite["tasks"][0]["task_id"])
-        / suite["agents"][0]
+    config = config.with_suite(split="validation", training_seeds=(TRAINING_SEED,))
+    return TuningConfig(
+        **vars(config),
+        trials=own["trials"],
+        search_seed=own["search_seed"],
+        num_steps=own["num_steps"],
     )
 
 
@@ -84,7 +108,7 @@ def search_space(name: str) -> dict[str, list[Any]]:
     target = preset.get("train", {}).get("_target_", "")
     if preset.get("world_model"):
         presets["world_model"] = load_preset("world_model", preset["world_model"])
-    if target.startswith("jepabench.agents.model_free."):
+    if target.startswith(_MODEL_FREE):
         method = target.split(".")[-2]
         space = spaces.get(method, spaces["offline"])
     elif "world_model" in presets:
@@ -94,8 +118,31 @@ def search_space(name: str) -> dict[str, list[Any]]:
             f"search.yaml has no settings for agent {name!r}: it learns nothing, or its training "
             "is neither that of a world model nor a model-free method."
         )
-    tried = {path: _own_first(presets, path, values) for path, values in space.items()}
+    defaults = _list_defaults(target) | _prefix("world_model.training.", TrainConfig)
+    tried = {
+        path: _own_first(presets, path, [*defaults.get(path, ()), *values])
+        for path, values in space.items()
+    }
     return {path: values for path, values in tried.items() if values}
+
+
+def _list_defaults(target: str) -> dict[str, list[Any]]:
+    """Return the default of each setting of a model-free training, by its path."""
+    if not target.startswith(_MODEL_FREE):
+        return {}
+    # The training of a method is a partial call of a loop with the method, or with its settings.
+    (method, *_) = getattr(get_method(target), "args")  # noqa: B009
+    return _prefix("agent.train.", getattr(method, "config_type", method))
+
+
+def _prefix(prefix: str, config_type: type) -> dict[str, list[Any]]:
+    """Return the default of each field of a dataclass, if it has one, in a list."""
+    known = {item.name: item.default for item in fields(config_type)}
+    return {
+        f"{prefix}{name}": [list(value) if isinstance(value, tuple) else value]
+        for name, value in known.items()
+        if value is not MISSING
+    }
 
 
 def _own_first(presets: Mapping[str, Any], path: str, values: list[Any]) -> list[Any]:
@@ -106,9 +153,12 @@ def _own_first(presets: Mapping[str, Any], path: str, values: list[Any]) -> list
     found: Any = presets
     for part in path.split("."):
         if not isinstance(found, Mapping) or part not in found:
-            return [] if path.startswith("agent.agent.") else values
+            values = [] if path.startswith("agent.agent.") else values
+            break
         found = found[part]
-    return [found, *(value for value in values if value != found)]
+    else:
+        values = [found, *values]
+    return [value for place, value in enumerate(values) if value not in values[:place]]
 
 
 def suggest(
@@ -172,19 +222,16 @@ def nest(changes: Mapping[str, Any]) -> dict[str, Any]:
 class TrialPlan(SuitePlan):
     """The plan of a trial: one agent with changed settings on one task."""
 
-    def __init__(self, root: Mapping[str, Any], number: int, changes: Mapping[str, Any]) -> None:
-        self._folder = tuning_directory(root) / f"trial-{number:03d}"
-        suite, tree = root["suite"], nest(changes)
-        name = suite["agents"][0]
-        if root["num_steps"]:
-            tree["agent"].setdefault("train", {})["num_steps"] = root["num_steps"]
-        overrides = {group: dict(entries) for group, entries in suite.get("overrides", {}).items()}
-        model = load_preset("agent", name).get("world_model")
-        for group, key in (("agent", name), ("world_model", model)):
-            if group in tree:
-                before = overrides.setdefault(group, {}).get(key, {})
-                overrides[group][key] = merge(tree[group], before)
-        super().__init__({**root, "suite": {**suite, "overrides": overrides}})
+    def __init__(self, config: TuningConfig, number: int, changes: Mapping[str, Any]) -> None:
+        self._folder = config.directory / f"trial-{number:03d}"
+        tree, overrides = nest(changes), config.suite.overrides
+        if config.num_steps:
+            tree["agent"].setdefault("train", {})["num_steps"] = config.num_steps
+        model = load_agent(config.agent).world_model
+        for group, key in (("agent", config.agent), ("world_model", model)):
+            if key and group in tree:
+                overrides = overrides.with_changes(group, key, tree[group])
+        super().__init__(config.with_suite(overrides=overrides))
 
     @property
     def suite_directory(self) -> Path:
@@ -195,11 +242,11 @@ class TrialPlan(SuitePlan):
 class TuningRound(SuitePlan):
     """The plan of the trials that run in parallel."""
 
-    def __init__(self, root: Mapping[str, Any]) -> None:
-        self.root, self.suite, self.output = root, root["suite"], Path(root["output"])
+    def __init__(self, config: TuningConfig) -> None:
+        self.config, self.suite, self.output = config, config.suite, config.output
         self.trials = [
-            (number, changes, TrialPlan(root, number, changes))
-            for number, changes in enumerate(root["asked"], root["first"])
+            (number, changes, TrialPlan(config, number, changes))
+            for number, changes in enumerate(config.asked, config.first)
         ]
         self.stages = merged_stages([plan for _, _, plan in self.trials], self.output)
 

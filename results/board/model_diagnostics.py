@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jepabench.envs.files import write_atomically
+from jepabench.envs.data.files import write_atomically
 from jepabench.envs.registry import get_task
 from jepabench.envs.splits import EpisodeSpec
 from jepabench.envs.task import short_name

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from jepabench.envs.checks.task_pages import page, picture
-from jepabench.envs.files import write_atomically
+from jepabench.envs.data.files import write_atomically
 from jepabench.envs.task import TaskSpec, short_name
 from jepabench.evaluation.submissions.files import SubmissionError
 from jepabench.evaluation.verification.levels import BADGES

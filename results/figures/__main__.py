@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from jepabench.envs.files import write_atomically
+from jepabench.envs.data.files import write_atomically
 from jepabench.results.board.claims import claims_page, read_claims
 from jepabench.results.figures.collect import add_rows, collect_rows
 from jepabench.results.figures.headline import draw_headline, has_seconds

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from jepabench.envs.files import write_atomically
+from jepabench.envs.data.files import write_atomically
 from jepabench.evaluation.records import read_records
 from jepabench.evaluation.references import Track
 from jepabench.results.figures.planning_vs_rl import (

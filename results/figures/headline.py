@@ -56,15 +56,7 @@ def draw_headline(
         raise ValueError("The figure needs a task with at least two planners or RL methods.")
     columns = columns or (2 if len(panels) % 2 == 0 and len(panels) % 3 else 3)
     styles = _choose_styles(panels)
-    values = [
-        value
-        for panel in panels
-        for point in panel.points
-        if point.family in SHADES and (value := getattr(point, x)) > 0
-    ]
-    low, high = min(values, default=1.0), max(values, default=10.0)
-    if x == "transitions":
-        low, high = min(low, _RANGE[0]), max(high, _RANGE[1])
+    low, high = _find_range(panels, x)
 
     def draw(axes: Axes, items: Sequence[Panel]) -> None:
         style_cost_axes(axes, low, high, _LABELS[x])
@@ -99,6 +91,19 @@ def draw_headline(
     ]
     add_legend(figure, handles)
     return as_svg(figure)
+
+
+def _find_range(panels: Sequence[Panel], x: Axis) -> tuple[float, float]:
+    values = [
+        value
+        for panel in panels
+        for point in panel.points
+        if point.family in SHADES and (value := getattr(point, x)) > 0
+    ]
+    low, high = min(values, default=1.0), max(values, default=10.0)
+    if x == "transitions":
+        low, high = min(low, _RANGE[0]), max(high, _RANGE[1])
+    return low, high
 
 
 Style = tuple[str, str, str | tuple[float, tuple[float, ...]]]

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from jepabench.envs import EpisodeSpec, GoalEnv, get_task, make, reset_to
-from jepabench.envs.files import write_atomically
+from jepabench.envs.data.files import write_atomically
 from jepabench.evaluation.traces import Imagination
 
 Frame = NDArray[np.uint8]

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tqdm import tqdm
 
 from jepabench.envs import TaskSpec, UnknownNameError, get_task
-from jepabench.envs.files import write_atomically
+from jepabench.envs.data.files import write_atomically
 from jepabench.envs.task import short_name
 from jepabench.evaluation.records import records_frame
 from jepabench.results.media.episode_media import Run, Shown, find_runs, show_run

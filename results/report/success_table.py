@@ -12,7 +12,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from jepabench.envs.files import write_atomically
+from jepabench.envs.data.files import write_atomically
 from jepabench.envs.task import short_name
 from jepabench.evaluation.references import Kind, classify_agent
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stage_processes import CONFIG, FINISHED, ROOT, WORKER, never, start, write_result
 
-from jepabench.envs.files import atomic_write
+from jepabench.envs.data.files import atomic_write
 from jepabench.evaluation.stages.stage import (
     StageError,
     is_done,

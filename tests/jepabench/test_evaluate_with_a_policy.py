@@ -18,7 +18,7 @@ def test_a_policy_beside_its_world_model_is_found(save_twin, tmp_path, capsys):
         "episodes=2",
         "pixels=16",
     ]
-    assert agent_preset(model, None)["name"] == "state-cem"
+    assert agent_preset(model, None).name == "state-cem"
     assert main(arguments) == 2
     assert "does not just plan with a world model" in capsys.readouterr().err
     collect(
@@ -36,4 +36,4 @@ def test_a_policy_beside_its_world_model_is_found(save_twin, tmp_path, capsys):
     )
     assert main(arguments) == 0
     assert "near" in capsys.readouterr().out
-    assert agent_preset(model, None)["name"] == "jepa-contacts"
+    assert agent_preset(model, None).name == "jepa-contacts"

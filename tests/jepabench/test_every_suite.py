@@ -5,8 +5,10 @@ from jepabench.execution.costs import stage_seconds
 from jepabench.execution.estimates import StageTimes
 from jepabench.execution.speeds import Speeds, load_speeds
 from jepabench.main import main
-from jepabench.pipeline.config import compose_root, load_preset, options
-from jepabench.pipeline.stages import MEASURES, SuitePlan
+from jepabench.pipeline.config import load_preset, options
+from jepabench.pipeline.run_config import compose_run
+from jepabench.pipeline.schema import MEASURES
+from jepabench.pipeline.stages import SuitePlan
 
 SPEEDS = Speeds(step=2e-5, frame=1e-4, model_step=3e-6, training_step=0.2)
 SUITES = options("suite")
@@ -19,7 +21,7 @@ def plans(tmp_path_factory):
     def plan(name):
         if name not in made:
             made[name] = SuitePlan(
-                compose_root([f"suite={name}", f"output={tmp_path_factory.getbasetemp()}"])
+                compose_run([f"suite={name}", f"output={tmp_path_factory.getbasetemp()}"])
             )
         return made[name]
 
@@ -38,10 +40,10 @@ def test_a_suite_plans_its_stages_and_knows_what_they_cost(name, plans):
     asked = {"success": "evaluation", "generalization": "change", "surprise": "surprise"}[
         plan.measure
     ]
-    for task in plan.suite["tasks"]:
+    for task in plan.suite.tasks:
         for agent in plan.agents.values():
             assert any(
-                key.startswith(f"{asked}/{task['task_id'].split('/')[1]}/{agent['name']}/")
+                key.startswith(f"{asked}/{task.task_id.split('/')[1]}/{agent.name}/")
                 for key in plan.stages
             )
 
@@ -110,14 +112,15 @@ def test_what_is_said_of_one_task_changes_that_task_only(plans):
 
 def test_a_state_twin_compares_all_of_the_goal_and_nothing_else(plans):
     plan = plans("full")
-    for task in plan.suite["tasks"]:
-        name = task["task_id"].split("/")[1]
+    for task in plan.suite.tasks:
+        name = task.task_id.split("/")[1]
         terms = plan.stages[f"evaluation/{name}/state-cem/0"].config["agent"]["agent"]["energy"][
             "terms"
         ]
-        space = envs.make(task["task_id"]).observation_space
-        first, last = terms[0].get("dims") or (0, space["observation"].shape[0])
-        assert (first, last) == (0, space["desired_goal"].shape[0]), name
+        space = envs.make(task.task_id).observation_space
+        sizes = {key: part.shape[0] for key, part in space.items() if part.shape}
+        first, last = terms[0].get("dims") or (0, sizes["observation"])
+        assert (first, last) == (0, sizes["desired_goal"]), name
 
 
 def test_estimates_come_from_what_was_done_and_before_that_from_the_machine(plans):
@@ -148,12 +151,12 @@ def test_suites_are_listed_with_their_cost(tmp_path, capsys):
 
 def test_an_unknown_measure_is_refused(tmp_path):
     with pytest.raises(KeyError, match="Did you mean 'surprise'"):
-        SuitePlan(compose_root(["suite=surprise", "suite.measure=surprises", f"output={tmp_path}"]))
+        SuitePlan(compose_run(["suite=surprise", "suite.measure=surprises", f"output={tmp_path}"]))
 
 
 def test_a_surprise_suite_refuses_agents_without_a_world_model(tmp_path):
     with pytest.raises(ValueError, match="'random' has no world model"):
-        SuitePlan(compose_root(["suite=surprise", "suite.agents=[random]", f"output={tmp_path}"]))
+        SuitePlan(compose_run(["suite=surprise", "suite.agents=[random]", f"output={tmp_path}"]))
 
 
 def test_each_task_of_core_is_also_a_suite_of_its_own():

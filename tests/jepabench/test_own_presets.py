@@ -52,14 +52,14 @@ def test_presets_of_the_working_directory_and_of_config_dirs_extend_those_of_the
 def test_a_worker_in_another_folder_finds_the_presets_of_the_command(tmp_path, monkeypatch):
     write_preset(tmp_path / "conf", "tiny")
     path = make_search_path([])
-    root = compose_run(["suite=smoke", "agent=tiny"])
-    here = SuitePlan(root).stages
+    config = compose_run(["suite=smoke", "agent=tiny"])
+    here = SuitePlan(config).stages
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     with pytest.raises(KeyError, match="tiny"):
-        SuitePlan(root)
-    there = make_plan(SuitePlan, root, path).stages
+        SuitePlan(config)
+    there = make_plan(SuitePlan, config, path).stages
     assert {key: stage.config for key, stage in there.items()} == {
         key: stage.config for key, stage in here.items()
     }

@@ -1,12 +1,13 @@
 import pytest
 
 from jepabench.pipeline.config import ConfigError, compose_root, load_preset, options
+from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.world_models.checkpoint import load_world_model
 
 
 def plan(tmp_path, *overrides: str) -> SuitePlan:
-    return SuitePlan(compose_root([f"output={tmp_path}", *overrides]))
+    return SuitePlan(compose_run([f"output={tmp_path}", *overrides]))
 
 
 def test_one_dataset_and_one_model_serve_every_agent_that_needs_them(tmp_path):

@@ -23,10 +23,10 @@ class Agent:
 STAGE_IDS = """
 import json
 from jepabench.evaluation.stages.stage import stage_id
-from jepabench.pipeline.config import compose_root
+from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
-root = compose_root(["suite=smoke", "suite.agents=[outside:Agent]", "output=out"])
-print(json.dumps([stage_id(stage.config) for stage in SuitePlan(root).evaluations]))
+config = compose_run(["suite=smoke", "suite.agents=[outside:Agent]", "output=out"])
+print(json.dumps([stage_id(stage.config) for stage in SuitePlan(config).evaluations]))
 """
 
 

@@ -86,18 +86,18 @@ def test_one_command_draws_the_curve(tmp_path):
         "+suite.overrides.agent.gcbc={train: {num_steps: 20}}",
         "+suite.overrides.agent.sac-her={train: {learning_starts: 60}}",
     )
-    save_sweep(made.root)
-    waiting = read_progress(tmp_path, load_sweeps({"output": str(tmp_path)}))
+    save_sweep(made.config)
+    waiting = read_progress(tmp_path, load_sweeps(made.config))
     assert waiting["total"] == len(made.stages) and waiting["counts"] == {
         "missing": len(made.stages)
     }
-    run_plan(dict(made.root), Console(quiet=True), kind=ScalingPlan)
-    finished = read_progress(tmp_path, load_sweeps({"output": str(tmp_path)}))
+    run_plan(made.config, Console(quiet=True), kind=ScalingPlan)
+    finished = read_progress(tmp_path, load_sweeps(made.config))
     assert finished["counts"] == {"done": len(made.stages)} and finished["left"] == "0 s"
     assert any(row["title"].endswith(" at 600") for row in finished["recent"])
     table = collect_table(made).query("stratum == 'all'")
     assert table["episodes"].tolist() == [6] * 5
-    spent = {(row.agent, row.budget): row.transitions for row in table.itertuples()}
+    spent = table.set_index(["agent", "budget"])["transitions"].to_dict()
     assert (
         spent["gcbc", 300] == spent["sac-her", 300] == 300
         and spent["gcbc", 600] == spent["sac-her", 600] == 600

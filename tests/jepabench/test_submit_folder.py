@@ -10,6 +10,7 @@ from jepabench.main import main
 from jepabench.pipeline.checkpoints import checkpoint_files
 from jepabench.pipeline.config import load_preset
 from jepabench.pipeline.presets.plugins import find_package, preset_of_plugin
+from jepabench.pipeline.schema import AgentPreset
 from jepabench.pipeline.stage_work import sum_costs
 from jepabench.pipeline.stages import Stage
 
@@ -104,7 +105,9 @@ def test_the_manifest_keeps_the_cost_that_an_agents_class_states(module, tmp_pat
     stated = load_preset("agent", f"{name}:Trained", [])
     silent = {key: value for key, value in stated.items() if key != "cost"}
     for agent, expected in ((stated, cost), (silent, dict.fromkeys(cost))):
-        (tmp_path / "cost.json").write_text(json.dumps(sum_costs(agent, [])), encoding="utf-8")
+        (tmp_path / "cost.json").write_text(
+            json.dumps(sum_costs(AgentPreset.from_config(agent), [])), encoding="utf-8"
+        )
         config = {"task_id": "jepabench/TwoRoom-v1", "seed": 0, "agent": agent}
         stage = Stage("evaluation/a", "a", tmp_path, config, (), lambda folder: None)
         found = read_cost(stage, [])

@@ -123,9 +123,9 @@ def test_a_variant_can_be_named_by_other_commands(tmp_path):
 
 def test_budgets_and_trials_change_variants_too(tmp_path):
     name = "gcbc+train.learning_rate=0.01"
-    root = compose_run(["suite=smoke", f"output={tmp_path}", f"agent={name}"])
-    root["suite"]["overrides"]["agent"][name] = {"train": {"num_steps": 7}}
-    plan = SuitePlan(root)
+    config = compose_run(["suite=smoke", f"output={tmp_path}", f"agent={name}"])
+    overrides = config.suite.overrides.with_changes("agent", name, {"train": {"num_steps": 7}})
+    plan = SuitePlan(config.with_suite(overrides=overrides))
     (policy,) = [stage for key, stage in plan.stages.items() if key.startswith("policy/")]
     assert policy.config["train"]["num_steps"] == 7
     assert policy.config["train"]["learning_rate"] == 0.01

@@ -71,7 +71,6 @@ def write(
     parquet.write_table(rows, folder / "episodes.parquet")
     (folder / "actions.npz").write_bytes(b"PK\x05\x06" + bytes(18))
     observation, data, privilege = TRACKS.get(agent, ("pixels", "offline reward-free", "none"))
-    tasks = [task["task_id"] for task in suite["tasks"]]
     manifest = {
         "schema_version": 1,
         "protocol_version": PROTOCOL_VERSION,
@@ -96,16 +95,7 @@ def write(
         "versions": {"mujoco": "3.17.0"},
         "machine": {"processor": "abacus", "cores": "2"},
         "costs": [
-            {
-                "task_id": task,
-                "training_seed": seed,
-                "transitions": 45000 if learns else 0,
-                "train_seconds": 90.5 * learns,
-                "parameters": 250_000 * learns,
-                "data_fingerprint": "",
-            }
-            for task in tasks
-            for seed in seeds
+            list_costs(task["task_id"], seed, learns) for task in suite["tasks"] for seed in seeds
         ],
         "specs": {"num_episodes": rows.num_rows // len(seeds), "sha256": "0" * 64},
         "aggregates": [],
@@ -114,17 +104,34 @@ def write(
     }
     (folder / "submission.json").write_text(json.dumps(manifest), encoding="utf-8")
     if badges:
-        (root / "verified").mkdir(exist_ok=True)
-        record = {
-            "schema_version": RECORD_SCHEMA,
-            "name": name,
-            "digest": folder_digest(folder),
-            "protocol_version": PROTOCOL_VERSION,
-            "physics": simulator_versions(),
-            "badges": list(BADGES[:badges]),
-        }
-        (root / "verified" / f"{name}.json").write_text(json.dumps(record), encoding="utf-8")
+        write_badges(root, folder, badges)
     return folder
+
+
+def list_costs(task_id, seed, learns):
+    """Return what an agent cost on a task."""
+    return {
+        "task_id": task_id,
+        "training_seed": seed,
+        "transitions": 45000 if learns else 0,
+        "train_seconds": 90.5 * learns,
+        "parameters": 250_000 * learns,
+        "data_fingerprint": "",
+    }
+
+
+def write_badges(root, folder, count):
+    """Write the record of a verification that gave a submission its first ``count`` badges."""
+    (root / "verified").mkdir(exist_ok=True)
+    record = {
+        "schema_version": RECORD_SCHEMA,
+        "name": folder.name,
+        "digest": folder_digest(folder),
+        "protocol_version": PROTOCOL_VERSION,
+        "physics": simulator_versions(),
+        "badges": list(BADGES[:count]),
+    }
+    (root / "verified" / f"{folder.name}.json").write_text(json.dumps(record), encoding="utf-8")
 
 
 def tell_of_world_model(folder, task, **more):

@@ -31,7 +31,7 @@ from jepabench.agents.model_free.offline.networks import OfflineConfig, Sizes
 from jepabench.agents.model_free.offline.policy import GoalPolicy
 from jepabench.agents.model_free.run_folder import close_run, open_run, read_run, record_device
 from jepabench.envs.data.episodes import EpisodeDataset
-from jepabench.envs.files import atomic_write
+from jepabench.envs.data.files import atomic_write
 from jepabench.envs.registry import get_task
 from jepabench.world_models.checkpoint import fingerprint, load_world_model, save_training_state
 from jepabench.world_models.settings import make_config

@@ -28,7 +28,7 @@ from jepabench.envs.errors import unknown_name
 from jepabench.envs.task import TaskSpec
 from jepabench.world_models.settings import require_at_least
 
-ALGORITHMS = ("sac", "td3", "tqc")
+OFF_POLICY = ("sac", "td3", "tqc")
 _SB3_SETTINGS = (
     "learning_starts",
     "train_freq",
@@ -74,8 +74,8 @@ def describe_algorithm(config: OffPolicyConfig, task: TaskSpec, pixels: bool) ->
         ModuleNotFoundError: TQC without the extra.
         ValueError: ``learning_starts`` is too short, or hindsight goals were asked for on frames.
     """
-    if config.algorithm not in ALGORITHMS:
-        raise unknown_name("off-policy algorithm", config.algorithm, ALGORITHMS)
+    if config.algorithm not in OFF_POLICY:
+        raise unknown_name("off-policy algorithm", config.algorithm, OFF_POLICY)
     find_algorithm(config.algorithm)  # fails early without its package
     _check_hindsight(task, config, pixels)
     policy: dict[str, Any] = {"net_arch": list(config.net_arch)}

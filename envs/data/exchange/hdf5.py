@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.data.exchange.recordings import Source, export_rows
+from jepabench.envs.data.files import atomic_write
 from jepabench.envs.data.manifest import DatasetError, Provenance, read_provenance
-from jepabench.envs.files import atomic_write
 
 PROVENANCE = "jepabench_provenance"
 _INDEX = ("ep_len", "ep_offset")

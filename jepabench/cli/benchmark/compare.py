@@ -39,7 +39,7 @@ def _compare(first: str, options: argparse.Namespace) -> int:
     if first == options.second:
         raise ValueError(f"{first} is compared with itself; name two agents.")
     plan = SuitePlan(compose_run([*options.overrides, f"agent={first},{options.second}"]))
-    first, options.second = (plan.agents[name]["name"] for name in (first, options.second))
+    first, options.second = (plan.agents[name].name for name in (first, options.second))
     records = read_finished_records(plan)
     console = make_console()
     table = difference_table(records, first, options.second)

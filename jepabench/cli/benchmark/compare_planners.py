@@ -9,11 +9,15 @@ import argparse
 import statistics
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jepabench.cli.arguments import Folder, Number, Numbers, Whole
 from jepabench.envs.errors import unknown_name
+
+if TYPE_CHECKING:
+    from jepabench.pipeline.schema import AgentPreset
 
 PLANNERS = (
     "jepa-shooting",
@@ -91,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
                 key = {"checkpoint": label(checkpoint), "planner": name, "budget": budget}
                 preset = make_preset(checkpoint, name, budget, options)
                 key |= {
-                    "agent": preset["name"],
+                    "agent": preset.name,
                     "horizon": agent_planner(preset).horizon,
                     "split": options.split,
                 }
@@ -169,10 +173,10 @@ def scale_planner(
 
 def make_preset(
     checkpoint: Path, planner: str, budget: float, options: argparse.Namespace
-) -> dict[str, Any]:
+) -> AgentPreset:
     """Return the preset of ``--agent`` with the scaled planner of the preset ``planner``."""
     from jepabench.envs.registry import make
-    from jepabench.pipeline.config import load_preset
+    from jepabench.pipeline.config import load_agent
     from jepabench.pipeline.saved_model import agent_preset, untrained_agent
     from jepabench.world_models.checkpoint import load_world_model
 
@@ -180,23 +184,26 @@ def make_preset(
     preset = agent_preset(
         checkpoint, options.agent or untrained_agent(loaded.model.observation_key)
     )
-    preset["agent"].pop("record_imagination", None)
-    preset["agent"]["planner"] = scale_planner(
-        load_preset("agent", planner)["agent"]["planner"], budget, options.horizon
+    name, settings = preset.name, dict(preset.agent)
+    settings.pop("record_imagination", None)
+    settings["planner"] = scale_planner(
+        load_agent(planner).agent["planner"], budget, options.horizon
     )
     if options.proposals:
-        preset["agent"]["proposals"] = options.proposals
-        preset["name"] += ", proposals"
+        settings["proposals"] = options.proposals
+        name += ", proposals"
     if loaded.model.observation_key == "observation":
         # For the state twin, the goal specifies only the first entries of the state.
         size = make(loaded.task_id).observation_space["desired_goal"].shape[-1]  # pyright: ignore[reportOptionalSubscript]
-        preset["agent"]["energy"]["terms"][0]["dims"] = [0, size]
-    return preset
+        first, *others = settings["energy"]["terms"]
+        terms = [{**first, "dims": [0, size]}, *others]
+        settings["energy"] = {**settings["energy"], "terms": terms}
+    return replace(preset, name=name, agent=settings)
 
 
 def measure(
     checkpoint: Path,
-    preset: Mapping[str, Any],
+    preset: AgentPreset,
     *,
     strata: tuple[str, ...],
     options: argparse.Namespace,
@@ -213,7 +220,7 @@ def measure(
     specs = episode_specs(
         task.id, options.split, options.episodes, strata=strata or task.strata[:2]
     )
-    records = evaluate_episodes(agent, specs, agent_name=preset["name"]).records
+    records = evaluate_episodes(agent, specs, agent_name=preset.name).records
     held = [record.success_held for record in records]
     interval = cell_interval([held])
     plans = sum(record.steps for record in records) / task.action_block
@@ -230,11 +237,11 @@ def measure(
     }
 
 
-def agent_planner(preset: Mapping[str, Any]) -> Any:
+def agent_planner(preset: AgentPreset) -> Any:
     """Return the planner of a preset."""
     from hydra.utils import instantiate
 
-    return instantiate(preset["agent"]["planner"], _convert_="all")
+    return instantiate(preset.agent["planner"], _convert_="all")
 
 
 def processor_milliseconds(

@@ -32,20 +32,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    root = compose_run(options.overrides)
+    config = compose_run(options.overrides)
+    suite = config.suite
     if options.show:
         shown = {
-            **root,
-            "agents": {name: load_preset("agent", name) for name in root["suite"]["agents"]},
+            **config.as_config(),
+            "agents": {name: load_preset("agent", name) for name in suite.agents},
         }
         print(yaml.safe_dump(shown, sort_keys=False), end="")
         return 0
     console, began = make_console(), time.monotonic()
-    suite = root["suite"]
-    title = f"{escape(suite['name'])}[/] v{suite['version']}: {escape(suite['description'])}"
+    title = f"{escape(suite.name)}[/] v{suite.version}: {escape(suite.description)}"
     console.print(f"[bold]{title}")
-    plan = SuitePlan(root)
-    run_plan(root, console)
+    plan = SuitePlan(config)
+    run_plan(config, console)
     page = build_report(plan, console, options.overrides)
     console.print(
         f"Report: {page}   ({time.monotonic() - began:.0f} s in all)", markup=False, soft_wrap=True

@@ -29,11 +29,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     console = make_console()
-    plan = ScalingPlan(compose_scaling(options.overrides))
-    check_run(plan.root, plan)
-    save_sweep(plan.root)
-    run_plan(dict(plan.root), console, kind=ScalingPlan)
-    from jepabench.envs.files import write_atomically
+    config = compose_scaling(options.overrides)
+    plan = ScalingPlan(config)
+    check_run(config, plan)
+    save_sweep(config)
+    run_plan(config, console, kind=ScalingPlan)
+    from jepabench.envs.data.files import write_atomically
     from jepabench.results.report.scaling_figure import scaling_figure
     from jepabench.results.report.success_table import write_table
 

@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _find_plans(overrides: list[str]) -> list[SuitePlan]:
     """Return the plan of the suite in ``overrides``, or else those of all sweeps of the output."""
-    root = compose_run(overrides)
+    config = compose_run(overrides)
     if not any(item.startswith("suite=") for item in overrides):
-        return load_sweeps(root) or [SuitePlan(root)]
-    return [SuitePlan(root)]
+        return load_sweeps(config) or [SuitePlan(config)]
+    return [SuitePlan(config)]

@@ -32,16 +32,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; exit code 1 if a stage failed."""
-    console, root = make_console(), compose_run(options.overrides)
-    plan = SuitePlan(root)
+    console, config = make_console(), compose_run(options.overrides)
+    plan = SuitePlan(config)
     if options.dry_run:
         print_status(plan, console, every=True)
         return 0
-    check_run(root, plan)
-    save_sweep(root)
+    check_run(config, plan)
+    save_sweep(config)
     problem = None
     try:
-        run_plan(root, console)
+        run_plan(config, console)
     except StagesFailedError as error:  # the table of what is done comes first
         problem = error
     from jepabench.results.report.success_table import terminal_table

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +13,18 @@ import yaml
 from rich.console import Console
 
 from jepabench.cli.arguments import add_settings
-from jepabench.envs.files import atomic_write, write_atomically
+from jepabench.envs.data.files import atomic_write, write_atomically
 from jepabench.evaluation.stages.costs import sum_spent
 from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.terminal import make_console
 from jepabench.pipeline.tuning import (
     ROUND,
+    TuningConfig,
     TuningRound,
     compose_tuning,
     nest,
     search_space,
     suggest,
-    tuning_directory,
 )
 
 
@@ -39,10 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
-    root, own = compose_tuning(options.overrides)
-    console = make_console()
-    table, tuning = search(root, own, console)
-    folder = tuning_directory(root)
+    config, console = compose_tuning(options.overrides), make_console()
+    table, tuning = search(config, console)
+    folder = config.directory
     best = table.loc[table["score"].idxmax()]
     with atomic_write(folder / "trials.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.4g")
@@ -66,28 +65,26 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def search(
-    root: Mapping[str, Any], own: Mapping[str, int], console: Console
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+def search(config: TuningConfig, console: Console) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Run the missing trials of a search.
 
     Returns:
         One row per trial, and what all of them spent: data, training, and validation episodes.
     """
-    space, rows = search_space(root["suite"]["agents"][0]), []
+    space, rows = search_space(config.agent), []
     stages: dict[Path, str] = {}
-    for first in range(0, own["trials"], ROUND):
+    for first in range(0, config.trials, ROUND):
         asked: list[dict[str, Any]] = []
-        for number in range(first, min(first + ROUND, own["trials"])):
+        for number in range(first, min(first + ROUND, config.trials)):
             tried = [row["changes"] for row in rows] + [json.dumps(changes) for changes in asked]
-            changes = suggest(space, rows, tried, seed=own["search_seed"], number=number)
+            changes = suggest(space, rows, tried, seed=config.search_seed, number=number)
             if changes is not None:
                 asked.append(changes)
         if not asked:
             break  # all combinations of values were tried
-        plan_root = {**root, "first": first, "asked": asked, "num_steps": own["num_steps"]}
-        run_plan(plan_root, console, kind=TuningRound)
-        done = TuningRound(plan_root)
+        trials = replace(config, first=first, asked=asked)
+        run_plan(trials, console, kind=TuningRound)
+        done = TuningRound(trials)
         rows += done.rows()
         stages |= done.trained_stages
     spent = sum_spent((key, folder) for folder, key in stages.items())

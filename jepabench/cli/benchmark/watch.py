@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from pathlib import Path
 
 from jepabench.cli.arguments import Number, add_settings
 from jepabench.cli.live_page import add_page_arguments, open_page
@@ -35,15 +34,14 @@ def run(options: argparse.Namespace) -> int:
     from jepabench.results.live.server import Channel
 
     console = make_console()
-    root = compose_run(options.overrides)
-    output = Path(root["output"])
+    config = compose_run(options.overrides)
     asked = any(item.startswith("suite=") for item in options.overrides)
     channel = Channel()
     server = open_page("watch", channel, options, console)
     try:
         while True:
-            plans = [SuitePlan(root)] if asked else load_sweeps(root)
-            channel.publish(read_progress(output, plans))
+            plans = [SuitePlan(config)] if asked else load_sweeps(config)
+            channel.publish(read_progress(config.output, plans))
             time.sleep(options.every)
     except KeyboardInterrupt:
         console.print("Ended. The sweep continues.")

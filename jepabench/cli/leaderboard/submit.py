@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from jepabench.evaluation.protocol import Suite
+    from jepabench.pipeline.schema import RunConfig
     from jepabench.pipeline.stages import Stage, SuitePlan
 
 SETTINGS = {
@@ -105,12 +106,12 @@ def submit(
     from jepabench.pipeline.stages import SuitePlan
     from jepabench.pipeline.suites import find_suite
 
-    root = _compose(agent, passed_on, changes)
-    suite = find_suite(root["suite"]["name"])
-    plan = SuitePlan(root)
-    folder = _check_settings(settings, plan.agents[agent]["name"], suite)
+    config = _compose(agent, passed_on, changes)
+    suite = find_suite(config.suite.name)
+    plan = SuitePlan(config)
+    folder = _check_settings(settings, plan.agents[agent].name, suite)
     clone = find_clone(folder.name) if pull_request else None
-    run_plan(root, console)
+    run_plan(config, console)
     records, actions = _gathered(plan, suite)
     manifest = _manifest(
         plan,
@@ -146,7 +147,7 @@ def _print_pull_request(console: Console, folder: Path, branch: str, text: Path)
     )
 
 
-def _compose(agent: str, passed_on: list[str], changes: Mapping[str, Any]) -> dict[str, Any]:
+def _compose(agent: str, passed_on: list[str], changes: Mapping[str, Any]) -> RunConfig:
     """Return the configuration of the run, with the changed arguments of the agent's class."""
     from jepabench.pipeline.presets.variants import Variant
     from jepabench.pipeline.run_config import compose_run
@@ -156,12 +157,11 @@ def _compose(agent: str, passed_on: list[str], changes: Mapping[str, Any]) -> di
             f"{agent} is a variant. Submit the agent with changed settings: "
             f"`jepabench submit {variant.base} agent.KEY=VALUE name=NAME`."
         )
-    root = compose_run([*passed_on, f"agent={agent}"])
-    if changes:
-        overrides = root["suite"].setdefault("overrides", {}).setdefault("agent", {})
-        own = overrides.get(agent, {})
-        overrides[agent] = {**own, "agent": {**own.get("agent", {}), **changes}}
-    return root
+    config = compose_run([*passed_on, f"agent={agent}"])
+    if not changes:
+        return config
+    overrides = config.suite.overrides.with_changes("agent", agent, {"agent": changes})
+    return config.with_suite(overrides=overrides)
 
 
 def _check_settings(settings: Mapping[str, str], agent: str, suite: Suite) -> Path:
@@ -251,6 +251,7 @@ def _manifest(
     from jepabench.evaluation.machine import describe_machine
 
     preset = plan.agents[agent]
+    described = preset.as_config()
     per_task = {stage.config["task_id"]: stage.config["agent"] for stage in plan.evaluations}
     done = [
         json.loads((stage.directory / "done.json").read_text(encoding="utf-8"))
@@ -268,16 +269,16 @@ def _manifest(
     hidden = ("output", "num_workers", "tracker")
     shown = [item for item in arguments if item.partition("=")[0] not in hidden]
     return {
-        "pixels": plan.root["pixels"],
+        "pixels": plan.config.pixels,
         "agent": {
-            "name": preset["name"],
-            "learns": preset.get("learns", True),
-            "track": preset["track"],
-            "package": find_package(str(preset["agent"]["_target_"])),
-            "config": preset,
-            "per_task": {task: config for task, config in per_task.items() if config != preset},
+            "name": preset.name,
+            "learns": preset.is_seeded,
+            "track": preset.track,
+            "package": find_package(str(preset.agent["_target_"])),
+            "config": described,
+            "per_task": {task: config for task, config in per_task.items() if config != described},
         },
-        "training_seeds": plan.suite["training_seeds"] if preset.get("learns", True) else [0],
+        "training_seeds": list(plan.suite.training_seeds) if preset.is_seeded else [0],
         "authors": _authors(settings),
         "description": settings["description"],
         "link": settings["link"],
@@ -382,7 +383,7 @@ def _diagnostics(plan: SuitePlan, suite: Suite, console: Console) -> dict[str, b
             model.directory,
             EpisodeDataset.open(plan.stages[model.needs[1]].directory / "dataset"),
             [(spec, found.actions[episode_name(spec.stratum, 0)]) for spec in first],
-            pixels=plan.root["pixels"],
+            pixels=stage.config["pixels"],
             training_seed=stage.config["seed"],
         )
         reports.append(report)

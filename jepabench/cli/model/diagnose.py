@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from jepabench.envs.data.episodes import EpisodeDataset
-    from jepabench.envs.files import write_atomically
+    from jepabench.envs.data.files import write_atomically
     from jepabench.evaluation.model_checks.diagnosis import (
         foresight_table,
         geometry,

@@ -38,9 +38,9 @@ def run(options: argparse.Namespace) -> int:
             "`jepabench run` runs a whole suite."
         )
     console = make_console()
-    root = compose_run(options.overrides)
-    plan = SuitePlan(root)
-    run_plan(root, console)
+    config = compose_run(options.overrides)
+    plan = SuitePlan(config)
+    run_plan(config, console)
     from jepabench.results.report.success_table import terminal_table
 
     console.print(terminal_table(score_suite(plan)))

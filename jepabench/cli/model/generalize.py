@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jepabench.cli.arguments import FRAME_SIDE, Folder, Whole, add_checkpoint
 from jepabench.pipeline.checkpoints import find_checkpoint, write_table
@@ -20,6 +20,7 @@ from jepabench.pipeline.terminal import make_console, rich_table
 if TYPE_CHECKING:
     from jepabench.evaluation.model_checks.generalization import Change
     from jepabench.evaluation.records import EpisodeRecord
+    from jepabench.pipeline.schema import AgentPreset
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,18 +51,18 @@ def run(options: argparse.Namespace) -> int:
     preset = agent_preset(folder, options.agent)
     changes = list_changes(task_id, factors=options.factors, levels=options.levels)
     outcomes = _evaluate(folder, preset, changes, options)
-    table = generalization_table(outcomes[preset["name"]], outcomes["random"])
+    table = generalization_table(outcomes[preset.name], outcomes["random"])
     write_table(table, options.output, "generalization")
     make_console().print(
         rich_table(
-            table, f"{preset['name']} on {task_id}, one change at a time (held success; 1 seed)"
+            table, f"{preset.name} on {task_id}, one change at a time (held success; 1 seed)"
         )
     )
     return 0
 
 
 def _evaluate(
-    folder: Path, preset: Mapping[str, Any], changes: Sequence[Change], options: argparse.Namespace
+    folder: Path, preset: AgentPreset, changes: Sequence[Change], options: argparse.Namespace
 ) -> dict[str, dict[Change, Sequence[EpisodeRecord]]]:
     """Return the records of the preset's agent and of a random one under each change.
 
@@ -82,7 +83,7 @@ def _evaluate(
     specs = episode_specs(task.id, "test", options.episodes, strata=strata)
     fingerprint = load_world_model(folder).metadata.get("dataset_fingerprint", str(folder))
     agents = {
-        preset["name"]: partial(build_agent, preset, folder, task.id),
+        preset.name: partial(build_agent, preset, folder, task.id),
         "random": partial(RandomAgent, task_id=task.id),
     }
 
@@ -101,7 +102,7 @@ def _evaluate(
     for change, name in tqdm(pairs, desc="changes", unit="evaluation", leave=False):
         config = {
             "task": task.id,
-            "agent": preset if name != "random" else name,
+            "agent": preset.as_config() if name != "random" else name,
             "checkpoint": str(folder),
             "dataset": fingerprint,
             "variation": change.variation,

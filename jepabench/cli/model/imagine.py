@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     import torch
 
     from jepabench.envs.data.episodes import EpisodeDataset
-    from jepabench.envs.files import write_atomically
+    from jepabench.envs.data.files import write_atomically
     from jepabench.evaluation.model_checks.probing import ProbingError, check_dataset
     from jepabench.results.media.imagination import as_png, imagined_film, imagined_strip
     from jepabench.world_models.analysis.imagination import draw_windows, imagine

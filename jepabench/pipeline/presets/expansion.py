@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from jepabench.envs.errors import unknown_name
-from jepabench.pipeline.config import load_preset
+from jepabench.pipeline.config import load_agent
 from jepabench.pipeline.presets.search_path import ConfigError
 from jepabench.pipeline.presets.variants import Variant, parse_override
 
@@ -103,7 +103,7 @@ def _find_agents(key: str, agents: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def _find_users_of_model(key: str, rest: str, agents: Sequence[str]) -> list[tuple[str, str]]:
-    models = {agent: load_preset("agent", agent).get("world_model") for agent in agents}
+    models = {agent: load_agent(agent).world_model for agent in agents}
     found = [
         (agent, f"world_model.{rest.removeprefix(f'{model}.')}")
         for agent, model in models.items()
@@ -120,10 +120,10 @@ def _find_users_of_model(key: str, rest: str, agents: Sequence[str]) -> list[tup
 
 def _depends_on(agent: str, section: str) -> bool:
     """Return whether an agent's result depends on the suite's data, or on the side of frames."""
-    preset = load_preset("agent", agent)
+    preset = load_agent(agent)
     if section == "pixels":
-        return preset["track"]["observation"] == "pixels"
-    return bool(preset.get("world_model") or preset.get("inputs"))
+        return preset.track["observation"] == "pixels"
+    return bool(preset.world_model or preset.inputs)
 
 
 def _check_count(count: int, what: str) -> None:

@@ -10,16 +10,17 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
 from jepabench.envs.errors import unknown_name
-from jepabench.pipeline.config import load_preset
+from jepabench.pipeline.config import load_agent, load_preset
 from jepabench.pipeline.presets.search_path import ConfigError
 from jepabench.pipeline.presets.settings import check_training
 from jepabench.pipeline.presets.variants import Variant
+from jepabench.pipeline.schema import AgentPreset, SuiteConfig
 
 _DATA = ("behaviour", "num_episodes", "num_steps", "num_validation")
 _MODEL_SECTIONS = ("kind", "model", "training")
 
 
-def check_variant(name: str, suite: Mapping[str, Any]) -> None:
+def check_variant(name: str, suite: SuiteConfig) -> None:
     """Check every value that a variant changes, as far as this is possible without training.
 
     Args:
@@ -29,27 +30,27 @@ def check_variant(name: str, suite: Mapping[str, Any]) -> None:
     Raises:
         ConfigError, UnknownNameError: A key or a value is wrong; the message says which.
     """
-    changes, preset = Variant.parse(name).changes, load_preset("agent", name)
+    changes, preset = Variant.parse(name).changes, load_agent(name)
     for key in changes.preset.get("agent", {}):
-        _try_to_build(f"{key} of {name}", preset["agent"][key])
+        _try_to_build(f"{key} of {name}", preset.agent[key])
     if changes.world_model or "world_model" in changes.preset:
         _check_world_model(preset, changes.world_model)
     _check_data(changes.data, suite)
 
 
-def _check_world_model(preset: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
-    model = preset.get("world_model")
+def _check_world_model(preset: AgentPreset, changes: Mapping[str, Any]) -> None:
+    model = preset.world_model
     if not model:
-        raise ConfigError(f"Agent {preset['name']!r} has no world model.")
+        raise ConfigError(f"Agent {preset.name!r} has no world model.")
     for section in changes:
         if section not in _MODEL_SECTIONS:
             raise unknown_name(f"section of world model {model!r}", section, _MODEL_SECTIONS)
     check_world_model(load_preset("world_model", model, changes))
 
 
-def _check_data(changes: Mapping[str, Any], suite: Mapping[str, Any]) -> None:
-    if changes and not suite.get("data"):
-        raise ConfigError(f"Suite {suite['name']} collects no data.")
+def _check_data(changes: Mapping[str, Any], suite: SuiteConfig) -> None:
+    if changes and not suite.data:
+        raise ConfigError(f"Suite {suite.name} collects no data.")
     for key, value in changes.items():
         if key not in _DATA:
             raise unknown_name("setting of the data", key, _DATA)

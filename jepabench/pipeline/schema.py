@@ -1,0 +1,248 @@
+"""The configuration of a run as frozen objects, made from what Hydra composed.
+
+Parts that only a class of another package interprets, such as the arguments of a planner, remain
+mappings. They must not be changed; ``dataclasses.replace`` makes an object with other values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from jepabench.envs.errors import unknown_name
+from jepabench.evaluation.protocol import MAX_SEED, Suite
+from jepabench.evaluation.stages.config import plain
+from jepabench.pipeline.presets.search_path import ConfigError
+from jepabench.world_models.training.tracking import check_tracker_name
+
+MEASURES = ("success", "generalization", "surprise")  # what a suite measures
+Settings = Mapping[str, Any]
+
+
+def merge(first: Settings, then: Settings) -> dict[str, Any]:
+    """Merge two nested mappings. Where both have a value, that of ``first`` is used."""
+    both = {**then, **first}
+    for key in first.keys() & then.keys():
+        if isinstance(first[key], Mapping) and isinstance(then[key], Mapping):
+            both[key] = merge(first[key], then[key])
+    return both
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentPreset:
+    """An agent: how it is trained and built, and what it may use. None means that it is not stated.
+
+    Attributes:
+        name: name of its rows.
+        track: its ``observation``, ``data`` and ``privilege``.
+        agent: ``_target_`` of its class, and arguments.
+        learns: whether it depends on the training seed.
+        world_model: preset of its world model.
+        inputs: which of ``dataset`` and ``validation`` its training reads.
+        train: ``_target_`` of its training, and arguments.
+        artifact: roles of what is trained (``jepabench.agents.artifacts``).
+        tuning: what the search for its settings spent.
+        code, files, weights: digests of what an agent of another package consists of.
+        cost: what an agent of another package cost before its first episode.
+        per_seed: whether an agent of another package has weights of its own for each seed.
+    """
+
+    name: str
+    track: Mapping[str, str]
+    agent: Settings
+    learns: bool | None = None
+    world_model: str | None = None
+    inputs: Sequence[str] | None = None
+    train: Settings | None = None
+    artifact: str | Mapping[str, str] | None = None
+    tuning: Settings | None = None
+    code: str | Sequence[str] | None = None
+    files: str | None = None
+    weights: str | None = None
+    cost: Mapping[str, float | None] | None = None
+    per_seed: bool | None = None
+
+    @classmethod
+    def from_config(cls, config: Settings) -> Self:
+        """Return the preset that a mapping describes.
+
+        Raises:
+            ConfigError: an unknown key.
+        """
+        unknown = sorted(config.keys() - {item.name for item in fields(cls)})
+        if unknown:
+            raise ConfigError(f"Agent preset {config['name']!r} has unknown keys {unknown}.")
+        return cls(**config)
+
+    @property
+    def is_seeded(self) -> bool:
+        """Whether it is evaluated once per training seed. An agent that states nothing is."""
+        return self.learns is not False
+
+    def as_config(self) -> dict[str, Any]:
+        """Return everything that is stated, as a mapping."""
+        return {key: value for key, value in _values(self).items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overrides:
+    """What a suite changes in presets and in its data.
+
+    Attributes:
+        agent, world_model: changed settings by preset.
+        data: changed settings by task. Tasks are named without their namespace.
+        checkpoint: trained world models to use instead of training one, by task and preset.
+        instead: presets of world models to use instead of others, by task and preset.
+        task: changes of ``agent`` and ``world_model`` on one task, by task.
+    """
+
+    agent: Mapping[str, Settings] = field(default_factory=dict)
+    world_model: Mapping[str, Settings] = field(default_factory=dict)
+    data: Mapping[str, Settings] = field(default_factory=dict)
+    checkpoint: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    instead: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    task: Mapping[str, Mapping[str, Mapping[str, Settings]]] = field(default_factory=dict)
+
+    @classmethod
+    def from_config(cls, config: Settings) -> Self:
+        """Return the overrides that a mapping describes.
+
+        Raises:
+            ConfigError: the overrides or one of their entries are not a mapping.
+            UnknownNameError: an unknown key.
+        """
+        _check_mapping("suite.overrides", config)
+        known = [item.name for item in fields(cls)]
+        for key, value in config.items():
+            if key not in known:
+                raise unknown_name("key of the suite's overrides", key, known)
+            _check_mapping(f"suite.overrides.{key}", value)
+        return cls(**config)
+
+    def find(self, group: str, name: str, task: str | None = None) -> dict[str, Any]:
+        """Return the changes of a preset or of the data. Those for a task take precedence."""
+        here = self.task.get(task, {}).get(group, {}) if task else {}
+        return merge(here.get(name, {}), getattr(self, group).get(name, {}))
+
+    def with_changes(self, group: str, name: str, changes: Settings) -> Overrides:
+        """Return overrides with further changes, which take precedence."""
+        before: Mapping[str, Settings] = getattr(self, group)
+        changed = {**before, name: merge(changes, before.get(name, {}))}
+        return replace(self, **{group: changed})
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteConfig(Suite):
+    """A suite, the data that its agents learn from and what it changes in presets.
+
+    Attributes:
+        measure: what is measured, one of ``MEASURES``.
+        data: arguments of ``jepabench.envs.data.collect``, and ``num_validation`` episodes.
+        overrides: changes of presets.
+
+    Raises:
+        ConfigError: a number of episodes or steps, or a seed, is not a whole number in its range.
+        UnknownNameError: an unknown measure.
+    """
+
+    measure: str = "success"
+    data: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Overrides = Overrides()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.measure not in MEASURES:
+            raise unknown_name(f"measure of suite {self.name}", self.measure, MEASURES)
+        for key in ("num_episodes", "num_validation", "num_steps"):
+            if key in self.data:
+                _check_whole(f"suite.data.{key}", self.data[key], 1, 10**9)
+        for seed in self.training_seeds:
+            _check_whole("a training seed", seed, 0, MAX_SEED)
+
+    @classmethod
+    def from_config(cls, config: Settings) -> Self:
+        """Return the suite that a mapping (from YAML) describes."""
+        values = dict(config)
+        measure, data = values.pop("measure", "success"), values.pop("data", {})
+        overrides = Overrides.from_config(values.pop("overrides", {}))
+        _check_mapping("suite.data", data)
+        rules = _values(Suite.from_config(values))
+        return cls(**rules, measure=measure, data=data, overrides=overrides)
+
+    @property
+    def rules(self) -> Suite:
+        """What all rows of the suite have in common, which a submission is checked against."""
+        return Suite(**{item.name: getattr(self, item.name) for item in fields(Suite)})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that the arguments of a command decide about a run.
+
+    Attributes:
+        suite: what is run.
+        launcher: ``_target_`` of the launcher, and arguments.
+        output: folder of data, models and reports.
+        num_workers: processes, or jobs of a cluster, side by side.
+        tracker: where training curves go.
+        pixels: side of the frames, or None for runs without frames.
+
+    Raises:
+        ConfigError: a number is not a whole number in its range.
+        UnknownNameError: there is no such tracker.
+    """
+
+    suite: SuiteConfig
+    launcher: Settings
+    output: Path
+    num_workers: int
+    tracker: str = "none"
+    pixels: int | None
+
+    def __post_init__(self) -> None:
+        check_tracker_name(self.tracker)
+        _check_whole("num_workers", self.num_workers, 1, 4096)
+        if self.pixels is not None:
+            _check_whole("pixels", self.pixels, 16, 1024)
+
+    @classmethod
+    def from_config(cls, config: Settings) -> Self:
+        """Return the configuration that a mapping describes.
+
+        Raises:
+            UnknownNameError: an unknown key.
+        """
+        known = [item.name for item in fields(cls)]
+        for key in config:
+            if key not in known:
+                raise unknown_name("configuration key", key, known)
+        suite, output = SuiteConfig.from_config(config["suite"]), Path(config["output"])
+        return cls(**{**config, "suite": suite, "output": output})
+
+    def as_config(self) -> dict[str, Any]:
+        """Return the configuration as JSON types. Unused overrides are left out."""
+        used = {key: value for key, value in _values(self.suite.overrides).items() if value}
+        tasks = [_values(task) for task in self.suite.tasks]
+        suite = {**_values(self.suite), "tasks": tasks, "overrides": used}
+        return plain({**_values(self), "suite": suite})
+
+    def with_suite(self, **changes: Any) -> Self:
+        """Return a configuration with other values of the suite."""
+        return replace(self, suite=replace(self.suite, **changes))
+
+
+def _values(item: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass without converting what is inside them."""
+    return {each.name: getattr(item, each.name) for each in fields(item)}
+
+
+def _check_mapping(key: str, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{key} must be a mapping, got {value!r}.")
+
+
+def _check_whole(key: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigError(f"{key} must be a whole number from {low} to {high}, got {value!r}.")
