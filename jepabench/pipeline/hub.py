@@ -19,6 +19,7 @@ KINDS = {
     "dataset": "manifest.json",
     "submission": "submission.json",
 }
+_README = "README.md"
 _CARD = "---\nlibrary_name: jepabench\n"  # begins the README.md that ``push`` writes
 # Only data is pulled: nothing that could run code.
 _PATTERNS = ("*.json", "*.safetensors", "*.npy", "*.npz", "*.yaml", "*.parquet", "*.md")
@@ -47,16 +48,17 @@ def push(folder: Path, repo: str, *, private: bool = False, command: str = "") -
     card = make_card(folder, kind, repo, command).encode()
     api = hub.HfApi()
     try:
-        api.create_repo(repo, repo_type=repo_type, private=private, exist_ok=True)
-        api.upload_folder(
-            repo_id=repo, folder_path=folder, repo_type=repo_type, allow_patterns=list(_PATTERNS)
+        # None leaves the choice to the account's own default.
+        api.create_repo(repo, repo_type=repo_type, private=private or None, exist_ok=True)
+        # One commit, so that a failure leaves no repository with half of the files.
+        api.create_commit(
+            repo_id=repo,
+            repo_type=repo_type,
+            operations=_list_additions(hub, folder, card),
+            commit_message=f"Upload a {kind} of JEPA Bench",
         )
-        if not (folder / "README.md").exists():
-            api.upload_file(
-                path_or_fileobj=card, path_in_repo="README.md", repo_id=repo, repo_type=repo_type
-            )
-    except (hub.errors.HfHubHTTPError, OSError) as error:
-        raise HubError(f"{repo} cannot be pushed: {_first_line(error)}") from error
+    except Exception as error:  # whatever the client and its transport raise
+        raise HubError(f"{PREFIX}{repo} cannot be pushed: {_explain(hub, error)}") from error
     return f"{PREFIX}{repo}"
 
 
@@ -100,7 +102,7 @@ def pull_submission(address: str) -> Path:
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     name = address.partition("@")[0].rpartition("/")[2] or "submission"
     folder = pull(address, folder=scratch / name, kind="submission")
-    card = folder / "README.md"
+    card = folder / _README
     # The card belongs to the repository. It would change the digest of the submission.
     if card.is_file() and card.read_bytes().startswith(_CARD.encode()):
         card.unlink()
@@ -109,7 +111,7 @@ def pull_submission(address: str) -> Path:
 
 def _download(hub: Any, repo: str, revision: str, kind: str | None) -> Path:
     """Return the cached folder of a repository, which may be a model or a dataset."""
-    first: Exception | None = None
+    errors: list[Exception] = []
     repo_types = ("model", "dataset") if kind is None else (_repo_type(kind),)
     for repo_type in repo_types:
         try:
@@ -121,14 +123,19 @@ def _download(hub: Any, repo: str, revision: str, kind: str | None) -> Path:
                     allow_patterns=list(_PATTERNS),
                 )
             )
-        except (hub.errors.HfHubHTTPError, hub.errors.LocalEntryNotFoundError, OSError) as error:
-            first = first or error
+        except Exception as error:  # whatever the client and its transport raise
+            errors.append(error)
             continue
         if (held := find_kind(found)) != (kind or held):
             raise HubError(f"{PREFIX}{repo} is a {held}, not a {kind}.")
         return found
     what = f" as a {kind}" if kind else ""
-    raise HubError(f"{PREFIX}{repo} cannot be pulled{what}: {_first_line(first)}") from first
+    # A dataset whose revision is missing is more telling than a model that is missing.
+    missing = hub.errors.RepositoryNotFoundError
+    error = next((error for error in errors if not isinstance(error, missing)), errors[0])
+    raise HubError(
+        f"{PREFIX}{repo} cannot be pulled{what}: {_explain(hub, error, revision)}"
+    ) from error
 
 
 def find_kind(folder: Path) -> str:
@@ -141,7 +148,9 @@ def find_kind(folder: Path) -> str:
         if (folder / marker).is_file():
             return kind
     markers = ", ".join(f"{marker} ({kind})" for kind, marker in KINDS.items())
-    raise HubError(f"{folder} is no complete folder of jepabench: it has none of {markers}.")
+    raise HubError(
+        f"{folder} is not a checkpoint, dataset or submission: it has none of {markers}."
+    )
 
 
 def make_card(folder: Path, kind: str, repo: str, command: str) -> str:
@@ -206,8 +215,28 @@ def _repo_type(kind: str) -> str:
     return "model" if kind == "checkpoint" else "dataset"
 
 
-def _first_line(error: Exception | None) -> str:
-    return str(error).strip().partition("\n")[0]
+def _list_additions(hub: Any, folder: Path, card: bytes) -> list[Any]:
+    """Return the files of a commit: data files of the folder, and a card if it has none."""
+    found = {path for pattern in _PATTERNS for path in folder.rglob(pattern) if path.is_file()}
+    names = {path.relative_to(folder).as_posix(): path for path in found}
+    shown = [name for name in sorted(names) if not name.startswith(".") and "/." not in name]
+    additions = [hub.CommitOperationAdd(name, str(names[name])) for name in shown]
+    return additions if _README in names else [*additions, hub.CommitOperationAdd(_README, card)]
+
+
+def _explain(hub: Any, error: Exception, revision: str = "") -> str:
+    """Return the reason of a failed request, and what to do about it."""
+    if isinstance(error, hub.errors.RevisionNotFoundError):
+        return f"it has no revision {revision!r}."
+    if isinstance(error, hub.errors.RepositoryNotFoundError):
+        return "there is no such repository, or your account may not use it. Try `hf auth login`."
+    reason = str(error).strip().partition("\n")[0] or type(error).__name__
+    response = getattr(error, "response", None)
+    if response is not None and response.status_code in (401, 403):
+        return "your account may not do this. Log in with `hf auth login`."
+    if response is None and not isinstance(error, ValueError):
+        return f"the Hub cannot be reached ({reason.rstrip('.')})."
+    return reason
 
 
 def _import_hub() -> Any:

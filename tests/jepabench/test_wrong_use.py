@@ -94,7 +94,7 @@ DOORS = {
         "jepabench[hub]",
         ("huggingface_hub",),
     ),
-    "hub: nothing to push": (["push", "empty", "user/name"], "no complete folder", ()),
+    "hub: nothing to push": (["push", "empty", "user/name"], "not a checkpoint", ()),
     # -- trackers
     "tracker: unknown": ([*RUN, "tracker=wanda"], "wandb", ()),
     "tracker: missing extra": ([*RUN, "tracker=mlflow"], "jepabench[mlflow]", ("mlflow",)),
