@@ -64,7 +64,7 @@ class TaskSpec:
     def __post_init__(self) -> None:
         if self.action_block % self.actions_per_block:
             raise ValueError(
-                f"{self.id}: action_block {self.action_block} is no multiple of "
+                f"{self.id}: action_block {self.action_block} is not a multiple of "
                 f"actions_per_block {self.actions_per_block}."
             )
         if self.default_behaviour not in self.behaviours:

@@ -88,7 +88,7 @@ def import_lewm(
         model = build_model("jepa", config)
         model.load_state_dict({name[6:]: value for name, value in weights.items()})
     except (RuntimeError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path} is no LeWM of stable-worldmodel: {error}") from error
+        raise CheckpointError(f"{path} is not a LeWM of stable-worldmodel: {error}") from error
     size = config["action_size"]
     scale = scale or ActionScale(torch.zeros(size), torch.ones(size))
     if len(scale.mean) != size:
@@ -125,7 +125,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             "refused: save its state_dict() with stable_worldmodel.wm.utils.save_pretrained."
         ) from error
     if not isinstance(weights, Mapping) or not all(map(torch.is_tensor, weights.values())):
-        raise CheckpointError(f"{path} is no state dictionary.")
+        raise CheckpointError(f"{path} is not a state dictionary.")
     return weights
 
 
@@ -148,7 +148,7 @@ def _rename(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
         found = (re.fullmatch(pattern, name) and (pattern, ours) for pattern, ours in _NAMES)
         match = next((pair for pair in found if pair), None)
         if match is None:
-            raise CheckpointError(f"{path} is no LeWM of stable-worldmodel: it holds {name!r}.")
+            raise CheckpointError(f"{path} is not a LeWM of stable-worldmodel: it holds {name!r}.")
         ours = re.sub(*match, name)
         renamed[ours] = value.squeeze(-1) if "embed_action.0.weight" in ours else value
     return renamed
@@ -201,7 +201,7 @@ def _describe(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[
             "terms": {"sigreg": {"weight": 0.09}},
         }
     except KeyError as error:
-        raise CheckpointError(f"The checkpoint is no complete LeWM: {error} is missing.") from error
+        raise CheckpointError(f"The checkpoint is an incomplete LeWM: {error} is missing.") from error
 
 
 def _count(weights: Mapping[str, Tensor], prefix: str) -> int:

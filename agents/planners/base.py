@@ -179,7 +179,7 @@ class BasePlanner:
         if not any(field.name == "horizon" for field in fields):
             raise TypeError(
                 f"{type(self).__name__} cannot plan over another horizon, which a shrinking "
-                "horizon needs: it is no dataclass with a field `horizon`. Override with_horizon()."
+                "horizon needs: it has no dataclass field `horizon`. Override with_horizon()."
             )
         return dataclasses.replace(self, horizon=horizon)  # pyright: ignore
 

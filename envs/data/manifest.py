@@ -184,7 +184,7 @@ def read_provenance(text: str | bytes) -> Provenance:
     """Return the provenance that ``json.dumps(asdict(provenance))`` wrote.
 
     Raises:
-        DatasetError: the text is no provenance.
+        DatasetError: the text is not a provenance.
     """
     try:
         content = json.loads(text)

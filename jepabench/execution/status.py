@@ -116,7 +116,7 @@ def _load_sweep(config: RunConfig, path: Path) -> SuitePlan:
         saved, damaged = {}, str(error)
     if damaged:
         raise ConfigError(
-            f"{path} is no saved sweep: {damaged}. Delete it, and run the sweep again."
+            f"{path} is not a saved sweep: {damaged}. Delete it, and run the sweep again."
         )
     described = {**config.as_config(), **saved}
     if "budgets" not in saved:

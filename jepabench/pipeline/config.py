@@ -194,7 +194,7 @@ def _check_own_preset(group: str, path: Path, preset: Mapping[str, Any]) -> None
     missing = [key for key in _REQUIRED.get(group, ()) if key not in preset]
     if missing:
         raise ConfigError(
-            f"{path} is no preset of {group.replace('_', ' ')}: it lacks {', '.join(missing)}."
+            f"{path} is not a preset of {group.replace('_', ' ')}: it lacks {', '.join(missing)}."
         )
     if preset.get("name", path.stem) != path.stem:
         raise ConfigError(

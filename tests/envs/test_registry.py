@@ -153,7 +153,7 @@ def test_registering_imports_nothing():
 
 
 def test_inconsistent_specs_are_rejected():
-    with pytest.raises(ValueError, match="action_block 5 is no multiple of actions_per_block 2"):
+    with pytest.raises(ValueError, match="action_block 5 is not a multiple of actions_per_block 2"):
         spec(action_block=5, actions_per_block=2)
     with pytest.raises(UnknownNameError, match="Did you mean 'random'"):
         spec(default_behaviour="randon")

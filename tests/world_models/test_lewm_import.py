@@ -95,6 +95,6 @@ def test_files_that_are_no_lewm_are_refused(tmp_path):
     refuse("State predictor.dim_head")
     shutil.copy(FOLDERS[0] / "config.json", tmp_path / "in")
     torch.save({k: v for k, v in weights.items() if "pos_embedding" not in k}, path)
-    refuse("no complete LeWM")
+    refuse("an incomplete LeWM")
     torch.save({k: v for k, v in weights.items() if "pred_proj.net.3" not in k}, path)
-    refuse("no LeWM of stable-worldmodel")
+    refuse("not a LeWM of stable-worldmodel")

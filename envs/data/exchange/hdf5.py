@@ -61,7 +61,7 @@ def open_hdf5(path: Path) -> Source:
             missing = [name for name in _INDEX if name not in file]
             if missing:
                 raise DatasetError(
-                    f"{path} is no HDF5 file of stable-worldmodel: it has no {missing[0]!r}."
+                    f"{path} is not an HDF5 file of stable-worldmodel: it has no {missing[0]!r}."
                 )
             columns = tuple(
                 name

@@ -24,7 +24,7 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
     """Return an encoded image (PNG, JPEG, ...) as uint8 [H, W, 3].
 
     Raises:
-        DatasetError: the bytes are no image.
+        DatasetError: the bytes are not an image.
     """
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:

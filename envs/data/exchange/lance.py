@@ -70,7 +70,7 @@ def open_lance(path: Path) -> Source:
     names = table.schema.names
     if missing := [name for name in _INDEX if name not in names]:
         raise DatasetError(
-            f"{path} is no Lance table of stable-worldmodel: it has no column {missing[0]!r}."
+            f"{path} is not a Lance table of stable-worldmodel: it has no column {missing[0]!r}."
         )
     stated = (table.schema.metadata or {}).get(_PROVENANCE)
     provenance = None if stated is None else read_provenance(stated)

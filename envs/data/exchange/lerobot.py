@@ -60,7 +60,7 @@ def open_lerobot(path: Path) -> Source:
     """
     info_file = path / "meta" / "info.json"
     if not info_file.is_file():
-        raise DatasetError(f"{path} is no LeRobot dataset: it has no meta/info.json.")
+        raise DatasetError(f"{path} is not a LeRobot dataset: it has no meta/info.json.")
     try:
         info = json.loads(info_file.read_text(encoding="utf-8"))
         version, features = info["codebase_version"], dict(info["features"])
