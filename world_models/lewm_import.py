@@ -201,7 +201,9 @@ def _describe(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[
             "terms": {"sigreg": {"weight": 0.09}},
         }
     except KeyError as error:
-        raise CheckpointError(f"The checkpoint is an incomplete LeWM: {error} is missing.") from error
+        raise CheckpointError(
+            f"The checkpoint is an incomplete LeWM: {error} is missing."
+        ) from error
 
 
 def _count(weights: Mapping[str, Tensor], prefix: str) -> int:
