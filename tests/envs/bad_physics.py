@@ -4,6 +4,7 @@ import mujoco
 from tiny_world import TinyWorld
 
 from jepabench.envs.mujoco_world.simulation import Simulation
+from jepabench.envs.variations.factors import Factor
 
 XML = """
 <mujoco>
@@ -43,6 +44,25 @@ class WrongTime(Simulated):
 
 class Explodes(Simulated):
     factor = 1e14
+
+
+class WrongDefaultMass(Simulated):
+    """The default of its factor is not the mass in the XML."""
+
+    def _factors(self):
+        return (
+            Factor(
+                name="mass",
+                description="mass of the point",
+                default=0.9,
+                apply=self.weigh,
+                allowed=(0.1, 2.0),
+                hard=(0.2, 0.5),
+            ),
+        )
+
+    def weigh(self, value):
+        self.simulation.model.body_mass[1] = value[0]
 
 
 class DeadActuator(TinyWorld):

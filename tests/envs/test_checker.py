@@ -60,6 +60,7 @@ FAULTS = {
     "SharedFrame": ("images", "a frame of size 128 changed when later frames were drawn"),
     "KeepsVariation": ("variations", "factor 'shade' is not undone"),
     "KeepsEvent": ("events", "event 'teleport' is not undone"),
+    "WrongDefaultMass": ("variations", "the MuJoCo model differs after it"),
     "WrongTime": ("simulated time", "control_dt is 0.1 s, but a control step simulates 0.05 s"),
     "Explodes": ("stability", "The simulation is unstable"),
     "DeadActuator": ("action dimensions", "entry 1 of the action has no effect in 10 steps"),

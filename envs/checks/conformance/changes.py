@@ -1,9 +1,14 @@
 """Variations and events are undone by the next reset, and by restoring a snapshot."""
 
+# pyright: reportAttributeAccessIssue=false
+# (MuJoCo is a binary module without type stubs.)
+
 from __future__ import annotations
 
+import mujoco
 import numpy as np
 
+from jepabench.envs.checks.conformance.physics import find_mujoco_objects
 from jepabench.envs.checks.fingerprint import TRACE_PIXELS, digest, fixed_actions
 from jepabench.envs.checks.subject import Subject, require
 from jepabench.envs.core.goal_env import GoalEnv
@@ -18,6 +23,7 @@ def check_variations(subject: Subject) -> str:
     env = subject.make(pixels=TRACE_PIXELS)
     fresh = _trace(subject.make(pixels=TRACE_PIXELS))
     factors = env.variations.factors
+    model = _model_bytes(env)
     for factor in factors:
         value = "hard" if factor.hard is not None else factor.value(_highest(factor))
         varied = _trace(env, variation={factor.name: value})
@@ -27,6 +33,10 @@ def check_variations(subject: Subject) -> str:
             _trace(env) == fresh,
             f"factor {factor.name!r} is not undone: the default environment differs after it.",
         )
+        require(
+            _model_bytes(env) == model,
+            f"factor {factor.name!r} is not undone: the MuJoCo model differs after it.",
+        )
     if factors:
         env.reset(seed=0, options={"variation": "hard"})
         state = env.snapshot()
@@ -34,6 +44,17 @@ def check_variations(subject: Subject) -> str:
         restored = subject.make(pixels=TRACE_PIXELS).restore(state)
         require(digest([restored]) == looks, "a snapshot with variations looks different.")
     return f"{len(factors)} factors are undone by the next reset"
+
+
+def _model_bytes(env: GoalEnv) -> list[bytes]:
+    """Return the MuJoCo models of an environment, which hold masses and friction, as bytes."""
+    env.reset(seed=0)
+    found = []
+    for model in find_mujoco_objects(env, mujoco.MjModel):
+        buffer = np.empty(mujoco.mj_sizeModel(model), np.uint8)
+        mujoco.mj_saveModel(model, None, buffer)
+        found.append(buffer.tobytes())
+    return found
 
 
 def _highest(factor) -> object:

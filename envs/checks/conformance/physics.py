@@ -23,7 +23,7 @@ def check_time(subject: Subject) -> str:
     """Compare ``control_dt`` with the time that a control step takes in MuJoCo."""
     env = subject.make()
     env.reset(seed=0)
-    clocks = find_mujoco_data(env)
+    clocks = find_mujoco_objects(env, mujoco.MjData)
     dt = subject.task.control_dt
     taken: set[float] = set()
     for action in fixed_actions(env)[::_EVERY]:
@@ -43,15 +43,15 @@ def check_time(subject: Subject) -> str:
     return f"a control step simulates {dt:g} s"
 
 
-def find_mujoco_data(env: GoalEnv) -> list[Any]:
-    """Return the ``mujoco.MjData`` objects that an environment holds, also indirectly."""
+def find_mujoco_objects(env: GoalEnv, kind: type) -> list[Any]:
+    """Return the ``MjData`` or ``MjModel`` objects that an environment holds, also indirectly."""
     found: dict[int, Any] = {}
     seen: set[int] = set()
     layer: list[Any] = [env, getattr(env, "simulation", None)]
     for _ in range(_DEPTH):
         following: list[Any] = []
         for item in layer:
-            if isinstance(item, mujoco.MjData):
+            if isinstance(item, kind):
                 found[id(item)] = item
             elif id(item) not in seen and not isinstance(item, type):
                 seen.add(id(item))

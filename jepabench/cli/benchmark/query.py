@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     else:
         from jepabench.pipeline.terminal import make_console, rich_table
 
-        make_console().print(rich_table(table, f"{len(table)} rows"))
+        make_console().print(rich_table(table, f"{len(table)} row{'' if len(table) == 1 else 's'}"))
     return 0
 
 
