@@ -2,10 +2,10 @@
 
     python -m jepabench.results.contrasts [OUTPUT ...]
 
-Adds the episodes of the suite `claims` below each output folder to `tables/claim-episodes.csv`, one
-row per task, stratum, agent and training seed. Writes `tables/claims.csv` from them: each agent of
-a claim beside the agent that it is compared with on the same episodes. Without an output folder
-only the second table is written again.
+Adds the episodes of `SUITES` below each output folder to `tables/claim-episodes.csv`, one row per
+suite, task, stratum, agent and training seed. Writes `tables/claims.csv` from them: each agent of a
+claim beside the agent that it is compared with on the same episodes. Without an output folder only
+the second table is written again.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from jepabench.results.store import load_results
 
 TABLES = Path(__file__).parent / "tables"
 EPISODES, CLAIMS = "claim-episodes.csv", "claims.csv"
-SUITE = "claims"
-_KEYS = ["task", "stratum", "agent", "seed"]
+SUITES = ("claims", "two-room")
+_KEYS = ["suite", "task", "stratum", "agent", "seed"]
 _OBJECTIVES = ("sigreg", "vicreg", "barlow", "mcr2", "mmcr")
 
 
@@ -79,7 +79,7 @@ CONTRASTS = (
 
 
 def collect_episodes(output: Path) -> pd.DataFrame:
-    """Return the suite's episodes below an output folder, one row per agent, seed and stratum.
+    """Return the episodes of ``SUITES`` below an output folder, one row per cell, agent and seed.
 
     ``held`` has one digit per episode, in the order of the episodes' numbers. ``violations`` and
     ``model_steps`` are means per episode.
@@ -88,12 +88,13 @@ def collect_episodes(output: Path) -> pd.DataFrame:
         RecordError: there is no finished evaluation below ``output``.
     """
     episodes = load_results(output)
-    episodes = episodes.loc[episodes["suite"] == SUITE].sort_values("index", kind="stable")
+    episodes = episodes.loc[episodes["suite"].isin(SUITES)].sort_values("index", kind="stable")
     rows = []
-    groups = ["task_id", "stratum", "agent", "training_seed"]
-    for (task, stratum, agent, seed), group in episodes.groupby(groups):  # pyright: ignore[reportGeneralTypeIssues]  (pandas: a tuple for a list of keys)
+    groups = ["suite", "task_id", "stratum", "agent", "training_seed"]
+    for (suite, task, stratum, agent, seed), group in episodes.groupby(groups):  # pyright: ignore[reportGeneralTypeIssues]  (pandas: a tuple for a list of keys)
         rows.append(
             {
+                "suite": suite,
                 "task": task,
                 "stratum": stratum,
                 "agent": agent,
@@ -107,7 +108,7 @@ def collect_episodes(output: Path) -> pd.DataFrame:
 
 
 def compare_claims(episodes: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per claim, task and agent whose episodes and reference are complete.
+    """Return one row per claim, suite, task and agent whose episodes and reference are complete.
 
     Rates and differences are means over strata with 95 % intervals over training seeds and
     episodes.
@@ -117,20 +118,23 @@ def compare_claims(episodes: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for contrast in CONTRASTS:
-        for task, group in episodes.groupby("task", sort=False):
-            found = set(group["stratum"])
+        for (suite, task), group in episodes.groupby(["suite", "task"], sort=False):  # pyright: ignore[reportGeneralTypeIssues]  (pandas: a tuple for a list of keys)
+            given = set(group["stratum"])
             strata = contrast.strata or tuple(
-                name for name in get_task(str(task)).strata if name in found
+                name for name in get_task(str(task)).strata if name in given
             )
-            cells = {
-                name: _cells(group, name, strata) for name in (contrast.reference, *contrast.agents)
-            }
-            reference = cells.pop(contrast.reference)
+            names = (contrast.reference, *contrast.agents)
+            found = {name: _cells(group, name, strata) for name in names}
+            cells = {name: own for name, own in found.items() if own is not None}
+            reference = cells.get(contrast.reference)
+            if reference is None or len(cells) < 2:
+                continue
+            where = {"claim": contrast.claim, "suite": suite, "task": task}
             rows += [
-                {"claim": contrast.claim, "task": str(task), "strata": " ".join(strata)}
+                where
+                | {"strata": " ".join(strata)}
                 | _compare(agent, own, contrast.reference, reference)
                 for agent, own in cells.items()
-                if own is not None and reference is not None
             ]
     return pd.DataFrame(rows)
 
@@ -155,36 +159,42 @@ def _cells(episodes: pd.DataFrame, agent: str, strata: Sequence[str]) -> _Cells 
 
 
 def _compare(agent: str, own: _Cells, reference: str, other: _Cells) -> dict[str, Any]:
-    rate, base = mean_over_cells([own.held]), mean_over_cells([other.held])
-    gap = mean_over_cells([own.held], [other.held])
-    return {
+    """Return a row; the reference itself has a rate and no difference."""
+    rate = mean_over_cells([own.held])
+    row = {
         "agent": agent,
-        "reference": reference,
+        "reference": "" if agent == reference else reference,
         "seeds": len(own.held[0]),
         "episodes": sum(cell.size for cell in own.held),
         "rate": rate.estimate,
         "rate_low": rate.low,
         "rate_high": rate.high,
-        "reference_rate": base.estimate,
+        "violations": own.violations,
+        "model_steps": own.model_steps,
+    }
+    if agent == reference:
+        return row
+    gap = mean_over_cells([own.held], [other.held])
+    return row | {
         "difference": gap.estimate,
         "difference_low": gap.low,
         "difference_high": gap.high,
-        "violations": own.violations,
-        "reference_violations": other.violations,
-        "model_steps": own.model_steps,
-        "reference_model_steps": other.model_steps,
     }
+
+
+def _read_episodes(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path, dtype={"held": str})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Add the episodes of output folders and write both tables."""
     folders = [Path(name) for name in (sys.argv[1:] if arguments is None else arguments)]
     path = TABLES / EPISODES
-    known = [pd.read_csv(path, dtype={"held": str})] if path.is_file() else []
+    known = [_read_episodes(path)] if path.is_file() else []
     episodes = pd.concat([*known, *map(collect_episodes, folders)], ignore_index=True)
     episodes = episodes.drop_duplicates(_KEYS, keep="last").sort_values(_KEYS, kind="stable")
     write_atomically(path, episodes.to_csv(index=False, float_format="%.5g"))
-    claims = compare_claims(episodes)
+    claims = compare_claims(_read_episodes(path))
     write_atomically(TABLES / CLAIMS, claims.to_csv(index=False, float_format="%.4f"))
     return 0
 

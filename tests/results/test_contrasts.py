@@ -10,6 +10,7 @@ from jepabench.results import contrasts
 def cells(held: dict[str, list[str]], stratum: str = "near") -> list[dict]:
     return [
         {
+            "suite": "claims",
             "task": "jepabench/TwoRoom-v1",
             "stratum": stratum,
             "agent": agent,
@@ -26,8 +27,10 @@ def cells(held: dict[str, list[str]], stratum: str = "near") -> list[dict]:
 def test_an_agent_is_compared_with_the_claims_reference_on_the_same_episodes():
     rows = cells({"jepa-cem": ["1100", "1000"], "jepa-gradient": ["1110", "1111"]})
     table = contrasts.compare_claims(pd.DataFrame(rows))
-    assert list(table["claim"]) == ["C5"]
-    row = table.iloc[0]
+    assert list(table["claim"]) == ["C5", "C5"]
+    reference, row = table.iloc[0], table.iloc[1]
+    assert (reference["agent"], reference["reference"]) == ("jepa-cem", "")
+    assert reference["rate"] == pytest.approx(3 / 8)
     assert (row["agent"], row["reference"]) == ("jepa-gradient", "jepa-cem")
     assert (row["seeds"], row["episodes"]) == (2, 8)
     assert row["rate"] == pytest.approx(7 / 8)
@@ -42,6 +45,15 @@ def test_strata_count_equally_and_an_incomplete_agent_has_no_row():
     rows = cells({"jepa-cem": ["11"], "jepa-gradient": ["11"], "jepa-hybrid": ["11"]})
     rows += cells({"jepa-cem": ["00"], "jepa-gradient": ["11"]}, "far")
     table = contrasts.compare_claims(pd.DataFrame(rows))
-    assert list(table["agent"]) == ["jepa-gradient"]
-    assert table["strata"].item() == "near far"
-    assert table["difference"].item() == pytest.approx(0.5)
+    assert list(table["agent"]) == ["jepa-cem", "jepa-gradient"]
+    assert set(table["strata"]) == {"near far"}
+    assert table["difference"].iloc[1] == pytest.approx(0.5)
+
+
+def test_the_committed_table_follows_from_the_committed_episodes(tmp_path, monkeypatch):
+    for name in (contrasts.EPISODES, contrasts.CLAIMS):
+        (tmp_path / name).write_bytes((contrasts.TABLES / name).read_bytes())
+    committed = pd.read_csv(tmp_path / contrasts.CLAIMS)
+    monkeypatch.setattr(contrasts, "TABLES", tmp_path)
+    assert contrasts.main([]) == 0
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / contrasts.CLAIMS), committed, atol=1e-4)
