@@ -107,6 +107,12 @@ class TruncatesEarly(TinyWorld):
         return observation, reward, terminated, truncated or info["is_success"], info
 
 
+class ViolatesInStep(TinyWorld):
+    def step(self, action):
+        *result, info = super().step(action)
+        return (*result, info | {"violation": True})
+
+
 class SmoothsActions(TinyWorld):
     def step(self, action):
         return super().step(0.5 * np.asarray(action))

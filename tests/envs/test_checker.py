@@ -27,6 +27,7 @@ FAULTS = {
     "AddsReward": ("step", "returns reward 10.0 in a success state, compute_reward 0.0"),
     "Terminates": ("step", "ends the episode in a success state (terminated=True)"),
     "TruncatesEarly": ("step", "truncated is True, but the budget is 50"),
+    "ViolatesInStep": ("step", "info['violation'] is True, _violated() returns False"),
     "SmoothsActions": ("step", "step() and advance() lead to different observations"),
     "ClipsInPlace": ("step", "step() changes the action that it is given"),
     "MutatesGoals": ("rewards", "compute_reward changes the goals"),

@@ -106,6 +106,11 @@ def _check_result(env: GoalEnv, result: tuple, *, is_last: bool, when: str) -> N
         f"{when}: truncated is {bool(truncated)}, but the budget is {env.budget} control steps.",
         "Leave truncation to GoalEnv, which counts the control steps of the budget.",
     )
+    require(
+        bool(info["violation"]) == bool(env._violated()),
+        f"{when}: info['violation'] is {info['violation']}, _violated() returns {env._violated()}.",
+        "Implement rules in _violated. Replays of actions do not call step().",
+    )
     for name, value in (("is_success", env.is_success), ("distance", env.distance)):
         require(
             float(value(*goals)) == float(info[name]),
