@@ -14,6 +14,7 @@ SIGNIFICANCE = 0.04  # one-sided; at most this share of honest submissions is re
 _PERMUTATIONS = 9999
 _COSTS = ("planning_ms", "model_steps")
 ProcessorTimes = dict[tuple[str, str], list[float]]
+SEARCH_MS = 4.0  # per control step; a policy without parameters needs far less
 _MODEL_STEP_FACTOR, _MILLISECOND_FACTOR, _MILLISECOND_SLACK = 1.25, 10.0, 20.0
 
 
@@ -149,6 +150,30 @@ def find_understated_costs(
             f"{steps['submitted']:.4g} declared."
         )
     return found
+
+
+def find_unstated_search(
+    costs: dict[str, dict[str, float]], planning: Sequence[dict[str, Any]]
+) -> list[str]:
+    """Return a sentence for each cell in which an agent without data thinks like a search.
+
+    Such an agent has learned nothing. If it plans for more than ``SEARCH_MS`` and states no model
+    steps, it may search in a simulator of its own, which an honest submission counts.
+
+    Args:
+        costs: from ``compare_costs``.
+        planning: from ``compare_planning``.
+    """
+    if costs["model_steps"]["submitted"] > 0:
+        return []
+    times = [(cell, min(cell["rerun"], cell.get("processor", cell["rerun"]))) for cell in planning]
+    return [
+        f"{cell['task_id']}, {cell['stratum']}: it uses no data and states no model steps, but "
+        f"plans for {took:.3g} ms per control step. An agent that searches counts the steps of its "
+        "model or simulator in `model_steps`."
+        for cell, took in times
+        if took > SEARCH_MS
+    ]
 
 
 def _cost(rows: Any, name: str) -> float:

@@ -37,6 +37,7 @@ from jepabench.evaluation.verification.agreement import (
     compare_planning,
     compare_success,
     find_understated_costs,
+    find_unstated_search,
 )
 from jepabench.evaluation.verification.environment import hash_code, hash_environment
 from jepabench.evaluation.verification.levels import BADGES, Verification
@@ -99,7 +100,7 @@ def verify_rerun(
         if submission.digest != verification.digest:
             raise SubmissionError("files", "The folder changed while it was checked.")
         found = rerun(submission, folder, settings, progress)
-        _check_agreement(found)
+        _check_agreement(found, uses_data=submission.manifest.agent.track.data != "none")
     except SubmissionError as error:
         return replace(verification, level=3, check=error.check, reason=str(error), rerun=found)
     except (AgentError, UnknownNameError) as error:
@@ -179,8 +180,10 @@ def _grounds(settings: Rerun) -> dict[str, Any]:
     }
 
 
-def _check_agreement(found: Mapping[str, Any]) -> None:
+def _check_agreement(found: Mapping[str, Any], *, uses_data: bool) -> None:
     reasons = find_understated_costs(found["costs"], found["planning"])
+    if not uses_data:
+        reasons += find_unstated_search(found["costs"], found["planning"])
     if not found["passed"]:
         worst = sorted(found["cells"], key=lambda cell: cell["rerun"] - cell["submitted"])[:5]
         reasons += [

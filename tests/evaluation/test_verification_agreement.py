@@ -12,6 +12,7 @@ from jepabench.evaluation.verification.agreement import (
     compare_planning,
     compare_success,
     find_understated_costs,
+    find_unstated_search,
     pooled_test,
 )
 from jepabench.evaluation.verification.power import (
@@ -115,3 +116,23 @@ def test_long_planning_in_few_episodes_is_found():
     assert costs["planning_ms"]["rerun"] == costs["planning_ms"]["submitted"]
     (reason,) = find_understated_costs(costs, compare_planning(declared, again, {}))
     assert reason.startswith("a, far: planning took 500 ms per control step, 10 declared.")
+
+
+@pytest.mark.parametrize(
+    ("model_steps", "seconds", "processor", "found"),
+    [
+        (0, 5.0, None, True),
+        (0, 5.0, [450.0], True),
+        (0, 5.0, [1.0], False),  # a busy machine
+        (0, 0.03, None, False),  # 3 ms
+        (100, 5.0, None, False),  # it states that it searches
+    ],
+)
+def test_a_search_that_states_no_model_steps_is_found(model_steps, seconds, processor, found):
+    pair = (rows(1, seconds=seconds, model_steps=model_steps) for _ in range(2))
+    declared, again = pair
+    times = {("a", "near"): processor} if processor else {}
+    reasons = find_unstated_search(
+        compare_costs(declared, again), compare_planning(declared, again, times)
+    )
+    assert bool(reasons) == found
