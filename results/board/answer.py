@@ -39,8 +39,8 @@ def answer_question(
     """Return whether planners beat learned policies, in one sentence.
 
     The sentence comes from the replayed submissions of the suite with the most tasks on which a
-    planner and a learned policy can be compared. Without such a suite, it describes the headline
-    figure, or says what is missing.
+    planner and a learned policy can be compared. If the headline figure has more tasks than that
+    suite, the sentence describes the figure. Without either, it says what is missing.
 
     Args:
         entries: submissions that can be compared.
@@ -49,7 +49,7 @@ def answer_question(
     """
     found = {name: compare_tasks(entries, name, suite) for name, suite in suites.items()}
     name = max(found, key=lambda one: len(found[one]), default="")
-    if name and found[name]:
+    if name and found[name] and len(found[name]) >= len(panels):
         return _describe(found[name], name, len(suites[name]["tasks"]))
     return describe_comparison(panels) or _describe_gap(entries)
 

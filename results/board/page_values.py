@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -42,14 +43,17 @@ NUMBERS = (
 def board_data(entries: Sequence[Entry], suites: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the data of the index page: suites and their views, entries with ``NUMBERS`` per view.
 
+    The suite with the most agents under test comes first; the page opens with it.
+
     Args:
         entries: submissions that can be compared.
         suites: by name, with ``version``, ``description`` and ``tasks`` (mappings with ``task_id``
             and ``strata``).
     """
     data: dict[str, Any] = {"numbers": NUMBERS, "suites": [], "entries": []}
-    for name, suite in suites.items():
-        own = [entry for entry in entries if entry.suite == name]
+    tested = Counter(entry.suite for entry in entries if entry.kind == "learned")
+    for name in sorted(suites, key=lambda name: -tested[name]):
+        suite, own = suites[name], [entry for entry in entries if entry.suite == name]
         if not own:
             continue
         views = suite_views(suite)

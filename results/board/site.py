@@ -188,7 +188,7 @@ def _headline(site: _Site, panels: Sequence[Panel]) -> dict[str, Any] | None:
     axes: list[Axis] = ["transitions", *(["training_seconds"] if has_seconds(panels) else [])]
     for axis in axes:
         name = FILES[axis].removesuffix(".svg")
-        for width, columns in (("wide", None), ("narrow", 1)):
+        for width, columns in (("wide", len(panels) if len(panels) < 5 else 3), ("narrow", 1)):
             drawn = draw_headline(panels, x=axis, columns=columns)
             site.add(f"{name}-{width}.svg", drawn)
     return {

@@ -53,6 +53,19 @@ def test_the_answer_needs_replayed_rows_of_both_kinds(entries):
     assert figure.startswith("With 1k transitions")
 
 
+def test_the_answer_comes_from_the_figure_if_that_has_more_tasks(entries):
+    panels = make_panels(synthetic())
+    more = [*panels, *panels, *panels, *panels]
+    assert answer_question(entries, {"s": SUITE}, more).startswith("With 1k transitions")
+
+
+def test_the_board_opens_with_the_suite_of_most_agents_under_test(entries):
+    named = entries[0].manifest.suite.model_copy(update={"name": "other"})
+    other = replace(entries[0], manifest=entries[0].manifest.model_copy(update={"suite": named}))
+    data = board_data([other, *entries], {"other": SUITE, "s": SUITE})
+    assert [suite["name"] for suite in data["suites"]] == ["s", "other"]
+
+
 def test_differences_of_all_pairs_equal_those_of_single_pairs(entries):
     views = [keys for _, keys in suite_views(SUITE)]
     found = paired_differences(entries, views)
