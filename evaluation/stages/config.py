@@ -62,6 +62,14 @@ def _without_cosmetics(plain: Any) -> Any:
     return [_without_cosmetics(item) for item in plain] if isinstance(plain, list) else plain
 
 
+# Keys whose values are digests, which tell a reader nothing.
+_DIGESTS = {
+    "agent.code": "the agent's code",
+    "agent.files": "the files that the agent loads",
+    "agent.weights": "the agent's weights",
+}
+
+
 def differences(known: Any, asked: Any, key: str = "") -> list[str]:
     """Return the differences between two plain configurations, at most five lines."""
     if isinstance(known, dict) and isinstance(asked, dict):
@@ -71,4 +79,8 @@ def differences(known: Any, asked: Any, key: str = "") -> list[str]:
                 path = f"{key}.{name}".lstrip(".")
                 found += differences(known.get(name, "(absent)"), asked.get(name, "(absent)"), path)
         return found[:5]
-    return [] if known == asked else [f"{key} is {known!r} there, {asked!r} asked for"]
+    if known == asked:
+        return []
+    if key in _DIGESTS:
+        return [f"{_DIGESTS[key]} changed since then"]
+    return [f"{key} is {known!r} there, {asked!r} asked for"]

@@ -8,6 +8,7 @@ import sys
 import pandas as pd
 import pytest
 
+from jepabench.evaluation.stages.config import differences
 from jepabench.pipeline.presets.plugins import plugin_names, preset_of_plugin
 from jepabench.pipeline.terminal import make_console, rich_table
 
@@ -43,6 +44,11 @@ def outside(tmp_path, monkeypatch):
 
     yield load
     sys.modules.pop("outside", None)
+
+
+def test_changed_code_is_named_without_its_digest():
+    known, asked = ({"agent": {"code": digest * 64, "horizon": 5}} for digest in "ab")
+    assert differences(known, asked) == ["the agent's code changed since then"]
 
 
 def test_changed_code_changes_the_stage_id(tmp_path):
