@@ -239,6 +239,12 @@ def test_a_reader_drags_the_goal_and_the_agent_reaches_it():
             page.get_by_label("planner").select_option("gradient")
             page.get_by_label("budget").select_option("0.5")
             page.wait_for_function("state.thought.rounds[0].candidates === 4", timeout=60_000)
+            page.mouse.move(box["x"] + 0.5 * box["width"], box["y"] + 0.1 * box["height"])
+            page.mouse.down()
+            page.mouse.up()
+            page.wait_for_function("document.getElementById('status').className === 'error'")
+            page.wait_for_timeout(500)  # several steps
+            assert "wall" in page.locator("#status").inner_text()
             page.get_by_role("button", name="Pause").click()
             page.get_by_role("button", name="Continue").wait_for()
             goal = page.evaluate("state.goal")

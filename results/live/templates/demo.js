@@ -11,7 +11,11 @@ async function send(command) {
   if (!reply.ok) say(await reply.text(), "error");
 }
 
+// An error stays for three seconds: the next step, a tenth of a second later, does not replace it.
+let quietUntil = 0;
 function say(text, kind = "") {
+  if (kind !== "error" && performance.now() < quietUntil) return;
+  if (kind === "error") quietUntil = performance.now() + 3000;
   $("status").textContent = text;
   $("status").className = kind;
 }
