@@ -27,7 +27,7 @@ from jepabench.results.store import load_results
 
 TABLES = Path(__file__).parent / "tables"
 EPISODES, CLAIMS = "claim-episodes.csv", "claims.csv"
-SUITES = ("claims", "two-room")
+SUITES = ("claims", "two-room", "chance")
 _KEYS = ["suite", "task", "stratum", "agent", "seed"]
 _OBJECTIVES = ("sigreg", "vicreg", "barlow", "mcr2", "mmcr")
 
@@ -71,6 +71,7 @@ CONTRASTS = (
     ),
     Contrast("C5", "jepa-cem", ("jepa-gradient", "jepa-hybrid")),
     Contrast("C6", "jepa-icem", ("jepa-adaptive", "jepa-cem")),
+    Contrast("C9", "state-cem", ("state-variable-cem", "state-variable-risk")),
     Contrast("C12", "jepa-cem", ("jepa-quasimetric", "jepa-value")),
     Contrast("C12", "jepa-cem", ("jepa-quasimetric", "jepa-value"), ("far",)),
     Contrast("C19", "jepa-reactive", ("jepa", "jepa-search")),
