@@ -1,8 +1,8 @@
 """Measure how the error of imagined latents grows with the number of model steps (claim C15).
 
 ``python benchmarks/foresight.py HELD_OUT MODEL [MODEL ...]`` writes one row per model and step to
-``results/tables/foresight.csv``. The models are of one task, one folder per training seed, given in
-the order of the seeds. HELD_OUT is a dataset of that task that none of them was trained on.
+``results/tables/foresight.csv``. The models are of one task and were trained with different seeds.
+HELD_OUT is a dataset of that task that none of them was trained on.
 """
 
 import argparse
@@ -25,8 +25,9 @@ def main() -> None:
     parser.add_argument("--tables", type=Path, default=TABLES, help="folder of the CSV files")
     options = parser.parse_args()
     dataset = EpisodeDataset.open(options.held_out)
-    for seed, folder in enumerate(options.models):
+    for folder in options.models:
         loaded = load_world_model(folder)
+        seed = loaded.metadata["seed"]
         table = foresight_table(loaded, dataset, num_steps=options.steps)
         rows = table.assign(task=short_name(loaded.task_id), seed=seed)[["task", "seed", *table]]
         keys = ["task", "seed", "step"]

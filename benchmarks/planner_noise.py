@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from tables import write_rows
 
 from jepabench import make_agent
 from jepabench.envs.splits import episode_specs
@@ -60,9 +61,8 @@ def main() -> None:
     table = pd.DataFrame(shares)
     print(table.to_string(index=False, float_format="%.3f"))
     if options.output:
-        before = [pd.read_csv(options.output)] if options.output.exists() else []
-        whole = pd.concat([*before, table])
-        whole.to_csv(options.output, index=False, float_format="%.4f")
+        keys = ["checkpoint", "agent", "stratum", "streams", "episodes"]
+        write_rows(options.output, shares, keys)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ the second table is written again.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 
 from jepabench.envs.data.files import write_atomically
 from jepabench.envs.registry import get_task
+from jepabench.evaluation.records import RecordError
 from jepabench.evaluation.statistics.intervals import mean_over_cells
 from jepabench.results.store import load_results
 
@@ -29,7 +31,8 @@ TABLES = Path(__file__).parent / "tables"
 EPISODES, CLAIMS = "claim-episodes.csv", "claims.csv"
 SUITES = ("claims", "two-room", "chance")
 _KEYS = ["suite", "task", "stratum", "agent", "seed"]
-_OBJECTIVES = ("sigreg", "vicreg", "barlow", "mcr2", "mmcr")
+_REGULARISED = ("jepa-sigreg", "jepa-vicreg", "jepa-barlow", "jepa-mcr2", "jepa-mmcr")
+_JEPAS = (*_REGULARISED, "jepa-ema")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +57,9 @@ def _trained_with(world_model: str) -> str:
 
 
 CONTRASTS = (
-    Contrast(
-        "C1",
-        _trained_with("autoencoder"),
-        tuple(map(_trained_with, ("jepa-sigreg", "jepa-vicreg", "jepa-ema"))),
-    ),
-    Contrast(
-        "C2",
-        _trained_with("jepa-infonce"),
-        tuple(_trained_with(f"jepa-{name}") for name in (*_OBJECTIVES, "ema")),
-    ),
-    Contrast(
-        "C2",
-        _trained_with("jepa-ema"),
-        tuple(_trained_with(f"jepa-{name}") for name in _OBJECTIVES),
-    ),
+    Contrast("C1", _trained_with("autoencoder"), tuple(map(_trained_with, _JEPAS))),
+    Contrast("C2", _trained_with("jepa-infonce"), tuple(map(_trained_with, _JEPAS))),
+    Contrast("C2", _trained_with("jepa-ema"), tuple(map(_trained_with, _REGULARISED))),
     Contrast("C5", "jepa-cem", ("jepa-gradient", "jepa-hybrid")),
     Contrast("C6", "jepa-icem", ("jepa-adaptive", "jepa-cem")),
     Contrast("C9", "state-cem", ("state-variable-cem", "state-variable-risk")),
@@ -80,7 +71,7 @@ CONTRASTS = (
 
 
 def collect_episodes(output: Path) -> pd.DataFrame:
-    """Return the episodes of ``SUITES`` below an output folder, one row per cell, agent and seed.
+    """Return the test episodes of ``SUITES`` below a folder, one row per cell, agent and seed.
 
     ``held`` has one digit per episode, in the order of the episodes' numbers. ``violations`` and
     ``model_steps`` are means per episode.
@@ -89,7 +80,8 @@ def collect_episodes(output: Path) -> pd.DataFrame:
         RecordError: there is no finished evaluation below ``output``.
     """
     episodes = load_results(output)
-    episodes = episodes.loc[episodes["suite"].isin(SUITES)].sort_values("index", kind="stable")
+    wanted = episodes["suite"].isin(SUITES) & (episodes["split"] == "test")
+    episodes = episodes.loc[wanted].sort_values("index", kind="stable")
     rows = []
     groups = ["suite", "task_id", "stratum", "agent", "training_seed"]
     for (suite, task, stratum, agent, seed), group in episodes.groupby(groups):  # pyright: ignore[reportGeneralTypeIssues]  (pandas: a tuple for a list of keys)
@@ -148,9 +140,15 @@ class _Cells:
 
 
 def _cells(episodes: pd.DataFrame, agent: str, strata: Sequence[str]) -> _Cells | None:
+    """Return an agent's episodes, or None unless every stratum has the same seeds and episodes."""
     rows = episodes.loc[(episodes["agent"] == agent) & episodes["stratum"].isin(strata)]
     held = [rows.loc[rows["stratum"] == name].sort_values("seed") for name in strata]
-    if len({tuple(cell["seed"]) for cell in held}) != 1 or held[0].empty:
+    seeds = {tuple(cell["seed"]) for cell in held}
+    if (
+        len(seeds) != 1
+        or held[0].empty
+        or any(cell["held"].str.len().nunique() > 1 for cell in held)
+    ):
         return None
     return _Cells(
         [np.array([[float(digit) for digit in text] for text in cell["held"]]) for cell in held],
@@ -188,11 +186,20 @@ def _read_episodes(path: Path) -> pd.DataFrame:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Add the episodes of output folders and write both tables."""
-    folders = [Path(name) for name in (sys.argv[1:] if arguments is None else arguments)]
+    """Add the episodes of output folders, write both tables and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jepabench.results.contrasts",
+        description="Compare the agents of claims with intervals over training seeds and episodes.",
+    )
+    parser.add_argument("outputs", nargs="*", type=Path, help="output folders of jepabench sweep")
+    folders = parser.parse_args(arguments).outputs
     path = TABLES / EPISODES
     known = [_read_episodes(path)] if path.is_file() else []
-    episodes = pd.concat([*known, *map(collect_episodes, folders)], ignore_index=True)
+    try:
+        episodes = pd.concat([*known, *map(collect_episodes, folders)], ignore_index=True)
+    except RecordError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
     episodes = episodes.drop_duplicates(_KEYS, keep="last").sort_values(_KEYS, kind="stable")
     write_atomically(path, episodes.to_csv(index=False, float_format="%.5g"))
     claims = compare_claims(_read_episodes(path))

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jepabench.evaluation.statistics.suspicions import SEARCH_MS
+
 SIGNIFICANCE = 0.04  # one-sided; at most this share of honest submissions is refused
 _PERMUTATIONS = 9999
 _COSTS = ("planning_ms", "model_steps")
 ProcessorTimes = dict[tuple[str, str], list[float]]
-SEARCH_MS = 4.0  # per control step; a policy without parameters needs far less
+_SEARCH_FACTOR = 2.0  # allows for a machine that is slower than the submitter's
 _MODEL_STEP_FACTOR, _MILLISECOND_FACTOR, _MILLISECOND_SLACK = 1.25, 10.0, 20.0
 
 
@@ -136,7 +138,7 @@ def find_understated_costs(
     """
     found = []
     for cell in planning:
-        took = min(cell["rerun"], cell.get("processor", cell["rerun"]))
+        took = _planning_ms(cell)
         if took > _MILLISECOND_FACTOR * cell["submitted"] + _MILLISECOND_SLACK:
             busy = " If this machine was busy, run the check again later."
             found.append(
@@ -155,10 +157,10 @@ def find_understated_costs(
 def find_unstated_search(
     costs: dict[str, dict[str, float]], planning: Sequence[dict[str, Any]]
 ) -> list[str]:
-    """Return a sentence for each cell in which an agent without data thinks like a search.
+    """Return a sentence for each cell in which an agent without data plans as long as a search.
 
-    Such an agent has learned nothing. If it plans for more than ``SEARCH_MS`` and states no model
-    steps, it may search in a simulator of its own, which an honest submission counts.
+    Such an agent has learned nothing. If it plans for more than twice ``SEARCH_MS`` and states
+    no model steps, it may search in a simulator of its own, which an honest submission counts.
 
     Args:
         costs: from ``compare_costs``.
@@ -166,14 +168,18 @@ def find_unstated_search(
     """
     if costs["model_steps"]["submitted"] > 0:
         return []
-    times = [(cell, min(cell["rerun"], cell.get("processor", cell["rerun"]))) for cell in planning]
     return [
         f"{cell['task_id']}, {cell['stratum']}: it uses no data and states no model steps, but "
-        f"plans for {took:.3g} ms per control step. An agent that searches counts the steps of its "
-        "model or simulator in `model_steps`."
-        for cell, took in times
-        if took > SEARCH_MS
+        f"plans for {_planning_ms(cell):.3g} ms per control step. An agent that searches counts "
+        "the steps of its model or simulator in `model_steps`."
+        for cell in planning
+        if _planning_ms(cell) > _SEARCH_FACTOR * SEARCH_MS
     ]
+
+
+def _planning_ms(cell: dict[str, Any]) -> float:
+    """Return the time per control step [ms] by the clock or the processor, whichever is less."""
+    return min(cell["rerun"], cell.get("processor", cell["rerun"]))
 
 
 def _cost(rows: Any, name: str) -> float:

@@ -57,3 +57,15 @@ def test_the_committed_table_follows_from_the_committed_episodes(tmp_path, monke
     monkeypatch.setattr(contrasts, "TABLES", tmp_path)
     assert contrasts.main([]) == 0
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / contrasts.CLAIMS), committed, atol=1e-4)
+
+
+def test_a_folder_without_results_is_refused_in_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(contrasts, "TABLES", tmp_path)
+    assert contrasts.main([str(tmp_path / "missing")]) == 2
+    assert "no finished evaluation" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_seeds_with_different_numbers_of_episodes_are_not_compared():
+    rows = cells({"jepa-cem": ["1100", "10"], "jepa-gradient": ["1110", "1111"]})
+    assert contrasts.compare_claims(pd.DataFrame(rows)).empty
