@@ -1,4 +1,4 @@
-"""Read measurements of the environments, from the tables of ``benchmarks/environments.py``."""
+"""Read measurements of the environments from the tables of `benchmarks/speed/environments.py`."""
 
 from __future__ import annotations
 

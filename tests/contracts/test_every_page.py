@@ -26,7 +26,7 @@ SECTIONS = [
     "Arguments",
     "Versions",
 ]
-RECORD = "Run `python benchmarks/environments.py expert TASK`."
+RECORD = "Run `python benchmarks/speed/environments.py expert TASK`."
 MEND = "Run `python docs/environments/generate.py`."
 
 

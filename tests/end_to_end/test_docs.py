@@ -10,6 +10,11 @@ import pytest
 
 HOME = Path(__file__).parents[2]
 PAGES = [HOME / "README.md", *sorted((HOME / "docs").rglob("*.md"))]
+BENCHMARKS = [
+    path
+    for path in sorted((HOME / "benchmarks").rglob("*.py"))
+    if "__main__" in path.read_text(encoding="utf-8")
+]
 
 
 def commands(page: Path) -> list[list[str]]:
@@ -57,3 +62,32 @@ def test_links_lead_somewhere(page):
     for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not link.startswith("http"):
             assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize(
+    "page",
+    [*PAGES, *sorted((HOME / "results").glob("*/README.md")), HOME / "results" / "claims.yaml"],
+    ids=lambda page: page.relative_to(HOME).as_posix(),
+)
+def test_quoted_scripts_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for script in re.findall(r"(?:benchmarks|tests|examples)/[\w/-]+\.py", text):
+        assert (HOME / script).is_file(), script
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "script", BENCHMARKS, ids=lambda path: path.relative_to(HOME / "benchmarks").as_posix()
+)
+def test_every_benchmark_prints_its_help_from_any_folder(script, tmp_path):
+    done = subprocess.run(
+        [sys.executable, script, "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"usage: {script.name}")
+    assert not list(tmp_path.iterdir())

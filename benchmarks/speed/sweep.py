@@ -1,6 +1,6 @@
 """Measure the overhead of sweeps: a job, `status` of many runs, and `query` of many episodes.
 
-Run ``python benchmarks/sweep.py``. Nothing is trained: the jobs do nothing, and the runs and
+Run ``python benchmarks/speed/sweep.py``. Nothing is trained: the jobs do nothing, and the runs and
 episodes are synthetic, in a temporary folder.
 """
 

@@ -1,8 +1,8 @@
 """Measure the share of planner noise in the variance of success.
 
-``python benchmarks/planner_noise.py two-room --streams 4 --episodes 10`` evaluates the agent of a
-stored world model on the same episodes with several noise streams, and prints for each stratum the
-success rate, the share of the variance that noise has, the standard deviation that it gives the
+``python benchmarks/agents/planner_noise.py two-room --streams 4 --episodes 10`` evaluates the agent
+of a stored world model on the same episodes with several noise streams, and prints for each stratum
+the success rate, the share of the variance that noise has, the standard deviation that it gives the
 rate, and the share of the episodes whose outcome it changes. ``--output FILE.csv`` also adds the
 rows to a table.
 """

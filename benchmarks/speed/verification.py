@@ -1,13 +1,13 @@
 """Measure how fast a submission is replayed on one core, and how long a whole check takes.
 
-Run ``python benchmarks/verification.py [TASK ...] [--episodes 100]``. Rates are per second of
+Run ``python benchmarks/speed/verification.py [TASK ...] [--episodes 100]``. Rates are per second of
 processor time, so other work on the machine has little effect. The traces are uniform actions held
 for one block, in every stratum. The last line is the replay time of a submission with 100 episodes
 per stratum and 3 training seeds on all of these tasks.
 
-``python benchmarks/verification.py --suite core`` writes a submission of a suite with such traces
-and their true outcomes for every training seed, checks it on levels 1 and 2, and prints the time by
-the clock and the processor time of the check.
+``python benchmarks/speed/verification.py --suite core`` writes a submission of a suite with such
+traces and their true outcomes for every training seed, checks it on levels 1 and 2, and prints the
+time by the clock and the processor time of the check.
 """
 
 from __future__ import annotations
@@ -142,7 +142,7 @@ def _manifest(name: str, suite: Suite) -> dict[str, Any]:
         "description": "",
         "link": "",
         "created": "2026-01-01T00:00:00Z",
-        "command": "python benchmarks/verification.py",
+        "command": "python benchmarks/speed/verification.py",
         "code": {"commit": "", "dirty": None},
         "versions": simulator_versions(),
         "machine": {},

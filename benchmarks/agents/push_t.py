@@ -1,8 +1,9 @@
 """Evaluate ``jepa-contacts`` on Push-T from pixels by every published success rule.
 
-``python benchmarks/push_t.py DATA MODEL`` trains the distance and the proposals for the model that
-`jepabench train --world-model jepa-contacts` wrote to MODEL, evaluates 100 test episodes per
-stratum, and writes ``results/tables/push-t.csv``. docs/training.md says how to make DATA and MODEL.
+``python benchmarks/agents/push_t.py DATA MODEL`` trains the distance and the proposals for the
+model that `jepabench train --world-model jepa-contacts` wrote to MODEL, evaluates 100 test episodes
+per stratum, and writes ``results/tables/push-t.csv``. docs/training.md says how to make DATA and
+MODEL.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Measure how fast datasets are collected and read.
 
-``python benchmarks/data.py [--task ID] [--episodes N]`` prints a table.
+``python benchmarks/speed/data.py [--task ID] [--episodes N]`` prints a table.
 
 Reading: gather 64 windows of 4 frames into a reused buffer, compared with a plain copy of as many
 bytes from another part of the same file. Collection: make the same dataset with 1 and 2 processes;

@@ -1,6 +1,6 @@
 """Compare an agent that plans with a task's cost with agents that only know the goal.
 
-    python benchmarks/cost_tasks.py [TASK ...]
+    python benchmarks/agents/cost_tasks.py [TASK ...]
 
 All cost tasks of an environment share one world model and one linear probe; nothing else is
 trained. The test episodes are paired. Writes ``results/tables/cost_tasks.csv``. Score any other

@@ -1,11 +1,11 @@
 """Compare ways of training a world model with the same training budget and the same planner.
 
-``python benchmarks/anti_collapse.py search TRAIN VALIDATION`` tries four weights of each
-anti-collapse term and appends one row per weight to ``results/tuning/anti-collapse.csv``.
+``python benchmarks/world_models/anti_collapse.py search TRAIN VALIDATION`` tries four weights of
+each anti-collapse term and appends one row per weight to ``results/tuning/anti-collapse.csv``.
 ``... table TRAIN VALIDATION`` trains each term and target longer, with its best weight and the same
-encoder and predictor, and appends to ``results/tables/anti-collapse.csv``.
-``... encoders TRAIN VALIDATION`` trains with other encoders (pretrained, frozen or learned) and
-appends to ``results/tables/encoders.csv``.
+encoder and predictor, and appends to ``results/tables/anti-collapse.csv``. ``... encoders TRAIN
+VALIDATION`` trains with other encoders (pretrained, frozen or learned) and appends to
+``results/tables/encoders.csv``.
 
 Existing rows are skipped, so an interrupted run can be started again. Models are written to
 ``outputs/anti-collapse``. TRAIN and VALIDATION are folders written by ``jepabench collect`` for the
@@ -31,7 +31,7 @@ from jepabench.pipeline.config import load_preset
 from jepabench.world_models.analysis.diagnostics import Diagnosis
 from jepabench.world_models.training.fit import fit
 
-HOME = Path(__file__).parents[1]
+HOME = Path(__file__).parents[2]
 # Four values of one setting per preset, about a factor of three apart, including the default.
 SEARCH = {
     "jepa-sigreg": ("terms.sigreg.weight", (0.01, 0.03, 0.09, 0.3)),

@@ -1,6 +1,7 @@
 """Measure the environments on this machine.
 
-``python benchmarks/environments.py TABLE [TASK ...]`` measures and writes one of these tables:
+``python benchmarks/speed/environments.py TABLE [TASK ...]`` measures and writes one of these
+tables:
 
 - ``frames``: speed in one process and one thread.
 - ``expert``: success of the expert, of random actions and of doing nothing.

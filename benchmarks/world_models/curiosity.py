@@ -1,10 +1,10 @@
 """Compare random, scripted and curious data collection with equal transitions (claim C16).
 
-``python benchmarks/curiosity.py`` collects a few long episodes of PointMaze-Medium from the same
-starts in three ways: with the random behaviour, with the scripted behaviour that wanders from
-place to place, and in rounds. The first round is random; each later round follows the disagreement
-of an ensemble trained on the earlier rounds. The same model (the state twin) is then trained on
-each dataset and used with the same planner. Writes ``results/tables/curiosity.csv``.
+``python benchmarks/world_models/curiosity.py`` collects a few long episodes of PointMaze-Medium
+from the same starts in three ways: with the random behaviour, with the scripted behaviour that
+wanders from place to place, and in rounds. The first round is random; each later round follows the
+disagreement of an ensemble trained on the earlier rounds. The same model (the state twin) is then
+trained on each dataset and used with the same planner. Writes ``results/tables/curiosity.csv``.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from jepabench.evaluation.statistics.success_tables import score_table
 from jepabench.pipeline.config import load_preset
 from jepabench.world_models.training.fit import fit
 
-TABLE = Path(__file__).parents[1] / "results" / "tables" / "curiosity.csv"
+TABLE = Path(__file__).parents[2] / "results" / "tables" / "curiosity.csv"
 CELL, SPEED = (
     0.25,
     1.0,

@@ -1,8 +1,8 @@
 """Compare offline methods on the data of the world models: the table of ``suite=offline``.
 
-    python benchmarks/offline.py                                     everything
-    python benchmarks/offline.py --tasks PushT-v1 --agents gciql     a part
-    python benchmarks/offline.py pixels=null --agents gcbc           any settings of the suite
+    python benchmarks/agents/offline.py                                     everything
+    python benchmarks/agents/offline.py --tasks PushT-v1 --agents gciql     a part
+    python benchmarks/agents/offline.py pixels=null --agents gcbc           any suite setting
 
 Data, policies and evaluations are the stages of `jepabench run suite=offline`; finished stages are
 skipped. Each row of ``results/tables/offline.csv`` covers one stratum, or all strata of a task

@@ -15,7 +15,7 @@ from jepabench.execution.shared_model import SharedModel
 from jepabench.pipeline.checkpoints import find_checkpoint
 from jepabench.world_models.checkpoint import load_world_model
 
-TABLES = Path(__file__).parents[1] / "results" / "tables"
+TABLES = Path(__file__).parents[2] / "results" / "tables"
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, tasks: tuple[str, ...]) -> None:

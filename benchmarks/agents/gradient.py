@@ -1,6 +1,6 @@
 """Compare gradient-based planning with CEM, on a plain and a straightened latent space (claim C5).
 
-    python benchmarks/gradient.py [TASK ...]
+    python benchmarks/agents/gradient.py [TASK ...]
 
 Evaluates CEM, iCEM, gradient and hybrid searches of several sizes on the same test episodes, with
 two world models per task: the task's own, and one that only adds the term ``curvature``, which

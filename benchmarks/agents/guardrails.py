@@ -1,6 +1,6 @@
 """Measure whether guardrails keep a planner out of forbidden places and at what cost (claim C7).
 
-    python benchmarks/guardrails.py [TASK ...]
+    python benchmarks/agents/guardrails.py [TASK ...]
 
 Runs the same search without a guardrail and with each kind, on the same test episodes: on the
 keep-out zones of TwoRoom and PointMaze-UMaze, and on Push with a forbidden region for the block
@@ -202,7 +202,8 @@ def measure_promise(
             {"episode": steps.episodes[broken], "missed": passes[broken].astype(float)}
         )
         # Steps of an episode are dependent, so it counts once, as in the calibration.
-        missed = cell_interval(table.groupby("episode")["missed"].mean().to_numpy()[None])
+        shares = np.asarray(table.groupby("episode")["missed"].mean())
+        missed = cell_interval(shares[None])
         rows.append(
             {
                 "task": parts.name,
@@ -343,7 +344,7 @@ def make_row(
         "against_unguarded": difference.estimate,
         "against_low": difference.low,
         "against_high": difference.high,
-        "violation_steps": int(own["violations"].sum()),
+        "violation_steps": int(np.sum(own["violations"])),
         "of_unguarded": own["violations"].sum() / max(1, free["violations"].sum()),
         "episodes_with_violation": breaking.estimate,
         "with_violation_low": breaking.low,

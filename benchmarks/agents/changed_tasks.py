@@ -1,6 +1,6 @@
 """Measure agents on tasks that change after training, without training anything again.
 
-    python benchmarks/changed_tasks.py jepabench/TwoRoom-v1
+    python benchmarks/agents/changed_tasks.py jepabench/TwoRoom-v1
 
 Planners change their cost: a chaser to avoid, a zone that must not be entered, or a path to follow
 instead of the goal. Policies have no such input and act as they were trained. Episodes, starts and

@@ -1,7 +1,7 @@
 """Compare flat with long-horizon agents and learned costs with L2 (claims C8 and C12).
 
-    python benchmarks/long_horizon.py --suite hierarchy    writes results/tables/hierarchy.csv
-    python benchmarks/long_horizon.py --suite distances    writes results/tables/distances.csv
+    python benchmarks/agents/long_horizon.py --suite hierarchy    writes hierarchy.csv
+    python benchmarks/agents/long_horizon.py --suite distances    writes distances.csv
 
 All agents use one world model, the same test episodes and the same planner. A planner below other
 levels gets fewer candidates, so that all agents use the same number of model steps. ``--state``
@@ -167,9 +167,8 @@ def build(preset: str, cost: str | None, parts: SharedModel, *, shrinking: bool)
         paths |= artifact_folders(config, folder)
     settings = replace_cost(config["agent"], cost) if cost else config["agent"]
     if load_world_model(parts.model).model.observation_key == "observation":
-        settings = limit_goal_size(
-            settings, int(np.prod(make(parts.task_id).observation_space["desired_goal"].shape))
-        )
+        goal = make(parts.task_id).observation_space["desired_goal"]
+        settings = limit_goal_size(settings, int(np.prod(goal.shape or ())))
     settings.pop("record_imagination", None)
     if shrinking:
         like = load_preset("agent", "jepa-shrinking")["agent"]

@@ -1,9 +1,9 @@
 """Measure the overhead over plain Stable-Baselines3 and compare returns with published ones.
 
-    python benchmarks/baselines.py overhead        CPU time against plain Stable-Baselines3
-    python benchmarks/baselines.py side-by-side    two seeds in two processes (idle machine)
-    python benchmarks/baselines.py identical       same weights as plain Stable-Baselines3
-    python benchmarks/baselines.py published       Pendulum-v1 against RL Baselines3 Zoo
+    python benchmarks/agents/baselines.py overhead        CPU time against plain Stable-Baselines3
+    python benchmarks/agents/baselines.py side-by-side    two seeds in two processes (idle machine)
+    python benchmarks/agents/baselines.py identical       same weights as plain Stable-Baselines3
+    python benchmarks/agents/baselines.py published       Pendulum-v1 against RL Baselines3 Zoo
 
 Each command prints a table. ``published`` also writes one row per algorithm to
 ``results/tables/published.csv``; ``--algorithms td3`` runs only TD3. ``identical`` trains on the
@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -111,9 +112,10 @@ class Foreign(gymnasium.Env):
 
     def compute_reward(self, achieved_goal, desired_goal, info):
         """Return the environment's own reward; never called for one without goals."""
-        if self.observation_space["achieved_goal"].shape == (1,):
+        if np.shape(achieved_goal)[-1] == 1:
             return np.zeros(len(achieved_goal))
-        return np.asarray(self.env.unwrapped.compute_reward(achieved_goal, desired_goal, info))
+        world: Any = self.env.unwrapped
+        return np.asarray(world.compute_reward(achieved_goal, desired_goal, info))
 
     def _convert(self, seen):
         return (
@@ -348,7 +350,8 @@ class SameEpisodes(gymnasium.Wrapper):
     """Start PointMaze of gymnasium-robotics with the seeds of the training episodes."""
 
     def __init__(self) -> None:
-        super().__init__(make(POINT_MAZE).env)
+        adapted: Any = make(POINT_MAZE)
+        super().__init__(adapted.env)
         self._rng = np.random.default_rng(0)
 
     def reset(self, *, seed=None, options=None):
@@ -360,7 +363,8 @@ class SameEpisodes(gymnasium.Wrapper):
 
     def compute_reward(self, achieved_goal, desired_goal, info):
         """Return the environment's own reward."""
-        return self.env.unwrapped.compute_reward(achieved_goal, desired_goal, info)
+        world: Any = self.env.unwrapped
+        return world.compute_reward(achieved_goal, desired_goal, info)
 
 
 def _time(work: Callable[[], object]) -> float:

@@ -1,9 +1,9 @@
 """Time a plan of LeWM's size against the published rollout on one thread.
 
-Run ``python benchmarks/lewm.py``. It also compares the plans that the two find. Both use the same
-random weights, since time does not depend on them. The reference follows the released algorithm:
-at each step, the last three frames pass through the whole predictor and its output projection, and
-only the result for the newest frame is kept.
+Run ``python benchmarks/speed/lewm.py``. It also compares the plans that the two find. Both use the
+same random weights, since time does not depend on them. The reference follows the released
+algorithm: at each step, the last three frames pass through the whole predictor and its output
+projection, and only the result for the newest frame is kept.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Test whether unpredictable environments need a latent variable in the model (claim C9).
 
-``python benchmarks/latent_variable.py`` runs the suite ``chance`` on the block of hidden friction,
-and its agents on a room with wind (``windy_room.py``). It compares the predictions of state twins
-with and without a latent variable and writes ``results/tables/latent_variable.csv``.
+``python benchmarks/world_models/latent_variable.py`` runs the suite ``chance`` on the block of
+hidden friction, and its agents on a room with wind (``windy_room.py``). It compares the predictions
+of state twins with and without a latent variable and writes ``results/tables/latent_variable.csv``.
 
 Any spread improves the best of k draws. The control is therefore the plain prediction with normal
 noise of the size of its own errors.
@@ -25,10 +25,11 @@ from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.suite_report import score_suite
 from jepabench.world_models.base import Context, rollout
 from jepabench.world_models.checkpoint import LoadedWorldModel, load_world_model
+from jepabench.world_models.kinds.latent_variable import LatentVariableJEPA
 from jepabench.world_models.training.batches import WindowSampler, step_generators
 
 sys.path.append(str(Path(__file__).parent))
-TABLE = Path(__file__).parents[1] / "results" / "tables" / "latent_variable.csv"
+TABLE = Path(__file__).parents[2] / "results" / "tables" / "latent_variable.csv"
 NUM_WINDOWS, NUM_FUTURES, HORIZON = 2000, 16, 5
 WINDY = {
     "name": "chance-windy",
@@ -90,7 +91,7 @@ def measure_predictions(plan: SuitePlan) -> list[list]:
         if key.startswith("data/") and key.endswith("validation")
     ]
     data = EpisodeDataset.open(held_out / "dataset")
-    plain, chancy = found["state-twin"], found["state-variable"]
+    plain, stochastic = found["state-twin"], found["state-variable"]
     task, rows = data.manifest.task_id, []
     context, actions, truth = load_windows(plain, data)
     error = rollout(plain.model, context, actions)[:, 0] - truth
@@ -101,11 +102,15 @@ def measure_predictions(plan: SuitePlan) -> list[list]:
     rows += measure(task, "state-twin", error)
     rows += measure(task, "state-twin and normal noise", error[:, None] + noise)
     rows += measure(
-        task, "state-variable, most likely", rollout(chancy.model, context, actions)[:, 0] - truth
+        task,
+        "state-variable, most likely",
+        rollout(stochastic.model, context, actions)[:, 0] - truth,
     )
-    futures = chancy.model.futures(context, actions, num_futures=NUM_FUTURES, generator=generator)[
-        :, 0
-    ]
+    assert isinstance(stochastic.model, LatentVariableJEPA)
+    futures = stochastic.model.futures(
+        context, actions, num_futures=NUM_FUTURES, generator=generator
+    )
+    futures = futures[:, 0]
     return rows + measure(task, "state-variable, drawn", futures - truth[:, None])
 
 

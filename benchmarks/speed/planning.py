@@ -1,7 +1,7 @@
 """Time one plan of each planner with a model of typical size on one thread.
 
-Run ``python benchmarks/planning.py``. The model is an untrained JEPA of the default size, since
-time does not depend on the weights. The oracle plans in the simulators themselves.
+Run ``python benchmarks/speed/planning.py``. The model is an untrained JEPA of the default size,
+since time does not depend on the weights. The oracle plans in the simulators themselves.
 """
 
 from __future__ import annotations
@@ -76,9 +76,9 @@ def side_by_side(name: str, planner: Planner, model: WorldModel) -> None:
         context = Context(torch.randn(number, 2, 32), torch.zeros(number, 1, 2))
         cost = LatentCost(model, context, torch.randn(number, 32), Energy())
         streams = [torch.Generator().manual_seed(seed) for seed in range(number)]
-        planner.plan(cost, bounds=bounds, generators=streams)
+        planner.plan(cost, bounds=bounds, initial=None, generators=streams)
         began = time.perf_counter()
-        planner.plan(cost, bounds=bounds, generators=streams)
+        planner.plan(cost, bounds=bounds, initial=None, generators=streams)
         times.append(1000 * (time.perf_counter() - began) / number)
     print(
         f"{name:22s} 1, 8, 64 side by side: "
