@@ -16,6 +16,7 @@ from pathlib import Path
 
 MAX_ENTRIES, MAX_FILE_LINES, MAX_FUNCTION_LINES = 16, 400, 60
 PACKAGES = ("envs", "world_models", "agents", "evaluation", "results", "jepabench")
+CODE = (*PACKAGES, "tests", "benchmarks", "examples")
 # Folders of data inside the packages: presets that Hydra finds by name, and results.
 DATA = (
     "jepabench/conf",
@@ -24,14 +25,14 @@ DATA = (
 
 
 def find_large_folders(names: list[str]) -> Iterator[str]:
-    """Yield a sentence for each folder of a package with too many entries."""
+    """Yield a sentence for each folder of code with too many entries."""
     entries: dict[Path, set[str]] = defaultdict(set)
     for path in map(Path, names):
         for below in (path, *path.parents):
             entries[below.parent].add(below.name)
     for folder, found in entries.items():
         name = folder.as_posix()
-        is_code = name.split("/")[0] in PACKAGES and not f"{name}/".startswith(
+        is_code = name.split("/")[0] in CODE and not f"{name}/".startswith(
             tuple(f"{data}/" for data in DATA)
         )
         if is_code and len(found) > MAX_ENTRIES:

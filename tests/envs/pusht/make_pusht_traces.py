@@ -4,7 +4,7 @@ compare with.
 gym-pusht asks for a pymunk below 7, so it runs in an environment of its own:
 
     python -m venv gym-pusht-venv && gym-pusht-venv/bin/pip install gym-pusht==0.1.8
-    gym-pusht-venv/bin/python tests/envs/data/make_pusht_traces.py
+    gym-pusht-venv/bin/python tests/envs/pusht/make_pusht_traces.py
 
 The file holds, for each of N traces: starts   [N, 7]            pusher x, y [px], its velocity x, y
     [px/s], block x, y [px], block angle [rad] after reset actions  [N, 1000, 2]      absolute

@@ -5,7 +5,7 @@ import sys
 import textwrap
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 CONFIG = {"agent": {"name": "cem", "horizon": 5}, "seed": 0, "progress": True}
 FINISHED = {".lock", "done.json", "log.txt", "model", "stage.json"}  # after `write_result`
 

@@ -1,16 +1,12 @@
 """The live page of a sweep: what it reads from stage folders, and the page in Chromium."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from live_chromium import open_page
 
 from jepabench.execution.progress import read_log, read_progress
 from jepabench.results.live.server import Channel, LiveServer
-
-sys.path.append(str(Path(__file__).parents[1] / "results"))
-from live_chromium import open_page
 
 BAR = "train:  {0}%|##   | {0}00/9999 [07:25<12:03, 39.06step/s, prediction {1} sigreg 0.3]"
 

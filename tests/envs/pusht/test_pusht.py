@@ -24,7 +24,7 @@ from jepabench.envs.task import SPLITS
 TASK = "jepabench/PushT-v1"
 OBJECTS = "jepabench/PushObj-v1"
 SLIPPERY = "jepabench/PushT-RandomFriction-v1"
-TRACES = np.load(Path(__file__).parent / "data" / "pusht_traces.npz")
+TRACES = np.load(Path(__file__).parent / "pusht_traces.npz")
 
 coordinates = st.floats(20.0, 490.0)
 angles = st.floats(-10.0, 10.0)

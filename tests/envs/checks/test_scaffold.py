@@ -15,7 +15,7 @@ from jepabench.envs.errors import UnknownNameError
 from jepabench.envs.splits import episode_specs
 from jepabench.envs.variations.events import inject, list_events
 
-HOME = Path(__file__).parents[2]
+HOME = Path(__file__).parents[3]
 FILES = ("README.md", "__init__.py", "behaviours.py", "world.py", "world.xml")
 NAMES = {"manipulation": "DraftOfPushing", "navigation": "DraftWithTheLongestNameThatThereCanBe42X"}
 

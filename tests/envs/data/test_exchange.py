@@ -18,7 +18,7 @@ from jepabench.envs.errors import UnknownNameError
 from jepabench.envs.registry import get_task, register
 from jepabench.main import main
 
-FILES = Path(__file__).parent / "data" / "exchange"
+FILES = Path(__file__).parent / "exchange"
 NAME, JOINED, HELD = "tiny/Point-v0", "tiny/Joined-v0", "tiny/Held-v0"
 POSITION = {"observation": "pos_agent", "achieved_goal": "pos_agent"}
 NEEDS = {"lance": "lance", "hdf5": "h5py", "minari": "minari"}

@@ -25,7 +25,7 @@ from jepabench.results.figures.planning_vs_rl import (
     read_table,
 )
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TEXT = "{http://www.w3.org/2000/svg}text"
 HOSTILE = "<script>$x$"
 

@@ -21,7 +21,7 @@ from jepabench.world_models.registry import build_model
 TASK = "jepabench/PushT-v1"
 # A folder made by make_checkpoint.py with the published size; the small fixture is always tested.
 PUBLISHED = os.environ.get("JEPABENCH_LEWM")
-FOLDERS = [Path(__file__).parent / "lewm", *([Path(PUBLISHED)] if PUBLISHED else [])]
+FOLDERS = [Path(__file__).parent, *([Path(PUBLISHED)] if PUBLISHED else [])]
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-HOME = Path(__file__).parents[2]
+HOME = Path(__file__).parents[3]
 WORKFLOW = yaml.safe_load(
     (HOME / ".github/workflows/verify-submission.yml").read_text(encoding="utf-8")
 )

@@ -31,8 +31,8 @@ SIZES = {
     "pixels": 16,
     "progress": False,
 }  # 12 chunks of 2 episodes
-HERE = Path(__file__).parent
-ROOT = Path(__file__).parents[2]
+HERE = Path(__file__).parents[1]  # of tiny_world.py
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,7 +10,7 @@ from jepabench.envs.pusht.placing import free_placement
 from jepabench.envs.pusht.shapes import SHAPES, TRAIN_SHAPES, T, plate
 from jepabench.envs.pusht.simulation import SIZE, PushSimulation, drive
 
-TRACES = np.load(Path(__file__).parent / "data" / "pusht_traces.npz")
+TRACES = np.load(Path(__file__).parent / "pusht_traces.npz")
 NUM_TRACES = len(TRACES["starts"])
 EVERY = TRACES["actions"].shape[1] // TRACES["states"].shape[1]
 

@@ -15,7 +15,7 @@ from jepabench.world_models.training.config import TrainConfig
 from jepabench.world_models.training.devices import gather_batch, select_device
 
 pytest.importorskip("accelerate")
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SCRIPT = """
 import json, sys
 from pathlib import Path

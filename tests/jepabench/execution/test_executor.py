@@ -18,7 +18,7 @@ from jepabench.execution.executor import StagesFailedError, last_lines, run_stag
 from jepabench.execution.launchers import JoblibLauncher, RayLauncher, SubmititLauncher
 from jepabench.pipeline.config import ConfigError
 
-HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
+HERE, ROOT = Path(__file__).parent, Path(__file__).parents[3]
 
 
 def run(make_plan, launcher=None, **options):
