@@ -15,11 +15,11 @@ def artifact_folders(preset: Mapping[str, Any], directory: Path) -> dict[str, Pa
     """Return the folders from which an agent is built, by role.
 
     Args:
-        preset: preset of an agent, with the key ``train``.
-        directory: folder in which ``train`` saved its results.
+        preset: Preset of an agent, with the key ``train``.
+        directory: Folder in which ``train`` saved its results.
 
     Raises:
-        ValueError: if a folder is not inside ``directory``.
+        ValueError: A folder is not inside ``directory``.
     """
     artifact = preset.get("artifact", "policy")
     if isinstance(artifact, str):

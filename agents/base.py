@@ -51,7 +51,7 @@ def check_specs(task: TaskSpec, specs: Sequence[EpisodeSpec]) -> None:
     """Check that all episodes are of the agent's task.
 
     Raises:
-        ValueError: if an episode is of another task.
+        ValueError: An episode is of another task.
     """
     for spec in specs:
         if spec.task_id != task.id:
@@ -69,7 +69,7 @@ class ActionQueue:
     Blocks are clipped to the bounds on entry.
 
     Args:
-        task: the task, which defines the block.
+        task: The task, which defines the block.
     """
 
     def __init__(self, *, task: TaskSpec) -> None:

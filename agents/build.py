@@ -29,7 +29,7 @@ class SubgoalsConfig(Protocol):
         """Load the artifact.
 
         Raises:
-            ValueError: the folder is unfinished, or was trained for another task or world model.
+            ValueError: The folder is unfinished, or was trained for another task or world model.
         """
         ...
 
@@ -53,22 +53,22 @@ def build_mpc(
     """Return an agent that plans with a saved world model.
 
     Args:
-        task_id: the task.
-        world_model: folder of the world model.
-        planner: the search.
-        energy: the cost to minimise. The default is the distance to the goal or, with a ``task``,
+        task_id: The task.
+        world_model: Folder of the world model.
+        planner: The search.
+        energy: The cost to minimise. The default is the distance to the goal or, with a ``task``,
             the cost of that task alone.
-        distance: folder of a learned distance, for the ``LearnedDistanceConfig`` of the energy.
-        proposals: folder of a policy on the model's latents that proposes plans.
-        subgoals, subgoals_config: folder of a ``subgoals`` artifact, and its settings.
-        guardrail, guardrail_config: folder of a guardrail, and its settings.
-        probe, task: folder of a probe of positions, and a task that is defined by a cost on them.
+        distance: Folder of a learned distance, for the ``LearnedDistanceConfig`` of the energy.
+        proposals: Folder of a policy on the model's latents that proposes plans.
+        subgoals, subgoals_config: Folder of a ``subgoals`` artifact, and its settings.
+        guardrail, guardrail_config: Folder of a guardrail, and its settings.
+        probe, task: Folder of a probe of positions, and a task that is defined by a cost on them.
             The agent then plans after every model step, since a task counts model steps.
-        settings: other arguments of ``MPCAgent``.
+        settings: Other arguments of ``MPCAgent``.
 
     Raises:
-        CheckpointError: if the world model does not exist or was trained for another task.
-        ValueError: if an artifact is missing or unfinished, or was trained for another task or
+        CheckpointError: The world model does not exist or was trained for another task.
+        ValueError: An artifact is missing or unfinished, or was trained for another task or
             world model.
     """
     _require_together(subgoals=subgoals, subgoals_config=subgoals_config)

@@ -32,7 +32,7 @@ def observation_keys(model: WorldModel) -> tuple[str, str]:
     """Return the keys of the present observation and of the goal that this model encodes.
 
     Raises:
-        UnknownNameError: if the model encodes another observation.
+        UnknownNameError: The model encodes another observation.
     """
     if model.observation_key not in GOAL_KEYS:
         raise unknown_name("observation_key of a world model", model.observation_key, GOAL_KEYS)
@@ -140,12 +140,12 @@ class Features:
     """The input of a policy: low-dimensional states, frozen latents of a world model, or frames.
 
     Args:
-        model: a world model, or None.
-        pixels: use frames instead of states. Only without a model.
+        model: A world model, or None.
+        pixels: Use frames instead of states. Only without a model.
 
     Attributes:
         inputs: "state", "latents" or "pixels".
-        observation_keys: entries of the observation that the agent reads.
+        observation_keys: Entries of the observation that the agent reads.
     """
 
     def __init__(self, model: WorldModel | None, *, pixels: bool = False) -> None:
@@ -168,7 +168,7 @@ class Features:
         Latents are encoded once; frames stay on disk.
 
         Raises:
-            UnknownNameError: if frames are needed and the dataset has none.
+            UnknownNameError: Frames are needed and the dataset has none.
         """
         if self.inputs == "pixels":
             frames = FrameTable(dataset.field("pixels"))

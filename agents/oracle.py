@@ -35,11 +35,11 @@ class OracleMPCAgent:
     simulator execute them too.
 
     Args:
-        task_id: the task.
-        planner: the search. Actions are normalised by the mean and the standard deviation of the
+        task_id: The task.
+        planner: The search. Actions are normalised by the mean and the standard deviation of the
             uniform distribution within the bounds.
-        when, running_weight, k: weights of the steps of a plan, as in ``GoalDistance``.
-        execute_steps, warm_start: as in ``RecedingHorizon``.
+        when, running_weight, k: Weights of the steps of a plan, as in ``GoalDistance``.
+        execute_steps, warm_start: As in ``RecedingHorizon``.
     """
 
     observation_keys: tuple[str, ...] = ()

@@ -43,9 +43,9 @@ class PolicyProposal:
     """Plans of a policy on latents, rolled out in a world model.
 
     Args:
-        policy: maps the present latent and the goal latent to model-step actions, normalised with
+        policy: Maps the present latent and the goal latent to model-step actions, normalised with
             its own scale.
-        scale: action scale of the world model.
+        scale: Action scale of the world model.
     """
 
     def __init__(self, policy: GoalPolicy, scale: ActionScale) -> None:
@@ -67,7 +67,7 @@ class PolicyProposal:
         can be conditioned; each plan has its own.
 
         Raises:
-            ValueError: if the policy needs a longer history than the model has.
+            ValueError: The policy needs a longer history than the model has.
         """
         if self.policy.history > model.history:
             raise ValueError(
@@ -103,7 +103,7 @@ def load_proposal(
     """Load an offline policy that was trained on latents, and return its proposal.
 
     Raises:
-        ValueError: if the folder has no such policy, or the policy was trained with another
+        ValueError: The folder has no such policy, or the policy was trained with another
             algorithm, task or input, or on the latents of another model.
     """
     policy = load_policy(

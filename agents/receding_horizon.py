@@ -27,18 +27,18 @@ class RecedingHorizon:
     bounds in those units.
 
     Args:
-        task: the task.
-        planner: the search.
-        action_mean, action_std: mean and standard deviation of a model-step action [n * A], in
+        task: The task.
+        planner: The search.
+        action_mean, action_std: Mean and standard deviation of a model-step action [n * A], in
             environment units.
-        execute_steps: number of blocks executed before the next plan, from 1 to the horizon.
-        warm_start: start a search from the rest of the last plan, with its last action repeated;
+        execute_steps: Number of blocks executed before the next plan, from 1 to the horizon.
+        warm_start: Start a search from the rest of the last plan, with its last action repeated;
             otherwise from the action 0. A planner with ``num_kept`` > 0 also gets that many
             runners-up of its last plan.
-        shrinking: shorten the horizon after each plan, so that all plans end at the same time, and
+        shrinking: Shorten the horizon after each plan, so that all plans end at the same time, and
             start again with the whole horizon afterwards. With a constant horizon and a terminal
             cost, an agent may defer the goal forever; a running cost discourages detours.
-        device: device on which plans are searched.
+        device: Device on which plans are searched.
     """
 
     def __init__(
@@ -115,9 +115,9 @@ class RecedingHorizon:
         """Plan for ``episodes`` in one batch and queue the blocks to execute.
 
         Args:
-            episodes: indices of episodes whose next plans have the same horizon.
-            cost: the cost function of these episodes, in the same order.
-            proposals: further plans to start from [B, P, H, A], or None.
+            episodes: Indices of episodes whose next plans have the same horizon.
+            cost: The cost function of these episodes, in the same order.
+            proposals: Further plans to start from [B, P, H, A], or None.
         """
         rows, horizon = list(episodes), self.horizon(episodes[0])
         planner = self.planner.with_horizon(horizon) if self.shrinking else self.planner

@@ -20,11 +20,12 @@ class TrajectoryBatch:
     """Windows of a dataset as tensors.
 
     Attributes:
-        observations: what the encoder takes, by key: ``pixels`` uint8 [B, T, size, size, 3] or
+        observations: Observations by key, ``pixels`` uint8 [B, T, size, size, 3] or
             ``observation`` float32 [B, T, O].
-        actions: normalised model-step actions [B, T-1, A]; action t leads from frame t to t+1.
-        state: true low-dimensional state [B, T, O], for probes only: no model may train on it
-            unless it is a state twin.
+        actions: Normalised actions [B, T-1, A] of the model steps. Action t leads from frame t to
+            frame t+1.
+        state: True low-dimensional state [B, T, O]. It is meant for probes; only state twins may
+            train on it.
     """
 
     observations: Mapping[str, Tensor]
@@ -34,11 +35,11 @@ class TrajectoryBatch:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a model knows when planning starts: the last K latents and the K-1 actions between them.
+    """The last K latents before planning starts, and the K-1 actions between them.
 
     Attributes:
-        latents: [B, K, *latent], oldest first.
-        actions: [B, K-1, A] normalised model-step actions.
+        latents: Latents [B, K, *latent], oldest first.
+        actions: Normalised actions [B, K-1, A] of the model steps.
     """
 
     latents: Tensor
@@ -49,13 +50,13 @@ class Context:
 class WorldModel(Protocol):
     """A learned model of a world.
 
-    Actions are model-step actions in normalised units (mean 0, std 1 over the data).
+    Actions are those of model steps, in normalised units (mean 0, std 1 over the data).
     """
 
-    observation_key: str  # which observation it encodes: "pixels" or "observation"
-    history: int  # frames of context K that predict() can use
+    observation_key: str  # the encoded observation, "pixels" or "observation"
+    history: int  # number K of context frames that predict() can use
     action_size: int
-    window: int  # frames of a training window
+    window: int  # number of frames in a training window
 
     def encode(self, observation: Tensor) -> Tensor:
         """Encode observations [N, ...] (uint8 frames or states) into latents [N, *latent]."""
@@ -65,8 +66,8 @@ class WorldModel(Protocol):
         """Predict the next latent [N, *latent].
 
         Args:
-            latents: Last latents [N, k, *latent], k <= K.
-            actions: Actions [N, k, A]; the last one is the present action.
+            latents: Latest latents [N, k, *latent], k <= K.
+            actions: Actions [N, k, A]. The last one leads from the last latent to the next.
         """
         ...
 
@@ -77,7 +78,7 @@ class WorldModel(Protocol):
 
 @runtime_checkable
 class CustomRollout(Protocol):
-    """A world model with a rollout of its own, such as one that carries a memory."""
+    """A world model with its own rollout, for instance because it has a memory."""
 
     def imagine(self, context: Context, actions: Tensor) -> Tensor:
         """Imagine the futures of candidate plans; see ``rollout``."""
@@ -86,14 +87,14 @@ class CustomRollout(Protocol):
 
 @runtime_checkable
 class FastRollout(Protocol):
-    """A world model that may imagine several steps faster than step by step."""
+    """A world model that can imagine several steps faster than one by one."""
 
     def unroll(self, latents: Tensor, actions: Tensor) -> Tensor | None:
         """Imagine from latents [N, k, *latent], k <= K, under actions [N, k - 1 + H, A].
 
         Returns:
-            [N, H, *latent], what H calls of ``predict`` give up to rounding; None if there is no
-            cheaper way than those.
+            Latents [N, H, *latent], equal to those of H calls of ``predict`` up to rounding. None
+            if the model has no faster way than these calls.
         """
         ...
 
@@ -102,13 +103,13 @@ def rollout(model: WorldModel, context: Context, actions: Tensor) -> Tensor:
     """Imagine the futures of candidate plans.
 
     Args:
-        model: any world model.
-        context: B problems.
-        actions: candidates [B, S, H, A].
+        model: World model.
+        context: Context of B problems.
+        actions: Actions of the candidates [B, S, H, A].
 
     Returns:
-        Predicted latents [B, S, H, *latent]: entry h is the latent after action h. Differentiable
-        in ``actions``.
+        Predicted latents [B, S, H, *latent]. Entry h is the latent after action h. They are
+        differentiable with respect to ``actions``.
     """
     if isinstance(model, CustomRollout):
         return model.imagine(context, actions)
@@ -126,7 +127,7 @@ def rollout_with(
 ) -> Tensor:
     """Imagine futures with a function that predicts the next latent from a short history.
 
-    ``unroll`` may offer a cheaper way to the same latents; see ``FastRollout``.
+    ``unroll`` is an optional faster way to compute the same latents; see ``FastRollout``.
     """
     num_problems, num_samples, horizon, action_size = actions.shape
     known = context.latents.shape[1]

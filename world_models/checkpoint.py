@@ -40,8 +40,8 @@ class LoadedWorldModel:
     """A world model that is ready for planning: in eval mode, with frozen weights.
 
     Attributes:
-        model: The model.
-        scale: Units of its actions.
+        model: World model.
+        scale: Mean and standard deviation of its actions.
         decoder: Decoder from latents to frames, or None.
         task_id: Task that the model was trained on.
         metadata: Everything else that was saved beside the weights.
@@ -76,7 +76,7 @@ def save_world_model(
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     if decoder is not None:
-        # The decoder is most of the file and only makes pictures: half precision is enough for it.
+        # The decoder takes most of the file and only draws pictures, so half precision is enough.
         tensors |= {f"decoder.{name}": value.half() for name, value in decoder.state_dict().items()}
     tensors |= {"scale.mean": scale.mean, "scale.std": scale.std}
     weights = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
@@ -177,7 +177,7 @@ def _read_description(directory: Path) -> dict[str, Any]:
 
 
 def _make_unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return the dictionary of a JSON object, which must not have one key twice."""
+    """Return the dictionary of a JSON object; refuse repeated keys."""
     content = dict(pairs)
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
@@ -194,8 +194,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")], object_pairs_hook=_make_unique)
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
-            f"The weights in {path.parent} cannot be read ({error}). The file is cut or damaged: "
-            "delete the folder and train again."
+            f"The weights in {path.parent} cannot be read ({error}). The file is incomplete or "
+            "damaged. Delete the folder and train again."
         ) from error
     for name, value in tensors.items():
         if value.is_floating_point() and not value.isfinite().all():

@@ -11,13 +11,13 @@ from __future__ import annotations
 import copy
 import math
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from jepabench.envs.errors import unknown_name
+from jepabench.world_models.networks.heads import make_perceptron
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,15 +25,18 @@ class DistanceConfig:
     """Configuration of a head and of its training.
 
     Attributes:
-        kind: name in ``HEADS``.
-        width, depth: of the hidden layers.
-        num_steps, batch_size, learning_rate: of the training; the rate of Adam falls linearly to 0.
-        max_steps: hindsight goals are the frames 1 to ``max_steps`` model steps later.
+        kind: Name in ``HEADS``.
+        width: Width of the hidden layers.
+        depth: Number of hidden layers.
+        num_steps: Number of gradient steps.
+        batch_size: Number of pairs per gradient step.
+        learning_rate: Initial learning rate of Adam, which falls linearly to 0.
+        max_steps: Largest number of model steps between a frame and its hindsight goal.
         expectile: ``temporal`` regresses this low expectile of the times in the data, because the
             data takes detours. ``value`` regresses the expectile 1 - ``expectile`` over the next
             states, because the best of them counts.
-        reach_steps: h of ``reachability``.
-        discount: of ``value``, 0 to 1.
+        reach_steps: Number of model steps within which ``reachability`` predicts an arrival.
+        gamma: Discount factor of ``value`` per model step, between 0 and 1.
     """
 
     kind: str = "quasimetric"
@@ -45,7 +48,7 @@ class DistanceConfig:
     max_steps: int = 16
     expectile: float = 0.1
     reach_steps: int = 5
-    discount: float = 0.98
+    gamma: float = 0.98
 
     def __post_init__(self) -> None:
         if self.kind not in HEADS:
@@ -53,10 +56,11 @@ class DistanceConfig:
         for name in ("width", "depth", "num_steps", "batch_size", "max_steps", "reach_steps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is 1 or more, got {getattr(self, name)}.")
-        if not (0 < self.expectile <= 0.5 and 0 < self.discount < 1 and self.learning_rate > 0):
+        if not (0 < self.expectile <= 0.5 and 0 < self.gamma < 1 and self.learning_rate > 0):
             raise ValueError(
-                "expectile is at most 0.5, discount between 0 and 1, learning_rate above 0; "
-                f"got {self.expectile}, {self.discount} and {self.learning_rate}."
+                "expectile must be above 0 and at most 0.5, gamma between 0 and 1, and "
+                "learning_rate above 0; "
+                f"got {self.expectile}, {self.gamma} and {self.learning_rate}."
             )
 
 
@@ -65,12 +69,13 @@ class Pairs:
     """A training batch of the heads.
 
     Attributes:
-        now, after: latents of a frame and of the next one [N, D].
-        reached: the goal at which ``after`` is [N, D]: ``after`` itself for pixels, and its goal
-            entries for a state twin.
-        later: the goal at which the same episode is ``steps`` model steps after ``now`` [N, D].
-        steps: 1 to ``max_steps``, float [N].
-        other: goals at which frames from the whole dataset are [N, D].
+        now: Latents of frames [N, D].
+        after: Latents of the frames one model step later [N, D].
+        reached: Goals that are reached at ``after`` [N, D]: ``after`` itself for pixels, and its
+            goal entries for a state twin.
+        later: Goals that are reached ``steps`` model steps after ``now`` [N, D].
+        steps: Number of model steps from ``now`` to ``later``, 1 to ``max_steps``, float [N].
+        other: Goals that are reached at random frames of the dataset [N, D].
     """
 
     now: Tensor
@@ -82,11 +87,11 @@ class Pairs:
 
 
 class DistanceHead(nn.Module):
-    """The interface of a learned distance, and the scale of its inputs.
+    """Base class of learned distances. It standardises the inputs.
 
     Args:
-        latent_size: D.
-        config: of the head.
+        latent_size: Size D of a latent.
+        config: Configuration of the head.
     """
 
     mean: Tensor
@@ -169,24 +174,22 @@ class QuasimetricDistance(DistanceHead):
     """
 
     components, size = 16, 16
-    tolerance = 0.25  # largest root mean square by which steps of the data may be longer than 1
-    reach = (
-        60.0  # pairs farther apart than about this distance are hardly pushed apart [model steps]
-    )
+    tolerance = 0.25  # allowed root mean square excess of the length of data steps over 1
+    reach = 60.0  # distance beyond which pairs are hardly pushed apart any further [model steps]
 
     def __init__(self, latent_size: int, config: DistanceConfig) -> None:
         super().__init__(latent_size, config)
         self.embed = _perceptron(latent_size, self.components * self.size, config)
-        self.log_multiplier = nn.Parameter(
-            torch.tensor(0.1)
-        )  # tenths: it has far to go, at the rate of the weights
+        # A tenth of the logarithm, so that the multiplier can change a lot at the learning rate of
+        # the weights.
+        self.log_multiplier = nn.Parameter(torch.tensor(0.1))
 
     def loss(self, pairs: Pairs) -> Tensor:
         """Return minus the (saturating) distance of random frames, plus a penalty on long steps."""
         far = functional.softplus(self.reach - self(pairs.now, pairs.other), beta=0.1).mean()
         excess = (self(pairs.now, pairs.after) - 1).relu().square().mean() - self.tolerance**2
         if not torch.equal(pairs.after, pairs.reached):
-            # A goal that says less than the state which is at it is no way off.
+            # A goal may describe only part of the state. The state is then at distance 0 from it.
             excess = excess + self(pairs.after, pairs.reached).square().mean()
         multiplier = (10 * self.log_multiplier).exp()
         # The multiplier rises while the constraint is violated: its own gradient has the opposite
@@ -194,7 +197,7 @@ class QuasimetricDistance(DistanceHead):
         return far + multiplier.detach() * excess - multiplier * excess.detach()
 
     def forward(self, now: Tensor, goal: Tensor) -> Tensor:
-        """Return the distances; each side is embedded before it broadcasts."""
+        """Return the distances. Each side is embedded before it is broadcast."""
         return self._between(self._scale(now), self._scale(goal))
 
     def _between(self, now: Tensor, goal: Tensor) -> Tensor:
@@ -203,9 +206,8 @@ class QuasimetricDistance(DistanceHead):
         )
         apart = start - end
         one_sided = apart[..., 0, :].relu().amax(-1)
-        euclidean = (
-            apart[..., 1, :].square().sum(-1).add(1e-10).sqrt()
-        )  # 1e-10: the root has a gradient at 0 too
+        # 1e-10 keeps the gradient of the square root finite at 0.
+        euclidean = apart[..., 1, :].square().sum(-1).add(1e-10).sqrt()
         return (one_sided + euclidean).mean(-1)
 
 
@@ -260,7 +262,7 @@ class ValueDistance(DistanceHead):
 
     The reward is -1 per model step until the goal. Half of the goals are later frames of the
     episode, one in eight is the next frame, and the others are random frames. The distance is the
-    discounted number of steps, at most 1 / (1 - discount).
+    discounted number of steps, at most 1 / (1 - gamma).
     """
 
     tau = 0.01  # Polyak rate of the target network
@@ -280,10 +282,10 @@ class ValueDistance(DistanceHead):
         )
         with torch.no_grad():
             rest = self._steps(self.target(self._scale(pairs.after), self._scale(goal)))
-            target = 1 + self.config.discount * torch.where(arrived, 0.0, rest)
+            target = 1 + self.config.gamma * torch.where(arrived, 0.0, rest)
         # Not ``self(...)``: subclasses add to the value when they plan.
         predicted = self._between(self._scale(pairs.now), self._scale(goal))
-        error = (target - predicted) * (1 - self.config.discount)
+        error = (target - predicted) * (1 - self.config.gamma)
         return expectile_loss(error, self.config.expectile)
 
     @torch.no_grad()
@@ -293,7 +295,7 @@ class ValueDistance(DistanceHead):
             target.lerp_(source, self.tau)
 
     def _steps(self, raw: Tensor) -> Tensor:
-        return raw.sigmoid() / (1 - self.config.discount)
+        return raw.sigmoid() / (1 - self.config.gamma)
 
     def _between(self, now: Tensor, goal: Tensor) -> Tensor:
         return self._steps(self.network(now, goal))
@@ -304,7 +306,7 @@ class CalibratedValue(ValueDistance):
 
     A value leads around obstacles but is imprecise within a step of the goal, where the squared
     difference is precise. The difference is measured in units of ``radius`` model steps of the data
-    (root mean square) and its square is at most 1, so that it says nothing about goals that are
+    (root mean square). Its square is clipped at 1, so that it does not depend on goals that are
     farther away.
     """
 
@@ -316,7 +318,7 @@ class CalibratedValue(ValueDistance):
         self.register_buffer("step_change", torch.ones(()))
 
     def fit_scale(self, latents: Tensor, changes: Tensor) -> None:
-        """Compute also the mean squared change per model step, from changes [M, D]."""
+        """Compute also the mean squared change per model step from changes [M, D]."""
         super().fit_scale(latents, changes)
         self.step_change.copy_(changes.square().mean().clamp(min=1e-12))
 
@@ -347,10 +349,8 @@ def expectile_loss(error: Tensor, expectile: float) -> Tensor:
 
 
 def _perceptron(input_size: int, output_size: int, config: DistanceConfig) -> nn.Sequential:
-    sizes = [input_size, *[config.width] * config.depth]
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.GELU()]
-    last = nn.Linear(sizes[-1], output_size)
-    nn.init.normal_(last.weight, std=1 / math.sqrt(sizes[-1]))
-    return nn.Sequential(*layers, last)
+    network = make_perceptron(input_size, output_size, width=config.width, depth=config.depth)
+    last = network[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.normal_(last.weight, std=1 / math.sqrt(last.in_features))
+    return network

@@ -17,8 +17,8 @@ from jepabench.world_models.checkpoint import CheckpointError, save_world_model
 from jepabench.world_models.registry import build_model
 from jepabench.world_models.training.batches import ActionScale
 
-# Patterns of names in their checkpoints, and our names. The first is of transformers 5, the second
-# of transformers 4.
+# Patterns of names in checkpoints of stable-worldmodel, and our names. Encoders have patterns for
+# both transformers 5 and transformers 4.
 _VIT = "model.encoder.blocks"
 _BLOCK = "model.predictor.blocks"
 _NAMES = (
@@ -68,15 +68,15 @@ def import_lewm(
     """Write a LeWM checkpoint of stable-worldmodel as a world model of kind ``jepa``.
 
     Args:
-        source: folder with ``config.json`` and one ``.pt`` file (``save_pretrained`` of
+        source: Folder with ``config.json`` and one ``.pt`` file (``save_pretrained`` of
             stable-worldmodel), or the ``.pt`` file itself.
-        directory: the new folder.
-        task_id: task whose model-step actions the model takes.
-        scale: mean and standard deviation of the actions in its training data, which the
-            checkpoint does not hold; None if they were not normalised.
+        directory: Folder to create.
+        task_id: Task that the model was trained on.
+        scale: Mean and standard deviation of the actions in its training data, which the
+            checkpoint does not contain. None if the actions were not normalised.
 
     Raises:
-        CheckpointError: the folder exists, or holds no LeWM of stable-worldmodel.
+        CheckpointError: ``directory`` exists, or ``source`` has no LeWM of stable-worldmodel.
     """
     if directory.exists():
         raise CheckpointError(f"{directory} exists already. Choose another folder.")
@@ -93,7 +93,7 @@ def import_lewm(
     scale = scale or ActionScale(torch.zeros(size), torch.ones(size))
     if len(scale.mean) != size:
         raise CheckpointError(
-            f"The model takes actions of {size} numbers, those of {task.id} have "
+            f"The model takes actions of {size} numbers, but actions of {task.id} have "
             f"{len(scale.mean)}. Was it trained on another task?"
         )
     save_world_model(
@@ -157,7 +157,8 @@ def _rename(weights: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
 def _describe(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration of the model, from the shapes of its weights.
 
-    Only the size of a head cannot be seen; ``config.json`` states it, or it is 64.
+    The shapes do not determine the size of an attention head. It is read from ``config.json`` and
+    is 64 by default.
     """
     predictor = config.get("predictor")
     head_size = int(predictor.get("dim_head", 64)) if isinstance(predictor, dict) else 64
@@ -167,8 +168,8 @@ def _describe(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[
         width, inner = weights[f"{_BLOCK}.0.qkv.weight"].T.shape
         if inner // 3 % head_size:
             raise CheckpointError(
-                f"Attention of {inner // 3} numbers is not made of heads of {head_size}. State "
-                "predictor.dim_head in the config.json beside the weights."
+                f"The attention width {inner // 3} is not a multiple of the head size {head_size}. "
+                "State predictor.dim_head in the config.json beside the weights."
             )
         channels, action_size = weights["model.predictor.embed_action.0.weight"].shape
         latent_dim, patch_size = stem.shape[0], stem.shape[-1]

@@ -15,9 +15,9 @@ def make_config(kind: str, config_class: type[C], settings: Mapping[str, Any]) -
     """Return a configuration with these settings.
 
     Args:
-        kind: What a setting is called in the message of an error, such as "training setting".
-        config_class: A dataclass.
-        settings: Values of its fields; the others keep their defaults.
+        kind: Name of a setting in error messages, such as "training setting".
+        config_class: Dataclass of the configuration.
+        settings: Values of fields. The other fields keep their defaults.
 
     Raises:
         UnknownNameError: There is no such setting, or no such value of one.
@@ -34,7 +34,7 @@ def require_at_least(minimum: float, **values: Any) -> None:
     """Check that no setting is below ``minimum``.
 
     Raises:
-        ValueError: if a setting is below ``minimum``; the message names it.
+        ValueError: A setting is below ``minimum``; the message names it.
     """
     for name, value in values.items():
         if not value >= minimum:

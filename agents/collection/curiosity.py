@@ -26,13 +26,13 @@ class CuriousBehaviour(PlanningBehaviour):
     Implements ``jepabench.envs.data.behaviour.NamedBehaviour``.
 
     Args:
-        world_model: folder of a checkpoint of kind ensemble.
-        planner: the search. The default is small, because it runs every few control steps.
-        execute_steps: blocks executed before the next plan.
+        world_model: Folder of a checkpoint of kind ensemble.
+        planner: The search. The default is small, because it runs every few control steps.
+        execute_steps: Blocks executed before the next plan.
 
     Raises:
-        CheckpointError: if the model does not exist.
-        TypeError: at the first action, if the model is of another kind.
+        CheckpointError: The model does not exist.
+        TypeError: At the first action, if the model is of another kind.
     """
 
     def __init__(

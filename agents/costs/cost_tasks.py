@@ -35,8 +35,8 @@ class Assignment:
     """Parameters of a cost task in one episode [m].
 
     Attributes:
-        path: positions to pass in this order [K, 2]. The last one is the goal.
-        hazard: initial position of the hazard [2], or None if the task has no hazard.
+        path: Positions to pass in this order [K, 2]. The last one is the goal.
+        hazard: Initial position of the hazard [2], or None if the task has no hazard.
     """
 
     path: NDArray[np.float64]
@@ -121,9 +121,9 @@ class FollowPath:
     distance of the task.
 
     Attributes:
-        pace: speed along the path [m per model step].
-        spacing: distance between the positions to pass [m].
-        detour: minimum and maximum length of the path, relative to the shortest path.
+        pace: Speed along the path [m per model step].
+        spacing: Distance between the positions to pass [m].
+        detour: Minimum and maximum length of the path, relative to the shortest path.
     """
 
     pace: float = 0.22
@@ -206,11 +206,11 @@ class AvoidChaser:
     and the chaser was never within ``radius`` before.
 
     Attributes:
-        speed: speed of the chaser [m per model step].
-        radius: distance at which the chaser catches the agent [m].
-        gap: minimum distance of the chaser's initial position from start and goal [m].
-        margin: distance that plans keep beyond the radius [m].
-        weight: weight of the squared violation of radius and margin, relative to squared metres.
+        speed: Speed of the chaser [m per model step].
+        radius: Distance at which the chaser catches the agent [m].
+        gap: Minimum distance of the chaser's initial position from start and goal [m].
+        margin: Distance that plans keep beyond the radius [m].
+        weight: Weight of the squared violation of radius and margin, relative to squared metres.
     """
 
     speed: float = 0.08
@@ -305,10 +305,10 @@ class AvoidZone:
     reached and the agent was not in the zone at any control step before.
 
     Attributes:
-        radius: radius of the disc [m].
-        offset: distance of its centre from the shortest path, in units of the radius.
-        margin: distance that plans keep beyond the radius [m].
-        weight: weight of the squared violation of radius and margin, relative to squared metres.
+        radius: Radius of the disc [m].
+        offset: Distance of its centre from the shortest path, in units of the radius.
+        margin: Distance that plans keep beyond the radius [m].
+        weight: Weight of the squared violation of radius and margin, relative to squared metres.
     """
 
     radius: float = 0.12

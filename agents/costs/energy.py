@@ -239,7 +239,7 @@ class Energy:
     """The weighted sum of named terms.
 
     Args:
-        terms: at least one, names unique; by default the distance to the goal alone.
+        terms: At least one, names unique; by default the distance to the goal alone.
     """
 
     def __init__(self, *, terms: Sequence[EnergyTerm | ModelTerm] = (GoalDistance(),)) -> None:
@@ -313,7 +313,7 @@ class EnergyConfig:
     """Settings of an energy whose learned distances come from an artifact of the agent.
 
     Attributes:
-        terms: terms, or settings of learned distances.
+        terms: Terms, or settings of learned distances.
     """
 
     terms: Sequence[EnergyTerm | ModelTerm | LearnedDistanceConfig]
@@ -322,7 +322,7 @@ class EnergyConfig:
         """Return the energy with ``head`` in each learned distance.
 
         Raises:
-            ValueError: there is a learned distance and no head.
+            ValueError: There is a learned distance and no head.
         """
         terms: list[EnergyTerm | ModelTerm] = []
         for term in self.terms:

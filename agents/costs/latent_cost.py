@@ -16,10 +16,10 @@ class LatentCost:
     """The cost function of B problems, whose observations were encoded before.
 
     Attributes:
-        model: the world model, which imagines the plans.
-        context: latents and actions of each problem so far.
-        goal: latents of the goals [B, *latent].
-        energy: the cost of imagined latents.
+        model: The world model, which imagines the plans.
+        context: Latents and actions of each problem so far.
+        goal: Latents of the goals [B, *latent].
+        energy: The cost of imagined latents.
     """
 
     model: WorldModel
@@ -44,8 +44,8 @@ class LatentCost:
         """Predict each step of a trajectory from its given states, all steps in parallel.
 
         Args:
-            states: assumed latents after each action [B, S, H, *latent].
-            actions: candidates [B, S, H, A].
+            states: Assumed latents after each action [B, S, H, *latent].
+            actions: Candidates [B, S, H, A].
 
         Returns:
             [B, S, H, *latent]; entry h is the prediction from the context and ``states[:, :, :h]``

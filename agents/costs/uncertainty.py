@@ -44,23 +44,23 @@ class Disagreement:
     (``jepabench.agents.collection.curiosity``).
 
     Attributes:
-        discount: weight of a step relative to the step before it, above 0 and at most 1.
-        name, weight: see ``EnergyTerm``.
+        gamma: Weight of a step relative to the step before it, in (0, 1].
+        name, weight: See ``EnergyTerm``.
     """
 
-    discount: float = 1.0
+    gamma: float = 1.0
     name: str = "disagreement"
     weight: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.discount <= 1:
-            raise ValueError(f"discount is above 0 to 1, got {self.discount}.")
+        if not 0 < self.gamma <= 1:
+            raise ValueError(f"gamma must be above 0 and at most 1, got {self.gamma}.")
 
     def bind(self, model: WorldModel, context: Context) -> EnergyTerm:
         """Return the term for plans from ``context``.
 
         Raises:
-            TypeError: the model has no ``disagreement``.
+            TypeError: The model has no ``disagreement``.
         """
         if not isinstance(model, Disagreeing):
             raise _missing_method(self.name, "disagreement", model, kind="ensemble")
@@ -69,7 +69,7 @@ class Disagreement:
             del latents, goal
             apart = model.disagreement(context, actions)
             steps = torch.arange(apart.shape[2], dtype=apart.dtype, device=apart.device)
-            weights = self.discount**steps
+            weights = self.gamma**steps
             return (apart * weights).sum(2) / weights.sum()
 
         return BoundTerm(self.name, self.weight, cost)
@@ -83,11 +83,11 @@ class OverFutures:
     PEGASUS, Ng & Jordan 2000), so that the search cannot exploit lucky draws.
 
     Attributes:
-        term: the term to evaluate on each future.
-        num_futures: number M of futures.
+        term: The term to evaluate on each future.
+        num_futures: Number M of futures.
         risk: "mean" over the futures, the "worst" or the "best" of them (optimistic).
-        seed: of the draws.
-        name, weight: see ``EnergyTerm``. Those of ``term`` are ignored.
+        seed: Of the draws.
+        name, weight: See ``EnergyTerm``. Those of ``term`` are ignored.
     """
 
     term: EnergyTerm = field(default_factory=GoalDistance)
@@ -106,7 +106,7 @@ class OverFutures:
         """Return the term for plans from ``context``.
 
         Raises:
-            TypeError: the model has no ``futures``.
+            TypeError: The model has no ``futures``.
         """
         if not isinstance(model, StochasticModel):
             raise _missing_method(self.name, "futures", model, kind="latent-variable")

@@ -29,12 +29,12 @@ def upper_threshold(scores: ArrayLike, alpha: float) -> float:
     """Return the threshold that a new score exceeds with probability at most ``alpha``.
 
     Args:
-        scores: held-out scores [n], one per episode.
-        alpha: the promised rate, in (0, 1).
+        scores: Held-out scores [n], one per episode.
+        alpha: The promised rate, in (0, 1).
 
     Raises:
-        TooFewScoresError: if n is below ``num_scores_needed(alpha)``.
-        ValueError: if alpha is out of range or a score is NaN.
+        TooFewScoresError: N is below ``num_scores_needed(alpha)``.
+        ValueError: Alpha is out of range or a score is NaN.
     """
     values = np.sort(np.asarray(scores, np.float64).reshape(-1))
     if not 0 < alpha < 1:

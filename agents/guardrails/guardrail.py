@@ -42,18 +42,18 @@ class Guardrail:
     """A term of the energy that keeps imagined steps below a calibrated hazard.
 
     Attributes:
-        hazard: scores steps between latents.
-        thresholds: highest hazard that passes, for each number of steps ahead [H]. A longer plan
+        hazard: Scores steps between latents.
+        thresholds: Highest hazard that passes, for each number of steps ahead [H]. A longer plan
             repeats the last threshold.
-        spread: standard deviation of the hazard, the unit of the excess over the threshold.
+        spread: Standard deviation of the hazard, the unit of the excess over the threshold.
         mode: ``soft`` adds the excess over the threshold, summed over the steps, to the cost.
             ``hard`` makes a plan with any excess more expensive than any plan without, in
             proportion to its mean excess. An agent inside the zone (the hazard of standing still is
             above 0) gets the cost of ``soft``, because holding still would not leave the zone.
             ``lagrangian`` weights the excess with the multipliers of an augmented Lagrangian.
-        margin: additional distance from the threshold, in units of the spread.
-        penalty: penalty coefficient of the augmented Lagrangian.
-        name, weight: see ``EnergyTerm``.
+        margin: Additional distance from the threshold, in units of the spread.
+        penalty: Penalty coefficient of the augmented Lagrangian.
+        name, weight: See ``EnergyTerm``.
     """
 
     hazard: Hazard
@@ -81,10 +81,10 @@ class BoundGuardrail:
     """A guardrail for plans that start from given latents, for B problems.
 
     Attributes:
-        rule: the guardrail.
-        present: present latents [B, *latent].
-        multipliers: multipliers of the augmented Lagrangian [B, H]; None before the first update.
-        excess: excess of the plans that were scored last [B, S, H].
+        rule: The guardrail.
+        present: Present latents [B, *latent].
+        multipliers: Multipliers of the augmented Lagrangian [B, H]; None before the first update.
+        excess: Excess of the plans that were scored last [B, S, H].
     """
 
     rule: Guardrail
@@ -159,10 +159,10 @@ class GuardedPlanner(WrappingPlanner):
     multipliers.
 
     Attributes:
-        planner: the search.
-        energy: a ``GuardedEnergy``, which holds the guardrail of the current search.
-        rest: normalised model-step action that holds still [A].
-        num_rounds: number of searches of the augmented Lagrangian.
+        planner: The search.
+        energy: A ``GuardedEnergy``, which holds the guardrail of the current search.
+        rest: Normalised model-step action that holds still [A].
+        num_rounds: Number of searches of the augmented Lagrangian.
     """
 
     planner: Planner
@@ -221,8 +221,8 @@ class GuardedEnergy(Energy):
     """An energy with a guardrail term that keeps the bound guardrail of the current search.
 
     Args:
-        energy: the energy without the guardrail.
-        guardrail: the guardrail.
+        energy: The energy without the guardrail.
+        guardrail: The guardrail.
     """
 
     def __init__(self, energy: Energy, guardrail: Guardrail) -> None:
@@ -247,9 +247,9 @@ class GuardrailConfig:
     """How an agent uses a trained guardrail.
 
     Attributes:
-        mode, weight, margin, penalty: see ``Guardrail``; the weight applies to ``soft``.
-        num_rounds: see ``GuardedPlanner``.
-        ahead: number of steps ahead with a threshold of their own; later steps use the last one.
+        mode, weight, margin, penalty: See ``Guardrail``; the weight applies to ``soft``.
+        num_rounds: See ``GuardedPlanner``.
+        ahead: Number of steps ahead with a threshold of their own; later steps use the last one.
             None uses all thresholds. Each step is scored again, with fewer steps ahead, before it
             is executed, so the wide thresholds of distant steps are not needed for the guarantee.
     """
@@ -268,7 +268,7 @@ class GuardrailConfig:
         """Return the guardrail in ``directory``.
 
         Raises:
-            ValueError: if the guardrail is unfinished or was trained for another task.
+            ValueError: The guardrail is unfinished or was trained for another task.
         """
         trained = load_guardrail(directory, task_id=task_id)
         return Guardrail(

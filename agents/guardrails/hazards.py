@@ -27,8 +27,8 @@ class ZoneHazard(nn.Module):
     straight line between them.
 
     Args:
-        probe: latents to positions [N, 2].
-        zones: rectangles ``(x_min, y_min, x_max, y_max)``, in units of the position [Z, 4].
+        probe: Latents to positions [N, 2].
+        zones: Rectangles ``(x_min, y_min, x_max, y_max)``, in units of the position [Z, 4].
     """
 
     zones: Tensor
@@ -66,8 +66,8 @@ class LearnedHazard(nn.Module):
     """A classifier of steps that break a rule, trained on violation flags of offline data.
 
     Args:
-        input_size: size of a flattened latent.
-        hidden: width of its two hidden layers.
+        input_size: Size of a flattened latent.
+        hidden: Width of its two hidden layers.
     """
 
     def __init__(self, input_size: int, *, hidden: int = 128) -> None:

@@ -53,11 +53,11 @@ class TrainedGuardrail:
     """A hazard with its calibration.
 
     Attributes:
-        hazard: scores steps between latents.
-        thresholds: highest hazard that passes, for each number of steps ahead [H].
-        spread: standard deviation of the hazard on held-out steps.
-        alpha: promised rate: at most this share of the steps that would break a rule passes.
-        goals, places: latents [N, *latent] and positions [N, 2] of goals in the data, from which
+        hazard: Scores steps between latents.
+        thresholds: Highest hazard that passes, for each number of steps ahead [H].
+        spread: Standard deviation of the hazard on held-out steps.
+        alpha: Promised rate: at most this share of the steps that would break a rule passes.
+        goals, places: Latents [N, *latent] and positions [N, 2] of goals in the data, from which
             detours around zones are chosen.
     """
 
@@ -74,9 +74,9 @@ class JudgedSteps:
     """Hazards of imagined steps of held-out episodes, with the real violations.
 
     Attributes:
-        hazards: hazards of N windows and H steps ahead [N, H].
-        violated: whether the rule was really broken during the step [N, H].
-        episodes: index of the episode of each window [N].
+        hazards: Hazards of N windows and H steps ahead [N, H].
+        violated: Whether the rule was really broken during the step [N, H].
+        episodes: Index of the episode of each window [N].
     """
 
     hazards: NDArray[np.float32]
@@ -103,23 +103,23 @@ def train(
     """Train and calibrate a guardrail for a world model.
 
     Args:
-        task_id, world_model: the task, and the folder of the world model.
-        dataset: the data on which the world model was trained; the hazard is trained on it.
-        validation: held-out episodes that calibrate the hazard.
-        directory: folder in which the guardrail is saved.
-        seed: seed of every random choice.
+        task_id, world_model: The task, and the folder of the world model.
+        dataset: The data on which the world model was trained; the hazard is trained on it.
+        validation: Held-out episodes that calibrate the hazard.
+        directory: Folder in which the guardrail is saved.
+        seed: Seed of every random choice.
         hazard: ``learned`` from violation flags, or ``zones`` for known rectangles.
-        alpha: at most this share of the steps that break a rule passes, for each step ahead.
-        horizon: number of steps ahead that are calibrated.
-        num_steps: gradient steps of a learned hazard.
-        num_windows: maximum number of imagined futures per dataset.
-        zones: forbidden rectangles ``(x_min, y_min, x_max, y_max)`` that replace the world's own
+        alpha: At most this share of the steps that break a rule passes, for each step ahead.
+        horizon: Number of steps ahead that are calibrated.
+        num_steps: Gradient steps of a learned hazard.
+        num_windows: Maximum number of imagined futures per dataset.
+        zones: Forbidden rectangles ``(x_min, y_min, x_max, y_max)`` that replace the world's own
             rule, in the units of the first two numbers of a goal. None uses the world's rule.
-        progress: not used, because training takes seconds.
+        progress: Not used, because training takes seconds.
 
     Raises:
-        GuardrailError: if no rule is ever broken in the data, or the world has no zones.
-        TooFewScoresError: if a rule is broken in too few held-out episodes to promise ``alpha``.
+        GuardrailError: No rule is ever broken in the data, or the world has no zones.
+        TooFewScoresError: A rule is broken in too few held-out episodes to promise ``alpha``.
     """
     del progress
     if hazard not in KINDS:
@@ -186,7 +186,7 @@ def load_guardrail(directory: Path, *, task_id: str) -> TrainedGuardrail:
     """Load a guardrail that ``train`` has saved.
 
     Raises:
-        ValueError: if the guardrail is unfinished, was trained for another task, or was saved by a
+        ValueError: The guardrail is unfinished, was trained for another task, or was saved by a
             version that did not save goals.
     """
     run = read_run(directory, name=NAME, task_id=get_task(task_id).id)
@@ -242,8 +242,8 @@ def calibrate(steps: JudgedSteps, *, alpha: float, rng: np.random.Generator) -> 
     One random violation per episode is used.
 
     Raises:
-        GuardrailError: if no rule was broken.
-        TooFewScoresError: if a rule was broken in too few episodes.
+        GuardrailError: No rule was broken.
+        TooFewScoresError: A rule was broken in too few episodes.
     """
     if not steps.violated.any():
         raise GuardrailError(
@@ -262,7 +262,7 @@ def keep_out_zones(env: GoalEnv) -> NDArray[np.float64]:
     """Return the keep-out rectangles [Z, 4] of a world, in the units of its goal positions.
 
     Raises:
-        GuardrailError: if the world has no keep-out zones.
+        GuardrailError: The world has no keep-out zones.
     """
     zones = np.asarray(env.zones, np.float64).reshape(-1, 4)
     if not len(zones):

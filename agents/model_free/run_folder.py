@@ -12,6 +12,9 @@ from jepabench.world_models.training.devices import find_device
 
 SCHEMA = 1
 
+# Settings that had another name when committed runs were trained, by algorithm.
+_RENAMED = {"learned_distance": {"discount": "gamma"}}
+
 
 def open_run(directory: Path, run: Mapping[str, Any]) -> bool:
     """Claim ``directory`` for a run; return whether the run is finished already.
@@ -23,7 +26,7 @@ def open_run(directory: Path, run: Mapping[str, Any]) -> bool:
     wanted = json.loads(json.dumps({"schema": SCHEMA, **run}))
     path = directory / "run.json"
     if path.exists():
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = _read(path)
         for key in wanted.keys() | found.keys():
             if found.get(key) != wanted.get(key):
                 raise ValueError(
@@ -63,13 +66,24 @@ def read_run(directory: Path, **wanted: Any) -> dict[str, Any]:
             f"No policy in {directory}: training.json is missing, so training did not finish. "
             "Run it again to resume."
         )
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = _read(path)
     wanted = {"schema": SCHEMA, **wanted}
     found = {key: content.get(key) for key in wanted}
     if found != wanted:
         raise ValueError(
             f"The policy in {directory} has {found}, expected {wanted}. Train one for this use."
         )
+    return content
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the content of a file, with the present names of settings."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    renamed = _RENAMED.get(str(content.get("algorithm")), {})
+    if renamed and isinstance(content.get("config"), dict):
+        content["config"] = {
+            renamed.get(name, name): value for name, value in content["config"].items()
+        }
     return content
 
 

@@ -58,25 +58,25 @@ class MPCAgent:
     fewer than K latents are known, the first one is repeated, with resting actions between them.
 
     Args:
-        task_id: the task.
-        model: a world model. It is set to evaluation mode and its parameters are frozen.
-        planner: the search over normalised model-step actions.
-        energy: the cost of an imagined trajectory.
-        action_mean, action_std: mean and standard deviation with which the actions of the model
+        task_id: The task.
+        model: A world model. It is set to evaluation mode and its parameters are frozen.
+        planner: The search over normalised model-step actions.
+        energy: The cost of an imagined trajectory.
+        action_mean, action_std: Mean and standard deviation with which the actions of the model
             were normalised [n * A], in environment units.
-        execute_steps: blocks executed before the next plan.
-        warm_start, shrinking: see ``RecedingHorizon``.
-        problems_at_once: number of episodes encoded and planned in one batch. With 1, the result of
+        execute_steps: Blocks executed before the next plan.
+        warm_start, shrinking: See ``RecedingHorizon``.
+        problems_at_once: Number of episodes encoded and planned in one batch. With 1, the result of
             an episode is bitwise independent of the other episodes. Larger values are faster on a
             GPU and equal up to rounding. By default 1 on the CPU and 64 on a GPU.
         device: "cpu", "cuda" or "mps", where the model encodes and plans are searched, with
             guardrails, subgoals and proposals.
-        precision: precision of imagined rollouts, "float32" or "bfloat16"; see
+        precision: Precision of imagined rollouts, "float32" or "bfloat16"; see
             ``jepabench.world_models.networks.precision``.
-        proposal: further plans to start each search from, such as ``PolicyProposal``, or None.
-        subgoals: chooses the target of each plan, or None to plan to the goal itself.
-        decoder: maps latents [N, *latent] to frames uint8 [N, size, size, 3] for ``imagined``.
-        record_imagination: number of episodes per stratum whose imagined plans are kept for
+        proposal: Further plans to start each search from, such as ``PolicyProposal``, or None.
+        subgoals: Chooses the target of each plan, or None to plan to the goal itself.
+        decoder: Maps latents [N, *latent] to frames uint8 [N, size, size, 3] for ``imagined``.
+        record_imagination: Number of episodes per stratum whose imagined plans are kept for
             ``imagined``.
 
     The state twin (a model of ``observation``) relies on tasks putting the achieved goal first in
@@ -257,7 +257,7 @@ def _move(device: torch.device, *parts: Any) -> None:
     """Move the model and the other parts of an agent to a GPU.
 
     Raises:
-        ValueError: if a part cannot be moved.
+        ValueError: A part cannot be moved.
     """
     for part in parts:
         if part is None:

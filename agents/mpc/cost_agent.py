@@ -41,9 +41,9 @@ class PlaceCost:
     Its goal input holds the directions of the task [B, P].
 
     Attributes:
-        probe: maps flattened latents [N, D] to positions [N, 2].
-        task: the task.
-        name, weight: see ``EnergyTerm``.
+        probe: Maps flattened latents [N, D] to positions [N, 2].
+        task: The task.
+        name, weight: See ``EnergyTerm``.
     """
 
     probe: Probe
@@ -64,10 +64,10 @@ class Directions:
     Implements ``jepabench.agents.mpc.agent.Subgoals``.
 
     Args:
-        task_id: id of the environment.
-        task: the task that is defined by a cost.
-        probe: reads the position of the agent from a latent.
-        horizon: model steps of a plan.
+        task_id: Id of the environment.
+        task: The task that is defined by a cost.
+        probe: Reads the position of the agent from a latent.
+        horizon: Model steps of a plan.
     """
 
     def __init__(self, *, task_id: str, task: CostTask, probe: Probe, horizon: int) -> None:
@@ -120,7 +120,7 @@ def train(
     ``training.json`` records the accuracy on held-out frames.
 
     Raises:
-        ValueError: if the dataset is of another task, or ``directory`` holds another run.
+        ValueError: The dataset is of another task, or ``directory`` holds another run.
     """
     del progress
     data, directory = open_dataset(dataset, task_id), Path(directory)
@@ -156,7 +156,7 @@ def load_places(directory: Path, *, task_id: str, world_model: Path) -> Probe:
     """Load the probe that ``train`` saved in ``directory``.
 
     Raises:
-        ValueError: if the probe is unfinished or damaged, or is of another task or world model.
+        ValueError: The probe is unfinished or damaged, or is of another task or world model.
     """
     read_run(
         directory, name=NAME, task_id=get_task(task_id).id, world_model=fingerprint(world_model)

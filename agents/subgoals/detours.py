@@ -33,10 +33,10 @@ class Detours:
     in open rooms.
 
     Args:
-        hazard: reads positions from latents and holds the zones.
-        goals: latents of goals [N, *latent] from which subgoals are chosen.
-        places: positions of these goals [N, 2].
-        clearance: see above, in the units of positions.
+        hazard: Reads positions from latents and holds the zones.
+        goals: Latents of goals [N, *latent] from which subgoals are chosen.
+        places: Positions of these goals [N, 2].
+        clearance: See above, in the units of positions.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class DetoursConfig:
     """Settings of ``Detours`` around the zones of a guardrail.
 
     Attributes:
-        clearance: see ``Detours``.
+        clearance: See ``Detours``.
     """
 
     clearance: float
@@ -114,7 +114,7 @@ class DetoursConfig:
         """Return detours around the zones of the guardrail in ``directory``.
 
         Raises:
-            ValueError: if the guardrail has a learned hazard, is unfinished or is of another task.
+            ValueError: The guardrail has a learned hazard, is unfinished or is of another task.
         """
         del world_model
         known = load_guardrail(directory, task_id=task_id)

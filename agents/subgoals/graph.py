@@ -35,9 +35,9 @@ class StateGraph:
     """A directed graph of data states, with edges where the learned distance is short.
 
     Args:
-        nodes: latents [N, D].
-        distance: the learned distance, in model steps.
-        max_edge: maximum length of an edge [model steps].
+        nodes: Latents [N, D].
+        distance: The learned distance, in model steps.
+        max_edge: Maximum length of an edge [model steps].
     """
 
     def __init__(self, nodes: Tensor, distance: DistanceHead, *, max_edge: float) -> None:
@@ -87,8 +87,8 @@ class GraphSubgoals:
     Implements ``jepabench.agents.mpc.agent.Subgoals``.
 
     Args:
-        graph: states of the data.
-        reach: a subgoal is at most so far from here, in learned model steps: what the planner below
+        graph: States of the data.
+        reach: A subgoal is at most so far from here, in learned model steps: what the planner below
             can plan for.
     """
 
@@ -138,7 +138,7 @@ def train(*, seed: int, num_nodes: int = 1000, **settings: Any) -> None:
     ``settings`` are the other arguments of ``learned_distance.train``.
 
     Raises:
-        ValueError: see ``learned_distance.train``.
+        ValueError: See ``learned_distance.train``.
     """
     require_at_least(2, num_nodes=num_nodes)
 
@@ -154,7 +154,7 @@ def load_graph(directory: Path, *, task_id: str, world_model: Path, max_edge: fl
     """Load the graph that ``train`` saved in ``directory``.
 
     Raises:
-        ValueError: see ``load_distance``; also if the folder has no nodes.
+        ValueError: See ``load_distance``; also if the folder has no nodes.
     """
     head = learned_distance.load_distance(directory, task_id=task_id, world_model=world_model)
     try:
@@ -171,8 +171,8 @@ class GraphSubgoalsConfig:
     """Settings of ``GraphSubgoals``.
 
     Attributes:
-        max_edge: see ``StateGraph``.
-        reach: see ``GraphSubgoals``.
+        max_edge: See ``StateGraph``.
+        reach: See ``GraphSubgoals``.
     """
 
     max_edge: float = 3.0

@@ -44,9 +44,9 @@ class LevelPlan:
     """Search settings of one level.
 
     Attributes:
-        planner: search over sequences of macro-actions.
-        energy: cost of the predicted latents.
-        every: number of plans of the lowest level between two plans of this level.
+        planner: Search over sequences of macro-actions.
+        energy: Cost of the predicted latents.
+        every: Number of plans of the lowest level between two plans of this level.
     """
 
     planner: Planner
@@ -67,8 +67,8 @@ class MacroSubgoals:
     latent near it would only add an error.
 
     Args:
-        levels: trained levels, the lowest first.
-        plans: search settings of each level, in the same order.
+        levels: Trained levels, the lowest first.
+        plans: Search settings of each level, in the same order.
     """
 
     def __init__(self, levels: Sequence[MacroLevel], plans: Sequence[LevelPlan]) -> None:
@@ -152,7 +152,7 @@ def train(*, seed: int, levels: dict[str, Any] | None = None, **settings: Any) -
     ``learned_distance.train``.
 
     Raises:
-        ValueError: see ``learned_distance.train``; also if the episodes are shorter than the
+        ValueError: See ``learned_distance.train``; also if the episodes are shorter than the
             longest window.
     """
     config = make_config("setting of a hierarchy", HierarchyConfig, levels or {})
@@ -231,7 +231,7 @@ def load_levels(directory: Path, *, task_id: str, world_model: Path) -> list[Mac
     """Load the levels that ``train`` saved in ``directory``, the lowest first.
 
     Raises:
-        ValueError: if the run is unfinished or damaged, is of another task or world model, or has
+        ValueError: The run is unfinished or damaged, is of another task or world model, or has
             no levels.
     """
     content = read_run(
@@ -264,8 +264,8 @@ class LevelConfig:
     """Settings of a ``LevelPlan`` whose learned distances come from the folder of the levels.
 
     Attributes:
-        planner, every: see ``LevelPlan``.
-        energy: cost of the predicted latents.
+        planner, every: See ``LevelPlan``.
+        energy: Cost of the predicted latents.
     """
 
     planner: Planner
@@ -281,7 +281,7 @@ class MacroSubgoalsConfig:
     """Settings of ``MacroSubgoals``.
 
     Attributes:
-        levels: search settings of each level, the lowest first.
+        levels: Search settings of each level, the lowest first.
     """
 
     levels: Sequence[LevelConfig]

@@ -33,14 +33,14 @@ def open_page(
     """Serve a page, print its address and open it in the browser.
 
     Args:
-        name: template of the page.
-        channel: messages to the page.
-        options: values of ``add_page_arguments``.
-        console: where the address is printed.
-        execute: receives the commands of the page; None if it sends none.
+        name: Template of the page.
+        channel: Messages to the page.
+        options: Values of ``add_page_arguments``.
+        console: Where the address is printed.
+        execute: Receives the commands of the page; None if it sends none.
 
     Raises:
-        ValueError: the port cannot be used.
+        ValueError: The port cannot be used.
     """
     from jepabench.results.live.server import LiveServer
 

@@ -73,7 +73,7 @@ def create_branch(clone: Clone, folder: Path) -> str:
         folder: The submission.
 
     Raises:
-        ConfigError: git refuses, for instance because the branch exists by now.
+        ConfigError: Git refuses, for instance because the branch exists by now.
     """
     branch = branch_name(folder.name)
     with tempfile.TemporaryDirectory() as temporary:
@@ -139,7 +139,7 @@ def _git(
     """Return the output of a git command.
 
     Raises:
-        ConfigError: git is missing or fails.
+        ConfigError: Git is missing or fails.
     """
     try:
         done = subprocess.run(

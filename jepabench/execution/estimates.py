@@ -16,8 +16,8 @@ class StageTimes:
     """Estimates the durations of stages from similar finished stages or from the machine's speeds.
 
     Args:
-        stages: stages by key; the durations of finished ones are read from their folders.
-        speeds: speeds that ``jepabench doctor`` measured, or None if they are unknown.
+        stages: Stages by key; the durations of finished ones are read from their folders.
+        speeds: Speeds that ``jepabench doctor`` measured, or None if they are unknown.
     """
 
     def __init__(self, stages: Mapping[str, Stage], speeds: Speeds | None = None) -> None:

@@ -49,15 +49,15 @@ def run_stages(
     """Run the missing stages of a plan.
 
     Args:
-        make_plan: returns the plan. It must be picklable, because each worker calls it.
-        launcher: starts the workers. It is closed at the end.
-        console: where progress is printed.
-        only: keys of the stages to run, together with the stages that they need; by default all.
-        speeds: speeds of this machine, for the first estimates of the remaining time.
+        make_plan: Returns the plan. It must be picklable, because each worker calls it.
+        launcher: Starts the workers. It is closed at the end.
+        console: Where progress is printed.
+        only: Keys of the stages to run, together with the stages that they need; by default all.
+        speeds: Speeds of this machine, for the first estimates of the remaining time.
 
     Raises:
-        StagesFailedError: stages failed; the message gives the reasons. Another run retries them.
-        StageError: the folder of a stage belongs to another configuration.
+        StagesFailedError: Stages failed; the message gives the reasons. Another run retries them.
+        StageError: The folder of a stage belongs to another configuration.
     """
     try:
         stages = make_plan().stages
@@ -81,7 +81,7 @@ def check_writable(directories: Iterable[Path]) -> None:
     """Check that the folders can be created or written to.
 
     Raises:
-        ConfigError: a folder cannot be written to, or a file has the name of a folder.
+        ConfigError: A folder cannot be written to, or a file has the name of a folder.
     """
     for folder in {next(path for path in item.parents if path.exists()) for item in directories}:
         if not folder.is_dir():

@@ -52,7 +52,7 @@ class JoblibLauncher:
     Each worker has its own executor, so that a crash affects only one of them.
 
     Args:
-        num_workers: number of processes, each with one thread.
+        num_workers: Number of processes, each with one thread.
     """
 
     def __init__(self, num_workers: int = 2) -> None:
@@ -82,13 +82,13 @@ class SubmititLauncher:
     All machines of the cluster need access to the output folder.
 
     Args:
-        num_workers: number of jobs at a time.
-        folder: folder for the files of submitit and the output of the jobs.
+        num_workers: Number of jobs at a time.
+        folder: Folder for the files of submitit and the output of the jobs.
         cluster: ``slurm``, ``local``, or None to use SLURM if it is available.
-        timeout_min: time limit of a job [minutes]. A new job resumes its work.
-        cpus_per_task: processors of a job.
-        mem_gb: memory of a job [GB].
-        parameters: further arguments of ``AutoExecutor.update_parameters``, such as
+        timeout_min: Time limit of a job [minutes]. A new job resumes its work.
+        cpus_per_task: Processors of a job.
+        mem_gb: Memory of a job [GB].
+        parameters: Further arguments of ``AutoExecutor.update_parameters``, such as
             ``slurm_partition``.
     """
 
@@ -138,10 +138,10 @@ class RayLauncher:
     All machines need access to the output folder and an installation of jepabench.
 
     Args:
-        num_workers: number of tasks at a time.
-        address: address of the cluster, such as ``auto`` or ``ray://host:10001``; None starts Ray
+        num_workers: Number of tasks at a time.
+        address: Address of the cluster, such as ``auto`` or ``ray://host:10001``; None starts Ray
             on this machine.
-        num_cpus: processors per task.
+        num_cpus: Processors per task.
     """
 
     def __init__(

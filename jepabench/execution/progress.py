@@ -27,8 +27,8 @@ def read_progress(output: Path, plans: Sequence[SuitePlan] = ()) -> dict[str, An
     """Return the state of all stages as a JSON object.
 
     Args:
-        output: folder of a sweep.
-        plans: plans of its sweeps, which add stages that have not begun and the time left.
+        output: Folder of a sweep.
+        plans: Plans of its sweeps, which add stages that have not begun and the time left.
     """
     states = {folder: state for folder, state in _find_stages(output)}
     titles = {folder: str(folder.relative_to(output)) for folder in states}

@@ -48,10 +48,10 @@ def check_run(config: RunConfig, plan: Plan) -> None:
     """Check, before anything is written, what a run needs besides its configuration.
 
     Raises:
-        UnknownNameError: there is no such tracker or device.
-        ModuleNotFoundError: an extra is not installed.
-        UntrustedFileError: an agent is a pickle that the user did not allow.
-        ValueError: this machine lacks a GPU, or a tracker has no account.
+        UnknownNameError: There is no such tracker or device.
+        ModuleNotFoundError: An extra is not installed.
+        UntrustedFileError: An agent is a pickle that the user did not allow.
+        ValueError: This machine lacks a GPU, or a tracker has no account.
     """
     check_tracker(config.tracker)
     for name in config.suite.agents:

@@ -34,11 +34,11 @@ class SharedModel:
     """Folders of a world model and its datasets.
 
     Attributes:
-        task_id: id of the task.
-        model: folder of the world model.
-        data: dataset that it was trained on.
-        validation: held-out dataset.
-        work: folder for results that are based on the model.
+        task_id: Id of the task.
+        model: Folder of the world model.
+        data: Dataset that it was trained on.
+        validation: Held-out dataset.
+        work: Folder for results that are based on the model.
     """
 
     task_id: str

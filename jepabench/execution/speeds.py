@@ -18,10 +18,10 @@ class Speeds:
     """Processor times of basic operations on one thread.
 
     Attributes:
-        step: one control step of PointMaze-UMaze without a frame [s].
-        frame: one control step of PointMaze-UMaze with a frame of 64x64 pixels [s].
-        model_step: one step of the default JEPA for one candidate plan [s].
-        training_step: one gradient step of the default JEPA on 128 windows [s].
+        step: One control step of PointMaze-UMaze without a frame [s].
+        frame: One control step of PointMaze-UMaze with a frame of 64x64 pixels [s].
+        model_step: One step of the default JEPA for one candidate plan [s].
+        training_step: One gradient step of the default JEPA on 128 windows [s].
     """
 
     step: float

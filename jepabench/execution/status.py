@@ -64,10 +64,10 @@ def print_status(
     """Print how many stages of a plan are in each state, and describe some of the stages.
 
     Args:
-        plan: the stages.
-        console: where to print.
-        states: from ``read_states``; read now if not given.
-        every: whether to describe all stages, or only running and failed ones.
+        plan: The stages.
+        console: Where to print.
+        states: From ``read_states``; read now if not given.
+        every: Whether to describe all stages, or only running and failed ones.
     """
     states, suite = states or read_states(plan), plan.suite
     seeds = ", ".join(map(str, suite.training_seeds))
@@ -102,7 +102,7 @@ def load_sweeps(config: RunConfig) -> list[SuitePlan]:
     """Return the plans that ``save_sweep`` saved below the output folder of a run.
 
     Raises:
-        ConfigError: a saved file is damaged.
+        ConfigError: A saved file is damaged.
     """
     files = sorted((config.output / "sweeps").glob("*.json"))
     return [_load_sweep(config, path) for path in files]

@@ -44,11 +44,11 @@ class Worker:
     An instance is picklable. It can be called in any process with access to the folders.
 
     Attributes:
-        plan: returns the plan.
-        wanted: keys of the stages to run.
+        plan: Returns the plan.
+        wanted: Keys of the stages to run.
         past_failures: ``StageState.stamp`` of stages that failed in an earlier run. These are
             tried again; other failed stages are not.
-        modules: modules with the user's tasks, imported before the plan is made.
+        modules: Modules with the user's tasks, imported before the plan is made.
     """
 
     plan: Callable[[], Plan]

@@ -34,10 +34,10 @@ def find_checkpoint(name: str) -> Path:
     """Return the folder of a world model.
 
     Args:
-        name: a folder, the name of a reference checkpoint, or ``hf://user/name``.
+        name: A folder, the name of a reference checkpoint, or ``hf://user/name``.
 
     Raises:
-        UnknownNameError: neither; the message suggests the nearest reference checkpoint.
+        UnknownNameError: Neither; the message suggests the nearest reference checkpoint.
     """
     if name.startswith(PREFIX):
         return pull(name, kind="checkpoint")

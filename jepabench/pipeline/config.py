@@ -61,7 +61,7 @@ def compose_root(overrides: Sequence[str]) -> dict[str, Any]:
     """Compose ``conf/root.yaml`` with overrides such as ``suite=quick``.
 
     Raises:
-        ConfigError: an override is malformed or names a key or preset that does not exist.
+        ConfigError: An override is malformed or names a key or preset that does not exist.
     """
     hydra_overrides, literal = [], {}
     for override in overrides:
@@ -105,8 +105,8 @@ def load_preset(
     (``jepabench.pipeline.presets.variants``).
 
     Raises:
-        UnknownNameError: no such preset.
-        ConfigError: an override names a key that the preset does not have.
+        UnknownNameError: No such preset.
+        ConfigError: An override names a key that the preset does not have.
     """
     if group == "agent" and (variant := Variant.parse(name)).settings:
         return _apply_variant(load_preset(group, variant.base, overrides), variant)
@@ -136,7 +136,7 @@ def load_agent(name: str, overrides: Mapping[str, Any] | Sequence[str] = ()) -> 
     """Load the preset of an agent, as ``load_preset`` does.
 
     Raises:
-        ConfigError: the preset has an unknown key.
+        ConfigError: The preset has an unknown key.
     """
     return AgentPreset.from_config(load_preset("agent", name, overrides))
 

@@ -23,7 +23,7 @@ def agent_preset(checkpoint: Path, name: str | None, overrides: Sequence[str] = 
     checkpoint, or else the one for the observations of the model.
 
     Raises:
-        ConfigError: if the preset has no world model, or if its policy is not in a folder of the
+        ConfigError: The preset has no world model, or if its policy is not in a folder of the
             preset's name beside the checkpoint.
     """
     from jepabench.world_models.checkpoint import load_world_model

@@ -28,8 +28,8 @@ class ScalingConfig(RunConfig):
     """The configuration of a suite at several budgets.
 
     Attributes:
-        budgets: transitions, ascending.
-        model_transitions: transitions that the world models of online agents are trained on.
+        budgets: Transitions, ascending.
+        model_transitions: Transitions that the world models of online agents are trained on.
     """
 
     budgets: Sequence[int]
@@ -40,12 +40,12 @@ def compose_scaling(overrides: Sequence[str]) -> ScalingConfig:
     """Compose the configuration of a scaling plan.
 
     Args:
-        overrides: settings of ``compose_run``, and ``task``, ``budgets`` and
+        overrides: Settings of ``compose_run``, and ``task``, ``budgets`` and
             ``model_transitions``.
 
     Raises:
-        ConfigError: the budgets are not ascending whole numbers.
-        UnknownNameError: there is no such task, agent or key.
+        ConfigError: The budgets are not ascending whole numbers.
+        UnknownNameError: There is no such task, agent or key.
     """
     own: dict[str, str] = {}
     rest = []
@@ -98,9 +98,9 @@ class BudgetPlan(SuitePlan):
     once, and their checkpoint at each budget is evaluated.
 
     Args:
-        config: of the scaling plan.
-        budget: transitions.
-        online: whether the plan has the online agents or all others. World models of online
+        config: Of the scaling plan.
+        budget: Transitions.
+        online: Whether the plan has the online agents or all others. World models of online
             agents are trained on ``config.model_transitions`` transitions.
     """
 

@@ -35,18 +35,18 @@ class AgentPreset:
     """An agent: how it is trained and built, and what it may use. None means that it is not stated.
 
     Attributes:
-        name: name of its rows.
-        track: its ``observation``, ``data`` and ``privilege``.
+        name: Name of its rows.
+        track: Its ``observation``, ``data`` and ``privilege``.
         agent: ``_target_`` of its class, and arguments.
-        learns: whether it depends on the training seed.
-        world_model: preset of its world model.
-        inputs: which of ``dataset`` and ``validation`` its training reads.
+        learns: Whether it depends on the training seed.
+        world_model: Preset of its world model.
+        inputs: Which of ``dataset`` and ``validation`` its training reads.
         train: ``_target_`` of its training, and arguments.
-        artifact: roles of what is trained (``jepabench.agents.artifacts``).
-        tuning: what the search for its settings spent.
-        code, files, weights: digests of what an agent of another package consists of.
-        cost: what an agent of another package cost before its first episode.
-        per_seed: whether an agent of another package has weights of its own for each seed.
+        artifact: Roles of what is trained (``jepabench.agents.artifacts``).
+        tuning: What the search for its settings spent.
+        code, files, weights: Digests of what an agent of another package consists of.
+        cost: What an agent of another package cost before its first episode.
+        per_seed: Whether an agent of another package has weights of its own for each seed.
     """
 
     name: str
@@ -69,7 +69,7 @@ class AgentPreset:
         """Return the preset that a mapping describes.
 
         Raises:
-            ConfigError: an unknown key.
+            ConfigError: An unknown key.
         """
         unknown = sorted(config.keys() - {item.name for item in fields(cls)})
         if unknown:
@@ -91,11 +91,11 @@ class Overrides:
     """What a suite changes in presets and in its data.
 
     Attributes:
-        agent, world_model: changed settings by preset.
-        data: changed settings by task. Tasks are named without their namespace.
-        checkpoint: trained world models to use instead of training one, by task and preset.
-        instead: presets of world models to use instead of others, by task and preset.
-        task: changes of ``agent`` and ``world_model`` on one task, by task.
+        agent, world_model: Changed settings by preset.
+        data: Changed settings by task. Tasks are named without their namespace.
+        checkpoint: Trained world models to use instead of training one, by task and preset.
+        instead: Presets of world models to use instead of others, by task and preset.
+        task: Changes of ``agent`` and ``world_model`` on one task, by task.
     """
 
     agent: Mapping[str, Settings] = field(default_factory=dict)
@@ -110,8 +110,8 @@ class Overrides:
         """Return the overrides that a mapping describes.
 
         Raises:
-            ConfigError: the overrides or one of their entries are not a mapping.
-            UnknownNameError: an unknown key.
+            ConfigError: The overrides or one of their entries are not a mapping.
+            UnknownNameError: An unknown key.
         """
         _check_mapping("suite.overrides", config)
         known = [item.name for item in fields(cls)]
@@ -138,13 +138,13 @@ class SuiteConfig(Suite):
     """A suite, the data that its agents learn from and what it changes in presets.
 
     Attributes:
-        measure: what is measured, one of ``MEASURES``.
-        data: arguments of ``jepabench.envs.data.collect``, and ``num_validation`` episodes.
-        overrides: changes of presets.
+        measure: What is measured, one of ``MEASURES``.
+        data: Arguments of ``jepabench.envs.data.collect``, and ``num_validation`` episodes.
+        overrides: Changes of presets.
 
     Raises:
-        ConfigError: a number of episodes or steps, or a seed, is not a whole number in its range.
-        UnknownNameError: an unknown measure.
+        ConfigError: A number of episodes or steps, or a seed, is not a whole number in its range.
+        UnknownNameError: An unknown measure.
     """
 
     measure: str = "success"
@@ -182,16 +182,16 @@ class RunConfig:
     """Everything that the arguments of a command decide about a run.
 
     Attributes:
-        suite: what is run.
+        suite: What is run.
         launcher: ``_target_`` of the launcher, and arguments.
-        output: folder of data, models and reports.
-        num_workers: processes, or jobs of a cluster, side by side.
-        tracker: where training curves go.
-        pixels: side of the frames, or None for runs without frames.
+        output: Folder of data, models and reports.
+        num_workers: Processes, or jobs of a cluster, side by side.
+        tracker: Where training curves go.
+        pixels: Side of the frames, or None for runs without frames.
 
     Raises:
-        ConfigError: a number is not a whole number in its range.
-        UnknownNameError: there is no such tracker.
+        ConfigError: A number is not a whole number in its range.
+        UnknownNameError: There is no such tracker.
     """
 
     suite: SuiteConfig
@@ -212,7 +212,7 @@ class RunConfig:
         """Return the configuration that a mapping describes.
 
         Raises:
-            UnknownNameError: an unknown key.
+            UnknownNameError: An unknown key.
         """
         known = [item.name for item in fields(cls)]
         for key in config:

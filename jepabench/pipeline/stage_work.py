@@ -93,10 +93,10 @@ def evaluate_agent(
     """Evaluate an agent on its episodes; save records, actions, training costs and the device.
 
     Args:
-        config: of the stage.
-        paths: folders of the world model and the policy.
-        stages: key and folder of each stage that the evaluation depends on, for its costs.
-        directory: folder to fill.
+        config: Of the stage.
+        paths: Folders of the world model and the policy.
+        stages: Key and folder of each stage that the evaluation depends on, for its costs.
+        directory: Folder to fill.
     """
     from tqdm import tqdm
 

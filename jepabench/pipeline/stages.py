@@ -43,13 +43,13 @@ class Stage:
     """A unit of work with its own folder.
 
     Attributes:
-        key: unique name, to which other stages refer.
-        title: description in one line.
-        directory: folder of the result.
-        config: everything that determines the result. ``jepabench.evaluation.stages.stage`` hashes
+        key: Unique name, to which other stages refer.
+        title: Description in one line.
+        directory: Folder of the result.
+        config: Everything that determines the result. ``jepabench.evaluation.stages.stage`` hashes
             it.
-        needs: keys of the stages that must be done first.
-        work: function that writes the result into a folder.
+        needs: Keys of the stages that must be done first.
+        work: Function that writes the result into a folder.
     """
 
     key: str
@@ -65,11 +65,11 @@ class Cell:
     """One agent on one task with one training seed.
 
     Attributes:
-        task: the task and its episodes.
-        agent: the preset, with what the suite changes for the task.
-        variant: the name that the agent has in the suite.
-        changes: what the variant changes.
-        seed: training seed.
+        task: The task and its episodes.
+        agent: The preset, with what the suite changes for the task.
+        variant: The name that the agent has in the suite.
+        changes: What the variant changes.
+        seed: Training seed.
     """
 
     task: SuiteTask
@@ -88,11 +88,11 @@ class SuitePlan:
     """The stages of a suite, in an order in which each stage follows those that it needs.
 
     Args:
-        config: configuration of the run, from ``compose_run``.
+        config: Configuration of the run, from ``compose_run``.
 
     Raises:
-        ConfigError: the suite, an agent or a world model has a wrong value.
-        UnknownNameError: a name does not exist.
+        ConfigError: The suite, an agent or a world model has a wrong value.
+        UnknownNameError: A name does not exist.
     """
 
     def __init__(self, config: RunConfig) -> None:
@@ -126,9 +126,9 @@ class SuitePlan:
         """Check the names of all agents and the training seeds of agents of other packages.
 
         Raises:
-            ConfigError: two agents have the same name, or an agent has one set of weights for
+            ConfigError: Two agents have the same name, or an agent has one set of weights for
                 several training seeds.
-            ReservedNameError: an agent has the name of a reference agent but another track.
+            ReservedNameError: An agent has the name of a reference agent but another track.
         """
         names: dict[str, str] = {}
         for asked, agent in self.agents.items():
@@ -317,7 +317,7 @@ class SuitePlan:
         """Add the measurement of surprise for the world model of an agent.
 
         Raises:
-            ConfigError: the agent has no world model.
+            ConfigError: The agent has no world model.
         """
         task, agent, seed = cell.task, cell.agent, cell.seed
         if not agent.world_model:

@@ -28,8 +28,8 @@ def build_report(plan: SuitePlan, console: Console, settings: Sequence[str] = ()
     """Write ``table.csv`` and the report, print the table, and return the page.
 
     Args:
-        plan: the suite with its evaluations.
-        console: where the table is printed.
+        plan: The suite with its evaluations.
+        console: Where the table is printed.
         settings: ``KEY=VALUE`` arguments that the plan was composed from. The report shows them as
             the command that reproduces it.
     """
@@ -122,7 +122,7 @@ def read_finished_records(plan: SuitePlan) -> pd.DataFrame:
     Two columns are added: ``directory``, and ``episode``, a name that is unique across tasks.
 
     Raises:
-        ValueError: if an evaluation of the plan is not done.
+        ValueError: An evaluation of the plan is not done.
     """
     from jepabench.evaluation.stages.stage import is_done
 

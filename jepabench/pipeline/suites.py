@@ -14,7 +14,7 @@ def find_suite(name: str) -> Suite:
     """Return a suite of this release.
 
     Raises:
-        UnknownNameError: there is no suite of this name, or it does not measure success.
+        UnknownNameError: There is no suite of this name, or it does not measure success.
     """
     suite = SuiteConfig.from_config(load_preset("suite", name))
     if suite.measure != "success":

@@ -13,7 +13,7 @@ def resolve_task(name: str) -> str:
     or a colon (``package.module:Name-v0``) are ids.
 
     Raises:
-        UnknownNameError: there is no such task; the message suggests the nearest.
+        UnknownNameError: There is no such task; the message suggests the nearest.
     """
     from jepabench import envs  # noqa: F401  (registers the tasks)
 

@@ -39,11 +39,11 @@ class TuningConfig(ScalingConfig):
     """The configuration of a search.
 
     Attributes:
-        trials: number of trials.
-        search_seed: seed of the sampler.
-        num_steps: training steps per trial; 0 for those of the preset.
-        first: number of the first trial of a round.
-        asked: changed settings of each trial of a round.
+        trials: Number of trials.
+        search_seed: Seed of the sampler.
+        num_steps: Training steps per trial; 0 for those of the preset.
+        first: Number of the first trial of a round.
+        asked: Changed settings of each trial of a round.
     """
 
     trials: int
@@ -67,8 +67,8 @@ def compose_tuning(overrides: Sequence[str]) -> TuningConfig:
     """Compose the configuration of a search.
 
     Raises:
-        ConfigError: there is not exactly one task and one agent, or a number is invalid.
-        UnknownNameError: there is no such task, agent or key.
+        ConfigError: There is not exactly one task and one agent, or a number is invalid.
+        UnknownNameError: There is no such task, agent or key.
     """
     own, rest = dict(OWN_WORDS), []
     for item in overrides:
@@ -100,7 +100,7 @@ def search_space(name: str) -> dict[str, list[Any]]:
     """Return the values to try for each setting of an agent preset, that of the preset first.
 
     Raises:
-        ConfigError: there are no settings to search, for example because the agent learns nothing.
+        ConfigError: There are no settings to search, for example because the agent learns nothing.
     """
     preset = load_preset("agent", name)
     spaces = yaml.safe_load((CONF / "search.yaml").read_text(encoding="utf-8"))

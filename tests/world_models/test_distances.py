@@ -119,7 +119,7 @@ def test_the_loss_is_a_finite_scalar(kind):
         ({"kind": "quasimetrik"}, "Did you mean 'quasimetric'"),
         ({"width": 0}, "width is 1 or more, got 0"),
         ({"expectile": 0.7}, "at most 0.5"),
-        ({"discount": 1.0}, "discount between 0 and 1"),
+        ({"gamma": 1.0}, "gamma between 0 and 1"),
         ({"max_step": 3}, "Did you mean 'max_steps'"),
     ],
 )

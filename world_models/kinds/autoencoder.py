@@ -22,9 +22,9 @@ class AutoencoderConfig(JEPAConfig):
     """Configuration of the generative control.
 
     Attributes:
-        pixel_weight: weight of both reconstruction errors, of encoded and of imagined frames.
-        decoder_width: channels of the decoder's last stage.
-        image_size: side of the frames.
+        pixel_weight: Weight of both reconstruction errors, of encoded and of imagined frames.
+        decoder_width: Number of channels of the decoder's last upsampling stage.
+        image_size: Side length of the frames in pixels.
     """
 
     pixel_weight: float = 10.0
@@ -39,7 +39,8 @@ class Autoencoder(JEPA):
     squared error of frames decoded from imagined latents, and the prediction error with a stopped
     gradient at its target. Each reconstruction uses one random frame per window, which halves the
     cost. The prediction error makes distances between imagined and encoded latents meaningful to a
-    planner. The decoder is part of the model; a JEPA gets one after its training.
+    planner. The decoder is part of the model. A JEPA has none during training; a decoder for
+    pictures is trained afterwards.
     """
 
     config_class = AutoencoderConfig

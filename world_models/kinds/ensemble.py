@@ -19,11 +19,11 @@ class EnsembleConfig(JEPAConfig):
     """Configuration of an ensemble: that of a JEPA, with several predictors.
 
     Attributes:
-        num_members: predictors of the kind ``predictor``. They differ in their first weights and in
-            the windows that they learn from.
-        others: further members, each with its own ``predictor`` and optional
+        num_members: Number of predictors of the kind ``predictor``. They differ in their initial
+            weights and in the windows that they learn from.
+        others: Further members, each with its own ``predictor`` and optional
             ``predictor_options``. Members of different kinds make different errors.
-        share: probability that a member learns from a window of a batch, above 0 to 1.
+        share: Probability that a member learns from a window of a batch, in (0, 1].
     """
 
     num_members: int = 5
@@ -50,7 +50,7 @@ class EnsembleConfig(JEPAConfig):
 
 
 class PredictorEnsemble(nn.Module):
-    """Several predictors. As one predictor, it returns their mean."""
+    """Several predictors that act as one, which returns their mean."""
 
     def __init__(self, members: list[nn.Module]) -> None:
         super().__init__()
@@ -120,5 +120,5 @@ class EnsembleJEPA(JEPA):
             .mean(2)
         )
         learns = (torch.rand(error.shape, generator=generator) < config.share).to(error)
-        # The mean over members, so that the term has the scale of a single predictor's.
+        # The mean over members keeps the scale of a single predictor's error.
         return {"prediction": ((error * learns).sum(1) / learns.sum(1).clamp(min=1)).mean()}

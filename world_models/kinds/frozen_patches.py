@@ -1,9 +1,9 @@
 """World models on a frozen patch encoder (DINO-WM, arXiv 2411.04983).
 
-The encoder is a pretrained backbone (``backbones.py``) or our own, which a pretext task trains on
-the same frames first (``pretext.py``). A latent holds the D largest principal components of the
-features at each patch, all in the same unit. Distances between latents are therefore distances
-between features, apart from the omitted components.
+The encoder is a pretrained backbone (``backbones.py``), or one that a pretext task trains first on
+the same frames (``pretext.py``). A latent holds the D largest principal components of the features
+at each patch, all in the same unit. Distances between latents are therefore distances between
+features, apart from the omitted components.
 """
 
 from __future__ import annotations
@@ -36,17 +36,19 @@ class FrozenConfig:
     """Configuration of a world model on frozen features.
 
     Attributes:
-        backbone, backbone_options: name in ``backbones.BACKBONES``, or "own" for a
-            ``PatchEncoder``, and its arguments.
-        pretext, pretext_options: name in ``masked.PRETEXTS`` and its arguments; for "own" alone.
-        pretext_training: ``TrainConfig`` of the pretext task.
-        latent_dim: D, number of principal components per patch.
-        predictor, predictor_options: name in ``predictors.PATCH_PREDICTORS`` and its arguments.
-        action_size: A of a model step.
-        history: K frames of context.
-        rollout_steps: imagined steps that the prediction loss covers.
-        weights_sha256: hash of the file of the backbone's weights. It is set when the backbone is
-            loaded, and checked when a checkpoint is loaded.
+        backbone: Name in ``backbones.BACKBONES``, or "own" for a ``PatchEncoder``.
+        backbone_options: Arguments of the backbone.
+        pretext: Name in ``pretext.PRETEXTS`` for the backbone "own", empty for others.
+        pretext_options: Arguments of the pretext task.
+        pretext_training: Fields of ``TrainConfig`` for the pretext task.
+        latent_dim: Number D of principal components per patch.
+        predictor: Name in ``predictors.PATCH_PREDICTORS``.
+        predictor_options: Arguments of the predictor.
+        action_size: Size A of the action of a model step.
+        history: Number K of context frames.
+        rollout_steps: Number of imagined steps in the prediction loss.
+        weights_sha256: SHA-256 of the file of the backbone's weights. It is set when the backbone
+            is loaded, and checked when a checkpoint is loaded.
     """
 
     backbone: str = "efficientnet-lite0"
@@ -65,8 +67,8 @@ class FrozenConfig:
     def __post_init__(self) -> None:
         if (self.backbone == OWN) != bool(self.pretext):
             raise ValueError(
-                f"Backbone 'own' needs a pretext task ({', '.join(PRETEXTS)}), others none, got "
-                f"{self.backbone!r} and pretext {self.pretext!r}."
+                f"Backbone 'own' needs a pretext task ({', '.join(PRETEXTS)}), and other backbones "
+                f"allow none, got {self.backbone!r} and pretext {self.pretext!r}."
             )
 
 
@@ -83,8 +85,8 @@ class FrozenFeatureModel(nn.Module):
         super().__init__()
         self.history, self.action_size = config.history, config.action_size
         self.window = config.history + config.rollout_steps
-        # In lists, so that the weights of a backbone or of a pretext task's heads are no part of
-        # this module's state.
+        # Lists keep the weights of a backbone and of a pretext task's heads out of the state of
+        # this module.
         self._backbones: list[nn.Module] = []
         self._pretexts: list[nn.Module] = []
         if config.backbone == OWN:
@@ -98,8 +100,8 @@ class FrozenFeatureModel(nn.Module):
             if config.weights_sha256 not in ("", found):
                 raise BackboneError(
                     f"The weights of {config.backbone!r} differ from those in training: "
-                    f"SHA-256 {found[:12]}, "
-                    f"not {config.weights_sha256[:12]}. Put the old file back, or train again."
+                    f"SHA-256 {found[:12]}, not {config.weights_sha256[:12]}. Restore the old "
+                    "file, or train again."
                 )
             config = dataclasses.replace(config, weights_sha256=found)
             self._backbones.append(backbone)
@@ -130,7 +132,7 @@ class FrozenFeatureModel(nn.Module):
         return self._backbones[0].to(frames.device)(frames)
 
     def encode(self, observation: Tensor) -> Tensor:
-        """Encode frames uint8 [N, s, s, 3] into latents [N, P, D]; without a gradient."""
+        """Encode frames uint8 [N, s, s, 3] into latents [N, P, D], without gradients."""
         return (self._features(observation) - self.feature_mean) @ self.components / self.unit
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
@@ -166,10 +168,10 @@ class FrozenFeatureModel(nn.Module):
         """Train the pretext task, compute the principal components, and encode every frame once.
 
         Args:
-            dataset: training episodes with frames.
-            directory: folder of the run. The pretext task is trained and resumed in a subfolder.
-            train: runs the training loop on a module with ``TrainConfig`` settings in a folder.
-            progress: whether to show a progress bar.
+            dataset: Training episodes with frames.
+            directory: Folder of the run. The pretext task is trained in a subfolder of it.
+            train: Function that trains a module with ``TrainConfig`` settings in a folder.
+            progress: Whether to show a progress bar.
 
         Returns:
             The dataset with one more field, ``latents`` float16 [F, P, D].

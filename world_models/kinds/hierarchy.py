@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from jepabench.world_models.base import Context, TrajectoryBatch, rollout
+from jepabench.world_models.networks.heads import make_perceptron
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,13 +24,16 @@ class HierarchyConfig:
     """Configuration of the levels and of their training.
 
     Attributes:
-        strides: model steps of a prediction, one number per level, ascending.
-        macro_size: size M of a macro-action.
-        rollout_steps: strides that the prediction error covers. Episodes must be long enough.
-        kl_weight: weight of the KL divergence of macro-actions from their prior, in nats per entry,
+        strides: Number of model steps per prediction, one for each level, ascending.
+        macro_size: Size M of a macro-action.
+        rollout_steps: Number of strides in the prediction error. Episodes must be long enough.
+        kl_weight: Weight of the KL divergence of macro-actions from their prior, in nats per entry,
             relative to standardised squared errors.
-        width, depth: of the hidden layers.
-        num_steps, batch_size, learning_rate: of the training; the rate of Adam falls linearly to 0.
+        width: Width of the hidden layers.
+        depth: Number of hidden layers.
+        num_steps: Number of gradient steps per level.
+        batch_size: Number of windows per gradient step.
+        learning_rate: Initial learning rate of Adam, which falls linearly to 0.
     """
 
     strides: tuple[int, ...] = (5,)
@@ -62,10 +66,10 @@ class MacroLevel(nn.Module):
     """One level, which predicts z(t + stride) from z(t) and a macro-action.
 
     Args:
-        latent_size: D of the latents below.
-        action_size: A of a model step below.
-        stride: model steps of a prediction.
-        config: of the hierarchy.
+        latent_size: Size D of a latent.
+        action_size: Size A of the action of a model step.
+        stride: Number of model steps per prediction.
+        config: Configuration of the hierarchy.
     """
 
     mean: Tensor
@@ -81,8 +85,13 @@ class MacroLevel(nn.Module):
         self.window = stride * config.rollout_steps + 1
         self.register_buffer("mean", torch.zeros(latent_size))
         self.register_buffer("std", torch.ones(latent_size))
-        self.macro_encoder = _perceptron(stride * action_size, 2 * config.macro_size, config)
-        self.predictor = _perceptron(latent_size + config.macro_size, latent_size, config)
+        size = config.macro_size
+        self.macro_encoder = make_perceptron(
+            stride * action_size, 2 * size, width=config.width, depth=config.depth
+        )
+        self.predictor = make_perceptron(
+            latent_size + size, latent_size, width=config.width, depth=config.depth
+        )
 
     def fit_scale(self, latents: Tensor) -> None:
         """Set the scale from the mean and standard deviation of latents [N, D]."""
@@ -90,7 +99,7 @@ class MacroLevel(nn.Module):
         self.std.copy_(latents.std(0).clamp(min=1e-6))
 
     def encode(self, observation: Tensor) -> Tensor:
-        """Return latents of the level below unchanged, since all levels share one space."""
+        """Return latents of the model below unchanged, since all levels share one space."""
         return observation
 
     def macro(self, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,7 +129,7 @@ class MacroLevel(nn.Module):
 
 
 def make_levels(latent_size: int, action_size: int, config: HierarchyConfig) -> nn.ModuleList:
-    """Make the untrained levels, the lowest first."""
+    """Make the untrained levels, lowest first."""
     return nn.ModuleList(
         MacroLevel(latent_size, action_size, stride, config) for stride in config.strides
     )
@@ -130,9 +139,9 @@ def relative_errors(level: MacroLevel, latents: Tensor, actions: Tensor) -> Sequ
     """Return the squared error of each stride, relative to copying the first latent.
 
     Args:
-        level: a trained level.
-        latents: windows of true latents [B, window, D].
-        actions: normalised actions in between [B, window - 1, A].
+        level: A trained level.
+        latents: Windows of true latents [B, window, D].
+        actions: Normalised actions between them [B, window - 1, A].
     """
     with torch.no_grad():
         windows, strides = len(latents), level.config.rollout_steps
@@ -145,11 +154,3 @@ def relative_errors(level: MacroLevel, latents: Tensor, actions: Tensor) -> Sequ
             (latents[:, :1] - truth).square().mean((0, 2)),
         )
     return (error / copied.clamp_min(1e-12)).tolist()
-
-
-def _perceptron(input_size: int, output_size: int, config: HierarchyConfig) -> nn.Sequential:
-    sizes = [input_size, *[config.width] * config.depth]
-    layers: list[nn.Module] = []
-    for inputs, outputs in pairwise(sizes):
-        layers += [nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.GELU()]
-    return nn.Sequential(*layers, nn.Linear(sizes[-1], output_size))

@@ -15,6 +15,7 @@ from torch.nn import functional
 from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import Context, TrajectoryBatch, rollout
 from jepabench.world_models.networks.encoders import augment_colour, augment_shift, make_encoder
+from jepabench.world_models.networks.moving_average import update_average
 from jepabench.world_models.networks.predictors import make_predictor
 from jepabench.world_models.training import objectives
 from jepabench.world_models.training.devices import gather_batch
@@ -28,22 +29,24 @@ class JEPAConfig:
     """Configuration of a JEPA.
 
     Attributes:
-        encoder, encoder_options: name in ``encoders.ENCODERS`` and its arguments.
-        predictor, predictor_options: name in ``predictors.PREDICTORS`` and its arguments.
-        latent_dim: D, for each position if the encoder has several.
-        action_size: A of a model step.
-        history: K frames of context.
-        rollout_steps: imagined steps that the prediction loss covers.
-        stop_gradient: whether the targets of the prediction loss receive no gradient.
-        momentum: if above 0, the targets come from a moving average of the encoder (BYOL, V-JEPA).
+        encoder: Name in ``encoders.ENCODERS``.
+        encoder_options: Arguments of the encoder.
+        predictor: Name in ``predictors.PREDICTORS``.
+        predictor_options: Arguments of the predictor.
+        latent_dim: Size D of a latent, or of each position if the encoder has several.
+        action_size: Size A of the action of a model step.
+        history: Number K of context frames.
+        rollout_steps: Number of imagined steps in the prediction loss.
+        stop_gradient: Whether to stop gradients at the targets of the prediction loss.
+        momentum: If above 0, the targets come from a moving average of the encoder (BYOL, V-JEPA).
             Its momentum starts at this value and rises to 1 at the end of training. Implies
             ``stop_gradient``.
-        sphere: whether latents and predictions are projected onto the sphere of radius sqrt(D), for
-            terms that ignore lengths.
-        terms: options of each loss term by name, including its ``weight``.
-        observation_key: the encoded observation, "pixels" or "observation" (state twin).
-        shift: random-shift augmentation in pixels, 0 for none.
-        recolour: strength of the random change of colours and light of each frame, 0 for none; see
+        sphere: Whether to project latents and predictions onto the sphere of radius sqrt(D). Use it
+            with terms that ignore lengths.
+        terms: Options of each loss term by name, including its ``weight``.
+        observation_key: Encoded observation, "pixels" or "observation" (state twin).
+        shift: Largest random shift of the frames of a window in pixels; 0 for none.
+        recolour: Strength of random changes of colour and brightness, 0 for none; see
             ``encoders.augment_colour``.
     """
 
@@ -103,7 +106,7 @@ class JEPA(nn.Module):
         if config.encoder != "state":
             options["latent_dim"] = config.latent_dim
         self.encoder = make_encoder(config.encoder, options)
-        self.num_positions: int | None = getattr(self.encoder, "num_positions", None)
+        self.num_positions = self.encoder.num_positions
         self.target_encoder = (
             copy.deepcopy(self.encoder).requires_grad_(False) if config.momentum else None
         )
@@ -151,9 +154,7 @@ class JEPA(nn.Module):
             0, frames.shape[:2]
         )  # [B, T, *latent]
         terms = self.prediction_terms(latents, batch, generator)
-        latents = latents.flatten(
-            2
-        )  # the terms see all positions as one long latent, as eb_jepa does
+        latents = latents.flatten(2)  # terms treat all positions as one latent, as in eb_jepa
         for name, options in self.config.terms.items():
             if name not in objectives.PAIR_TERMS and name != "endpoint_inverse":
                 options = dict(options)
@@ -161,27 +162,16 @@ class JEPA(nn.Module):
                 terms[name] = weight * self._term(name, options, latents, batch, generator)
         return terms
 
-    @torch.no_grad()
     def after_step(self, progress: float) -> None:
-        """Update the target encoder after an optimiser step.
+        """Update the target encoder after a gradient step; see ``update_average``."""
+        if self.target_encoder is not None:
+            update_average(self.target_encoder, self.encoder, self.config.momentum, progress)
 
-        Args:
-            progress: finished share of the training, 0 to 1. At 1, the moving average no longer
-                changes (BYOL's cosine schedule).
-        """
-        if self.target_encoder is None:
-            return
-        share = (1 - self.config.momentum) * 0.5 * (1 + math.cos(math.pi * progress))
-        for slow, fast in zip(
-            self.target_encoder.parameters(), self.encoder.parameters(), strict=True
-        ):
-            slow.lerp_(fast, share)
-
-    # -- overridden by models with another kind of prediction ----------------------------------
+    # -- Subclasses with other predictors override the following -------------------------------
 
     @property
     def needs_frames(self) -> bool:
-        """Whether the prediction terms need frames, so that the predictor cannot learn alone."""
+        """Whether the prediction terms need frames. If so, the predictor cannot train alone."""
         return self.target_encoder is not None
 
     @property
@@ -223,9 +213,9 @@ class JEPA(nn.Module):
     ) -> dict[str, Tensor]:
         """Decode all actions of a rollout from its two ends (EP-IDM, arXiv 2610.07540).
 
-        One head reads the encoded and the imagined end. Between neighbouring frames, the position
-        of the gripper is enough to decode an action; over several steps, its trajectory is not, and
-        the latent has to hold what the actions moved.
+        One head reads the encoded and the imagined end. Between consecutive frames, the position of
+        the gripper is enough to decode an action. Over several steps it is not, so the latent has
+        to represent what the actions moved.
         """
         assert self.endpoint is not None
         weight = self.config.terms["endpoint_inverse"]["weight"]

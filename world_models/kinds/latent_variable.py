@@ -1,8 +1,8 @@
 """A JEPA for stochastic worlds, with one latent variable per step.
 
-In training, a posterior infers the variable from the true next state, with limited information, and
-a prior learns to predict it. In planning, the variable is drawn from the prior, or set to its most
-likely value.
+In training, a posterior infers the variable from the true next state, and a prior learns to predict
+it. A penalty limits the information in the variable. In planning, the variable is drawn from the
+prior, or set to its most likely value.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jepabench.world_models.base import Context, TrajectoryBatch, rollout_with
 from jepabench.world_models.kinds.jepa import JEPA, JEPAConfig
 from jepabench.world_models.training import objectives
 
-_UNIFORM_SHARE = 0.01  # of a categorical's probability, so that every code keeps a gradient
+_UNIFORM_SHARE = 0.01  # share of uniform probability in a categorical: all codes keep a gradient
 
 
 class VariableKind(Protocol):
@@ -27,12 +27,12 @@ class VariableKind(Protocol):
 
     @property
     def size(self) -> int:
-        """Entries U of the variable."""
+        """Number U of entries of the variable."""
         ...
 
     @property
     def num_parameters(self) -> int:
-        """P."""
+        """Number P of parameters."""
         ...
 
     def mode(self, parameters: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class VariableKind(Protocol):
         ...
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Return noise [*shape, U] that does not depend on parameters."""
+        """Return noise [*shape, U], which does not depend on the parameters."""
         ...
 
     def draw(self, parameters: Tensor, noise: Tensor) -> Tensor:
@@ -48,7 +48,7 @@ class VariableKind(Protocol):
         ...
 
     def divergence(self, posterior: Tensor, prior: Tensor) -> Tensor:
-        """Return the information of the posterior beyond the prior, KL [...], in nats."""
+        """Return the KL divergence of the posterior from the prior [...], in nats."""
         ...
 
 
@@ -57,8 +57,8 @@ class Categorical:
     """A one-hot code out of U, with straight-through gradients (Jang et al., 2017).
 
     Attributes:
-        size: number of codes.
-        temperature: of the softmax that gradients see.
+        size: Number of codes.
+        temperature: Temperature of the softmax through which gradients flow.
     """
 
     size: int
@@ -70,7 +70,7 @@ class Categorical:
         return self.size
 
     def mode(self, parameters: Tensor) -> Tensor:
-        """Return the likeliest code [..., U]."""
+        """Return the most likely code [..., U]."""
         return functional.one_hot(parameters.argmax(-1), self.size).to(parameters)
 
     def noise(self, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
@@ -128,7 +128,7 @@ class Gaussian:
 
     def _split(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         mean, log_std = parameters.chunk(2, dim=-1)
-        return mean, 3 * torch.tanh(log_std / 3)  # within a factor of 20 of 1, smoothly
+        return mean, 3 * torch.tanh(log_std / 3)  # keeps the std between 1/20 and 20
 
 
 VARIABLES: dict[str, type[Categorical] | type[Gaussian]] = {
@@ -144,11 +144,11 @@ class LatentVariableConfig(JEPAConfig):
     Attributes:
         variable: "categorical" (one of ``variable_size`` codes per step) or "gaussian"
             (``variable_size`` numbers per step).
-        variable_size: U. The information of a categorical is at most log U nats.
-        information_weight: weight of the information about the true next state that the predictor
+        variable_size: Size U of the variable. A categorical holds at most log U nats.
+        information_weight: Weight of the information about the true next state that the predictor
             receives through the variable, in units of the prediction error per nat. If it is too
             low, the variable explains effects of the action; if it is too high, it is not used.
-        width: of the hidden layers of prior and posterior.
+        width: Width of the hidden layers of prior and posterior.
     """
 
     variable: str = "categorical"
@@ -163,17 +163,17 @@ class LatentVariableConfig(JEPAConfig):
         if self.variable_size < 1 or self.information_weight < 0:
             raise ValueError(
                 "variable_size must be 1 or more and information_weight 0 or more, "
-                f"got {self.variable_size} and "
-                f"{self.information_weight}."
+                f"got {self.variable_size} and {self.information_weight}."
             )
 
 
 class LatentVariableJEPA(JEPA):
     """A JEPA whose predictor also takes the random outcome of a step: z' = f(z, a, u).
 
-    A conditional variational autoencoder in latent space (Sohn et al., 2015; the latent variable of
-    LeCun's 2022 blueprint), with a learned prior as in RSSM models. Prior and posterior send no
-    gradient to the latents. ``predict`` uses the prior's most likely u; ``futures`` draws it.
+    This is a conditional variational autoencoder in latent space (Sohn et al., 2015) with a learned
+    prior, as in RSSM models. The variable u is the latent variable of LeCun's 2022 proposal. Prior
+    and posterior send no gradient to the latents. ``predict`` uses the most likely u of the prior;
+    ``futures`` draws u from it.
     """
 
     config_class = LatentVariableConfig
@@ -187,7 +187,7 @@ class LatentVariableJEPA(JEPA):
         self.posterior = _mlp(known + config.latent_dim, config.width, self.variable.num_parameters)
 
     def predict(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predict the most likely [N, D] from latents [N, k, D] and actions [N, k, A], k <= K."""
+        """Predict the most likely next latent [N, D] from latents [N, k, D], actions [N, k, A]."""
         return self._predict_with(
             latents, actions, self.variable.mode(self.prior(self._known(latents, actions)))
         )
@@ -195,10 +195,10 @@ class LatentVariableJEPA(JEPA):
     def futures(
         self, context: Context, actions: Tensor, *, num_futures: int, generator: torch.Generator
     ) -> Tensor:
-        """Draw ``num_futures`` futures of each candidate [B, S, H, A]: latents [B, S, M, H, D].
+        """Draw M = ``num_futures`` futures [B, S, M, H, D] of each candidate [B, S, H, A].
 
-        All candidates of all problems use the same M draws of noise, so that differences between
-        them come from their actions.
+        All candidates of all problems use the same noise, so that differences between them come
+        from their actions.
         """
         problems, samples, horizon, size = actions.shape
         noise = self.variable.noise((horizon, num_futures), generator)
@@ -207,8 +207,8 @@ class LatentVariableJEPA(JEPA):
 
         def predict(latents: Tensor, past: Tensor) -> Tensor:
             parameters = self.prior(self._known(latents, past))
-            luck = next(steps).expand(problems * samples, -1, -1).flatten(0, 1)
-            return self._predict_with(latents, past, self.variable.draw(parameters, luck))
+            step_noise = next(steps).expand(problems * samples, -1, -1).flatten(0, 1)
+            return self._predict_with(latents, past, self.variable.draw(parameters, step_noise))
 
         imagined = rollout_with(
             predict, self.history, context, many.reshape(problems, -1, horizon, size)
@@ -220,9 +220,9 @@ class LatentVariableJEPA(JEPA):
         return self.config.action_size + self.config.variable_size
 
     def _predict_with(self, latents: Tensor, actions: Tensor, variable: Tensor) -> Tensor:
-        # Earlier outcomes are visible in the latents. Only the present one is an input.
-        told = functional.pad(variable[:, None], (0, 0, latents.shape[1] - 1, 0))
-        return self.predictor(latents, torch.cat([actions, told], dim=-1))
+        # Earlier outcomes are visible in the latents, so their variables are zero.
+        variables = functional.pad(variable[:, None], (0, 0, latents.shape[1] - 1, 0))
+        return self.predictor(latents, torch.cat([actions, variables], dim=-1))
 
     def _known(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Return the padded history of latents and actions as one vector [N, K * (D + A)]."""

@@ -1,4 +1,4 @@
-"""A world model with a memory of earlier frames, for worlds in which one frame does not show all.
+"""A world model with a memory of earlier frames, for worlds that are not visible in one frame.
 
 Planning needs no special case: the memory is computed from the K latents and K-1 actions of the
 context, and updated during the rollout.
@@ -22,10 +22,10 @@ class RecurrentConfig(JEPAConfig):
     """Configuration of a JEPA with memory. It needs vector latents and ignores ``predictor``.
 
     Attributes:
-        history: number K of frames from which the memory is computed. Training windows have K +
+        history: Number K of frames from which the memory is computed. Training windows have K +
             ``rollout_steps`` frames.
-        memory_size: entries W of the memory.
-        width: of the hidden layer that predicts.
+        memory_size: Size W of the memory.
+        width: Width of the hidden layers that follow the memory.
     """
 
     history: int = 16
@@ -40,10 +40,10 @@ class GRUPredictor(nn.Module):
     memory m_t does not depend on the present action a_t.
 
     Args:
-        latent_dim: D.
-        action_size: A.
-        memory_size: W.
-        width: of the hidden layer.
+        latent_dim: Size D of a latent.
+        action_size: Size A of an action.
+        memory_size: Size W of the memory.
+        width: Width of the hidden layers.
     """
 
     def __init__(self, *, latent_dim: int, action_size: int, memory_size: int, width: int) -> None:
@@ -81,7 +81,7 @@ class GRUPredictor(nn.Module):
         return torch.stack(imagined, dim=1)
 
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
-        """Predict [N, D] from latents [N, k, D] and actions [N, k, A]; any k."""
+        """Predict [N, D] from latents [N, k, D] and actions [N, k, A], for any k."""
         memory = self.remember(latents, actions[:, :-1])
         return self.next_latent(memory[:, -1], latents[:, -1], actions[:, -1])
 

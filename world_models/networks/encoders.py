@@ -1,10 +1,10 @@
 """Encoders from one frame or state to one latent. The predictor handles the history.
 
-A latent is a vector [D], or one vector for each of P positions or slots [P, D]; ``num_positions``
-says how many (none for a vector).
+A latent is a vector [D], or one vector for each of P positions or slots [P, D]. Encoders with
+positions have an attribute ``num_positions``.
 
-Frames are uint8 [N, size, size, 3], as stored; the division by 255 happens here, in the compute
-type of the caller (bfloat16 under autocast), and memory stays channels-last.
+Frames are uint8 [N, size, size, 3], as in a dataset. Encoders scale them to [-1, 1] in the compute
+type of the caller (bfloat16 under autocast), in channels-last memory.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jepabench.envs.errors import unknown_name
+from jepabench.world_models.networks.base import Encoder
 from jepabench.world_models.networks.lewm import LeWMEncoder
 from jepabench.world_models.networks.patches import count_patches, make_transformer
 
@@ -30,7 +31,8 @@ NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerN
 
 
 def _head(inputs: int, hidden: int, latent_dim: int, norm: str = "layer") -> nn.Sequential:
-    # No normalisation after the last layer: LayerNorm there keeps SIGReg from reaching N(0, I).
+    # There is no normalisation after the last layer, since with LayerNorm, latents cannot reach
+    # the distribution N(0, I) of SIGReg.
     if norm not in NORMS:
         raise unknown_name("head_norm", norm, NORMS)
     return nn.Sequential(
@@ -38,13 +40,13 @@ def _head(inputs: int, hidden: int, latent_dim: int, norm: str = "layer") -> nn.
     )
 
 
-class ConvEncoder(nn.Module):
-    """Strided convolutions and a flattening head: [N, s, s, 3] to [N, D]. The plain baseline.
+class ConvEncoder(Encoder):
+    """Strided convolutions and an MLP on the flattened map: [N, s, s, 3] to [N, D].
 
     Args:
-        latent_dim: D.
-        width: channels of the first layer; doubled by each of the two others.
-        image_size: side of the frames, a multiple of 16.
+        latent_dim: Size D of a latent.
+        width: Number of channels of the first layer. Each of the two other layers doubles it.
+        image_size: Side length of the frames in pixels, a multiple of 16.
     """
 
     def __init__(self, *, latent_dim: int = 32, width: int = 32, image_size: int = 64) -> None:
@@ -64,26 +66,26 @@ class ConvEncoder(nn.Module):
         return self.head(self.features(_normalise(frames)).flatten(1)).float()
 
 
-class KeypointEncoder(nn.Module):
+class KeypointEncoder(Encoder):
     """Keypoints: a spatial softmax over feature maps, and an MLP on their coordinates.
 
-    Spatial softmax after Levine et al. 2016 (end-to-end visuomotor policies); beside the
-    coordinates each map also gives the strength of what it found, so that "absent" can be told from
-    "in the middle".
+    The spatial softmax follows Levine et al. (2016). Each map returns a strength beside its
+    coordinates, so that an absent feature can be distinguished from one in the middle of the frame.
 
-    Each map is standardised over its positions before the softmax, and has a temperature of its own
-    that is learned. Without that the maps stay flat, since whatever normalises the coordinates
-    later blows up the little that they differ: a flat softmax is a centre of mass, and on Push-T
-    such an encoder never found the block's angle (probe R2 0.01 after 566 steps; with it, 0.85
-    after 112).
+    Each map is standardised over its positions before the softmax and has its own learned
+    temperature. Without them the maps stay flat. A flat softmax only computes a centre of mass, and
+    its coordinates hardly vary before they are normalised. On Push-T, such an encoder never
+    represented the angle of the block (probe R2 0.01 after 566 steps, against 0.85 after 112 steps
+    with the standardisation).
 
     Args:
-        latent_dim: D.
-        width: channels of the feature layers.
-        num_keypoints: maps, each giving x, y in [-1, 1] and a strength.
-        num_layers: 3x3 convolutions after the patch stem.
-        hidden: width of the MLP.
-        head_norm: normalisation inside the MLP: "layer", or "batch" as LeWM has it before SIGReg.
+        latent_dim: Size D of a latent.
+        width: Number of channels of the feature layers.
+        num_keypoints: Number of maps, each of which returns x, y in [-1, 1] and a strength.
+        num_layers: Number of 3x3 convolutions after the patch stem.
+        hidden: Width of the hidden layer of the MLP.
+        head_norm: Normalisation inside the MLP, "layer" or "batch". LeWM uses "batch" before
+            SIGReg.
     """
 
     def __init__(
@@ -105,16 +107,16 @@ class KeypointEncoder(nn.Module):
             ]
         self.features = nn.Sequential(*layers)
         self.temperature = nn.Parameter(torch.full((num_keypoints, 1), 1.5))
-        # Coordinates of an untrained map vary little: without this the first hundred steps see
-        # nothing.
+        # Coordinates of an untrained map vary little. Without normalisation, the loss hardly falls
+        # in the first hundred steps.
         self.standardise = nn.BatchNorm1d(3 * num_keypoints)
         self.head = _head(3 * num_keypoints, hidden, latent_dim, head_norm)
 
     def keypoints(self, frames: Tensor) -> Tensor:
-        """Return x, y (right and down, [-1, 1]) and strength of each map, [N, num_keypoints, 3]."""
+        """Return x, y (right and down, in [-1, 1]) and strength per map [N, num_keypoints, 3]."""
         maps = self.features(_normalise(frames)).float()
         height, width = maps.shape[-2:]
-        # One copy out of channels-last memory; everything after it runs over contiguous rows.
+        # Copy the maps out of channels-last memory once; the operations below need contiguous rows.
         logits = functional.layer_norm(maps.contiguous().flatten(2), (height * width,))
         where = torch.softmax(logits * self.temperature, dim=-1)  # [N, M, P]
         ys, xs = torch.meshgrid(
@@ -129,13 +131,16 @@ class KeypointEncoder(nn.Module):
         return self.head(self.standardise(self.keypoints(frames).flatten(1))).float()
 
 
-class ViTEncoder(nn.Module):
+class ViTEncoder(Encoder):
     """A small vision transformer with mean pooling and an MLP head: [N, s, s, 3] to [N, D].
 
     Args:
-        latent_dim: D.
-        patch_size: side of a patch in pixels; divides ``image_size``.
-        width, depth, num_heads: of the transformer.
+        latent_dim: Size D of a latent.
+        image_size: Side length of the frames in pixels.
+        patch_size: Side length of a patch in pixels, a divisor of ``image_size``.
+        width: Width of the transformer.
+        depth: Number of transformer blocks.
+        num_heads: Number of attention heads.
     """
 
     def __init__(
@@ -161,14 +166,15 @@ class ViTEncoder(nn.Module):
         return self.head(self.blocks(tokens).mean(1)).float()
 
 
-class SpatialEncoder(nn.Module):
+class SpatialEncoder(Encoder):
     """A feature map: [N, s, s, 3] to [N, P, D] with P = (s / 8)^2 positions, row by row.
 
     Args:
-        latent_dim: D of a position.
-        width: channels of the layers.
-        num_layers: residual 3x3 convolutions on the map; each sees one position further.
-        image_size: side of the frames, a multiple of 8.
+        latent_dim: Size D of the latent at each position.
+        width: Number of channels of the layers.
+        num_layers: Number of residual 3x3 convolutions on the map. Each extends the receptive field
+            by one position.
+        image_size: Side length of the frames in pixels, a multiple of 8.
     """
 
     def __init__(
@@ -195,19 +201,18 @@ class SpatialEncoder(nn.Module):
         return self.head(functional.gelu(maps)).flatten(2).transpose(1, 2).float()
 
 
-class SlotEncoder(nn.Module):
-    """A few slots that compete for the frame: [N, s, s, 3] to [N, P, D] with P slots.
+class SlotEncoder(Encoder):
+    """Slot attention (Locatello et al., 2020): [N, s, s, 3] to [N, P, D] with P slots.
 
-    Slot attention (Locatello et al. 2020): the softmax goes over slots, so each place is explained
-    by few of them. Ours starts from learned slots and not from random ones, so that a slot means
-    the same thing in every frame.
+    The softmax is over slots, so that few of them explain each position. Ours starts from learned
+    instead of random slots, so that a slot means the same in every frame.
 
     Args:
-        latent_dim: D of a slot.
-        num_slots: P.
-        width: of the slots while they compete.
-        num_iterations: rounds of competition.
-        image_size: side of the frames, a multiple of 4.
+        latent_dim: Size D of the latent of each slot.
+        num_slots: Number P of slots.
+        width: Width of the slots during attention.
+        num_iterations: Number of attention rounds.
+        image_size: Side length of the frames in pixels, a multiple of 4.
     """
 
     def __init__(
@@ -257,12 +262,13 @@ class SlotEncoder(nn.Module):
         return self.head(slots).float()
 
 
-class StateEncoder(nn.Module):
+class StateEncoder(Encoder):
     """The state twin's encoder: the standardised true state. Nothing is learned.
 
     Args:
-        mean, std: of the observation over the training data [O]; with `units: step`, what a model
-            step changes has spread 1 instead.
+        mean: Mean of the observation over the training data [O].
+        std: Standard deviation of the observation over the training data [O]. With ``units: step``,
+            the standard deviation of its change per model step.
     """
 
     def __init__(self, *, mean: list[float], std: list[float]) -> None:
@@ -275,7 +281,7 @@ class StateEncoder(nn.Module):
         return (observation.float() - self.mean) / self.std  # pyright: ignore[reportOperatorIssue]
 
 
-ENCODERS: dict[str, type[nn.Module]] = {
+ENCODERS: dict[str, type[Encoder]] = {
     "conv": ConvEncoder,
     "keypoint": KeypointEncoder,
     "lewm": LeWMEncoder,
@@ -286,11 +292,11 @@ ENCODERS: dict[str, type[nn.Module]] = {
 }
 
 
-def make_encoder(name: str, options: dict[str, Any]) -> nn.Module:
+def make_encoder(name: str, options: dict[str, Any]) -> Encoder:
     """Make the encoder called ``name`` in channels-last memory.
 
     Raises:
-        UnknownNameError: no such encoder.
+        UnknownNameError: There is no such encoder.
     """
     if name not in ENCODERS:
         raise unknown_name("encoder", name, ENCODERS)
@@ -298,7 +304,7 @@ def make_encoder(name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def augment_shift(frames: Tensor, *, padding: int, generator: torch.Generator) -> Tensor:
-    """Shift each window [B, T, s, s, 3] by up to ``padding`` pixels; its T frames move alike."""
+    """Shift windows [B, T, s, s, 3] by up to ``padding`` pixels, all T frames of one alike."""
     if not padding:
         return frames
     windows, steps, size = frames.shape[:3]
@@ -312,17 +318,16 @@ def augment_shift(frames: Tensor, *, padding: int, generator: torch.Generator) -
 
 
 def augment_colour(frames: Tensor, *, strength: float, generator: torch.Generator) -> Tensor:
-    """Give each single frame of uint8 windows [B, T, s, s, 3] colours and light of its own.
+    """Change the colours and the brightness of each frame of uint8 windows [B, T, s, s, 3].
 
-    A smooth random map of colour space moves things of different colours in different ways, and
-    what keeps its place keeps its shape. Frames of one window differ, so that no colour can be
-    foretold.
+    A smooth random map of colour space changes different colours differently. Shapes and positions
+    do not change. Each frame of a window has its own map, so that colours cannot be predicted.
 
     Args:
-        frames: what was seen.
-        strength: how far colours move, in units of their range; also how much brighter or darker it
-            may be.
-        generator: what draws the maps.
+        frames: Frames uint8 [B, T, s, s, 3].
+        strength: Largest change of a colour relative to its range, and largest relative change of
+            the brightness.
+        generator: Random generator of the maps.
     """
     if not strength:
         return frames

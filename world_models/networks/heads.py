@@ -1,6 +1,11 @@
-"""Heads on trained latents: a decoder to frames and a ridge probe. They never train the model."""
+"""Heads on trained latents: a decoder to frames, a perceptron and a ridge probe.
+
+Heads do not train the model.
+"""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -11,12 +16,12 @@ from jepabench.world_models.analysis.probes import fit_linear, score
 
 
 class Decoder(nn.Module):
-    """Decodes latents [N, *latent] into frames [N, s, s, 3], as a change of the mean frame.
+    """A decoder from latents [N, *latent] to differences from the mean frame [N, s, s, 3].
 
     Args:
-        latent_dim: numbers in a latent: D, or P D where it has positions.
-        mean_frame: mean of the training frames, uint8 or float [size, size, 3] in [0, 255].
-        width: channels of the last upsampling stage.
+        latent_dim: Number of entries of a latent, D, or P * D for one with positions.
+        mean_frame: Mean of the training frames, uint8 or float [size, size, 3] in [0, 255].
+        width: Number of channels of the last upsampling stage.
     """
 
     mean_frame: Tensor
@@ -48,7 +53,7 @@ class Decoder(nn.Module):
     def loss(self, latents: Tensor, frames: Tensor) -> Tensor:
         """Return the squared error to uint8 frames [N, s, s, 3].
 
-        Pixels that differ from the mean frame are few and have larger weights.
+        Few pixels differ from the mean frame, so these have larger weights.
         """
         target = frames.float() / 255
         weight = 1.0 + 20.0 * (target - self.mean_frame / 255).abs().amax(-1, keepdim=True)
@@ -60,17 +65,26 @@ class Decoder(nn.Module):
         return (self(latents).clamp(0, 1) * 255).round().to(torch.uint8).numpy()
 
 
+def make_perceptron(input_size: int, output_size: int, *, width: int, depth: int) -> nn.Sequential:
+    """Make a multilayer perceptron with ``depth`` hidden layers, each with a layer norm."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise([input_size, *[width] * depth]):
+        layers += [nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.GELU()]
+    return nn.Sequential(*layers, nn.Linear(width if depth else input_size, output_size))
+
+
 def ridge_probe_r2(
     train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], *, regularisation: float = 1e-3
 ) -> NDArray[np.float64]:
     """Fit a linear probe on standardised latents; return R2 of each quantity on test data [Q].
 
     Args:
-        train, test: (latents [N, D], quantities [N, Q]) from different episodes.
-        regularisation: ridge weight per sample.
+        train, test: Latents [N, D] and quantities [N, Q] from different episodes.
+        regularisation: Ridge weight per sample.
 
     Returns:
-        1 is perfect, 0 is the mean, below 0 worse than that; NaN where the quantity does not vary.
+        R2 of each quantity: 1 is perfect, and 0 is as good as predicting the mean. NaN if the
+        quantity does not vary.
     """
     probe = fit_linear(train[0], train[1], regularisation=regularisation)
     return score(probe(test[0]), test[1]).r2

@@ -12,14 +12,14 @@ from torch.nn import functional
 class AdaLNBlock(nn.Module):
     """A pre-norm transformer block that is modulated by the action (AdaLN-zero).
 
-    Tokens are either time steps, which attend to themselves and earlier ones (``causal``), or
-    positions, which all attend to each other.
-
     Args:
-        width, num_heads, dropout: of the block.
-        causal: see above.
-        head_size: of an attention head; 0 for width / num_heads.
-        mlp_width: of the hidden layer; 0 for 4 * width.
+        width: Width W of a token.
+        num_heads: Number of attention heads.
+        dropout: Dropout probability.
+        causal: Whether tokens are time steps, which attend to themselves and earlier ones. If not,
+            they are positions, which all attend to each other.
+        head_size: Size of an attention head; 0 for ``width / num_heads``.
+        mlp_width: Width of the hidden layer of the MLP; 0 for ``4 * width``.
     """
 
     heads: Tensor
@@ -83,12 +83,12 @@ class AdaLNBlock(nn.Module):
         """Map the newest tokens, given the cache of earlier ones; causal, without dropout.
 
         Args:
-            tokens: [N, k, W].
-            modulation: of each of them [N, k, 6 W].
-            cache: keys and values [N, k', heads, head size] of the tokens before, or None if there
-                are none.
-            last_only: return only the last token [N, 1, W]. Of the others, only keys and values are
-                computed.
+            tokens: Newest tokens [N, k, W].
+            modulation: Shifts, scales and gates of these tokens [N, k, 6 W].
+            cache: Keys and values [N, k', heads, head size] of earlier tokens, or None if there are
+                none.
+            last_only: Whether to return only the last token [N, 1, W]. For the others, only keys
+                and values are computed.
 
         Returns:
             The mapped tokens, and the keys and values of all tokens so far.
@@ -109,9 +109,9 @@ class AdaLNBlock(nn.Module):
     def _attend_pairwise(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return causal attention [N, k, heads * head size], pair by pair of tokens.
 
-        For the few tokens of a history, the overhead of the library's attention kernels dominates.
-        This implementation sums over the entries of a head by a product with a 0-1 matrix [heads *
-        head size, heads].
+        A history has few tokens, for which the overhead of PyTorch's attention kernels dominates.
+        Here, a product with a 0-1 matrix [heads * head size, heads] sums over the entries of each
+        head.
         """
         heads = self.heads.to(v.dtype)  # [heads * head size, heads]
         queries, keys, values = (part.flatten(2).unbind(1) for part in (q, k, v))
@@ -132,16 +132,19 @@ class AdaLNBlock(nn.Module):
 class AdaLNPredictor(nn.Module):
     """A causal transformer over the history with AdaLN-zero (LeWM, arXiv 2603.19312).
 
-    The preset is small; ``world_model=lewm`` has the published size. Ours adds its output to the
-    present latent.
+    The default size is small; ``world_model=lewm`` has the published size. Unlike LeWM, the output
+    is added to the present latent.
 
     Args:
-        latent_dim: D.
-        action_size: A.
-        history: K, at most as many tokens.
-        width, depth, num_heads, dropout: of the transformer.
-        head_size, mlp_width: see ``AdaLNBlock``.
-        out_width: of a hidden layer before the output; 0 for none.
+        latent_dim: Size D of a latent.
+        action_size: Size A of an action.
+        history: Largest number K of tokens.
+        width: Width W of a token.
+        depth: Number of transformer blocks.
+        num_heads: Number of attention heads.
+        head_size, mlp_width: See ``AdaLNBlock``.
+        out_width: Width of a hidden layer before the output; 0 for none.
+        dropout: Dropout probability.
     """
 
     def __init__(
@@ -178,9 +181,8 @@ class AdaLNPredictor(nn.Module):
 
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Predict [N, D] from latents [N, k, D] and actions [N, k, A] with k <= K."""
-        dtype = (
-            self.embed.weight.dtype
-        )  # may be narrower than that of the latents, which are never rounded to it
+        # The type of the weights may be narrower than that of the latents, which keep theirs.
+        dtype = self.embed.weight.dtype
         tokens = self.embed(latents.to(dtype)) + self.positions[:, : latents.shape[1]]
         condition = self.embed_action(actions.to(dtype))
         for block in self.blocks:
@@ -198,9 +200,9 @@ class AdaLNPredictor(nn.Module):
         the last block that are not needed.
 
         Args:
-            latents: [N, k, D], k <= K.
-            actions: [N, k - 1 + H, A].
-            place: applied to each predicted latent before it enters the history.
+            latents: Latents of the context [N, k, D], k <= K.
+            actions: Actions of the context and of the plan [N, k - 1 + H, A].
+            place: Function that is applied to each predicted latent before it enters the history.
         """
         dtype = self.embed.weight.dtype
         blocks = [block for block in self.blocks if isinstance(block, AdaLNBlock)]

@@ -1,8 +1,8 @@
-"""The networks of LeWM (arXiv 2603.19312) as stable-worldmodel builds them, for its checkpoints.
+"""The networks of LeWM (arXiv 2603.19312) as in stable-worldmodel, whose checkpoints they load.
 
-``world_model=lewm`` trains a variant that predicts a change of the latent; this one
-(``world_model=lewm-published``) predicts the latent itself, through a projector with batch
-normalisation.
+The model ``world_model=lewm-published`` uses them. It predicts the latent itself, through a
+projector with batch normalisation. The variant ``world_model=lewm`` predicts a change of the
+latent.
 """
 
 from __future__ import annotations
@@ -11,25 +11,28 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jepabench.world_models.networks.base import Encoder
 from jepabench.world_models.networks.patches import count_patches
 
 
 def make_projector(width: int, hidden: int) -> nn.Sequential:
-    """Make the MLP with batch normalisation behind the encoder and the predictor."""
+    """Make the MLP with batch normalisation that follows the encoder and the predictor."""
     return nn.Sequential(
         nn.Linear(width, hidden), nn.BatchNorm1d(hidden), nn.GELU(), nn.Linear(hidden, width)
     )
 
 
-class LeWMEncoder(nn.Module):
+class LeWMEncoder(Encoder):
     """The class token of a vision transformer and a projector: [N, s, s, 3] to [N, D].
 
     Args:
-        latent_dim: D, also the width of the transformer.
-        depth, num_heads, mlp_width: of the transformer.
-        patch_size: side of a patch in pixels.
-        image_size: side to which frames are resized, a multiple of ``patch_size``.
-        out_width: hidden layer of the projector.
+        latent_dim: Size D of a latent, which is also the width of the transformer.
+        depth: Number of transformer blocks.
+        num_heads: Number of attention heads.
+        mlp_width: Width of the hidden layer of each block.
+        patch_size: Side length of a patch in pixels.
+        image_size: Side length in pixels to which frames are resized, a multiple of ``patch_size``.
+        out_width: Width of the hidden layer of the projector.
     """
 
     mean: Tensor
@@ -101,13 +104,18 @@ class LeWMPredictor(nn.Module):
     """A causal transformer over the history, modulated by actions, and a projector.
 
     Args:
-        latent_dim: D.
-        action_size: A.
-        history: K.
-        width, depth, num_heads, head_size, mlp_width, dropout: of the transformer.
-        out_width: hidden layer of the projector.
-        action_hidden: hidden layer of the network that embeds actions.
-        action_channels: width of the linear layer before it.
+        latent_dim: Size D of a latent.
+        action_size: Size A of an action.
+        history: Largest number K of latents.
+        width: Width of the transformer.
+        depth: Number of transformer blocks.
+        num_heads: Number of attention heads.
+        head_size: Size of an attention head.
+        mlp_width: Width of the hidden layer of each block.
+        out_width: Width of the hidden layer of the projector.
+        action_hidden: Width of the hidden layer of the action embedding.
+        action_channels: Width of the linear layer before that hidden layer.
+        dropout: Dropout probability.
     """
 
     def __init__(
@@ -157,7 +165,7 @@ class LeWMPredictor(nn.Module):
 
 
 class _LeWMBlock(nn.Module):
-    """A transformer block with AdaLN-zero; attention and MLP each have a norm of their own too."""
+    """A transformer block with AdaLN-zero, in which attention and MLP have norms of their own."""
 
     def __init__(
         self, width: int, num_heads: int, head_size: int, mlp_width: int, dropout: float
@@ -170,7 +178,7 @@ class _LeWMBlock(nn.Module):
         )
         self.attention_norm = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * inner, bias=False)
-        # As in stable-worldmodel, one head of full width has no output layer.
+        # As in stable-worldmodel, a single head of full width has no output layer.
         self.out = (
             nn.Identity() if num_heads == 1 and head_size == width else nn.Linear(inner, width)
         )

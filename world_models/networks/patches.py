@@ -1,4 +1,4 @@
-"""What the vision transformers share: patches of frames, and transformer blocks over tokens."""
+"""Patches of frames and transformer blocks, which all vision transformers use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def count_patches(image_size: int, patch_size: int) -> int:
 
 
 def make_transformer(width: int, depth: int, num_heads: int) -> nn.TransformerEncoder:
-    """Return pre-norm blocks over tokens [N, P, width], without dropout, and a last norm."""
+    """Return pre-norm blocks over tokens [N, P, width], without dropout, and a final norm."""
     block = nn.TransformerEncoderLayer(
         width,
         num_heads,

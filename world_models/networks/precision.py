@@ -1,4 +1,4 @@
-"""Imagination in bfloat16, for planning: faster on processors that support it."""
+"""Conversion of predictors to bfloat16, which makes planning faster on some processors."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def convert_precision(model: WorldModel, precision: str) -> WorldModel:
     """Return a model that predicts in ``precision``. Its latents stay float32.
 
     Args:
-        model: unchanged; a copy is made unless ``precision`` is float32.
-        precision: name in ``PRECISIONS``.
+        model: World model. It is copied, unless ``precision`` is float32.
+        precision: Name in ``PRECISIONS``.
 
     Raises:
-        UnknownNameError: no such precision.
-        ValueError: the model's predictor has no such form.
+        UnknownNameError: There is no such precision.
+        ValueError: The predictor of the model does not support the precision.
     """
     if precision not in PRECISIONS:
         raise unknown_name("precision", precision, PRECISIONS)

@@ -32,28 +32,28 @@ class ActionScale:
         )
 
     def normalise(self, actions: Tensor) -> Tensor:
-        """Environment units to normalised units."""
+        """Convert actions from environment units to normalised units."""
         return (actions - self.mean) / self.std
 
     def restore(self, actions: Tensor) -> Tensor:
-        """Normalised units to environment units."""
+        """Convert actions from normalised units to environment units."""
         return actions * self.std + self.mean
 
 
 class WindowSampler:
-    """Draws windows of ``num_frames`` frames that never cross an episode's end.
+    """Draws windows of ``num_frames`` frames that never cross the end of an episode.
 
-    A model that uses K frames of history meets fewer at an episode's start. Windows that reach up
-    to K-1 frames before the start repeat the first frame with the zero action there, exactly as the
-    planner pads its context.
+    At the start of an episode, a model has fewer than K frames of history. Windows may therefore
+    start up to K-1 frames before the episode, where they repeat the first frame with zero actions.
+    Planners pad their context in the same way.
 
     Args:
-        dataset: where from.
-        observation_key: "pixels" or "observation".
-        num_frames: T of a window.
-        history: K of the model; 1 for no padding.
-        scale: of the actions; that of the dataset by default (give the training set's for a
-            validation set).
+        dataset: Dataset to draw from.
+        observation_key: Observation to return, "pixels" or "observation".
+        num_frames: Number T of frames in a window.
+        history: Number K of context frames of the model; 1 for no padding.
+        scale: Scale of the actions, by default that of ``dataset``. For validation data, pass the
+            scale of the training data.
     """
 
     def __init__(
@@ -90,8 +90,8 @@ class WindowSampler:
     ) -> TrajectoryBatch:
         """Draw ``batch_size`` windows with replacement. The next call overwrites the pixels.
 
-        Of ``count`` processes that draw the same, each takes its share: every ``count``-th window
-        from its ``rank`` on.
+        With ``count`` processes, all draw the same windows, and each keeps every ``count``-th one,
+        starting at its ``rank``.
         """
         return self.batch(rng.integers(len(self), size=batch_size)[rank::count])
 

@@ -1,4 +1,4 @@
-"""Training of a decoder on the latents of a finished model, for pictures only."""
+"""Training of a decoder on the latents of a finished model. It is only used for pictures."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def train_decoder(
     Args:
         model: World model from pixels, in eval mode.
         dataset: Frames to decode; at most 4096 of them are used.
-        num_steps: Gradient steps.
+        num_steps: Number of gradient steps.
         seed: Seed of initialisation and batches.
-        batch_size: Frames per step.
-        learning_rate: Of Adam, falling linearly to 0.
+        batch_size: Number of frames per gradient step.
+        learning_rate: Initial learning rate of Adam, which falls linearly to 0.
         progress: Whether to show a progress bar.
     """
     rng = np.random.default_rng([seed, 1])

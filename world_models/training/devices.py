@@ -1,8 +1,8 @@
 """Devices for training: the CPU, a GPU, or several processes with Hugging Face Accelerate.
 
 The training loop is the same on all of them. With several processes, each takes its share of every
-batch. Statistics of a whole batch (variance, SIGReg, the negatives of InfoNCE) are taken over all
-shares, so the number of processes does not change what is computed.
+batch. Batch statistics (variance, SIGReg, the negatives of InfoNCE) are computed over all shares,
+so that the result does not depend on the number of processes.
 """
 
 from __future__ import annotations
@@ -145,8 +145,8 @@ def select_device(device: str) -> LocalDevice:
     """Return the device to train on.
 
     Args:
-        device: One of ``DEVICES``. Several processes are recognised by WORLD_SIZE, which their
-            launcher sets.
+        device: One of ``DEVICES``. The launcher of several processes sets WORLD_SIZE, from which
+            they are detected.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     return AcceleratedDevice(device) if several or device != "cpu" else LocalDevice()
@@ -155,7 +155,7 @@ def select_device(device: str) -> LocalDevice:
 def gather_batch(share: Tensor) -> Tensor:
     """Return the shares [B, ...] of all processes as one batch; gradients flow back through it.
 
-    In a single process that is the share itself.
+    A single process returns its share.
     """
     if (
         not (distributed.is_available() and distributed.is_initialized())

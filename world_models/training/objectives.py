@@ -1,8 +1,8 @@
 """Loss terms as pure functions of latents [B, T, D]. Lower is better.
 
-Published factors matter more than published weights: each docstring says what is averaged and what
-is not, because a weight means nothing without it. ``LATENT_TERMS`` look at the encoder's latents
-alone, ``PAIR_TERMS`` at predictions beside the latents that they should meet.
+Each docstring states what is summed and what is averaged, because a published weight only makes
+sense with the published factors. ``LATENT_TERMS`` take latents of the encoder, ``PAIR_TERMS`` take
+predictions and their target latents.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn import functional
 
 
 def prediction_error(predicted: Tensor, target: Tensor, *, stop_gradient: bool = False) -> Tensor:
-    """Mean squared error of [...] and [...], with gradients into both unless stopped."""
+    """Return the mean squared error, with gradients to both arguments unless stopped."""
     return functional.mse_loss(predicted, target.detach() if stop_gradient else target)
 
 
@@ -28,9 +28,10 @@ def _samples(latents: Tensor, first_only: bool) -> Tensor:
 def variance(
     latents: Tensor, *, margin: float = 1.0, epsilon: float = 1e-4, first_only: bool = False
 ) -> Tensor:
-    """VICReg's variance hinge (Bardes et al. 2022, eq. 1): mean over D of max(0, margin - std).
+    """VICReg's variance hinge (Bardes et al., 2022, eq. 1): mean over D of max(0, margin - std).
 
-    The std is over all B*T samples, or over the first frames alone (``first_only``, as PLDM does).
+    The standard deviation is over all B*T samples, or only over the first frames (``first_only``,
+    as in PLDM).
     """
     flat = _samples(latents, first_only)
     return functional.relu(margin - (flat.var(0) + epsilon).sqrt()).mean()
@@ -40,10 +41,10 @@ def covariance(latents: Tensor, *, first_only: bool = False, per_pair: bool = Fa
     """VICReg's covariance term (eq. 3-4): sum of squared off-diagonal covariances, divided by D.
 
     Args:
-        latents: [B, T, D].
-        first_only: covariances over the first frames alone, as in PLDM, not over all B*T samples.
-        per_pair: divide by D (D - 1), as PLDM and its successors do; their weights belong to this
-            form.
+        latents: Latents [B, T, D].
+        first_only: Whether to use only the first frames, as in PLDM, instead of all B*T samples.
+        per_pair: Whether to divide by D (D - 1) instead, as PLDM and its successors do. Use it with
+            their weights.
     """
     flat = _samples(latents, first_only)
     centred = flat - flat.mean(0)
@@ -53,35 +54,35 @@ def covariance(latents: Tensor, *, first_only: bool = False, per_pair: bool = Fa
 
 
 def _off_diagonal(matrix: Tensor) -> Tensor:
-    """Return the sum of the squared entries beside the diagonal."""
+    """Return the sum of the squared off-diagonal entries."""
     return matrix.square().sum() - matrix.diagonal().square().sum()
 
 
 def temporal_variance(latents: Tensor, *, margin: float = 1.0, epsilon: float = 1e-4) -> Tensor:
-    """PLDM's variance over time: the hinge of ``variance`` with the std over T."""
+    """PLDM's variance over time: ``variance`` with the standard deviation over T."""
     return functional.relu(margin - (latents.var(1) + epsilon).sqrt()).mean()
 
 
 def time_similarity(latents: Tensor) -> Tensor:
-    """PLDM's slowness: mean of (z_{t+1} - z_t)^2, gradients to both sides."""
+    """PLDM's slowness: mean of (z_{t+1} - z_t)^2, with gradients to both latents."""
     return (latents[:, 1:] - latents[:, :-1]).square().mean()
 
 
 def curvature(latents: Tensor) -> Tensor:
-    """Temporal straightening: mean of 1 - cos(v_t, v_{t+1}), v_t = z_{t+1} - z_t; T >= 3."""
+    """Temporal straightening: mean of 1 - cos(v_t, v_{t+1}) with v_t = z_{t+1} - z_t, T >= 3."""
     velocity = latents[:, 1:] - latents[:, :-1]
     return 1.0 - functional.cosine_similarity(velocity[:, 1:], velocity[:, :-1], dim=-1).mean()
 
 
 def temporal_similarity(latents: Tensor, *, sigma: float = 2.0) -> Tensor:
-    """Mean squared error of a clip's cosine similarities to ``exp(-|i - j| / sigma)``.
+    """Return the mean squared error of cosine similarities within a clip to a decay over time.
 
-    Latents are centred over the batch first. Cosines that fall with the time between two frames
-    make the distance of latents grow with time (SpecWM, TDWM).
+    The target similarity of frames i and j is ``exp(-|i - j| / sigma)``, so that distances between
+    latents grow with time (SpecWM, TDWM). Latents are first centred over the batch.
 
     Args:
-        latents: [B, T, D].
-        sigma: Model steps over which the target similarity falls to 1 / e.
+        latents: Latents [B, T, D].
+        sigma: Number of model steps over which the target similarity falls to 1 / e.
     """
     centred = latents - latents.mean((0, 1), keepdim=True)
     unit = functional.normalize(centred.float(), dim=-1)
@@ -100,16 +101,17 @@ def sigreg(
 ) -> Tensor:
     """SIGReg (LeJEPA, 2025): Epps-Pulley distance of random projections from N(0, 1).
 
-    Each time step is a test of its own over the B samples; the statistic keeps its factor B, so the
-    weight depends on the
-    batch size: 0.05 to 0.1 for B = 128. Knots are 0..limit, doubled by symmetry; trapezoid rule
-    with the normal's own characteristic function as weight.
+    Each time step is tested separately, over the B samples. The statistic keeps its factor B, so a
+    suitable weight depends on the batch size: 0.05 to 0.1 for B = 128. The integral over [-limit,
+    limit] uses the trapezoid rule and symmetry, weighted with the characteristic function of the
+    normal distribution.
 
     Args:
-        latents: [B, T, D].
-        generator: draws the directions, new ones a step.
-        num_directions: random unit vectors.
-        num_knots, limit: knots of the quadrature, evenly spaced on [0, limit].
+        latents: Latents [B, T, D].
+        generator: Random generator of the directions, which are drawn in each call.
+        num_directions: Number of random unit vectors.
+        num_knots: Number of knots of the quadrature on [0, limit].
+        limit: Largest knot.
     """
     samples, _, size = latents.shape
     directions = functional.normalize(
@@ -128,19 +130,19 @@ def sigreg(
 
 
 def inverse_dynamics(decoded: Tensor, actions: Tensor) -> Tensor:
-    """Mean squared error of decoded actions [B, T-1, A], in units of the data's variance."""
+    """Return the mean squared error of decoded actions [B, T-1, A], in normalised units."""
     return functional.mse_loss(decoded, actions)
 
 
 def mcr2(latents: Tensor, *, distortion: float = 0.5) -> Tensor:
     """Negative coding rate of MCR2 (Yu et al., 2020, eq. 1): -1/2 logdet(I + D / (N e) Z'Z).
 
-    The N = B*T rows of Z have unit length.
+    The N = B*T rows of Z have unit length, and ``distortion`` is e, the squared precision of the
+    code. Only MCR2's expansion term is used. Its compression term, which needs classes, is replaced
+    by the prediction error of the world model.
 
-    Only the expansion is maximised: in a world model the prediction error does the compression that
-    MCR2's second term does for classes. ``distortion`` is e, the squared precision of the code.
-    Between -D/2 log(1 + 1/e), all directions used equally, and -1/2 log(1 + D/e), a collapse. Blind
-    to the length of latents: use it on a sphere.
+    The value is -D/2 log(1 + 1/e) if all directions are used equally, and -1/2 log(1 + D/e) at a
+    collapse. It does not depend on the lengths of latents, so use it with ``sphere``.
     """
     flat = functional.normalize(latents.flatten(0, -2).float(), dim=-1)
     count, size = flat.shape
@@ -153,10 +155,10 @@ def mcr2(latents: Tensor, *, distortion: float = 0.5) -> Tensor:
 def mmcr(predicted: Tensor, target: Tensor, *, within: float = 0.0) -> Tensor:
     """MMCR (Yerxa et al., 2023, eq. 2-3): minus the nuclear norm of the centroids [B, D].
 
-    The two views of a sample are the prediction and the latent that it should meet, [B, H, D] each;
-    both go to the unit sphere and their mean is the centroid. Between -sqrt(B min(B, D)) and
-    -sqrt(B), a collapse: not divided by B, as published. ``within`` weights the mean nuclear norm
-    of each sample's own views [2, D], which the paper leaves at 0.
+    The two views of a sample are the prediction and its target latent, [B, H, D] each. Both are
+    projected onto the unit sphere, and their mean is the centroid. As published, the sum is not
+    divided by B: the value is at least -sqrt(B min(B, D)), and -sqrt(B) at a collapse. ``within``
+    is the weight of the mean nuclear norm of each sample's two views [2, D], 0 in the paper.
     """
     views = torch.stack(
         [functional.normalize(part.float(), dim=-1) for part in (predicted, target)], dim=2
@@ -169,11 +171,10 @@ def mmcr(predicted: Tensor, target: Tensor, *, within: float = 0.0) -> Tensor:
 def barlow(predicted: Tensor, target: Tensor, *, off_diagonal: float = 5e-3) -> Tensor:
     """Barlow Twins (Zbontar et al., 2021, eq. 1-2), mean over time steps.
 
-    sum_i (1 - C_ii)^2 + off_diagonal * sum_{i != j} C_ij^2.
-
-    C [D, D] is the cross-correlation over B of predictions [B, H, D] and the latents that they
-    should meet. Sums, as published: grows with D. Blind to the scale of latents: use it on a
-    sphere.
+    The value is sum_i (1 - C_ii)^2 + off_diagonal * sum_{i != j} C_ij^2, where C [D, D] is the
+    cross-correlation over B of predictions [B, H, D] and their target latents. As published, it is
+    a sum, which grows with D. It does not depend on the scale of latents, so use it with
+    ``sphere``.
     """
     first, second = (_standardised(part) for part in (predicted, target))
     total = predicted.new_zeros((), dtype=torch.float32)
@@ -186,18 +187,17 @@ def barlow(predicted: Tensor, target: Tensor, *, off_diagonal: float = 5e-3) -> 
 
 
 def _standardised(latents: Tensor, epsilon: float = 1e-5) -> Tensor:
-    """Mean 0 and variance 1 over the batch axis."""
+    """Return latents with mean 0 and variance 1 over the batch axis."""
     centred = latents.float() - latents.float().mean(0)
     return centred / (centred.square().mean(0) + epsilon).sqrt()
 
 
 def infonce(predicted: Tensor, target: Tensor, *, temperature: float = 0.1) -> Tensor:
-    """InfoNCE (van den Oord et al., 2018, eq. 4): -log softmax_j cos(p_i, z_j) / temperature.
+    """InfoNCE (van den Oord et al., 2018, eq. 4), mean over B and H. The contrastive control.
 
-    Taken at j = i, mean over B and H.
-
-    Negatives are the latents of the other B - 1 windows at the same step, so a near frame of the
-    same window is never one. Between about 0 and log B, a collapse. The contrastive control.
+    The value is -log softmax_j(cos(p_i, z_j) / temperature) at j = i. Negatives are the latents of
+    the other B - 1 windows at the same step, so that similar frames of the same window are never
+    negatives. The value is about 0 at best, and log B at a collapse.
     """
     first, second = (
         functional.normalize(part.float(), dim=-1).transpose(0, 1) for part in (predicted, target)

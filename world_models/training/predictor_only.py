@@ -1,8 +1,8 @@
-"""Training of a JEPA's predictor alone, on latents of its finished encoder that are computed once.
+"""Training of a JEPA's predictor alone, on fixed latents of its finished encoder.
 
-From pixels, most of a training step is spent in the encoder, while contacts are hard for the
-predictor. With fixed latents a minute holds about ten times more gradient steps, and the loss
-cannot fall by making latents easier to predict.
+From pixels, the encoder takes most of the time of a training step, while contacts are hard for the
+predictor. With fixed latents, about ten times as many gradient steps fit in the same time, and the
+loss cannot fall by making latents easier to predict.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ LATENTS = "latents"
 
 
 class PredictorOnly(nn.Module):
-    """A JEPA in which only the predictor learns. It shares the modules of the given model.
+    """A JEPA in which only the predictor is trained. It shares the modules of the given model.
 
     Args:
-        model: A JEPA, or a subclass with another kind of predictor.
+        model: JEPA of any kind.
     """
 
     training_key = LATENTS
@@ -52,7 +52,7 @@ class PredictorOnly(nn.Module):
 def encode_dataset(
     model: JEPA, dataset: EpisodeDataset, *, progress: bool = True, batch_size: int = 512
 ) -> EpisodeDataset:
-    """Return the dataset with a further field, ``latents`` float32 [F, *latent], from eval mode."""
+    """Return the dataset with one more field, ``latents`` float32 [F, *latent], in eval mode."""
     model.eval()
     frames = dataset.field(model.observation_key)
     chunks = []

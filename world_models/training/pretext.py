@@ -1,8 +1,8 @@
 """Pretext tasks for a patch encoder: masked latents, masked pixels, self-distillation.
 
-The ordinary loop trains each of them before the predictor (see ``kinds.frozen_patches``). A pretext
-task is a ``WorldModel`` that predicts no change, so that the ordinary diagnostics apply.
-Masks are drawn once per step and shared by the batch.
+The usual training loop trains the pretext task before the predictor (see ``kinds.frozen_patches``).
+A pretext task is a ``WorldModel`` that predicts no change, so that the usual diagnostics apply.
+Masks are drawn once per gradient step and shared by the batch.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch.nn import functional
 from jepabench.envs.errors import unknown_name
 from jepabench.world_models.base import TrajectoryBatch
 from jepabench.world_models.networks.encoders import augment_shift
+from jepabench.world_models.networks.moving_average import update_average
 from jepabench.world_models.networks.patches import count_patches, make_transformer
 
 
@@ -33,13 +34,14 @@ def encode_positions(side: int, width: int) -> Tensor:
 
 
 class PatchEncoder(nn.Module):
-    """A small vision transformer that keeps its patches: [N, s, s, 3] to [N, P, W].
+    """A small vision transformer that returns one token per patch: [N, s, s, 3] to [N, P, W].
 
     Args:
-        width: W, a multiple of 4 and of ``num_heads``.
-        depth, num_heads: of the transformer.
-        patch_size: side of a patch in pixels; divides ``image_size``.
-        image_size: side of the frames.
+        width: Width W of a token, a multiple of 4 and of ``num_heads``.
+        depth: Number of transformer blocks.
+        num_heads: Number of attention heads.
+        patch_size: Side length of a patch in pixels, a divisor of ``image_size``.
+        image_size: Side length of the frames in pixels.
     """
 
     places: Tensor
@@ -72,14 +74,14 @@ class PatchEncoder(nn.Module):
 
 
 class Pretext(nn.Module):
-    """Base of pretext tasks: an encoder and optionally a momentum copy, as a ``WorldModel``.
+    """Base class of pretext tasks: an encoder and optionally a slow copy, as a ``WorldModel``.
 
     Args:
-        encoder: the encoder to train.
-        action_size: A, which is ignored.
-        window: frames of a clip.
-        momentum: initial momentum of the slow copy, which rises to 1 at the end of the training; 0
-            for no copy.
+        encoder: Encoder to train.
+        action_size: Size A of an action. Actions are ignored.
+        window: Number of frames in a clip.
+        momentum: Initial momentum of the slow copy, a moving average of the encoder. It rises to 1
+            at the end of the training. 0 for no copy.
     """
 
     observation_key, history = "pixels", 1
@@ -105,14 +107,10 @@ class Pretext(nn.Module):
         del actions
         return latents[:, -1]
 
-    @torch.no_grad()
     def after_step(self, progress: float) -> None:
-        """Move the slow copy; see ``JEPA.after_step``."""
-        if self.slow is None:
-            return
-        share = (1 - self.momentum) * 0.5 * (1 + math.cos(math.pi * progress))
-        for slow, fast in zip(self.slow.parameters(), self.encoder.parameters(), strict=True):
-            slow.lerp_(fast, share)
+        """Update the slow copy after a gradient step; see ``update_average``."""
+        if self.slow is not None:
+            update_average(self.slow, self.encoder, self.momentum, progress)
 
     @torch.no_grad()
     def targets(self, frames: Tensor) -> Tensor:
@@ -125,18 +123,20 @@ class Pretext(nn.Module):
 class MaskedPrediction(Pretext):
     """Prediction of masked patches from visible ones: I-JEPA on frames, V-JEPA on clips.
 
-    After I-JEPA (arXiv 2301.08243) and V-JEPA (arXiv 2404.08471): a slow copy of the encoder sees
-    whole frames and gives layer-normalised targets; the encoder sees what is left of a large block
-    after several small ones were cut out; a narrower transformer predicts the cut-out tokens from
-    it. Ours predicts all blocks together, encodes each frame of a clip by itself (as V-JEPA 2 does
-    for control), so that the encoder serves single frames, and cuts out the same places in all
-    frames of a clip.
+    As in I-JEPA (arXiv 2301.08243) and V-JEPA (arXiv 2404.08471), a slow copy of the encoder maps
+    whole frames to layer-normalised targets. The encoder sees a large block, out of which several
+    small blocks are cut, and a narrower transformer predicts the tokens of the small blocks. Unlike
+    these methods, ours predicts all blocks together and cuts out the same positions in all frames
+    of a clip. As V-JEPA 2 does for control, it encodes each frame of a clip separately, so that the
+    encoder can be used on single frames.
 
     Args:
-        num_targets: blocks that are cut out, each ``target_scale`` of the frame.
-        context_scale: share of the frame that the large block covers, lowest and highest.
-        loss: "l2" (I-JEPA) or "l1" (V-JEPA).
-        predictor_width, predictor_depth: of the predicting transformer.
+        num_targets: Number of small blocks that are cut out.
+        target_scale: Smallest and largest share of the frame that a small block covers.
+        context_scale: Smallest and largest share of the frame that the large block covers.
+        loss: Loss on tokens, "l2" (I-JEPA) or "l1" (V-JEPA).
+        predictor_width: Width of the predicting transformer.
+        predictor_depth: Number of blocks of the predicting transformer.
     """
 
     def __init__(
@@ -202,7 +202,7 @@ class MaskedPrediction(Pretext):
 def _block(
     side: int, scale: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
 ) -> Tensor:
-    """Draw a rectangle of a share ``scale`` of the grid with aspect ``ratio``, bool [S, S]."""
+    """Draw a rectangle that covers a share in ``scale`` of the grid, as a mask [side, side]."""
     size, shape, top, left = torch.rand(4, generator=generator).tolist()
     area = (scale[0] + size * (scale[1] - scale[0])) * side**2
     aspect = ratio[0] * (ratio[1] / ratio[0]) ** shape
@@ -219,8 +219,9 @@ class MaskedPixels(Pretext):
     """A masked autoencoder (arXiv 2111.06377), the generative control.
 
     Args:
-        mask_share: share of the patches that are masked.
-        decoder_width, decoder_depth: of the transformer that reconstructs them.
+        mask_share: Share of the patches that are masked.
+        decoder_width: Width of the reconstructing transformer.
+        decoder_depth: Number of blocks of the reconstructing transformer.
     """
 
     def __init__(
@@ -243,7 +244,7 @@ class MaskedPixels(Pretext):
         self.leave = nn.Linear(decoder_width, 3 * encoder.patch_size**2)
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the squared error of the masked patches, each normalised by itself."""
+        """Return the squared error of the masked patches, each of which is standardised."""
         frames = batch.observations["pixels"].flatten(0, 1)
         num_places = self.encoder.side**2
         order = torch.randperm(num_places, generator=generator)
@@ -260,16 +261,17 @@ class MaskedPixels(Pretext):
 
 
 class SelfDistillation(Pretext):
-    """DINO (arXiv 2104.14294): predict a momentum teacher's output for another view.
+    """DINO (arXiv 2104.14294): predict the output of a slow teacher for another view.
 
-    Views are shifted and change brightness; both go through a head with ``num_prototypes`` outputs,
-    the slow one centred and sharpened. Crops of other sizes are left out: a student sees a block of
-    the patches in their place.
+    Views differ by a shift and by their brightness. Student and teacher have a head with
+    ``num_prototypes`` outputs; those of the teacher are centred and sharpened. Instead of DINO's
+    crops of several sizes, the student sees a block of the patches.
 
     Args:
-        num_prototypes: K.
-        padding: largest shift of a view in pixels.
-        student_temperature, teacher_temperature: of the two softmaxes.
+        num_prototypes: Number of outputs of the heads.
+        padding: Largest shift of a view in pixels.
+        student_temperature: Temperature of the student's softmax.
+        teacher_temperature: Temperature of the teacher's softmax.
     """
 
     centre: Tensor
@@ -298,33 +300,30 @@ class SelfDistillation(Pretext):
         self.register_buffer("centre", torch.zeros(num_prototypes))
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return the cross-entropy of student and teacher, mean over both orders of the views."""
+        """Return the mean cross-entropy of student and teacher, over both orders of the views."""
         frames = batch.observations["pixels"]
         views = [self._view(frames, generator).flatten(0, 1) for _ in range(2)]
         with torch.no_grad():
-            told = [self.slow_head(self._slow(view).mean(1)) for view in views]
-            answers = [
-                ((logits - self.centre) / self.temperatures[1]).softmax(-1) for logits in told
+            outputs = [self.slow_head(self._slow(view).mean(1)) for view in views]
+            targets = [
+                ((logits - self.centre) / self.temperatures[1]).softmax(-1) for logits in outputs
             ]
-            self.centre.lerp_(torch.cat(told).mean(0), 0.1)
+            self.centre.lerp_(torch.cat(outputs).mean(0), 0.1)
         total = frames.new_zeros((), dtype=torch.float32)
-        for view, answer in zip(views, answers[::-1], strict=True):
+        for view, target in zip(views, targets[::-1], strict=True):
             seen = (
                 _block(self.encoder.side, (0.3, 0.9), (0.75, 1.5), generator)
                 .flatten()
                 .nonzero()[:, 0]
             )
             logits = self.head(self.encoder(view, seen).mean(1)) / self.temperatures[0]
-            total = total - (answer * logits.log_softmax(-1)).sum(-1).mean()
+            total = total - (target * logits.log_softmax(-1)).sum(-1).mean()
         return {"self_distillation": total / 2}
 
-    @torch.no_grad()
     def after_step(self, progress: float) -> None:
-        """Move the slow encoder and its head."""
+        """Update the slow encoder and its head after a gradient step."""
         super().after_step(progress)
-        share = (1 - self.momentum) * 0.5 * (1 + math.cos(math.pi * progress))
-        for slow, fast in zip(self.slow_head.parameters(), self.head.parameters(), strict=True):
-            slow.lerp_(fast, share)
+        update_average(self.slow_head, self.head, self.momentum, progress)
 
     def _slow(self, frames: Tensor) -> Tensor:
         return (self.slow or self.encoder)(frames)
@@ -354,7 +353,7 @@ def make_pretext(
     """Make the pretext task called ``name`` around an encoder.
 
     Raises:
-        UnknownNameError: no such task.
+        UnknownNameError: There is no such pretext task.
     """
     if name not in PRETEXTS:
         raise unknown_name("pretext task", name, PRETEXTS)

@@ -31,13 +31,13 @@ _LONGEST_VALUE = 500  # characters of a setting
 
 @dataclass(frozen=True)
 class _Tracking:
-    """Where the trainings of this context report to.
+    """The tracker to which the trainings of this context report.
 
     Attributes:
         name: Name of the tracker.
         folder: Folder for the files of trackers without an account.
         run: Name of the runs.
-        directory: Folder of the training; subfolders of it are named in the run.
+        directory: Folder of the training. Runs in subfolders of it add their path to the name.
         settings: Hyperparameters of the runs.
     """
 
@@ -118,7 +118,7 @@ def track(
         settings: Hyperparameters to store with the run.
 
     Raises:
-        UnknownNameError, ModuleNotFoundError, ValueError: As ``check_tracker``.
+        UnknownNameError, ModuleNotFoundError, ValueError: See ``check_tracker``.
     """
     check_tracker(name)
     tracking = None

@@ -47,8 +47,8 @@ def query(sql: str, output: Path) -> pd.DataFrame:
     """Return the result of a DuckDB query on ``episodes`` and ``runs`` below ``output``.
 
     Raises:
-        RecordError: if there is no finished evaluation.
-        ValueError: if DuckDB rejects the query.
+        RecordError: There is no finished evaluation.
+        ValueError: DuckDB rejects the query.
     """
     import duckdb
 

@@ -87,19 +87,19 @@ def submit(
     All arguments are checked before the first stage.
 
     Args:
-        agent: name of a preset or of another package's agent, or ``package.module:Class``.
-        settings: values of ``SETTINGS``.
-        passed_on: settings of the run, such as ``suite=quick``.
-        changes: changed arguments of the agent's class.
-        console: where progress is printed.
-        pull_request: whether to commit the submission on a branch of the clone in which the command
+        agent: Name of a preset or of another package's agent, or ``package.module:Class``.
+        settings: Values of ``SETTINGS``.
+        passed_on: Settings of the run, such as ``suite=quick``.
+        changes: Changed arguments of the agent's class.
+        console: Where progress is printed.
+        pull_request: Whether to commit the submission on a branch of the clone in which the command
             runs.
 
     Returns:
         The folder of the submission.
 
     Raises:
-        ConfigError: a setting is wrong, or the folder exists.
+        ConfigError: A setting is wrong, or the folder exists.
     """
     from jepabench.evaluation.submissions.submission import read_submission, write_submission
     from jepabench.execution.run_plan import run_plan
@@ -168,7 +168,7 @@ def _check_settings(settings: Mapping[str, str], agent: str, suite: Suite) -> Pa
     """Return the folder of the submission, after a check of what describes it.
 
     Raises:
-        ConfigError: the folder exists, or there is no file ``readme``.
+        ConfigError: The folder exists, or there is no file ``readme``.
     """
     from jepabench.evaluation.submissions.manifest import check_words
 
@@ -298,8 +298,8 @@ def read_cost(stage: Stage, needed: Sequence[Stage]) -> dict[str, Any]:
     """Return the manifest's entry for what a task and training seed cost.
 
     Args:
-        stage: the finished evaluation.
-        needed: the stages that it depends on.
+        stage: The finished evaluation.
+        needed: The stages that it depends on.
     """
     spent = json.loads((stage.directory / "cost.json").read_text(encoding="utf-8"))
     prints = [_fingerprint(each) for each in needed]

@@ -74,7 +74,7 @@ def preset_of_plugin(name: str) -> dict[str, Any] | None:
     The class needs ``observation_keys``. Optional attributes are those of ``AgentWords``.
 
     Raises:
-        PluginError: the module cannot be imported, has no agent of this name, or the class states
+        PluginError: The module cannot be imported, has no agent of this name, or the class states
             something invalid.
     """
     if ":" in name:

@@ -30,7 +30,7 @@ def digest_files(folder: Path, names: Sequence[str]) -> str:
     """Return a digest of data files, such as weights; names are relative to ``folder``.
 
     Raises:
-        FileNotFoundError: a file is missing.
+        FileNotFoundError: A file is missing.
     """
     files: list[Path] = []
     for name in names:

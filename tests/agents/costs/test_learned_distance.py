@@ -88,7 +88,7 @@ def test_a_head_knows_the_way_round(ring, kind, goals_say_all):
         )
         goals, now, goal = (functional.pad(part, (0, 1)) for part in (goals, now, goal))
     settings = {"num_steps": 200, "width": 64, "batch_size": 128, "learning_rate": 3e-3}
-    config = DistanceConfig(kind=kind, discount=0.9, **settings)
+    config = DistanceConfig(kind=kind, gamma=0.9, **settings)
     head = fit_head(latents, goals, data, config, seed=0, progress=False)
     start, end = start_end
     found, way = head(now, goal).numpy(), np.abs(start - end)
@@ -224,6 +224,19 @@ def test_refuses_another_model_a_cut_file_and_an_unfinished_run(folder, tmp_path
             directory=tmp_path / "new",
             seed=0,
         )
+
+
+def test_a_run_with_the_old_name_of_gamma_is_read_and_resumed(folder, tmp_path):
+    path = trained(folder, tmp_path / "head", kind="value", gamma=0.9)
+    for name in ("run.json", "training.json"):
+        text = (path / name).read_text(encoding="utf-8")
+        assert '"gamma": 0.9' in text
+        (path / name).write_text(text.replace('"gamma"', '"discount"'), encoding="utf-8")
+    head = load_distance(path, task_id=TWO_ROOM, world_model=folder / "model")
+    assert head.config.gamma == 0.9
+    assert trained(folder, path, kind="value", gamma=0.9) == path
+    with pytest.raises(ValueError, match="holds a run with config="):
+        trained(folder, path, kind="value", gamma=0.8)
 
 
 def test_a_learned_distance_without_an_artifact_is_refused():

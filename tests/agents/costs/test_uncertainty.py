@@ -47,7 +47,7 @@ def test_disagreement_is_counted_along_the_plan():
     torch.testing.assert_close(
         energy(torch.zeros(1, 2, 2, 1), GOAL, actions), torch.tensor([[10.0, 0.0]])
     )
-    discounted = Energy(terms=[Disagreement(discount=0.5)]).bind(Line(), CONTEXT)
+    discounted = Energy(terms=[Disagreement(gamma=0.5)]).bind(Line(), CONTEXT)
     torch.testing.assert_close(
         discounted(torch.zeros(1, 2, 2, 1), GOAL, actions)[0, 0], torch.tensor((1 + 4.5) / 1.5)
     )
@@ -99,7 +99,7 @@ def test_a_model_that_can_not_answer_is_refused(term):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Disagreement(discount=0.0), "discount"),
+        (lambda: Disagreement(gamma=0.0), "gamma"),
         (lambda: OverFutures(risk="worse"), "Did you mean 'worst'"),
         (lambda: OverFutures(num_futures=0), "num_futures"),
     ],
