@@ -20,9 +20,10 @@ from jepabench.envs.task import TaskSpec
 
 @runtime_checkable
 class Agent(Protocol):
-    """Anything that acts."""
+    """Interface of all agents."""
 
-    # Entries that the agent reads: ("pixels", "goal_pixels"), ("observation", "desired_goal"), ().
+    # Keys of the observation that the agent reads, such as ("pixels", "goal_pixels"),
+    # ("observation", "desired_goal") or ().
     observation_keys: tuple[str, ...]
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
@@ -69,7 +70,7 @@ class ActionQueue:
     Blocks are clipped to the bounds on entry.
 
     Args:
-        task: The task, which defines the block.
+        task: Task that defines the block.
     """
 
     def __init__(self, *, task: TaskSpec) -> None:
@@ -83,12 +84,12 @@ class ActionQueue:
 
     @property
     def low(self) -> NDArray[np.float32]:
-        """Lowest block [n * A], environment units."""
+        """Lower bound of a block [n * A], in environment units."""
         return np.tile(self._control_low, self.task.actions_per_block)
 
     @property
     def high(self) -> NDArray[np.float32]:
-        """Highest block [n * A], environment units."""
+        """Upper bound of a block [n * A], in environment units."""
         return np.tile(self._control_high, self.task.actions_per_block)
 
     def reset(self, num_episodes: int) -> None:
@@ -108,7 +109,7 @@ class ActionQueue:
         ]
 
     def empty(self, active: NDArray[np.bool_]) -> list[int]:
-        """Return the active episodes that have no action left."""
+        """Return the active episodes with no queued block at a block boundary."""
         return [episode for episode in self.at_boundary(active) if not self._waiting[episode]]
 
     def put(self, episode: int, blocks: NDArray[Any]) -> None:
@@ -116,11 +117,11 @@ class ActionQueue:
         self._waiting[episode].extend(np.clip(blocks, self.low, self.high).astype(np.float32))
 
     def last_block(self, episode: int) -> NDArray[np.float32]:
-        """Return the block [n * A] that was started last; initially the resting action."""
+        """Return the block [n * A] that was started last. Initially, it holds still."""
         return self._current[episode].reshape(-1)
 
     def take(self, active: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Return the next control actions [B, A]; queues that are not active do not advance."""
+        """Return the next control actions [B, A]. Queues of inactive episodes do not advance."""
         for episode in self.at_boundary(active):
             block = self._waiting[episode].popleft()
             self._current[episode] = block.reshape(self.task.actions_per_block, -1)

@@ -53,9 +53,9 @@ def build_mpc(
     """Return an agent that plans with a saved world model.
 
     Args:
-        task_id: The task.
+        task_id: Id of the task.
         world_model: Folder of the world model.
-        planner: The search.
+        planner: Planner that searches for actions.
         energy: The cost to minimise. The default is the distance to the goal or, with a ``task``,
             the cost of that task alone.
         distance: Folder of a learned distance, for the ``LearnedDistanceConfig`` of the energy.

@@ -21,7 +21,7 @@ GOAL_KEYS = {"pixels": "goal_pixels", "observation": "desired_goal"}
 
 
 def find_device(model: WorldModel) -> torch.device:
-    """Return the device of a model's weights; the CPU for a model without any."""
+    """Return the device of a model's weights, or the CPU if the model has none."""
     if isinstance(model, nn.Module):
         for value in (*model.parameters(), *model.buffers()):
             return value.device
@@ -29,7 +29,7 @@ def find_device(model: WorldModel) -> torch.device:
 
 
 def observation_keys(model: WorldModel) -> tuple[str, str]:
-    """Return the keys of the present observation and of the goal that this model encodes.
+    """Return the keys of the observation and of the goal that a model encodes.
 
     Raises:
         UnknownNameError: The model encodes another observation.
@@ -54,8 +54,9 @@ def encode_goal_rows(
 ) -> Tensor:
     """Return the latents [N, *latent] of the goals of N = len(rows) episodes.
 
-    A model of pixels encodes the goal image. A model of the true state (the state twin) encodes
-    ``goal_observation``; compare such latents in the goal's entries only (``GoalDistance.dims``).
+    A model from pixels encodes the goal image. A model of the true state (the state twin) encodes
+    ``goal_observation``. Compare such latents only in the entries of the goal
+    (``GoalDistance.dims``).
     """
     key, goal_key = observation_keys(model)
     goals = observations[goal_key][list(rows)]
@@ -67,7 +68,7 @@ def encode_goal_rows(
 def goal_observation(goals: NDArray[Any], *, size: int) -> NDArray[np.float64]:
     """Return observations [N, size] of states at rest at goals [N, G].
 
-    Every task puts the goal first; the other entries are 0.
+    Observations of every task start with the goal. The other entries are 0.
     """
     return np.concatenate([goals, np.zeros((len(goals), size - goals.shape[1]))], axis=1)
 
@@ -76,11 +77,11 @@ def check_inputs(world_model: Path | None, pixels: bool) -> None:
     """Check that a policy uses the latents of a world model or frames, not both.
 
     Raises:
-        ValueError: Both were asked for.
+        ValueError: Both are given.
     """
     if world_model and pixels:
         raise ValueError(
-            "A policy uses either the latents of a world model or frames: leave out pixels."
+            "A policy uses either the latents of a world model or frames. Leave out pixels."
         )
 
 
@@ -103,7 +104,7 @@ class Table(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """[num_frames, ...]."""
+        """Shape of all frames [num_frames, ...]."""
         ...
 
     def to(self, device: torch.device, /) -> Table:
@@ -119,7 +120,7 @@ class FrameTable:
     """The frames of a dataset, read from disk on access.
 
     Args:
-        field: uint8 [num_frames, size, size, 3], memory-mapped.
+        field: Memory-mapped frames uint8 [num_frames, size, size, 3].
     """
 
     def __init__(self, field: NDArray[np.uint8]) -> None:
@@ -127,7 +128,7 @@ class FrameTable:
         self.shape: tuple[int, ...] = field.shape
 
     def to(self, device: torch.device, /) -> FrameTable:
-        """Move frames to a device when they are read."""
+        """Move frames to a device after they are read."""
         self._device = device
         return self
 
@@ -140,12 +141,12 @@ class Features:
     """The input of a policy: low-dimensional states, frozen latents of a world model, or frames.
 
     Args:
-        model: A world model, or None.
-        pixels: Use frames instead of states. Only without a model.
+        model: World model for latents, or None.
+        pixels: Whether to use frames instead of states, if there is no model.
 
     Attributes:
-        inputs: "state", "latents" or "pixels".
-        observation_keys: Entries of the observation that the agent reads.
+        inputs: Kind of input, "state", "latents" or "pixels".
+        observation_keys: Keys of the observation that the agent reads.
     """
 
     def __init__(self, model: WorldModel | None, *, pixels: bool = False) -> None:
@@ -165,10 +166,10 @@ class Features:
     def tables(self, dataset: EpisodeDataset) -> tuple[Table, Table]:
         """Return the inputs of all frames as observation [N, D] and as goal [N, D'].
 
-        Latents are encoded once; frames stay on disk.
+        Latents are encoded once. Frames stay on disk.
 
         Raises:
-            UnknownNameError: Frames are needed and the dataset has none.
+            UnknownNameError: The dataset lacks frames, which are needed.
         """
         if self.inputs == "pixels":
             frames = FrameTable(dataset.field("pixels"))

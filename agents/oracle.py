@@ -1,7 +1,7 @@
 """MPC in the true simulator instead of a learned model.
 
-This agent is privileged. It is the upper reference for the search alone. The differences to the
-state twin and to latent models show the contributions of dynamics and representation.
+This agent is privileged. It is the upper reference for the search. Its differences to the state
+twin and to latent models show the contributions of dynamics and representation.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ from jepabench.envs.splits import EpisodeSpec
 class OracleMPCAgent:
     """Model predictive control in a copy of the simulator, towards the true goal.
 
-    The cost of a plan is the true distance at model-step boundaries. Worlds with walls give the
-    length of the shortest path (``path_distance``), because the straight line is misleading there.
-    The caller must execute exactly the actions that the agent returns, because the copies of the
-    simulator execute them too.
+    The cost of a plan is the true distance after each model step. In worlds with walls, it is the
+    length of the shortest path (``path_distance``) instead of the straight line. The caller must
+    execute exactly the actions that the agent returns, because the copies of the simulator execute
+    them too.
 
     Args:
-        task_id: The task.
-        planner: The search. Actions are normalised by the mean and the standard deviation of the
-            uniform distribution within the bounds.
-        when, running_weight, k: Weights of the steps of a plan, as in ``GoalDistance``.
-        execute_steps, warm_start: As in ``RecedingHorizon``.
+        task_id: Id of the task.
+        planner: Planner that searches for actions. Actions are normalised with the mean and the
+            standard deviation of the uniform distribution within the bounds.
+        when, running_weight, k: Weights of the steps of a plan; see ``GoalDistance``.
+        execute_steps, warm_start: See ``RecedingHorizon``.
     """
 
     observation_keys: tuple[str, ...] = ()

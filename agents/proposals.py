@@ -1,7 +1,7 @@
-"""Plans proposed by a policy, as further starts of a search.
+"""Plans that a policy proposes to a planner.
 
-The policy acts, the world model predicts the next latent, and the policy acts again. A search
-starts from these plans and from its own warm start.
+The policy acts, the world model predicts the next latent, and the policy acts again. The planner
+starts from these plans and from its last plan.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ class PolicyProposal:
     """Plans of a policy on latents, rolled out in a world model.
 
     Args:
-        policy: Maps the present latent and the goal latent to model-step actions, normalised with
-            its own scale.
-        scale: Action scale of the world model.
+        policy: Policy from the present latent and the latent of the goal to actions of model steps,
+            which it normalises with its own scale.
+        scale: Scale of the world model's actions.
     """
 
     def __init__(self, policy: GoalPolicy, scale: ActionScale) -> None:
@@ -71,9 +71,8 @@ class PolicyProposal:
         """
         if self.policy.history > model.history:
             raise ValueError(
-                f"The policy looks at {self.policy.history} frames, the world model "
-                f"remembers {model.history}. "
-                f"Train the policy with history={model.history}."
+                f"The policy needs {self.policy.history} frames, but the world model has a history "
+                f"of {model.history}. Train the policy with history={model.history}."
             )
         num_plans, own = self.policy.num_arrivals, self.policy.action_scale
         context = Context(

@@ -1,7 +1,7 @@
 """Receding-horizon control: plan, execute the first blocks, shift the rest and plan again.
 
-The model enters as a cost function. A learned model and the true simulator are therefore searched
-by the same code with the same noise.
+The planner only sees a cost function. Learned models and the true simulator are therefore searched
+with the same code and the same noise.
 """
 
 from __future__ import annotations
@@ -27,17 +27,18 @@ class RecedingHorizon:
     bounds in those units.
 
     Args:
-        task: The task.
-        planner: The search.
-        action_mean, action_std: Mean and standard deviation of a model-step action [n * A], in
-            environment units.
+        task: Task of the episodes.
+        planner: Planner that searches for actions.
+        action_mean: Mean of the action of a model step [n * A], in environment units.
+        action_std: Standard deviation of the action of a model step [n * A], in environment units.
         execute_steps: Number of blocks executed before the next plan, from 1 to the horizon.
-        warm_start: Start a search from the rest of the last plan, with its last action repeated;
-            otherwise from the action 0. A planner with ``num_kept`` > 0 also gets that many
-            runners-up of its last plan.
-        shrinking: Shorten the horizon after each plan, so that all plans end at the same time, and
-            start again with the whole horizon afterwards. With a constant horizon and a terminal
-            cost, an agent may defer the goal forever; a running cost discourages detours.
+        warm_start: Whether to start a search from the rest of the last plan, with its last action
+            repeated, instead of the action 0. A planner with ``num_kept`` > 0 also gets that number
+            of runners-up of its last search.
+        shrinking: Whether to shorten the horizon after each plan, so that all plans end at the same
+            time. Afterwards, the whole horizon is used again. With a constant horizon and a
+            terminal cost, an agent may defer the goal forever, and a running cost discourages
+            detours.
         device: Device on which plans are searched.
     """
 
@@ -68,12 +69,12 @@ class RecedingHorizon:
         size = self.queue.low.shape
         if self._mean.shape != size or self._std.shape != size:
             raise ValueError(
-                f"{task.id}: action_mean and action_std have shape {size} (a model-step action), "
+                f"{task.id}: action_mean and action_std have shape {size} (one model step), "
                 f"got {self._mean.shape} and {self._std.shape}."
             )
         if not (self._std > 0).all():
             raise ValueError(
-                f"action_std is above 0, got {self._std.tolist()}. Does the dataset move "
+                f"action_std must be above 0, got {self._std.tolist()}. Does the dataset move "
                 "every actuator?"
             )
         require_at_least(1, execute_steps=execute_steps)
@@ -116,15 +117,15 @@ class RecedingHorizon:
 
         Args:
             episodes: Indices of episodes whose next plans have the same horizon.
-            cost: The cost function of these episodes, in the same order.
-            proposals: Further plans to start from [B, P, H, A], or None.
+            cost: Cost function of these episodes, in the same order.
+            proposals: Additional initial plans [B, P, H, A], or None.
         """
         rows, horizon = list(episodes), self.horizon(episodes[0])
         planner = self.planner.with_horizon(horizon) if self.shrinking else self.planner
         initial = self._initial[rows][:, :, :horizon]
         if proposals is not None:
             initial = torch.cat([initial, proposals], dim=1)
-            # Making a proposal takes one rollout.
+            # A proposal takes one rollout.
             self.model_steps[rows] += proposals.shape[1] * horizon
         plan = planner.plan(
             cost,

@@ -26,8 +26,8 @@ class ScriptedAgent:
     returns. The caller must execute exactly these actions.
 
     Args:
-        task_id: The task.
-        behaviour: A name in ``TaskSpec.behaviours``.
+        task_id: Id of the task.
+        behaviour: Name in ``TaskSpec.behaviours``.
     """
 
     observation_keys: tuple[str, ...] = ()

@@ -26,9 +26,9 @@ class CuriousBehaviour(PlanningBehaviour):
     Implements ``jepabench.envs.data.behaviour.NamedBehaviour``.
 
     Args:
-        world_model: Folder of a checkpoint of kind ensemble.
-        planner: The search. The default is small, because it runs every few control steps.
-        execute_steps: Blocks executed before the next plan.
+        world_model: Folder of a world model of kind ``ensemble``.
+        planner: Planner. The default is small, because it plans every few control steps.
+        execute_steps: Number of blocks executed before the next plan.
 
     Raises:
         CheckpointError: The model does not exist.
@@ -43,7 +43,7 @@ class CuriousBehaviour(PlanningBehaviour):
             planner,
             execute_steps,
         )
-        load_world_model(self.world_model)  # fail here and not in a worker process
+        load_world_model(self.world_model)  # raises here instead of in a worker process
         settings = f"{planner} {execute_steps}".encode()
         weights = (self.world_model / "weights.safetensors").read_bytes()
         self.name = f"curiosity-{hashlib.sha256(weights + settings).hexdigest()[:12]}"

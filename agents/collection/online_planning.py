@@ -46,13 +46,14 @@ class OnlineConfig:
     """Settings of online planning.
 
     Attributes:
-        budgets: Transitions (control steps) after which the agent is trained and saved, ascending.
-            Each is a round.
-        episode_steps: Model steps of an episode.
+        budgets: Numbers of transitions (control steps) after which the agent is trained and saved,
+            ascending. Each is the end of a round.
+        episode_steps: Number of model steps in an episode.
         noise: Standard deviation of the noise on the planner's actions, as a share of the range of
             each action. The noise of a block is kept with probability 1/2.
-        goal_steps: Model steps that the planner keeps a goal.
-        kind, model, training: Of the world model; see ``jepabench.world_models.training.fit``.
+        goal_steps: Number of model steps for which the planner keeps a goal.
+        kind, model, training: Kind, configuration and training settings of the world model; see
+            ``jepabench.world_models.training.fit``.
         proposals: Settings of the policy that proposes plans; see ``timed.TimedConfig``.
         agent: Configuration of the agent that collects, with a ``_target_``.
     """
@@ -90,16 +91,16 @@ def train(
     ``directory/budgets`` gets one agent per budget; see ``load_agent``.
 
     Args:
-        task_id: The task.
+        task_id: Id of the task.
         directory: Folder of the run.
         seed: Seed of the collection, the goals and all training.
-        pixels: Side of the frames.
+        pixels: Side length of the frames in pixels.
         progress: Whether to show progress bars.
-        settings: Of ``OnlineConfig``.
+        settings: Fields of ``OnlineConfig``.
 
     Raises:
         ValueError: The folder holds another run, or the smallest budget is less than an episode.
-        UnknownNameError: An unknown setting.
+        UnknownNameError: There is no such setting.
     """
     config, directory = make_config("training setting", OnlineConfig, settings), Path(directory)
     run = {
@@ -126,7 +127,7 @@ def load_agent(*, task_id: str, policy: Path, agent: Mapping[str, Any]) -> MPCAg
     """Return the planner that a run had at one of its budgets, or at its end.
 
     Args:
-        task_id: The task.
+        task_id: Id of the task.
         policy: Folder of the run, or of one of its budgets.
         agent: Configuration of the agent, with a ``_target_``.
 
@@ -196,7 +197,7 @@ class _Rounds:
                 behaviour=behaviour,
                 pixels=self.pixels,
                 num_workers=1,
-                # Seeds have data of their own: their episodes do not overlap.
+                # Episodes of different seeds do not overlap.
                 first_index=1_000_000 * (self.seed + 1) + done,
                 progress=self.progress,
             )
@@ -279,7 +280,7 @@ class _Rounds:
 
 
 class GoalSeekingBehaviour(PlanningBehaviour):
-    """Acts with a planner towards frames that were seen before.
+    """Acts with a planner towards earlier frames as goals.
 
     Args:
         folder: Folder of a round, with a world model and proposals.

@@ -1,4 +1,4 @@
-"""The part that behaviours with a planner share: an MPC agent that decides held actions."""
+"""Base class of behaviours that collect data with an MPC agent."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from jepabench.world_models.settings import require_at_least
 
 _RUNNING_WEIGHT = 0.25
 _BETWEEN = 4  # substeps of a model step in the prediction of the chaser
-_VIA_BATCHES = 20
+_VIA_BATCHES = 20  # batches of random positions that are tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class FollowPath:
     def __post_init__(self) -> None:
         if not (self.pace > 0 and self.spacing > 0 and 1 <= self.detour[0] < self.detour[1]):
             raise ValueError(
-                "pace and spacing are above 0 and 1 <= detour[0] < detour[1], got "
+                "pace and spacing must be above 0 and 1 <= detour[0] < detour[1], got "
                 f"{self.pace}, {self.spacing}, {self.detour}."
             )
 
@@ -396,5 +396,5 @@ def draw_assignment(task: CostTask, env: GoalEnv, spec: EpisodeSpec) -> Assignme
 def _free_space(env: GoalEnv) -> FreeSpace:
     space = env.free_space
     if space is None:
-        raise ValueError(f"{env.task.id} has no free_space: this task needs a maze or a table.")
+        raise ValueError(f"{env.task.id} has no free_space, which this task needs. Use a maze.")
     return space

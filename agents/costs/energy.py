@@ -26,12 +26,12 @@ class Term(Protocol):
 
     @property
     def name(self) -> str:
-        """Name in reports, unique within an energy."""
+        """Name in reports. Names are unique within an energy."""
         ...
 
     @property
     def weight(self) -> float:
-        """Factor of the term in the sum."""
+        """Weight of the term in the sum."""
         ...
 
 
@@ -65,7 +65,7 @@ def step_weights(horizon: int, *, when: str, running_weight: float, k: int) -> T
     """Return the weight of each step of a plan [H]. The weights sum to 1.
 
     Args:
-        horizon: Steps H of a plan.
+        horizon: Number H of steps in a plan.
         when: ``terminal`` weights only the last step, ``last_k`` the last k steps equally, and
             ``running`` all steps.
         running_weight: Weight of the steps before the last one in ``running``, relative to it.
@@ -102,17 +102,17 @@ class StepWeighting:
             raise unknown_name("value of when", self.when, WHEN)
         if not 0 <= self.running_weight <= 1:
             raise ValueError(
-                "running_weight is a share of the last step's weight, 0 to 1, got "
+                "running_weight is relative to the weight of the last step and within 0 and 1, got "
                 f"{self.running_weight}."
             )
         if self.k < 1:
-            raise ValueError(f"k counts the last steps of a plan, 1 or more, got {self.k}.")
+            raise ValueError(f"k, the number of last steps, must be 1 or more, got {self.k}.")
 
     def average(self, distance: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:
         """Return the weighted mean distance [B, S] of latents [B, S, H, *latent].
 
-        ``distance`` maps latents [B, S, N, *latent] to distances [B, S, N]. It is called with the
-        steps from the first one that counts: a terminal cost computes one distance, not H.
+        ``distance`` maps latents [B, S, N, *latent] to distances [B, S, N]. Steps before the first
+        one with a weight are left out, so that a terminal cost computes one distance instead of H.
         """
         weights = step_weights(
             latents.shape[2], when=self.when, running_weight=self.running_weight, k=self.k
@@ -130,9 +130,8 @@ class GoalDistance(StepWeighting):
         kind: ``l2`` (mean squared difference, as in DINO-WM and LeWM up to their factor D), ``l1``
             (mean absolute difference, as in V-JEPA 2-AC) or ``cosine`` (1 - cosine similarity over
             the last axis).
-        dims: First and past-the-last index of the entries on the latent's last axis to compare;
-            None for all. A model of the true state (the state twin) compares only the entries of
-            the goal.
+        dims: Range ``(start, stop)`` of the compared entries on the last axis of a latent; None for
+            all. A model of the true state (the state twin) compares only the entries of the goal.
         name, weight: See ``Term``.
     """
 
@@ -239,15 +238,15 @@ class Energy:
     """The weighted sum of named terms.
 
     Args:
-        terms: At least one, names unique; by default the distance to the goal alone.
+        terms: Terms with unique names, at least one. By default, the distance to the goal.
     """
 
     def __init__(self, *, terms: Sequence[EnergyTerm | ModelTerm] = (GoalDistance(),)) -> None:
         names = [term.name for term in terms]
         if not names or len(set(names)) < len(names):
             raise ValueError(
-                f"An energy has at least one term, and names are unique, got {names}. Give "
-                "each a name=."
+                f"An energy has at least one term, and names are unique, got {names}. Give each "
+                "term a name=."
             )
         self.terms = tuple(terms)
 
@@ -273,7 +272,7 @@ class Energy:
         Args:
             latents: Imagined latents [B, S, H, *latent]; entry h follows action h.
             goal: Latents of the goals [B, *latent].
-            actions: Normalised model-step actions [B, S, H, A].
+            actions: Normalised actions [B, S, H, A] of the model steps.
 
         Raises:
             RuntimeError: A term needs the model; call ``bind`` first.

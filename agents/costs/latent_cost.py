@@ -13,13 +13,13 @@ from jepabench.world_models.base import Context, WorldModel, rollout
 
 @dataclass(frozen=True, slots=True)
 class LatentCost:
-    """The cost function of B problems, whose observations were encoded before.
+    """The cost function of B problems with encoded observations.
 
     Attributes:
-        model: The world model, which imagines the plans.
+        model: World model that imagines the plans.
         context: Latents and actions of each problem so far.
         goal: Latents of the goals [B, *latent].
-        energy: The cost of imagined latents.
+        energy: Cost of imagined latents.
     """
 
     model: WorldModel
@@ -48,8 +48,8 @@ class LatentCost:
             actions: Candidates [B, S, H, A].
 
         Returns:
-            [B, S, H, *latent]; entry h is the prediction from the context and ``states[:, :, :h]``
-            under action h.
+            Predicted latents [B, S, H, *latent]. Entry h follows from the context,
+            ``states[:, :, :h]`` and action h.
         """
         problems, samples, horizon = actions.shape[:3]
         known = self.context.latents[:, None].expand(-1, samples, *self.context.latents.shape[1:])

@@ -48,16 +48,18 @@ def train(
 ) -> None:
     """Train a head on the latents of a dataset.
 
-    Batches are a function of (seed, step). Training takes about a minute; an interrupted run starts
-    again.
+    Batches are a function of (seed, step). Training takes about a minute. An interrupted run starts
+    from the beginning.
 
     Args:
-        task_id: The task.
-        dataset, world_model, directory: Folders of the dataset, the world model and the result.
+        task_id: Id of the task.
+        dataset: Folder of the dataset.
+        world_model: Folder of the world model.
+        directory: Folder of the result.
         seed: Seed of initialisation and batches.
         extra: Settings of ``also``, which are recorded with the run.
-        also: Trains and saves what builds on the distance, such as the nodes of a graph. It gets
-            the folder and the latents of the data [N, D].
+        also: Function that trains and saves what depends on the distance, such as the nodes of a
+            graph, from the folder and the latents of the data [N, D].
         progress: Whether to show a progress bar.
         config: Fields of ``DistanceConfig``.
 
@@ -109,9 +111,9 @@ def fit_head(
 
     Args:
         latents: Latents [N, D] of all N frames of the dataset.
-        goals: Latents [N, D] of the goals that the frames are at.
-        data: The dataset.
-        config: The settings.
+        goals: Latents [N, D] of the goals that are reached at the frames.
+        data: Dataset of the latents.
+        config: Configuration of the head and of its training.
         seed: Seed of initialisation and batches.
         progress: Whether to show a progress bar.
 

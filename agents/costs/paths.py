@@ -16,7 +16,7 @@ def interpolate_path(
 ) -> NDArray[np.float64]:
     """Return the positions [N, 2] at ``distances`` [N] along a path [K, 2].
 
-    A distance beyond the end gives the end. ``end`` appends the end.
+    Distances beyond the end of the path return its end. ``end`` appends the end of the path.
     """
     reached = np.concatenate([[0.0], np.linalg.norm(np.diff(bends, axis=0), axis=1).cumsum()])
     places = np.stack([np.interp(distances, reached, bends[:, axis]) for axis in (0, 1)], axis=1)

@@ -32,7 +32,7 @@ class StochasticModel(Protocol):
     def futures(
         self, context: Context, actions: Tensor, *, num_futures: int, generator: torch.Generator
     ) -> Tensor:
-        """Draw M futures of each candidate [B, S, H, A]: latents [B, S, M, H, *latent]."""
+        """Draw M futures [B, S, M, H, *latent] of each candidate [B, S, H, A]."""
         ...
 
 
@@ -83,10 +83,10 @@ class OverFutures:
     PEGASUS, Ng & Jordan 2000), so that the search cannot exploit lucky draws.
 
     Attributes:
-        term: The term to evaluate on each future.
+        term: Term to evaluate on each future.
         num_futures: Number M of futures.
-        risk: "mean" over the futures, the "worst" or the "best" of them (optimistic).
-        seed: Of the draws.
+        risk: Cost of a plan over its futures, the "mean", the "worst" or the "best" (optimistic).
+        seed: Seed of the futures.
         name, weight: See ``EnergyTerm``. Those of ``term`` are ignored.
     """
 
@@ -147,6 +147,6 @@ class BoundTerm:
 
 def _missing_method(term: str, method: str, model: WorldModel, *, kind: str) -> TypeError:
     return TypeError(
-        f"{term!r} needs a world model with {method}(), {type(model).__name__} has none. "
-        f"Take a world model of kind {kind}."
+        f"{term!r} needs a world model with {method}(), and {type(model).__name__} has none. "
+        f"Use a world model of kind {kind}."
     )

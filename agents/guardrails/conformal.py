@@ -1,11 +1,10 @@
 """Split-conformal thresholds, with a guarantee for finite samples.
 
 If n held-out scores and a new one are exchangeable, the new one exceeds the ceil((n + 1) (1 -
-alpha))-th smallest of them with probability at most alpha (Vovk et al. 2005; Lei et al. 2018).
-No assumption is made about their distribution. The guarantee rests on exchangeability alone. Scores
-of one episode depend on each other, so each episode contributes one score. The guarantee does not
-cover an agent that leaves the distribution of the data, so the rate is also measured on test
-episodes.
+alpha))-th smallest of them with probability at most alpha (Vovk et al., 2005; Lei et al., 2018).
+Nothing else is assumed about their distribution. Scores of one episode depend on each other, so
+each episode contributes one score. The guarantee does not cover an agent that leaves the
+distribution of the data, so the rate is also measured on test episodes.
 """
 
 from __future__ import annotations
@@ -30,11 +29,11 @@ def upper_threshold(scores: ArrayLike, alpha: float) -> float:
 
     Args:
         scores: Held-out scores [n], one per episode.
-        alpha: The promised rate, in (0, 1).
+        alpha: Promised rate, in (0, 1).
 
     Raises:
-        TooFewScoresError: N is below ``num_scores_needed(alpha)``.
-        ValueError: Alpha is out of range or a score is NaN.
+        TooFewScoresError: There are fewer than ``num_scores_needed(alpha)`` scores.
+        ValueError: ``alpha`` is out of range, or a score is NaN.
     """
     values = np.sort(np.asarray(scores, np.float64).reshape(-1))
     if not 0 < alpha < 1:

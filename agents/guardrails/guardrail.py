@@ -31,8 +31,8 @@ from jepabench.world_models.base import Context, WorldModel
 from jepabench.world_models.settings import require_at_least
 
 MODES = ("soft", "hard", "lagrangian")
-# Cost of a plan that is filtered out. It is far above any energy, and small enough that float32
-# still resolves differences between hazards.
+# Cost of a forbidden plan. It is far above any energy, and small enough for float32 to resolve
+# differences between hazards.
 FORBIDDEN = 1e4
 _MAX_HAZARD = 50.0
 
@@ -42,7 +42,7 @@ class Guardrail:
     """A term of the energy that keeps imagined steps below a calibrated hazard.
 
     Attributes:
-        hazard: Scores steps between latents.
+        hazard: Hazard of steps between latents.
         thresholds: Highest hazard that passes, for each number of steps ahead [H]. A longer plan
             repeats the last threshold.
         spread: Standard deviation of the hazard, the unit of the excess over the threshold.
@@ -81,7 +81,7 @@ class BoundGuardrail:
     """A guardrail for plans that start from given latents, for B problems.
 
     Attributes:
-        rule: The guardrail.
+        rule: Guardrail with its thresholds.
         present: Present latents [B, *latent].
         multipliers: Multipliers of the augmented Lagrangian [B, H]; None before the first update.
         excess: Excess of the plans that were scored last [B, S, H].
@@ -154,14 +154,14 @@ class BoundGuardrail:
 class GuardedPlanner(WrappingPlanner):
     """A search under a guardrail.
 
-    In mode ``hard``, a problem in which no plan passes chooses between holding still and the least
-    hazardous plan. In mode ``lagrangian``, the search is repeated from its last plan with updated
-    multipliers.
+    In mode ``hard``, if no plan of a problem passes, the planner chooses between holding still and
+    the least hazardous plan. In mode ``lagrangian``, the search is repeated from its last plan with
+    updated multipliers.
 
     Attributes:
-        planner: The search.
-        energy: A ``GuardedEnergy``, which holds the guardrail of the current search.
-        rest: Normalised model-step action that holds still [A].
+        planner: Planner that searches for actions.
+        energy: Energy with the guardrail of the current search.
+        rest: Normalised action of a model step that holds still [A].
         num_rounds: Number of searches of the augmented Lagrangian.
     """
 
@@ -221,8 +221,8 @@ class GuardedEnergy(Energy):
     """An energy with a guardrail term that keeps the bound guardrail of the current search.
 
     Args:
-        energy: The energy without the guardrail.
-        guardrail: The guardrail.
+        energy: Energy without the guardrail.
+        guardrail: Guardrail that is appended as a term.
     """
 
     def __init__(self, energy: Energy, guardrail: Guardrail) -> None:
@@ -244,10 +244,10 @@ class GuardedEnergy(Energy):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuardrailConfig:
-    """How an agent uses a trained guardrail.
+    """Settings of an agent with a trained guardrail.
 
     Attributes:
-        mode, weight, margin, penalty: See ``Guardrail``; the weight applies to ``soft``.
+        mode, weight, margin, penalty: See ``Guardrail``. The weight only applies to ``soft``.
         num_rounds: See ``GuardedPlanner``.
         ahead: Number of steps ahead with a threshold of their own; later steps use the last one.
             None uses all thresholds. Each step is scored again, with fewer steps ahead, before it

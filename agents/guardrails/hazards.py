@@ -27,8 +27,8 @@ class ZoneHazard(nn.Module):
     straight line between them.
 
     Args:
-        probe: Latents to positions [N, 2].
-        zones: Rectangles ``(x_min, y_min, x_max, y_max)``, in units of the position [Z, 4].
+        probe: Probe from latents to positions [N, 2].
+        zones: Rectangles ``(x_min, y_min, x_max, y_max)`` in the units of positions [Z, 4].
     """
 
     zones: Tensor

@@ -41,7 +41,7 @@ from jepabench.world_models.checkpoint import LoadedWorldModel, load_world_model
 
 NAME = "guardrail"
 _WEIGHTS = "guardrail.safetensors"
-_NUM_GOALS = 2000  # goals lie about a hundredth of the size of the room apart
+_NUM_GOALS = 2000  # the distance between goals is about a hundredth of the size of the room
 
 
 class GuardrailError(ValueError):
@@ -53,12 +53,13 @@ class TrainedGuardrail:
     """A hazard with its calibration.
 
     Attributes:
-        hazard: Scores steps between latents.
+        hazard: Hazard of steps between latents.
         thresholds: Highest hazard that passes, for each number of steps ahead [H].
         spread: Standard deviation of the hazard on held-out steps.
-        alpha: Promised rate: at most this share of the steps that would break a rule passes.
-        goals, places: Latents [N, *latent] and positions [N, 2] of goals in the data, from which
-            detours around zones are chosen.
+        alpha: Promised rate. At most this share of the steps that would break a rule passes.
+        goals: Latents of goals in the data [N, *latent], from which detours around zones are
+            chosen.
+        places: Positions of these goals [N, 2].
     """
 
     hazard: Hazard
@@ -75,7 +76,7 @@ class JudgedSteps:
 
     Attributes:
         hazards: Hazards of N windows and H steps ahead [N, H].
-        violated: Whether the rule was really broken during the step [N, H].
+        violated: Whether the rule was broken during the recorded step [N, H].
         episodes: Index of the episode of each window [N].
     """
 
@@ -103,15 +104,17 @@ def train(
     """Train and calibrate a guardrail for a world model.
 
     Args:
-        task_id, world_model: The task, and the folder of the world model.
-        dataset: The data on which the world model was trained; the hazard is trained on it.
+        task_id: Id of the task.
+        dataset: Data on which the world model was trained. The hazard is trained on them too.
         validation: Held-out episodes that calibrate the hazard.
+        world_model: Folder of the world model.
         directory: Folder in which the guardrail is saved.
         seed: Seed of every random choice.
         hazard: ``learned`` from violation flags, or ``zones`` for known rectangles.
-        alpha: At most this share of the steps that break a rule passes, for each step ahead.
-        horizon: Number of steps ahead that are calibrated.
-        num_steps: Gradient steps of a learned hazard.
+        alpha: Promised rate. At most this share of the steps that break a rule passes, for each
+            number of steps ahead.
+        horizon: Largest number of steps ahead that is calibrated.
+        num_steps: Number of gradient steps of a learned hazard.
         num_windows: Maximum number of imagined futures per dataset.
         zones: Forbidden rectangles ``(x_min, y_min, x_max, y_max)`` that replace the world's own
             rule, in the units of the first two numbers of a goal. None uses the world's rule.

@@ -39,7 +39,7 @@ def open_run(directory: Path, run: Mapping[str, Any]) -> bool:
 
 
 def record_device(device: str) -> dict[str, str]:
-    """Return the record of a device: none for the CPU, on which all runs were before there was one.
+    """Return the entry of a device in the record of a run. The CPU has none, as in older records.
 
     Raises:
         UnknownNameError: There is no such device.

@@ -58,29 +58,29 @@ class MPCAgent:
     fewer than K latents are known, the first one is repeated, with resting actions between them.
 
     Args:
-        task_id: The task.
-        model: A world model. It is set to evaluation mode and its parameters are frozen.
-        planner: The search over normalised model-step actions.
-        energy: The cost of an imagined trajectory.
-        action_mean, action_std: Mean and standard deviation with which the actions of the model
-            were normalised [n * A], in environment units.
-        execute_steps: Blocks executed before the next plan.
+        task_id: Id of the task.
+        model: World model. It is set to evaluation mode, and its parameters are frozen.
+        planner: Planner that searches for normalised actions.
+        energy: Cost of imagined trajectories.
+        action_mean: Mean of the actions in the model's training data [n * A], in environment units.
+        action_std: Standard deviation of these actions [n * A], in environment units.
+        execute_steps: Number of blocks executed before the next plan.
         warm_start, shrinking: See ``RecedingHorizon``.
         problems_at_once: Number of episodes encoded and planned in one batch. With 1, the result of
             an episode is bitwise independent of the other episodes. Larger values are faster on a
             GPU and equal up to rounding. By default 1 on the CPU and 64 on a GPU.
-        device: "cpu", "cuda" or "mps", where the model encodes and plans are searched, with
-            guardrails, subgoals and proposals.
+        device: Device on which the agent encodes and plans, "cpu", "cuda" or "mps".
         precision: Precision of imagined rollouts, "float32" or "bfloat16"; see
             ``jepabench.world_models.networks.precision``.
-        proposal: Further plans to start each search from, such as ``PolicyProposal``, or None.
-        subgoals: Chooses the target of each plan, or None to plan to the goal itself.
-        decoder: Maps latents [N, *latent] to frames uint8 [N, size, size, 3] for ``imagined``.
+        proposal: Source of additional initial plans, or None.
+        subgoals: Source of the target of each plan, or None to plan to the goal itself.
+        decoder: Function from latents [N, *latent] to frames uint8 [N, size, size, 3], for
+            ``imagined``.
         record_imagination: Number of episodes per stratum whose imagined plans are kept for
             ``imagined``.
 
-    The state twin (a model of ``observation``) relies on tasks putting the achieved goal first in
-    their observation: see ``encode_goal_rows``.
+    A state twin (a model of ``observation``) requires that observations start with the achieved
+    goal; see ``encode_goal_rows``.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class MPCAgent:
         require_at_least(0, record_imagination=record_imagination)
         if record_imagination and decoder is None:
             raise ValueError(
-                "record_imagination needs a decoder, got none. Train one, or leave it 0."
+                "record_imagination needs a decoder, got none. Train one, or leave it at 0."
             )
         if isinstance(model, nn.Module):
             model.eval().requires_grad_(False)
@@ -133,8 +133,9 @@ class MPCAgent:
         )
         if model.action_size != len(self._control.bounds.low):
             raise ValueError(
-                f"{task_id} has model-step actions of size {len(self._control.bounds.low)}, "
-                f"the world model takes {model.action_size}. Was it trained on another task?"
+                f"The action of a model step of {task_id} has size "
+                f"{len(self._control.bounds.low)}, but the world model takes actions of size "
+                f"{model.action_size}. Was it trained on another task?"
             )
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
@@ -164,7 +165,7 @@ class MPCAgent:
 
     @property
     def task(self) -> TaskSpec:
-        """The task that the agent was made for."""
+        """Task of the agent."""
         return self._control.task
 
     @property

@@ -38,11 +38,11 @@ _HELD_OUT = 0.1  # share of the frames (the last ones) on which the probe is tes
 class PlaceCost:
     """An energy term: the cost of a task at the positions of an imagined path.
 
-    Its goal input holds the directions of the task [B, P].
+    Its input ``goal`` holds the directions of the task [B, P].
 
     Attributes:
-        probe: Maps flattened latents [N, D] to positions [N, 2].
-        task: The task.
+        probe: Probe from flattened latents [N, D] to positions [N, 2].
+        task: Task that is defined by a cost.
         name, weight: See ``EnergyTerm``.
     """
 
@@ -65,9 +65,9 @@ class Directions:
 
     Args:
         task_id: Id of the environment.
-        task: The task that is defined by a cost.
-        probe: Reads the position of the agent from a latent.
-        horizon: Model steps of a plan.
+        task: Task that is defined by a cost.
+        probe: Probe that reads the position of the agent from a latent.
+        horizon: Number of model steps in a plan.
     """
 
     def __init__(self, *, task_id: str, task: CostTask, probe: Probe, horizon: int) -> None:

@@ -16,7 +16,7 @@ from jepabench.agents.costs import learned_distance
 from jepabench.agents.model_free.offline import timed
 
 _PROPOSAL = "proposal"
-_INPUTS = ("task_id", "dataset", "world_model", "seed", "progress")  # of both trainings
+_INPUTS = ("task_id", "dataset", "world_model", "seed", "progress")  # arguments of both trainings
 
 
 def train(*, directory: Path, proposal: Mapping[str, Any], **settings: Any) -> None:

@@ -28,15 +28,15 @@ class Detours:
 
     Implements ``jepabench.agents.mpc.agent.Subgoals``.
 
-    A straight line is admissible if it keeps ``clearance`` from every zone, or as much as its ends
-    do. Detours keep twice the clearance. Walls are not considered, so this class is meant for zones
-    in open rooms.
+    A straight line is admissible if its distance to every zone is at least ``clearance``, or that
+    of its ends if they are closer. Detours keep twice the clearance. Walls are not considered, so
+    this class is meant for zones in open rooms.
 
     Args:
-        hazard: Reads positions from latents and holds the zones.
+        hazard: Hazard with the zones, which reads positions from latents.
         goals: Latents of goals [N, *latent] from which subgoals are chosen.
         places: Positions of these goals [N, 2].
-        clearance: See above, in the units of positions.
+        clearance: Distance to the zones, in the units of positions.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Detours:
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Zero [B]: no predictions are made."""
+        """Zeros [B], since no predictions are made."""
         return np.zeros(self._num_episodes, dtype=np.int64)
 
 
@@ -120,6 +120,6 @@ class DetoursConfig:
         known = load_guardrail(directory, task_id=task_id)
         if not isinstance(known.hazard, ZoneHazard):
             raise ValueError(
-                f"A detour needs a guardrail with hazard=zones, the one in {directory} was learned."
+                f"Detours need a guardrail with hazard=zones. The hazard in {directory} is learned."
             )
         return Detours(known.hazard, known.goals, known.places, clearance=self.clearance)

@@ -1,8 +1,8 @@
 """Subgoals from a graph of data states whose edges are short learned distances.
 
 Search on the replay buffer (Eysenbach et al., 2019, arXiv 1906.05253) is a strong and simple
-baseline of long-horizon planning. The shortest path in the graph splits a distant goal into
-subgoals. The search needs no model steps.
+baseline for long-horizon planning. The shortest path in the graph splits the way to a distant goal
+into subgoals. The graph search needs no model steps.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from jepabench.world_models.distances import DistanceHead
 from jepabench.world_models.settings import require_at_least
 
 _NODES = "nodes.safetensors"
-_CHUNK = 64  # rows of a table of distances that are computed at once
+_CHUNK = 64  # number of rows of a distance table that are computed together
 
 
 class StateGraph:
     """A directed graph of data states, with edges where the learned distance is short.
 
     Args:
-        nodes: Latents [N, D].
-        distance: The learned distance, in model steps.
+        nodes: Latents of data states [N, D].
+        distance: Learned distance, in model steps.
         max_edge: Maximum length of an edge [model steps].
     """
 
@@ -82,14 +82,14 @@ class StateGraph:
 
 
 class GraphSubgoals:
-    """Heads for the node nearest to the goal (along the graph) that is within reach.
+    """Chooses the node within reach that is nearest to the goal along the graph.
 
     Implements ``jepabench.agents.mpc.agent.Subgoals``.
 
     Args:
-        graph: States of the data.
-        reach: A subgoal is at most so far from here, in learned model steps: what the planner below
-            can plan for.
+        graph: Graph of data states.
+        reach: Largest learned distance to a subgoal [model steps]. The planner should be able to
+            plan this far.
     """
 
     def __init__(self, graph: StateGraph, *, reach: float) -> None:
@@ -109,7 +109,7 @@ class GraphSubgoals:
 
     @torch.no_grad()
     def choose(self, episode: int, latent: Tensor, goal: Tensor) -> Tensor:
-        """Return the latent [*latent] to head for: the goal, if it is within reach."""
+        """Return the latent of the subgoal [*latent], which is the goal if it is within reach."""
         here, there = latent.flatten(), goal.flatten()
         if float(self.graph.distance(here, there)) <= self.reach:
             return goal
@@ -120,7 +120,7 @@ class GraphSubgoals:
             return goal
         leads_there = np.isfinite(ways)
         within = leads_there & (away <= self.reach)
-        # If no such node is within reach, head for the nearest node with a path to the goal.
+        # If no such node is within reach, choose the nearest node with a path to the goal.
         rest = (
             np.where(within, ways, np.inf) if within.any() else np.where(leads_there, away, np.inf)
         )
@@ -128,7 +128,7 @@ class GraphSubgoals:
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Zero [B]: no predictions are made."""
+        """Zeros [B], since no predictions are made."""
         return np.zeros(self._num_episodes, dtype=np.int64)
 
 

@@ -58,7 +58,7 @@ class LevelPlan:
 
 
 class MacroSubgoals:
-    """Uses the first predicted latent of the best plan of each level as target of the level below.
+    """Targets for each level, from the first predicted latent of the best plan of the level above.
 
     Implements ``jepabench.agents.mpc.agent.Subgoals``.
 
@@ -67,14 +67,14 @@ class MacroSubgoals:
     latent near it would only add an error.
 
     Args:
-        levels: Trained levels, the lowest first.
+        levels: Trained levels, lowest first.
         plans: Search settings of each level, in the same order.
     """
 
     def __init__(self, levels: Sequence[MacroLevel], plans: Sequence[LevelPlan]) -> None:
         if len(levels) != len(plans):
             raise ValueError(
-                f"There are {len(levels)} trained levels and plans for {len(plans)}: give "
+                f"There are {len(levels)} trained levels and plans for {len(plans)}. Give "
                 "one plan per level, the lowest first."
             )
         self.levels, self.plans = list(levels), list(plans)
@@ -92,7 +92,7 @@ class MacroSubgoals:
         self._model_steps: NDArray[np.int64] = np.zeros(len(specs), dtype=np.int64)
         self._num_calls = [0] * len(specs)
         self._targets: list[list[Tensor]] = [[torch.empty(0)] * len(self.levels) for _ in specs]
-        # Each level has its own stream, so the noise of a level does not depend on those above.
+        # Each level has its own stream, so its noise does not depend on the levels above.
         self._generators = [
             [_make_generator(spec, number) for number in range(len(self.levels))] for spec in specs
         ]
@@ -109,7 +109,7 @@ class MacroSubgoals:
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Predictions of all levels so far [B]."""
+        """Number of predictions of all levels so far [B]."""
         return self._model_steps
 
     @torch.no_grad()
@@ -201,9 +201,8 @@ def _fit_level(
     if not len(starts):
         raise ValueError(
             f"A level of stride {level.stride} over {config.rollout_steps} strides needs "
-            f"episodes of {level.window - 1} "
-            f"model steps; the longest has {int(data.lengths.max())}. Collect longer ones "
-            "or use shorter strides."
+            f"episodes of {level.window - 1} model steps; the longest has "
+            f"{int(data.lengths.max())}. Collect longer episodes or use shorter strides."
         )
     level.fit_scale(latents)
     optimizer = torch.optim.Adam(level.parameters(), lr=config.learning_rate)
@@ -242,7 +241,7 @@ def load_levels(directory: Path, *, task_id: str, world_model: Path) -> list[Mac
     )
     if "levels" not in content:
         raise ValueError(
-            f"{directory} holds a learned distance and no levels. Train with "
+            f"{directory} holds a learned distance but no levels. Train with "
             "jepabench.agents.subgoals.hierarchy.train."
         )
     try:

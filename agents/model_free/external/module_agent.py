@@ -22,17 +22,17 @@ _FRAMES = ("pixels", "goal_pixels")
 class ModuleAgent(PolicyAgent):
     """Agent that acts with a function or module from float32 tensors to an action.
 
-    A policy whose parameters are named after observation keys gets these, each [1, ...]. Any other
-    policy gets ``inputs`` concatenated [1, N], by default the state and the goal. It returns an
-    action [1, A] for every control step, or [1, n * A] for every block. Frames are given as
-    [1, side, side, 3] with values from 0 to 255.
+    If the parameters of a policy are named after observation keys, it is called with these
+    observations, each [1, ...]. Any other policy is called with ``inputs``, concatenated to [1, N],
+    by default the state and the goal. It returns an action [1, A] for every control step, or
+    [1, n * A] for every block. Frames are [1, side, side, 3] with values from 0 to 255.
 
     Args:
-        policy: The policy. A module is switched to evaluation mode.
-        task_id: The task.
-        inputs: Observation keys; by default those that name parameters, or state and goal.
-        act: "step", "block", or None to let the size of the action decide.
-        pixels: Side of the frames.
+        policy: Function or module. A module is switched to evaluation mode.
+        task_id: Id of the task.
+        inputs: Observation keys. The default is described above.
+        act: "step" or "block". By default, the size of the action decides.
+        pixels: Side length of the frames in pixels.
 
     Raises:
         UnknownNameError: The task has no such observation.
@@ -89,7 +89,7 @@ class ModuleAgent(PolicyAgent):
             action = torch.as_tensor(action)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(
-                f"A policy returns its action as a tensor or an array, got {action!r}."
+                f"A policy must return its action as a tensor or an array, got {action!r}."
             ) from error
         return action.detach().cpu().float().numpy().reshape(-1)
 

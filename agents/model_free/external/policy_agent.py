@@ -1,4 +1,4 @@
-"""The part that all agents with a policy from elsewhere share: when to act, and within bounds."""
+"""Base class of agents with a policy that was trained elsewhere."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ RATES = ("step", "block")
 
 
 class PolicyAgent(ABC):
-    """Agent that calls a policy for one episode at a time.
+    """Agent that calls a policy for one episode at a time and clips its actions to the bounds.
 
-    One row at a time, because a matrix product rounds differently in another batch size.
+    Episodes are not batched, because matrix products round differently for other batch sizes.
 
     Args:
-        task_id: The task.
-        action_size: Entries of the policy's action: A for one control step, or ``n * A`` for a
-            block of n actions.
+        task_id: Id of the task.
+        action_size: Number of entries of the policy's action: A for one control step, or ``n * A``
+            for a block of n actions.
         act: "step" to call the policy at every control step, "block" to call it once per block.
-            By default the size of the action decides; a size that fits both means "step".
+            By default, the size of the action decides; a size that fits both means "step".
 
     Raises:
-        UnknownNameError: ``act`` is neither.
+        UnknownNameError: ``act`` is neither "step" nor "block".
         ValueError: The action fits neither a control step nor a block.
     """
 
@@ -76,7 +76,7 @@ class PolicyAgent(ABC):
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Zeros [B]: the policy imagines nothing."""
+        """Zeros [B], since the policy has no world model."""
         return np.zeros(len(self._steps), dtype=np.int64)
 
     @abstractmethod

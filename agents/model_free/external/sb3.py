@@ -25,26 +25,26 @@ from jepabench.agents.model_free.external.trust import require_trust
 from jepabench.envs.registry import make
 
 _FRAMES = {"pixels", "goal_pixels"}
-# Schedules are not needed to act, and do not load in another version of Python.
+# Schedules are not needed to act, and other versions of Python cannot load them.
 _UNUSED = {"learning_rate": 0.0, "lr_schedule": None, "clip_range": None, "clip_range_vf": None}
 
 
 class SB3Agent(PolicyAgent):
     """Acts with the deterministic action of a saved policy.
 
-    A policy on a dictionary gets the entries that it was trained on. A policy on a vector gets the
-    flattened observation, as ``gymnasium.wrappers.FlattenObservation`` makes it, with or without
-    ``achieved_goal``. Recurrent policies keep their state within an episode.
+    A policy with a dictionary as input gets the entries that it was trained on. A policy with a
+    vector as input gets the flattened observation of ``gymnasium.wrappers.FlattenObservation``,
+    with or without ``achieved_goal``. Recurrent policies keep their state within an episode.
 
     Args:
-        task_id: The task.
-        model: The zip file; ``{seed}`` in it stands for the training seed.
-        vec_normalize: ``VecNormalize`` statistics of the training, or None.
-        act: "step", "block", or None to let the size of the action decide.
+        task_id: Id of the task.
+        model: Path of the zip file, in which ``{seed}`` stands for the training seed.
+        vec_normalize: Path of the ``VecNormalize`` statistics of the training, or None.
+        act: "step" or "block". By default, the size of the action decides.
         training_seed: Training seed, for a path with ``{seed}``.
 
     Raises:
-        UntrustedFileError: The user did not allow to load pickles.
+        UntrustedFileError: The user did not allow loading pickles.
         ValueError: A file is damaged, or the policy does not fit the task.
     """
 
@@ -78,7 +78,7 @@ class SB3Agent(PolicyAgent):
         }
 
     def begin(self, num_episodes: int) -> None:
-        """Forget the states of a recurrent policy."""
+        """Reset the states of a recurrent policy."""
         self._states: list[Any] = [None] * num_episodes
         self._is_first = [True] * num_episodes
 
@@ -134,7 +134,7 @@ def load_policy(path: Path) -> tuple[BasePolicy, int]:
     """Return the policy of a saved algorithm and the number of steps that it was trained for.
 
     Raises:
-        UntrustedFileError: The user did not allow to load pickles.
+        UntrustedFileError: The user did not allow loading pickles.
         ValueError: The file is damaged, or was saved by an incompatible version.
     """
     require_trust(path)

@@ -23,11 +23,11 @@ class OfflineAgent:
     """Acts with an offline policy, which decides at each block boundary.
 
     Args:
-        task_id: The task.
+        task_id: Id of the task.
         policy: Folder that ``train_policy`` wrote.
         world_model: Folder of the frozen model, for a policy that was trained on its latents.
         pixels: Whether the policy was trained on frames.
-        device: "cpu", "cuda" or "mps", where the policy and the frozen model decide.
+        device: Device of the policy and the frozen model, "cpu", "cuda" or "mps".
 
     Raises:
         ValueError: The folder holds a policy of another algorithm, task or input, or a policy on
@@ -71,7 +71,7 @@ class OfflineAgent:
         self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
         """Return control actions [B, A]."""
-        # One row at a time: a matrix product rounds differently in another batch size.
+        # Not batched, because matrix products round differently for other batch sizes.
         for episode in self._queue.empty(active):
             if episode not in self._goals:
                 self._goals[episode] = self._features.goal(observations, episode)
@@ -80,7 +80,7 @@ class OfflineAgent:
         return self._queue.take(active)
 
     def _stack_history(self, observations: Mapping[str, NDArray[Any]], episode: int) -> Tensor:
-        """Return the inputs of the last block boundaries, the newest last [1, D]."""
+        """Return the inputs at the last block boundaries [1, D], newest last."""
         now = self._features.now(observations, episode)
         before = self._recent.get(episode, torch.cat([now] * self.policy.history, dim=1))
         self._recent[episode] = torch.cat([before[:, now.shape[1] :], now], dim=1)
@@ -94,5 +94,5 @@ class OfflineAgent:
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Zeros [B]: the policy imagines nothing."""
+        """Zeros [B], since the policy has no world model."""
         return np.zeros(len(self._queue.steps), dtype=np.int64)

@@ -1,8 +1,8 @@
 """Contrastive reinforcement learning (Eysenbach et al., 2022).
 
-A classifier tells the future of a (state, action) pair from the futures of other pairs. Up to a
-constant, its logit is the log-density of reaching a goal soon. The policy maximises it and stays
-near the data (DDPG + BC, as in OGBench, Park et al., 2025).
+A classifier distinguishes the future of a (state, action) pair from the futures of other pairs. Up
+to a constant, its logit is the log-density of reaching a goal soon. The policy maximises it and
+stays near the data (DDPG + BC, as in OGBench, Park et al., 2025).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class CRLConfig(ValueConfig):
     """Settings of contrastive reinforcement learning.
 
     Attributes:
-        representation_size: Of the representations of (state, action) and of goals.
+        representation_size: Size of the representations of (state, action) pairs and of goals.
         bc_weight: Weight of the distance to the data's action in the actor loss.
     """
 

@@ -1,8 +1,8 @@
 """Goal-conditioned behaviour cloning (Lynch et al., 2019; Ghosh et al., 2021).
 
-In hindsight, every later state of an episode is a goal that the actions before it led to. The
-policy regresses those actions on the present and the goal. Ours is a Gaussian of fixed width, so
-the loss is the squared error.
+Every later state of an episode is used as a goal of the actions before it. The policy predicts
+these actions from the present state and the goal. Ours is a Gaussian with a fixed standard
+deviation, so the loss is the squared error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from jepabench.agents.model_free.offline.training import train_policy
 class CloningConfig(OfflineConfig):
     """Settings of behaviour cloning.
 
-    Goals are near, since distant goals say little about an action.
+    Goals are near by default, since distant goals hardly determine an action.
     """
 
     max_goal_steps: int = 8

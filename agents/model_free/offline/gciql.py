@@ -1,9 +1,8 @@
 """Goal-conditioned implicit Q-learning (Kostrikov et al., 2022; as in OGBench, Park et al., 2025).
 
-The value is an upper expectile of the Q values of the data's own actions, so no value of an unseen
-action is ever used. The reward is -1 until the frame is the goal frame. The policy maximises the Q
-function and stays near the data (DDPG + BC). The defaults are OGBench's: expectile 0.9, BC weight
-0.3.
+The value is an upper expectile of the Q values of actions in the data, so values of unseen actions
+are never used. The reward is -1 until the frame is the goal frame. The policy maximises the Q
+function and stays near the data (DDPG + BC). Expectile and BC weight have the defaults of OGBench.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ class GCIQLConfig(ValueConfig):
     """Settings of GCIQL.
 
     Attributes:
-        expectile: Of the value, 0 to 1; above 0.5 it leans to the best actions of the data.
+        expectile: Expectile of the value, 0 to 1. Above 0.5, better actions have larger weights.
         bc_weight: Weight of the distance to the data's action in the actor loss.
         tau: Polyak rate of the target network.
     """

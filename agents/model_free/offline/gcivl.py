@@ -1,8 +1,8 @@
 """Goal-conditioned implicit value learning (GCIVL, as in OGBench, Park et al., 2025).
 
-There is no Q function: the value is regressed on the value of the next state. The advantage of an
-action is the rise of the value, and the policy clones the data's actions with weights from it
-(AWR). The method assumes that the world is deterministic.
+There is no Q function, and the target of the value is computed from the value of the next state.
+The advantage of an action is the increase of the value. The policy imitates the actions of the data
+with weights that depend on their advantage (AWR). The method assumes a deterministic world.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class GCIVLConfig(ValueConfig):
     """Settings of GCIVL.
 
     Attributes:
-        expectile: Of the value, 0 to 1.
-        awr_temperature: The data's actions are cloned with weights exp(awr_temperature *
-            advantage).
+        expectile: Expectile of the value, 0 to 1.
+        awr_temperature: Inverse temperature of AWR. Actions of the data have the weights
+            exp(awr_temperature * advantage).
         tau: Polyak rate of the target network.
     """
 
@@ -41,7 +41,7 @@ class GCIVLConfig(ValueConfig):
 
 
 class ValuePolicy(GoalPolicy):
-    """Base of value-learning methods without a Q function: twin values and their targets."""
+    """Base class of methods that learn twin values with targets, and no Q function."""
 
     value_goals = GoalMixture()
     value: TwinCritic
@@ -51,8 +51,9 @@ class ValuePolicy(GoalPolicy):
         """Return the expectile loss of both values.
 
         Args:
-            here, there: Embedded transitions, before and after [N, D].
-            reached: 1.0 where ``here`` is the goal [N].
+            here: Embedded frames and goals before the transitions [N, D].
+            there: Embedded frames and goals after the transitions [N, D].
+            reached: 1.0 where ``here`` is the goal, else 0.0 [N].
         """
         discount = self.config.gamma * (1 - reached)
         with torch.no_grad():
@@ -63,7 +64,7 @@ class ValuePolicy(GoalPolicy):
         return 2 * expectile_loss(errors, advantage.expand_as(errors), self.config.expectile)
 
     def compute_weights(self, there: Tensor, here: Tensor) -> Tensor:
-        """Return the AWR weights [N] of actions that led from ``here`` to ``there`` [N, D]."""
+        """Return the AWR weights [N] of actions that lead from ``here`` to ``there`` [N, D]."""
         with torch.no_grad():
             advantage = self.value(there)[..., 0].mean(0) - self.value(here)[..., 0].mean(0)
             return (self.config.awr_temperature * advantage).exp().clamp(max=MAX_WEIGHT)

@@ -1,7 +1,7 @@
-"""Hindsight goals: every later frame of an episode is a goal that the actions before it led to.
+"""Hindsight goals: every later frame of an episode is a goal of the actions before it.
 
-No reward of the data is used. The only signal for offline reinforcement learning is whether a frame
-is the goal frame; the methods have to learn the distance between frames.
+Rewards of the data are not used. The only signal for offline reinforcement learning is whether a
+frame is the goal frame, so the methods have to learn the distance between frames.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from jepabench.envs.data.episodes import EpisodeDataset
 
 
 class GoalMixture(NamedTuple):
-    """Shares of the goals of a value function by kind; they add up to 1.
+    """Shares of the kinds of goals of a value function, which add up to 1.
 
     Attributes:
-        present: The frame itself, where the value is 0.
-        future: A later frame of the episode, at a geometrically distributed distance.
-        random: Any frame of the dataset, which joins episodes together.
+        present: Share of goals that are the frame itself, where the value is 0.
+        future: Share of later frames of the episode, at geometrically distributed distances.
+        random: Share of random frames of the dataset, which connect episodes.
     """
 
     present: float = 0.2
@@ -61,8 +61,9 @@ class HindsightPairs:
         Args:
             now: Rows of the present frames.
             mixture: Shares of the kinds of goals.
-            gamma: Discount; distances of future goals are geometrically distributed with it.
-            rng: Source of the draws.
+            gamma: Discount factor, which is the parameter of the geometric distribution of
+                distances to future goals.
+            rng: Random generator.
         """
         rows = now.numpy()
         ahead = rng.geometric(1 - gamma, size=len(rows))
@@ -79,12 +80,12 @@ class HindsightPairs:
 class Windows:
     """The last ``history`` frames of an episode up to each row, concatenated.
 
-    At the start of an episode its first frame is repeated.
+    At the start of an episode, the first frame is repeated.
 
     Args:
         frames: All frames of the dataset [num_frames, D], on any device.
-        dataset: Gives the starts of the episodes.
-        history: Frames of a window, K.
+        dataset: Dataset of the frames.
+        history: Number K of frames in a window.
     """
 
     def __init__(self, frames: Tensor, dataset: EpisodeDataset, history: int) -> None:
@@ -178,7 +179,7 @@ class GoalBatch:
     def select_subgoal(self, num_steps: int) -> tuple[Tensor, Tensor]:
         """Return the frame ``num_steps`` towards the goal, as present [N, D] and as goal [N, D'].
 
-        It is the goal itself if that is nearer.
+        If the goal is nearer, the goal itself is returned.
         """
         rows = torch.minimum(self.now_rows + num_steps, self.goal_rows)
         return self._tables.now[rows], self._tables.goal[rows]
@@ -187,7 +188,7 @@ class GoalBatch:
         """Return the transition ``num_steps`` model steps from now.
 
         Returns:
-            The action [N, A], the frame after it [N, D], and whether the episode lasts that long
+            The action [N, A], the frame after it [N, D], and whether the episode is long enough
             [N].
         """
         last = self._pairs.find_last_row(self.now_rows)

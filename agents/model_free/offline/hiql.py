@@ -1,8 +1,8 @@
 """Hierarchical implicit Q-learning: one value and two policies (HIQL, Park et al., 2023).
 
-The high-level policy chooses the representation of a subgoal some steps ahead; the low-level policy
-acts towards it. Both clone the data with weights from the same value, which makes the noise of that
-value far from the goal less harmful.
+The high-level policy chooses the representation of a subgoal some steps ahead, and the low-level
+policy acts towards it. Both imitate the data with weights from the same value. The noise of this
+value is large far from the goal, and subgoals make it less harmful.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class HIQLConfig(GCIVLConfig):
     """Settings of HIQL, beside those of GCIVL.
 
     Attributes:
-        subgoal_steps: Model steps to a subgoal.
-        subgoal_size: Size of its representation, a unit vector.
+        subgoal_steps: Number of model steps to a subgoal.
+        subgoal_size: Size of the representation of a subgoal, a unit vector.
     """
 
     subgoal_steps: int = 4

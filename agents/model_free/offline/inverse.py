@@ -1,9 +1,9 @@
 """A multi-step inverse model on frozen latents: the action that leads to the goal in k steps.
 
-It acts without planning, and so shows whether planning was needed on a given latent. The model is
-conditioned on the number of steps k (as GC-IDM is, on latents of LeWM). An agent does not know k,
-so a second head learns to predict it from the same pairs. Acting uses a low quantile of that
-prediction, because the data rarely take the shortest path.
+The model acts without planning, which shows whether planning is needed on given latents. It is
+conditioned on the number of steps k, as is GC-IDM on latents of LeWM. Since an agent does not know
+k, a second head learns to predict it from the same pairs. The agent acts with a low quantile of
+this prediction, because the data rarely take the shortest path.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class InversePolicy(TimedPolicy):
 
     def __init__(self, sizes: Sizes, config: OfflineConfig) -> None:
         super().__init__(sizes, config)
-        self.num_arrivals = 1  # it predicts the arrival time itself
+        self.num_arrivals = 1  # the model predicts the time of arrival
         self.distance = mlp(sizes.now + sizes.goal, self.max_steps, config)
 
     def losses(self, batch: GoalBatch, generator: torch.Generator) -> dict[str, Tensor]:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 
 def expectile_loss(error: Tensor, advantage: Tensor, expectile: float) -> Tensor:
-    """Return the mean squared error, weighted with ``expectile`` where ``advantage`` is positive.
+    """Return the weighted mean squared error (Kostrikov et al., 2022, eq. 5).
 
-    Elsewhere the weight is 1 - ``expectile`` (Kostrikov et al., 2022, eq. 5).
+    The weight is ``expectile`` for a positive ``advantage`` and 1 - ``expectile`` otherwise.
     """
     weight = torch.where(advantage > 0, expectile, 1 - expectile)
     return (weight * error.square()).mean()
@@ -22,8 +22,8 @@ def ddpg_bc_loss(value: Tensor, action: Tensor, data_action: Tensor, bc_weight: 
     """Return the DDPG + BC loss of a policy, as in OGBench (Park et al., 2025).
 
     Args:
-        value: Q values [N] of the policy's actions; scaled to a mean absolute value of 1.
-        action: The policy's actions [N, A].
+        value: Q values [N] of the policy's actions. They are scaled to a mean absolute value of 1.
+        action: Actions of the policy [N, A].
         data_action: Actions of the data [N, A].
         bc_weight: Weight of the squared distance between the two.
     """

@@ -1,15 +1,15 @@
-"""Settings and networks that the offline methods share."""
+"""Settings and networks of the offline methods."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from jepabench.world_models.networks.encoders import make_encoder
+from jepabench.world_models.networks.heads import make_perceptron
 from jepabench.world_models.settings import require_at_least
 
 
@@ -18,18 +18,19 @@ class OfflineConfig:
     """Settings of every offline method. The methods add their own.
 
     Attributes:
-        num_steps: Gradient steps.
-        batch_size: Transitions per step.
-        learning_rate: Of Adam at the start; it falls linearly to 0.
-        hidden_size, num_layers: Of the networks.
-        max_goal_steps: Goals of the policy are 1 to this many model steps later in the same
-            episode.
+        num_steps: Number of gradient steps.
+        batch_size: Number of transitions per gradient step.
+        learning_rate: Initial learning rate of Adam, which falls linearly to 0.
+        hidden_size: Width of the hidden layers.
+        num_layers: Number of hidden layers.
+        max_goal_steps: Largest number of model steps to a goal of the policy. Goals are later
+            frames of the same episode.
         encoder: Encoder of frames, for policies from pixels (``world_models.networks.encoders``).
-        history: Number of states or latents in the input, the present one and those before it. By
-            default 1 for states and frames, and as many latents as the world model uses, since a
-            single latent shows no velocity.
-        checkpoint_every: Gradient steps between training states that an interrupted run resumes
-            from.
+        history: Number of states or latents in the input, including the present one. By default 1
+            for states and frames, and the history of the world model for latents, since a single
+            latent does not show velocities.
+        checkpoint_every: Number of gradient steps between saved training states, from which an
+            interrupted run resumes.
     """
 
     num_steps: int = 3000
@@ -59,7 +60,8 @@ class ValueConfig(OfflineConfig):
     """Settings of methods with a value function.
 
     Attributes:
-        gamma: Discount per model step. Goals of the value are geometrically distributed with it.
+        gamma: Discount factor per model step. It also determines the distribution of goals of the
+            value function (``HindsightPairs.draw_value_goals``).
     """
 
     gamma: float = 0.95
@@ -69,8 +71,10 @@ class Sizes(NamedTuple):
     """Sizes of a policy's inputs and outputs.
 
     Attributes:
-        now, goal, action: D, D' and A.
-        frame: Side of the frames, 0 for vectors.
+        now: Size D of the present input.
+        goal: Size D' of a goal.
+        action: Size A of an action.
+        frame: Side length of the frames in pixels, 0 for vectors.
     """
 
     now: int
@@ -105,7 +109,7 @@ class GoalEncoder(nn.Module):
     """Maps present and goal to vectors: standardised entries, or a shared encoder of frames.
 
     Args:
-        sizes: Of the inputs.
+        sizes: Sizes of the inputs.
         encoder: Name of the encoder of frames.
         history: Number of vectors in the present input.
     """
@@ -128,17 +132,15 @@ class GoalEncoder(nn.Module):
 
 def mlp(input_size: int, output_size: int, config: OfflineConfig) -> nn.Sequential:
     """Return a multilayer perceptron with ``config.num_layers`` hidden layers."""
-    sizes = [input_size, *[config.hidden_size] * config.num_layers]
-    layers: list[nn.Module] = []
-    for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), nn.LayerNorm(after), nn.GELU()]
-    return nn.Sequential(*layers, nn.Linear(sizes[-1], output_size))
+    return make_perceptron(
+        input_size, output_size, width=config.hidden_size, depth=config.num_layers
+    )
 
 
 class TwinCritic(nn.Module):
-    """Two networks of one shape, [N, D] to [2, N, size]. Their minimum is a pessimistic value.
+    """Two networks of the same shape, [N, D] to [2, N, size].
 
-    Clipped double Q-learning, Fujimoto et al. (2018).
+    The minimum of both is a pessimistic value (clipped double Q-learning, Fujimoto et al., 2018).
     """
 
     def __init__(self, input_size: int, output_size: int, config: OfflineConfig) -> None:

@@ -17,15 +17,15 @@ from jepabench.agents.model_free.offline.networks import (
 
 
 class GoalPolicy(nn.Module):
-    """A goal-conditioned policy over normalised model-step actions.
+    """A goal-conditioned policy over normalised actions of model steps.
 
     Attributes:
         name: Name of the algorithm.
         config_type: Class of its settings.
-        value_goals: Goals of its value function, None without one.
-        num_arrivals: Number of arrival times that it can be conditioned on; 1 for none.
-        history: Number of vectors in the present input, the newest last. Before the first vector
-            of an episode that vector is repeated.
+        value_goals: Goals of its value function, or None if it has none.
+        num_arrivals: Number of arrival times on which it can be conditioned; 1 for none.
+        history: Number of vectors in the present input, newest last. At the start of an episode,
+            the first vector is repeated.
     """
 
     name: ClassVar[str]
@@ -48,7 +48,7 @@ class GoalPolicy(nn.Module):
 
         Args:
             batch: Transitions with goals.
-            generator: Source of all random numbers.
+            generator: Random generator.
         """
         raise NotImplementedError
 
@@ -73,9 +73,9 @@ class GoalPolicy(nn.Module):
         return torch.cat([encoder.encode_now(now), encoder.encode_goal(goal)], dim=1)
 
     def squash(self, outputs: Tensor) -> Tensor:
-        """Squash outputs of a network [..., A] into the range of the data's actions.
+        """Squash outputs of a network [..., A] into the range of actions in the data.
 
-        No value was learned outside that range.
+        Outside of this range, values are not learned.
         """
         low, high = self.action_low, self.action_high
         return low + (high - low) * (torch.tanh(outputs) + 1) / 2

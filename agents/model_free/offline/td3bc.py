@@ -1,6 +1,6 @@
-"""TD3 + BC with hindsight goals (Fujimoto & Gu, 2021): TD3 on fixed data, with a cloning term.
+"""TD3 + BC with hindsight goals (Fujimoto & Gu, 2021): TD3 on fixed data with behaviour cloning.
 
-Rewards are relabelled: -1 until the frame is the goal frame.
+Rewards are relabelled. They are -1 until the frame is the goal frame.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from jepabench.agents.model_free.offline.training import train_policy
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TD3BCConfig(ValueConfig):
-    """Settings of TD3 + BC, with the paper's values where it states them.
+    """Settings of TD3 + BC. Values that the paper states are the defaults.
 
     Attributes:
-        alpha: Weight of the normalised Q value against the cloning term.
-        noise, noise_limit: Noise of the target policy's action and its largest size, in normalised
-            units.
+        alpha: Weight of the normalised Q value relative to the behaviour-cloning loss.
+        noise: Standard deviation of the noise on actions of the target policy, in normalised units.
+        noise_limit: Largest absolute value of this noise.
         tau: Polyak rate of the target networks.
     """
 
@@ -70,9 +70,9 @@ class TD3BCPolicy(ActorPolicy):
         action = self.squash(self.actor(embedded))
         with freeze_weights(self.critic):
             value = self.critic(embedded.detach(), action)[0, :, 0]
-        cloning = (action - batch.action).square().mean()
+        bc_loss = (action - batch.action).square().mean()
         scale = value.detach().abs().mean().clamp(min=1e-6)
-        return cloning - self.config.alpha * value.mean() / scale
+        return bc_loss - self.config.alpha * value.mean() / scale
 
     def after_step(self) -> None:
         """Update the target networks."""

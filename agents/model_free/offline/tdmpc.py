@@ -1,10 +1,10 @@
 """TD-MPC2 (Hansen et al., 2024), goal-conditioned and offline.
 
 Encoder, dynamics, reward and value are trained together on sequences that are unrolled in the
-latent space. A plan maximises a few steps of reward and the value of the last latent, and the
-search starts at the policy's actions. Ours differs because of the task: goals come from hindsight,
-rewards are 0 at the goal and -1 elsewhere, so values are bounded and regressed with squared errors,
-and the policy is held near the data as in GCIQL.
+latent space. A plan maximises the reward of a few steps and the value of the last latent. The
+search starts from the actions of the policy. Ours uses hindsight goals and rewards of 0 at the goal
+and -1 elsewhere. Values are therefore bounded and trained with squared errors. The policy is kept
+near the data as in GCIQL.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ GROUP = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TDMPCConfig(ValueConfig):
-    """Settings of TD-MPC2, with the paper's values where it states them.
+    """Settings of TD-MPC2. Values that the paper states are the defaults.
 
     Attributes:
-        unroll: Model steps that the model is unrolled in training.
-        rho: Weight of an unrolled step relative to the one before.
+        unroll: Number of model steps for which the model is unrolled in training.
+        rho: Weight of an unrolled step relative to the step before it.
         consistency: Weight of the error of imagined latents.
         bc_weight: Weight of the distance to the data's action in the actor loss.
         latent_size: Size of the latent, a multiple of ``GROUP``.
@@ -61,7 +61,7 @@ class TDMPCConfig(ValueConfig):
     tau: float = 0.01
 
     def __post_init__(self) -> None:
-        # Called by name: super() without arguments fails in a dataclass with slots.
+        # super() without arguments fails in a dataclass with slots.
         OfflineConfig.__post_init__(self)
         if self.latent_size % GROUP:
             raise ValueError(f"latent_size must be a multiple of {GROUP}, got {self.latent_size}.")
@@ -129,7 +129,7 @@ class TDMPCPolicy(GoalPolicy):
         return self.squash(self.actor(torch.cat([latent, goal], dim=1)))
 
     def predict_value(self, latent: Tensor, goal: Tensor, critic: nn.Module) -> Tensor:
-        """Return the value [N] of following the policy: minus the discounted steps to the goal."""
+        """Return the value [N] of the policy, minus the discounted number of steps to the goal."""
         return critic(latent, goal, self.act(latent, goal))[..., 0].amin(0)
 
     def decide(self, now: Tensor, goal: Tensor) -> Tensor:
@@ -149,7 +149,7 @@ class ValueCost:
     """Cost of plans from one latent: minus their rewards and the value of their last latents.
 
     Args:
-        policy: The model.
+        policy: Trained TD-MPC2 model.
         latent: Present latent [1, D].
         goal: Encoded goal [1, D'].
     """
@@ -180,11 +180,11 @@ class ValueCost:
 
 
 class TDMPCAgent(OfflineAgent):
-    """Plans in the learned model, from the policy's actions and the rest of the last plan.
+    """Plans in the learned model. Searches start from the policy's actions and the last plan.
 
     Args:
         task_id, policy, world_model, pixels, device: See ``OfflineAgent``.
-        planner: The planner, by default MPPI as in the paper.
+        planner: Planner, by default MPPI as in the paper.
     """
 
     policy_type = TDMPCPolicy

@@ -1,7 +1,7 @@
 """Goal-conditioned behaviour cloning that is conditioned on the time of arrival.
 
-An unconditioned policy averages over direct trajectories and detours. This one gives a plan for
-each time of arrival, which serves as a proposal for a planner more than as a policy.
+An unconditioned policy averages over direct trajectories and detours. This policy returns a plan
+for each time of arrival. The plans are meant as proposals for a planner.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Training of offline policies: one loop over hindsight goals for all methods.
 
 A method is a short file with a ``GoalPolicy``, its networks and losses. No method uses rewards of
-the data. All have the same choice of inputs: the low-dimensional state with the goal, the frozen
-latents of a world model, or frames with an encoder of their own.
+the data. The input is the low-dimensional state with the goal, frozen latents of a world model, or
+frames, for which an encoder is trained with the policy.
 """
 
 from __future__ import annotations
@@ -57,20 +57,20 @@ def train_policy(
 ) -> None:
     """Train an offline policy and write ``policy.safetensors`` and ``training.json``.
 
-    Batches are a function of (seed, step), so a run that is interrupted and resumed ends with the
-    same weights.
+    Batches are a function of (seed, step), so an interrupted and resumed run ends with the same
+    weights as an uninterrupted one.
 
     Args:
-        policy_type: The method.
-        task_id: The task.
+        policy_type: Class of the policy, which defines the method.
+        task_id: Id of the task.
         dataset: Folder of the dataset.
-        directory: Folder for the result and the resumable state.
+        directory: Folder for the result and the training state.
         seed: Seed of initialisation and batches.
         world_model: Folder of a frozen model, for a policy on its latents.
         pixels: Whether to train an encoder of frames with the policy.
-        device: "cpu", "cuda" or "mps", where the policy is trained.
+        device: Device on which the policy is trained, "cpu", "cuda" or "mps".
         progress: Whether to show a progress bar.
-        config: Settings of ``policy_type.config_type``.
+        config: Fields of ``policy_type.config_type``.
 
     Raises:
         ValueError: The dataset is of another task or lacks frames, a setting is out of range,
@@ -127,10 +127,10 @@ def load_policy(
     """Load a policy that ``train_policy`` wrote.
 
     Args:
-        directory: Its folder.
-        kinds: Methods that are accepted.
-        task_id: Task that it must have been trained on.
-        inputs: Kind of input that it must have been trained on.
+        directory: Folder of the policy.
+        kinds: Accepted classes of policies.
+        task_id: Task on which it must have been trained.
+        inputs: Kind of input on which it must have been trained.
         world_model: Folder of the model on whose latents it must have been trained, or None.
 
     Raises:
@@ -196,7 +196,7 @@ def _load_inputs(
 def _encode_latents(
     world_model: Path, weights: str, dataset: Path, content: str
 ) -> tuple[Table, Table]:
-    del weights, content  # fingerprints, which tell apart different contents of the same folders
+    del weights, content  # fingerprints, which distinguish contents of the same folders
     return Features(load_world_model(world_model).model).tables(EpisodeDataset.open(dataset))
 
 

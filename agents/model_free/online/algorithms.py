@@ -1,4 +1,4 @@
-"""The algorithms of Stable-Baselines3 that online runs use, and the settings that all share."""
+"""Algorithms of Stable-Baselines3 for online runs, and their common settings."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ class SB3Config:
     """Settings of every online run. The algorithms add their own.
 
     Attributes:
-        image_size: Side of the frames, for a policy from pixels.
-        reward: "sparse" or "dense".
-        num_steps: Environment interaction in model steps.
+        image_size: Side length of the frames in pixels, for a policy from pixels.
+        reward: Reward of the task, "sparse" or "dense".
+        num_steps: Number of model steps in the environment.
         num_envs: Number of environments.
-        batch_size, learning_rate, gamma, net_arch: As in Stable-Baselines3.
-        budgets: Transitions (control steps) at which the policy is saved.
-        checkpoint_every: Model steps between checkpoints.
-        device: "cpu", "cuda" or "mps", where the policy is trained.
+        batch_size, learning_rate, gamma, net_arch: See Stable-Baselines3.
+        budgets: Numbers of transitions (control steps) after which the policy is saved.
+        checkpoint_every: Number of model steps between checkpoints.
+        device: Device on which the policy is trained, "cpu", "cuda" or "mps".
     """
 
     image_size: int = 64
@@ -75,11 +75,11 @@ class Algorithm:
 
     Attributes:
         name: Name in ``ALGORITHMS``.
-        settings: Arguments of its class.
+        settings: Arguments of the class.
         recorded: Settings that are recorded with the result besides ``settings``.
-        policy: Arguments of its policy.
-        choose_parts: Returns arguments that depend on the environment or the view, such as the
-            replay buffer.
+        policy: Arguments of the policy.
+        choose_parts: Function that returns arguments which depend on the environment or the view,
+            such as the replay buffer.
     """
 
     name: str

@@ -58,7 +58,7 @@ def load_checkpoint(
     """Load the newest checkpoint.
 
     Returns:
-        The loaded model and the seconds that its training took, or ``model`` and 0 without a
+        The loaded model and its training time in seconds, or ``model`` and 0 if there is no
         checkpoint.
     """
     checkpoints = sorted(directory.glob("checkpoint-*"))

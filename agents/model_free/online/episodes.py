@@ -17,10 +17,10 @@ from jepabench.envs.task import TaskSpec
 
 
 class TrainingEpisodes(gymnasium.Wrapper[Observation, NDArray[Any], Observation, NDArray[Any]]):
-    """A task at the rate of model steps, with the strata of its training episodes in turn.
+    """An environment with model steps, which cycles through the strata of training episodes.
 
     ``reset(seed=s)`` starts a new sequence of episodes, and ``reset()`` continues it. All episodes
-    are of the ``train`` split.
+    are from the ``train`` split.
     """
 
     def __init__(self, task: TaskSpec, *, reward: str, view: View | None = None) -> None:
@@ -34,7 +34,7 @@ class TrainingEpisodes(gymnasium.Wrapper[Observation, NDArray[Any], Observation,
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Start the next training episode; ``options`` are ignored."""
+        """Start the next training episode. ``options`` are ignored."""
         del options
         if seed is not None:
             self._rng, self._num_episodes = np.random.default_rng(seed), 0
@@ -54,7 +54,7 @@ class TrainingEpisodes(gymnasium.Wrapper[Observation, NDArray[Any], Observation,
     def compute_reward(
         self, achieved_goal: NDArray[Any], desired_goal: NDArray[Any], info: Any
     ) -> NDArray[np.float64]:
-        """Return the reward [N]; hindsight replay calls it on the outermost wrapper."""
+        """Return the reward [N]. Hindsight replay calls this method of the outermost wrapper."""
         own = slice(self.view.num_coordinates)
         return self.block.compute_reward(achieved_goal[..., own], desired_goal[..., own], info)
 
@@ -64,7 +64,7 @@ def check_rewards(task: TaskSpec, reward: str) -> None:
 
     Raises:
         UnknownNameError: There is no such reward.
-        ValueError: The task has no reward, or computes it for single goals only.
+        ValueError: The task has no reward, or computes it only for single goals.
     """
     world = make(task.id, reward=reward)
     goals = np.stack([world.reset(seed=0)[0]["achieved_goal"]] * 2)

@@ -1,8 +1,8 @@
 """Inputs of an online policy: the state, the frozen latents of a world model, or frames.
 
-The reward is the environment's own in all three cases, and hindsight replay has to recompute it. On
-latents, goals therefore hold the task's goal coordinates before the latent, for the reward only.
-The policy is built without them, and an agent under evaluation never gets them.
+In all three cases, the reward is that of the environment, and hindsight replay has to recompute it.
+For latents, goals therefore start with the task's goal coordinates, which only the reward uses. The
+policy does not read them, and they are not available to an agent during evaluation.
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ class View:
         inputs: "state", "latents" or "pixels".
         world_model: Fingerprint of the model that encodes the inputs, or None.
         world_keys: Keys of the environment's observation that an agent needs.
-        pixels: Side of the frames that it needs, or None.
-        num_coordinates: Leading entries of the goals that are the task's goal coordinates.
+        pixels: Side length of the frames that it needs, or None.
+        num_coordinates: Number of leading entries of goals that are the task's goal coordinates.
         space: Space of the inputs.
-        policy: Further arguments of Stable-Baselines3's policy.
+        policy: Additional arguments of the policy of Stable-Baselines3.
     """
 
     inputs = "state"
@@ -69,7 +69,7 @@ class View:
 
         Args:
             seen: Observation of the environment.
-            before: Inputs one block ago, None at the start of an episode.
+            before: Inputs one block earlier, None at the start of an episode.
         """
         del before
         return {key: seen[key] for key in self.world_keys}
@@ -83,8 +83,8 @@ class View:
 class LatentView(View):
     """The last K latents of a frozen world model and the latent of the goal as input.
 
-    K is the history of the world model: a single frame shows no velocity, and a policy without
-    velocities overshoots its goals.
+    K is the history of the world model. A single frame does not show velocities, and a policy
+    without velocities overshoots its goals.
     """
 
     inputs = "latents"
@@ -110,7 +110,10 @@ class LatentView(View):
     def __call__(
         self, seen: Mapping[str, NDArray[Any]], before: Observation | None = None
     ) -> Observation:
-        """Return latents; the first of an episode is repeated, missing goal coordinates are 0."""
+        """Return latents and goals. Missing history repeats the first latent of the episode.
+
+        Missing goal coordinates are 0.
+        """
         now, unseen = self.encode(seen), np.zeros(self.goal_size, np.float32)
         recent = (
             before["observation"][len(now) :] if before else np.tile(now, self.model.history - 1)
@@ -164,7 +167,7 @@ class PixelView(View):
 
     @property
     def normalised(self) -> list[str]:
-        """No inputs: the scale of frames is known."""
+        """No inputs, since the scale of frames is known."""
         return []
 
 
@@ -197,7 +200,7 @@ class ShiftedReplayBuffer(DictReplayBuffer):
 def shift_images(images: Tensor, reach: int) -> Tensor:
     """Shift each image [N, C, s, s] by up to ``reach`` pixels; edges are repeated.
 
-    Draws from torch's global generator.
+    The shifts are drawn from torch's global generator.
     """
     count, _, size, _ = images.shape
     moves = torch.randint(-reach, reach + 1, (2, count, 1))

@@ -1,13 +1,13 @@
-"""SAC, TD3 and TQC, with or without hindsight goals, by Stable-Baselines3.
+"""SAC, TD3 and TQC of Stable-Baselines3, with or without hindsight goals.
 
-Papers: Haarnoja et al., 2018; Fujimoto et al., 2018; Kuznetsov et al., 2020; hindsight:
-Andrychowicz et al., 2017.
+SAC is by Haarnoja et al. (2018), TD3 by Fujimoto et al. (2018), TQC by Kuznetsov et al. (2020), and
+hindsight experience replay by Andrychowicz et al. (2017).
 
-The algorithms act at the rate of the world models (one action per block), so that both sides solve
-the same control problem. The settings start from those that RL Baselines3 Zoo publishes for
-goal-reaching arms with hindsight (TQC on FetchReach: learning rate 1e-3, batch 256, gamma 0.95, two
-layers of 64, four hindsight goals, normalised inputs). Ours take several steps between updates, to
-suit a CPU.
+The algorithms act at the rate of the world models (one action per block), so that both solve the
+same control problem. The settings are based on those that RL Baselines3 Zoo publishes for
+goal-reaching arms with hindsight (TQC on FetchReach: learning rate 1e-3, batch size 256, gamma
+0.95, two layers of 64, four hindsight goals, normalised inputs). To suit a CPU, ours take several
+steps between updates.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class OffPolicyConfig(SB3Config):
 
     Attributes:
         algorithm: "sac", "td3" or "tqc" (which needs the extra ``contrib``).
-        num_goals: Hindsight goals per true goal in a batch; 0 for none.
-        buffer_size: Transitions in the replay buffer; all by default.
-        learning_starts: Model steps of random actions at the start; with hindsight goals at least
-            the longest episode of every environment.
-        train_freq, gradient_steps: Model steps of each environment between updates, and updates
-            then.
-        tau: As in Stable-Baselines3.
-        action_noise: Standard deviation of TD3's exploration noise, in units of the action's range.
+        num_goals: Number of hindsight goals per true goal in a batch; 0 for none.
+        buffer_size: Capacity of the replay buffer in transitions, by default that of all steps.
+        learning_starts: Number of model steps with random actions at the start. With hindsight
+            goals, at least the longest episode of every environment.
+        train_freq: Number of model steps of each environment between updates.
+        gradient_steps: Number of gradient steps per update.
+        tau: See Stable-Baselines3.
+        action_noise: Standard deviation of TD3's exploration noise, relative to the action range.
     """
 
     algorithm: str = "sac"
@@ -71,12 +71,12 @@ def describe_algorithm(config: OffPolicyConfig, task: TaskSpec, pixels: bool) ->
 
     Raises:
         UnknownNameError: There is no such algorithm.
-        ModuleNotFoundError: TQC without the extra.
-        ValueError: ``learning_starts`` is too short, or hindsight goals were asked for on frames.
+        ModuleNotFoundError: TQC needs the extra ``contrib``, which is not installed.
+        ValueError: ``learning_starts`` is too small, or hindsight goals are used with frames.
     """
     if config.algorithm not in OFF_POLICY:
         raise unknown_name("off-policy algorithm", config.algorithm, OFF_POLICY)
-    find_algorithm(config.algorithm)  # fails early without its package
+    find_algorithm(config.algorithm)  # raises if its package is missing
     _check_hindsight(task, config, pixels)
     policy: dict[str, Any] = {"net_arch": list(config.net_arch)}
     if pixels:
@@ -94,7 +94,7 @@ def describe_algorithm(config: OffPolicyConfig, task: TaskSpec, pixels: bool) ->
 def _check_hindsight(task: TaskSpec, config: OffPolicyConfig, pixels: bool) -> None:
     if pixels and config.num_goals:
         raise ValueError(
-            "Hindsight goals are vectors: with pixels=true set num_goals=0, or train on latents."
+            "Hindsight goals are vectors. With pixels=true, set num_goals=0, or train on latents."
         )
     if config.num_goals:
         longest = -(-task.max_steps // task.action_block)

@@ -1,9 +1,9 @@
-"""PPO (Schulman et al., 2017) by Stable-Baselines3, by default on the dense reward.
+"""PPO (Schulman et al., 2017) of Stable-Baselines3, by default with the dense reward.
 
-On-policy methods cannot relabel goals, so this baseline uses a shaped reward, minus the distance to
+On-policy methods cannot relabel goals, so this baseline uses a shaped reward: minus the distance to
 the goal, scaled to returns of unit variance. It acts at the rate of the world models (one action
 per block). Gamma, lambda, epochs and clipping are those that RL Baselines3 Zoo publishes for
-continuous control. Ours uses eight environments and two layers of 64, to suit a CPU.
+continuous control. To suit a CPU, ours uses eight environments and two layers of 64.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class PPOConfig(SB3Config):
     """Settings of a PPO run. ``num_steps`` is rounded up to whole rollouts.
 
     Attributes:
-        rollout_steps: Model steps of each environment between updates.
-        num_epochs, gae_lambda, ent_coef: As in Stable-Baselines3.
-        sde_sample_freq: Above 0, exploration depends on the state (gSDE), and its noise is drawn
-            anew after this many model steps.
+        rollout_steps: Number of model steps of each environment between updates.
+        num_epochs, gae_lambda, ent_coef: See Stable-Baselines3.
+        sde_sample_freq: If above 0, use state-dependent exploration (gSDE) and sample its noise
+            again after this number of model steps.
     """
 
     reward: str = "dense"

@@ -67,14 +67,15 @@ class OnlineRun:
         algorithm: Name of the algorithm.
         task_id: Full id of the task.
         seed: Seed of everything.
-        num_steps: Environment interaction in model steps (blocks).
-        checkpoint_every: Model steps per segment.
-        num_envs: Environments that are stepped together in this process.
-        reward: ``sparse`` or ``dense``.
-        inputs, world_model, image_size: Kind of input, and the model that encodes it
-            (``observations``).
-        budgets: Transitions at which the policy is saved.
-        settings: Settings of the algorithm, recorded with the result.
+        num_steps: Number of model steps (blocks) in the environment.
+        checkpoint_every: Number of model steps per segment.
+        num_envs: Number of environments, which are stepped together in this process.
+        reward: Reward of the task, ``sparse`` or ``dense``.
+        inputs: Kind of input, "state", "latents" or "pixels".
+        world_model: Fingerprint of the model that encodes the input, or None.
+        image_size: Side length of the frames in pixels.
+        budgets: Numbers of transitions after which the policy is saved.
+        settings: Settings of the algorithm, which are recorded with the result.
     """
 
     algorithm: str
@@ -110,8 +111,8 @@ def train_online(
 
     Args:
         config_type: Class of the settings.
-        describe: Returns the algorithm for settings, a task and ``pixels``.
-        task_id: The task.
+        describe: Function that returns the algorithm for settings, a task and ``pixels``.
+        task_id: Id of the task.
         directory: Folder for the policies and checkpoints.
         seed: Seed of everything.
         world_model: Folder of a frozen model, for a policy on its latents; None for state or
@@ -315,7 +316,7 @@ class OnlineAgent:
     """Acts with the mean action of a policy that ``train_online`` wrote, at each block boundary.
 
     Args:
-        task_id: The task.
+        task_id: Id of the task.
         policy: Folder of the policy.
         world_model: Folder of the frozen model, for a policy that was trained on its latents.
 
@@ -335,7 +336,7 @@ class OnlineAgent:
         self.observation_keys: tuple[str, ...] = self._view.world_keys
         env = ActionBlock(make(self.task.id))
         exploration = {"use_sde": True} if content["settings"].get("use_sde") else {}
-        # Built from class and weights: Stable-Baselines3's files are pickles, which can run code.
+        # Files of Stable-Baselines3 are pickles, which can run code. Build the policy instead.
         self.policy = find_algorithm(content["algorithm"]).policy_aliases[POLICY](
             self._view.space,
             env.action_space,
@@ -364,7 +365,7 @@ class OnlineAgent:
         self, observations: Mapping[str, NDArray[Any]], active: NDArray[np.bool_]
     ) -> NDArray[np.float32]:
         """Return control actions [B, A]."""
-        # One row at a time: a matrix product rounds differently in another batch size.
+        # Not batched, because matrix products round differently for other batch sizes.
         for episode in self._queue.empty(active):
             shown = {key: observations[key][episode] for key in self.observation_keys}
             inputs = self._inputs[episode] = self._view(shown, self._inputs[episode])
@@ -375,7 +376,7 @@ class OnlineAgent:
 
     @property
     def model_steps(self) -> NDArray[np.int64]:
-        """Zeros [B]: the policy imagines nothing."""
+        """Zeros [B], since the policy has no world model."""
         return np.zeros(len(self._queue.steps), dtype=np.int64)
 
     def _normalise(self, key: str, values: NDArray[Any]) -> NDArray[np.float32]:
