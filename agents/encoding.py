@@ -81,7 +81,7 @@ def check_inputs(world_model: Path | None, pixels: bool) -> None:
     """
     if world_model and pixels:
         raise ValueError(
-            "A policy uses either the latents of a world model or frames. Leave out pixels."
+            "A policy uses either the latents of a world model or frames: leave out pixels."
         )
 
 

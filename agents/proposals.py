@@ -71,8 +71,8 @@ class PolicyProposal:
         """
         if self.policy.history > model.history:
             raise ValueError(
-                f"The policy needs {self.policy.history} frames, but the world model has a history "
-                f"of {model.history}. Train the policy with history={model.history}."
+                f"The policy needs {self.policy.history} frames, but the world model remembers "
+                f"{model.history}. Train the policy with history={model.history}."
             )
         num_plans, own = self.policy.num_arrivals, self.policy.action_scale
         context = Context(

@@ -74,7 +74,7 @@ class RecedingHorizon:
             )
         if not (self._std > 0).all():
             raise ValueError(
-                f"action_std must be above 0, got {self._std.tolist()}. Does the dataset move "
+                f"action_std is above 0, got {self._std.tolist()}. Does the dataset move "
                 "every actuator?"
             )
         require_at_least(1, execute_steps=execute_steps)

@@ -194,8 +194,8 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
         json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")], object_pairs_hook=_make_unique)
     except (OSError, SafetensorError, ValueError) as error:
         raise CheckpointError(
-            f"The weights in {path.parent} cannot be read ({error}). The file is incomplete or "
-            "damaged. Delete the folder and train again."
+            f"The weights in {path.parent} cannot be read ({error}). The file is cut or damaged. "
+            "Delete the folder and train again."
         ) from error
     for name, value in tensors.items():
         if value.is_floating_point() and not value.isfinite().all():

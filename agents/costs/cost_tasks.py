@@ -396,5 +396,5 @@ def draw_assignment(task: CostTask, env: GoalEnv, spec: EpisodeSpec) -> Assignme
 def _free_space(env: GoalEnv) -> FreeSpace:
     space = env.free_space
     if space is None:
-        raise ValueError(f"{env.task.id} has no free_space, which this task needs. Use a maze.")
+        raise ValueError(f"{env.task.id} has no free_space: this task needs a maze or a table.")
     return space

@@ -120,6 +120,7 @@ class DetoursConfig:
         known = load_guardrail(directory, task_id=task_id)
         if not isinstance(known.hazard, ZoneHazard):
             raise ValueError(
-                f"Detours need a guardrail with hazard=zones. The hazard in {directory} is learned."
+                "A detour needs a guardrail with hazard=zones, but the hazard in "
+                f"{directory} is learned."
             )
         return Detours(known.hazard, known.goals, known.places, clearance=self.clearance)

@@ -67,8 +67,8 @@ class FrozenConfig:
     def __post_init__(self) -> None:
         if (self.backbone == OWN) != bool(self.pretext):
             raise ValueError(
-                f"Backbone 'own' needs a pretext task ({', '.join(PRETEXTS)}), and other backbones "
-                f"allow none, got {self.backbone!r} and pretext {self.pretext!r}."
+                f"Backbone 'own' needs a pretext task ({', '.join(PRETEXTS)}), others none, got "
+                f"backbone {self.backbone!r} and pretext {self.pretext!r}."
             )
 
 
