@@ -53,9 +53,7 @@ def train(
 
     Args:
         task_id: Id of the task.
-        dataset: Folder of the dataset.
-        world_model: Folder of the world model.
-        directory: Folder of the result.
+        dataset, world_model, directory: Folders of the dataset, the world model and the result.
         seed: Seed of initialisation and batches.
         extra: Settings of ``also``, which are recorded with the run.
         also: Function that trains and saves what depends on the distance, such as the nodes of a
