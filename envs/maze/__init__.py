@@ -1,5 +1,6 @@
 """Mazes: PointMaze (driven by forces), TwoRoom (by displacements), AntMaze (a walking ant)."""
 
+from jepabench.envs.core.withheld import STRATA
 from jepabench.envs.registry import register
 from jepabench.envs.task import TaskSpec
 
@@ -74,6 +75,28 @@ for _name, _class, _kwargs, _tags, _description in (
             tags=frozenset(_tags),
         )
     )
+
+register(
+    TaskSpec(
+        id="jepabench/TwoRoom-Recombination-v1",
+        family="maze",
+        entry_point="jepabench.envs.maze.recombination:TwoRoomRecombination",
+        control_dt=0.1,
+        action_block=5,
+        max_steps=300,
+        strata=STRATA,
+        success="The ball is within 0.1 m of the goal.",
+        description="Move a ball in a room where training data never show that motion.",
+        behaviours={
+            "withheld": "jepabench.envs.maze.behaviours:WithheldHeading",
+            "random": "jepabench.envs.maze.behaviours:RandomHeading",
+            **_BEHAVIOURS,
+        },
+        default_behaviour="withheld",
+        physics=_PHYSICS,
+        tags=frozenset({"navigation", "recombination"}),
+    )
+)
 
 register(
     TaskSpec(

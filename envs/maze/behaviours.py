@@ -80,6 +80,17 @@ class RandomHeading(ScriptedPolicy):
         return action
 
 
+class WithheldHeading(RandomHeading):
+    """``RandomHeading`` without the combinations of position and action that its world withholds."""
+
+    def _decide(self, observation: Observation) -> NDArray[np.float64]:
+        action = self._env.withheld.redirect(
+            observation["achieved_goal"], super()._decide(observation)
+        )
+        self._expected = action * self._hold * self._env.step_length
+        return action
+
+
 @dataclass(kw_only=True)
 class RandomForce(ScriptedPolicy):
     """Applies a smooth random force.

@@ -1,0 +1,51 @@
+"""Combinations of state and action that training data lack, to test recombination.
+
+Data avoid motion back along one axis beyond a boundary. They contain every position beyond the
+boundary and every action, but never both together. An agent that reaches a goal further back must
+combine what it has only seen apart. The idea of withholding pairs whose two parts are each covered
+follows AnyGoal (arXiv 2610.26844).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SEEN_STATE, SEEN_ACTION, WITHHELD = STRATA = ("seen-state", "seen-action", "withheld")
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Motion back along an axis, at positions beyond a boundary.
+
+    Attributes:
+        axis: number of the coordinate, the same in positions and actions.
+        boundary: positions with a larger coordinate are beyond it [m].
+    """
+
+    axis: int
+    boundary: float
+
+    def is_beyond(self, positions: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return whether positions [..., P] are beyond the boundary, [...]."""
+        return np.asarray(positions[..., self.axis] > self.boundary)
+
+    def contains(self, positions: NDArray[Any], actions: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which pairs of a position [..., P] and an action [..., A] are withheld, [...]."""
+        return self.is_beyond(positions) & (actions[..., self.axis] < 0.0)
+
+    def redirect(
+        self, position: NDArray[np.float64], action: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Return the action [A] that data contain instead of ``action`` [A] at a position [P].
+
+        The part of a withheld action that points back is removed.
+        """
+        if not self.contains(position, action):
+            return action
+        allowed = action.copy()
+        allowed[self.axis] = 0.0
+        return allowed
