@@ -4,8 +4,9 @@
 
 Adds the episodes of `SUITES` below each output folder to `tables/claim-episodes.csv`, one row per
 suite, task, stratum, agent and training seed. Writes `tables/claims.csv` from them: each agent of a
-claim beside the agent that it is compared with on the same episodes. Without an output folder only
-the second table is written again.
+claim beside the agent that it is compared with on the same episodes, and in the suite
+`recombination` withheld beside seen combinations. Without an output folder only the second table is
+written again.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jepabench.envs.core import withheld
 from jepabench.envs.data.files import write_atomically
 from jepabench.envs.registry import get_task
 from jepabench.evaluation.records import RecordError
@@ -29,10 +31,12 @@ from jepabench.results.store import load_results
 
 TABLES = Path(__file__).parent / "tables"
 EPISODES, CLAIMS = "claim-episodes.csv", "claims.csv"
-SUITES = ("claims", "two-room", "chance")
+RECOMBINATION = "recombination"
+SUITES = ("claims", "two-room", "chance", RECOMBINATION)
 _KEYS = ["suite", "task", "stratum", "agent", "seed"]
 _REGULARISED = ("jepa-sigreg", "jepa-vicreg", "jepa-barlow", "jepa-mcr2", "jepa-mmcr")
 _JEPAS = (*_REGULARISED, "jepa-ema")
+_LEARNS = r"jepa|gcbc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +48,14 @@ class Contrast:
         reference: agent that the others are compared with.
         agents: the others.
         strata: strata of the comparison; all if empty.
+        suites: suites of the comparison; all if empty.
     """
 
     claim: str
     reference: str
     agents: tuple[str, ...]
     strata: tuple[str, ...] = ()
+    suites: tuple[str, ...] = ()
 
 
 def _trained_with(world_model: str) -> str:
@@ -65,8 +71,16 @@ CONTRASTS = (
     Contrast("C9", "state-cem", ("state-variable-cem", "state-variable-risk")),
     Contrast("C12", "jepa-cem", ("jepa-quasimetric", "jepa-value")),
     Contrast("C12", "jepa-cem", ("jepa-quasimetric", "jepa-value"), ("far",)),
-    Contrast("C19", "jepa-reactive", ("jepa", "jepa-search")),
-    Contrast("C19", "jepa-search", ("jepa",)),
+    *(
+        Contrast("C18", reference, agents, (stratum,), (RECOMBINATION,))
+        for stratum in withheld.STRATA
+        for reference, agents in (
+            ("jepa-reactive", ("jepa", "jepa-search", "jepa-cem", "gcbc-latent")),
+            ("random", ("hold-still", "expert")),
+        )
+    ),
+    Contrast("C19", "jepa-reactive", ("jepa", "jepa-search"), suites=("claims", "two-room")),
+    Contrast("C19", "jepa-search", ("jepa",), suites=("claims", "two-room")),
 )
 
 
@@ -112,6 +126,8 @@ def compare_claims(episodes: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for contrast in CONTRASTS:
         for (suite, task), group in episodes.groupby(["suite", "task"], sort=False):  # pyright: ignore[reportGeneralTypeIssues]  (pandas: a tuple for a list of keys)
+            if contrast.suites and suite not in contrast.suites:
+                continue
             given = set(group["stratum"])
             strata = contrast.strata or tuple(
                 name for name in get_task(str(task)).strata if name in given
@@ -129,6 +145,29 @@ def compare_claims(episodes: pd.DataFrame) -> pd.DataFrame:
                 | _compare(agent, own, contrast.reference, reference)
                 for agent, own in cells.items()
             ]
+    return pd.DataFrame(rows)
+
+
+def compare_strata(episodes: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per learning agent of the suite ``recombination`` and stratum of seen motion.
+
+    ``difference`` is that between the goals that the agent holds on withheld combinations and on
+    the stratum in ``reference``, whose episodes are others with the same distances.
+
+    Args:
+        episodes: rows of ``collect_episodes``.
+    """
+    rows = []
+    ours = episodes.loc[(episodes["suite"] == RECOMBINATION) & episodes["agent"].str.match(_LEARNS)]
+    for (task, agent), group in ours.groupby(["task", "agent"]):  # pyright: ignore[reportGeneralTypeIssues]  (as above)
+        own = _cells(group, str(agent), (withheld.WITHHELD,))
+        for stratum in (withheld.SEEN_STATE, withheld.SEEN_ACTION):
+            other = _cells(group, str(agent), (stratum,))
+            if own is None or other is None or own.held[0].shape != other.held[0].shape:
+                continue
+            where = {"claim": "C18", "suite": RECOMBINATION, "task": task}
+            where["strata"] = withheld.WITHHELD
+            rows.append(where | _compare(str(agent), own, f"{agent} on {stratum}", other))
     return pd.DataFrame(rows)
 
 
@@ -202,7 +241,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     episodes = episodes.drop_duplicates(_KEYS, keep="last").sort_values(_KEYS, kind="stable")
     write_atomically(path, episodes.to_csv(index=False, float_format="%.5g"))
-    claims = compare_claims(_read_episodes(path))
+    episodes = _read_episodes(path)
+    claims = pd.concat([compare_claims(episodes), compare_strata(episodes)])
     write_atomically(TABLES / CLAIMS, claims.to_csv(index=False, float_format="%.4f"))
     return 0
 

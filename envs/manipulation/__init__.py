@@ -1,5 +1,6 @@
 """Manipulation: a 6-joint arm with a parallel gripper at a table."""
 
+from jepabench.envs.core.withheld import STRATA
 from jepabench.envs.registry import register
 from jepabench.envs.task import TaskSpec
 
@@ -73,3 +74,25 @@ for _name, _class, _max_steps, _success, _random, _wall, _description in (
             tags=frozenset({"manipulation"}),
         )
     )
+
+register(
+    TaskSpec(
+        id="jepabench/Reach-Recombination-v1",
+        family="manipulation",
+        entry_point=f"{_MODULE}.recombination:ReachRecombination",
+        control_dt=0.05,
+        action_block=5,
+        max_steps=100,
+        strata=STRATA,
+        success="The gripper is within 0.03 m of the goal.",
+        description="Move a gripper where training data never show that motion.",
+        behaviours={
+            "withheld": f"{_BEHAVIOURS}:WithheldMotion",
+            "random": f"{_BEHAVIOURS}:RandomMotion",
+            "expert": f"{_BEHAVIOURS}:ReachExpert",
+        },
+        default_behaviour="withheld",
+        physics="mujoco 3.17.0",
+        tags=frozenset({"manipulation", "recombination"}),
+    )
+)

@@ -104,6 +104,40 @@ class RandomMotion(_Waypoints):
         return [self._anywhere()]
 
 
+@dataclass(kw_only=True)
+class WithheldMotion(RandomMotion):
+    """``RandomMotion`` without the pairs of position and action that its world withholds.
+
+    The gripper is beyond the boundary if itself or its command is. There it moves forward along the
+    axis only to get to its next pose, and not by noise, which would carry it to the far end. On the
+    other side, where all motion is free, it mostly stays.
+
+    Attributes:
+        cross_probability: that the next pose may be on either side of the boundary.
+    """
+
+    cross_probability: float = 0.1
+
+    def _decide(self, observation: Observation) -> NDArray[np.float64]:
+        action, withheld, here = super()._decide(observation), self._env.withheld, self._farthest
+        if withheld.is_beyond(here):
+            action[withheld.axis] = self._towards(self._poses[0])[withheld.axis]
+        return withheld.redirect(here, action)
+
+    def _anywhere(self) -> NDArray[np.float64]:
+        pose, withheld, here = super()._anywhere(), self._env.withheld, self._farthest
+        if withheld.is_beyond(here):
+            pose[withheld.axis] = max(pose[withheld.axis], here[withheld.axis])
+        elif self._rng.random() > self.cross_probability:
+            low, high = self._arm.low[withheld.axis], withheld.boundary
+            pose[withheld.axis] = self._rng.uniform(low, high)
+        return pose
+
+    @property
+    def _farthest(self) -> NDArray[np.float64]:
+        return np.maximum(self._arm.pose, self._arm.command)
+
+
 class ReachExpert(_ArmBehaviour):
     """Goes to the goal, over the wall or around it, and stays there."""
 

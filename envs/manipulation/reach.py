@@ -19,7 +19,7 @@ WALL_STRATA = {"near": (0.15, 0.3), "medium": (0.3, 0.45), "far": (0.45, 0.8)}
 _CLEARANCE = np.array(
     [0.055, 0.075, 0.035]
 )  # that the gripper's point keeps from the wall, along each axis [m]
-_SETTLING_STEPS, _CORNER_STEPS = 10, 5
+SETTLING_STEPS, _CORNER_STEPS = 10, 5
 _BATCH = 64
 
 
@@ -188,7 +188,7 @@ class Reach(TableEnv):
         goal, length = goals[fitting][0], float(lengths[fitting][0].min())
         num_corners = len(self.way(start[0], goal)) - 1
         reference_steps = (
-            _SETTLING_STEPS + _CORNER_STEPS * num_corners + int(np.ceil(length / STEP[0]))
+            SETTLING_STEPS + _CORNER_STEPS * num_corners + int(np.ceil(length / STEP[0]))
         )
         return EpisodeDraw(self._rest_state(start[0]), self._rest_state(goal), reference_steps)
 

@@ -81,7 +81,7 @@ class RandomHeading(ScriptedPolicy):
 
 
 class WithheldHeading(RandomHeading):
-    """``RandomHeading`` without the combinations of position and action that its world withholds."""
+    """``RandomHeading`` without the pairs of position and action that its world withholds."""
 
     def _decide(self, observation: Observation) -> NDArray[np.float64]:
         action = self._env.withheld.redirect(

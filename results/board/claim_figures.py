@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 
 from jepabench.envs.task import short_name
 from jepabench.results.report.families import FAMILIES, classify_families, family_handles
@@ -29,10 +30,11 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
 
     Args:
         table: rows of the table.
-        spec: a mapping with ``kind`` (``bars`` or ``lines``); ``value`` (the column to draw),
-            optionally with ``low`` and ``high``; ``series`` (the column with one bar or line per
-            value); ``x`` (the column of the x axis of lines); ``panel`` (the column with one
-            panel per value, or "" for one panel); ``label`` (of the value axis); ``most`` (the
+        spec: a mapping with ``kind`` (``bars``, ``lines`` or ``grid``); ``value`` (the column to
+            draw), optionally with ``low`` and ``high``; ``series`` (the column with one bar or line
+            per value); ``x`` (the column of the x axis of lines and grids); ``y`` (the column of the y
+            axis of grids, whose cells are darker the larger the value); ``panel`` (the column with
+            one panel per value, or "" for one panel); ``label`` (of the value axis); ``most`` (the
             end of the value axis); ``log`` (whether x is logarithmic); ``only`` (allowed values
             of columns, by column); ``families`` (the family of each series by name, where the
             table has no column ``model_steps`` that tells planners from policies).
@@ -47,7 +49,7 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
     series = list(dict.fromkeys(str(row[spec["series"]]) for row in rows))
     families = _find_families(rows, spec)
     colours = _choose_colours(series, families, spec)
-    draw = {"bars": _bars, "lines": _lines}[spec["kind"]]
+    draw = {"bars": _bars, "lines": _lines, "grid": _grid}[spec["kind"]]
 
     def group(part: Rows) -> dict[str, Rows]:
         names = {str(row[spec["series"]]) for row in part}
@@ -148,6 +150,24 @@ def _lines(
     axes.set_ylabel(spec["label"])
     axes.grid(alpha=0.15, color=INK)
     axes.legend(frameon=False, fontsize=8)
+
+
+def _grid(
+    axes: Axes, series: Mapping[str, Rows], spec: Mapping[str, Any], colours: Mapping[str, str]
+) -> None:
+    """Draw a cell for each pair of x and y; empty where the value is 0."""
+    for name, rows in series.items():
+        table = pd.DataFrame(rows).pivot(index=spec["y"], columns=spec["x"], values=spec["value"])
+        shares = table.to_numpy(float)
+        colour = np.broadcast_to(to_rgb(colours[name]), (*shares.shape, 3))
+        opacity = np.where(shares > 0.0, 0.15 + 0.85 * np.sqrt(shares / shares.max()), 0.0)
+        axes.pcolormesh(
+            table.columns, table.index, np.concatenate([colour, opacity[..., None]], axis=-1)
+        )
+    for line in (axes.axhline, axes.axvline):
+        line(spec.get("cross", 0.0), color=INK, linewidth=0.8, alpha=0.5)
+    axes.set_xlabel(str(spec.get("x_label", spec["x"])))
+    axes.set_ylabel(spec["label"])
 
 
 def _column(rows: Rows, name: str) -> list[float]:

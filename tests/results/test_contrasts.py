@@ -69,3 +69,20 @@ def test_a_folder_without_results_is_refused_in_one_sentence(tmp_path, monkeypat
 def test_seeds_with_different_numbers_of_episodes_are_not_compared():
     rows = cells({"jepa-cem": ["1100", "10"], "jepa-gradient": ["1110", "1111"]})
     assert contrasts.compare_claims(pd.DataFrame(rows)).empty
+
+
+def test_withheld_combinations_are_compared_with_each_seen_stratum_of_the_same_agent():
+    rates = {"seen-state": "1111", "seen-action": "1100", "withheld": "1000"}
+    agents = ("jepa", "jepa-reactive", "random")
+    rows = [
+        row | {"suite": "recombination", "task": "jepabench/TwoRoom-Recombination-v1"}
+        for stratum, text in rates.items()
+        for row in cells({agent: [text] * (1 + (agent != "random")) for agent in agents}, stratum)
+    ]
+    table = contrasts.compare_strata(pd.DataFrame(rows))
+    assert set(table["agent"]) == {"jepa", "jepa-reactive"} and set(table["claim"]) == {"C18"}
+    drops = table.set_index(["agent", "reference"])["difference"]
+    assert drops["jepa", "jepa on seen-state"] == pytest.approx(-0.75)
+    assert drops["jepa", "jepa on seen-action"] == pytest.approx(-0.25)
+    between = contrasts.compare_claims(pd.DataFrame(rows))
+    assert set(between["claim"]) == {"C18"} and set(between["strata"]) == set(rates)

@@ -67,7 +67,12 @@ def test_the_suites_that_count_keep_the_protocol():
 
 
 def test_the_full_suite_has_every_world_of_the_project():
-    ours = {spec.id for spec in envs.list_tasks() if spec.id.startswith("jepabench/")}
+    # The tasks of claim C18 are worlds of other tasks, with other data.
+    ours = {
+        spec.id
+        for spec in envs.list_tasks()
+        if spec.id.startswith("jepabench/") and "recombination" not in spec.tags
+    }
     assert {task["task_id"] for task in load_preset("suite", "full")["tasks"]} == ours
 
 
