@@ -32,12 +32,13 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
         table: rows of the table.
         spec: a mapping with ``kind`` (``bars``, ``lines`` or ``grid``); ``value`` (the column to
             draw), optionally with ``low`` and ``high``; ``series`` (the column with one bar or line
-            per value); ``x`` (the column of the x axis of lines and grids); ``y`` (the column of the y
-            axis of grids, whose cells are darker the larger the value); ``panel`` (the column with
-            one panel per value, or "" for one panel); ``label`` (of the value axis); ``most`` (the
-            end of the value axis); ``log`` (whether x is logarithmic); ``only`` (allowed values
-            of columns, by column); ``families`` (the family of each series by name, where the
-            table has no column ``model_steps`` that tells planners from policies).
+            per value); ``x`` (the column of the x axis of lines and grids); ``y`` (the column of
+            the y axis of grids, whose cells are darker the larger the value); ``panel`` (the column
+            with one panel per value, or "" for one panel); ``label`` (of the value axis);
+            ``x_label`` (of the x axis of grids, by default the column); ``most`` (the end of the
+            value axis); ``log`` (whether x is logarithmic); ``only`` (allowed values of columns,
+            by column); ``families`` (the family of each series by name, where the table has no
+            column ``model_steps`` that tells planners from policies).
         columns: number of panels side by side.
     """
     rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
@@ -165,7 +166,7 @@ def _grid(
             table.columns, table.index, np.concatenate([colour, opacity[..., None]], axis=-1)
         )
     for line in (axes.axhline, axes.axvline):
-        line(spec.get("cross", 0.0), color=INK, linewidth=0.8, alpha=0.5)
+        line(0.0, color=INK, linewidth=0.8, alpha=0.5)
     axes.set_xlabel(str(spec.get("x_label", spec["x"])))
     axes.set_ylabel(spec["label"])
 

@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 
 from jepabench import envs
+from jepabench.envs.core import withheld
 from jepabench.envs.data.behaviour import make_behaviour
-from jepabench.envs.manipulation import pick_place, push, reach
+from jepabench.envs.manipulation import pick_place, push, reach, recombination
 from jepabench.envs.manipulation.pick_place import OPEN
 from jepabench.envs.manipulation.tabletop import TABLE
 from jepabench.envs.splits import episode_specs
@@ -15,6 +16,9 @@ TASKS = [task.id for task in envs.list_tasks(family="manipulation")]
 STRATA = {
     "jepabench/Reach-v1": reach.STRATA,
     "jepabench/Reach-Wall-v1": reach.WALL_STRATA,
+    "jepabench/Reach-Recombination-v1": dict.fromkeys(
+        withheld.STRATA, (recombination.SHORTEST_MOVE, recombination.LONGEST_WAY)
+    ),
     "jepabench/Push-v1": push.STRATA,
     "jepabench/Push-Wall-v1": push.WALL_STRATA,
     "jepabench/PickPlace-v1": pick_place.STRATA,

@@ -159,3 +159,21 @@ def test_a_panel_of_a_claim_has_rows_only_for_its_own_series():
     spec = {"kind": "bars", "series": "planner", "value": "held", "panel": "task", "label": "held"}
     svg = claim_figure(rows, spec).decode()
     assert (svg.count(">cem<"), svg.count(">mppi<")) == (2, 1)
+
+
+def test_a_grid_has_no_colour_where_the_value_is_zero():
+    rows = pd.DataFrame(
+        {"x": [0, 1, 0, 1], "y": [0, 0, 1, 1], "part": "all", "share": [0.0, 0.2, 0.8, 0.0]}
+    )
+    spec = {"kind": "grid", "series": "part", "families": {"all": "planner"}}
+    spec |= {"x": "x", "y": "y", "value": "share", "label": "up", "x_label": "along"}
+    svg = claim_figure(rows, spec).decode()
+    assert {"up", "along"} <= set(texts(svg.encode()))
+    cells = re.findall(r'<g id="QuadMesh_1">(.*?)</g>', svg, re.DOTALL)[0]
+    planner = FAMILIES["planner"].lower()
+    assert re.findall(r'style="(.*?)"', cells) == [
+        "fill: none",
+        f"fill: {planner}; fill-opacity: 0.575",
+        f"fill: {planner}",
+        "fill: none",
+    ]
