@@ -1,4 +1,4 @@
-"""What the tests of several rooms share."""
+"""Fixtures that tests of several packages share."""
 
 import pytest
 import torch

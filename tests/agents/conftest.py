@@ -1,6 +1,4 @@
-"""What the tests of agents share: a loop that plays episodes, and a world model that knows the
-truth.
-"""
+"""Fixtures for tests of agents: a loop that plays episodes, and a model of the true dynamics."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Assembling an agent from artifacts that are named by their role."""
+"""Test how an agent is assembled from artifacts that are named by role."""
 
 from pathlib import Path
 

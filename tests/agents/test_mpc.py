@@ -1,4 +1,4 @@
-"""Model predictive control over a model that knows the truth."""
+"""Test model predictive control with a model of the true dynamics."""
 
 import numpy as np
 import pytest
@@ -91,20 +91,20 @@ def test_an_episode_does_not_depend_on_those_beside_it(planner, walk_model, spec
     assert np.array_equal(together[4], alone[0])
 
 
-def test_planning_for_several_at_once_gives_the_same_up_to_rounding(walk_model, specs, play):
+def test_batched_planning_agrees_up_to_rounding(walk_model, specs, play):
     single, _ = play(agent_with(walk_model()), specs, num_steps=10)
     batched, _ = play(agent_with(walk_model(), problems_at_once=4), specs, num_steps=10)
     np.testing.assert_allclose(batched, single, atol=1e-4)
 
 
-def test_the_same_agent_repeats_itself(walk_model, specs, play):
+def test_an_agent_is_deterministic(walk_model, specs, play):
     agent = agent_with(walk_model())
     first, _ = play(agent, specs, num_steps=12)
     again, _ = play(agent, specs, num_steps=12)
     assert np.array_equal(first, again)
 
 
-def test_context_repeats_the_first_latent_and_then_remembers(walk_model, specs, play):
+def test_the_context_repeats_the_first_latent_at_the_start(walk_model, specs, play):
     model = walk_model(history=3, mean=(0.5, 0.0), std=(0.5, 1.0))
     agent = agent_with(
         model,
@@ -134,9 +134,7 @@ def test_counts_its_model_steps(execute_steps, num_plans, walk_model, specs, pla
     assert agent.model_steps[5] == (48 * 3 + 1) * 3
 
 
-def test_a_shrinking_horizon_ends_when_the_first_plan_did_and_then_begins_anew(
-    walk_model, specs, play
-):
+def test_a_shrinking_horizon_restarts_after_the_end_of_the_first_plan(walk_model, specs, play):
     agent = agent_with(walk_model(), shrinking=True)
     play(agent, specs, num_steps=20)
     assert agent.model_steps.tolist() == [(48 * 3 + 1) * (3 + 2 + 1 + 3)] * len(specs)
@@ -145,7 +143,7 @@ def test_a_shrinking_horizon_ends_when_the_first_plan_did_and_then_begins_anew(
     assert by_twos.model_steps.tolist() == [(48 * 3 + 1) * (3 + 1 + 3)] * len(specs)
 
 
-def test_a_shrinking_horizon_comes_when_the_goal_is_at_its_end(walk_model, specs, play):
+def test_a_shrinking_horizon_reaches_the_goal_at_its_end(walk_model, specs, play):
     """The cost is that of the end alone: without an end that stays where it is, arriving can be put
     off for ever.
     """
@@ -158,7 +156,7 @@ def test_a_shrinking_horizon_comes_when_the_goal_is_at_its_end(walk_model, specs
     assert np.array_equal(alone[0], actions[2])
 
 
-def test_a_search_that_is_made_of_searches_shrinks_as_a_whole(walk_model, specs, play):
+def test_a_composite_search_shrinks_all_its_parts(walk_model, specs, play):
     sampler = CEMPlanner(horizon=3, num_samples=8, num_elites=2, num_iterations=2)
     hybrid = HybridPlanner(
         sampler=sampler, refiner=GradientPlanner(horizon=3, num_starts=2, num_iterations=2)
@@ -168,7 +166,7 @@ def test_a_search_that_is_made_of_searches_shrinks_as_a_whole(walk_model, specs,
     assert agent.model_steps.tolist() == [(8 * 2 + 1 + 2 * 3) * (3 + 2 + 1)]
 
 
-def test_a_shrinking_horizon_shows_what_it_imagined(walk_model, specs, play):
+def test_a_shrinking_horizon_records_its_imagination(walk_model, specs, play):
     agent = agent_with(
         walk_model(),
         decoder=lambda latents: latents[:, :2].numpy(),
@@ -184,7 +182,7 @@ def test_a_shrinking_horizon_shows_what_it_imagined(walk_model, specs, play):
     assert (places[0, 1] != places[0, 2]).any()
 
 
-def test_a_warm_start_begins_at_what_was_left(walk_model, specs, play):
+def test_a_warm_start_begins_with_the_rest_of_the_last_plan(walk_model, specs, play):
     """A planner that only returns its warm start shows what it was given."""
 
     class Repeat(BasePlanner):
@@ -226,7 +224,7 @@ def test_shows_what_it_imagined(walk_model, specs, play):
     assert agent.imagined(2) is None
 
 
-def test_a_plan_is_the_same_whether_it_is_recorded_or_not(walk_model, specs, play):
+def test_recording_does_not_change_a_plan(walk_model, specs, play):
     plain, _ = play(agent_with(walk_model()), specs, num_steps=10)
     recorded, _ = play(
         agent_with(walk_model(), decoder=lambda latents: latents.numpy(), record_imagination=6),
@@ -254,7 +252,7 @@ def test_freezes_the_model(walk_model):
         ({"std": (1.0, 0.0)}, "action_std is above 0"),
     ],
 )
-def test_refuses_settings_that_can_not_work(options, message, walk_model):
+def test_refuses_invalid_settings(options, message, walk_model):
     with pytest.raises(ValueError, match=message):
         agent_with(walk_model(), **options)
 
@@ -301,7 +299,7 @@ def test_a_proposal_is_where_the_search_starts(walk_model, specs, play):
     assert play(without, specs, num_steps=20)[1][:, -1].mean() > 0.2
 
 
-def test_says_before_the_first_step_that_an_energy_does_not_fit(walk_model, specs, play):
+def test_refuses_a_mismatched_energy_before_the_first_step(walk_model, specs, play):
     agent = agent_with(walk_model(), energy=Energy(terms=[Misfit()]))
     with pytest.raises(CostError, match="mat1 and mat2"):
         play(agent, specs, num_steps=1)

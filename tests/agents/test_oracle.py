@@ -1,4 +1,4 @@
-"""Search in the true simulator."""
+"""Test the planner in the true simulator."""
 
 import numpy as np
 import pytest
@@ -58,6 +58,6 @@ def test_counts_simulator_steps(play, specs):
     assert agent.model_steps.tolist() == [2 * (24 * 2 + 1) * 2] * 2
 
 
-def test_refuses_a_cost_that_means_nothing():
+def test_refuses_an_unknown_time_of_the_goal_distance():
     with pytest.raises(KeyError, match="Did you mean 'terminal'"):
         OracleMPCAgent(task_id=TWO_ROOM, when="terminals")

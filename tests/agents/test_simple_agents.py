@@ -1,4 +1,4 @@
-"""The queue of held actions, and the agents that need no learning."""
+"""Test the action queue and agents without training."""
 
 from dataclasses import replace
 
@@ -47,7 +47,7 @@ def test_queue_keeps_episodes_apart():
     np.testing.assert_allclose(queue.last_block(0), [0.0, 0.5])
 
 
-def test_queue_that_is_empty_refuses_to_invent_an_action():
+def test_an_empty_queue_raises():
     queue = ActionQueue(task=get_task(TWO_ROOM))
     queue.reset(1)
     with pytest.raises(IndexError):
@@ -67,7 +67,7 @@ def test_random_agent_is_uniform_over_the_bounds(play):
     assert counts.min() > 0.8 * len(drawn) / 10
 
 
-def test_hold_still_goes_nowhere(play, specs):
+def test_hold_still_does_not_move(play, specs):
     actions, distances = play(HoldStillAgent(task_id=TWO_ROOM), specs, num_steps=12)
     assert not actions.any()
     np.testing.assert_allclose(distances, distances[:, :1].repeat(13, 1), atol=1e-9)

@@ -1,6 +1,4 @@
-"""What every agent promises: shapes, bounds, one seed one episode, and that no episode sees those
-beside it.
-"""
+"""Test the contract of all agents: shapes, bounds, reproducibility, independence of the batch."""
 
 import numpy as np
 import pytest
@@ -266,7 +264,7 @@ def test_an_episode_is_fixed_by_its_spec_alone(agent, workshop, specs):
     assert np.array_equal(together[2], alone[0])
 
 
-def test_two_agents_of_one_making_agree(workshop, specs):
+def test_two_agents_with_equal_settings_agree(workshop, specs):
     for name in ("random", "cem", "gradient"):
         first, second = (play(workshop.make(name), specs[:1], num_steps=3) for _ in range(2))
         assert np.array_equal(first, second)

@@ -1,4 +1,4 @@
-"""Kinds of world models that predict in a way of their own keep the contract."""
+"""Test the contract of world model kinds that override `predict`."""
 
 import pytest
 import torch

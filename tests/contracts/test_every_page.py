@@ -1,4 +1,4 @@
-"""The pages of the environments are complete and up to date."""
+"""Test that the pages of the environments are complete and up to date."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def test_every_world_has_a_page():
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_tells_floors_and_ceiling_of_every_stratum(name):
+def test_a_page_states_floors_and_ceiling_of_every_stratum(name):
     task = TASKS[name]
     rates, num_episodes = recorded_rates(task.id)
     assert num_episodes >= 20 and {"hold-still", "random", "expert"} <= set(rates), RECORD

@@ -1,6 +1,4 @@
-"""What every planner promises: known optima found, bounds kept, one stream one plan, NaN survived,
-better than chance.
-"""
+"""Test the contract of all planners: optima, bounds, reproducibility, NaN costs."""
 
 import math
 
@@ -175,13 +173,13 @@ def test_refuses_a_cost_of_another_shape(name):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_refuses_to_plan_for_nobody(name):
+def test_refuses_an_empty_batch(name):
     with pytest.raises(ValueError, match="got none"):
         PRESETS[name]().plan(quadratic(0.0), bounds=WIDE, initial=None, generators=[])
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_says_what_it_was_given_when_the_cost_fails(name):
+def test_reports_its_input_when_the_cost_fails(name):
     def broken(actions):
         raise IndexError("dims (0, 9) of a latent of 4")
 
@@ -205,7 +203,7 @@ def test_scores_every_plan_that_it_is_given_to_start_from(name):
     "planner",
     [RandomShootingPlanner, CEMPlanner, ICEMPlanner, MPPIPlanner, CMAESPlanner, GradientPlanner],
 )
-def test_refuses_a_horizon_of_nothing(planner):
+def test_refuses_an_empty_horizon(planner):
     with pytest.raises(ValueError, match="horizon is at least 1, got 0"):
         planner(horizon=0)
 

@@ -1,4 +1,4 @@
-"""The contract of every registered task. A new task is tested without changes here."""
+"""Test the contract of all registered tasks. New tasks need no change here."""
 
 import tracemalloc
 

@@ -1,4 +1,4 @@
-"""The contract of all variations and events. New ones are tested without changes here."""
+"""Test the contract of all variations and events. New ones need no change here."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Every combination of encoder and predictor keeps the WorldModel contract."""
+"""Test the WorldModel contract for every combination of encoder and predictor."""
 
 import pytest
 import torch

@@ -1,6 +1,4 @@
-"""Every world model preset can be built and trained: a step on random frames pushes on every weight
-that is trained.
-"""
+"""Build every world model preset and take one training step on random frames."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Planners against problems with a known optimum."""
+"""Test planners on problems with known optima."""
 
 import numpy as np
 import pytest
@@ -126,7 +126,7 @@ LONG_SEARCH = {
     ],
     ids=["cem", "icem", "mppi", "cma_es", "hybrid", "projection", "tanh"],
 )
-def test_given_time_it_finds_the_actions_of_riccatis_equation(planner):
+def test_converges_to_the_solution_of_the_riccati_equation(planner):
     problem = DoubleIntegrator(horizon=8)
     actions, _ = problem.optimum()
     plan = planner.plan(problem, bounds=FORCES, initial=None, generators=streams(1))

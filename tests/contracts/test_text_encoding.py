@@ -1,4 +1,4 @@
-"""Text files are UTF-8 on every machine, so no call may fall back on the locale's encoding."""
+"""Test that all text files are opened as UTF-8, whatever the locale is."""
 
 import ast
 import subprocess

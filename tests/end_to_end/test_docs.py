@@ -1,4 +1,4 @@
-"""The code in the documentation runs, page by page; its links lead somewhere."""
+"""Run the code in the documentation, and check its links and quoted scripts."""
 
 import re
 import shlex
@@ -58,7 +58,7 @@ def test_a_page_runs_from_top_to_bottom(page, tmp_path):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(HOME)))
-def test_links_lead_somewhere(page):
+def test_links_exist(page):
     for link in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not link.startswith("http"):
             assert (page.parent / link).exists(), link

@@ -1,4 +1,4 @@
-"""Commands in folders with unusual names, behind links, on other mounts and without permission."""
+"""Run commands in unusual folders: odd names, behind links, on other mounts, not writable."""
 
 import json
 import os

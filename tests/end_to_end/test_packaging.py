@@ -1,4 +1,4 @@
-"""Wheel and sdist: one top-level package, beside distributions with the names of our folders."""
+"""Test wheel and sdist: one top-level package, beside distributions with our folder names."""
 
 import os
 import subprocess

@@ -1,6 +1,4 @@
-"""The main job, small, through the command that people type: whole, killed midway, and with
-mistakes.
-"""
+"""Run a small suite through the command line: to the end, interrupted, and with wrong arguments."""
 
 import json
 import os
@@ -89,7 +87,7 @@ def test_the_device_of_an_evaluation_is_recorded(finished):
 
 
 @pytest.mark.slow
-def test_started_again_it_does_nothing_and_says_so(finished):
+def test_a_finished_run_does_nothing_and_reports_it(finished):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("episodes.parquet")}
     again = jepabench("run", "suite=smoke", cwd=finished)
     assert again.returncode == 0
@@ -98,7 +96,7 @@ def test_started_again_it_does_nothing_and_says_so(finished):
 
 
 @pytest.mark.slow
-def test_killed_again_and_again_it_ends_with_the_same_outcomes(finished, tmp_path):
+def test_repeated_kills_do_not_change_the_outcomes(finished, tmp_path):
     for seconds in (6, 9, 12):
         process = subprocess.Popen(
             [sys.executable, "-m", "jepabench", "run", "suite=smoke"],
@@ -174,7 +172,7 @@ def test_importing_envs_never_imports_torch(tmp_path):
 
 
 @pytest.mark.parametrize("room", ["envs", "world_models", "agents", "evaluation", "results", "cli"])
-def test_every_room_is_ours(room):
+def test_every_package_is_imported_from_jepabench(room):
     import importlib
 
     file = Path(importlib.import_module(f"jepabench.{room}").__file__ or "")

@@ -1,4 +1,4 @@
-"""A learned agent, from its training to the third badge, through the commands that people type."""
+"""Take a learned agent from training to the third badge through the command line."""
 
 import json
 import os
@@ -67,7 +67,7 @@ def test_a_learned_agent_is_re_run_from_its_checkpoints_alone(tmp_path):
 
 
 @pytest.mark.slow
-def test_what_is_said_of_a_world_model_can_be_measured_again_from_the_submission(tmp_path):
+def test_model_diagnostics_can_be_measured_again_from_a_submission(tmp_path):
     arguments = (
         "submit",
         "jepa-cem",

@@ -1,4 +1,4 @@
-"""A sweep over values of a planner, killed and resumed: each row once, labelled, comparable."""
+"""Sweep over values of a planner, with an interruption; each row occurs once."""
 
 import io
 import itertools
@@ -46,7 +46,7 @@ def finish(process):
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_over_values_is_resumed_and_has_every_row_once(tmp_path):
+def test_a_killed_sweep_over_values_resumes_with_one_row_per_value(tmp_path):
     evaluations = tmp_path / "outputs" / "smoke" / "evaluations"
     first = start(tmp_path, "sweep", *SWEEP)
     while len(list(evaluations.rglob("done.json"))) < 3:

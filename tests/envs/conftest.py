@@ -1,4 +1,4 @@
-"""What the tests of several worlds share."""
+"""Fixtures that tests of several environments share."""
 
 import tempfile
 

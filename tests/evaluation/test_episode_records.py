@@ -82,7 +82,7 @@ def test_no_records_and_repeated_episodes_are_refused(tmp_path, evaluation):
     assert not (tmp_path / "a.parquet").exists()
 
 
-def test_nan_is_no_distance(tmp_path, evaluation):
+def test_a_nan_distance_is_refused(tmp_path, evaluation):
     with pytest.raises(RecordError, match="'distance_final' lacks 1 values or holds NaN"):
         write_records(
             tmp_path / "a.parquet",

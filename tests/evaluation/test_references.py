@@ -56,7 +56,7 @@ def test_tracks_are_closed_lists(key, value):
         Track.from_config({name: PIXELS[name] for name in PIXELS if name != key})
 
 
-def test_a_stranger_with_the_name_of_a_reference_is_not_the_reference():
+def test_an_unpinned_row_with_a_reference_name_is_not_a_reference():
     digest = PINNED_ACTIONS["quick", 2]["random"]
     assert is_reference("random", digest, ("quick", 2))
     assert not is_reference("random", "0" * 64, ("quick", 2))

@@ -52,7 +52,7 @@ def test_specs_are_the_episodes_of_the_strata_and_split():
     ]
 
 
-def test_a_salt_gives_private_episodes_that_nobody_else_has():
+def test_a_salt_gives_private_episodes_that_differ_from_all_others():
     suite = Suite.from_config(CONFIG)
     private = suite.specs(POINT.id, salt=b"secret")
     assert {spec.split for spec in private} == {"private"}
@@ -121,7 +121,7 @@ def test_suites_that_cannot_be_run_are_refused(changes, message):
         Suite.from_config(changed(**changes))
 
 
-def test_something_else_than_a_mapping_is_refused():
+def test_a_value_that_is_not_a_mapping_is_refused():
     with pytest.raises(SuiteError, match="mapping"):
         Suite.from_config(["tiny"])  # type: ignore[arg-type]
 

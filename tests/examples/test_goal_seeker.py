@@ -1,4 +1,4 @@
-"""Another package's agent, installed apart from this one, from `submit` to `verify`."""
+"""Test an agent from a separate package, from `submit` to `verify`."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The example package from two wheels in a fresh environment: train, evaluate, submit, verify."""
+"""Install the example package from its wheel, then train, evaluate, submit and verify."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The notebooks run from top to bottom."""
+"""Run the notebooks."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The Python interface."""
+"""Test the Python interface."""
 
 import subprocess
 import sys
@@ -144,12 +144,12 @@ def test_a_vector_environment_steps_control_steps_or_blocks():
         ),
     ],
 )
-def test_a_mistake_names_what_is_meant(call, error, message):
+def test_a_mistyped_name_gets_a_suggestion(call, error, message):
     with pytest.raises(error, match=message):
         call()
 
 
-def test_importing_it_is_light(tmp_path):
+def test_the_import_is_fast(tmp_path):
     heavy = "{'torch', 'mujoco', 'pandas', 'hydra', 'matplotlib'}"
     code = f"import sys, jepabench\nassert not {heavy} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)

@@ -1,4 +1,4 @@
-"""Tests of the tables that answer claims with several training seeds."""
+"""Test the tables that answer claims with several training seeds."""
 
 import pandas as pd
 import pytest

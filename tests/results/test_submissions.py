@@ -1,4 +1,4 @@
-"""Submissions in results/submissions are valid and verified, or belong to an older protocol."""
+"""Test that committed submissions are valid and verified, or follow an older protocol."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ CURRENT = [folder for folder in FOLDERS if PROTOCOLS[folder] == PROTOCOL_VERSION
 
 
 @pytest.mark.parametrize("folder", CURRENT, ids=lambda folder: folder.name)
-def test_each_is_valid_and_has_a_record(folder):
+def test_each_submission_is_valid_and_has_a_record(folder):
     submission = read_submission(folder, find_suite)
     assert submission.manifest.code.dirty is False
     assert find_badges(folder, RESULTS / "verified")[:2] == ("valid", "replayed")

@@ -1,4 +1,4 @@
-"""A tiny dataset of a real world, collected once for all tests of this folder."""
+"""Fixture with a tiny dataset of a real environment for all tests of this folder."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Worlds of a few numbers whose dynamics are known, to see whether a model finds them.
+"""Tiny environments with known dynamics, to test what a model learns.
 
 The state is what is encoded.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints of strangers: refused when damaged or forged, and no code of theirs runs."""
+"""Test that damaged and forged checkpoints are refused and that none of their code runs."""
 
 import dataclasses
 import json
@@ -120,7 +120,7 @@ def test_kinds_have_one_class_each_and_a_config():
     ["", "{", "[]", "{}", "null", '{"schema": 0}', '{"schema": 1}', "[" * 100_000],
     ids=["nothing", "cut", "list", "empty", "null", "old", "schema-alone", "deep"],
 )
-def test_a_description_that_describes_nothing_is_refused(checkpoint, text):
+def test_a_blank_description_is_refused(checkpoint, text):
     (checkpoint / "model.json").write_text(text, encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"damaged|describes no world model"):
         load_world_model(checkpoint)

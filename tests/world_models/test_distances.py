@@ -1,4 +1,4 @@
-"""Learned distances: the form of the quasimetric, and what each loss wants, against brute force."""
+"""Test learned distances: quasimetric axioms, and losses against brute force."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ def head_of(kind, **settings):
         return make_head(4, DistanceConfig(kind=kind, width=32, **settings))
 
 
-def test_a_quasimetric_keeps_its_laws_whatever_the_weights():
+def test_a_quasimetric_satisfies_its_axioms_with_any_weights():
     head = head_of("quasimetric")
     a, b, c = torch.randn(3, 200, 4, generator=GENERATOR)
     assert (head(a, a).abs() < 1e-4).all()
@@ -84,7 +84,7 @@ def test_the_value_target_follows_slowly():
         torch.testing.assert_close(new, old + head.tau)
 
 
-def test_mahalanobis_counts_in_steps_and_what_seldom_moves_counts_more():
+def test_mahalanobis_scales_by_the_size_of_a_step():
     head = head_of("mahalanobis")
     latents = torch.randn(20_000, 4, generator=GENERATOR)
     turn = torch.linalg.qr(torch.randn(4, 4, generator=GENERATOR))[0]
@@ -123,7 +123,7 @@ def test_the_loss_is_a_finite_scalar(kind):
         ({"max_step": 3}, "Did you mean 'max_steps'"),
     ],
 )
-def test_refuses_what_means_nothing(settings, message):
+def test_refuses_invalid_values(settings, message):
     with pytest.raises((ValueError, KeyError), match=message):
         make_config("setting of a learned distance", DistanceConfig, settings)
 

@@ -1,4 +1,4 @@
-"""Collection driven by what an ensemble disagrees on."""
+"""Test data collection that follows the disagreement of an ensemble."""
 
 import filecmp
 import subprocess
@@ -67,7 +67,7 @@ def disagreement(dataset: EpisodeDataset, model_path: Path) -> float:
     )
 
 
-def test_it_does_what_the_members_disagree_on(curious, ensemble, tmp_path):
+def test_curiosity_prefers_actions_with_disagreement(curious, ensemble, tmp_path):
     random = collect(TASK, tmp_path / "random", **SIZES)
     assert seeds_of(random) == seeds_of(curious)
     assert disagreement(curious, ensemble) > 1.5 * disagreement(random, ensemble)
@@ -101,7 +101,7 @@ def test_a_missing_model_is_refused_before_any_work(tmp_path):
         CuriousBehaviour(tmp_path)
 
 
-def test_curiosity_and_a_world_model_go_together(tmp_path):
+def test_curiosity_needs_a_world_model(tmp_path):
     command = [
         sys.executable,
         "-m",

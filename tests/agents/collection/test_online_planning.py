@@ -1,4 +1,4 @@
-"""Online planning: rounds of acting, training and planning again."""
+"""Test online planning: rounds of acting, training and planning."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Cost tasks on a walk with known dynamics, in the true environment."""
+"""Test cost tasks in the true environment, with a model of known dynamics."""
 
 import numpy as np
 import pytest
@@ -61,9 +61,7 @@ def medium():
     [(GoTo(), 1.0), (FollowPath(), 0.25), (AvoidChaser(), 0.5)],
     ids=["goto", "path", "chaser"],
 )
-def test_who_knows_the_task_does_it_and_the_expert_of_another_does_not(
-    walk_model, probe, medium, task, unaware
-):
+def test_only_an_agent_that_knows_the_cost_task_solves_it(walk_model, probe, medium, task, unaware):
     rows = evaluate_cost_task(knowing(walk_model, probe, task), task, medium, agent_name="knows")
     assert rows["success"].mean() >= 0.75
     assert (rows["model_steps"] > 0).all() and list(rows["index"]) == [
@@ -73,7 +71,7 @@ def test_who_knows_the_task_does_it_and_the_expert_of_another_does_not(
     assert direct["success"].mean() <= unaware
 
 
-def test_an_assignment_is_the_same_for_whoever_asks_and_fits_the_world(medium):
+def test_an_assignment_depends_on_the_episode_only_and_fits_the_world(medium):
     first, second = make(TWO_ROOM), make(TWO_ROOM)
     for spec in medium:
         path, again = (draw_assignment(FollowPath(), env, spec).path for env in (first, second))
@@ -123,7 +121,7 @@ def test_a_path_is_passed_in_order_only():
     assert task.score(assignment, assignment.path[::-1], env)["passed"] < 1
 
 
-def test_a_chaser_that_has_one_before_the_goal_is_a_failure_and_after_it_is_none():
+def test_being_caught_before_the_goal_is_a_failure_and_after_it_is_not():
     env, task = make(TWO_ROOM), AvoidChaser(speed=1.0, gap=0.5)
     assignment = draw_assignment(task, env, episode_specs(TWO_ROOM, "test", 1)[0])
     start, goal = env.restore(env.snapshot())["achieved_goal"], assignment.path[-1]
@@ -141,7 +139,7 @@ def test_a_chaser_that_has_one_before_the_goal_is_a_failure_and_after_it_is_none
     assert task.score(assignment, waiting, env)["arrived"] == 0
 
 
-def test_the_way_of_actions_is_that_of_the_world(medium):
+def test_predicted_positions_agree_with_the_world(medium):
     env = make(TWO_ROOM)
     draw_assignment(GoTo(), env, medium[0])
     places = way(env, np.tile(np.float32([[0.0, 1.0]]), (5, 1)))

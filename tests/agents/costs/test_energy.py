@@ -1,4 +1,4 @@
-"""Costs against numpy, and what they refuse."""
+"""Compare energy terms with numpy, and test what they refuse."""
 
 import numpy as np
 import pytest
@@ -50,7 +50,7 @@ def test_goal_distance_of_vector_latents_has_one_cost_a_plan(kind):
     )
 
 
-def test_goal_distance_compares_only_the_dims_it_is_told():
+def test_goal_distance_compares_only_the_selected_dims():
     term = GoalDistance(dims=(1, 3))
     changed = LATENTS.clone()
     changed[..., [0, 3, 4, 5]] = 1e3
@@ -84,7 +84,7 @@ def test_effort_and_smoothness_are_mean_squares():
     assert not ActionSmoothness()(LATENTS, GOAL, ACTIONS[:, :, :1]).any()
 
 
-def test_energy_is_the_weighted_sum_that_its_report_adds_up_to():
+def test_energy_is_the_sum_of_its_reported_terms():
     energy = Energy(terms=[GoalDistance(weight=2.0), ActionEffort(weight=0.5)])
     report = energy.terms_report(LATENTS, GOAL, ACTIONS)
     assert list(report) == ["goal", "effort"]
@@ -118,6 +118,6 @@ def test_energy_is_differentiable_in_the_latents():
         (lambda: Energy(terms=[GoalDistance(), GoalDistance()]), "unique"),
     ],
 )
-def test_refuses_what_means_nothing(make, message):
+def test_refuses_invalid_values(make, message):
     with pytest.raises((ValueError, KeyError), match=message):
         make()

@@ -1,6 +1,4 @@
-"""Training a distance on a world whose shortest ways are known: a ring with a gap, whose two ends
-look alike.
-"""
+"""Train distances on a ring with a gap, where the shortest paths are known."""
 
 import json
 
@@ -77,7 +75,7 @@ def ring(tmp_path_factory):
     ("kind", "goals_say_all"),
     [*((kind, True) for kind in HEADS), ("quasimetric", False), ("value", False)],
 )
-def test_a_head_knows_the_way_round(ring, kind, goals_say_all):
+def test_a_trained_head_leads_around_the_gap(ring, kind, goals_say_all):
     data, latents = ring
     goals, start_end = latents, np.meshgrid(np.arange(PLACES), np.arange(PLACES))
     now, goal = (torch.from_numpy(on_the_ring(places)).float() for places in start_end)
@@ -141,7 +139,7 @@ def trained(folder, directory, **settings):
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_what_was_trained_comes_back_from_disk(folder, tmp_path, kind, specs, play):
+def test_trained_parts_load_from_disk(folder, tmp_path, kind, specs, play):
     path = trained(folder, tmp_path / "head", kind=kind)
     again = trained(folder, tmp_path / "again", kind=kind)
     heads = [
@@ -185,7 +183,7 @@ def test_the_term_weighs_steps_as_the_goal_distance_does():
         )
 
 
-def test_a_head_goes_into_every_learned_term_and_no_other():
+def test_a_head_is_used_by_every_learned_term_and_no_other():
     def head(now, goal):
         return (now - goal).abs().sum(-1)
 
@@ -194,7 +192,7 @@ def test_a_head_goes_into_every_learned_term_and_no_other():
     assert [getattr(term, "head", None) for term in energy.terms] == [head, own.head, None]
 
 
-def test_refuses_another_model_a_cut_file_and_an_unfinished_run(folder, tmp_path):
+def test_refuses_other_models_truncated_files_and_unfinished_runs(folder, tmp_path):
     path = trained(folder, tmp_path / "head")
     with pytest.raises(ValueError, match="world_model"):
         load_distance(path, task_id=TWO_ROOM, world_model=folder / "other")

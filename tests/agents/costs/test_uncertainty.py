@@ -1,4 +1,4 @@
-"""Terms that ask the model, on models whose answers are known."""
+"""Test uncertainty terms with models whose disagreement is known."""
 
 import pytest
 import torch
@@ -53,7 +53,7 @@ def test_disagreement_is_counted_along_the_plan():
     )
 
 
-def test_terms_that_need_no_model_stay_beside_it():
+def test_terms_without_a_model_can_be_combined_with_it():
     energy = Energy(terms=[GoalDistance(), Disagreement()]).bind(Line(), CONTEXT)
     report = energy.terms_report(torch.ones(1, 1, 2, 1), GOAL, plans([0.0, 0.0]))
     assert {name: float(value) for name, value in report.items()} == {
@@ -64,7 +64,7 @@ def test_terms_that_need_no_model_stay_beside_it():
     assert plain.bind(Line(), CONTEXT) is plain
 
 
-def test_risk_decides_what_chance_costs():
+def test_risk_weights_the_cost_of_chance():
     # One step: 0.5 +- 0.5 is 0 or 1; standing still is 0 for sure, 0.4 away from the goal at 0.4.
     actions, goal = plans([0.5], [0.0]), torch.full((1, 1), 0.4)
     costs = {}
@@ -78,7 +78,7 @@ def test_risk_decides_what_chance_costs():
     assert 0.4 < float(costs["mean"][0]) < 0.6
 
 
-def test_the_same_luck_in_every_iteration():
+def test_the_draws_are_equal_in_every_iteration():
     bound = OverFutures(num_futures=4).bind(Line(), CONTEXT)
     actions = plans([0.5, 1.0])
     first, second = (bound(torch.zeros(1, 1, 2, 1), GOAL, actions) for _ in range(2))
@@ -86,7 +86,7 @@ def test_the_same_luck_in_every_iteration():
 
 
 @pytest.mark.parametrize("term", [Disagreement(), OverFutures()])
-def test_a_model_that_can_not_answer_is_refused(term):
+def test_a_model_without_the_needed_outputs_is_refused(term):
     class Sure(Line):
         disagreement = futures = None
 

@@ -11,7 +11,7 @@ from jepabench.agents.guardrails.conformal import (
 
 
 @pytest.mark.parametrize("alpha", [0.02, 0.1, 0.3])
-def test_the_promise_holds_for_a_strange_distribution(alpha):
+def test_the_guarantee_holds_for_an_unusual_distribution(alpha):
     rng = np.random.default_rng(0)
     scores = rng.standard_cauchy((4000, 61))
     exceeded = np.mean([new > upper_threshold(held_out, alpha) for *held_out, new in scores])
@@ -21,12 +21,12 @@ def test_the_promise_holds_for_a_strange_distribution(alpha):
     )  # and it is not far too careful
 
 
-def test_below_is_above_mirrored():
+def test_the_lower_threshold_mirrors_the_upper_threshold():
     scores = np.random.default_rng(1).normal(size=50)
     assert lower_threshold(scores, 0.1) == -upper_threshold(-scores, 0.1)
 
 
-def test_too_much_is_not_promised():
+def test_an_unreachable_guarantee_is_refused():
     assert num_scores_needed(0.01) == 99
     assert upper_threshold(np.arange(99), 0.01) == 98
     with pytest.raises(TooFewScoresError, match="99 held-out episodes"):

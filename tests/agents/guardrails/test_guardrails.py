@@ -1,6 +1,4 @@
-"""Guardrails on a walk whose dynamics are known exactly: what passes must not go through the
-zone.
-"""
+"""Test guardrails with a model of known dynamics: no plan that passes may enter the zone."""
 
 import shutil
 from itertools import pairwise
@@ -91,7 +89,7 @@ def test_clearance_is_that_of_geometry(hazard):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_way_leads_around_the_zone_and_still_to_the_goal(walk_model, hazard, mode):
+def test_the_path_avoids_the_zone_and_reaches_the_goal(walk_model, hazard, mode):
     start, goal = (0.3, -0.45), (0.3, 0.45)
     free, direct = plan_across(walk_model(), *guarded(hazard, "soft", weight=0.0), start, goal)
     assert deepest(direct) > 0.2 and float((direct[-1] - torch.tensor(goal)).norm()) < 0.05
@@ -102,7 +100,7 @@ def test_the_way_leads_around_the_zone_and_still_to_the_goal(walk_model, hazard,
     assert found.num_evaluations >= free.num_evaluations
 
 
-def test_where_nothing_passes_it_holds_still_and_inside_it_leaves(walk_model, hazard):
+def test_without_a_safe_plan_it_holds_still_and_inside_a_zone_it_leaves(walk_model, hazard):
     energy, planner = guarded(
         hazard, "hard", margin=20.0
     )  # two metres from the zone: there is no such place
@@ -115,7 +113,7 @@ def test_where_nothing_passes_it_holds_still_and_inside_it_leaves(walk_model, ha
     assert deepest(path[-1:].repeat(2, 1)) < 0
 
 
-def test_who_is_inside_is_charged_and_not_filtered(walk_model, hazard):
+def test_plans_from_inside_a_zone_are_penalised_and_not_filtered(walk_model, hazard):
     energy, planner = guarded(hazard, "hard")
     within, _ = plan_across(walk_model(), energy, planner, (0.0, 0.1), (0.0, -0.1))
     assert float(within.cost) < FORBIDDEN and bool(energy.bound.inside)
@@ -199,7 +197,7 @@ def trained(workshop, **settings):
 
 
 @pytest.mark.parametrize("kind", ["learned", "zones"])
-def test_what_was_promised_on_held_out_episodes_holds_on_others(workshop, kind):
+def test_the_guarantee_of_held_out_episodes_holds_on_others(workshop, kind):
     from jepabench.envs.data.episodes import EpisodeDataset
 
     rail = load_guardrail(trained(workshop, hazard=kind), task_id=TWO_ROOM)
@@ -214,7 +212,7 @@ def test_what_was_promised_on_held_out_episodes_holds_on_others(workshop, kind):
     assert passes[~steps.violated].mean() > 0.5  # and it lets through what is lawful
 
 
-def test_a_region_of_ones_own_is_judged_by_where_one_went(workshop):
+def test_a_custom_region_is_checked_along_the_executed_path(workshop):
     from jepabench.envs.data.episodes import EpisodeDataset
 
     data, loaded = EpisodeDataset.open(workshop / "test"), load_world_model(workshop / "model")
@@ -265,7 +263,7 @@ def test_a_promise_without_the_data_for_it_is_refused(workshop):
         trained(workshop, hazard="zone")
 
 
-def test_a_world_without_rules_is_refused():
+def test_a_task_without_zones_or_violations_is_refused():
     with pytest.raises(GuardrailError, match="no keep-out zones"):
         keep_out_zones(make("jepabench/Push-v1"))
     steps = guardrail_training.JudgedSteps(

@@ -1,4 +1,4 @@
-"""Policies from elsewhere: Stable-Baselines3's files, PyTorch modules and functions."""
+"""Test external policies: files of Stable-Baselines3, PyTorch modules and functions."""
 
 import json
 import os
@@ -190,14 +190,14 @@ def test_several_trainings_are_the_seeds_of_one_agent(tmp_path):
     assert SB3Agent(task_id=TASK, model=preset["agent"]["model"], training_seed=1)
 
 
-def test_a_changed_file_is_another_agent(tmp_path):
+def test_a_changed_file_changes_the_agents_digest(tmp_path):
     path = save(sac(make(TASK)), tmp_path)
     before = load_preset("agent", f"sb3:{path}")["name"]
     save(SAC("MultiInputPolicy", make(TASK), buffer_size=9, device="cpu"), tmp_path)
     assert load_preset("agent", f"sb3:{path}")["name"] != before
 
 
-def test_a_file_that_is_no_model_is_explained(tmp_path):
+def test_a_file_that_is_not_a_model_is_refused_with_the_reason(tmp_path):
     (tmp_path / "text.zip").write_text("nothing", encoding="utf-8")
     for name, message in (
         ("nowhere.zip", "no such file"),

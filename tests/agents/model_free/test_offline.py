@@ -1,4 +1,4 @@
-"""Offline methods: their goals, that they learn, and that an interruption changes nothing."""
+"""Test offline methods: their goals, that they learn, and that they resume exactly."""
 
 import numpy as np
 import pytest
@@ -81,7 +81,7 @@ def test_implicit_values_count_the_steps_to_a_goal(tmp_path):
     torch.testing.assert_close(found, truth, atol=0.6, rtol=0)
 
 
-def test_a_search_in_the_learned_model_is_paid_for_and_decides(dataset, tmp_path, specs):
+def test_a_search_in_the_learned_model_is_counted_and_changes_the_action(dataset, tmp_path, specs):
     """A plan is worth at least the policy's own, and every imagined step is counted."""
     tdmpc.train(
         task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **QUICK | {"num_steps": 20}
@@ -116,7 +116,7 @@ def test_a_search_in_the_learned_model_is_paid_for_and_decides(dataset, tmp_path
     assert chosen.shape == (1, 2)
 
 
-def test_imagined_latents_stay_what_latents_are(dataset, tmp_path):
+def test_imagined_latents_stay_on_the_simplex(dataset, tmp_path):
     tdmpc.train(
         task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=0, **QUICK | {"num_steps": 5}
     )

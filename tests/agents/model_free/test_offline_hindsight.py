@@ -1,4 +1,4 @@
-"""Hindsight goals, and the windows of frames that policies see."""
+"""Test hindsight goals and the windows of frames that policies receive."""
 
 import numpy as np
 import pytest
@@ -91,7 +91,7 @@ def test_a_batch_looks_back_within_its_episode_only(tmp_path):
 
 
 @pytest.mark.parametrize("history", [None, 1, 3])
-def test_an_agent_shows_its_policy_what_training_did(
+def test_a_policy_sees_the_same_input_as_in_training(
     history, dataset, state_model, tmp_path, monkeypatch
 ):
     """Along an episode of the data, an agent's inputs equal those of a batch, bit by bit."""

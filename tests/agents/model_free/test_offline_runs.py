@@ -1,4 +1,4 @@
-"""Folders of offline trainings: refusals, costs, interruptions and seeds."""
+"""Test the folders of offline trainings: refusals, costs, interruptions and seeds."""
 
 import json
 from importlib import import_module
@@ -25,7 +25,7 @@ from jepabench.agents.proposals import load_proposal
 from jepabench.world_models.checkpoint import fingerprint, load_world_model
 
 
-def test_refuses_unknown_settings_and_frames_that_are_not_there(dataset, tmp_path):
+def test_refuses_unknown_settings_and_missing_frames(dataset, tmp_path):
     common = {"task_id": TWO_ROOM, "dataset": dataset, "directory": tmp_path, "seed": 0}
     with pytest.raises(KeyError, match="Unknown setting of gciql 'expectil'"):
         gciql.train(**common, expectil=0.8)
@@ -35,7 +35,7 @@ def test_refuses_unknown_settings_and_frames_that_are_not_there(dataset, tmp_pat
         gciql.train(**common, pixels=True, history=2)
 
 
-def test_cloning_on_latents_says_so_and_of_which_model(dataset, state_model, save_twin, tmp_path):
+def test_cloning_on_latents_states_its_model(dataset, state_model, save_twin, tmp_path):
     train_on_latents(gcbc, tmp_path, dataset=dataset, world_model=state_model, num_steps=5)
     other = save_twin(tmp_path / "other", std=(2.0,) * 4)
     with pytest.raises(ValueError, match=f"'world_model': '{fingerprint(state_model)}'.*expected"):
@@ -70,7 +70,7 @@ def test_latents_are_those_of_the_model_that_is_in_the_folder_now(dataset, save_
     )
 
 
-def test_reports_what_it_cost(dataset, tmp_path):
+def test_reports_its_cost(dataset, tmp_path):
     gcbc.train(
         task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=3, **QUICK | {"num_steps": 5}
     )
@@ -167,7 +167,7 @@ def test_an_unfinished_run_is_no_policy(tmp_path):
         gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path)
 
 
-def test_refuses_settings_that_can_not_work():
+def test_refuses_invalid_settings():
     with pytest.raises(ValueError, match="batch_size is at least 1, got 0"):
         OfflineConfig(batch_size=0)
 

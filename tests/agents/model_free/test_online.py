@@ -1,4 +1,4 @@
-"""Stable-Baselines3 on our tasks: training episodes, exact resumption, and what is left behind."""
+"""Test Stable-Baselines3 on our tasks: training episodes, exact resumption and output files."""
 
 import json
 import sys
@@ -62,7 +62,7 @@ def parameters(folder):
     return load_file(folder / "policy.safetensors")
 
 
-def test_training_episodes_are_of_the_train_split_and_go_through_the_strata(monkeypatch):
+def test_training_episodes_are_of_the_train_split_and_cycle_through_the_strata(monkeypatch):
     met: list[EpisodeSpec] = []
     reset_to = episodes.reset_to
     monkeypatch.setattr(
@@ -85,7 +85,7 @@ def test_training_world_passes_the_check_of_stable_baselines():
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_reports_what_it_cost(name, trained):
+def test_reports_its_cost(name, trained):
     content = json.loads((trained / name / "training.json").read_text(encoding="utf-8"))
     steps = RUNS[name][1]["num_steps"]
     assert content["model_steps"] == steps and content["transitions"] == 5 * steps
@@ -153,7 +153,7 @@ def test_refuses_the_policy_of_another_task_or_view(trained):
 
 
 @pytest.mark.parametrize("name", ["sac", "ppo"])
-def test_one_run_leaves_a_policy_a_budget(name, trained):
+def test_one_run_stores_one_policy_per_budget(name, trained):
     """Each is a policy like any other, says what it had cost, and comes from another time."""
     costs = [json.loads((trained / name / "training.json").read_text(encoding="utf-8"))]
     for budget in RUNS[name][1]["budgets"]:
@@ -282,7 +282,7 @@ def test_shifts_move_whole_frames_and_repeat_edges():
         assert sum(torch.equal(image, window) for window in windows) == 1
 
 
-def test_refuses_what_can_not_be_learned_from(tmp_path, monkeypatch):
+def test_refuses_invalid_training_settings(tmp_path, monkeypatch):
     common = {"task_id": TWO_ROOM, "directory": tmp_path, "seed": 0, "progress": False}
     with pytest.raises(KeyError, match="Unknown reward 'spars'"):
         off_policy.train(**common, reward="spars")

@@ -1,4 +1,4 @@
-"""What single planners promise beyond the contract."""
+"""Test properties of single planners beyond the common contract."""
 
 import pytest
 import torch
@@ -64,7 +64,7 @@ def test_cem_mean_is_steadier_than_its_best_under_noise():
         ({"min_std": float("nan")}, "min_std is at least 0, got nan"),
     ],
 )
-def test_cem_refuses_settings_that_can_not_work(options, message):
+def test_cem_refuses_invalid_settings(options, message):
     with pytest.raises((ValueError, KeyError), match=message):
         CEMPlanner(**options)
 
@@ -153,7 +153,7 @@ def test_icem_needs_fewer_evaluations_than_cem_for_the_same_cost():
     assert found[0].cost.mean() < found[1].cost.mean()
 
 
-def test_icem_hands_its_elites_on_and_takes_them_back():
+def test_icem_returns_its_elites_and_accepts_them_as_a_start():
     def cost(actions):
         return (actions - 1.0).square().mean((2, 3))
 
@@ -209,7 +209,7 @@ def test_adaptive_planning_spends_more_where_it_is_harder():
     assert (plan.cost <= 0.05).all()
 
 
-def test_adaptive_planning_stops_where_nothing_helps():
+def test_adaptive_planning_stops_without_progress():
     planner = AdaptivePlanner(planner=ICEMPlanner(num_iterations=1), max_rounds=12, patience=2)
     plan = planner.plan(
         lambda actions: actions.sum((2, 3)) * 0 + 1, bounds=BOUNDS, generators=streams(0)
@@ -280,7 +280,7 @@ def test_best_proposal_takes_the_best_start_without_search():
     assert torch.equal(stream.get_state(), before)
 
 
-def test_with_horizon_changes_every_part_of_a_planner():
+def test_with_horizon_changes_all_parts_of_a_planner():
     for planner in (CEMPlanner(), HybridPlanner(), AdaptivePlanner(), BestProposalPlanner()):
         assert planner.with_horizon(3).horizon == 3
     with pytest.raises(TypeError, match="Scripted cannot plan over another horizon"):
@@ -325,7 +325,7 @@ def test_the_state_space_planner_reaches_the_goal_and_keeps_its_bounds():
     torch.testing.assert_close(together.cost, cost(together.actions[:, None])[:, 0])
 
 
-def test_the_state_space_planner_says_what_it_needs():
+def test_the_state_space_planner_names_missing_inputs():
     with pytest.raises(ValueError, match="needs a cost with start, goal and transitions"):
         StateSpacePlanner().plan(
             lambda actions: actions.sum((2, 3)), bounds=BOUNDS, generators=streams(0)
@@ -346,6 +346,6 @@ def test_the_state_space_planner_says_what_it_needs():
         (lambda: CEMPlanner(colour=-1.0), "colour is at least 0"),
     ],
 )
-def test_planners_refuse_settings_that_can_not_work(build, message):
+def test_planners_refuse_invalid_settings(build, message):
     with pytest.raises((ValueError, KeyError), match=message):
         build()

@@ -1,4 +1,4 @@
-"""Test planning on devices without one: shapes on PyTorch's meta device, and refusals."""
+"""Test planning on devices without a GPU, with PyTorch's meta device."""
 
 import numpy as np
 import pytest
@@ -84,7 +84,7 @@ class _Head(torch.nn.Module):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_a_device_that_is_not_there_is_refused():
+def test_an_unavailable_device_is_refused():
     with pytest.raises(ValueError, match="device='cuda', but PyTorch sees no such GPU here"):
         find_device("cuda")
     with pytest.raises(UnknownNameError, match="Did you mean 'cuda'"):

@@ -1,6 +1,4 @@
-"""Subgoals round a zone, from any place to any other: every leg keeps away from it, and the last
-one ends at the goal.
-"""
+"""Test detours: every leg avoids the zone, and the last one ends at the goal."""
 
 import numpy as np
 import pytest
@@ -41,7 +39,7 @@ def outside(hazard, place):
 
 @settings(max_examples=60, deadline=None)
 @given(start=places, goal=places)
-def test_legs_keep_away_and_end_at_the_goal(hazard, detours, start, goal):
+def test_all_legs_avoid_the_zone_and_end_at_the_goal(hazard, detours, start, goal):
     kept = min(CLEARANCE, outside(hazard, start), outside(hazard, goal))
     assume(kept > 0)
     here, there = latent(start), latent(goal)
@@ -55,14 +53,14 @@ def test_legs_keep_away_and_end_at_the_goal(hazard, detours, start, goal):
     pytest.fail(f"The goal is not come to: {start} to {goal}, now at {here}.")
 
 
-def test_who_is_inside_heads_out_by_the_nearest_side(detours):
+def test_an_agent_inside_a_zone_leaves_by_the_nearest_side(detours):
     subgoal = detours.choose(0, latent((0.1, 0.2)), latent((0.0, -0.9)))
     assert subgoal[0] == pytest.approx(0.1, abs=0.02) and subgoal[1] == pytest.approx(
         0.25 + 2 * CLEARANCE, abs=0.02
     )
 
 
-def test_where_nothing_is_in_the_way_the_goal_is_headed_for(detours):
+def test_without_obstacles_the_goal_is_pursued_directly(detours):
     there = latent((0.9, 0.8))
     assert detours.choose(0, latent((-0.9, 0.8)), there) is there
     assert detours.model_steps.tolist() == []

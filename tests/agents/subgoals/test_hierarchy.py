@@ -1,6 +1,4 @@
-"""Levels above a world model: what they learn of a world that adds up, and what a search over them
-hands down.
-"""
+"""Test hierarchies of levels above a world model with additive dynamics."""
 
 import numpy as np
 import pytest
@@ -55,7 +53,7 @@ def search_of(num_levels=1, every=1, horizon=4):
     )
 
 
-def test_the_subgoal_is_a_stride_along_the_way():
+def test_the_subgoal_is_one_stride_along_the_path():
     subgoals = search_of()
     subgoals.reset(SPECS)
     here, goal = torch.tensor([0.0, 0.0]), torch.tensor([6.0, 0.0])
@@ -71,7 +69,7 @@ def test_a_goal_within_a_stride_is_handed_down_itself():
     assert subgoals.choose(0, torch.zeros(2), goal) is goal
 
 
-def test_each_level_heads_for_what_the_one_above_found():
+def test_each_level_pursues_the_subgoal_of_the_level_above():
     subgoals = search_of(num_levels=2)
     subgoals.reset(SPECS)
     target = subgoals.choose(0, torch.zeros(2), torch.tensor([30.0, 0.0]))
@@ -81,7 +79,7 @@ def test_each_level_heads_for_what_the_one_above_found():
     assert subgoals.model_steps[0] == 2 * (200 * 10 + 1) * 4
 
 
-def test_a_level_plans_anew_every_so_many_model_steps():
+def test_a_level_replans_after_its_number_of_model_steps():
     subgoals = search_of(every=3)
     subgoals.reset(SPECS)
     goal = torch.tensor([9.0, 9.0])
@@ -90,7 +88,7 @@ def test_a_level_plans_anew_every_so_many_model_steps():
     assert subgoals.model_steps[1] == 2 * (200 * 10 + 1) * 4
 
 
-def test_an_episode_has_its_own_noise_whoever_is_beside_it():
+def test_the_noise_of_an_episode_does_not_depend_on_others():
     subgoals, goal = search_of(), torch.tensor([9.0, 1.0])
     subgoals.reset(SPECS)
     for episode in (0, 1):
@@ -203,7 +201,7 @@ def test_plans_on_three_levels_and_counts_all_of_them(folder, specs, play):
     assert np.array_equal(together[2], alone[0])
 
 
-def test_levels_come_back_from_disk(folder):
+def test_levels_load_from_disk(folder):
     levels = load_levels(folder / "levels", task_id=TWO_ROOM, world_model=folder / "model")
     assert [level.stride for level in levels] == [2, 4]
     latents, macros = torch.randn(5, 1, 4), torch.randn(5, 1, 4)
@@ -211,7 +209,7 @@ def test_levels_come_back_from_disk(folder):
     assert torch.equal(levels[1].predict(latents, macros), again[1].predict(latents, macros))
 
 
-def test_refuses_what_does_not_fit(folder, tmp_path):
+def test_refuses_mismatched_inputs(folder, tmp_path):
     with pytest.raises(ValueError, match="2 trained levels and plans for 1"):
         agent_of(folder, num_levels=1)
     with pytest.raises(ValueError, match="every is at least 1"):
@@ -242,6 +240,6 @@ def test_refuses_what_does_not_fit(folder, tmp_path):
         ({"stride": 5}, "Did you mean 'strides'"),
     ],
 )
-def test_refuses_settings_that_mean_nothing(settings, message):
+def test_refuses_meaningless_settings(settings, message):
     with pytest.raises((ValueError, KeyError), match=message):
         make_config("setting of a hierarchy", HierarchyConfig, settings)

@@ -1,6 +1,4 @@
-"""The graph of states: shortest ways against breadth-first search, a walk along its subgoals, what
-it refuses.
-"""
+"""Test the graph of states against breadth-first search."""
 
 from collections import deque
 
@@ -59,14 +57,14 @@ def steps_by_breadth_first(goal):
 
 
 @pytest.mark.parametrize("goal", [(6, 0), (0, 0), (3, 6)])
-def test_ways_are_as_long_as_breadth_first_search_says(grid, goal):
+def test_path_lengths_agree_with_breadth_first_search(grid, goal):
     steps = steps_by_breadth_first(goal)
     np.testing.assert_allclose(
         grid.distances_to(torch.tensor(goal, dtype=torch.float32)), [steps[c] for c in CELLS]
     )
 
 
-def test_a_way_may_go_one_way_only():
+def test_edges_may_have_one_direction():
     def eastwards(now, goal):
         ahead = goal[..., 0] - now[..., 0]
         return torch.where(ahead >= 0, ahead, 100.0)
@@ -76,7 +74,7 @@ def test_a_way_may_go_one_way_only():
     assert np.isinf(graph.distances_to(torch.tensor([0.0]))[1:]).all()
 
 
-def test_its_subgoals_lead_round_the_wall(grid, specs):
+def test_subgoals_lead_around_the_wall(grid, specs):
     subgoals = GraphSubgoals(grid, reach=2.0)
     subgoals.reset(specs)
     here, goal, walked = torch.tensor([0.0, 0.0]), torch.tensor([6.0, 0.0]), 0.0
@@ -89,7 +87,7 @@ def test_its_subgoals_lead_round_the_wall(grid, specs):
     assert subgoals.model_steps.tolist() == [0] * len(specs)
 
 
-def test_off_the_graph_it_comes_back_and_without_a_way_it_heads_for_the_goal(grid, specs):
+def test_it_returns_to_the_graph_and_without_a_path_pursues_the_goal(grid, specs):
     subgoals = GraphSubgoals(grid, reach=2.0)
     subgoals.reset(specs)
     lost = torch.tensor([0.0, -5.0])

@@ -35,7 +35,7 @@ def flat(observation):
 
 
 @pytest.mark.parametrize("source", ["Square", "OnePair"])
-def test_an_environment_of_others_is_a_sound_world_after_one_call(source):
+def test_one_call_adapts_an_external_environment(source):
     card = check_env(
         adapted(f"Sound{source}", f"foreign_worlds:foreign/{source}-v0").id, num_episodes=5
     )
@@ -80,7 +80,7 @@ def test_its_own_frames_are_cropped_to_a_square_and_made_smaller():
     assert np.abs(observation["pixels"] - middle).max() <= 0.5
 
 
-def test_an_end_of_its_episode_is_a_violation_and_ends_nothing():
+def test_the_end_of_an_adapted_episode_is_a_violation_and_does_not_end_ours():
     world = envs.make(adapted("Ends").id)
     world.reset(seed=0)
     corner = np.ones(2)
@@ -106,13 +106,13 @@ def test_an_end_of_its_episode_is_a_violation_and_ends_nothing():
         ),
     ],
 )
-def test_what_cannot_be_adapted_is_refused_with_the_reason(others, message, request):
+def test_unsupported_environments_are_refused_with_the_reason(others, message, request):
     task = adapted(f"Refused{abs(hash(request.node.name))}", **others)
     with pytest.raises(AdapterError, match=message):
         envs.make(task.id)
 
 
-def test_words_that_are_not_known_are_refused():
+def test_unknown_words_are_refused():
     with pytest.raises(UnknownNameError, match="Did you mean 'rays'"):
         envs.make(adapted("Ray", frames="ray").id)
     maze = envs.get_task(MAZE)
@@ -175,6 +175,6 @@ def test_the_expert_solves_a_world_that_is_ready_and_no_file_is_left(
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
 @pytest.mark.parametrize("task_id", READY)
-def test_the_worlds_that_are_ready_are_sound(task_id):
+def test_ready_worlds_pass_all_checks(task_id):
     card = check_env(task_id, num_episodes=2)
     assert card.passed, card.text()

@@ -1,4 +1,4 @@
-"""Behaviours that each break one promise."""
+"""Behaviours that each violate one requirement."""
 
 import numpy as np
 from tiny_world import Expert, Random

@@ -1,4 +1,4 @@
-"""Environments in MuJoCo that each break one promise about physics."""
+"""MuJoCo environments that each violate one requirement on physics."""
 
 import mujoco
 from tiny_world import TinyWorld

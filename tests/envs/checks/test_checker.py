@@ -126,7 +126,7 @@ def test_a_step_that_raises_fails_its_checks_and_does_not_stop_the_others():
     assert {"values", "snapshots", "rewards", "difficulty", "speed"} <= set(find_failures(card))
 
 
-def test_a_loop_without_end_is_interrupted_and_ends_the_checks():
+def test_an_endless_loop_is_interrupted_and_ends_the_checks():
     card = check_env("bad/NeverFinds-v0", time_limit=1.0)
     assert len(card.checks) == 1 and card.fingerprint == ""
     assert "no result within 1 s" in card.checks[0].message

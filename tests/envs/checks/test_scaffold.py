@@ -207,7 +207,7 @@ def test_the_installed_command_finds_environments_in_the_working_directory(draft
     assert done.returncode == 0 and "pass_wall" in done.stdout, done.stderr
 
 
-def test_folders_of_the_user_with_our_names_do_no_harm(tmp_path):
+def test_user_folders_with_our_names_are_ignored(tmp_path):
     folder = tmp_path / "my folder"
     for name in ("envs", "agents"):
         (folder / name).mkdir(parents=True)

@@ -1,6 +1,4 @@
-"""Collected datasets follow from the request alone: not from processes, interruptions, or damage on
-the way.
-"""
+"""Test that collected data depend on the request only, and not on processes or interruptions."""
 
 import filecmp
 import os
@@ -97,7 +95,7 @@ def test_the_number_of_processes_does_not_change_a_byte(undisturbed, tmp_path):
     assert EpisodeDataset.open(parallel.path, verify=True).manifest == undisturbed.manifest
 
 
-def test_episodes_take_turns_over_the_strata_with_the_seeds_of_their_specs(undisturbed):
+def test_episodes_cycle_through_the_strata_with_the_seeds_of_their_specs(undisturbed):
     specs = [undisturbed.manifest.episode_spec(index) for index in range(24)]
     assert [spec.stratum for spec in specs[:4]] == ["near", "far", "near", "far"]
     assert [episode.seed for episode in undisturbed] == [spec.seed for spec in specs]
@@ -174,7 +172,7 @@ def test_a_violation_in_the_middle_of_a_block_is_recorded(undisturbed):
     assert not np.concatenate(recorded).all()
 
 
-def test_a_dataset_can_go_on_where_another_ends(undisturbed, tmp_path):
+def test_a_dataset_can_continue_another_one(undisturbed, tmp_path):
     sizes = SIZES | {"num_episodes": 5}
     later = collect(NAME, tmp_path / "later", first_index=19, num_workers=1, **sizes)
     np.testing.assert_array_equal(later.field("pixels"), undisturbed.field("pixels")[19 * 7 :])
@@ -190,7 +188,7 @@ def test_splits_do_not_share_episodes(undisturbed, tmp_path):
 # -- interruptions ---------------------------------------------------------------------------------
 
 
-def test_a_killed_collection_goes_on_and_ends_with_the_same_bytes(undisturbed, tmp_path):
+def test_a_killed_collection_resumes_to_the_same_bytes(undisturbed, tmp_path):
     path = tmp_path / "data"
     run = collect_elsewhere(path, trap=f"kill-self:{seed_of(undisturbed, 13)}", num_workers=1)
     assert run.returncode == -signal.SIGKILL
@@ -210,7 +208,7 @@ def test_workers_end_when_their_parent_is_killed(undisturbed, tmp_path):
     )
 
 
-def test_ctrl_c_keeps_what_is_finished_and_says_so(undisturbed, tmp_path):
+def test_ctrl_c_keeps_finished_stages_and_reports_them(undisturbed, tmp_path):
     run = collect_elsewhere(
         tmp_path / "data", trap=f"ctrl-c:{seed_of(undisturbed, 13)}", num_workers=2
     )
@@ -276,7 +274,7 @@ def test_chunks_that_were_damaged_are_made_again(undisturbed, tmp_path, monkeypa
     )
 
 
-def test_a_marker_that_is_cut_off_does_not_count(undisturbed, tmp_path, monkeypatch):
+def test_an_incomplete_marker_is_ignored(undisturbed, tmp_path, monkeypatch):
     partial = interrupt(tmp_path / "data", undisturbed, monkeypatch)
     for file in ((partial / "chunks" / "0"), (partial / "chunks" / "4")):
         file.write_text(file.read_text(encoding="utf-8")[:3], encoding="utf-8")
@@ -319,7 +317,7 @@ def test_a_finished_dataset_is_opened_without_playing_an_episode(undisturbed, mo
     assert collect(NAME, undisturbed.path, num_workers=1, **SIZES).manifest == undisturbed.manifest
 
 
-def test_two_collections_do_not_work_at_the_same_path(tmp_path):
+def test_two_collections_cannot_share_a_path(tmp_path):
     (tmp_path / "data.partial").mkdir()
     with (
         FileLock(tmp_path / "data.partial" / "lock"),
@@ -328,7 +326,7 @@ def test_two_collections_do_not_work_at_the_same_path(tmp_path):
         collect(NAME, tmp_path / "data", num_workers=1, **SIZES)
 
 
-def test_a_folder_that_is_no_dataset_is_left_alone(tmp_path):
+def test_a_folder_that_is_not_a_dataset_is_unchanged(tmp_path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "thesis.tex").write_text("precious", encoding="utf-8")
     with pytest.raises(DatasetError, match="not a complete dataset"):
@@ -364,7 +362,7 @@ def test_a_bad_request_is_refused_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_behaviour_decides_anew_for_every_block(tmp_path):
+def test_a_behaviour_decides_once_per_block(tmp_path):
     dataset = collect(
         "jepabench/TwoRoom-v1",
         tmp_path / "d",
@@ -378,9 +376,7 @@ def test_a_behaviour_decides_anew_for_every_block(tmp_path):
         assert not repeated.any()
 
 
-def test_a_collection_that_finished_nothing_leaves_the_path_to_another(
-    undisturbed, tmp_path, monkeypatch
-):
+def test_a_collection_without_finished_episodes_frees_the_path(undisturbed, tmp_path, monkeypatch):
     monkeypatch.setenv("TINY_WORLD_TRAP", f"raise:{seed_of(undisturbed, 0)}")
     with pytest.raises(DatasetError, match="fell apart"):
         collect(NAME, tmp_path / "data", num_workers=1, **SIZES)

@@ -1,4 +1,4 @@
-"""Windows, statistics and seeds of datasets."""
+"""Test windows, statistics and seeds of datasets."""
 
 import time
 from dataclasses import replace
@@ -125,7 +125,7 @@ def test_the_standard_deviation_of_constant_actions_is_not_zero(tmp_path):
     assert (std > 0).all()
 
 
-def test_specs_take_turns_over_the_strata_and_go_on_where_another_dataset_ends():
+def test_specs_cycle_through_the_strata_and_continue_another_dataset():
     specs = [PROVENANCE.episode_spec(i) for i in range(5)]
     assert [(spec.stratum, spec.index) for spec in specs] == [
         ("near", 0),

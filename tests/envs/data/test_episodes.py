@@ -1,4 +1,4 @@
-"""Episodes are checked, datasets are whole or refused, and windows stay within episodes."""
+"""Test that invalid episodes and datasets are refused and that windows stay within episodes."""
 
 import json
 import pickle
@@ -67,7 +67,7 @@ def test_an_unknown_observation_is_refused_with_the_nearest_name():
         make_episode(4, observations=observations)
 
 
-def test_a_dataset_gives_back_the_episodes_that_were_written(dataset, episodes):
+def test_a_dataset_returns_the_written_episodes(dataset, episodes):
     assert len(dataset) == 4
     for written, read in zip(episodes, dataset, strict=True):
         for name, values in written.observations.items():
@@ -133,7 +133,7 @@ def test_the_same_episodes_have_the_same_fingerprint(tmp_path, dataset, episodes
     assert other.manifest.fingerprint != dataset.manifest.fingerprint
 
 
-def test_the_fingerprint_tells_shapes_and_types_apart():
+def test_the_fingerprint_depends_on_shapes_and_types():
     zeros = np.zeros(8, np.uint8)
     variants = [
         {"a": zeros},

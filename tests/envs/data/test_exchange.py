@@ -220,7 +220,7 @@ def test_a_missing_package_is_named(package, name, extra, dataset, tmp_path, mon
     assert not any(tmp_path.iterdir())
 
 
-def test_an_image_that_is_none_is_refused():
+def test_a_file_that_is_not_an_image_is_refused():
     for data in (b"", b"no image"):
         with pytest.raises(DatasetError, match="cannot be decoded"):
             decode_image(data)

@@ -1,4 +1,4 @@
-"""Datasets go to Minari and come back without the loss of a bit."""
+"""Test that exports to Minari and imports from it are lossless."""
 
 import sys
 import warnings
@@ -91,7 +91,7 @@ def test_a_failed_export_leaves_nothing_behind(dataset, minari_folder, monkeypat
 
 
 @pytest.mark.parametrize("bad", ["t/point-v0", "point", "tiny/point", "../point-v0", ""])
-def test_an_id_that_minari_would_not_take_is_refused(dataset, tmp_path, bad):
+def test_an_id_that_minari_rejects_is_refused(dataset, tmp_path, bad):
     with pytest.raises(DatasetError, match="is not a valid Minari id"):
         export_minari(dataset, bad)
     with pytest.raises(DatasetError, match="is not a valid Minari id"):
@@ -124,7 +124,7 @@ def make_foreign_dataset(observation_space, observations, seed=None):
         )
 
 
-def test_a_dataset_of_others_needs_a_provenance(tmp_path):
+def test_an_imported_dataset_needs_a_provenance(tmp_path):
     box = gymnasium.spaces.Box(-1, 1, (2,), np.float64)
     names = ("observation", "achieved_goal", "desired_goal")
     make_foreign_dataset(

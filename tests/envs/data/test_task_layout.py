@@ -1,4 +1,4 @@
-"""Datasets fit their task: shapes, ranges and rates are compared when they are written."""
+"""Test that datasets fit their task: shapes, ranges and rates."""
 
 import numpy as np
 import pytest

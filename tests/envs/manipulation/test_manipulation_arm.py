@@ -159,7 +159,7 @@ def test_the_fifth_action_does_nothing_where_the_gripper_stays_closed(task_id):
     assert np.array_equal(seen[0], seen[1]) and np.array_equal(seen[1], seen[2])
 
 
-def test_a_snapshot_taken_in_the_middle_of_a_grasp_goes_on_to_the_last_bit():
+def test_a_snapshot_during_a_grasp_restores_exactly():
     env, other = envs.make("jepabench/PickPlace-v1"), envs.make("jepabench/PickPlace-v1")
     observation, _ = env.reset(seed=4)
     expert = make_behaviour(env.task, "expert")

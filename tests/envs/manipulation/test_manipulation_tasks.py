@@ -111,7 +111,7 @@ places = st.tuples(st.floats(0.3, 0.65), st.floats(0.08, 0.3), st.floats(0.03, 0
 
 @given(places, places)
 @settings(max_examples=40, deadline=None)
-def test_the_way_past_the_wall_is_the_shortest_over_either_edge(worlds, start, goal):
+def test_the_path_past_the_wall_is_the_shorter_of_both_sides(worlds, start, goal):
     env = worlds["jepabench/Reach-Wall-v1"]
     start, goal = np.array(start) * [1, -1, 1], np.array(goal)
     straight, over, around = env._lengths(start, goal)
@@ -177,7 +177,7 @@ def test_a_sliding_block_is_stopped_by_friction_as_coulomb_says(worlds):
     assert env.block.position[0] - 0.48 == pytest.approx(speed**2 / (2 * friction * 9.81), rel=0.15)
 
 
-def test_the_way_around_the_wall_is_longer_than_the_straight_line_and_finite_everywhere(worlds):
+def test_the_path_around_the_wall_is_longer_than_the_straight_line_and_finite(worlds):
     env = worlds["jepabench/Push-Wall-v1"]
     env.reset(seed=0)
     places = np.random.default_rng(0).uniform(
@@ -299,7 +299,7 @@ def test_half_of_the_goals_are_on_the_platform_and_all_lie_still(worlds):
 
 
 @pytest.mark.parametrize("task_id", ["jepabench/Push-v1", "jepabench/PickPlace-v1"])
-def test_a_box_of_another_size_lies_on_the_table_too(task_id, worlds):
+def test_a_resized_box_lies_on_the_table(task_id, worlds):
     env = worlds[task_id]
     for size in (0.8, 1.2):
         env.reset(
@@ -329,7 +329,7 @@ def coloured(frame, *, red):
 
 
 @pytest.mark.parametrize("task_id", ["jepabench/Push-v1", "jepabench/PickPlace-v1"])
-def test_box_and_fingers_are_seen_everywhere_on_the_table(task_id, worlds):
+def test_box_and_fingers_are_visible_everywhere_on_the_table(task_id, worlds):
     env = worlds[task_id]
     env.reset(seed=0)
     box = env.block if task_id == "jepabench/Push-v1" else env.cube

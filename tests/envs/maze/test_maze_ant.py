@@ -1,6 +1,4 @@
-"""AntMaze: the published ant and maze, a gait that gets everywhere, and pictures that tell one leg
-from the others.
-"""
+"""Test AntMaze: the published ant and maze, the gait of the expert, frames that show each leg."""
 
 import warnings
 

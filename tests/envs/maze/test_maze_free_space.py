@@ -55,7 +55,7 @@ def test_lengths_agree_with_dijkstra_on_a_fine_grid(name):
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_paths_are_free_and_as_long_as_lengths_says(name):
+def test_paths_are_free_and_have_the_stated_length(name):
     space, rng = maze_space(name), np.random.default_rng(0)
     for _ in range(30):
         start, goal = space.sample(rng)[0], space.sample(rng)[0]
@@ -66,7 +66,7 @@ def test_paths_are_free_and_as_long_as_lengths_says(name):
         assert length == pytest.approx(space.lengths(goal, start[None])[0])
 
 
-def test_a_line_along_the_edge_of_a_box_is_free_and_one_through_it_is_not():
+def test_a_line_along_a_box_is_free_and_a_line_through_it_is_not():
     space = FreeSpace(
         bounds=np.array([-2.0, -2, 2, 2]), boxes=np.array([[-0.5, -0.5, 0.5, 0.5]]), clearance=0.1
     )
@@ -77,7 +77,7 @@ def test_a_line_along_the_edge_of_a_box_is_free_and_one_through_it_is_not():
     assert space.visible(np.array([0.0, 0.7]), np.array([0.0, 1.0]))
 
 
-def test_the_way_round_a_box_is_the_one_of_elementary_geometry():
+def test_the_path_around_a_box_agrees_with_geometry():
     space = FreeSpace(
         bounds=np.array([-2.0, -2, 2, 2]), boxes=np.array([[-0.5, -1.9, 0.5, 0.5]]), clearance=0.0
     )
@@ -108,7 +108,7 @@ def test_a_ball_that_touches_a_wall_is_next_to_a_free_place():
     assert 0 < (~free).sum() and np.array_equal(moved[free], touching[free])
 
 
-def test_impossible_draws_say_so():
+def test_impossible_draws_raise():
     space = maze_space("umaze")
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="No place is free"):
@@ -131,7 +131,7 @@ def test_obstacles_cover_the_same_cells_as_the_walls():
 
 
 @pytest.mark.parametrize("task", ["jepabench/TwoRoom-v1", "jepabench/PointMaze-UMaze-v1"])
-def test_the_way_to_the_goal_is_never_shorter_than_the_straight_line_and_zero_at_the_goal(task):
+def test_the_path_distance_is_at_least_the_straight_line_and_zero_at_the_goal(task):
     env = make(task)
     for seed in range(5):
         observation, _ = env.reset(seed=seed, options={"stratum": "far"})

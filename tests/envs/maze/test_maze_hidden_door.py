@@ -1,4 +1,4 @@
-"""A door that a hidden coin has shut: it cannot be seen, only found out."""
+"""Test the door that may be closed and looks the same when it is."""
 
 import dataclasses
 
@@ -31,7 +31,7 @@ def at(world, x, y, *, coin):
 
 @pytest.mark.parametrize("coin", [0.2, 0.8])
 @pytest.mark.parametrize("door", DOORS)
-def test_the_ball_passes_one_door_and_not_the_other(world, coin, door):
+def test_the_ball_passes_only_the_open_door(world, coin, door):
     at(world, -0.5, door, coin=coin)
     for _ in range(20):
         x, y = world.step(np.array([1.0, 0.0]))[0]["achieved_goal"]
@@ -40,7 +40,7 @@ def test_the_ball_passes_one_door_and_not_the_other(world, coin, door):
     assert (x < -0.1) if door == shut else (x > 0.4)
 
 
-def test_neither_sensors_nor_pictures_tell_which_door_is_shut(world):
+def test_neither_sensors_nor_frames_reveal_the_closed_door(world):
     for x, y in ((-0.5, -0.5), (0.0, 0.7), (0.8, 0.0)):
         one, other = at(world, x, y, coin=0.1), at(world, x, y, coin=0.9)
         assert all(
@@ -49,7 +49,7 @@ def test_neither_sensors_nor_pictures_tell_which_door_is_shut(world):
         )
 
 
-def test_the_coin_is_fair_and_the_expert_knows_it():
+def test_the_coin_is_fair_and_known_to_the_expert():
     world = envs.make(TASK)
     sides, crossings = [], 0
     for spec in envs.episode_specs(TASK, "test", 40, strata=("far",)):

@@ -112,7 +112,7 @@ def test_a_violation_in_the_middle_of_a_block_is_reported():
     assert info["violation"] and not env.arena.in_zone
 
 
-def test_the_force_is_what_newton_says():
+def test_the_force_follows_newtons_law():
     env = envs.make("jepabench/PointMaze-UMaze-v1")
     env.reset(seed=0)
     mass = 1000 * 4 / 3 * np.pi * 0.1**3

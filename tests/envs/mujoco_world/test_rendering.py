@@ -120,7 +120,7 @@ def test_the_overhead_camera_puts_x_to_the_right_and_y_upwards():
     assert len(rows) == pytest.approx(np.pi * (0.1 * 20) ** 2, rel=0.5)
 
 
-def test_what_faces_the_light_is_brighter():
+def test_surfaces_that_face_the_light_are_brighter():
     model = mujoco.MjModel.from_xml_string(
         '<mujoco><worldbody><geom type="sphere" size="1" rgba="0.5 0.5 0.5 '
         '1"/></worldbody></mujoco>'

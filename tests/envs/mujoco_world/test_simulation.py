@@ -52,7 +52,7 @@ def drive(simulation, rng, num_steps):
     return np.array(seen)
 
 
-def test_a_restored_state_goes_on_to_the_last_bit_in_this_and_another_simulation(simulation):
+def test_a_restored_state_continues_exactly_in_any_simulation(simulation):
     drive(simulation, np.random.default_rng(0), 60)
     assert simulation.data.ncon > 0
     state = simulation.get_state()
@@ -82,7 +82,7 @@ def test_a_state_is_a_copy(simulation):
     assert np.array_equal(state, kept)
 
 
-def test_a_state_at_rest_forgets_what_was_before(simulation):
+def test_a_state_at_rest_does_not_depend_on_the_past(simulation):
     fresh = simulation.rest_state({"swing": 0.3})
     drive(simulation, np.random.default_rng(0), 20)
     assert np.array_equal(simulation.rest_state({"swing": 0.3}), fresh)

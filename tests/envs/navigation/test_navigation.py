@@ -65,7 +65,7 @@ def test_odometry_is_exact_in_the_open(env, way, turn, heading):
     assert not info["violation"]
 
 
-def test_the_robot_never_enters_a_wall_and_says_when_one_stops_it(env):
+def test_the_robot_never_enters_a_wall_and_reports_collisions(env):
     rng = np.random.default_rng(0)
     num_blocked = 0
     for seed in range(5):
@@ -83,7 +83,7 @@ def test_the_robot_never_enters_a_wall_and_says_when_one_stops_it(env):
     assert num_blocked > 50
 
 
-def test_a_wall_stops_the_way_but_nothing_else(env):
+def test_driving_into_a_wall_is_a_violation_and_stops_the_robot(env):
     env.reset(seed=0)
     # The outer wall on the right has no door, so from somewhere along it the robot drives straight
     # into it.
@@ -118,7 +118,7 @@ def test_nothing_but_the_pose_is_carried_over(env):
 
 @given(st.floats(-3, 3), st.floats(-3, 3), st.floats(0, 0.6), st.floats(-3, 3))
 @settings(max_examples=100, deadline=None)
-def test_success_is_about_place_and_heading(env, heading, direction, offset, error):
+def test_success_needs_position_and_heading(env, heading, direction, offset, error):
     goal = np.array([0.5, -0.5, np.cos(heading), np.sin(heading)])
     pose = np.array(
         [
@@ -258,7 +258,7 @@ def test_the_expert_arrives_within_the_reference_steps_and_hits_nothing(env):
         assert not violations.any(), spec
 
 
-def test_a_random_drive_uses_all_actions_and_looks_at_more_than_walls(env):
+def test_a_random_drive_uses_all_actions_and_sees_more_than_walls(env):
     actions, violations, views = [], [], []
     for spec in episode_specs(TASK, "train", 4, strata=("far",)):
         poses, taken, violated = play(env, "random", spec, 150)

@@ -90,7 +90,7 @@ def test_the_blade_takes_a_chip_along_and_it_slides_on_a_little(chips):
     assert np.array_equal(after[1:], before[1:])
 
 
-def test_a_chip_beside_or_behind_the_way_stays_where_it_is(chips):
+def test_chips_beside_and_behind_the_path_do_not_move(chips):
     half_blade = 0.08 + BLADE + granular.CHIPS.radius
     put_away(chips, (0.0, half_blade + 0.003), (-0.15, 0.0), (0.15, 0.0))
     before = chips.table.places
@@ -105,7 +105,7 @@ def test_chips_push_each_other_on(chips):
     assert after[0, 0] > 0.1
 
 
-def test_chips_below_the_lowered_blade_give_way_without_being_flung(chips):
+def test_lowering_the_blade_does_not_fling_chips(chips):
     put_away(chips, (0.004, 0.0), (-0.004, 0.04))
     after = push(chips, (0.0, 0.0), (0.0, 0.0201))
     assert np.abs(after[:2]).max() < 0.1
@@ -123,7 +123,7 @@ def test_a_push_that_is_too_short_is_not_made(task_id, worlds):
 
 
 @every_task
-def test_the_places_are_the_whole_state(task_id, worlds):
+def test_the_positions_are_the_whole_state(task_id, worlds):
     env = worlds[task_id]
     env.reset(seed=1)
     for action in np.random.default_rng(0).uniform(-1, 1, (6, 4)):
@@ -135,7 +135,7 @@ def test_the_places_are_the_whole_state(task_id, worlds):
         env.restore(here)
 
 
-def test_chips_stay_on_the_table_and_do_not_lie_in_each_other(chips):
+def test_chips_stay_on_the_table_and_do_not_overlap(chips):
     rng = np.random.default_rng(0)
     for index in range(60):
         action = rng.uniform(-1, 1, 4)
@@ -162,7 +162,7 @@ def test_the_rope_keeps_its_length_and_never_passes_through_itself(worlds):
             assert np.abs(places).max() < EDGE + SOFTNESS
 
 
-def test_the_peg_bends_the_rope_and_the_rest_of_it_follows(worlds):
+def test_the_peg_bends_the_rope_and_pulls_the_rest(worlds):
     env = worlds["jepabench/Rope-v1"]
     env.reset(seed=0)
     x = rope.SPACING * (np.arange(rope.NUM_BEADS) - rope.NUM_BEADS // 2)
@@ -175,7 +175,7 @@ def test_the_peg_bends_the_rope_and_the_rest_of_it_follows(worlds):
 
 
 @every_task
-def test_the_order_of_the_particles_does_not_count(task_id, worlds):
+def test_the_order_of_the_particles_does_not_matter(task_id, worlds):
     env = worlds[task_id]
     observation, info = env.reset(seed=3)
     achieved, desired = observation["achieved_goal"], observation["desired_goal"]
@@ -224,7 +224,7 @@ def test_a_disc_of_chips_is_round_and_as_large_as_its_chips_need():
 
 
 @every_task
-def test_the_expert_solves_unseen_episodes_and_chance_does_not(task_id):
+def test_the_expert_solves_unseen_episodes_and_random_actions_do_not(task_id):
     assert held_share(task_id, "expert", 2) == 1.0
     assert held_share(task_id, "random", 1) == 0.0
 

@@ -27,7 +27,7 @@ def test_chamfer_distance_agrees_with_scipys_nearest_neighbours(seed, num_first,
 
 @given(seeds)
 @settings(max_examples=20, deadline=None)
-def test_chamfer_distance_knows_no_order_and_is_symmetric(seed):
+def test_chamfer_distance_ignores_order_and_is_symmetric(seed):
     rng = np.random.default_rng(seed)
     first, second = rng.normal(size=(2, 30, 2))
     shuffled = rng.permutation(first)
@@ -65,5 +65,5 @@ def test_paired_distance_may_count_from_either_end():
     assert paired_distance(np.stack([line, line[::-1]]), line).tolist() == [0.0, 0.0]
 
 
-def test_flat_goals_are_points_x_before_y():
+def test_flat_goals_list_x_before_y():
     assert as_points(np.array([[1, 2, 3, 4]])).tolist() == [[[1.0, 2.0], [3.0, 4.0]]]

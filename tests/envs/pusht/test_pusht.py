@@ -1,4 +1,4 @@
-"""The tasks of Push-T: goals, success rules, strata, splits, what is observed."""
+"""Test the tasks of Push-T: goals, success rules, strata, splits and observations."""
 
 import math
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_success_is_a_pose_within_20_pixels_and_20_degrees(x, y, angle, away, he
     )
 
 
-def test_whole_turns_make_no_difference(env):
+def test_whole_turns_do_not_change_the_distance(env):
     near, far = goal_at((200.0, 200.0), 0.1 - 2 * np.pi), goal_at((200.0, 200.0), 0.1 + np.pi)
     assert env.distance(goal_at((200.0, 200.0), 0.1), near) == pytest.approx(0.0, abs=1e-6)
     assert env.distance(goal_at((200.0, 200.0), 0.1), far) == pytest.approx(180.0)
@@ -165,7 +165,7 @@ def test_imagined_goals_are_those_of_stepping(control):
             assert np.array_equal(env.advance(block)[0]["achieved_goal"], goal)
 
 
-def test_an_action_towards_a_place_leads_there(env):
+def test_an_action_towards_a_position_reaches_it(env):
     env.reset(seed=0)
     for x, y in ((60.0, 60.0), (450.0, 300.0)):
         for _ in range(25):
@@ -243,7 +243,7 @@ def test_the_observation_tells_the_shape():
     np.testing.assert_allclose(square.outline(12), expected)
 
 
-def test_friction_is_drawn_hidden_and_decisive():
+def test_friction_is_random_and_hidden_and_changes_the_outcome():
     env, plain = envs.make(SLIPPERY), envs.make(TASK)
     frictions = []
     for seed in range(30):
@@ -255,7 +255,7 @@ def test_friction_is_drawn_hidden_and_decisive():
     assert "block_friction" in plain.variations and "block_friction" not in env.variations
 
 
-def test_a_world_goes_back_to_its_own_block_after_variations():
+def test_a_world_restores_its_own_block_after_variations():
     env = envs.make(OBJECTS)
     for seed in range(6):
         env.reset(seed=seed, options={"variation": "hard"})

@@ -1,4 +1,4 @@
-"""The scripted policies of Push-T."""
+"""Test the scripted policies of Push-T."""
 
 import numpy as np
 import pytest
@@ -73,7 +73,7 @@ def test_the_expert_solves_free_goals_and_stays_there(task_id, num_episodes):
     assert solved >= 0.9 * num_episodes
 
 
-def test_the_expert_only_thinks_until_the_world_steps():
+def test_the_experts_planning_does_not_change_the_world():
     env = envs.make(TASK)
     env.reset(seed=0, options={"stratum": "free"})
     expert = Expert()
@@ -84,7 +84,7 @@ def test_the_expert_only_thinks_until_the_world_steps():
     assert env.snapshot().rng == before.rng
 
 
-def test_the_expert_leaves_a_block_alone_that_is_where_it_should_be():
+def test_the_expert_does_not_move_a_block_at_its_goal():
     env = envs.make(TASK)
     env.reset(seed=0, options={"stratum": "free"})
     env._set_physics(env.draw.goal)
@@ -119,7 +119,7 @@ def test_contacts_are_on_the_outline_and_normals_point_outwards(shape):
     assert np.abs(places - 1e3 * normals).max() > 500.0
 
 
-def test_ways_lead_round_the_block_and_stay_in_the_workspace():
+def test_paths_avoid_the_block_and_stay_in_the_workspace():
     shape, block = (
         SHAPES[0],
         (70.0, 256.0, -np.pi / 2),

@@ -1,4 +1,4 @@
-"""Frames of Push-T against the share of each pixel that things really cover."""
+"""Compare frames of Push-T with the exact coverage of each pixel."""
 
 import numpy as np
 import pytest
@@ -76,12 +76,12 @@ def test_a_frame_does_not_depend_on_those_before_it():
 
 
 @pytest.mark.parametrize("pusher", [(0.0, 0.0), (512.0, 512.0), (-200.0, 256.0), (256.0, 900.0)])
-def test_what_is_outside_of_the_workspace_is_cut_off(pusher):
+def test_shapes_outside_the_workspace_are_clipped(pusher):
     drawing = Drawing(T, 64, Look())
     assert drawing.frame(pusher, (600.0, -80.0, 1.0)).shape == (64, 64, 3)
 
 
-def test_a_look_changes_what_is_drawn():
+def test_an_appearance_changes_the_frame():
     pusher, block = POSES[0]
     plain = Drawing(T, 64, Look()).frame(pusher, block)
 
@@ -105,7 +105,7 @@ def test_a_look_changes_what_is_drawn():
     assert (Drawing(T, 64, Look(light=2.0)).frame(pusher, block) >= plain).all()
 
 
-def test_shapes_that_look_the_same_after_a_part_turn_have_a_mark():
+def test_symmetric_shapes_have_a_mark():
     for shape in SHAPES:
         for part in (np.pi / 2, np.pi):
             frame, turned_frame = (

@@ -1,4 +1,4 @@
-"""The physics of Push-T: gym-pusht's to the last bit, and exact when a state is put back."""
+"""Compare the physics of Push-T with gym-pusht, and restore states exactly."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def placed(shape=T, *, seed=0, friction=0.0):
 
 
 @pytest.mark.parametrize("trace", range(NUM_TRACES))
-def test_a_thousand_random_actions_lead_where_gym_pusht_goes(trace):
+def test_a_thousand_random_actions_agree_with_gym_pusht(trace):
     simulation = PushSimulation()
     simulation.place(TRACES["starts"][trace])
     placements = pushed(simulation, TRACES["actions"][trace])[EVERY - 1 :: EVERY]
@@ -55,7 +55,7 @@ def test_a_thousand_random_actions_lead_where_gym_pusht_goes(trace):
     assert np.abs(np.diff(expected[:, 4:6], axis=0)).sum() > 200.0
 
 
-def test_the_pusher_goes_where_chipmunk_moves_it():
+def test_the_pusher_moves_as_in_chipmunk():
     simulation = placed()
     for target in np.random.default_rng(0).uniform(0.0, SIZE, (50, 2)).tolist():
         simulation.step(*target)
@@ -80,7 +80,7 @@ def test_a_block_that_is_not_pushed_stays():
 
 
 @every_shape
-def test_a_placement_is_where_it_was_asked_for(shape):
+def test_an_object_is_placed_at_the_requested_position(shape):
     simulation = PushSimulation(shape)
     for seed in range(5):
         placement = free_placement(np.random.default_rng(seed), shape)
@@ -126,7 +126,7 @@ def test_friction_changes_where_a_push_leads():
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_a_state_put_back_anywhere_goes_on_to_the_last_bit(seed):
+def test_a_restored_state_continues_exactly(seed):
     rng = np.random.default_rng(seed)
     shape, friction = SHAPES[rng.integers(len(SHAPES))], float(rng.choice([0.0, 0.5]))
     simulation = placed(shape, seed=seed, friction=friction)
@@ -143,7 +143,7 @@ def test_a_state_put_back_anywhere_goes_on_to_the_last_bit(seed):
     assert np.abs(expected[-1, 4:6] - expected[0, 4:6]).max() > 1.0
 
 
-def test_states_can_be_taken_up_forwards_and_backwards():
+def test_states_can_be_restored_in_any_order():
     simulation = placed()
     states, placements = [simulation.get_state()], [simulation.placement]
     for target in targets_near(simulation, np.random.default_rng(0), 20).tolist():

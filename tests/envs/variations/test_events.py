@@ -69,7 +69,7 @@ def test_an_object_that_passes_a_wall_lands_free_and_behind_it(env):
         )  # a wall of TwoRoom is 0.1 m thick
 
 
-def test_a_vanished_object_is_not_seen_but_moves_on(env):
+def test_a_vanished_object_is_invisible_and_keeps_moving(env):
     size = area_of_ball(env)
     state = env.snapshot()
     lawful = env.step(np.array([1.0, 0.0]))[0]
@@ -92,7 +92,7 @@ def test_a_second_object_appears_far_from_the_first(env):
     assert np.linalg.norm(place - before["achieved_goal"]) > 0.2 * env.moving_objects[0].extent
 
 
-def test_a_double_looks_like_a_recoloured_object():
+def test_a_recoloured_object_is_drawn_as_a_second_object():
     env = envs.make(TWO_ROOM, pixels=SEES)
     env.reset(seed=0, options={"variation": {"ball_colour": "green", "ball_size": 1.2}})
     frame = inject(env, "appear", rng())["pixels"].astype(int)
@@ -100,7 +100,7 @@ def test_a_double_looks_like_a_recoloured_object():
     assert int((frame[..., 1] > frame[..., 0] + 40).sum()) > 60
 
 
-def test_another_shape_is_seen_where_the_object_is_and_moves_alike(env):
+def test_another_shape_is_drawn_at_the_object_and_moves_like_it(env):
     before, size = env._observe(), area_of_ball(env)
     after = inject(env, "change_shape", rng())
     assert area_of_ball(env) > 1.1 * size
@@ -113,7 +113,7 @@ def test_another_shape_is_seen_where_the_object_is_and_moves_alike(env):
 
 
 @pytest.mark.parametrize("num_steps", [None, 3])
-def test_a_frozen_object_stays_for_so_long_and_then_moves_on_as_before(env, num_steps):
+def test_a_frozen_object_stops_for_the_given_time_and_then_continues(env, num_steps):
     before = inject(env, "freeze", rng(), num_steps=num_steps)
     for _ in range(num_steps or env.task.action_block):
         seen = env.step(np.array([1.0, 0.0]))[0]
@@ -163,7 +163,7 @@ def test_events_can_follow_each_other(env):
     assert env.snapshot().world is env.draw.world
 
 
-def test_a_new_episode_is_free_of_the_events_of_the_last(env):
+def test_a_new_episode_has_no_events_of_the_previous_one(env):
     fresh = envs.make(env.task.id, pixels=SEES)
     for event in list_events(env.task.id):
         inject(env, event.name, rng())
@@ -190,7 +190,7 @@ def tiny_world():
     del envs.registry._TASKS[TINY], gymnasium.registry[TINY], sys.modules["tiny_world"]
 
 
-def test_a_world_that_declares_nothing_can_still_be_reversed(tiny_world):
+def test_actions_can_be_reversed_in_a_world_without_variations(tiny_world):
     assert [event.name for event in list_events(TINY)] == ["reverse"]
     env = envs.make(TINY)
     env.reset(seed=0)
@@ -205,13 +205,13 @@ def test_unknown_events_and_tasks_are_refused(env):
         list_events("jepabench/TwoRom-v1")
 
 
-def test_nothing_happens_before_the_first_reset():
+def test_an_event_before_the_first_reset_is_refused():
     with pytest.raises(RuntimeError, match="reset"):
         inject(envs.make(TWO_ROOM), "teleport", rng())
 
 
 @pytest.mark.parametrize("name", ["teleport", "appear", "pass_wall"])
-def test_an_event_without_a_place_is_refused_and_changes_nothing(name):
+def test_an_event_without_a_position_is_refused_and_changes_nothing(name):
     env = envs.make(TWO_ROOM, pixels=SEES)
     env.reset(seed=0)
     before, state = env._observe(), env.snapshot()

@@ -155,7 +155,7 @@ def test_a_larger_pattern_has_fewer_edges(two_room):
 @pytest.mark.parametrize(
     ("mass", "damping"), [(1.0, 1.0), (2.5, 1.0), (0.4, 1.0), (1.0, 10.0), (1.0, 0.0)]
 )
-def test_mass_and_damping_act_as_newton_says(point, mass, damping):
+def test_mass_and_damping_follow_newtons_law(point, mass, damping):
     reset(point, {"ball_mass": mass, "ball_damping": damping})
     put(point, 0.0, -1.0)
     point.step(np.array([1.0, 0.0]))
@@ -209,7 +209,7 @@ def test_step_length_is_what_an_action_moves(two_room):
         "ball_colour",
     ],
 )
-def test_what_is_only_seen_changes_no_motion(point, name):
+def test_visual_changes_do_not_change_the_motion(point, name):
     actions = np.random.default_rng(0).uniform(-1, 1, (40, 2))
     motions = []
     for variation in (None, {name: "hard"}):
@@ -219,7 +219,7 @@ def test_what_is_only_seen_changes_no_motion(point, name):
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_so_many_distractors_are_seen(two_room, count):
+def test_the_requested_number_of_distractors_is_visible(two_room, count):
     plain = reset(two_room)["pixels"].astype(int)
     parts = [0]
     for arrangement in range(6):
@@ -269,7 +269,7 @@ def test_mass_is_that_of_a_model_compiled_with_it(point):
     assert model.dof_invweight0[0] == pytest.approx(expected.dof_invweight0[0])
 
 
-def test_a_world_that_is_built_anew_is_varied_anew():
+def test_a_rebuilt_world_is_varied_again():
     env, fresh = envs.make(DIVERSE, pixels=48), envs.make(DIVERSE, pixels=48)
     variation = {"ball_mass": 2.0, "wall_colour": "green"}
     for seed in range(4):

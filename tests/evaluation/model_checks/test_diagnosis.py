@@ -13,14 +13,14 @@ from jepabench.evaluation.model_checks.diagnosis import (
 from jepabench.main import main
 
 
-def test_a_model_that_learned_dynamics_beats_copying_and_heeds_its_actions(state_twin, episodes):
+def test_a_trained_model_beats_copying_and_depends_on_its_actions(state_twin, episodes):
     table = foresight_table(state_twin, episodes[1], num_steps=3)
     assert (table["true"] < 0.3).all()
     assert (table["random"] > 3 * table["true"]).all() and (table["zero"] > 3 * table["true"]).all()
     assert table["copy_last"].is_monotonic_increasing
 
 
-def test_a_model_that_learned_nothing_does_not(pixel_model, episodes):
+def test_an_untrained_model_does_not_beat_copying(pixel_model, episodes):
     table = foresight_table(pixel_model, episodes[1], num_steps=3)
     assert (table["true"] > 0.9).all()
 
@@ -42,7 +42,7 @@ def test_cheap_plans_of_a_good_model_are_good_plans(state_twin):
     assert table.loc[("distance", "regret of the cheapest"), "value"] < 0.4
 
 
-def test_rank_correlation_is_that_of_scipy_and_regret_is_what_it_says():
+def test_rank_correlation_agrees_with_scipy_and_regret_with_its_definition():
     rng = np.random.default_rng(1)
     predicted, real = rng.normal(size=(3, 40)), rng.normal(size=(3, 40))
     table = plan_table(PlanOutcomes(predicted, real, None), rng=rng).set_index("measure")
@@ -53,7 +53,7 @@ def test_rank_correlation_is_that_of_scipy_and_regret_is_what_it_says():
     assert (perfect[perfect["measure"] == "regret of the cheapest"]["value"] == 0).all()
 
 
-def test_the_verb_leaves_tables_and_a_figure(pixel_model, episodes, tmp_path, capsys):
+def test_the_command_writes_tables_and_a_figure(pixel_model, episodes, tmp_path, capsys):
     folder, data = pixel_model.metadata["folder"], str(episodes[1].path)
     arguments = ["--steps", "2", "--starts", "2", "--plans", "12", "--output", str(tmp_path)]
     assert main(["diagnose", folder, data, *arguments]) == 0
@@ -70,7 +70,7 @@ def test_the_verb_leaves_tables_and_a_figure(pixel_model, episodes, tmp_path, ca
     assert "longest has 12" in capsys.readouterr().err
 
 
-def test_imagine_paints_with_a_decoder_of_its_own(pixel_model, episodes, tmp_path):
+def test_imagine_uses_its_own_decoder(pixel_model, episodes, tmp_path):
     from PIL import Image
 
     arguments = [

@@ -15,7 +15,7 @@ from jepabench.main import main
 TWO_ROOM = "jepabench/TwoRoom-v1"
 
 
-def test_every_factor_changes_alone_and_first_comes_the_world_as_it_was_made():
+def test_every_factor_changes_alone_after_the_unchanged_world():
     changes = list_changes(TWO_ROOM)
     assert changes[0].variation is None and len(set(changes)) == len(changes) > 10
     assert Change("step_length", "hard").variation == {"step_length": "hard"}
@@ -50,7 +50,7 @@ def plain_rate(records):
     return float(np.mean([record.success_held for record in records]))
 
 
-def test_the_verb_goes_on_where_it_stopped(pixel_model, tmp_path, capsys):
+def test_the_command_resumes(pixel_model, tmp_path, capsys):
     cheap = ["--factors", "light", "--levels", "hard", "--episodes", "2", "--output", str(tmp_path)]
     folder = pixel_model.metadata["folder"]
     assert main(["generalize", folder, "--agent", "jepa-shooting", *cheap]) == 0

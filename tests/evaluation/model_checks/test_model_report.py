@@ -58,7 +58,7 @@ def run():
     return spec, evaluation.actions["near/0"]
 
 
-def test_it_says_what_measuring_says(folder, episodes, run):
+def test_the_report_agrees_with_direct_measurements(folder, episodes, run):
     report, frames = world_report(
         folder,
         episodes[1],
@@ -100,7 +100,7 @@ def test_it_says_what_measuring_says(folder, episodes, run):
     assert np.array_equal(again[TWO_ROOM, "near", 0], frames[f"{TWO_ROOM}/near/0"])
 
 
-def test_it_imagines_from_what_was_seen_under_what_was_done(folder, run):
+def test_imagination_uses_the_seen_frames_and_the_executed_actions(folder, run):
     loaded, (spec, actions) = load_world_model(folder), run
     frames = imagine_beginning(loaded, spec, actions, pixels=64)
     assert (

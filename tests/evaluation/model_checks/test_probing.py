@@ -8,7 +8,7 @@ from jepabench.evaluation.model_checks.quantities import observation_names
 from jepabench.main import main
 
 
-def test_the_state_is_read_off_the_state_and_less_so_off_what_is_imagined(state_twin, episodes):
+def test_probes_read_the_state_better_than_imagined_latents(state_twin, episodes):
     table = probe_table(state_twin, episodes[1], steps=(1, 4)).set_index(
         ["probe", "step", "quantity"]
     )
@@ -18,7 +18,7 @@ def test_the_state_is_read_off_the_state_and_less_so_off_what_is_imagined(state_
     assert np.isnan(table.loc[("linear", 0, "wall x"), "r2"])  # it never moves
 
 
-def test_an_encoder_that_learned_nothing_knows_less(state_twin, pixel_model, episodes):
+def test_an_untrained_encoder_scores_lower(state_twin, pixel_model, episodes):
     untrained = probe_table(pixel_model, episodes[1], steps=())
     knows = untrained[(untrained["probe"] == "linear") & (untrained["quantity"] == "ball x")]
     assert len(knows) == 1 and knows["r2"].item() < 0.99
@@ -62,7 +62,7 @@ def test_every_world_of_the_suite_names_its_quantities(task_id):
     assert not any(name.startswith("observation ") for name in names)
 
 
-def test_the_verb_writes_what_it_prints(state_twin, pixel_model, episodes, tmp_path, capsys):
+def test_the_command_writes_what_it_prints(state_twin, pixel_model, episodes, tmp_path, capsys):
     folder = tmp_path / "out"
     assert main(["probe", "no-such-checkpoint", str(episodes[1].path)]) == 2
     assert "no-such-checkpoint" in capsys.readouterr().err

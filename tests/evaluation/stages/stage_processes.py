@@ -1,4 +1,4 @@
-"""Works for stages, and processes that do them."""
+"""Work for stages and processes that run it."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What an agent cost, from the folders of the stages before its evaluation."""
+"""Test the costs of an agent, read from the folders of the stages before its evaluation."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Stages that are interrupted, killed or run out of disk."""
+"""Test stages that are interrupted, killed or run out of disk space."""
 
 import json
 import os
@@ -62,7 +62,7 @@ def test_a_failure_names_the_line_and_the_file_with_the_traceback(tmp_path):
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[]", b'{"hash": 1}', b"\xff\xfe"])
-def test_corrupt_done_marker_means_done_again(tmp_path, damage):
+def test_a_corrupt_done_marker_reruns_the_stage(tmp_path, damage):
     run_stage(tmp_path, CONFIG, write_result)
     (tmp_path / "done.json").write_bytes(damage)
     assert not is_done(tmp_path, CONFIG)
@@ -73,7 +73,7 @@ def test_corrupt_done_marker_means_done_again(tmp_path, damage):
 @pytest.mark.parametrize(
     "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"123")]
 )
-def test_missing_or_cut_files_mean_done_again(tmp_path, damage):
+def test_missing_or_truncated_files_rerun_the_stage(tmp_path, damage):
     run_stage(tmp_path, CONFIG, write_result)
     damage(tmp_path / "model" / "weights.bin")
     assert not is_done(tmp_path, CONFIG)
@@ -81,7 +81,7 @@ def test_missing_or_cut_files_mean_done_again(tmp_path, damage):
     assert is_done(tmp_path, CONFIG)
 
 
-def test_a_failure_is_recorded_raised_and_tried_again_from_what_was_left(tmp_path):
+def test_a_failure_is_recorded_and_raised_and_the_next_try_resumes(tmp_path):
     def fails(directory):
         (directory / "checkpoint").write_text("half way", encoding="utf-8")
         raise ValueError("no luck today")
@@ -151,7 +151,7 @@ def test_forked_children_do_not_keep_the_lock_of_a_killed_process(tmp_path):
 
 
 @pytest.mark.parametrize("moved", [0, 1, 2, 3])
-def test_a_crash_while_moving_is_repaired_without_working_again(tmp_path, monkeypatch, moved):
+def test_a_crash_while_moving_is_repaired_without_rerunning_the_work(tmp_path, monkeypatch, moved):
     real, count = Path.replace, iter(range(100))
 
     def replace(self, target):
@@ -174,7 +174,7 @@ def test_a_crash_while_moving_is_repaired_without_working_again(tmp_path, monkey
     assert {path.name for path in tmp_path.iterdir()} == FINISHED | {"z.txt"}
 
 
-def test_a_crash_while_moving_with_files_lost_means_done_again(tmp_path):
+def test_a_crash_while_moving_that_lost_files_reruns_the_work(tmp_path):
     run_stage(tmp_path, CONFIG, write_result)
     (tmp_path / "done.json").rename(tmp_path / ".commit.json")
     (tmp_path / "log.txt").unlink()
@@ -231,7 +231,7 @@ def test_a_file_that_was_only_touched_or_copied_still_counts(tmp_path):
     assert is_done(tmp_path / "b", CONFIG, thorough=True)
 
 
-def test_a_stage_that_kills_its_processes_counts_as_failed_in_the_end(tmp_path):
+def test_a_stage_that_kills_its_workers_is_marked_as_failed(tmp_path):
     script = """
         import os
 

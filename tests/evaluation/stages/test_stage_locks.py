@@ -1,4 +1,4 @@
-"""Stages that several processes want to run."""
+"""Test stages that several processes want to run."""
 
 import json
 import os
@@ -47,7 +47,7 @@ def test_of_racing_processes_exactly_one_does_the_work(tmp_path):
     assert len((tmp_path / "log").read_text(encoding="utf-8").split()) == 20
 
 
-def test_a_second_process_says_who_is_at_work_or_waits(tmp_path):
+def test_a_second_process_names_the_owner_or_waits(tmp_path):
     worker = start(WORKER, tmp_path)
     assert worker.stdout.readline() == "working\n"
     with pytest.raises(StageBusyError, match=f"worked on by process {worker.pid} on "):
@@ -77,7 +77,7 @@ def test_a_waiting_process_takes_over_when_the_other_is_killed(tmp_path):
     assert result == [True]
 
 
-def test_a_stopped_process_keeps_its_stage_however_old_its_heartbeat(tmp_path):
+def test_a_stopped_process_keeps_its_stage_despite_an_old_heartbeat(tmp_path):
     worker = start(WORKER, tmp_path)
     assert worker.stdout.readline() == "working\n"
     worker.send_signal(signal.SIGSTOP)
@@ -111,7 +111,7 @@ def test_a_heartbeat_from_the_future_does_not_lock_a_stage(tmp_path):
     assert run_stage(tmp_path, CONFIG, write_result, stale_after=60, wait=0)
 
 
-def test_whoever_lost_the_stage_to_another_machine_does_not_publish(tmp_path):
+def test_a_process_that_lost_its_stage_does_not_publish(tmp_path):
     def overtaken(directory):
         write_result(directory)
         elsewhere(tmp_path, age=0)

@@ -90,7 +90,7 @@ def test_a_stage_is_done_once(tmp_path):
     assert not run_stage(directory, {**CONFIG, "progress": False, "num_workers": 8}, never)
 
 
-def test_done_says_what_was_done(tmp_path):
+def test_the_done_marker_describes_the_stage(tmp_path):
     run_stage(tmp_path, CONFIG, write_result)
     done = json.loads((tmp_path / "done.json").read_text(encoding="utf-8"))
     assert done["files"] == {"log.txt": 4, "model/weights.bin": 4}
@@ -100,7 +100,7 @@ def test_done_says_what_was_done(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == FINISHED
 
 
-def test_work_is_done_beside_the_final_names(tmp_path):
+def test_work_is_written_to_temporary_names(tmp_path):
     def work(directory):
         write_result(directory)
         assert directory != tmp_path
@@ -148,7 +148,7 @@ def test_a_file_where_the_directory_should_be_is_an_error(tmp_path):
         run_stage(tmp_path / "stage", CONFIG, never)
 
 
-def test_a_file_is_whole_or_not_there(tmp_path):
+def test_a_file_is_complete_or_absent(tmp_path):
     path = tmp_path / "a.txt"
     with atomic_write(path) as partial:
         partial.write_text("first", encoding="utf-8")
@@ -159,7 +159,7 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
 
 
-def test_the_state_of_a_stage_is_told_without_touching_it(tmp_path):
+def test_the_state_of_a_stage_is_read_without_changing_it(tmp_path):
     assert stage_state(tmp_path / "none", CONFIG).name == "missing"
     assert not (tmp_path / "none").exists()
     worker = start(WORKER, tmp_path / "a")

@@ -134,7 +134,7 @@ def test_score_table_numbers_are_those_of_the_records(suite):
     )
 
 
-def test_one_seed_is_said_to_be_over_episodes_only(suite):
+def test_one_seed_is_labelled_as_over_episodes_only(suite):
     table = score_table(suite).set_index("agent")
     assert set(table.loc["random", "interval_over"]) == {"episodes"}
 
@@ -195,7 +195,7 @@ def test_comparison_of_all_pairs_and_of_an_agent_that_is_not_there(suite):
         comparison_table(suite, pairs=[("god", "good")])
 
 
-def test_discordant_episodes_are_those_that_one_of_two_solves():
+def test_discordant_episodes_are_solved_by_one_of_two_agents():
     ours, theirs = np.zeros((1, 40)), np.zeros((1, 40))
     ours[0, :10], theirs[0, 5:12] = 1, 1
     table = comparison_table(records_frame(rows("a", ours) + rows("b", theirs)))
@@ -210,7 +210,7 @@ def test_score_matrix_is_runs_by_cells(suite):
     assert score_matrix(suite, "oracle-cem") == pytest.approx(np.ones((1, 2)))
 
 
-def test_score_matrix_refuses_what_can_not_be_aggregated(suite):
+def test_score_matrix_refuses_missing_agents_cells_and_seeds(suite):
     with pytest.raises(RecordError, match="no records of agent 'god'"):
         score_matrix(suite, "god")
     with pytest.raises(

@@ -113,7 +113,7 @@ def test_leading_dimensions_are_kept(matrix):
     )
 
 
-def test_all_ties_improve_on_half():
+def test_ties_count_as_half_an_improvement():
     assert run_statistics.probability_of_improvement(np.ones((3, 2)), np.ones((5, 2))) == 0.5
 
 
@@ -133,7 +133,7 @@ def test_interval_with_fewer_than_three_seeds_is_over_episodes():
         assert statistics.cell_interval(np.repeat(outcomes, seeds, axis=0)).over == over
 
 
-def test_two_identical_seeds_contain_little_more_information_than_one():
+def test_two_identical_seeds_add_little_information():
     outcomes = (np.arange(100) < 80)[None]
     one, two = (statistics.cell_interval(np.repeat(outcomes, seeds, axis=0)) for seeds in (1, 2))
     assert 0.9 * (one.high - one.low) < two.high - two.low <= one.high - one.low
@@ -174,7 +174,7 @@ def test_a_difference_on_all_episodes_is_certain_when_mcnemars_exact_test_reject
 @pytest.mark.parametrize("episodes", [2, 3, 5, 30])
 @pytest.mark.parametrize("seeds", [1, 3, 5])
 @pytest.mark.parametrize(("first", "second"), [(1, 0), (0, 1), (1, 1), (0, 0)])
-def test_no_difference_is_certain_and_none_is_beyond_one(episodes, seeds, first, second):
+def test_intervals_of_differences_have_a_width_and_stay_within_one(episodes, seeds, first, second):
     interval = statistics.paired_difference(
         np.full((seeds, episodes), first), np.full((seeds, episodes), second)
     )
@@ -319,7 +319,7 @@ def test_replicates_of_a_profile_keep_its_thresholds(generator):
     assert replicates.shape == (700, 2)
 
 
-def test_fifty_thousand_resamples_take_no_time(generator):
+def test_fifty_thousand_resamples_take_under_a_second(generator):
     matrix = generator.random((10, 8))
     began = time.process_time()
     run_statistics.stratified_bootstrap(

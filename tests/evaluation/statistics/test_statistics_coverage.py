@@ -50,7 +50,7 @@ def check_coverage(table):
 
 
 @pytest.mark.slow
-def test_intervals_cover_in_every_cell_and_are_at_most_twice_as_wide_as_needed():
+def test_intervals_cover_in_every_cell_and_are_at_most_twice_too_wide():
     check_coverage(coverage_table())
 
 

@@ -27,7 +27,7 @@ def test_episodes_needed_paired(discordant, expected):
     assert episodes_needed(0.8, 0.9, discordant=discordant) == expected
 
 
-def test_episodes_needed_gives_the_power_it_promises(generator):
+def test_episodes_needed_reaches_the_stated_power(generator):
     num_episodes = episodes_needed(0.8, 0.9, discordant=0.2)
     wins, losses = generator.multinomial(num_episodes, [0.15, 0.05, 0.8], 4000)[:, :2].T
     statistic = (wins - losses) / np.sqrt(wins + losses)
@@ -47,6 +47,6 @@ def test_episodes_needed_gives_the_power_it_promises(generator):
         {"first": 0.8, "second": 0.9, "discordant": 0.31},
     ],
 )
-def test_episodes_needed_refuses_what_can_not_be(arguments):
+def test_episodes_needed_refuses_impossible_rates(arguments):
     with pytest.raises(StatisticsError):
         episodes_needed(**arguments)

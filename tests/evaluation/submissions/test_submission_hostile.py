@@ -1,6 +1,4 @@
-"""A submission is what a stranger made: whatever is wrong with it, it is refused with the reason,
-and nothing else happens.
-"""
+"""Test that hostile submissions are refused with the reason and without side effects."""
 
 import os
 import re
@@ -31,20 +29,20 @@ def everything(folder: Path) -> dict[str, tuple[int, int, int]]:
     return found
 
 
-def test_the_true_one_is_valid_and_replayed(true):
+def test_the_honest_submission_is_valid_and_replayed(true):
     found = verify(true, find_suite)
     assert (found.reason, found.badges) == ("", ("valid", "replayed"))
     assert found.episodes == 10
 
 
-def test_what_its_makers_say_of_its_world_models_may_be_there(true, tmp_path):
+def test_diagnostics_of_world_models_are_optional(true, tmp_path):
     folder = shutil.copytree(true, tmp_path / "seeker")
     add_diagnostics(folder)
     found = verify(folder, find_suite)
     assert (found.reason, found.badges) == ("", ("valid", "replayed"))
 
 
-def test_there_are_many_kinds():
+def test_at_least_the_stated_number_of_hostile_kinds_is_tested():
     assert len(KINDS) >= 200
 
 

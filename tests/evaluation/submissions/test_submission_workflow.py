@@ -1,4 +1,4 @@
-"""The workflow that checks pull requests: what it may do, and which folders it looks at."""
+"""Test the workflow that checks pull requests: its permissions and the folders that it checks."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""A check in a process of its own comes to the same, and survives what would break a reader."""
+"""Test that a check in its own process gives the same result and survives hostile files."""
 
 import shutil
 from dataclasses import replace
@@ -20,7 +20,7 @@ def true(tmp_path_factory) -> Path:
     return folder
 
 
-def test_it_finds_what_a_check_in_this_process_finds(true):
+def test_a_confined_check_agrees_with_a_check_in_this_process(true):
     counted: list[int] = []
     found = verify_confined(true, find_suite, progress=counted.append)
     assert replace(found, seconds=0.0) == replace(verify(true, find_suite), seconds=0.0)
@@ -48,7 +48,7 @@ def test_a_check_that_runs_out_of_memory_is_a_refusal(true):
         "one-flag-flipped",
     ],
 )
-def test_hostile_kinds_are_refused_alike(name, true, tmp_path):
+def test_hostile_kinds_are_refused_with_the_same_message(name, true, tmp_path):
     folder = tmp_path / "seeker"
     shutil.copytree(true, folder)
     KINDS[name].make(folder)

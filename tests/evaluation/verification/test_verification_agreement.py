@@ -1,6 +1,4 @@
-"""The pooled test of a re-run: its level for honest submissions, and its power against
-overstatement.
-"""
+"""Test the pooled test of a re-run: its level for honest submissions and its power."""
 
 import numpy as np
 import pandas as pd
@@ -51,7 +49,7 @@ def test_number_of_core_cells():
     assert CORE_CELLS == sum(len(task.strata) for task in suite.tasks)
 
 
-def test_extreme_outcomes():
+def test_equal_rates_pass_and_a_total_overstatement_fails():
     generator = np.random.default_rng(0)
     ones, zeros = [np.ones((3, 20))] * 4, [np.zeros((3, 20))] * 4
     assert pooled_test(ones, ones, generator=generator).p_value == 1.0

@@ -1,4 +1,4 @@
-"""One forged flag among thousands of episodes."""
+"""Test that one forged flag among thousands of episodes is found."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Level 3: the agent itself on private episodes, and the record of it."""
+"""Test level 3: the agent on private episodes, and the record of the re-run."""
 
 import json
 from pathlib import Path
@@ -115,7 +115,7 @@ def test_record_holds_only_for_the_same_content_and_physics(tmp_path, monkeypatc
 
 
 @needs_sandbox
-def test_failed_rerun_revokes_the_badge_for_good(tmp_path):
+def test_a_failed_rerun_revokes_the_badge_permanently(tmp_path):
     folder, verified = submit(tmp_path / "looker", "Looker"), tmp_path / "verified"
     before = verify(folder, find_rooms)
     write_record(

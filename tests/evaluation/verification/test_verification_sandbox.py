@@ -1,4 +1,4 @@
-"""Hostile agents at level 3: each is contained, and the reason names what stopped it."""
+"""Test hostile agents at level 3: each is contained, and the reason names what stopped it."""
 
 import ast
 import os
@@ -130,7 +130,7 @@ def test_children_end_with_the_sandbox(code):
     pytest.fail("a child outlived its sandbox")
 
 
-def test_traces_nobody_and_makes_no_namespace(code):
+def test_cannot_trace_processes_or_create_namespaces(code):
     found = attack("Tracer", code)
     assert "DONE []" in found
     assert int(found.rpartition("], ")[2].split()[0]) <= 4  # its own, and bubblewrap's

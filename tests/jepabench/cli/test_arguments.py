@@ -1,4 +1,4 @@
-"""Wrong values of every argument of every command are refused before any work, in one sentence."""
+"""Test that wrong values of every argument are refused before any work, with one sentence."""
 
 import argparse
 import dataclasses
@@ -109,7 +109,7 @@ def test_a_suite_is_evaluated_only_if_an_agent_is_named(tmp_path, monkeypatch, c
 @pytest.mark.parametrize(
     "name", ["Jörg", "runs (1), new", "a=b", "out[v2]", "100%text", "it's", "${x}", "{a: b}"]
 )
-def test_every_output_path_is_taken_as_it_is(name, tmp_path, capsys):
+def test_output_paths_are_used_literally(name, tmp_path, capsys):
     output = tmp_path / name
     assert main(["status", "suite=smoke", "agent=random", f"output={output}"]) == 0
     assert str(output) in capsys.readouterr().out
@@ -157,7 +157,7 @@ def test_an_imported_module_gives_its_tasks_plain_names(workers, tmp_path):
     assert "mine/Own-v0" in jepabench("list", "--import=my_world").stdout
 
 
-def test_an_empty_name_is_no_task_beside_a_task_without_version(monkeypatch):
+def test_an_empty_name_is_not_a_task(monkeypatch):
     from jepabench.envs import get_task
     from jepabench.pipeline import tasks
 

@@ -67,7 +67,7 @@ def test_flipped_episodes_are_those_with_another_share_of_seeds_the_largest_firs
         (["random", "hold-still"], "Not done yet: evaluate random"),
     ],
 )
-def test_a_comparison_that_can_not_be_made_says_why(arguments, message, tmp_path, capsys):
+def test_an_impossible_comparison_states_the_reason(arguments, message, tmp_path, capsys):
     assert main(["compare", *arguments, "suite=smoke", f"output={tmp_path}"]) != 0
     assert message in capsys.readouterr().err
 
@@ -85,7 +85,7 @@ def test_power_agrees_with_published_numbers(capsys):
 
 
 @pytest.mark.parametrize("rates", [(0.8, 0.9), (0.05, 0.5), (0.99, 1.0), (0.2, 0.1)])
-def test_typical_shares_of_discordant_episodes_can_be(rates):
+def test_typical_shares_of_discordant_episodes_are_accepted(rates):
     most = min(sum(rates), 2 - sum(rates))
     assert all(
         abs(rates[0] - rates[1]) - 1e-12 <= share <= most + 1e-12

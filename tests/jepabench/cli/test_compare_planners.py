@@ -1,4 +1,4 @@
-"""``jepabench compare planners`` on a model that learned nothing: rows, budgets and the figure."""
+"""Test ``jepabench compare planners`` on an untrained model: rows, budgets and the figure."""
 
 import numpy as np
 import pandas as pd
@@ -127,7 +127,7 @@ def test_a_search_may_start_from_what_a_policy_proposes(checkpoint, tmp_path):
 
 
 @pytest.mark.parametrize("name", PLANNERS)
-def test_every_planner_has_a_size_that_a_budget_changes(name):
+def test_a_budget_changes_the_size_of_every_planner(name):
     from hydra.utils import instantiate
 
     settings = load_preset("agent", name)["agent"]["planner"]
@@ -139,7 +139,7 @@ def test_every_planner_has_a_size_that_a_budget_changes(name):
     )
 
 
-def test_what_is_compared_is_checked_first(capsys):
+def test_inputs_of_a_comparison_are_checked_first(capsys):
     for wrong, hint in (
         ("tusk=TwoRoom", "Did you mean 'task'"),
         ("task=TwoRom", "Did you mean 'jepabench/TwoRoom-v1'"),

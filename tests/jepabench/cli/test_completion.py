@@ -1,4 +1,4 @@
-"""Shell completion: verbs, settings and names, as the shell asks for them."""
+"""Test shell completion of commands, settings and names."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def complete(line: str, folder) -> list[str]:
         ("jepabench train a b c --world-model jepa-sig", "jepa-sigreg"),
     ],
 )
-def test_the_shell_is_offered_what_fits(line, offered, tmp_path):
+def test_completion_offers_matching_names(line, offered, tmp_path):
     assert offered in complete(line, tmp_path)
 
 

@@ -35,6 +35,6 @@ def test_events_are_listed_with_their_kind(capsys):
         (["variations", "jepabench/TwoRom-v1"], "Did you mean 'jepabench/TwoRoom-v1'"),
     ],
 )
-def test_a_mistake_is_one_sentence(arguments, message, capsys):
+def test_a_mistake_prints_one_sentence(arguments, message, capsys):
     assert main(["list", *arguments]) == 2
     assert message in capsys.readouterr().err

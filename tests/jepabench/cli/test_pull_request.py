@@ -1,4 +1,4 @@
-"""`submit --pull-request`: one commit on a new branch, and the text; nothing else changes."""
+"""Test `submit --pull-request`: one commit on a new branch, a description, no other change."""
 
 import json
 import subprocess
@@ -62,7 +62,7 @@ def test_the_branch_holds_the_submission_and_the_clone_stays_as_it_is(clone, sub
         find_clone(submission.name)
 
 
-def test_a_name_that_the_repository_has_is_refused(clone, submission):
+def test_an_existing_submission_name_is_refused(clone, submission):
     clone("mv", f"{FOLDER}/README.md", f"{FOLDER}/mine-smoke-v1")
     clone("commit", "--quiet", "-m", "Take the name")
     with pytest.raises(ConfigError, match="exists"):

@@ -46,7 +46,7 @@ def test_questions_about_episodes_and_runs_are_answered(tmp_path):
     assert both["n"].item() == 8
 
 
-def test_new_and_changed_results_are_seen_and_those_that_are_gone_are_not(tmp_path):
+def test_new_and_changed_results_are_read_and_removed_ones_are_not(tmp_path):
     gone = evaluation(tmp_path, "first", [1, 0])
     assert len(jepabench.load_results(tmp_path)) == 2
     evaluation(tmp_path, "second", [1, 1, 1])
@@ -58,7 +58,7 @@ def test_new_and_changed_results_are_seen_and_those_that_are_gone_are_not(tmp_pa
     assert set(jepabench.load_results(tmp_path)["agent"]) == {"second"}
 
 
-def test_what_is_read_is_what_was_written(tmp_path):
+def test_reading_returns_what_was_written(tmp_path):
     directory = evaluation(tmp_path, "good", [1, 0, 1])
     loaded = jepabench.load_results(tmp_path)
     assert list(loaded.columns[:2]) == ["suite", "directory"] and set(loaded["suite"]) == {"quick"}
@@ -79,13 +79,13 @@ def test_a_damaged_result_is_left_out_and_a_damaged_copy_is_made_anew(tmp_path, 
 @pytest.mark.parametrize(
     "sql", ["SELEC 1", "SELECT * FROM episode", "SELECT nothing FROM episodes"]
 )
-def test_a_question_that_makes_no_sense_gets_a_sentence(tmp_path, sql, capsys):
+def test_an_impossible_question_prints_one_sentence(tmp_path, sql, capsys):
     evaluation(tmp_path, "good", [1])
     assert main(["query", sql, "--output", str(tmp_path)]) == 2
     assert "Tables are episodes and runs" in capsys.readouterr().err
 
 
-def test_nothing_to_ask_about_is_said(tmp_path):
+def test_a_folder_without_results_is_reported(tmp_path):
     with pytest.raises(RecordError, match="no finished evaluation"):
         query("SELECT * FROM episodes", tmp_path)
 
@@ -99,7 +99,7 @@ def test_only_questions_about_results_need_a_folder(tmp_path, capsys):
         assert "There is no folder" in capsys.readouterr().err
 
 
-def test_answers_come_as_a_table_or_as_csv(tmp_path, capsys):
+def test_answers_are_printed_as_a_table_or_csv(tmp_path, capsys):
     evaluation(tmp_path, "good", [1, 1])
     arguments = [
         "query",

@@ -1,4 +1,4 @@
-"""What can go wrong with `submit` and `verify` gets a sentence, before any work is begun."""
+"""Test that mistakes in `submit` and `verify` are reported before any work starts."""
 
 import json
 import sys
@@ -66,7 +66,7 @@ def test_a_mistake_is_refused_before_any_work(arguments, message, tmp_path, monk
 
 
 @pytest.mark.parametrize("name", ["no-such-folder", "empty"])
-def test_what_is_no_submission_is_refused(name, tmp_path, monkeypatch, capsys):
+def test_a_folder_that_is_not_a_submission_is_refused(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     assert main(["verify", name]) == 1

@@ -1,4 +1,4 @@
-"""Wrong use of every way in from outside: one sentence that helps, and nothing half written."""
+"""Test that mistakes print one helpful sentence and leave no partial output."""
 
 import json
 import pickle
@@ -182,7 +182,7 @@ def folder(tmp_path, data, monkeypatch):
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_wrong_use_is_one_sentence_and_writes_nothing(door, folder, monkeypatch, capsys):
+def test_wrong_use_prints_one_sentence_and_writes_nothing(door, folder, monkeypatch, capsys):
     command, message, missing = DOORS[door]
     for package in missing:
         for name in [name for name in sys.modules if name.partition(".")[0] == package]:
@@ -237,7 +237,7 @@ MODULES = {
 
 
 @pytest.mark.parametrize("mistake", MODULES)
-def test_a_wrong_call_from_python_is_one_sentence(mistake, folder):
+def test_a_wrong_call_from_python_raises_one_sentence(mistake, folder):
     call, message = MODULES[mistake]
     before = sorted(folder.rglob("*"))
     with pytest.raises((ValueError, KeyError, AgentError), match=message) as caught:
@@ -246,7 +246,7 @@ def test_a_wrong_call_from_python_is_one_sentence(mistake, folder):
     assert sorted(folder.rglob("*")) == before
 
 
-def test_completion_without_its_package_is_one_sentence(folder, monkeypatch, capsys):
+def test_completion_without_its_package_prints_one_sentence(folder, monkeypatch, capsys):
     monkeypatch.setenv("_ARGCOMPLETE", "1")
     monkeypatch.setenv("COMP_LINE", "jepabench run ")
     monkeypatch.setitem(sys.modules, "argcomplete", None)

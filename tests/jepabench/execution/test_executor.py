@@ -44,7 +44,7 @@ def undisturbed(tmp_path_factory):
     return plan.results()
 
 
-def test_everything_is_done_once_and_then_nothing(tmp_path):
+def test_a_second_run_does_no_work(tmp_path):
     make = partial(ToyPlan, tmp_path)
     assert "8 stages, 0 done already." in run(make)
     plan = make()
@@ -54,7 +54,7 @@ def test_everything_is_done_once_and_then_nothing(tmp_path):
     assert set(plan.begun().values()) == {1}
 
 
-def test_only_what_is_wanted_is_done_with_all_it_needs(tmp_path):
+def test_only_requested_stages_and_their_inputs_run(tmp_path):
     make = partial(ToyPlan, tmp_path)
     run(make, only=["evaluation/toy/a1/0"])
     begun = list(make().begun())
@@ -62,7 +62,7 @@ def test_only_what_is_wanted_is_done_with_all_it_needs(tmp_path):
     assert begun[2:] == ["model/toy/m/0", "evaluation/toy/a1/0"]
 
 
-def test_what_fails_is_named_with_all_that_needs_it_and_the_rest_is_done(tmp_path):
+def test_a_failed_stage_and_its_dependents_are_named_and_the_rest_runs(tmp_path):
     make = partial(ToyPlan, tmp_path, failing=("model/toy/m/0",))
     (tmp_path / "broken").touch()
     with pytest.raises(StagesFailedError) as raised:
@@ -86,7 +86,7 @@ def test_what_fails_is_named_with_all_that_needs_it_and_the_rest_is_done(tmp_pat
     assert make().begun()["model/toy/m/0"] == 2
 
 
-def test_a_worker_that_dies_is_replaced_and_its_stage_done_again(tmp_path):
+def test_a_dead_worker_is_replaced_and_its_stage_rerun(tmp_path):
     make = partial(ToyPlan, tmp_path, lethal=("model/toy/m/1", "evaluation/toy/a0/1"))
     assert run(make).count("a worker died") == 2
     begun = make().begun()
@@ -131,7 +131,7 @@ def test_a_worker_that_is_killed_at_a_progress_bar_leaves_no_semaphore_behind(tm
 
 
 @pytest.mark.parametrize("damage", [b"", b"x" * 64])
-def test_a_corrupt_result_is_made_again_and_what_was_made_of_it_stays(tmp_path, damage):
+def test_a_corrupt_result_is_remade_and_dependent_results_stay(tmp_path, damage):
     make = partial(ToyPlan, tmp_path)
     run(make)
     before = make().results()
@@ -200,7 +200,7 @@ def test_two_sweeps_at_once_share_the_work(tmp_path):
     assert set(plan.begun().values()) == {1} and len(plan.begun()) == len(plan.stages)
 
 
-def test_submitit_does_the_same_on_its_local_executor(tmp_path, monkeypatch):
+def test_submitit_gives_the_same_result_on_its_local_executor(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{HERE}:{ROOT}")
     make = partial(ToyPlan, tmp_path / "toys", lethal=("model/toy/m/1",))
     launcher = SubmititLauncher(
@@ -214,7 +214,7 @@ def test_submitit_does_the_same_on_its_local_executor(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"
 )
-def test_ray_does_the_same_on_a_cluster_of_its_own(tmp_path, monkeypatch):
+def test_ray_gives_the_same_result_on_a_local_cluster(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", f"{HERE}:{ROOT}")
     make = partial(ToyPlan, tmp_path / "toys", lethal=("model/toy/m/1",))
     assert run(make, RayLauncher(num_workers=2)).count("a worker died") == 1
@@ -222,7 +222,7 @@ def test_ray_does_the_same_on_a_cluster_of_its_own(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_200_jobs_with_workers_killed_at_random_end_as_if_undisturbed(tmp_path, undisturbed):
+def test_200_jobs_with_killed_workers_give_undisturbed_results(tmp_path, undisturbed):
     folder, dice = tmp_path / "toys", random.Random(0)
     plan = ToyPlan(folder, 18, 10)
     kills = 0

@@ -1,4 +1,4 @@
-"""Suites that ask for more than success, run for real on the smallest of data."""
+"""Run suites with further measures on minimal data."""
 
 import pandas as pd
 import pytest
@@ -17,7 +17,7 @@ TINY = [
 
 
 @pytest.mark.slow
-def test_a_surprise_suite_asks_the_world_models(tmp_path, capsys):
+def test_a_surprise_suite_measures_the_world_models(tmp_path, capsys):
     assert (
         main(["run", "suite=surprise", "suite.agents=[state-cem]", f"output={tmp_path}", *TINY])
         == 0

@@ -1,4 +1,4 @@
-"""Experiment trackers: what they are sent, that they change no result, and wrong use."""
+"""Test experiment trackers: what they receive, and that they change no result."""
 
 import importlib.util
 import random

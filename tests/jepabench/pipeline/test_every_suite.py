@@ -29,7 +29,7 @@ def plans(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_a_suite_plans_its_stages_and_knows_what_they_cost(name, plans):
+def test_a_suite_plans_its_stages_and_their_costs(name, plans):
     plan = plans(name)
     seen: set[str] = set()
     for key, stage in plan.stages.items():
@@ -49,13 +49,13 @@ def test_a_suite_plans_its_stages_and_knows_what_they_cost(name, plans):
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_a_suite_says_its_version_and_what_it_is_for(name):
+def test_a_suite_states_its_version_and_purpose(name):
     suite = load_preset("suite", name)
     assert suite["name"] == name and suite["version"] >= 1 and len(suite["description"]) > 20
     assert suite.get("measure", "success") in MEASURES
 
 
-def test_the_suites_that_count_keep_the_protocol():
+def test_ranked_suites_follow_the_protocol():
     for name, seeds in (("core", 3), ("full", 5), ("long-horizon", 3), ("guardrails", 3)):
         suite = load_preset("suite", name)
         assert len(suite["training_seeds"]) >= seeds
@@ -102,7 +102,7 @@ def test_the_literature_suite_is_the_published_protocol(plans):
     assert (config["num_episodes"], config["strata"]) == (50, ["steps25"])
 
 
-def test_what_is_said_of_one_task_changes_that_task_only(plans):
+def test_settings_of_one_task_change_that_task_only(plans):
     plan = plans("full")
     assert plan.stages["model/PushT-v1/jepa-precise/0"].config["model"]["latent_dim"] == 48
     assert plan.stages["model/TwoRoom-v1/jepa/0"].config["model"]["latent_dim"] == 32

@@ -85,7 +85,7 @@ def test_a_revision_is_pulled(server):
     assert (pull("hf://me/two-room") / "model.json").read_bytes() == b"{}"
 
 
-def test_requests_that_fail_are_one_sentence(server, tmp_path, monkeypatch, capsys):
+def test_failed_requests_print_one_sentence(server, tmp_path, monkeypatch, capsys):
     def refuse(*command):
         assert main(list(command)) == 2
         error = capsys.readouterr().err

@@ -84,7 +84,7 @@ def test_own_presets_do_not_change_the_stages_of_other_presets(tmp_path):
         ("mine", "name: [\n", "cannot be composed"),
     ],
 )
-def test_a_wrong_preset_is_one_sentence(name, text, message, tmp_path, capsys):
+def test_a_wrong_preset_prints_one_sentence(name, text, message, tmp_path, capsys):
     write_preset(tmp_path / "conf", name, text)
     assert main(["run", "suite=smoke", f"agent={name}"]) == 2
     error = capsys.readouterr().err
@@ -99,7 +99,7 @@ def test_a_wrong_preset_is_one_sentence(name, text, message, tmp_path, capsys):
         (["--config-dir", "."], "contains none of the folders"),
     ],
 )
-def test_a_wrong_source_is_one_sentence(options, message, capsys):
+def test_a_wrong_source_prints_one_sentence(options, message, capsys):
     assert main(["run", "suite=smoke", *options]) == 2
     assert message in capsys.readouterr().err
 
@@ -118,7 +118,7 @@ def test_suites_of_the_working_directory_do_not_decide_what_verify_accepts(tmp_p
     assert "smoke" in found[0] and "easy" not in found[0]
 
 
-def test_code_from_outside_is_part_of_a_preset(tmp_path, monkeypatch):
+def test_external_code_is_part_of_the_digest_of_a_preset(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     module = tmp_path / "my_planner.py"
     module.write_text("class MyPlanner: ...\n", encoding="utf-8")

@@ -35,7 +35,7 @@ def test_training_seeds_multiply_what_learns_and_nothing_else(tmp_path):
     assert sum(key.startswith("data/TwoRoom-v1") for key in stages) == 2
 
 
-def test_what_changes_a_result_changes_its_folder_and_what_does_not_does_not(tmp_path):
+def test_only_settings_that_change_a_result_change_its_folder(tmp_path):
     def folders(*overrides: str) -> dict[str, str]:
         return {
             key: stage.directory.name

@@ -50,7 +50,7 @@ def test_changes_take_precedence_and_leave_the_original_alone():
 
 
 @pytest.mark.parametrize("name", options("agent"))
-def test_every_agent_preset_states_nothing_else(name):
+def test_agent_presets_have_no_redundant_keys(name):
     assert load_agent(name).as_config() == load_preset("agent", name)
 
 

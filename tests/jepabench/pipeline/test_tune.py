@@ -25,7 +25,7 @@ LEARNERS = [
 
 
 @pytest.mark.parametrize("name", LEARNERS)
-def test_what_is_tried_are_settings_of_the_preset(name):
+def test_trials_are_settings_of_the_preset(name):
     preset, space = load_preset("agent", name), search_space(name)
     for path, values in space.items():
         group, section, *_, key = path.split(".")
@@ -69,7 +69,7 @@ def test_the_first_trial_is_the_preset_itself(name):
             assert value == pytest.approx(train.get(key, defaults[key]))
 
 
-def test_no_settings_are_tried_twice_until_all_were():
+def test_settings_repeat_only_after_all_were_tried():
     space = {"agent.train.gamma": [0.95, 0.9], "agent.train.net_arch": [[64, 64], [8]]}
     rows, tried = [], []
     for number in range(4):
@@ -99,14 +99,14 @@ def test_a_search_learns_from_its_trials():
     assert better > 26  # of 60
 
 
-def test_nests_what_it_changes():
+def test_dotted_settings_become_nested():
     assert nest({"agent.train.x": 1, "agent.train.y": 2, "z": 3}) == {
         "agent": {"train": {"x": 1, "y": 2}},
         "z": 3,
     }
 
 
-def test_refuses_what_can_not_be_searched():
+def test_refuses_unsearchable_settings():
     with pytest.raises(ConfigError, match="one agent and one task"):
         compose_tuning(["task=tworoom", "agent=gcbc,sac-her"])
     with pytest.raises(ConfigError, match="trials must be a whole number, got 'many'"):
@@ -124,7 +124,7 @@ def test_says_which_extra_is_missing(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_search_goes_on_where_it_was_stopped(tmp_path):
+def test_a_stopped_search_resumes(tmp_path):
     words = [
         f"output={tmp_path}",
         "task=tworoom",

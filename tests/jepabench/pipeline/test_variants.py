@@ -34,7 +34,7 @@ def test_names_are_split_outside_brackets():
     assert split_names("a+k=[1,2],b") == ["a+k=[1,2]", "b"]
 
 
-def test_a_name_holds_everything_about_a_variant():
+def test_a_name_contains_all_settings_of_a_variant():
     name = "jepa-cem+planner.num_samples=64+train.net_arch=[64,64]+data.num_steps=3+pixels=32"
     variant = Variant.parse(name)
     assert str(variant) == name and variant.base == "jepa-cem"
@@ -157,7 +157,7 @@ def test_budgets_and_trials_change_variants_too(tmp_path):
         ("agent=jepa-cem,,random", "empty name"),
     ],
 )
-def test_a_wrong_sweep_is_one_sentence_before_any_work(overrides, message, tmp_path):
+def test_a_wrong_sweep_is_refused_before_any_work(overrides, message, tmp_path):
     with pytest.raises((ConfigError, KeyError, ValueError), match=message) as caught:
         make_plan(tmp_path, *overrides.split())
     assert "\n" not in str(caught.value)

@@ -53,7 +53,7 @@ def test_a_task_that_names_a_module_is_not_imported(version, tmp_path, monkeypat
     assert len(found.old) == (version != 1) and not (tmp_path / "run").exists()
 
 
-def test_a_badge_is_gone_when_the_folder_has_changed(tmp_path):
+def test_a_changed_folder_loses_its_badge(tmp_path):
     folder = write(tmp_path, "mine", "other", SUITES["other"], agent="jepa-cem", badges=3)
     assert entries(tmp_path).current[0].badges
     (folder / "README.md").write_text("better than it was", encoding="utf-8")
@@ -108,7 +108,7 @@ def test_names_do_not_make_floors_or_ceilings(tmp_path):
     assert row is not None and row[NUMBERS.index("norm")] is None
 
 
-def test_a_copy_is_named(tmp_path):
+def test_a_copied_submission_is_flagged(tmp_path):
     import shutil
 
     source = HOME / "results" / "submissions" / "goal-seeker-quick-v2"

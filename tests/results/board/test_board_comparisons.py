@@ -1,4 +1,4 @@
-"""The answer of the board, paired differences of all pairs, and the episodes that all film."""
+"""Test the answer of the board, paired differences of all pairs, and the filmed episodes."""
 
 import json
 from dataclasses import replace
@@ -80,7 +80,7 @@ def test_differences_of_all_pairs_equal_those_of_single_pairs(entries):
                 assert found[first, second, view].tolist() == expected
 
 
-def test_a_peer_without_a_cell_has_no_difference_there(entries):
+def test_a_row_without_a_cell_has_no_difference_in_it(entries):
     first, second, *_ = entries
     scores = {key: value for key, value in second.scores.items() if key[0] == ROOM}
     views = [keys for _, keys in suite_views(SUITE)]
@@ -101,7 +101,7 @@ def test_the_most_divisive_episodes_are_those_that_half_of_the_submissions_hold(
     assert not choose_divisive_episodes(entries[:1], per_task=2)
 
 
-def test_what_limits_planning_reaches_the_board(tmp_path):
+def test_the_board_shows_what_limits_planning(tmp_path):
     from made_up_submissions import tell_of_world_model
 
     gate = {"goal_error": 1.25, "unit": "cm", "in_place": 0.9, "rank_imagined": 0.7}

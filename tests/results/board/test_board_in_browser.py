@@ -1,4 +1,4 @@
-"""The board as a reader meets it: in a real browser, from disk, with no network."""
+"""Test the board in a real browser, from disk and without network access."""
 
 import os
 import shutil
@@ -102,7 +102,7 @@ def names(page, body="tbody"):
     return column(page, 1, body)
 
 
-def test_the_table_is_sorted_by_what_was_held_and_by_any_other_column(opened):
+def test_the_table_is_sorted_by_success_and_by_any_other_column(opened):
     page = opened()
     held = [float(value) for value in column(page, 2, "tbody:not(.apart)")]
     assert len(held) == 3 and held == sorted(held, reverse=True)
@@ -264,7 +264,7 @@ def test_names_lead_to_pages_and_tables_of_claims_sort(opened):
     assert values == sorted(values, reverse=True)
 
 
-def test_what_makers_say_of_a_world_model_is_not_mistaken_for_what_was_checked(opened):
+def test_statements_on_a_world_model_are_separate_from_checked_results(opened):
     page = opened("submissions/elsewhere.html")
     assert page.get_by_role("heading", name="What its world model predicts").is_visible()
     assert "not verified" in page.locator(".notice").inner_text()

@@ -137,7 +137,7 @@ def site(results) -> Path:
     return results / "site"
 
 
-def test_the_page_says_what_was_said_and_that_nobody_checked_it(results, site):
+def test_the_page_shows_statements_and_that_they_are_unchecked(results, site):
     text = (site / "submissions" / "learned.html").read_text(encoding="utf-8")
     told = json.loads(
         (results / "submissions" / "learned" / "diagnostics.json").read_text(encoding="utf-8")
@@ -184,7 +184,7 @@ def test_imagined_is_above_real_and_real_is_what_a_replay_sees(results, site):
         assert np.array_equal(shown, expected), column
 
 
-def test_what_is_said_of_a_model_is_bounded_on_the_board_too(results, site, tmp_path):
+def test_the_board_limits_the_length_of_model_statements(results, site, tmp_path):
     import shutil
 
     from jepabench.results.board.entries import read_entries

@@ -1,4 +1,4 @@
-"""Pages of the board: links, escaping and claims."""
+"""Test the pages of the board: links, escaping and claims."""
 
 import json
 import re
@@ -46,7 +46,7 @@ def test_a_configuration_for_one_task_is_on_the_page(tmp_path):
     )
 
 
-def test_the_site_has_a_page_for_everything_and_no_link_leads_nowhere(site):
+def test_the_site_has_all_pages_and_no_broken_link(site):
     assert len(list((site / "submissions").glob("*.html"))) == 11
     assert len(list((site / "claims").glob("C*.html"))) == len(read_claims())
     assert {path.stem for path in (site / "tasks").glob("*.html")} == {
@@ -76,7 +76,7 @@ def test_pages_and_styles_name_no_address_of_others(site):
         assert all("www.w3.org" in address for address in addresses), path
 
 
-def test_what_authors_wrote_is_text(tmp_path):
+def test_text_of_authors_is_escaped(tmp_path):
     bad = '<img src=x onerror="alert(1)"></script>'
     folder = write(
         tmp_path, "mine", "other", SUITES["other"], agent="jepa-cem", description=bad, authors=[bad]
@@ -119,7 +119,7 @@ def test_the_page_of_the_claims_is_generated():
     assert (HOME / "docs" / "claims.md").read_text(encoding="utf-8") == page
 
 
-def test_building_again_gives_the_same_and_drops_what_is_gone(made_up, tmp_path):
+def test_rebuilding_is_reproducible_and_drops_removed_entries(made_up, tmp_path):
     build_board(tmp_path, sources(made_up), progress=False)
     first = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     (tmp_path / "submissions" / "left.html").write_text(
@@ -129,7 +129,7 @@ def test_building_again_gives_the_same_and_drops_what_is_gone(made_up, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == first
 
 
-def test_the_command_builds_from_what_is_there(tmp_path, capsys):
+def test_the_command_builds_from_existing_results(tmp_path, capsys):
     import shutil
 
     suites = known_suites()
@@ -199,7 +199,7 @@ def test_a_submission_is_filmed_from_its_actions(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_hundred_submissions_are_built_in_a_minute_and_weigh_little(tmp_path):
+def test_two_hundred_submissions_build_in_a_minute_to_a_small_site(tmp_path):
     suites = {"core": {**known_suites()["core"]}}
     del suites["core"]["suite"]  # made-up rows do not pass level 1
     suites["core"]["tasks"] = [{**task, "num_episodes": 100} for task in suites["core"]["tasks"]]

@@ -1,4 +1,4 @@
-"""The headline figure: its table, points, comparison, drawing and Markdown."""
+"""Test the headline figure: its table, points, comparison, drawing and Markdown."""
 
 import json
 from pathlib import Path
@@ -100,7 +100,7 @@ def test_families_are_compared_at_equal_transitions():
     assert "on 1 of 1 tasks (TwoRoom-v1)" in sentence and "with 10k transitions" in sentence
 
 
-def test_nothing_is_compared_at_different_transitions():
+def test_only_equal_transitions_are_compared():
     table = pd.DataFrame(
         rows("jepa", "planner", (0.5,), budgets=(1000,))
         + rows("sac", "rl", (0.5,), budgets=(3000,))

@@ -1,4 +1,4 @@
-"""The demonstration: placing goals, tracing a search, its server, and the page in Chromium."""
+"""Test the demo: placing goals, tracing a search, its server, and the page in Chromium."""
 
 import json
 import urllib.error
@@ -119,7 +119,7 @@ def test_imagined_paths_end_near_the_goal_when_the_agent_is_there(session):
     assert message["thought"]["path"][-1] == pytest.approx(message["goal"], abs=0.08)
 
 
-def test_settings_change_the_search_and_wrong_ones_change_nothing(session):
+def test_valid_settings_change_the_search_and_invalid_ones_do_not(session):
     session.change({"planner": "CEM", "budget": 0.5})
     assert session.step()["thought"]["rounds"][0]["candidates"] == 64
     session.change({"planner": "gradient", "cost": "L1, whole path"})
@@ -183,7 +183,7 @@ def test_the_server_answers_its_own_page_only(server):
     assert received == [{"goal": [0, 1]}]
 
 
-def test_a_new_page_gets_the_last_message_of_each_type_at_once(server):
+def test_a_new_page_receives_the_last_message_of_each_type(server):
     live, channel, _ = server
     for number in range(20):
         channel.publish({"type": "step", "number": number})

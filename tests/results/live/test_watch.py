@@ -1,4 +1,4 @@
-"""The live page of a sweep: what it reads from stage folders, and the page in Chromium."""
+"""Test the live page of a sweep: how it reads stage folders, and the page in Chromium."""
 
 import json
 

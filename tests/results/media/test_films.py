@@ -74,7 +74,7 @@ def test_the_same_episode_gives_the_same_film(expert_actions):
     assert first.tobytes() == second.tobytes()
 
 
-def test_what_is_watched_agrees_with_the_loop_that_scores(evaluations):
+def test_the_traced_episode_agrees_with_the_scored_episode(evaluations):
     for name in ("expert", "random"):
         for spec in episode_specs(TASK, "test", 2, strata=("near", "medium")):
             actions = evaluations[name].actions[f"{spec.stratum}/{spec.index}"]
@@ -175,7 +175,7 @@ def test_a_film_of_one_minute_at_report_size_is_small(tmp_path, expert_actions):
     assert write_film(tmp_path / "film.webp", film, fps=12).stat().st_size < 300_000
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_part(tmp_path):
+def test_a_failed_write_leaves_the_old_file_and_no_temporary_file(tmp_path):
     path = write_picture(tmp_path / "picture.png", np.zeros((4, 4, 3), np.uint8))
     before = path.read_bytes()
     with pytest.raises((TypeError, ValueError)):

@@ -89,7 +89,7 @@ def test_a_hostile_name_is_text_in_a_chart():
 
 
 @pytest.mark.parametrize("columns", [1, 3])
-def test_a_chart_is_the_same_every_time_and_asks_the_network_for_nothing(columns):
+def test_a_chart_is_reproducible_and_makes_no_network_request(columns):
     first, second = (success_figure(CELLS, colours=COLOURS, columns=columns) for _ in range(2))
     assert first == second
     assert set(re.findall(rb'"(https?://[^"]*)"', first)) <= {
@@ -115,14 +115,14 @@ def test_one_column_makes_a_tall_chart():
     assert width1 < width and height1 > height
 
 
-def test_costs_are_plotted_for_those_who_paid_and_lines_for_the_others():
+def test_costs_are_points_for_trained_agents_and_lines_for_the_others():
     svg = cost_figure(CELLS, cost=lambda one: one.transitions, label="transitions", colours=COLOURS)
     assert svg is not None
     shown = texts(svg)
     assert {"transitions", "100k", "1M", "jepa", "random", "oracle-cem"} <= set(shown)
 
 
-def test_a_cost_in_which_nobody_differs_is_no_chart():
+def test_a_cost_that_is_equal_for_all_agents_has_no_chart():
     same = [cell("jepa", transitions=1e5), cell("sac", transitions=1e5), cell("random")]
     for cells in (same, same[2:], []):
         assert (

@@ -61,7 +61,7 @@ def test_aggregates_are_normalised_for_all_strata_and_each(across):
     assert aggregate_rows(across, ALL)[0][0] == "good"
 
 
-def test_profiles_fall_and_the_better_agent_is_above(across):
+def test_profiles_decrease_and_the_better_agent_is_above(across):
     profiles = across.profiles[across.profiles["stratum"] == ALL].pivot(
         index="threshold", columns="agent", values="share"
     )
@@ -83,7 +83,7 @@ def test_strata_are_sorted_from_near_to_far():
     assert list(dict.fromkeys(found.table["stratum"])) == [ALL, "near", "far"]
 
 
-def test_without_references_scores_are_raw_and_say_so():
+def test_without_references_scores_are_raw_and_labelled():
     found = aggregate(records(["good"]), generator=np.random.default_rng(0), num_resamples=100)
     assert found is not None and found.scale == "raw"
 

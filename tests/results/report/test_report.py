@@ -55,7 +55,7 @@ def test_the_page_is_well_formed_and_everything_it_links_to_is_there(page):
     assert {path.name for path in (page.parent / "media").iterdir()} == used
 
 
-def test_the_page_asks_the_network_for_nothing(page):
+def test_the_page_makes_no_network_request(page):
     parsed = Page(page.read_text(encoding="utf-8"))
     assert not [link for link in parsed.links if ":" in link or link.startswith("//")]
     assert not {tag for tag, _ in parsed.tags} & {"link", "iframe", "object", "embed", "base"}
@@ -87,7 +87,7 @@ def test_hostile_names_and_words_are_escaped(page):
         assert words in shown, words
 
 
-def test_the_page_says_what_kind_of_numbers_these_are(page):
+def test_the_page_states_the_kind_of_its_numbers(page):
     parsed = Page(page.read_text(encoding="utf-8"))
     for words in (
         "2 episodes per stratum: a demonstration, not a ranking.",
@@ -273,7 +273,7 @@ def test_equal_outcomes_are_called_equal(evaluations):
     assert summary.details == "No episode of 40 differed."
 
 
-def test_the_stratum_that_separates_leads(evaluations):
+def test_the_stratum_with_differences_comes_first(evaluations):
     record = evaluations["expert"].records[0]
     far = replace(record, stratum="distant")
     rates = {"a": 0.9, "b": 0.1}
@@ -319,7 +319,7 @@ def test_an_agent_with_a_missing_cell_has_no_place_in_the_headline(evaluations):
     assert summary.best == "" and "No agent under test" in summary.headline
 
 
-def test_records_that_can_not_be_read_stop_the_report(suite_dir, suite):
+def test_unreadable_records_stop_the_report(suite_dir, suite):
     run = find_runs(suite_dir)[0]
     (run.directory / "episodes.parquet").write_bytes(b"PAR1")
     with pytest.raises(ValueError, match=r"episodes\.parquet"):

@@ -72,7 +72,7 @@ def test_the_kind_of_an_agent_is_that_of_the_table():
     assert agent_kinds(read_cells(pd.DataFrame([row(agent="expert")]))) == {"expert": "ceiling"}
 
 
-def test_what_is_not_there_is_missing_and_what_has_no_rate_is_failed():
+def test_absent_cells_are_missing_and_cells_without_a_rate_are_failed():
     table = pd.DataFrame([row(), row(agent="broken", success_held=math.nan), row(stratum="far")])
     cells = read_cells(table, strata={"T-v1": ["near", "beyond"]}, agents=["late"])
     status = {(cell.stratum, cell.agent): cell.status for cell in cells}
@@ -110,12 +110,12 @@ def test_names_survive_the_table_file(tmp_path, name):
     assert tuple(path.read_text(encoding="utf-8").splitlines()[0].split(",")) == COLUMNS
 
 
-def test_a_table_that_is_not_there_says_what_to_do(tmp_path):
+def test_a_missing_table_is_refused_with_a_hint(tmp_path):
     with pytest.raises(FileNotFoundError, match="Evaluate the suite first"):
         read_table(tmp_path / "table.csv")
 
 
-def test_the_terminal_shows_names_as_they_are_and_what_is_missing():
+def test_the_terminal_shows_literal_names_and_missing_cells():
     table = pd.DataFrame(
         [row(agent="[red]x[/red]"), row(stratum="far"), row(agent="broken", success_held=math.nan)]
     )

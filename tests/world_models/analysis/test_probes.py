@@ -11,7 +11,7 @@ LATENTS = torch.randn(1200, 5, generator=GENERATOR)
 TRAIN, TEST = slice(0, 800), slice(800, None)
 
 
-def test_a_line_reads_what_is_linear_and_a_network_also_what_is_not():
+def test_a_linear_probe_reads_linear_values_and_a_network_all_values():
     truth = torch.stack([4 * LATENTS[:, 0] - LATENTS[:, 2] + 7, (2 * LATENTS[:, 1]).sin()], dim=1)
     r2 = {
         kind: score(fit_probe(kind, LATENTS[TRAIN], truth[TRAIN])(LATENTS[TEST]), truth[TEST]).r2
@@ -42,7 +42,7 @@ def test_patch_latents_are_probed_as_one_vector():
     assert score(probe(patches[TEST].flatten(1)), LATENTS[TEST, :1]).r[0] > 0.999
 
 
-def test_a_constant_has_no_score_and_an_unknown_probe_a_hint():
+def test_a_constant_has_no_score_and_an_unknown_probe_gets_a_suggestion():
     scores = score(torch.randn(50, 1, generator=GENERATOR), torch.ones(50, 1))
     assert np.isnan(scores.r2[0]) and np.isnan(scores.r[0])
     with pytest.raises(KeyError, match="Did you mean 'linear'"):

@@ -27,7 +27,7 @@ def ensemble():
     return train("ensemble", pushed, num_steps=160, **options)
 
 
-def test_members_disagree_where_no_data_were(ensemble):
+def test_members_disagree_outside_the_data(ensemble):
     context = Context(torch.zeros(1, 1, 1), torch.zeros(1, 0, 1))
     known = torch.linspace(-0.4, 0.4, 20).view(1, 20, 1, 1)
     unknown = torch.cat([torch.linspace(1, 3, 10), torch.linspace(-3, -1, 10)]).view(1, 20, 1, 1)
@@ -93,6 +93,6 @@ def test_members_of_several_kinds_are_averaged():
         ({"others": [{"predictor": "mlp", "width": 8}]}, "width"),
     ],
 )
-def test_refuses_members_that_can_not_be_made(settings, message):
+def test_refuses_invalid_members(settings, message):
     with pytest.raises(ValueError, match=message):
         build_model("ensemble", {"latent_dim": 4, "action_size": 2, **settings})

@@ -1,4 +1,4 @@
-"""World models on frozen features, from the pretext task to the loaded checkpoint."""
+"""Test world models on frozen features, from the pretext task to the loaded checkpoint."""
 
 import json
 
@@ -99,7 +99,7 @@ def test_an_encoder_of_our_own_is_taught_first_and_saved(two_room, tmp_path):
     assert loaded.decoder.paint(loaded.model.encode(frames)).shape == frames.shape
 
 
-def test_a_second_run_goes_on_with_the_same_encoder(two_room, tmp_path):
+def test_a_second_run_keeps_the_encoder(two_room, tmp_path):
     fit_small(two_room, tmp_path / "m", OWN, num_steps=2)
     (tmp_path / "m" / "training.pt").unlink()  # the second run finds the pretext task done
     fit_small(two_room, tmp_path / "m", OWN, num_steps=3)

@@ -1,4 +1,4 @@
-"""Where the targets of a JEPA come from, and where its latents lie."""
+"""Test the targets and the latents of a JEPA."""
 
 import numpy as np
 import pytest

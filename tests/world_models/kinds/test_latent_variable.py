@@ -51,7 +51,7 @@ def test_drawn_futures_are_those_of_the_world_and_one_prediction_is_none_of_them
     assert abs(float(rollout(plain, context, still)[0, 0, 0, 0])) < 0.4
 
 
-def test_no_information_is_bought_where_the_world_can_be_predicted():
+def test_the_latent_variable_is_unused_in_a_deterministic_world():
     options = {**SMALL, "variable": "categorical", "variable_size": 4, "information_weight": 0.1}
     bought = []
     for world in (coin, certain):
@@ -63,7 +63,7 @@ def test_no_information_is_bought_where_the_world_can_be_predicted():
     assert bought[1] < 0.15
 
 
-def test_draws_depend_on_the_stream_and_all_candidates_meet_the_same_luck():
+def test_draws_depend_on_the_stream_and_are_shared_by_all_candidates():
     torch.manual_seed(0)
     options = {
         **SMALL,

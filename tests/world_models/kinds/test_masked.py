@@ -37,7 +37,7 @@ def test_patches_are_cut_row_by_row():
     assert int((bright > 0).sum()) == 1
 
 
-def test_every_place_has_a_code_of_its_own_and_neighbours_are_alike():
+def test_every_position_has_its_own_code_and_neighbours_are_similar():
     code = encode_positions(8, 32)
     apart = torch.cdist(code, code)
     assert float((apart + 9 * torch.eye(64)).min()) > 0.1
@@ -46,7 +46,7 @@ def test_every_place_has_a_code_of_its_own_and_neighbours_are_alike():
     )
 
 
-def test_what_is_seen_and_what_is_to_be_predicted_never_overlap():
+def test_visible_and_predicted_patches_never_overlap():
     task = make("i-jepa")
     for seed in range(50):
         seen, wanted = task.draw_masks(torch.Generator().manual_seed(seed))
@@ -54,7 +54,7 @@ def test_what_is_seen_and_what_is_to_be_predicted_never_overlap():
         assert len(seen) >= 8 and len(wanted) >= 9  # of 64; one block alone covers 15 % or more
 
 
-def test_the_encoder_can_not_see_what_is_masked():
+def test_the_encoder_cannot_see_masked_patches():
     encoder = make("i-jepa").encoder
     frames, seen = clips(1)[:, 0], torch.arange(20)
     hidden = frames.clone()
@@ -102,7 +102,7 @@ def test_a_pretext_task_is_learned_and_teaches_its_encoder(name: str, two_room):
     )
 
 
-def test_a_slow_copy_follows_and_is_not_trained():
+def test_a_moving_average_copy_is_updated_and_not_trained():
     task = make("dino")
     weight = task.slow.stem.weight.clone()
     with torch.no_grad():
@@ -121,6 +121,6 @@ def test_a_slow_copy_follows_and_is_not_trained():
         (lambda: MaskedPrediction(PatchEncoder(), action_size=2, loss="l3"), "l1"),
     ],
 )
-def test_what_can_not_be_made_is_refused(make_it, message: str):
+def test_impossible_requests_are_refused(make_it, message: str):
     with pytest.raises((KeyError, ValueError), match=message):
         make_it()

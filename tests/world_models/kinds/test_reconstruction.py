@@ -16,7 +16,7 @@ MODEL = {
 }
 
 
-def test_pixels_alone_teach_where_the_ball_is(two_room, tmp_path):
+def test_a_model_of_pixels_learns_the_position_of_the_ball(two_room, tmp_path):
     data, held_out = two_room
     diagnosis = fit(
         dataset=data.path,
@@ -43,7 +43,7 @@ def test_pixels_alone_teach_where_the_ball_is(two_room, tmp_path):
     assert float(model.decoder.loss(model.encode(frames), frames)) < 0.7 * float(unpainted)
 
 
-def test_predictions_do_not_pull_what_they_should_meet():
+def test_predictions_do_not_move_their_targets():
     torch.manual_seed(0)
     model = build_model(
         "autoencoder", {**MODEL, "rollout_steps": 1, "pixel_weight": 0.0, "action_size": 2}

@@ -30,12 +30,12 @@ def error_of_recall(history: int) -> float:
     return float((imagined - number).square().mean())
 
 
-def test_a_memory_recalls_what_it_saw_and_without_one_nothing_is_known():
+def test_a_recurrent_model_predicts_what_a_memoryless_one_cannot():
     assert error_of_recall(4) < 0.15
     assert error_of_recall(1) > 0.8
 
 
-def test_imagining_carries_the_memory_as_reading_a_longer_context_does():
+def test_imagining_equals_reading_a_longer_context():
     model = train("recurrent", cue, num_steps=1, history=3, rollout_steps=2, memory_size=8, width=8)
     batch = draw(cue, model, 4, torch.Generator().manual_seed(0))
     latents = model.encode(batch.observations["observation"].flatten(0, 1)).view(4, 5, 2)

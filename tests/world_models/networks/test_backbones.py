@@ -96,7 +96,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
         make_backbone("dinov2", {"weights": str(path)})
 
 
-def test_without_timm_its_backbone_says_how_to_get_it(tmp_path, monkeypatch):
+def test_without_timm_the_error_names_the_extra(tmp_path, monkeypatch):
     path = tmp_path / "weights.safetensors"
     save_file({"conv.weight": torch.zeros(1)}, path)
     monkeypatch.setitem(__import__("sys").modules, "timm", None)
@@ -113,6 +113,6 @@ def test_without_timm_its_backbone_says_how_to_get_it(tmp_path, monkeypatch):
         ("timm", {"name": "hf-hub:a/b", "weights": "nowhere.pth"}, "not an architecture of timm"),
     ],
 )
-def test_what_can_not_be_made_is_refused(name: str, options: dict, message: str):
+def test_impossible_requests_are_refused(name: str, options: dict, message: str):
     with pytest.raises((KeyError, ValueError), match=message):
         make_backbone(name, options)

@@ -8,7 +8,7 @@ from jepabench.world_models.analysis.diagnostics import effective_rank
 from jepabench.world_models.networks.heads import ridge_probe_r2
 
 
-def test_the_probe_finds_what_is_linear_and_nothing_where_there_is_nothing():
+def test_the_probe_finds_linear_values_and_nothing_in_noise():
     generator = torch.Generator().manual_seed(0)
     latents = torch.randn(2000, 6, generator=generator)
     linear = 3 * latents[:, :1] - latents[:, 1:2] + 5

@@ -1,4 +1,4 @@
-"""Rolling out with what is kept from step to step gives what recomputing everything gives."""
+"""Test that cached rollouts equal rollouts that recompute everything."""
 
 import pytest
 import torch
@@ -79,7 +79,7 @@ def test_bfloat16_ranks_plans_as_float32_does(predictor):
     assert next(model.predictor.parameters()).dtype == torch.float32
 
 
-def test_precision_is_refused_where_it_can_not_be_had():
+def test_an_unsupported_precision_is_refused():
     with pytest.raises(KeyError, match="Did you mean 'bfloat16'"):
         convert_precision(state_model(), "bfloat15")
     with pytest.raises(ValueError, match="AdaLNPredictor and MLPPredictor"):

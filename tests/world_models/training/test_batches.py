@@ -43,7 +43,7 @@ def test_a_window_longer_than_every_episode_is_refused(two_room):
         WindowSampler(two_room[0], observation_key="pixels", num_frames=10)
 
 
-def test_a_step_draws_the_same_whenever_it_is_made_and_other_steps_draw_otherwise():
+def test_the_draws_of_a_step_depend_on_its_number_only():
     def draws(seed: int, step: int) -> tuple[float, float]:
         rng, generator = step_generators(seed, step)
         return float(rng.random()), float(torch.rand((), generator=generator))

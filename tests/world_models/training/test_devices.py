@@ -1,4 +1,4 @@
-"""Two processes that train together on the CPU (gloo) compute what one does."""
+"""Test that two CPU processes (gloo) train like one."""
 
 import os
 import socket
@@ -68,7 +68,7 @@ def free_port():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("terms", [SIGREG, VICREG], ids=["sigreg", "vicreg"])
-def test_two_processes_train_as_one(two_room, tmp_path, terms):
+def test_two_processes_train_like_one(two_room, tmp_path, terms):
     finish(start(two_room, tmp_path / "one", terms))
     meeting = {
         "MASTER_ADDR": "127.0.0.1",
@@ -89,12 +89,12 @@ def test_two_processes_train_as_one(two_room, tmp_path, terms):
         assert (two[name] - value).abs().mean() < 3e-5, name
 
 
-def test_alone_a_share_is_the_batch():
+def test_the_share_of_a_single_process_is_the_whole_batch():
     share = torch.randn(3, 2)
     assert gather_batch(share) is share
 
 
-def test_a_device_that_is_not_there_is_refused():
+def test_an_unavailable_device_is_refused():
     with pytest.raises(UnknownNameError, match="Did you mean"):
         TrainConfig(device="cuda0")
     if not torch.cuda.is_available():

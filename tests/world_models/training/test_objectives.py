@@ -85,7 +85,7 @@ def test_barlow_agrees_with_numpys_correlations():
     )
 
 
-def test_infonce_agrees_with_scipys_softmax_and_is_log_batch_for_a_collapse():
+def test_infonce_agrees_with_scipy_and_is_log_batch_at_collapse():
     predicted, target = latents(0), latents(0) + latents(1)
     cosines = np.einsum("ihd,jhd->hij", unit(predicted.numpy()), unit(target.numpy())) / 0.2
     expected = -np.diagonal(special.log_softmax(cosines, axis=-1), axis1=1, axis2=2).mean()
@@ -107,7 +107,7 @@ def test_temporal_variance_sees_a_sequence_that_stands_still():
     assert float(objectives.variance(3 * still)) < 0.1
 
 
-def test_curvature_is_zero_on_a_line_one_at_a_right_angle_and_two_when_turning_back():
+def test_curvature_is_zero_straight_one_at_a_right_angle_and_two_reversed():
     line = torch.arange(4.0)[None, :, None] * torch.tensor([1.0, 2.0])
     assert float(objectives.curvature(line)) == pytest.approx(0, abs=1e-6)
     corner = torch.tensor([[[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]]])

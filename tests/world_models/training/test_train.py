@@ -63,9 +63,7 @@ def weights(directory: Path) -> dict[str, torch.Tensor]:
     return dict(load_world_model(directory).model.state_dict())
 
 
-def test_training_learns_where_the_ball_is_and_saves_a_model_that_loads_the_same(
-    two_room, tmp_path
-):
+def test_training_learns_the_position_of_the_ball_and_saves_the_model(two_room, tmp_path):
     diagnosis = fit_small(two_room, tmp_path / "m", training={"num_steps": 150})
     assert min(diagnosis.probe_r2[:2]) > 0.7
     assert not diagnosis.collapsed
@@ -82,7 +80,7 @@ def test_training_learns_where_the_ball_is_and_saves_a_model_that_loads_the_same
     assert not any(p.requires_grad for p in loaded.model.parameters())
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(two_room, tmp_path):
+def test_only_the_same_seed_gives_the_same_weights(two_room, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         fit_small(two_room, tmp_path / name, seed=seed, training={"num_steps": 5})
     a, b, c = (weights(tmp_path / name) for name in "abc")
@@ -91,7 +89,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_one_does_not(two_room,
 
 
 @pytest.mark.parametrize("kind", ["jepa", "ensemble"])
-def test_the_predictor_learns_on_alone(two_room, tmp_path, kind):
+def test_the_predictor_can_be_trained_further_alone(two_room, tmp_path, kind):
     before = fit_small(two_room, tmp_path / "before", kind=kind)
     after = fit_small(
         two_room,
@@ -202,7 +200,7 @@ def test_validation_data_are_held_out_and_of_the_same_task(two_room, tmp_path):
     assert not (tmp_path / "m").exists()
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_weights(two_room, tmp_path, monkeypatch):
+def test_a_killed_training_resumes_to_the_same_weights(two_room, tmp_path, monkeypatch):
     fit_small(two_room, tmp_path / "whole", training={"num_steps": 12})
     step = loop._train_step
 
@@ -259,7 +257,7 @@ def test_a_model_is_called_after_each_step_and_what_needs_no_gradient_stays(
     assert torch.equal(loaded.inverse[0].weight, before)
 
 
-def test_a_model_without_anything_against_collapse_fails_loudly(two_room, tmp_path):
+def test_a_model_without_an_anti_collapse_term_raises(two_room, tmp_path):
     with pytest.raises(CollapseError, match=r"collapsed .* anti-collapse"):
         fit_small(
             two_room,
