@@ -1,4 +1,4 @@
-"""Types of command-line arguments. Each type checks its range and lists wrong values for tests."""
+"""Types of command-line arguments. Each type checks its values and lists wrong ones for tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LARGEST = 10**9
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser that reports a mistake in one sentence."""
+    """An argument parser that reports mistakes in one sentence."""
 
     def error(self, message: str) -> NoReturn:
         """Print the mistake and exit with code 2."""
@@ -94,7 +94,7 @@ class Numbers:
 
 
 class Names:
-    """Names, separated by commas; none of them is empty."""
+    """Non-empty names, separated by commas."""
 
     wrong = ("", ",", "a,,b")
 
@@ -114,7 +114,7 @@ class Columns:
     wrong = ("", ",", "observation", "observation=", "=state", "observation=state,")
 
     def __call__(self, text: str) -> dict[str, str]:
-        """Return field to column."""
+        """Return the columns by field."""
         parts = [part.partition("=") for part in text.split(",")]
         pairs = {field.strip(): column.strip() for field, _, column in parts}
         if not all(field and column for field, column in pairs.items()):
@@ -125,7 +125,7 @@ class Columns:
 
 
 class Folder:
-    """The path of a folder to write to; it need not exist."""
+    """The path of a folder to write to, which need not exist."""
 
     wrong = ("", " ")
 
@@ -155,7 +155,7 @@ class HubFolder(Folder):
     ``hf://user/name`` is downloaded into the cache of the Hub's client.
 
     Args:
-        kind: "checkpoint", "dataset" or "submission".
+        kind: Expected kind, "checkpoint", "dataset" or "submission".
     """
 
     wrong = ("", " ", "hf://", "hf://name", "hf://a/b/c")
@@ -206,14 +206,14 @@ class Task:
 
 
 class FrameSide(Whole):
-    """The side of square frames in pixels, or 0 for no frames if that is allowed."""
+    """The side length of square frames in pixels, or 0 for no frames if it is optional."""
 
     def __init__(self, *, optional: bool = False) -> None:
         super().__init__(16, 1024)
         self.optional = optional
 
     def __call__(self, text: str) -> int:
-        """Return the side."""
+        """Return the side length."""
         return 0 if self.optional and text == "0" else super().__call__(text)
 
 

@@ -35,9 +35,9 @@ def complete(
     """Print the completions that the shell asks for, and exit.
 
     Args:
-        parser: The parser of the command.
-        parsers: The parser of each verb, without arguments.
-        configure: Adds the arguments of a verb to its parser.
+        parser: Parser of the command.
+        parsers: Parser of each verb, without arguments.
+        configure: Function that adds the arguments of a verb to its parser.
     """
     import argcomplete
 
@@ -51,7 +51,7 @@ def complete(
 
 
 def complete_settings(prefix: str, **_context: Any) -> list[str]:
-    """Return the settings ``KEY=VALUE`` that begin with ``prefix``."""
+    """Return the settings ``KEY=VALUE`` that start with ``prefix``."""
     from jepabench.pipeline.presets.search_path import list_presets
 
     key, separator, value = prefix.partition("=")

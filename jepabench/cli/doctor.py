@@ -1,4 +1,4 @@
-"""``jepabench doctor``: is this machine ready, and how fast is it?"""
+"""``jepabench doctor``: check this machine and measure its speed."""
 
 from __future__ import annotations
 
@@ -32,21 +32,22 @@ FREE_GB = 5.0
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "--output", type=Folder(), default=Path("outputs"), help="folder whose disk is looked at"
+        "--output", type=Folder(), default=Path("outputs"), help="folder whose disk is checked"
     )
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command; exit code 1 if something must be mended first."""
+    """Run the command; return 1 if there is a problem to fix."""
     console = make_console()
-    problems = _versions(console) + _disk(options.output, console)
+    problems = _check_versions(console) + _check_disk(options.output, console)
     speeds = measure_speeds()
     speeds.save(options.output / SPEEDS_FILE)
-    console.print(_table(speeds))
+    console.print(_make_table(speeds))
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
     if load > 0.5 * (os.cpu_count() or 1):
         console.print(
-            f"[yellow]Load is {load:.1f}: something else is running, these speeds are too low.[/]"
+            f"[yellow]The load is {load:.1f}. Other processes are running, so the measured speeds "
+            "are too low.[/]"
         )
     for problem in problems:
         console.print(f"[red]problem[/] {escape(problem)}", soft_wrap=True)
@@ -54,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if problems else 0
 
 
-def _versions(console: Console) -> list[str]:
+def _check_versions(console: Console) -> list[str]:
     problems, found = [], {}
     for name in (*PINNED, *NEEDED):
         try:
@@ -70,7 +71,7 @@ def _versions(console: Console) -> list[str]:
     return problems
 
 
-def _disk(folder: Path, console: Console) -> list[str]:
+def _check_disk(folder: Path, console: Console) -> list[str]:
     existing = next(path for path in (folder.resolve(), *folder.resolve().parents) if path.exists())
     free = shutil.disk_usage(existing).free / 1e9
     console.print(
@@ -83,15 +84,15 @@ def _disk(folder: Path, console: Console) -> list[str]:
     )
 
 
-def _table(speeds: Speeds) -> Table:
+def _make_table(speeds: Speeds) -> Table:
     table = Table("speed on one thread", "median", "", box=None)
     drawing = 1 - speeds.step / speeds.frame
     rows = (
-        ("environment step", f"{1 / speeds.step:,.0f} /s", "PointMaze, no picture"),
+        ("environment step", f"{1 / speeds.step:,.0f} /s", "PointMaze, no frame"),
         (
             "step and 64x64 frame",
             f"{1 / speeds.frame:,.0f} /s",
-            f"the renderer takes {drawing:.0%} of it",
+            f"rendering takes {drawing:.0%} of it",
         ),
         (
             "CEM plan",

@@ -154,7 +154,7 @@ def _list_suites(output: Path) -> list[Row]:
 
 
 def _list_suite(name: str, output: Path) -> list[Row]:
-    """Return one row per task of a suite: strata, episodes, stages of each kind and duration."""
+    """Return one row per task of a suite, with strata, episodes, stages and duration."""
     from jepabench.envs.task import short_name
     from jepabench.execution.estimates import StageTimes, duration
     from jepabench.execution.speeds import load_or_measure_speeds

@@ -1,4 +1,4 @@
-"""Arguments and start of the commands that show a live page in the browser."""
+"""Arguments of commands that show a live page in the browser, and the server of the page."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def open_page(
         name: Template of the page.
         channel: Messages to the page.
         options: Values of ``add_page_arguments``.
-        console: Where the address is printed.
-        execute: Receives the commands of the page; None if it sends none.
+        console: Console on which the address is printed.
+        execute: Function that receives the commands of the page, or None if it sends none.
 
     Raises:
         ValueError: The port cannot be used.

@@ -9,7 +9,7 @@ from jepabench.cli.arguments import Folder
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
-    parser.add_argument("repo", help="hf://user/name, with @revision if wanted")
+    parser.add_argument("repo", help="hf://user/name, optionally with @revision")
     parser.add_argument("folder", type=Folder(), help="new folder")
 
 

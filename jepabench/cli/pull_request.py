@@ -1,6 +1,6 @@
-"""A pull request with a submission: a branch with one commit, and the text.
+"""Prepare a pull request with a submission: a branch with one commit, and the description.
 
-The commit is built beside the index, so the files and the index of the clone stay as they are.
+The commit is built with a temporary index, so the files and the index of the clone do not change.
 Nothing is pushed.
 """
 
@@ -25,8 +25,8 @@ class Clone:
     """A clone of the project's repository.
 
     Attributes:
-        top: Its folder.
-        head: The commit that the branch starts from.
+        top: Top folder of the clone.
+        head: Commit from which the branch starts.
     """
 
     top: Path
@@ -34,14 +34,14 @@ class Clone:
 
 
 def find_clone(name: str) -> Clone:
-    """Return the clone in which the command runs, before any work starts.
+    """Return the clone in which the command runs. Call it before any work starts.
 
     Args:
         name: Name of the submission.
 
     Raises:
-        ConfigError: There is no git, no clone of the project, no identity for commits, or there is
-            a branch or a submission of this name.
+        ConfigError: Git, the clone of the project or the identity for commits is missing, or a
+            branch or a submission of this name exists.
     """
     top = Path(_git(Path.cwd(), "rev-parse", "--show-toplevel", wrong="Run it inside a clone."))
     if not (top / FOLDER).is_dir():
@@ -69,11 +69,11 @@ def create_branch(clone: Clone, folder: Path) -> str:
     """Commit a submission on a new branch and return the branch's name.
 
     Args:
-        clone: The clone.
-        folder: The submission.
+        clone: Clone in which the branch is created.
+        folder: Folder of the submission.
 
     Raises:
-        ConfigError: Git refuses, for instance because the branch exists by now.
+        ConfigError: Git fails, for instance because the branch exists by now.
     """
     branch = branch_name(folder.name)
     with tempfile.TemporaryDirectory() as temporary:
@@ -92,7 +92,7 @@ def create_branch(clone: Clone, folder: Path) -> str:
 
 
 def write_description(folder: Path) -> Path:
-    """Write the text of the pull request beside the submission and return its file."""
+    """Write the description of the pull request beside the submission, and return its path."""
     manifest = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
     agent = manifest["agent"]
     track = agent["track"]

@@ -12,9 +12,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", type=ExistingFolder(), help="checkpoint, dataset or submission folder"
     )
-    parser.add_argument("repo", help="user/name; it is created if needed")
+    parser.add_argument("repo", help="repository user/name, which is created if needed")
     parser.add_argument("--private", action="store_true", help="make a new repository private")
-    parser.add_argument("--made-with", default="", help="command that made it, for the card")
+    parser.add_argument(
+        "--made-with", default="", help="command that created the folder, for the card"
+    )
 
 
 def run(options: argparse.Namespace) -> int:

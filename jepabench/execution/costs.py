@@ -27,14 +27,15 @@ _TRAINING = {
     "dino-wm": 3.0,
     "autoencoder": 2.0,
 }
+# The same for a model of states, a policy, a policy from pixels, and a step of online RL.
 _STATE_TRAINING, _POLICY_TRAINING, _PIXEL_POLICY, _ONLINE_STEP = 0.05, 0.05, 0.8, 0.03
-_POLICY_STEPS = 3000  # gradient steps of a training without num_steps
+_POLICY_STEPS = 3000  # gradient steps of a policy whose preset does not state num_steps
 _PLANS_PER_CONTROL_STEP = 0.25  # for blocks of five steps
-_CONTROL_STEPS = 0.35  # length of an average episode as a share of the task's maximum
+_CONTROL_STEPS = 0.35  # average length of an episode, relative to the task's maximum
 # Control steps per model step of a candidate in the true simulator, including the restore.
 _SIMULATED = 5.0
 _GRADIENT = 3.0  # forward and backward pass, relative to a forward pass
-_CLIPS = 12  # continuations of an episode with an event
+_CLIPS = 12  # number of continuations of an episode with an event
 
 
 def stage_seconds(stage: Stage, speeds: Speeds) -> float:

@@ -16,7 +16,7 @@ class StageTimes:
     """Estimates the durations of stages from similar finished stages or from the machine's speeds.
 
     Args:
-        stages: Stages by key; the durations of finished ones are read from their folders.
+        stages: Stages by key. The durations of finished stages are read from their folders.
         speeds: Speeds that ``jepabench doctor`` measured, or None if they are unknown.
     """
 
@@ -30,16 +30,16 @@ class StageTimes:
     def add(self, key: str, seconds: float) -> None:
         """Add the measured duration of a stage [s]."""
         if math.isfinite(seconds):
-            for like in _likes(key):
-                self._times[like].append(seconds)
+            for similar in _list_similar_keys(key):
+                self._times[similar].append(seconds)
 
     def remaining(self, keys: Sequence[str]) -> float:
         """Return the expected total duration [s], or NaN if that of a stage is unknown."""
-        return sum(self._expected(key) for key in keys)
+        return sum(self._estimate(key) for key in keys)
 
-    def _expected(self, key: str) -> float:
-        for like in _likes(key):
-            if times := self._times.get(like):
+    def _estimate(self, key: str) -> float:
+        for similar in _list_similar_keys(key):
+            if times := self._times.get(similar):
                 return sum(times) / len(times)
         return math.nan if self._speeds is None else stage_seconds(self._stages[key], self._speeds)
 
@@ -58,8 +58,8 @@ def duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-def _likes(key: str) -> list[str]:
-    """Return keys of similar stages, the most similar first: other seeds, agents, tasks."""
+def _list_similar_keys(key: str) -> list[str]:
+    """Return patterns of similar stages, most similar first: other seeds, agents, tasks."""
     parts = key.split("/")
     found = ["/".join(parts[:-1]), parts[0]]
     if len(parts) > 3:

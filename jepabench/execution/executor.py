@@ -28,7 +28,7 @@ from jepabench.execution.workers import Plan, Worker, drop_failed
 from jepabench.pipeline.config import ConfigError
 from jepabench.pipeline.stages import KINDS, Stage
 
-_MOST_DEATHS = 20  # of workers in a row while no stage is finished
+_MOST_DEATHS = 20  # consecutive deaths of workers without a finished stage
 _POLL_SECONDS = 0.2
 _LOG_BYTES = 4096
 _FAREWELL_SECONDS = 5.0  # time for workers to notice that all stages are done
@@ -49,19 +49,22 @@ def run_stages(
     """Run the missing stages of a plan.
 
     Args:
-        make_plan: Returns the plan. It must be picklable, because each worker calls it.
-        launcher: Starts the workers. It is closed at the end.
-        console: Where progress is printed.
-        only: Keys of the stages to run, together with the stages that they need; by default all.
+        make_plan: Function that returns the plan. It must be picklable, because each worker calls
+            it.
+        launcher: Launcher of the workers. It is closed at the end.
+        console: Console on which progress is printed.
+        only: Keys of the stages to run, together with the stages that they need. By default, all
+            stages are run.
         speeds: Speeds of this machine, for the first estimates of the remaining time.
 
     Raises:
-        StagesFailedError: Stages failed; the message gives the reasons. Another run retries them.
+        StagesFailedError: Stages failed. The message gives the reasons, and another run retries
+            them.
         StageError: The folder of a stage belongs to another configuration.
     """
     try:
         stages = make_plan().stages
-        wanted = closure(stages, list(stages) if only is None else only)
+        wanted = add_prerequisites(stages, list(stages) if only is None else only)
         missing = {
             key: stages[key]
             for key in wanted
@@ -70,7 +73,7 @@ def run_stages(
         console.print(f"{len(wanted)} stages, {len(wanted) - len(missing)} done already.")
         if missing:
             check_writable([stage.directory for stage in missing.values()])
-            _Run(make_plan, stages, by_urgency(missing), launcher, console, speeds).to_the_end()
+            _Run(make_plan, stages, sort_by_kind(missing), launcher, console, speeds).execute()
     except BaseException:
         launcher.close(wait_seconds=0)
         raise
@@ -88,7 +91,7 @@ def check_writable(directories: Iterable[Path]) -> None:
             raise ConfigError(f"{folder} is a file, not a folder. Choose another output folder.")
         if not os.access(folder, os.W_OK | os.X_OK):
             raise ConfigError(f"{folder} is read-only. Choose another output folder.")
-        try:  # permissions say nothing about file systems that refuse even root
+        try:  # some file systems reject writing although permissions allow it
             TemporaryDirectory(prefix=".jepabench-", dir=folder).cleanup()
         except OSError as error:
             raise ConfigError(
@@ -96,8 +99,8 @@ def check_writable(directories: Iterable[Path]) -> None:
             ) from error
 
 
-def closure(stages: Mapping[str, Stage], keys: Sequence[str]) -> list[str]:
-    """Return the keys and those of all stages that they need, in an order that can be run."""
+def add_prerequisites(stages: Mapping[str, Stage], keys: Sequence[str]) -> list[str]:
+    """Return the keys and those of all stages that they need, prerequisites first."""
     wanted: dict[str, None] = {}
 
     def add(key: str) -> None:
@@ -110,15 +113,15 @@ def closure(stages: Mapping[str, Stage], keys: Sequence[str]) -> list[str]:
     return list(wanted)
 
 
-def by_urgency(stages: Mapping[str, Stage]) -> dict[str, Stage]:
-    """Return the stages in the order in which they are started, prerequisites first."""
+def sort_by_kind(stages: Mapping[str, Stage]) -> dict[str, Stage]:
+    """Return the stages sorted by kind, which is the order in which they are started."""
     order = sorted(stages, key=lambda key: KINDS.index(key.partition("/")[0]))
     return {key: stages[key] for key in order}
 
 
 @dataclass
 class _Run:
-    """State of one run of a plan in the process that started it."""
+    """A run of a plan, in the process that started it."""
 
     make_plan: Callable[[], Plan]
     stages: Mapping[str, Stage]
@@ -130,7 +133,7 @@ class _Run:
     deaths: int = 0
     last_death: str = ""
 
-    def to_the_end(self) -> None:
+    def execute(self) -> None:
         past = {
             key: stage_state(stage.directory, stage.config).stamp
             for key, stage in self.waiting.items()
@@ -147,12 +150,12 @@ class _Run:
         with Live(console=self.console, transient=True, auto_refresh=False) as live:
             while self.waiting:
                 began = time.monotonic()
-                self._look()
-                active = self._replaced(active, worker)
-                live.update(self._shown(count), refresh=self.console.is_terminal)
+                self._update_stages()
+                active = self._replace_dead(active, worker)
+                live.update(self._describe(count), refresh=self.console.is_terminal)
                 if not active and self.waiting:
                     self._give_up()
-                # On a slow file system, do not poll without a pause.
+                # Pause longer if polling is slow, as on some network file systems.
                 time.sleep(
                     max(_POLL_SECONDS, 5 * (time.monotonic() - began)) if self.waiting else 0
                 )
@@ -162,7 +165,7 @@ class _Run:
                 f"{len(self.failures)} stages failed. The same command retries them.\n{lines}"
             )
 
-    def _look(self) -> None:
+    def _update_stages(self) -> None:
         """Update ``waiting`` and ``failures`` with the stages that are done or have failed."""
         for key, stage in list(self.waiting.items()):
             if key not in self.waiting or any(need in self.waiting for need in stage.needs):
@@ -177,16 +180,18 @@ class _Run:
                 self.times.add(key, state.seconds)
                 self._say(f"[green]done[/] {escape(stage.title)}  [dim]{state.seconds:.1f} s[/]")
             elif state.name == "failed" and state.stamp != self.past.get(key):
-                self._failed(key, state.detail)
+                self._record_failure(key, state.detail)
 
-    def _failed(self, key: str, reason: str) -> None:
+    def _record_failure(self, key: str, reason: str) -> None:
         title = self.waiting[key].title
         for dropped in drop_failed(key, self.waiting):
             self.failures[dropped] = reason if dropped == key else f"needs {key}, which failed"
         self._say(f"[red]failed[/] {escape(title)}: {escape(reason)}")
 
-    def _replaced(self, active: list[launchers.Worker], worker: Worker) -> list[launchers.Worker]:
-        """Return the active workers. Replace those that died, but not those that finished."""
+    def _replace_dead(
+        self, active: list[launchers.Worker], worker: Worker
+    ) -> list[launchers.Worker]:
+        """Return the active workers, with new ones for those that died."""
         running = []
         for one in active:
             if not one.ended():
@@ -200,10 +205,10 @@ class _Run:
 
     def _give_up(self) -> None:
         """Mark the remaining stages as failed, because no worker is running any more."""
-        self._look()
+        self._update_stages()
         for key in list(self.waiting):
             if key in self.waiting:
-                self._failed(key, f"Not done: {self._explain(self.waiting[key])}")
+                self._record_failure(key, f"Not done: {self._explain(self.waiting[key])}")
 
     def _explain(self, stage: Stage) -> str:
         """Return why a stage was not run."""
@@ -219,7 +224,7 @@ class _Run:
     def _say(self, line: str) -> None:
         self.console.print(line, highlight=False)
 
-    def _shown(self, count: int) -> Group:
+    def _describe(self, count: int) -> Group:
         """Return the progress and the last log line of each running stage."""
         done = self.total - len(self.waiting)
         left = self.times.remaining(list(self.waiting)) / count

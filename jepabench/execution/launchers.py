@@ -1,8 +1,8 @@
 """Launchers, which start workers as local processes, SLURM jobs or Ray tasks.
 
 A worker finds its stages in the output folder (``jepabench.execution.workers``). A launcher starts
-workers and reports whether they are running. Finished stages survive if a worker or the process
-that started it dies.
+workers and reports whether they are running. If a worker or the process that started it dies,
+finished stages are kept.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ class Worker(Protocol):
     """A worker that was started."""
 
     def ended(self) -> bool:
-        """Return whether the worker is no longer running, for whatever reason."""
+        """Return whether the worker has returned or died."""
         ...
 
     def error(self) -> str:
-        """Return why an ended worker died, or an empty string if it returned normally."""
+        """Return why the worker died, or an empty string if it returned normally."""
         ...
 
 
 class Launcher(Protocol):
-    """Starts workers, of which ``num_workers`` should run at a time."""
+    """Starts workers. ``num_workers`` of them run at a time."""
 
     num_workers: int
 
@@ -49,7 +49,7 @@ class Launcher(Protocol):
 class JoblibLauncher:
     """Runs workers as local processes with joblib's loky.
 
-    Each worker has its own executor, so that a crash affects only one of them.
+    Each worker has its own executor, so that a crash affects only one worker.
 
     Args:
         num_workers: Number of processes, each with one thread.
@@ -88,7 +88,7 @@ class SubmititLauncher:
         timeout_min: Time limit of a job [minutes]. A new job resumes its work.
         cpus_per_task: Processors of a job.
         mem_gb: Memory of a job [GB].
-        parameters: Further arguments of ``AutoExecutor.update_parameters``, such as
+        parameters: Other arguments of ``AutoExecutor.update_parameters``, such as
             ``slurm_partition``.
     """
 
@@ -185,7 +185,7 @@ class _Joblib:
         return "" if error is None else _words(error)
 
     def close(self) -> None:
-        # Shut an idle worker down cleanly, because a killed one leaves semaphores behind.
+        # Shut an idle worker down cleanly, because a killed worker leaves semaphores behind.
         self._executor.shutdown(wait=True, kill_workers=not self._future.done())
 
 

@@ -1,4 +1,4 @@
-"""Progress of all stages below an output folder, for a live page. Nothing is changed."""
+"""Read the progress of all stages below an output folder, for a live page."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from jepabench.evaluation.stages.stage import StageError, StageState, read_stage
 from jepabench.execution.estimates import StageTimes, duration
 from jepabench.pipeline.stages import SuitePlan
 
-_LOG_BYTES = 1 << 17  # of the end of a log
+_LOG_BYTES = 1 << 17  # bytes that are read from the end of a log
 _LOG_LINES = 12
-_MOST_POINTS = 120  # of a curve
-_RECENT = 8  # finished stages
+_MOST_POINTS = 120  # points of a curve
+_RECENT = 8  # number of recently finished stages
 # A line of tqdm: "train:  53%|###   | 31733/60000 [07:25<12:03, 39.06step/s, loss=0.1]".
 _BAR = re.compile(r"(\d+)%\|.*?\[[\d:]+<(?P<left>[\d:?]+)(?:, *[^,\]]+)?(?P<values>.*)\]")
 _VALUE = re.compile(r"([A-Za-z][\w ]*?)[= ](-?\d+\.?\d*(?:e[+-]?\d+)?)(?![\w.])")
@@ -27,8 +27,8 @@ def read_progress(output: Path, plans: Sequence[SuitePlan] = ()) -> dict[str, An
     """Return the state of all stages as a JSON object.
 
     Args:
-        output: Folder of a sweep.
-        plans: Plans of its sweeps, which add stages that have not begun and the time left.
+        output: Output folder of sweeps.
+        plans: Plans of the sweeps, for stages that have not started and for the remaining time.
     """
     states = {folder: state for folder, state in _find_stages(output)}
     titles = {folder: str(folder.relative_to(output)) for folder in states}
@@ -77,8 +77,8 @@ def read_log(folder: Path) -> dict[str, Any]:
     """Return the end of a stage's log, its progress bar and the values that the bar reported.
 
     Returns:
-        ``log``: the last lines; ``percent`` and ``left`` of the last progress bar, or None; and
-        ``curve``: the name of a value and its history, or None.
+        A dictionary with ``log``, the last lines; ``percent`` and ``left`` of the last progress
+        bar, or None; and ``curve``, the name of a value and its history, or None.
     """
     try:
         with (folder / "stage.log").open("rb") as file:
@@ -102,7 +102,7 @@ def read_log(folder: Path) -> dict[str, Any]:
 
 
 def _thin(values: Sequence[float]) -> list[float]:
-    """Return at most ``_MOST_POINTS`` values that changed, evenly spaced, with the last one."""
+    """Return at most ``_MOST_POINTS`` changed values, evenly spaced, including the last one."""
     changed = [
         value for place, value in enumerate(values) if not place or value != values[place - 1]
     ]
@@ -114,7 +114,7 @@ def _find_stages(output: Path) -> Iterator[tuple[Path, StageState]]:
     for root, folders, files in os.walk(output):
         if "stage.json" not in files and "done.json" not in files:
             continue
-        folders.clear()  # a stage contains no other stage
+        folders.clear()  # stages are not nested
         found = read_stage(Path(root))
         if found is not None:
             yield Path(root), found[1]

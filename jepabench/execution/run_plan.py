@@ -45,7 +45,7 @@ def run_plan(
 
 
 def check_run(config: RunConfig, plan: Plan) -> None:
-    """Check, before anything is written, what a run needs besides its configuration.
+    """Check the requirements of a run before anything is written.
 
     Raises:
         UnknownNameError: There is no such tracker or device.
@@ -92,7 +92,7 @@ def _check_devices(stages: Iterable[Stage]) -> None:
 def make_plan(
     kind: Callable[[Config], Plan], config: Config, path: SearchPath, trusted: bool = False
 ) -> Plan:
-    """Make a plan in a worker, which finds the presets and has the trust of the command."""
+    """Make a plan in a worker, with the search path and the trust of the command."""
     if path != get_search_path():
         set_search_path(path)
     set_trust(trusted)

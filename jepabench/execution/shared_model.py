@@ -1,6 +1,7 @@
 """Provide the datasets and the world model of a task for comparisons of planners.
 
-Existing ones are reused. For TwoRoom and PointMaze-UMaze, they are those of ``suite=quick``.
+Existing datasets and models are reused. For TwoRoom and PointMaze-UMaze, they are those of
+``suite=quick``.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ class SharedModel:
     Attributes:
         task_id: Id of the task.
         model: Folder of the world model.
-        data: Dataset that it was trained on.
-        validation: Held-out dataset.
+        data: Folder of the training data.
+        validation: Folder of the validation data.
         work: Folder for results that are based on the model.
     """
 

@@ -1,4 +1,4 @@
-"""Measure the speeds of this machine, from which the durations of stages are estimated."""
+"""Measure the speed of this machine, from which the durations of stages are estimated."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 SPEEDS_FILE = "doctor.json"  # below the output folder
-MODEL_STEPS = 300 * 30 * 5  # of the plan that is timed
+MODEL_STEPS = 300 * 30 * 5  # number of model steps in the measured plan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +18,10 @@ class Speeds:
     """Processor times of basic operations on one thread.
 
     Attributes:
-        step: One control step of PointMaze-UMaze without a frame [s].
-        frame: One control step of PointMaze-UMaze with a frame of 64x64 pixels [s].
-        model_step: One step of the default JEPA for one candidate plan [s].
-        training_step: One gradient step of the default JEPA on 128 windows [s].
+        step: Time of a control step of PointMaze-UMaze without a frame [s].
+        frame: Time of a control step of PointMaze-UMaze with a frame of 64x64 pixels [s].
+        model_step: Time of a step of the default JEPA for one candidate plan [s].
+        training_step: Time of a gradient step of the default JEPA on 128 windows [s].
     """
 
     step: float
@@ -141,7 +141,7 @@ def _make_training_step() -> Callable[[], object]:
 def _median_seconds(work: Callable[[], object], repeats: int) -> float:
     """Return the median processor time of one call [s], after one call to warm up.
 
-    Processor time depends less than wall-clock time on what else the machine is doing.
+    Processor time depends less than wall-clock time on the load of the machine.
     """
     work()
     times = []

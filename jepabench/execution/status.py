@@ -64,10 +64,10 @@ def print_status(
     """Print how many stages of a plan are in each state, and describe some of the stages.
 
     Args:
-        plan: The stages.
-        console: Where to print.
-        states: From ``read_states``; read now if not given.
-        every: Whether to describe all stages, or only running and failed ones.
+        plan: Plan with the stages.
+        console: Console on which the states are printed.
+        states: Result of ``read_states``, which is called by default.
+        every: Whether to describe all stages instead of only running and failed ones.
     """
     states, suite = states or read_states(plan), plan.suite
     seeds = ", ".join(map(str, suite.training_seeds))

@@ -1,4 +1,4 @@
-"""Workers, which run the stages of a plan that no other worker is running.
+"""Workers, which run the stages of a plan. A stage is run by one worker at a time.
 
 Workers do not communicate. The folder of a stage records whether it is done, running or failed.
 Workers can therefore be started by any process and on any machine.
@@ -26,8 +26,8 @@ from jepabench.evaluation.stages.stage import (
 )
 from jepabench.pipeline.stages import Stage
 
-MAX_DEATHS = 10  # of processes at one stage, in a row
-_POLL_SECONDS = (0.05, 2.0)
+MAX_DEATHS = 10  # consecutive deaths of processes in the same stage
+_POLL_SECONDS = (0.05, 2.0)  # first and longest pause
 
 
 class Plan(Protocol):
@@ -44,11 +44,11 @@ class Worker:
     An instance is picklable. It can be called in any process with access to the folders.
 
     Attributes:
-        plan: Returns the plan.
+        plan: Function that returns the plan.
         wanted: Keys of the stages to run.
-        past_failures: ``StageState.stamp`` of stages that failed in an earlier run. These are
-            tried again; other failed stages are not.
-        modules: Modules with the user's tasks, imported before the plan is made.
+        past_failures: ``StageState.stamp`` of stages that failed in an earlier run. Only these
+            failed stages are tried again.
+        modules: Modules with the user's tasks, which are imported before the plan is made.
     """
 
     plan: Callable[[], Plan]
@@ -117,7 +117,7 @@ def _open_log(stage: Stage) -> Iterator[Callable[[Path], None]]:
     saved: list[int] = []
 
     def work(directory: Path) -> None:
-        # Only now is the folder locked by this process.
+        # The process has locked the folder at this point.
         with (stage.directory / "stage.log").open("ab", buffering=0) as log:
             _flush()
             for number in (1, 2):

@@ -1,4 +1,4 @@
-"""Finds world models by name or folder, and writes the tables of model checks."""
+"""Find world models by name or folder, and write the tables of model checks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REFERENCES = Path(__file__).parents[1] / "results" / "checkpoints"
 
 
 def reference_names() -> list[str]:
-    """Returns the names of the reference checkpoints that come with the project."""
+    """Return the names of the reference checkpoints that come with the project."""
     return sorted(path.parent.name for path in REFERENCES.glob("*/model.json"))
 
 
@@ -37,13 +37,14 @@ def find_checkpoint(name: str) -> Path:
         name: A folder, the name of a reference checkpoint, or ``hf://user/name``.
 
     Raises:
-        UnknownNameError: Neither; the message suggests the nearest reference checkpoint.
+        UnknownNameError: There is no such folder or checkpoint. The message suggests the nearest
+            reference checkpoint.
     """
     if name.startswith(PREFIX):
         return pull(name, kind="checkpoint")
     folder = Path(name)
     if (folder / "model.json").exists() or folder.is_dir():
-        return folder  # loading says what is wrong with one that is unfinished
+        return folder  # loading reports what is wrong with an unfinished one
     if (REFERENCES / name / "model.json").exists():
         return REFERENCES / name
     raise unknown_name(
@@ -52,7 +53,7 @@ def find_checkpoint(name: str) -> Path:
 
 
 def write_table(table: pd.DataFrame, output: Path | None, name: str) -> None:
-    """Writes ``name.csv`` and ``name.json`` into the folder ``output``, if there is one."""
+    """Write ``name.csv`` and ``name.json`` into the folder ``output``, unless it is None."""
     if output is None:
         return
     from jepabench.envs.data.files import write_atomically
@@ -65,7 +66,7 @@ def write_table(table: pd.DataFrame, output: Path | None, name: str) -> None:
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """Return the files of a finished training that a re-run reads, without earlier budgets."""
+    """Return the files of a finished training that a re-run needs, without earlier budgets."""
     return [
         path
         for path in sorted(folder.rglob("*"))

@@ -1,4 +1,4 @@
-"""Compose configurations with Hydra and report mistakes as one sentence."""
+"""Compose configurations with Hydra, and report mistakes in one sentence."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def load_preset(
     (``jepabench.pipeline.presets.variants``).
 
     Raises:
-        UnknownNameError: No such preset.
+        UnknownNameError: There is no such preset.
         ConfigError: An override names a key that the preset does not have.
     """
     if group == "agent" and (variant := Variant.parse(name)).settings:
@@ -144,7 +144,7 @@ def load_agent(name: str, overrides: Mapping[str, Any] | Sequence[str] = ()) -> 
 def _load_plugin(
     name: str, taken: Sequence[str], overrides: Mapping[str, Any] | Sequence[str]
 ) -> dict[str, Any] | None:
-    """Return the preset of an agent from outside with overrides, or None if there is none."""
+    """Return the preset of another package's agent with overrides, or None if there is none."""
     preset = preset_of_sb3(name) if name.startswith(PREFIX) else preset_of_plugin(name)
     if preset is None:
         return None
@@ -208,8 +208,8 @@ def _compose(name: str, overrides: Sequence[str]) -> dict[str, Any]:
     try:
         with initialize_config_dir(str(CONF), version_base="1.3"):
             # Keys of a preset are in the package of its group. A preset states only differences
-            # from the defaults of its class, so overrides may add keys ("++"). The class refuses
-            # unknown ones.
+            # from the defaults of its class, so overrides may add keys ("++"). The class rejects
+            # unknown keys.
             composed = compose(
                 name,
                 overrides=[f"++{group}.{item}" for item in overrides] if group else list(overrides),

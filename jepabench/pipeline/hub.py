@@ -20,26 +20,26 @@ KINDS = {
     "submission": "submission.json",
 }
 _README = "README.md"
-_CARD = "---\nlibrary_name: jepabench\n"  # begins the README.md that ``push`` writes
-# Only data is pulled: nothing that could run code.
+_CARD = "---\nlibrary_name: jepabench\n"  # start of the README.md that ``push`` writes
+# Only data files are pulled, which cannot run code.
 _PATTERNS = ("*.json", "*.safetensors", "*.npy", "*.npz", "*.yaml", "*.parquet", "*.md")
 
 
 class HubError(ValueError):
-    """A repository or a folder that cannot be pushed or pulled."""
+    """A repository or a folder cannot be pushed or pulled."""
 
 
 def push(folder: Path, repo: str, *, private: bool = False, command: str = "") -> str:
     """Upload a checkpoint, a dataset or a submission with a card, and return its address.
 
     Args:
-        folder: The folder.
-        repo: ``user/name``; it is created if needed.
+        folder: Folder to upload.
+        repo: Repository ``user/name``. It is created if needed.
         private: Whether a new repository is private.
-        command: Command that made the folder, for the card.
+        command: Command that created the folder, for the card.
 
     Raises:
-        HubError: The folder is incomplete, the name is wrong, or the Hub refuses.
+        HubError: The folder is incomplete, the name is invalid, or the Hub rejects the upload.
         ImportError: The extra ``hub`` is not installed.
     """
     hub = _import_hub()
@@ -48,16 +48,16 @@ def push(folder: Path, repo: str, *, private: bool = False, command: str = "") -
     card = make_card(folder, kind, repo, command).encode()
     api = hub.HfApi()
     try:
-        # None leaves the choice to the account's own default.
+        # None selects the default of the account.
         api.create_repo(repo, repo_type=repo_type, private=private or None, exist_ok=True)
-        # One commit, so that a failure leaves no repository with half of the files.
+        # A single commit, so that a failure cannot leave an incomplete repository.
         api.create_commit(
             repo_id=repo,
             repo_type=repo_type,
             operations=_list_additions(hub, folder, card),
             commit_message=f"Upload a {kind} of JEPA Bench",
         )
-    except Exception as error:  # whatever the client and its transport raise
+    except Exception as error:  # the client and its transport raise many types
         raise HubError(f"{PREFIX}{repo} cannot be pushed: {_explain(hub, error)}") from error
     return f"{PREFIX}{repo}"
 
@@ -66,13 +66,13 @@ def pull(address: str, *, folder: Path | None = None, kind: str | None = None) -
     """Return the folder of ``hf://user/name``, downloaded or from the local cache.
 
     Args:
-        address: ``hf://user/name``, with ``@revision`` if wanted.
-        folder: New folder for the files; by default they stay in the cache of the client, where
+        address: Address ``hf://user/name``, optionally with ``@revision``.
+        folder: New folder for the files. By default, they stay in the cache of the client, where
             they are symbolic links.
-        kind: Which of ``KINDS`` is expected; by default any.
+        kind: Expected kind, one of ``KINDS``. By default, any kind is accepted.
 
     Raises:
-        HubError: There is no such repository, or it does not hold what is expected.
+        HubError: There is no such repository, or it is not of the expected kind.
         ImportError: The extra ``hub`` is not installed.
     """
     hub = _import_hub()
@@ -96,14 +96,14 @@ def pull_submission(address: str) -> Path:
     """Return the folder of a submission on the Hub as plain files, until this process ends.
 
     Raises:
-        HubError, ImportError: As ``pull``.
+        HubError, ImportError: See ``pull``.
     """
     scratch = Path(tempfile.mkdtemp(prefix="jepabench-hub-"))
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     name = address.partition("@")[0].rpartition("/")[2] or "submission"
     folder = pull(address, folder=scratch / name, kind="submission")
     card = folder / _README
-    # The card belongs to the repository. It would change the digest of the submission.
+    # The card is not part of the submission and would change its digest.
     if card.is_file() and card.read_bytes().startswith(_CARD.encode()):
         card.unlink()
     return folder
@@ -123,14 +123,15 @@ def _download(hub: Any, repo: str, revision: str, kind: str | None) -> Path:
                     allow_patterns=list(_PATTERNS),
                 )
             )
-        except Exception as error:  # whatever the client and its transport raise
+        except Exception as error:  # the client and its transport raise many types
             errors.append(error)
             continue
-        if (held := find_kind(found)) != (kind or held):
-            raise HubError(f"{PREFIX}{repo} is a {held}, not a {kind}.")
+        found_kind = find_kind(found)
+        if kind not in (None, found_kind):
+            raise HubError(f"{PREFIX}{repo} is a {found_kind}, not a {kind}.")
         return found
     what = f" as a {kind}" if kind else ""
-    # A dataset whose revision is missing is more telling than a model that is missing.
+    # Report a missing revision of a dataset rather than a missing model of the same name.
     missing = hub.errors.RepositoryNotFoundError
     error = next((error for error in errors if not isinstance(error, missing)), errors[0])
     raise HubError(
@@ -139,10 +140,10 @@ def _download(hub: Any, repo: str, revision: str, kind: str | None) -> Path:
 
 
 def find_kind(folder: Path) -> str:
-    """Return which of ``KINDS`` a folder is.
+    """Return the kind of a folder, one of ``KINDS``.
 
     Raises:
-        HubError: It is none of them, or incomplete.
+        HubError: The folder is of no such kind, or incomplete.
     """
     for kind, marker in KINDS.items():
         if (folder / marker).is_file():
@@ -225,7 +226,7 @@ def _list_additions(hub: Any, folder: Path, card: bytes) -> list[Any]:
 
 
 def _explain(hub: Any, error: Exception, revision: str = "") -> str:
-    """Return the reason of a failed request, and what to do about it."""
+    """Return the reason for a failed request, and what to do."""
     if isinstance(error, hub.errors.RevisionNotFoundError):
         return f"it has no revision {revision!r}."
     if isinstance(error, hub.errors.RepositoryNotFoundError):

@@ -69,7 +69,7 @@ def _split_values(key: str, text: str) -> list[str]:
     names = split_names(text)
     if not all(names):
         raise ConfigError(
-            f"'{key}={text}' has an empty name. Write {key}=A or {key}=A,B, or leave {key}= out."
+            f"'{key}={text}' has an empty name. Write {key}=A or {key}=A,B, or omit {key}=."
         )
     return names
 
@@ -81,10 +81,10 @@ def _has_several_values(key: str, text: str) -> bool:
 
 
 def _find_swept_key(key: str) -> str:
-    """Return the key of a variant for a key of the run that is given several values.
+    """Return the key of a variant for a key of the run that has several values.
 
     Raises:
-        ConfigError: The key decides the episodes or the run, not the agents.
+        ConfigError: The key is about the episodes or the run instead of the agents.
     """
     if key == "pixels":
         return key

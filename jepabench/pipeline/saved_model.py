@@ -1,4 +1,4 @@
-"""Builds and evaluates an agent from a saved world model without a suite."""
+"""Build and evaluate an agent from a saved world model, without a suite."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ if TYPE_CHECKING:
 def agent_preset(checkpoint: Path, name: str | None, overrides: Sequence[str] = ()) -> AgentPreset:
     """Return the preset that plans with a checkpoint.
 
-    It is the preset ``name``. By default it is the one whose trained parts are stored in the
-    checkpoint, or else the one for the observations of the model.
+    It is the preset ``name``. By default, it is the preset whose trained parts are stored in the
+    checkpoint. If there is none, it is the default preset for the observations of the model.
 
     Raises:
-        ConfigError: The preset has no world model, or if its policy is not in a folder of the
-            preset's name beside the checkpoint.
+        ConfigError: The preset has no world model, or its trained parts are not in a folder of the
+            preset's name inside the checkpoint.
     """
     from jepabench.world_models.checkpoint import load_world_model
 
     loaded = load_world_model(checkpoint)
-    name = name or _trained_agent(checkpoint) or untrained_agent(loaded.model.observation_key)
+    name = name or _find_trained_agent(checkpoint) or default_agent(loaded.model.observation_key)
     preset = load_agent(name, overrides)
     if not preset.world_model or (preset.train and not (checkpoint / preset.name).is_dir()):
         raise ConfigError(
             f"Agent {preset.name!r} does not just plan with a world model, "
-            f"and there is no policy {checkpoint / preset.name}. Choose an agent that needs "
-            "only a world model, such as jepa-cem, or run it in a suite: `jepabench run agent=...`."
+            f"and there is no policy {checkpoint / preset.name}. Choose an agent that needs only "
+            "a world model, such as jepa-cem, or run it in a suite: `jepabench run agent=...`."
         )
     return preset
 
 
-def untrained_agent(observation_key: str) -> str:
-    """Return the preset that plans with any world model of these observations."""
+def default_agent(observation_key: str) -> str:
+    """Return the preset that plans with any world model of these observations, without training."""
     return "jepa-cem" if observation_key == "pixels" else "state-cem"
 
 
-def _trained_agent(checkpoint: Path) -> str | None:
+def _find_trained_agent(checkpoint: Path) -> str | None:
     """Return the preset whose trained parts a checkpoint contains, if there is exactly one."""
     names = {folder.name for folder in checkpoint.iterdir() if folder.is_dir()}
     found = sorted(names & set(options("agent")))
@@ -55,7 +55,7 @@ def _trained_agent(checkpoint: Path) -> str | None:
 def build_agent(preset: AgentPreset, checkpoint: Path, task_id: str) -> Agent:
     """Return the agent of a preset that plans with a checkpoint.
 
-    What the preset trains is read from a folder of its name inside the checkpoint.
+    Trained parts of the preset are read from a folder of its name inside the checkpoint.
     """
     from jepabench.agents.artifacts import artifact_folders
 
@@ -73,7 +73,7 @@ def make_agent_of_task(
     """Return the agent of a preset, with a given world model or the reference one of the task.
 
     Raises:
-        ConfigError: Neither a task nor a world model is given, the preset needs a training, or
+        ConfigError: Neither a task nor a world model is given, the preset must be trained first, or
             there is no world model for the task.
         UnknownNameError: There is no such preset, setting or checkpoint.
     """
@@ -103,7 +103,7 @@ def _find_reference(task_id: str) -> Path:
     """Return the reference checkpoint of a task.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no reference checkpoint of the task.
     """
     tasks = reference_tasks()
     found = [name for name, trained_on in tasks.items() if trained_on == task_id]
@@ -117,7 +117,7 @@ def _find_reference(task_id: str) -> Path:
 
 
 def read_task_id(checkpoint: Path) -> str:
-    """Returns the id of the task that a checkpoint was trained on."""
+    """Return the id of the task on which a checkpoint was trained."""
     from jepabench import envs  # noqa: F401  (registers the tasks)
     from jepabench.world_models.checkpoint import load_world_model
 

@@ -1,4 +1,4 @@
-"""Plan runs at several budgets of transitions, and collect success against transitions."""
+"""Plan runs at several budgets of transitions, and collect their success rates."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ class ScalingConfig(RunConfig):
     """The configuration of a suite at several budgets.
 
     Attributes:
-        budgets: Transitions, ascending.
-        model_transitions: Transitions that the world models of online agents are trained on.
+        budgets: Numbers of transitions, ascending.
+        model_transitions: Number of transitions on which the world models of online agents are
+            trained.
     """
 
     budgets: Sequence[int]
@@ -98,8 +99,8 @@ class BudgetPlan(SuitePlan):
     once, and their checkpoint at each budget is evaluated.
 
     Args:
-        config: Of the scaling plan.
-        budget: Transitions.
+        config: Configuration of the scaling plan.
+        budget: Number of transitions.
         online: Whether the plan has the online agents or all others. World models of online
             agents are trained on ``config.model_transitions`` transitions.
     """
@@ -136,7 +137,7 @@ class BudgetPlan(SuitePlan):
 
     @staticmethod
     def _has_length(name: str) -> bool:
-        """Return whether an agent's training is given a length, or ends with its last budget."""
+        """Return whether an agent's training has a length. If not, it ends with its last budget."""
         return "num_steps" in (load_agent(name).train or {})
 
     @property
@@ -173,13 +174,13 @@ class ScalingPlan(SuitePlan):
             for budget in config.budgets
             for online in (False, True)
         ]
-        self.stages = merged_stages(parts, self.output)
+        self.stages = merge_stages(parts, self.output)
 
 
-def merged_stages(parts: Sequence[SuitePlan], output: Path) -> dict[str, Stage]:
-    """Merge the stages of several plans. Stages with the same folder are merged into one.
+def merge_stages(parts: Sequence[SuitePlan], output: Path) -> dict[str, Stage]:
+    """Merge the stages of several plans. Stages with the same folder become one stage.
 
-    The keys consist of the kind and the folder below ``output``.
+    The new keys consist of the kind and the folder below ``output``.
     """
     merged: dict[str, Stage] = {}
     for part in parts:

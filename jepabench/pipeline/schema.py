@@ -1,7 +1,7 @@
-"""The configuration of a run as frozen objects, made from what Hydra composed.
+"""The configuration of a run as frozen objects, which are built from Hydra's result.
 
-Parts that only a class of another package interprets, such as the arguments of a planner, remain
-mappings. They must not be changed; ``dataclasses.replace`` makes an object with other values.
+Arguments of classes that Hydra instantiates, such as planners, remain mappings. Mappings must not
+be modified. Use ``dataclasses.replace`` to change a value.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ def merge(first: Settings, then: Settings) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentPreset:
-    """An agent: how it is trained and built, and what it may use. None means that it is not stated.
+    """How an agent is trained and built, and what it may use. None means that it is not stated.
 
     Attributes:
-        name: Name of its rows.
-        track: Its ``observation``, ``data`` and ``privilege``.
-        agent: ``_target_`` of its class, and arguments.
-        learns: Whether it depends on the training seed.
-        world_model: Preset of its world model.
-        inputs: Which of ``dataset`` and ``validation`` its training reads.
-        train: ``_target_`` of its training, and arguments.
-        artifact: Roles of what is trained (``jepabench.agents.artifacts``).
-        tuning: What the search for its settings spent.
-        code, files, weights: Digests of what an agent of another package consists of.
-        cost: What an agent of another package cost before its first episode.
-        per_seed: Whether an agent of another package has weights of its own for each seed.
+        name: Name of the agent in results.
+        track: Values of ``observation``, ``data`` and ``privilege``.
+        agent: ``_target_`` of the agent's class, and its arguments.
+        learns: Whether the agent depends on the training seed.
+        world_model: Preset of the agent's world model.
+        inputs: Inputs of the training, among ``dataset`` and ``validation``.
+        train: ``_target_`` of the training function, and its arguments.
+        artifact: Roles of the trained parts (``jepabench.agents.artifacts``).
+        tuning: Cost of the search for the agent's settings.
+        code, files, weights: Digests of the code and the files of another package's agent.
+        cost: Cost of another package's agent before its first episode.
+        per_seed: Whether another package's agent has its own weights for each seed.
     """
 
     name: str
@@ -69,7 +69,7 @@ class AgentPreset:
         """Return the preset that a mapping describes.
 
         Raises:
-            ConfigError: An unknown key.
+            ConfigError: There is an unknown key.
         """
         unknown = sorted(config.keys() - {item.name for item in fields(cls)})
         if unknown:
@@ -78,24 +78,24 @@ class AgentPreset:
 
     @property
     def is_seeded(self) -> bool:
-        """Whether it is evaluated once per training seed. An agent that states nothing is."""
+        """Whether the agent is evaluated once per training seed, which is the default."""
         return self.learns is not False
 
     def as_config(self) -> dict[str, Any]:
-        """Return everything that is stated, as a mapping."""
+        """Return all stated values as a mapping."""
         return {key: value for key, value in _values(self).items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """What a suite changes in presets and in its data.
+    """Changes that a suite makes to presets and to its data.
 
     Attributes:
         agent, world_model: Changed settings by preset.
-        data: Changed settings by task. Tasks are named without their namespace.
-        checkpoint: Trained world models to use instead of training one, by task and preset.
+        data: Changed settings of the data by task. Tasks are named without their namespace.
+        checkpoint: Trained world models to use instead of a training, by task and preset.
         instead: Presets of world models to use instead of others, by task and preset.
-        task: Changes of ``agent`` and ``world_model`` on one task, by task.
+        task: Changes of ``agent`` and ``world_model`` that apply to one task, by task.
     """
 
     agent: Mapping[str, Settings] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class Overrides:
 
         Raises:
             ConfigError: The overrides or one of their entries are not a mapping.
-            UnknownNameError: An unknown key.
+            UnknownNameError: There is an unknown key.
         """
         _check_mapping("suite.overrides", config)
         known = [item.name for item in fields(cls)]
@@ -122,12 +122,12 @@ class Overrides:
         return cls(**config)
 
     def find(self, group: str, name: str, task: str | None = None) -> dict[str, Any]:
-        """Return the changes of a preset or of the data. Those for a task take precedence."""
+        """Return the changes of a preset or of the data. Changes for a task take precedence."""
         here = self.task.get(task, {}).get(group, {}) if task else {}
         return merge(here.get(name, {}), getattr(self, group).get(name, {}))
 
     def with_changes(self, group: str, name: str, changes: Settings) -> Overrides:
-        """Return overrides with further changes, which take precedence."""
+        """Return overrides with additional changes, which take precedence."""
         before: Mapping[str, Settings] = getattr(self, group)
         changed = {**before, name: merge(changes, before.get(name, {}))}
         return replace(self, **{group: changed})
@@ -135,16 +135,17 @@ class Overrides:
 
 @dataclass(frozen=True, kw_only=True)
 class SuiteConfig(Suite):
-    """A suite, the data that its agents learn from and what it changes in presets.
+    """A suite, the training data of its agents and its changes to presets.
 
     Attributes:
-        measure: What is measured, one of ``MEASURES``.
-        data: Arguments of ``jepabench.envs.data.collect``, and ``num_validation`` episodes.
+        measure: Quantity that the suite measures, one of ``MEASURES``.
+        data: Arguments of ``jepabench.envs.data.collect``, and the number of validation episodes,
+            ``num_validation``.
         overrides: Changes of presets.
 
     Raises:
         ConfigError: A number of episodes or steps, or a seed, is not a whole number in its range.
-        UnknownNameError: An unknown measure.
+        UnknownNameError: There is no such measure.
     """
 
     measure: str = "success"
@@ -173,21 +174,21 @@ class SuiteConfig(Suite):
 
     @property
     def rules(self) -> Suite:
-        """What all rows of the suite have in common, which a submission is checked against."""
+        """Rules of the suite, against which a submission is checked."""
         return Suite(**{item.name: getattr(self, item.name) for item in fields(Suite)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that the arguments of a command decide about a run.
+    """The configuration of a run, from the arguments of a command.
 
     Attributes:
-        suite: What is run.
-        launcher: ``_target_`` of the launcher, and arguments.
+        suite: Suite to run.
+        launcher: ``_target_`` of the launcher, and its arguments.
         output: Folder of data, models and reports.
-        num_workers: Processes, or jobs of a cluster, side by side.
-        tracker: Where training curves go.
-        pixels: Side of the frames, or None for runs without frames.
+        num_workers: Number of parallel processes or cluster jobs.
+        tracker: Experiment tracker for training curves.
+        pixels: Side length of the frames in pixels, or None for runs without frames.
 
     Raises:
         ConfigError: A number is not a whole number in its range.
@@ -212,7 +213,7 @@ class RunConfig:
         """Return the configuration that a mapping describes.
 
         Raises:
-            UnknownNameError: An unknown key.
+            UnknownNameError: There is an unknown key.
         """
         known = [item.name for item in fields(cls)]
         for key in config:
@@ -222,7 +223,7 @@ class RunConfig:
         return cls(**{**config, "suite": suite, "output": output})
 
     def as_config(self) -> dict[str, Any]:
-        """Return the configuration as JSON types. Unused overrides are left out."""
+        """Return the configuration as JSON types, without unused overrides."""
         used = {key: value for key, value in _values(self.suite.overrides).items() if value}
         tasks = [_values(task) for task in self.suite.tasks]
         suite = {**_values(self.suite), "tasks": tasks, "overrides": used}
@@ -234,7 +235,7 @@ class RunConfig:
 
 
 def _values(item: Any) -> dict[str, Any]:
-    """Return the fields of a dataclass without converting what is inside them."""
+    """Return the fields of a dataclass without converting nested objects."""
     return {each.name: getattr(item, each.name) for each in fields(item)}
 
 

@@ -1,4 +1,4 @@
-"""The work of each kind of stage. The last argument of a function is the result's folder."""
+"""The work of each kind of stage. The last argument of a function is the folder of the result."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _UNTRAINED = 3  # number of untrained networks for comparison
 
 
 def build(settings: Mapping[str, Any], **arguments: Any) -> Any:
-    """Return the object that the ``_target_`` of settings makes.
+    """Return the object that the ``_target_`` of settings creates.
 
     Raises:
-        Exception: What the target raised, without Hydra's description of the call around it.
+        Exception: The error that the target raised, without Hydra's description of the call.
     """
     try:
         return instantiate(settings, **arguments, _convert_="all")
@@ -65,7 +65,7 @@ def train_tracked(
     work: Callable[[Path], None],
     directory: Path,
 ) -> None:
-    """Do the work of a training stage and report its curves to a tracker."""
+    """Run a training stage and report its curves to a tracker."""
     from jepabench.world_models.training.tracking import track
 
     folder = output / "tracking"
@@ -93,10 +93,10 @@ def evaluate_agent(
     """Evaluate an agent on its episodes; save records, actions, training costs and the device.
 
     Args:
-        config: Of the stage.
+        config: Configuration of the stage.
         paths: Folders of the world model and the policy.
-        stages: Key and folder of each stage that the evaluation depends on, for its costs.
-        directory: Folder to fill.
+        stages: Key and folder of each stage on which the evaluation depends, for its costs.
+        directory: Folder of the result.
     """
     from tqdm import tqdm
 
@@ -127,7 +127,7 @@ def evaluate_agent(
             variation=change.variation if change else None,
         )
     save_evaluation(directory, evaluation)
-    # A policy from another library states the cost of its training.
+    # Policies of other libraries state the cost of their training.
     cost = getattr(agent, "training_cost", None) or sum_costs(preset, stages)
     cost = {**cost, "device": str(getattr(agent, "device", "cpu"))}
     (directory / "cost.json").write_text(json.dumps(cost, indent=2), encoding="utf-8")
@@ -153,7 +153,7 @@ def measure_surprise(config: Mapping[str, Any], model: Path, directory: Path) ->
 
 
 def sum_costs(agent: AgentPreset, stages: Sequence[tuple[str, Path]]) -> Mapping[str, float | None]:
-    """Return what an agent cost; None where it is not stated."""
+    """Return the costs of an agent, None for those that are not stated."""
     from jepabench.evaluation.stages.costs import NOT_STATED, sum_spent
 
     if agent.cost is not None:

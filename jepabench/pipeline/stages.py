@@ -28,14 +28,8 @@ from jepabench.pipeline.schema import AgentPreset, RunConfig, merge
 if TYPE_CHECKING:
     from jepabench.evaluation.model_checks.generalization import Change
 
-KINDS = (
-    "data",
-    "model",
-    "policy",
-    "evaluation",
-    "change",
-    "surprise",
-)  # first part of a stage's key
+# First parts of the keys of stages.
+KINDS = ("data", "model", "policy", "evaluation", "change", "surprise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +40,7 @@ class Stage:
         key: Unique name, to which other stages refer.
         title: Description in one line.
         directory: Folder of the result.
-        config: Everything that determines the result. ``jepabench.evaluation.stages.stage`` hashes
-            it.
+        config: Everything that determines the result. The stage is identified by its hash.
         needs: Keys of the stages that must be done first.
         work: Function that writes the result into a folder.
     """
@@ -65,10 +58,10 @@ class Cell:
     """One agent on one task with one training seed.
 
     Attributes:
-        task: The task and its episodes.
-        agent: The preset, with what the suite changes for the task.
-        variant: The name that the agent has in the suite.
-        changes: What the variant changes.
+        task: Task with its episodes.
+        agent: Preset with the changes of the suite for the task.
+        variant: Variant that the suite names.
+        changes: Changes of the variant.
         seed: Training seed.
     """
 
@@ -85,19 +78,19 @@ class Cell:
 
 
 class SuitePlan:
-    """The stages of a suite, in an order in which each stage follows those that it needs.
+    """The stages of a suite. Each stage comes after those that it needs.
 
     Args:
         config: Configuration of the run, from ``compose_run``.
 
     Raises:
-        ConfigError: The suite, an agent or a world model has a wrong value.
+        ConfigError: The suite, an agent or a world model has an invalid value.
         UnknownNameError: A name does not exist.
     """
 
     def __init__(self, config: RunConfig) -> None:
         self.config, self.output, self.measure = config, config.output, config.suite.measure
-        # Import tasks of other packages. From here on, all tasks have plain ids.
+        # This imports the packages of tasks. Below, all tasks have plain ids.
         tasks = tuple(
             replace(task, task_id=get_task(task.task_id).id) for task in config.suite.tasks
         )
@@ -146,7 +139,7 @@ class SuitePlan:
                 )
 
     def _agent(self, name: str, task: SuiteTask | None = None) -> AgentPreset:
-        """Return a preset with what the suite changes, for all tasks or for one."""
+        """Return a preset with the changes of the suite, for all tasks or for one."""
         task_name = short_name(task.task_id) if task else None
         overrides = self.suite.overrides.find("agent", name, task_name)
         if (base := Variant.parse(name).base) != name:
@@ -175,7 +168,7 @@ class SuitePlan:
         if given := overrides.checkpoint.get(task_name, {}).get(name):
             if changes.world_model or changes.data or changes.pixels:
                 raise ConfigError(
-                    f"On {task_name} the suite gives the trained world model {given!r}, so its "
+                    f"On {task_name}, the suite uses the trained world model {given!r}, so its "
                     "settings and its data cannot be changed."
                 )
             return self._add_checkpoint(cell.task.task_id, given)
@@ -209,7 +202,7 @@ class SuitePlan:
         config = {"checkpoint": hashlib.sha256(description).hexdigest()}
         return self._add_hashed(
             key=f"model/{task_name}/{folder.name}/given",
-            title=f"take world model {folder.name} for {task_name}",
+            title=f"copy world model {folder.name} for {task_name}",
             folder=f"models/{task_name}/{folder.name}",
             config=config,
             work=partial(work.copy_checkpoint, folder),
@@ -234,7 +227,7 @@ class SuitePlan:
             key: stage.directory / ("" if key == "world_model" else "dataset")
             for key, stage in needs.items()
         }
-        # Variants that change only how the agent acts share one policy.
+        # Variants that do not change the training share one policy.
         base = agent.name.removesuffix(cell.variant.suffix)
         arguments = {"task_id": task_id, "seed": cell.seed, **paths}
         return self._add_hashed(
@@ -361,7 +354,7 @@ class SuitePlan:
     def _add(self, stage: Stage) -> Stage:
         """Add a stage, or return the existing one with the same key and configuration."""
         known = self.stages.get(stage.key)
-        if known is not None and known.config != stage.config:  # of another variant
+        if known is not None and known.config != stage.config:  # the stage of another variant
             stage = replace(stage, key=f"{stage.key}-{stage_id(stage.config)[:8]}")
         return self.stages.setdefault(stage.key, self._track(stage))
 

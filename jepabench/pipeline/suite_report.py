@@ -28,13 +28,13 @@ def build_report(plan: SuitePlan, console: Console, settings: Sequence[str] = ()
     """Write ``table.csv`` and the report, print the table, and return the page.
 
     Args:
-        plan: The suite with its evaluations.
-        console: Where the table is printed.
-        settings: ``KEY=VALUE`` arguments that the plan was composed from. The report shows them as
-            the command that reproduces it.
+        plan: Plan of the suite.
+        console: Console on which the table is printed.
+        settings: ``KEY=VALUE`` arguments of the plan. The report shows the command that reproduces
+            it.
     """
     if plan.measure != "success":
-        return _beyond(plan, console)
+        return _report_model_checks(plan, console)
     table = score_suite(plan)
     write_table(plan.suite_directory / "table.csv", table)
     console.print(terminal_table(table))
@@ -61,7 +61,10 @@ def build_report(plan: SuitePlan, console: Console, settings: Sequence[str] = ()
 
 
 def describe_command(settings: Sequence[str]) -> str:
-    """Return the command that repeats a run, quoted for a shell, without folders and workers."""
+    """Return the command that repeats a run, quoted for a shell.
+
+    Settings that do not change results, such as folders and workers, are left out.
+    """
     kept = [item for item in settings if item.partition("=")[0].partition(".")[0] not in _PLACES]
     return shlex.join(["jepabench", "run", *kept])
 
@@ -119,7 +122,7 @@ def describe_suspicions(plan: SuitePlan) -> list[str]:
 def read_finished_records(plan: SuitePlan) -> pd.DataFrame:
     """Return the records of the evaluations of a plan.
 
-    Two columns are added: ``directory``, and ``episode``, a name that is unique across tasks.
+    Two columns are added: ``directory`` and ``episode``, a name that is unique across tasks.
 
     Raises:
         ValueError: An evaluation of the plan is not done.
@@ -144,11 +147,11 @@ def read_finished_records(plan: SuitePlan) -> pd.DataFrame:
     )
 
 
-def _beyond(plan: SuitePlan, console: Console) -> Path:
+def _report_model_checks(plan: SuitePlan, console: Console) -> Path:
     """Print and write the table of a suite that measures generalization or surprise."""
     from jepabench.envs.data.files import write_atomically
     from jepabench.pipeline.terminal import rich_table
-    from jepabench.results.report import model_tables as beyond
+    from jepabench.results.report.model_tables import changes_table, surprises_table
 
     done = [stage for stage in plan.stages.values() if (stage.directory / "done.json").exists()]
     if plan.measure == "surprise":
@@ -161,14 +164,14 @@ def _beyond(plan: SuitePlan, console: Console) -> Path:
             for stage in done
             if stage.key.startswith("surprise/")
         }
-        table = beyond.surprises_table(tables) if tables else None
+        table = surprises_table(tables) if tables else None
     else:
         records = [
             read_records(stage.directory / "episodes.parquet").assign(**stage.config["change"])
             for stage in done
             if stage.key.startswith("change/")
         ]
-        table = beyond.changes_table(pd.concat(records, ignore_index=True)) if records else None
+        table = changes_table(pd.concat(records, ignore_index=True)) if records else None
     if table is None:
         raise ValueError(
             f"Nothing is measured yet in {plan.suite_directory}. "

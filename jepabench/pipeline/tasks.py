@@ -26,5 +26,5 @@ def resolve_task(name: str) -> str:
         try:
             return get_task(f"jepabench/{name.rpartition('-v')[0] or name}-v1").id
         except KeyError:
-            pass  # the error below is about the name as it was typed
+            pass  # the error below quotes the name that the user typed
     return get_task(name).id

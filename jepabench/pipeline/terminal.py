@@ -31,7 +31,7 @@ def make_console(*, stderr: bool = False) -> Console:
 
 
 def make_table(*columns: str, title: str = "", caption: str = "") -> Table:
-    """Return an empty table without a frame. The first column is never cut: it names the row."""
+    """Return an empty table without a frame. The first column, which names rows, is never cut."""
     table = Table(
         title=Text(title, style="bold") if title else None,
         title_justify="left",
@@ -45,12 +45,12 @@ def make_table(*columns: str, title: str = "", caption: str = "") -> Table:
 
 
 def add_text_row(table: Table, *cells: object) -> None:
-    """Add a row whose cells are shown literally: square brackets are never taken for markup."""
+    """Add a row whose cells are printed literally. Square brackets are not treated as markup."""
     table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in cells))
 
 
 def rich_table(table: pd.DataFrame, title: str) -> Table:
-    """Return a data frame as a table: numbers with three decimals, a dash for missing values."""
+    """Return a data frame as a table, with three decimals and a dash for missing values."""
     shown = make_table(*map(str, table.columns), title=title)
     for row in table.itertuples(index=False):
         add_text_row(shown, *(_format_cell(value) for value in row))

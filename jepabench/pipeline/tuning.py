@@ -20,16 +20,16 @@ from hydra.utils import get_method
 from jepabench.envs.task import short_name
 from jepabench.pipeline.config import ConfigError, load_agent, load_preset
 from jepabench.pipeline.presets.search_path import CONF
-from jepabench.pipeline.scaling import ScalingConfig, compose_scaling, merged_stages
+from jepabench.pipeline.scaling import ScalingConfig, compose_scaling, merge_stages
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.world_models.training.config import TrainConfig
 
 if TYPE_CHECKING:
     import optuna
 
-TRAINING_SEED = 100  # far from the seeds that are evaluated
+TRAINING_SEED = 100  # differs from the seeds of evaluations
 STARTUP = 4  # random trials before the sampler uses results
-ROUND = 2  # trials in parallel; fixed, so that the search does not depend on the machine
+ROUND = 2  # number of parallel trials, fixed so that the search does not depend on the machine
 _MODEL_FREE = "jepabench.agents.model_free."
 OWN_WORDS = {"trials": 8, "search_seed": 0, "num_steps": 0}
 
@@ -41,8 +41,8 @@ class TuningConfig(ScalingConfig):
     Attributes:
         trials: Number of trials.
         search_seed: Seed of the sampler.
-        num_steps: Training steps per trial; 0 for those of the preset.
-        first: Number of the first trial of a round.
+        num_steps: Number of training steps per trial; 0 for that of the preset.
+        first: Index of the first trial of a round.
         asked: Changed settings of each trial of a round.
     """
 
@@ -97,10 +97,10 @@ def compose_tuning(overrides: Sequence[str]) -> TuningConfig:
 
 
 def search_space(name: str) -> dict[str, list[Any]]:
-    """Return the values to try for each setting of an agent preset, that of the preset first.
+    """Return the values to try for each setting of an agent preset, starting with its own value.
 
     Raises:
-        ConfigError: There are no settings to search, for example because the agent learns nothing.
+        ConfigError: There are no settings to search, for instance because the agent does not learn.
     """
     preset = load_preset("agent", name)
     spaces = yaml.safe_load((CONF / "search.yaml").read_text(encoding="utf-8"))
@@ -130,7 +130,8 @@ def _list_defaults(target: str) -> dict[str, list[Any]]:
     """Return the default of each setting of a model-free training, by its path."""
     if not target.startswith(_MODEL_FREE):
         return {}
-    # The training of a method is a partial call of a loop with the method, or with its settings.
+    # The training function is a partial of a loop, and its first argument is the method or its
+    # settings.
     (method, *_) = getattr(get_method(target), "args")  # noqa: B009
     return _prefix("agent.train.", getattr(method, "config_type", method))
 
@@ -146,9 +147,9 @@ def _prefix(prefix: str, config_type: type) -> dict[str, list[Any]]:
 
 
 def _own_first(presets: Mapping[str, Any], path: str, values: list[Any]) -> list[Any]:
-    """Return the values with that of the preset first.
+    """Return the values, starting with that of the preset.
 
-    The result is empty for a key of a planner or an energy that the agent does not have.
+    The result is empty if the agent has no planner or energy with this key.
     """
     found: Any = presets
     for part in path.split("."):
@@ -169,7 +170,7 @@ def suggest(
     seed: int,
     number: int,
 ) -> dict[str, Any] | None:
-    """Return the settings of a new trial, or None if all were tried.
+    """Return the settings of a new trial, or None if all combinations were tried.
 
     The first trial uses the settings of the preset.
     """
@@ -183,7 +184,7 @@ def suggest(
     if number == 0:
         return {path: values[0] for path, values in space.items()}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # As JSON text, because Optuna does not support lists as choices.
+    # Values are JSON texts, because Optuna does not support lists as choices.
     distributions: dict[str, optuna.distributions.BaseDistribution] = {
         path: optuna.distributions.CategoricalDistribution([json.dumps(value) for value in values])
         for path, values in space.items()
@@ -248,11 +249,11 @@ class TuningRound(SuitePlan):
             (number, changes, TrialPlan(config, number, changes))
             for number, changes in enumerate(config.asked, config.first)
         ]
-        self.stages = merged_stages([plan for _, _, plan in self.trials], self.output)
+        self.stages = merge_stages([plan for _, _, plan in self.trials], self.output)
 
     @property
     def trained_stages(self) -> dict[Path, str]:
-        """Key of each stage that collects data or trains, by its folder."""
+        """Keys of the stages that collect data or train, by folder."""
         return {
             stage.directory: key
             for key, stage in self.stages.items()
@@ -260,7 +261,7 @@ class TuningRound(SuitePlan):
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return one row per finished trial: settings, success, and what it cost."""
+        """Return one row per finished trial, with its settings, success rate and cost."""
         from jepabench.evaluation.records import read_records
 
         rows = []

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _compare(first: str, options: argparse.Namespace) -> int:
     if first == options.second:
-        raise ValueError(f"{first} is compared with itself; name two agents.")
+        raise ValueError(f"{first} is compared with itself. Name two agents.")
     plan = SuitePlan(compose_run([*options.overrides, f"agent={first},{options.second}"]))
     first, options.second = (plan.agents[name].name for name in (first, options.second))
     records = read_finished_records(plan)
@@ -72,7 +72,7 @@ def _compare(first: str, options: argparse.Namespace) -> int:
 
 
 def difference_table(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
-    """Return one row per task and stratum, and a last row over all if there are several.
+    """Return one row per task and stratum. If there are several, add a row for all of them.
 
     The columns are those of ``comparison_table`` in
     ``jepabench.evaluation.statistics.success_tables``.
@@ -82,7 +82,7 @@ def difference_table(records: pd.DataFrame, first: str, second: str) -> pd.DataF
     pairs = [(first, second)]
     table = comparison_table(records, pairs=pairs)
     if len(table) > 1:
-        # Episodes of all cells as those of one: each counts the same.
+        # Treat the episodes of all cells as those of one cell, so that all have the same weight.
         numbers = records["episode"].astype("category").cat.codes.astype(np.int64)
         whole = records.assign(task_id="all", stratum="", index=numbers)
         table = pd.concat(
@@ -93,7 +93,7 @@ def difference_table(records: pd.DataFrame, first: str, second: str) -> pd.DataF
 
 
 def find_flips(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
-    """Return the episodes that the two agents hold in different shares of their training seeds.
+    """Return the episodes in which the two agents succeed with different shares of their seeds.
 
     The columns are ``task``, ``stratum``, ``index`` and the share of each agent.
     """
@@ -159,7 +159,7 @@ def _film_flips(
 
 
 def _film(rows: pd.DataFrame, folder: Path) -> str:
-    """A link to the film of an episode, of the first training seed."""
+    """Return a link to the film of an episode with the first training seed."""
     from jepabench.evaluation.records import frame_records
     from jepabench.results.media.episode_media import show_episode
 

@@ -1,6 +1,6 @@
 """``jepabench compare planners``: compare planners at several budgets on one world model.
 
-The result is success against compute, for each task.
+It writes a table and plots success against compute for each task.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jepabench.cli.arguments import Folder, Number, Numbers, Whole
+from jepabench.envs.data.files import atomic_write
 from jepabench.envs.errors import unknown_name
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--proposals",
         type=Folder(),
-        help="folder of a policy on the model's latents whose plans every search also starts from",
+        help="folder of a policy on the model's latents, which proposes plans to every planner",
     )
     parser.add_argument(
         "--horizon",
@@ -82,7 +83,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command. Rows are saved as they are measured; existing rows are kept."""
+    """Run the command. Each row is saved when it is measured, and existing rows are kept."""
     import pandas as pd
 
     path, began = options.table or options.output / "planners" / "planners.csv", time.monotonic()
@@ -107,9 +108,8 @@ def run(options: argparse.Namespace) -> int:
                 found = measure(checkpoint, preset, strata=strata, options=options)
                 rows.append({"task": found.pop("task"), **key, **found})
                 table = pd.DataFrame(rows)
-                partial = path.with_suffix(".partial")
-                table.to_csv(partial, index=False, float_format="%.4g")
-                partial.replace(path)
+                with atomic_write(path) as partial:
+                    table.to_csv(partial, index=False, float_format="%.4g")
                 print(table.tail(1).to_string(index=False, header=len(rows) == 1), flush=True)
     draw(pd.DataFrame(rows), path.with_suffix(".png"))
     print(f"{path} and {path.with_suffix('.png')}")
@@ -117,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def checkpoints(what: list[str], output: Path) -> list[Path]:
-    """Return the folders of the requested world models. Train missing ones of tasks."""
+    """Return the folders of the requested world models. Train those of tasks if they are missing."""
     from jepabench.execution.shared_model import train_shared_model
     from jepabench.pipeline.checkpoints import find_checkpoint
     from jepabench.pipeline.tasks import resolve_task
@@ -177,13 +177,11 @@ def make_preset(
     """Return the preset of ``--agent`` with the scaled planner of the preset ``planner``."""
     from jepabench.envs.registry import make
     from jepabench.pipeline.config import load_agent
-    from jepabench.pipeline.saved_model import agent_preset, untrained_agent
+    from jepabench.pipeline.saved_model import agent_preset, default_agent
     from jepabench.world_models.checkpoint import load_world_model
 
     loaded = load_world_model(checkpoint)
-    preset = agent_preset(
-        checkpoint, options.agent or untrained_agent(loaded.model.observation_key)
-    )
+    preset = agent_preset(checkpoint, options.agent or default_agent(loaded.model.observation_key))
     name, settings = preset.name, dict(preset.agent)
     settings.pop("record_imagination", None)
     settings["planner"] = scale_planner(

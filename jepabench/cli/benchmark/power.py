@@ -1,4 +1,4 @@
-"""``jepabench power``: how many episodes it takes to tell two success rates apart."""
+"""``jepabench power``: number of episodes that are needed to distinguish two success rates."""
 
 from __future__ import annotations
 
@@ -9,29 +9,35 @@ from rich.table import Table
 from jepabench.cli.arguments import Rate
 from jepabench.pipeline.terminal import make_console
 
-SHARES = (
-    0.25,
-    0.5,
-    1.0,
-)  # of the way from the fewest discordant episodes to those of agents with nothing in common
+# Positions between the smallest share of discordant episodes and that of independent agents.
+SHARES = (0.25, 0.5, 1.0)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.add_argument(
-        "first", type=Rate(), nargs="?", default=0.8, help="one success rate, as 0.8 or 80%%"
-    )
-    parser.add_argument("second", type=Rate(), nargs="?", default=0.9, help="the other")
-    parser.add_argument(
-        "--power", type=Rate(), default=0.8, help="chance to find the difference if it is there"
+        "first", type=Rate(), nargs="?", default=0.8, help="success rate, such as 0.8 or 80%%"
     )
     parser.add_argument(
-        "--alpha", type=Rate(), default=0.05, help="chance to find one if there is none (two-sided)"
+        "second", type=Rate(), nargs="?", default=0.9, help="success rate of the other agent"
+    )
+    parser.add_argument(
+        "--power",
+        type=Rate(),
+        default=0.8,
+        help="probability of detecting the difference if it exists",
+    )
+    parser.add_argument(
+        "--alpha",
+        type=Rate(),
+        default=0.05,
+        help="probability of detecting a difference if none exists (two-sided)",
     )
     parser.add_argument(
         "--discordant",
         type=Rate(),
-        help="share of episodes that exactly one of the two solves, from `jepabench compare`",
+        help="share of episodes that exactly one of the two agents solves, from "
+        "`jepabench compare`",
     )
 
 

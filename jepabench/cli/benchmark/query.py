@@ -1,4 +1,4 @@
-"""``jepabench query``: SQL over everything that was measured."""
+"""``jepabench query``: query all results with SQL."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def query(sql: str, output: Path) -> pd.DataFrame:
     import duckdb
 
     if not sql.strip():
-        raise ValueError(f"The question is empty. For instance: {EXAMPLE}")
+        raise ValueError(f"The question is empty. Example: {EXAMPLE}")
     asked = [name for name in _TABLES if re.search(rf"\b{name}\b", sql, re.IGNORECASE)]
     if asked and not output.is_dir():
         raise ValueError(f"There is no folder {output}. --output is the folder of the results.")
@@ -62,16 +62,16 @@ def query(sql: str, output: Path) -> pd.DataFrame:
 
     with duckdb.connect() as connection:
         if "episodes" in asked:
-            # Registered as a table: in SQL, brackets and stars of a path would be a pattern.
+            # Register a table instead of a path, in which brackets and stars would be a pattern.
             connection.register("episodes", load_episodes(output))
         if "runs" in asked:
             connection.register("runs", run_table(output))
         try:
             answer = connection.execute(sql)
             if answer is None:
-                raise ValueError(f"{sql!r} asks nothing. For instance: {EXAMPLE}")
+                raise ValueError(f"{sql!r} is not a query. Example: {EXAMPLE}")
             return answer.fetchdf()
         except duckdb.Error as error:
             raise ValueError(
-                f"{error}\nTables are episodes and runs, for instance: {EXAMPLE}"
+                f"{error}\nThe tables are episodes and runs. Example: {EXAMPLE}"
             ) from error

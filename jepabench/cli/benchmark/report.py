@@ -1,4 +1,4 @@
-"""``jepabench report``: table and page of a suite, made from its finished evaluations."""
+"""``jepabench report``: build the report of a suite from its finished evaluations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Write the report and print where it is."""
+    """Write the report and print its path."""
     console = make_console()
     plan = SuitePlan(compose_run(options.overrides))
     page = build_report(plan, console, options.overrides)

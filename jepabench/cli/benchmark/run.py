@@ -1,4 +1,4 @@
-"""``jepabench run``: run a suite, from the collection of data to the report."""
+"""``jepabench run``: run a suite, from data collection to the report."""
 
 from __future__ import annotations
 

@@ -25,13 +25,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "launcher=joblib|submitit|ray launcher.KEY=VALUE output=folder",
     )
     parser.add_argument(
-        "-m", "--multirun", action="store_true", help="accepted as in Hydra; a sweep always is one"
+        "-m", "--multirun", action="store_true", help="accepted for Hydra users; has no effect"
     )
-    parser.add_argument("--dry-run", action="store_true", help="print what is missing, and stop")
+    parser.add_argument("--dry-run", action="store_true", help="only print the missing stages")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the command; exit code 1 if a stage failed."""
+    """Run the command; return 1 if a stage failed."""
     console, config = make_console(), compose_run(options.overrides)
     plan = SuitePlan(config)
     if options.dry_run:
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     problem = None
     try:
         run_plan(config, console)
-    except StagesFailedError as error:  # the table of what is done comes first
+    except StagesFailedError as error:  # raised after the table of finished stages
         problem = error
     from jepabench.results.report.success_table import terminal_table
 

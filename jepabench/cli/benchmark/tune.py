@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     with atomic_write(folder / "trials.csv") as partial:
         table.to_csv(partial, index=False, float_format="%.4g")
     changes = nest(json.loads(best["changes"]))
-    changes.setdefault("agent", {})["tuning"] = tuning  # part of what the agent then costs
+    changes.setdefault("agent", {})["tuning"] = tuning  # counts as a cost of the agent
     write_atomically(folder / "best.yaml", yaml.safe_dump(changes, sort_keys=False))
     console.print(
         table.drop(columns="changes").to_string(index=False), markup=False, soft_wrap=True
@@ -69,7 +69,7 @@ def search(config: TuningConfig, console: Console) -> tuple[pd.DataFrame, dict[s
     """Run the missing trials of a search.
 
     Returns:
-        One row per trial, and what all of them spent: data, training, and validation episodes.
+        One row per trial, and the cost of all trials: data, training and validation episodes.
     """
     space, rows = search_space(config.agent), []
     stages: dict[Path, str] = {}

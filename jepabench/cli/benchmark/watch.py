@@ -1,4 +1,4 @@
-"""``jepabench watch``: the progress of a sweep, live in a browser."""
+"""``jepabench watch``: watch the progress of a sweep in a browser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_page_arguments(parser, port=PORT)
     parser.add_argument(
-        "--every", type=Number(0, 3600), default=2.0, help="seconds between two looks"
+        "--every", type=Number(0, 3600), default=2.0, help="seconds between two updates"
     )
 
 

@@ -1,4 +1,4 @@
-"""``jepabench board``: the static site of submissions, tasks and claims."""
+"""``jepabench board``: build the static site of submissions, tasks and claims."""
 
 from __future__ import annotations
 
@@ -22,9 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--results", type=ExistingFolder(), default=RESULTS, help="folder of the results to show"
     )
-    parser.add_argument(
-        "--films", type=Whole(0), default=0, help="episodes of each submission and task to film"
-    )
+    parser.add_argument("--films", type=Whole(0), default=0, help="films per submission and task")
 
 
 def run(options_: argparse.Namespace) -> int:

@@ -53,8 +53,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pull-request",
         action="store_true",
-        help="in a clone of the repository: also commit the submission on a branch of its own, and "
-        "write the text of a pull request; nothing is pushed",
+        help="also commit the submission on a new branch of the clone and write the description of "
+        "a pull request; nothing is pushed",
     )
 
 
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
         options.agent, settings, passed_on, changes, console, pull_request=options.pull_request
     )
     console.print(
-        f"Submission: {folder}   (check it as others will: `jepabench verify {folder}`)",
+        f"Submission: {folder}   (check it with `jepabench verify {folder}`)",
         markup=False,
         soft_wrap=True,
     )
@@ -91,7 +91,7 @@ def submit(
         settings: Values of ``SETTINGS``.
         passed_on: Settings of the run, such as ``suite=quick``.
         changes: Changed arguments of the agent's class.
-        console: Where progress is printed.
+        console: Console on which progress is printed.
         pull_request: Whether to commit the submission on a branch of the clone in which the command
             runs.
 
@@ -99,7 +99,7 @@ def submit(
         The folder of the submission.
 
     Raises:
-        ConfigError: A setting is wrong, or the folder exists.
+        ConfigError: A setting is invalid, or the folder exists.
     """
     from jepabench.evaluation.submissions.submission import read_submission, write_submission
     from jepabench.execution.run_plan import run_plan
@@ -112,14 +112,14 @@ def submit(
     folder = _check_settings(settings, plan.agents[agent].name, suite)
     clone = find_clone(folder.name) if pull_request else None
     run_plan(config, console)
-    records, actions = _gathered(plan, suite)
-    manifest = _manifest(
+    records, actions = _collect_episodes(plan, suite)
+    manifest = _make_manifest(
         plan,
         agent,
         settings,
         [*passed_on, *(f"agent.{key}={value}" for key, value in changes.items())],
     )
-    extra = _extra(plan, suite, settings, console)
+    extra = _collect_files(plan, suite, settings, console)
     write_submission(
         folder,
         {**manifest, "name": folder.name},
@@ -165,10 +165,10 @@ def _compose(agent: str, passed_on: list[str], changes: Mapping[str, Any]) -> Ru
 
 
 def _check_settings(settings: Mapping[str, str], agent: str, suite: Suite) -> Path:
-    """Return the folder of the submission, after a check of what describes it.
+    """Check the settings that describe a submission, and return its folder.
 
     Raises:
-        ConfigError: The folder exists, or there is no file ``readme``.
+        ConfigError: The folder exists, or the file ``readme`` does not.
     """
     from jepabench.evaluation.submissions.manifest import check_words
 
@@ -224,9 +224,12 @@ def _authors(settings: Mapping[str, str]) -> list[str]:
     return [item.strip() for item in settings["authors"].split(";") if item.strip()]
 
 
-def _gathered(plan: SuitePlan, suite: Suite) -> tuple[list[Any], dict[tuple[str, int], Any]]:
-    """Returns the records of all evaluations in the order of a submission, and their actions in
-    one piece a task and seed.
+def _collect_episodes(
+    plan: SuitePlan, suite: Suite
+) -> tuple[list[Any], dict[tuple[str, int], Any]]:
+    """Return the records of all evaluations, and their actions by task and seed.
+
+    Both are in the order of a submission.
     """
     import numpy as np
 
@@ -245,7 +248,7 @@ def _gathered(plan: SuitePlan, suite: Suite) -> tuple[list[Any], dict[tuple[str,
     return records, actions
 
 
-def _manifest(
+def _make_manifest(
     plan: SuitePlan, agent: str, settings: Mapping[str, str], arguments: list[str]
 ) -> dict[str, Any]:
     from jepabench.evaluation.machine import describe_machine
@@ -295,11 +298,11 @@ def _manifest(
 
 
 def read_cost(stage: Stage, needed: Sequence[Stage]) -> dict[str, Any]:
-    """Return the manifest's entry for what a task and training seed cost.
+    """Return the manifest's entry for the cost of a task and training seed.
 
     Args:
-        stage: The finished evaluation.
-        needed: The stages that it depends on.
+        stage: Finished evaluation.
+        needed: Stages on which the evaluation depends.
     """
     spent = json.loads((stage.directory / "cost.json").read_text(encoding="utf-8"))
     prints = [_fingerprint(each) for each in needed]
@@ -312,7 +315,7 @@ def read_cost(stage: Stage, needed: Sequence[Stage]) -> dict[str, Any]:
 
 
 def _fingerprint(stage: Stage) -> str:
-    """Returns what data a model or policy was made with; empty if it made its own."""
+    """Return the fingerprint of a stage's training data, empty if it has none."""
     for name in ("model.json", "training.json"):
         path = stage.directory / name
         if path.exists():
@@ -338,10 +341,10 @@ def _code() -> dict[str, Any]:
     }
 
 
-def _extra(
+def _collect_files(
     plan: SuitePlan, suite: Suite, settings: Mapping[str, str], console: Console
 ) -> dict[str, bytes]:
-    """Returns the files that are there to be read, or for a re-run."""
+    """Return the optional files of a submission: README, checkpoints and diagnostics."""
     files = {"README.md": Path(settings["readme"]).read_bytes()} if settings["readme"] else {}
     if settings["checkpoints"] == "yes":
         for stage in plan.evaluations:
@@ -359,8 +362,9 @@ def _extra(
 
 
 def _diagnostics(plan: SuitePlan, suite: Suite, console: Console) -> dict[str, bytes]:
-    """Returns what the world models of the first training seed know, and the first episode of each
-    stratum as they imagine it.
+    """Return the diagnostics of the world models of the first training seed.
+
+    They include the imagined frames of the first episode of each stratum.
     """
     from jepabench.envs.data.episodes import EpisodeDataset
     from jepabench.evaluation.model_checks.model_report import world_report
@@ -373,7 +377,7 @@ def _diagnostics(plan: SuitePlan, suite: Suite, console: Console) -> dict[str, b
         if not models or stage.config["seed"] != plan.evaluations[0].config["seed"]:
             continue
         (model,) = models
-        if not model.needs:  # it was given, without episodes to ask about
+        if not model.needs:  # a copied checkpoint, for which there are no held-out episodes
             continue
         task = short_name(stage.config["task_id"])
         console.print(f"measure the world model of {task}", markup=False)

@@ -28,9 +28,9 @@ _HIGHEST_LEVEL = 3
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's arguments."""
+    """Add the arguments of the command."""
     add = parser.add_argument
-    add("folders", nargs="+", type=HubFolder("submission"), help="folders, or hf://user/name")
+    add("folders", nargs="+", type=HubFolder("submission"), help="submissions, or hf://user/name")
     add(
         "--level",
         type=Whole(1, _HIGHEST_LEVEL),
@@ -135,7 +135,7 @@ def _verify(
                 verification, folder, find_suite, settings, progress=bar.update
             )
     if options.json:
-        # "#" would begin a command of a CI service; the escape is the same JSON.
+        # CI services read "##" as a command. The escaped text is the same JSON.
         print(json.dumps(asdict(verification)).replace("##", "#\\u0023"))
     else:
         _show(verification, console)
@@ -167,7 +167,7 @@ def _other_submissions(folder: Path, beside: Path | None) -> list[Path]:
 
 
 def _about() -> dict[str, Any]:
-    """Return date, versions and machine of a record."""
+    """Return the date, versions and machine of a record."""
     from jepabench.evaluation.machine import describe_machine
 
     here = {key: str(value) for key, value in describe_machine().items()}

@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "checkpoint",
         nargs="?",
         default="two-room",
-        help="name of a reference checkpoint, or a folder that `jepabench train` made "
+        help="name of a reference checkpoint, or a folder that `jepabench train` wrote "
         "(default: two-room)",
     )
     add_page_arguments(parser, port=PORT)
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
     from jepabench.results.live.goal_placement import FAMILIES
     from jepabench.results.live.server import Channel
 
-    torch.set_num_threads(1)  # models are small; a second thread costs more than it gives
+    torch.set_num_threads(1)  # a second thread slows small models down
     console = make_console()
     checkpoints = {
         name: REFERENCES / name

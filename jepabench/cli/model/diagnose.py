@@ -1,4 +1,4 @@
-"""``jepabench diagnose``: can a world model be planned with, and if not, why?"""
+"""``jepabench diagnose``: measure whether a world model is suitable for planning."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_common_arguments(parser, dataset=True)
-    parser.add_argument("--steps", type=Whole(1), default=8, help="model steps to look ahead")
+    parser.add_argument("--steps", type=Whole(1), default=8, help="number of model steps ahead")
     parser.add_argument(
-        "--starts", type=Whole(1), default=30, help="episodes that plans start from"
+        "--starts", type=Whole(1), default=30, help="number of episodes in which plans start"
     )
     parser.add_argument(
-        "--plans", type=Whole(2), default=64, help="random plans to simulate from each start"
+        "--plans", type=Whole(2), default=64, help="number of random plans from each start"
     )
     parser.add_argument(
         "--train",
         type=HubFolder("dataset"),
         metavar="DATASET",
-        help="training data with frames, on which a supervised network is trained as the ceiling",
+        help="training data with frames, on which a supervised network is trained as a ceiling",
     )
     parser.add_argument(
         "--ceiling-steps", type=Whole(1), default=1500, help="gradient steps of that network"

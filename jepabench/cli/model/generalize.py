@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_checkpoint(parser)
-    parser.add_argument("--agent", help="preset that plans with it, see `jepabench list agents`")
+    parser.add_argument("--agent", help="agent preset, see `jepabench list agents`")
     parser.add_argument(
-        "--factors", nargs="*", help="by default all, see `jepabench list variations TASK`"
+        "--factors", nargs="*", help="factors (default: all, see `jepabench list variations TASK`)"
     )
     parser.add_argument("--levels", nargs="*", default=["mild", "hard"], choices=("mild", "hard"))
-    parser.add_argument("--strata", nargs="*", help="strata (default: the nearest)")
+    parser.add_argument("--strata", nargs="*", help="strata (default: the first one of the task)")
     parser.add_argument("--episodes", type=Whole(2), default=20, help="episodes per stratum (20)")
     parser.add_argument("--pixels", type=FRAME_SIDE, default=64, help="side of the frames")
     parser.add_argument(
@@ -66,7 +66,7 @@ def _evaluate(
 ) -> dict[str, dict[Change, Sequence[EpisodeRecord]]]:
     """Return the records of the preset's agent and of a random one under each change.
 
-    Finished evaluations below ``options.output`` are read, not repeated.
+    Finished evaluations below ``options.output`` are not repeated.
     """
     from tqdm import tqdm
 

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="folder for imagined.png and imagined.gif",
     )
     parser.add_argument("--steps", type=Whole(1), default=8, help="model steps to imagine")
-    parser.add_argument("--episodes", type=Whole(1), default=4, help="futures to show")
+    parser.add_argument("--episodes", type=Whole(1), default=4, help="number of futures to show")
     parser.add_argument(
         "--decoder-steps",
         type=Whole(0),
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--decoder-data",
         type=HubFolder("dataset"),
-        help="what the decoder is trained on; by default the dataset itself",
+        help="training data of the decoder (default: the dataset itself)",
     )
     parser.add_argument("--seed", type=SEED, default=0)
 
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
             loaded.model, data, num_steps=options.decoder_steps or _DECODER_STEPS, seed=options.seed
         )
     rng = np.random.default_rng(options.seed)
-    # Of the second half, one future an episode.
+    # One future per episode, from the second half of the episodes.
     chosen = rng.choice(
         np.arange(len(dataset) // 2, len(dataset)),
         min(options.episodes, len(dataset) // 2),

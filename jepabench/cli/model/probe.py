@@ -1,4 +1,4 @@
-"""``jepabench probe``: which physical quantities can be read out of a latent, seen and imagined."""
+"""``jepabench probe``: measure which physical quantities encoded and imagined latents contain."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="also probe latents imagined this many model steps ahead",
     )
     parser.add_argument(
-        "--frames", type=Whole(2), default=6000, help="frames to fit and read on, at most"
+        "--frames", type=Whole(2), default=6000, help="largest number of frames to use"
     )
 
 

@@ -18,15 +18,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--events",
         nargs="*",
-        help="by default all that can happen, see `jepabench list events TASK`",
+        help="events (default: all, see `jepabench list events TASK`)",
     )
     parser.add_argument("--episodes", type=Whole(1), default=100)
     parser.add_argument(
-        "--behaviour", help="scripted behaviour that acts; the task's default if not given"
+        "--behaviour", help="scripted behaviour that acts (default: that of the task)"
     )
     parser.add_argument("--pixels", type=FRAME_SIDE, default=64, help="side of the frames")
     parser.add_argument(
-        "--untrained", type=Whole(0), default=3, help="untrained networks to compare with"
+        "--untrained", type=Whole(0), default=3, help="number of untrained networks to compare with"
     )
 
 

@@ -1,4 +1,4 @@
-"""``jepabench train``: a world model on a dataset."""
+"""``jepabench train``: train a world model on a dataset."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "dataset",
         type=HubFolder("dataset"),
-        help="folder that `jepabench collect` made, or hf://user/name",
+        help="folder that `jepabench collect` wrote, or hf://user/name",
     )
     parser.add_argument(
         "validation", type=HubFolder("dataset"), help="held-out dataset of the same task"
     )
     parser.add_argument(
-        "directory", type=Folder(), help="where the checkpoint goes; continued if half done"
+        "directory", type=Folder(), help="folder of the checkpoint; an interrupted run is resumed"
     )
     parser.add_argument(
         "--world-model", default="jepa", help="preset, see `jepabench list world-models`"
@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoder-from",
         type=HubFolder("checkpoint"),
-        help="a model whose encoder is taken as it is: only the predictor learns",
+        help="checkpoint whose encoder is used and frozen, so that only the predictor is trained",
     )
     parser.add_argument("--seed", type=SEED, default=0)
     add_settings(
@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
     check_training(preset["training"])
     check_tracker(tracker)
     check_training_device(preset["training"].get("device", "cpu"))
-    # Contents identify the inputs, not paths: the data at a path may have been replaced.
+    # Identify the inputs by their contents, because the data at a path may have been replaced.
     data, held_out = open_datasets(options.dataset, options.validation)
     config = {
         **preset,
@@ -79,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
             for name, value in diagnosis.scalars().items():
                 print(f"{name:>20}  {value:.3f}")
 
-    if get_rank():  # one of several processes: the first keeps the folder, the others help
+    if get_rank():  # only the first of several processes writes the folder
         with tempfile.TemporaryDirectory() as folder:
             work(Path(folder))
     elif not run_stage(options.directory, config, work):
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _split_tracker(overrides: list[str]) -> tuple[str, list[str]]:
-    """Return the tracker, which is no part of the preset, and the other settings."""
+    """Return the tracker, which is not part of the preset, and the other settings."""
     names = [item.partition("=")[2] for item in overrides if item.startswith("tracker=")]
     rest = [item for item in overrides if not item.startswith("tracker=")]
     return (names or ["none"])[-1], rest

@@ -1,4 +1,4 @@
-"""``jepabench check-env``: check that an environment fulfils its contract."""
+"""``jepabench check-env``: check that an environment meets its contract."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--world-model",
         type=HubFolder("checkpoint"),
         metavar="DIR",
-        help="curiosity: world model of kind ensemble; its disagreement is the reward",
+        help="curiosity: world model of kind ensemble, whose disagreement is maximised",
     )
     parser.add_argument("--split", default="train", choices=("train", "validation", "test"))
     parser.add_argument(

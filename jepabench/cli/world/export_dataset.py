@@ -16,12 +16,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "target", help="new folder (lerobot, lance), new file (hdf5), or Minari id (minari)"
     )
     parser.add_argument(
-        "--format", choices=DATASET_FORMATS, help="needed unless it ends in .h5 or .lance"
+        "--format", choices=DATASET_FORMATS, help="required unless the target ends in .h5 or .lance"
     )
     parser.add_argument(
         "--video",
         action="store_true",
-        help="write frames as H.264 videos, which lose a little, instead of PNG (lerobot only)",
+        help="write frames as lossy H.264 videos instead of PNG (lerobot only)",
     )
 
 

@@ -26,13 +26,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--format",
         choices=(*DATASET_FORMATS, "lewm"),
-        help="format, if the path does not show it; lewm is a checkpoint of stable-worldmodel",
+        help="format, if it is not clear from the path; lewm is a checkpoint of stable-worldmodel",
     )
     parser.add_argument(
-        "--task", type=Task(), help="task of the episodes; exports of jepabench state it"
+        "--task", type=Task(), help="task of the episodes; not needed for exports of jepabench"
     )
     parser.add_argument(
-        "--behaviour", default="not stated", help="name of the policy that made the data"
+        "--behaviour", default="not stated", help="name of the policy that collected the data"
     )
     parser.add_argument("--split", default="train", choices=("train", "validation", "test"))
     parser.add_argument(
@@ -40,20 +40,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Columns(),
         default={},
         metavar="FIELD=COLUMN,...",
-        help="columns of fields that have another name, such as observation=state",
+        help="names of columns that differ from their field, such as observation=state",
     )
     parser.add_argument(
         "--rate",
         choices=("control", "model"),
-        help="whether a row is one control step or one model step, if the data do not show it",
+        help="whether a row is one control step or one model step, if the data do not state it",
     )
     parser.add_argument(
         "--dataset",
         type=ExistingFolder(),
-        help="training data of a lewm checkpoint, whose action statistics it needs",
+        help="lewm: training data of the checkpoint, for the statistics of actions",
     )
     parser.add_argument(
-        "--pixels", type=FRAME_SIDE, help="side to which frames are resized; unchanged if not given"
+        "--pixels", type=FRAME_SIDE, help="side to which frames are resized (default: unchanged)"
     )
 
 

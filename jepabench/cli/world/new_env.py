@@ -14,7 +14,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("name", help="name of the environment and its class, such as StackCubes")
     parser.add_argument(
-        "--family", default="manipulation", help=f"draft to start from: {', '.join(families())}"
+        "--family", default="manipulation", help=f"template: {', '.join(families())}"
     )
     parser.add_argument(
         "--path",

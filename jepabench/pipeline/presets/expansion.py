@@ -1,4 +1,4 @@
-"""Sweeps: agents with every combination of the values that a command gives to their settings."""
+"""Sweeps: variants of agents for every combination of the values of their settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_VARIANTS = 1000
 
 
 def expand_values(key: str, text: str) -> list[str]:
-    """Return the values of ``64,128``, ``choice(64, 128)`` or ``range(0, 3)`` as texts.
+    """Return the values of ``64,128``, ``choice(64, 128)`` or ``range(0, 3)`` as strings.
 
     Raises:
         ConfigError: The text is malformed, or has too many values.
@@ -26,7 +26,7 @@ def expand_values(key: str, text: str) -> list[str]:
     values = list(itertools.islice(override.sweep_string_iterator(), MAX_VARIANTS + 1))
     _check_count(len(values), key)
     if not values:
-        raise ConfigError(f"{key}={text} stands for no value.")
+        raise ConfigError(f"{key}={text} has no values.")
     return list(dict.fromkeys(value.strip() for value in values))
 
 
@@ -57,8 +57,8 @@ def expand_agents(agents: Sequence[str], settings: Mapping[str, str]) -> list[st
 
     Args:
         agents: Names of agents, which may be variants.
-        settings: Texts by key: ``agent.NAME.KEY``, ``agent.KEY`` (for the only agent),
-            ``world_model.NAME.KEY``, ``data.KEY`` or ``pixels``.
+        settings: Values by key. Keys are ``agent.NAME.KEY``, ``agent.KEY`` (for a single agent),
+            ``world_model.NAME.KEY``, ``data.KEY`` and ``pixels``.
 
     Raises:
         ConfigError: A key applies to no agent, or there are too many combinations.
@@ -80,7 +80,7 @@ def expand_agents(agents: Sequence[str], settings: Mapping[str, str]) -> list[st
 
 
 def _find_agents(key: str, agents: Sequence[str]) -> list[tuple[str, str]]:
-    """Return each agent that a key applies to, and the key of its variant."""
+    """Return the agents to which a key applies, with the key of the variant."""
     section, _, rest = key.partition(".")
     if section == "agent":
         bases = {agent: Variant.parse(agent).base for agent in agents}
@@ -119,7 +119,7 @@ def _find_users_of_model(key: str, rest: str, agents: Sequence[str]) -> list[tup
 
 
 def _depends_on(agent: str, section: str) -> bool:
-    """Return whether an agent's result depends on the suite's data, or on the side of frames."""
+    """Return whether an agent's result depends on the suite's data, or on the size of frames."""
     preset = load_agent(agent)
     if section == "pixels":
         return preset.track["observation"] == "pixels"

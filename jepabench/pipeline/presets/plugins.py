@@ -1,4 +1,4 @@
-"""Agents and other code of other packages, and digests of it.
+"""Agents and other code of other packages, and digests of this code.
 
 An agent is named ``package.module:Class`` or by an entry point of the group ``jepabench.agents``.
 Planners, costs and training functions are named by ``_target_`` in a preset, and kinds of world
@@ -33,7 +33,7 @@ class _Stated(BaseModel):
 
 
 class AgentTrack(_Stated):
-    """What an agent of another package may use."""
+    """The track of another package's agent, which states what it may use."""
 
     observation: _Word
     data: _Word
@@ -49,7 +49,7 @@ class AgentCost(_Stated):
 
 
 class AgentWords(_Stated):
-    """What the class of an agent of another package states about the agent."""
+    """Attributes that the class of another package's agent may state."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
     track: AgentTrack
@@ -65,7 +65,7 @@ class AgentWords(_Stated):
 
 
 class PluginError(ValueError):
-    """An agent of another package that cannot be used."""
+    """An agent of another package cannot be used."""
 
 
 def preset_of_plugin(name: str) -> dict[str, Any] | None:
@@ -74,8 +74,8 @@ def preset_of_plugin(name: str) -> dict[str, Any] | None:
     The class needs ``observation_keys``. Optional attributes are those of ``AgentWords``.
 
     Raises:
-        PluginError: The module cannot be imported, has no agent of this name, or the class states
-            something invalid.
+        PluginError: The module cannot be imported, it has no agent of this name, or an attribute of
+            the class is invalid.
     """
     if ":" in name:
         return _preset(name, name)
@@ -84,7 +84,7 @@ def preset_of_plugin(name: str) -> dict[str, Any] | None:
 
 
 def plugin_names() -> list[str]:
-    """Return the names that installed packages give to their agents."""
+    """Return the names of agents that installed packages declare."""
     return list_entry_points(GROUP)
 
 
@@ -101,15 +101,16 @@ def find_package(target: str) -> str:
 
 
 def freeze_files(preset: dict[str, Any]) -> dict[str, Any]:
-    """Return the preset of another package's agent with a digest of the files it refers to."""
+    """Return the preset of another package's agent with a digest of the files that it names."""
     paths = find_paths({key: value for key, value in preset["agent"].items() if key != "_target_"})
     return {**preset, "files": digest_files(Path(), paths)} if paths else preset
 
 
 def add_code_digest(group: str, preset: dict[str, Any]) -> dict[str, Any]:
-    """Return a preset with a digest of the outside code that it names, so that changes count.
+    """Return a preset with a digest of other packages' code that it names.
 
-    A preset that names only code of JEPA Bench is returned unchanged.
+    A change of the code therefore changes the hashes of stages. A preset that names only code of
+    JEPA Bench is returned unchanged.
 
     Raises:
         PluginError: The code cannot be imported.
@@ -134,7 +135,7 @@ def _list_targets(settings: Any) -> list[str]:
 
 
 def _find_kind_module(kind: str) -> str:
-    """Return the module of a kind of world model from outside, or an empty string."""
+    """Return the module of another package's kind of world model, or an empty string."""
     if point := find_entry_point(KIND_GROUP, kind):
         return point.module
     registry = sys.modules.get("jepabench.world_models.registry")  # it imports torch
@@ -229,7 +230,7 @@ def _stated_name(kind: type) -> str:
 
 
 def _derive_name(module_name: str, class_name: str) -> str:
-    """Return a name that no preset and no class of another module has."""
+    """Return a name that is unique among presets and classes of other modules."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", class_name).lower().removesuffix("-agent")
     return f"{module_name.replace('_', '-').lower()}.{words}"
 

@@ -1,6 +1,6 @@
 """Presets of policies that Stable-Baselines3 saved, named ``sb3:model.zip``.
 
-Only the plain text inside the zip is read here; its pickles are loaded by the agent, with
+Only the plain text inside the zip is read here. The agent loads its pickles, which requires
 ``--trust``.
 """
 
@@ -16,7 +16,7 @@ from jepabench.pipeline.presets.search_path import ConfigError
 from jepabench.pipeline.presets.sources import digest_files
 
 PREFIX = "sb3:"
-_MOMENTS = ("vecnormalize.pkl", "vec_normalize.pkl")  # of RL Baselines3 Zoo and of SB3's examples
+_MOMENTS = ("vecnormalize.pkl", "vec_normalize.pkl")  # in RL Baselines3 Zoo and in SB3's examples
 _SEED = "{seed}"
 _MAX_TEXT = 64 * 2**20  # bytes of the description inside a zip
 
@@ -24,12 +24,12 @@ _MAX_TEXT = 64 * 2**20  # bytes of the description inside a zip
 def preset_of_sb3(name: str) -> dict[str, Any]:
     """Return the preset of ``sb3:PATH``.
 
-    ``{seed}`` in the path stands for the training seed, so that several trainings of one algorithm
-    are the seeds of one agent. ``vecnormalize.pkl`` beside the file is used if it exists;
-    ``vec_normalize=FILE`` or ``vec_normalize=null`` changes that.
+    ``{seed}`` in the path stands for the training seed, so that several trainings of an algorithm
+    are evaluated as one agent. ``vecnormalize.pkl`` in the same folder is used if it exists, unless
+    ``vec_normalize=FILE`` or ``vec_normalize=null`` is given.
 
     Raises:
-        ConfigError: There is no such file, or Stable-Baselines3 did not save it.
+        ConfigError: There is no such file, or it was not saved by Stable-Baselines3.
     """
     pattern = name.removeprefix(PREFIX)
     files = _find_files(pattern)
@@ -78,7 +78,7 @@ def _match(pattern: str) -> list[Path]:
 
 
 def _read_description(path: Path) -> str:
-    """Return the text of the observation space that a policy was trained on, without its pickle."""
+    """Return the text of a policy's observation space, without its pickle."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = set(archive.namelist())

@@ -32,12 +32,12 @@ GROUPS = ("agent", "launcher", "suite", "world_model")
 
 
 class ConfigError(ValueError):
-    """A configuration key, group or value that does not exist; the message says what does."""
+    """A configuration key, group or value is wrong. The message states what is allowed."""
 
 
 @dataclass(frozen=True)
 class SearchPath:
-    """Where a process looks for presets besides the installed packages.
+    """Folders in which a process looks for presets, besides installed packages.
 
     Attributes:
         folders: Folders given by ``--config-dir``, absolute.
@@ -97,10 +97,10 @@ def list_presets(group: str) -> dict[str, Path]:
 
 
 def list_folders() -> list[Path]:
-    """Return the folders with presets from outside JEPA Bench, in the order of the search.
+    """Return the folders with presets of others, in the order of the search.
 
     Raises:
-        ConfigError: An installed package declares a folder that it does not have.
+        ConfigError: An installed package declares a folder that does not exist.
     """
     path = get_search_path()
     folders = list(_find_package_folders())
@@ -111,7 +111,7 @@ def list_folders() -> list[Path]:
 
 
 def describe_origin(path: Path) -> str:
-    """Return where a preset comes from: a package and its version, or the user's file."""
+    """Return the origin of a preset: a package and its version, or the user's file."""
     if path.parents[1] == CONF:
         return BUILT_IN
     if package := _find_package_folders().get(path.parents[1]):
@@ -156,7 +156,7 @@ def _find_package_folders() -> dict[Path, str]:
 
 
 class _OwnPresets(SearchPathPlugin):
-    """Adds the folders from outside to Hydra's search path, so that defaults lists find them."""
+    """Adds the folders of others to Hydra's search path, so that defaults lists find presets."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         for folder in list_folders():

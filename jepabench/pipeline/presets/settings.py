@@ -1,7 +1,7 @@
 """Checks of changed settings, before any work starts.
 
-A preset states only what differs from the defaults of its class, so the signature of the class
-decides which other keys exist.
+A preset states only differences from the defaults of its class. Other allowed keys are therefore
+read from the signature of the class.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from jepabench.envs.errors import unknown_name
 from jepabench.pipeline.presets.search_path import ConfigError
 
-# Functions that pass their keyword arguments on, and what receives them.
+# Functions that pass keyword arguments on, and the class that receives them.
 _FORWARDS = {
     "jepabench.agents.build.build_mpc": "jepabench.agents.mpc.agent.MPCAgent",
     "jepabench.agents.model_free.online.off_policy.train": (
@@ -29,7 +29,7 @@ def check_settings(preset: Mapping[str, Any], changes: Mapping[str, Any]) -> Non
     """Check that an agent's preset, or the class that it configures, has every changed key.
 
     Raises:
-        UnknownNameError: There is no such key; the message suggests the nearest.
+        UnknownNameError: There is no such key. The message suggests the nearest one.
         ConfigError: The agent is not trained, or has no world model.
     """
     name = preset["name"]
@@ -58,7 +58,7 @@ def _check_keys(known: Mapping[str, Any], changes: Mapping[str, Any], what: str)
 
 
 def _list_parameters(settings: Mapping[str, Any]) -> list[str] | None:
-    """Return the keys that the target of settings accepts, or None if it does not tell."""
+    """Return the keys that the target of settings accepts, or None if they are unknown."""
     from hydra.utils import get_object
 
     target = settings.get("_target_")
@@ -76,7 +76,7 @@ def check_training(settings: Mapping[str, Any]) -> None:
     """Check the training settings of a world model's preset.
 
     Raises:
-        ConfigError: A value of the wrong type.
+        ConfigError: A value has the wrong type.
         UnknownNameError: There is no such setting.
         ValueError: A number is out of range.
     """

@@ -11,7 +11,7 @@ from typing import Any
 
 
 def digest_sources(module: ModuleType) -> str:
-    """Return a digest of the Python sources that a module consists of.
+    """Return a digest of the Python sources of a module.
 
     For a module in a package, these are all Python files of its top-level package. For a single
     file, they are the file and the modules beside it that it imports, directly or indirectly.
@@ -27,7 +27,7 @@ def digest_sources(module: ModuleType) -> str:
 
 
 def digest_files(folder: Path, names: Sequence[str]) -> str:
-    """Return a digest of data files, such as weights; names are relative to ``folder``.
+    """Return a digest of data files, such as weights. Names are relative to ``folder``.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -56,7 +56,7 @@ def find_paths(settings: Any) -> list[str]:
 
 
 def _is_model_folder(text: str) -> bool:
-    # A word such as "data" can be the name of a folder by coincidence. A path has a separator.
+    # A word such as "data" may also be the name of a folder. Require a path separator.
     return ("/" in text or "\\" in text) and Path(text).is_dir()
 
 

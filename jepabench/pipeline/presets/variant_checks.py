@@ -1,4 +1,4 @@
-"""Checks of a variant: every changed value, as far as this is possible without training."""
+"""Checks of the changed values of a variant, as far as possible without training."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _MODEL_SECTIONS = ("kind", "model", "training")
 
 
 def check_variant(name: str, suite: SuiteConfig) -> None:
-    """Check every value that a variant changes, as far as this is possible without training.
+    """Check every changed value of a variant, as far as possible without training.
 
     Args:
         name: Name of the variant.
-        suite: The suite that it runs in.
+        suite: Suite in which it runs.
 
     Raises:
-        ConfigError, UnknownNameError: A key or a value is wrong; the message says which.
+        ConfigError, UnknownNameError: A key or a value is wrong. The message says which.
     """
     changes, preset = Variant.parse(name).changes, load_agent(name)
     for key in changes.preset.get("agent", {}):
@@ -74,7 +74,7 @@ def check_world_model(preset: Mapping[str, Any]) -> None:
     """Check the options and the training settings of a world model's preset.
 
     Raises:
-        ConfigError, UnknownNameError: An unknown key, or a value of the wrong type or range.
+        ConfigError, UnknownNameError: A key is unknown, or a value has the wrong type or range.
     """
     from jepabench.world_models.registry import find_kind
 

@@ -1,14 +1,14 @@
 """Variants of agents: an agent with other settings, named ``AGENT+KEY=VALUE[+KEY=VALUE ...]``.
 
-``jepa-cem+planner.num_samples=64`` is the preset ``jepa-cem`` with 64 candidates. The name is
-complete, so any command can rebuild a variant from it. A variant has stages, folders and rows of
-its own. A key is one of
+``jepa-cem+planner.num_samples=64`` is the preset ``jepa-cem`` with 64 candidates. The name fully
+describes the variant, so every command can rebuild it. A variant has its own stages, folders and
+rows. A key is one of
 
 - ``KEY`` of the preset's section ``agent`` (``planner.num_samples``), or ``agent.KEY``,
 - ``train.KEY``, a setting of the training of its policy,
 - ``world_model``, another world model, or ``world_model.KEY``, a setting of its preset,
 - ``data.KEY``, a setting of the suite's data,
-- ``pixels``, the side of the frames.
+- ``pixels``, the side length of the frames.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _SECTIONS = ("agent", "train")
 
 @dataclass(frozen=True)
 class Changes:
-    """What a variant changes, by the part that it changes.
+    """Changes of a variant.
 
     Attributes:
         preset: Nested changes of the agent's preset.
         world_model: Nested changes of the preset of its world model.
         data: Changes of the suite's ``data``.
-        pixels: Side of the frames, or None if it is unchanged.
+        pixels: Side length of the frames in pixels, or None if it is unchanged.
     """
 
     preset: Mapping[str, Any] = field(default_factory=dict)
@@ -53,14 +53,14 @@ UNCHANGED = Changes()
 
 @dataclass(frozen=True)
 class Variant:
-    """An agent and the keys and values that it changes, in the order in which they were given."""
+    """An agent with changed settings, in the order in which they were given."""
 
     base: str
     settings: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, name: str) -> Variant:
-        """Return the variant of a name; a name without changes is a variant without settings."""
+        """Return the variant of a name. A name without changes has no settings."""
         base, *parts = _SEPARATOR.split(name)
         pairs = [part.partition("=") for part in parts]
         return cls(base, tuple((key, value) for key, _, value in pairs))
@@ -70,9 +70,9 @@ class Variant:
 
     @property
     def suffix(self) -> str:
-        """What distinguishes the variant in the name of its folder and row; empty without changes.
+        """Suffix of the names of folders and rows; empty without changes.
 
-        Characters that do not belong in the name of a folder are replaced, and a digest is added.
+        Characters that are not allowed in the name of a folder are replaced, and a digest is added.
         """
         text = str(self).removeprefix(self.base)
         safe = _UNSAFE.sub("-", text)
@@ -82,7 +82,7 @@ class Variant:
 
     @property
     def changes(self) -> Changes:
-        """The changes, by the part that they change.
+        """Changes of the variant, sorted by the part that they change.
 
         Raises:
             ConfigError: A value is malformed.
@@ -113,7 +113,7 @@ def parse_value(key: str, text: str) -> Any:
     """Return the value of ``text`` in Hydra's grammar: a number, word, list or mapping.
 
     Raises:
-        ConfigError: The text is malformed or stands for several values.
+        ConfigError: The text is malformed or has several values.
     """
     override = parse_override(key, text)
     if override.is_sweep_override():
@@ -122,7 +122,7 @@ def parse_value(key: str, text: str) -> Any:
 
 
 def parse_override(key: str, text: str) -> Override:
-    """Return ``text`` as an override of Hydra, which may stand for several values.
+    """Return ``text`` as an override of Hydra, which may have several values.
 
     Raises:
         ConfigError: The text is malformed.
