@@ -117,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def checkpoints(what: list[str], output: Path) -> list[Path]:
-    """Return the folders of the requested world models. Train those of tasks if they are missing."""
+    """Return the folders of the requested world models. Train missing models of tasks."""
     from jepabench.execution.shared_model import train_shared_model
     from jepabench.pipeline.checkpoints import find_checkpoint
     from jepabench.pipeline.tasks import resolve_task

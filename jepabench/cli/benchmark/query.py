@@ -73,5 +73,5 @@ def query(sql: str, output: Path) -> pd.DataFrame:
             return answer.fetchdf()
         except duckdb.Error as error:
             raise ValueError(
-                f"{error}\nThe tables are episodes and runs. Example: {EXAMPLE}"
+                f"{error}\nTables are episodes and runs. Example: {EXAMPLE}"
             ) from error
