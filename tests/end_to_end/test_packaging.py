@@ -104,6 +104,10 @@ def test_only_jepabench_is_at_the_top_level(distributions):
         assert f"jepabench/{name}/__init__.py" in in_wheel
     assert any(name.endswith("licenses/LICENSE") for name in in_wheel)
     assert "jepabench/py.typed" in in_wheel
+    assert "jepabench/results/checkpoints/two-room/model.json" in in_wheel
+    assert "jepabench/results/tables/claims.csv" in in_wheel
+    assert not any("results/submissions" in name or "verified" in name for name in in_wheel)
+    assert wheel.stat().st_size < 30e6
     with tarfile.open(sdist) as archive:
         in_sdist = {member.name.partition("/")[2] for member in archive if member.isfile()}
     ours = {name for name in in_wheel if name.startswith("jepabench/")}
@@ -159,8 +163,13 @@ def test_every_room_works_from_the_wheel(distributions, environment, folder):
     environment.jepabench(
         "evaluate", "checkpoint=two-room", "strata=near", "episodes=2", cwd=folder
     )
-    environment.jepabench("board", "--output", "site", "--films", "0", cwd=folder)
-    assert (folder / "site" / "index.html").exists()
+    out = environment.jepabench("board", "--output", "site", "--films", "0", cwd=folder)
+    assert (folder / "site" / "index.html").exists() and "There are no submissions below" in out
+    committed = HOME / "results"
+    board = ("board", "--output", "site", "--results", committed)
+    assert "no submissions" not in environment.jepabench(*board, cwd=folder)
+    submission = committed / "submissions" / "random-quick-v2"
+    environment.jepabench("verify", submission, "--level", "1", cwd=folder)
     environment.jepabench("new-env", "Stack", "--family", "manipulation", cwd=folder)
     made = environment.python(
         "import gymnasium, jepabench; env = gymnasium.make('jepabench/PushT-v1'); "

@@ -20,7 +20,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--output", type=Folder(), default=Path("outputs/board"), help="folder of the site"
     )
     parser.add_argument(
-        "--results", type=ExistingFolder(), default=RESULTS, help="folder of the results to show"
+        "--results",
+        type=ExistingFolder(),
+        help="folder of the results to show; default: `results` in the working directory if it has "
+        "submissions, else that of JEPA Bench",
     )
     parser.add_argument("--films", type=Whole(0), default=0, help="films per submission and task")
 
@@ -32,10 +35,11 @@ def run(options_: argparse.Namespace) -> int:
     from jepabench.results.board.site import Sources, build_board
 
     console, began = make_console(), time.monotonic()
+    results = options_.results or _find_results()
     sources = Sources(
-        submissions=options_.results / "submissions",
-        verified=options_.results / "verified",
-        tables=options_.results / "tables",
+        submissions=results / "submissions",
+        verified=results / "verified",
+        tables=results / "tables",
         suites=known_suites(),
         tasks=[task for task in envs.list_tasks() if task.id.startswith("jepabench/")],
         num_films=options_.films,
@@ -43,6 +47,13 @@ def run(options_: argparse.Namespace) -> int:
     entries = build_board(options_.output, sources)
     for name, reason in entries.refused:
         console.print(f"[red]refused[/] {escape(name)}: {escape(reason)}", highlight=False)
+    if not (entries.current or entries.old or entries.refused):
+        console.print(
+            f"There are no submissions below {results}. An installed package contains none: clone "
+            "the repository and pass `--results CLONE/results`.",
+            markup=False,
+            soft_wrap=True,
+        )
     size = sum(path.stat().st_size for path in options_.output.rglob("*") if path.is_file())
     console.print(
         f"{len(entries.current)} submissions, {len(entries.old)} archived, "
@@ -51,3 +62,8 @@ def run(options_: argparse.Namespace) -> int:
         soft_wrap=True,
     )
     return 0
+
+
+def _find_results() -> Path:
+    own = Path("results")
+    return own if (own / "submissions").is_dir() else RESULTS

@@ -129,6 +129,16 @@ def test_rebuilding_is_reproducible_and_drops_removed_entries(made_up, tmp_path)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == first
 
 
+def test_the_command_prefers_submissions_of_the_working_directory(tmp_path, capsys, monkeypatch):
+    write(tmp_path / "results", "mine", "small", SUITES["small"], agent="jepa-cem")
+    monkeypatch.chdir(tmp_path)
+    assert main(["board"]) == 0
+    assert "mine" in (tmp_path / "outputs" / "board" / "index.html").read_text(encoding="utf-8")
+    (tmp_path / "empty").mkdir()
+    assert main(["board", "--results", "empty"]) == 0
+    assert "There are no submissions below empty." in capsys.readouterr().out
+
+
 def test_the_command_builds_from_existing_results(tmp_path, capsys):
     import shutil
 
