@@ -1,6 +1,6 @@
 """Answer claims from the episodes of several training seeds.
 
-    python -m jepabench.results.contrasts [OUTPUT ...]
+    python -m jepabench.results.contrasts [OUTPUT ...] [--tables FOLDER]
 
 Adds the episodes of `SUITES` below each output folder to `tables/claim-episodes.csv`, one row per
 suite, task, stratum, agent and training seed. Writes `tables/claims.csv` from them: each agent of a
@@ -27,9 +27,9 @@ from jepabench.envs.data.files import write_atomically
 from jepabench.envs.registry import get_task
 from jepabench.evaluation.records import RecordError
 from jepabench.evaluation.statistics.intervals import mean_over_cells
+from jepabench.results.checkout import find_checkout
 from jepabench.results.store import load_results
 
-TABLES = Path(__file__).parent / "tables"
 EPISODES, CLAIMS = "claim-episodes.csv", "claims.csv"
 RECOMBINATION = "recombination"
 SUITES = ("claims", "two-room", "chance", RECOMBINATION)
@@ -231,19 +231,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Compare the agents of claims with intervals over training seeds and episodes.",
     )
     parser.add_argument("outputs", nargs="*", type=Path, help="output folders of jepabench sweep")
-    folders = parser.parse_args(arguments).outputs
-    path = TABLES / EPISODES
-    known = [_read_episodes(path)] if path.is_file() else []
+    parser.add_argument(
+        "--tables", type=Path, help="folder of both tables; default: results/tables of a checkout"
+    )
+    options = parser.parse_args(arguments)
     try:
-        episodes = pd.concat([*known, *map(collect_episodes, folders)], ignore_index=True)
-    except RecordError as error:
+        tables = options.tables or find_checkout() / "results" / "tables"
+        path = tables / EPISODES
+        known = [_read_episodes(path)] if path.is_file() else []
+        found = [*known, *map(collect_episodes, options.outputs)]
+        if not found:
+            raise RecordError(f"{tables} has no {EPISODES}; name an output folder.")
+        episodes = pd.concat(found, ignore_index=True)
+    except (RecordError, FileNotFoundError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
     episodes = episodes.drop_duplicates(_KEYS, keep="last").sort_values(_KEYS, kind="stable")
     write_atomically(path, episodes.to_csv(index=False, float_format="%.5g"))
     episodes = _read_episodes(path)
     claims = pd.concat([compare_claims(episodes), compare_strata(episodes)])
-    write_atomically(TABLES / CLAIMS, claims.to_csv(index=False, float_format="%.4f"))
+    write_atomically(tables / CLAIMS, claims.to_csv(index=False, float_format="%.4f"))
     return 0
 
 

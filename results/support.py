@@ -1,6 +1,6 @@
 """Show which combinations of state and action data contain, for the claim about recombination.
 
-    python -m jepabench.results.support DATASET [DATASET ...]
+    python -m jepabench.results.support DATASET [DATASET ...] [--tables FOLDER]
 
 Each dataset was collected by the behaviour `withheld` of a task with withheld combinations (tag
 `recombination`). Writes `tables/recombination-support.csv`: the share of model steps by position
@@ -11,6 +11,7 @@ episodes of each stratum, which the task's expert plays.
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -25,8 +26,8 @@ from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.data.files import write_atomically
 from jepabench.envs.registry import find_task, make
 from jepabench.envs.splits import EpisodeSpec, episode_specs, reset_to
+from jepabench.results.checkout import find_checkout
 
-TABLES = Path(__file__).parent / "tables"
 SUPPORT = "recombination-support.csv"
 _BINS = 10  # of positions and of actions; the boundary and the action 0 are between two bins
 _EPISODES = 50  # test episodes per stratum
@@ -109,10 +110,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Count the combinations of state and action in data and in test episodes.",
     )
     parser.add_argument("datasets", nargs="+", type=Path, help="folders of datasets")
-    new = [
-        support_table(EpisodeDataset.open(path)) for path in parser.parse_args(arguments).datasets
-    ]
-    path = TABLES / SUPPORT
+    parser.add_argument(
+        "--tables", type=Path, help="folder of the table; default: results/tables of a checkout"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        path = (options.tables or find_checkout() / "results" / "tables") / SUPPORT
+    except FileNotFoundError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    new = [support_table(EpisodeDataset.open(dataset)) for dataset in options.datasets]
     known = [pd.read_csv(path)] if path.is_file() else []
     measured = sorted({task for table in new for task in table["task"]})
     kept = [table.loc[~table["task"].isin(measured)] for table in known]

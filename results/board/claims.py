@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,9 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from jepabench.envs.data.files import write_atomically
 from jepabench.evaluation.protocol import ROW_SEEDS
+from jepabench.results.checkout import find_checkout
 from jepabench.results.figures.headline_text import headline_markdown
 from jepabench.results.figures.planning_vs_rl import Panel, read_panels
 
@@ -172,6 +176,22 @@ def _rows(page: Path) -> list[tuple[str, list[str], str, str]]:
     return found
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the page of the claims and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m jepabench.results.board.claims",
+        description="Write the page of the claims from their tables.",
+    )
+    parser.add_argument("--output", type=Path, help="file; default: docs/claims.md of a checkout")
+    given = parser.parse_args(arguments).output
+    try:
+        output = given or find_checkout() / "docs" / "claims.md"
+        write_atomically(output, claims_page(read_claims(), read_panels()))
+    except OSError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
 if __name__ == "__main__":
-    page = claims_page(read_claims(), read_panels())
-    (HOME.parent / "docs" / "claims.md").write_text(page, encoding="utf-8")
+    raise SystemExit(main())

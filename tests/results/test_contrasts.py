@@ -5,6 +5,7 @@ import pytest
 
 from jepabench.evaluation.statistics.intervals import mean_over_cells
 from jepabench.results import contrasts
+from jepabench.results.checkout import find_checkout
 
 
 def cells(held: dict[str, list[str]], stratum: str = "near") -> list[dict]:
@@ -50,19 +51,20 @@ def test_strata_count_equally_and_an_incomplete_agent_has_no_row():
     assert table["difference"].iloc[1] == pytest.approx(0.5)
 
 
-def test_the_committed_table_follows_from_the_committed_episodes(tmp_path, monkeypatch):
+def test_the_committed_table_follows_from_the_committed_episodes(tmp_path):
     for name in (contrasts.EPISODES, contrasts.CLAIMS):
-        (tmp_path / name).write_bytes((contrasts.TABLES / name).read_bytes())
+        source = find_checkout() / "results" / "tables" / name
+        (tmp_path / name).write_bytes(source.read_bytes())
     committed = pd.read_csv(tmp_path / contrasts.CLAIMS)
-    monkeypatch.setattr(contrasts, "TABLES", tmp_path)
-    assert contrasts.main([]) == 0
+    assert contrasts.main(["--tables", str(tmp_path)]) == 0
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / contrasts.CLAIMS), committed, atol=1e-4)
 
 
-def test_a_folder_without_results_is_refused_in_one_sentence(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(contrasts, "TABLES", tmp_path)
-    assert contrasts.main([str(tmp_path / "missing")]) == 2
+def test_a_folder_without_results_is_refused_in_one_sentence(tmp_path, capsys):
+    assert contrasts.main([str(tmp_path / "missing"), "--tables", str(tmp_path)]) == 2
     assert "no finished evaluation" in capsys.readouterr().err
+    assert contrasts.main(["--tables", str(tmp_path)]) == 2
+    assert "has no claim-episodes.csv; name an output folder" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -7,6 +7,7 @@ import pytest
 from jepabench.envs.core.withheld import STRATA, Withheld
 from jepabench.envs.data.collect import collect
 from jepabench.results import support
+from jepabench.results.checkout import find_checkout
 
 TASK = "jepabench/TwoRoom-Recombination-v1"
 
@@ -28,14 +29,13 @@ def test_pairs_are_counted_on_the_side_of_the_boundary_and_of_zero_that_they_are
 def test_the_command_keeps_other_tasks_and_shows_that_only_withheld_episodes_leave_the_data(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(support, "TABLES", tmp_path)
     monkeypatch.setattr(support, "_EPISODES", 3)
     other = {"task": "other", "pairs": "data", "position": 0.5, "action": 0.1, "share": 1.0}
     pd.DataFrame([other]).to_csv(tmp_path / support.SUPPORT, index=False)
     options = {"num_episodes": 60, "num_steps": 5, "pixels": None, "num_workers": 1}
     collect(TASK, tmp_path / "data", progress=False, **options)
     for _ in range(2):
-        assert support.main([str(tmp_path / "data")]) == 0
+        assert support.main([str(tmp_path / "data"), "--tables", str(tmp_path)]) == 0
     table = pd.read_csv(tmp_path / support.SUPPORT)
     assert (table["task"] == "other").sum() == 1
     ours = table[table["task"] == TASK]
@@ -47,7 +47,7 @@ def test_the_command_keeps_other_tasks_and_shows_that_only_withheld_episodes_lea
 
 
 def test_the_committed_data_have_no_withheld_combination():
-    table = pd.read_csv(support.TABLES / support.SUPPORT)
+    table = pd.read_csv(find_checkout() / "results" / "tables" / support.SUPPORT)
     data = table[table["pairs"] == "data"]
     withheld = (data["position"] > 0.0) & (data["action"] < 0.0)
     assert withheld.sum() == 25 * data["task"].nunique()

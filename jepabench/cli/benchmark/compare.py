@@ -63,6 +63,8 @@ def _compare(first: str, options: argparse.Namespace) -> int:
         *films,
     ]
     (folder / "README.md").write_text("\n".join(page) + "\n", encoding="utf-8")
+    if flips.empty:
+        return 0
     console.print(
         f"All of them: {folder / 'flipped.csv'}   Films: {folder / 'README.md'}",
         markup=False,
@@ -144,13 +146,10 @@ def _film_flips(
             part[part["first"] > part["second"]].head(count),
             part[part["first"] < part["second"]].head(count),
         ]
+    rows = [row for part in chosen for row in part.to_dict("records")]
     lines = []
-    for row in tqdm(
-        pd.concat(chosen).to_dict("records") if chosen else [],
-        desc="films",
-        unit="episode",
-        leave=False,
-    ):
+    # With nothing to film there is no progress to show.
+    for row in tqdm(rows, desc="films", unit="episode", leave=False, disable=not rows):
         episode = f"{row['task']}|{row['stratum']}|{row['index']}"
         both = records[records["episode"] == episode]
         links = [_film(both.loc[both["agent"] == name], folder) for name in names]

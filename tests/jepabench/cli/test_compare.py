@@ -1,9 +1,10 @@
 import dataclasses
 
+import pandas as pd
 import pytest
 from result_rows import RECORD
 
-from jepabench.cli.benchmark.compare import difference_table, find_flips
+from jepabench.cli.benchmark.compare import _film_flips, difference_table, find_flips
 from jepabench.cli.benchmark.power import typical_discordance
 from jepabench.evaluation.records import records_frame
 from jepabench.main import main
@@ -57,6 +58,14 @@ def test_flipped_episodes_are_those_with_another_share_of_seeds_the_largest_firs
         3: {"first": 0.0, "second": 1.0},
     }
     assert (flips["first"] - flips["second"]).abs().is_monotonic_decreasing
+
+
+def test_agents_without_flipped_episodes_have_no_films_and_no_progress_bar(pair, tmp_path, capsys):
+    equal = pair[pair["agent"] == "a"]
+    equal = pd.concat([equal, equal.assign(agent="b")], ignore_index=True)
+    flips = find_flips(equal, "a", "b")
+    assert flips.empty and _film_flips(equal, flips, ("a", "b"), tmp_path, 3) == []
+    assert capsys.readouterr() == ("", "")
 
 
 @pytest.mark.parametrize(
