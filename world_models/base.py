@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from functools import lru_cache
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -111,10 +112,19 @@ def rollout(model: WorldModel, context: Context, actions: Tensor) -> Tensor:
         Predicted latents [B, S, H, *latent]. Entry h is the latent after action h. They are
         differentiable with respect to ``actions``.
     """
-    if isinstance(model, CustomRollout):
-        return model.imagine(context, actions)
-    unroll = model.unroll if isinstance(model, FastRollout) else None
+    if _implements(type(model), CustomRollout):
+        return cast(CustomRollout, model).imagine(context, actions)
+    unroll = cast(FastRollout, model).unroll if _implements(type(model), FastRollout) else None
     return rollout_with(model.predict, model.history, context, actions, unroll=unroll)
+
+
+@lru_cache(maxsize=128)
+def _implements(kind: type, protocol: type) -> bool:
+    """Return whether a class has the methods of a protocol.
+
+    Checking an instance takes longer than a step of a small model.
+    """
+    return issubclass(kind, protocol)
 
 
 def rollout_with(
@@ -130,19 +140,17 @@ def rollout_with(
     ``unroll`` is an optional faster way to compute the same latents; see ``FastRollout``.
     """
     num_problems, num_samples, horizon, action_size = actions.shape
-    known = context.latents.shape[1]
-    latent_shape = context.latents.shape[2:]
-    latents = context.latents[:, None].expand(-1, num_samples, *context.latents.shape[1:])
+    known = min(history, context.latents.shape[1])
+    latents = context.latents[:, -known:]
+    past = context.actions[:, context.actions.shape[1] + 1 - known :]
+    latent_shape = latents.shape[2:]
+    latents = latents[:, None].expand(-1, num_samples, *latents.shape[1:])
     latents = latents.reshape(num_problems * num_samples, known, *latent_shape)
-    past = context.actions[:, None].expand(-1, num_samples, -1, -1)
+    past = past[:, None].expand(-1, num_samples, -1, -1)
     past = past.reshape(num_problems * num_samples, known - 1, action_size)
     future = actions.reshape(num_problems * num_samples, horizon, action_size)
     all_actions = torch.cat([past, future], dim=1)
-    if (
-        unroll is not None
-        and (found := unroll(latents[:, -history:], all_actions[:, max(0, known - history) :]))
-        is not None
-    ):
+    if unroll is not None and (found := unroll(latents, all_actions)) is not None:
         return found.reshape(num_problems, num_samples, horizon, *latent_shape)
     window = list(latents.unbind(1))
     for step in range(horizon):

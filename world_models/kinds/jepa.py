@@ -141,7 +141,7 @@ class JEPA(nn.Module):
         unroll = getattr(self.predictor, "unroll", None)
         if unroll is None or self.training or type(self).predict is not JEPA.predict:
             return None
-        return unroll(latents, actions, place=self._project)
+        return unroll(latents, actions, place=self._project if self.config.sphere else None)
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the ``prediction`` error and the weighted terms of the config."""

@@ -190,7 +190,7 @@ class AdaLNPredictor(nn.Module):
         return latents[:, -1] + self.out(tokens[:, -1]).to(latents.dtype)
 
     def unroll(
-        self, latents: Tensor, actions: Tensor, *, place: Callable[[Tensor], Tensor]
+        self, latents: Tensor, actions: Tensor, *, place: Callable[[Tensor], Tensor] | None
     ) -> Tensor:
         """Predict H latents [N, H, D] in sequence, faster than H calls of ``forward``.
 
@@ -202,7 +202,8 @@ class AdaLNPredictor(nn.Module):
         Args:
             latents: Latents of the context [N, k, D], k <= K.
             actions: Actions of the context and of the plan [N, k - 1 + H, A].
-            place: Function that is applied to each predicted latent before it enters the history.
+            place: Function that is applied to each predicted latent before it enters the history,
+                or None.
         """
         dtype = self.embed.weight.dtype
         blocks = [block for block in self.blocks if isinstance(block, AdaLNBlock)]
@@ -223,7 +224,8 @@ class AdaLNPredictor(nn.Module):
                     caches[index] if grown else None,
                     last_only=index == depth - 1,
                 )
-            window.append(place(window[-1] + self.out(tokens[:, -1]).to(latents.dtype)))
+            latent = window[-1] + self.out(tokens[:, -1]).to(latents.dtype)
+            window.append(latent if place is None else place(latent))
         return torch.stack(window[known:], dim=1)
 
     def _modulations(self, actions: Tensor) -> list[Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional
 from jepabench.envs.errors import unknown_name
 from jepabench.world_models.networks.history_transformer import AdaLNBlock, AdaLNPredictor
 from jepabench.world_models.networks.lewm import LeWMPredictor
+from jepabench.world_models.networks.mlp_rollout import read_perceptron, unroll_residual
 
 
 class MLPPredictor(nn.Module):
@@ -57,6 +59,25 @@ class MLPPredictor(nn.Module):
         dtype = next(self.body.parameters()).dtype
         inputs = torch.cat([latents.flatten(1), actions.flatten(1)], dim=1).to(dtype)
         return latents[:, -1] + self.body(inputs).to(latents.dtype)
+
+    def unroll(
+        self, latents: Tensor, actions: Tensor, *, place: Callable[[Tensor], Tensor] | None
+    ) -> Tensor | None:
+        """Predict H latents [N, H, D] in sequence, faster than H calls of ``forward``.
+
+        Args:
+            latents: [N, k, D], k <= K.
+            actions: [N, k - 1 + H, A].
+            place: must be None; see ``AdaLNPredictor.unroll``.
+
+        Returns:
+            None if predicted latents are moved by ``place``, or weights need a gradient.
+        """
+        network = read_perceptron(self.body)
+        if place is not None or network.trains:
+            return None
+        latents, actions = _pad_history(latents, actions, self.history)
+        return unroll_residual(network, latents, actions)
 
 
 class SubstepPredictor(nn.Module):

@@ -30,37 +30,59 @@ def state_model(predictor="adaln", history=3, **options):
     return model
 
 
-@pytest.mark.parametrize("known", [1, 2, 3])
+@pytest.mark.parametrize("known", [1, 2, 3, 4])
 @pytest.mark.parametrize(
     "options",
-    [{}, {"width": 24, "num_heads": 2, "head_size": 16, "mlp_width": 40, "out_width": 20}],
+    [
+        {},
+        {"width": 24, "num_heads": 2, "head_size": 16, "mlp_width": 40, "out_width": 20},
+        {"predictor": "mlp", "depth": 1},
+        {"predictor": "mlp", "width": 24, "depth": 3, "dropout": 0.5},
+        {"predictor": "mlp", "history": 1},
+    ],
 )
-def test_unrolling_gives_what_predicting_step_by_step_gives(known, options):
+@pytest.mark.parametrize("samples", [1, 5, 80])
+def test_unrolling_gives_what_predicting_step_by_step_gives(known, options, samples):
     model = state_model(**options)
     generator = torch.Generator().manual_seed(1)
     context = Context(
-        torch.randn(2, known, 4, generator=generator),
+        torch.randn(2, known, 4, generator=generator, requires_grad=True),
         torch.randn(2, known - 1, 2, generator=generator),
     )
-    actions = torch.randn(2, 5, 6, 2, generator=generator, requires_grad=True)
+    actions = torch.randn(2, samples, 6, 2, generator=generator, requires_grad=True)
+    with torch.inference_mode():
+        imagined = rollout(model, context, actions)
     quick, slow = (
         rollout(model, context, actions),
         rollout_with(model.predict, model.history, context, actions),
     )
+    torch.testing.assert_close(imagined, slow, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(quick, slow, atol=1e-5, rtol=1e-4)
-    gradients = [
-        torch.autograd.grad(out[:, :, -1].square().sum(), actions)[0] for out in (quick, slow)
-    ]
-    assert float(gradients[0].abs().amax()) > 1e-3
-    torch.testing.assert_close(*gradients, atol=1e-4, rtol=1e-3)
+    weights = torch.randn(quick.shape, generator=generator)
+    inputs = (actions, context.latents)
+    for fast, exact in zip(
+        *(torch.autograd.grad((out * weights).sum(), inputs) for out in (quick, slow)), strict=True
+    ):
+        largest = exact.abs().amax()
+        torch.testing.assert_close(fast / largest, exact / largest, atol=1e-5, rtol=1e-4)
+
+
+def test_the_gradient_of_a_rollout_agrees_with_finite_differences():
+    model = state_model("mlp", width=8).double()
+    context = Context(torch.randn(1, 3, 4).double(), torch.randn(1, 2, 2).double())
+    actions = torch.randn(1, 2, 4, 2).double().requires_grad_(True)
+    assert torch.autograd.gradcheck(lambda plans: rollout(model, context, plans), actions)
 
 
 def test_unrolling_is_for_planning_not_for_training():
-    model = state_model()
     latents, actions = torch.zeros(3, 2, 4), torch.zeros(3, 4, 2)
-    assert model.unroll(latents, actions) is not None
-    assert model.train().unroll(latents, actions) is None
-    assert state_model("mlp").unroll(latents, actions) is None
+    for predictor in ("adaln", "mlp"):
+        model = state_model(predictor)
+        assert model.unroll(latents, actions) is not None
+        assert model.train().unroll(latents, actions) is None
+    assert model.eval().requires_grad_(True).unroll(latents, actions) is None
+    with torch.no_grad():
+        assert model.unroll(latents, actions) is not None
 
 
 @pytest.mark.parametrize("predictor", ["adaln", "mlp"])
