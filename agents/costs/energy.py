@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from functools import lru_cache
+from typing import Any, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -61,8 +62,9 @@ class ModelTerm(Term, Protocol):
         ...
 
 
+@lru_cache(maxsize=128)
 def step_weights(horizon: int, *, when: str, running_weight: float, k: int) -> Tensor:
-    """Return the weight of each step of a plan [H]. The weights sum to 1.
+    """Return the weight of each step of a plan [H], not to be changed. The weights sum to 1.
 
     Args:
         horizon: Number H of steps in a plan.
@@ -71,13 +73,14 @@ def step_weights(horizon: int, *, when: str, running_weight: float, k: int) -> T
         running_weight: Weight of the steps before the last one in ``running``, relative to it.
         k: Number of steps of ``last_k``.
     """
-    weights = torch.zeros(horizon)
-    if when == "running":
-        weights[:] = running_weight
-    elif when == "last_k":
-        weights[-k:] = 1.0
-    weights[-1] = 1.0
-    return weights / weights.sum()
+    with torch.inference_mode(mode=False):  # the tensor may take part in a backward pass later
+        weights = torch.zeros(horizon, device="cpu")
+        if when == "running":
+            weights[:] = running_weight
+        elif when == "last_k":
+            weights[-k:] = 1.0
+        weights[-1] = 1.0
+        return weights / weights.sum()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,10 +117,13 @@ class StepWeighting:
         ``distance`` maps latents [B, S, N, *latent] to distances [B, S, N]. Steps before the first
         one with a weight are left out, so that a terminal cost computes one distance instead of H.
         """
+        horizon = latents.shape[2]
         weights = step_weights(
-            latents.shape[2], when=self.when, running_weight=self.running_weight, k=self.k
+            horizon, when=self.when, running_weight=self.running_weight, k=self.k
         )
-        first = int(weights.argmax()) if self.when != "running" else 0
+        first = {"running": 0, "last_k": max(0, horizon - self.k), "terminal": horizon - 1}[
+            self.when
+        ]
         distances = distance(latents[:, :, first:])
         return (distances * weights[first:].to(distances)).sum(2)
 
@@ -249,6 +255,7 @@ class Energy:
                 "term a name=."
             )
         self.terms = tuple(terms)
+        self._unbound = [term.name for term in terms if isinstance(term, ModelTerm)]
 
     def to(self, device: torch.device) -> Energy:
         """Move the networks and tensors of the terms, such as learned distances, to a device."""
@@ -257,7 +264,7 @@ class Energy:
 
     def bind(self, model: WorldModel, context: Context) -> Energy:
         """Return the energy for plans that start from ``context``, with all terms bound to it."""
-        if not any(isinstance(term, ModelTerm) for term in self.terms):
+        if not self._unbound:
             return self
         return Energy(
             terms=[
@@ -277,20 +284,21 @@ class Energy:
         Raises:
             RuntimeError: A term needs the model; call ``bind`` first.
         """
-        total = torch.stack(list(self.terms_report(latents, goal, actions).values())).sum(0)
+        costs = list(self.terms_report(latents, goal, actions).values())
+        total = costs[0] if len(costs) == 1 else torch.stack(costs).sum(0)
         return torch.where(total.isnan(), torch.inf, total)
 
     def terms_report(self, latents: Tensor, goal: Tensor, actions: Tensor) -> dict[str, Tensor]:
         """Return the weighted cost [B, S] of each term by name; see ``__call__``."""
-        report = {}
-        for term in self.terms:
-            if isinstance(term, ModelTerm):
-                raise RuntimeError(
-                    f"The energy term {term.name!r} needs the model. Call "
-                    "energy.bind(model, context) before each plan, as MPCAgent does."
-                )
-            report[term.name] = term.weight * term(latents, goal, actions)
-        return report
+        if self._unbound:
+            raise RuntimeError(
+                f"The energy term {self._unbound[0]!r} needs the model. Call "
+                "energy.bind(model, context) before each plan, as MPCAgent does."
+            )
+        return {
+            term.name: term.weight * cast(EnergyTerm, term)(latents, goal, actions)
+            for term in self.terms
+        }
 
 
 def _move_term(term: Any, device: torch.device) -> Any:

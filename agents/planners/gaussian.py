@@ -113,7 +113,7 @@ class GaussianSearch:
             self._problem.generators,
             like=self.mean,
             colour=self._colour,
-            active=self.progress.active,
+            active=self.progress.searching,
         )
         noise[:, 0] = 0
         candidates = noise.mul_(self.std[:, None]).add_(self.mean[:, None])
@@ -127,7 +127,7 @@ class GaussianSearch:
     def score(self, candidates: Tensor) -> Tensor:
         """Return the costs [B, S] of candidates and remember the best candidate."""
         costs = self._problem.score(candidates)
-        self.best.update(candidates, costs, active=self.progress.active)
+        self.best.update(candidates, costs, active=self.progress.searching)
         return costs
 
     def refit(self, mean: Tensor, std: Tensor) -> None:
@@ -137,8 +137,10 @@ class GaussianSearch:
 
     def select_active(self, new: Tensor, old: Tensor) -> Tensor:
         """Return ``new`` [B, ...] for problems that are still searching and ``old`` for others."""
-        active = self.progress.active.to(new.device).view(-1, *[1] * (new.ndim - 1))
-        return torch.where(active, new, old)
+        searching = self.progress.searching
+        if searching is None:
+            return new
+        return torch.where(searching.to(new.device).view(-1, *[1] * (new.ndim - 1)), new, old)
 
     def score_mean(self) -> tuple[Tensor, Tensor]:
         """Score the mean and return it [B, H, A] with its cost [B]."""

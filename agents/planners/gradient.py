@@ -87,31 +87,27 @@ class GradientPlanner(BasePlanner):
         if squash:
             free = squash.inverse(free)
         free.requires_grad_(True)
-        optimizer = (torch.optim.Adam if self.optimizer == "adam" else torch.optim.SGD)(
-            [free], lr=self.learning_rate
-        )
+        descent = _Descent(self.optimizer, free)
         for iteration in range(self.num_iterations):
-            left, active = 1 - iteration / self.num_iterations, progress.active
-            optimizer.param_groups[0]["lr"] = self.learning_rate * (0.1 + 0.9 * left)
-            optimizer.zero_grad()
+            left = 1 - iteration / self.num_iterations
             actions = squash(free) if squash else free
             costs = problem.score(actions)
-            best.update(actions.detach(), costs.detach(), active=active)
+            best.update(actions.detach(), costs.detach(), active=progress.searching)
             if not progress.update(best.cost, evaluations=self.num_starts):
                 break
-            _backward(costs, free, normalised=self.optimizer == "normalised")
-            optimizer.step()
+            grad = _gradient(costs, free)
             with torch.no_grad():
+                descent.step(grad, learning_rate=self.learning_rate * (0.1 + 0.9 * left))
                 if self.noise_std > 0 and self.num_starts > 1:
                     shape = (self.num_starts - 1, *starts.shape[2:])
-                    noise = draw_normal(shape, generators, like=starts, active=progress.active)
+                    noise = draw_normal(shape, generators, like=starts, active=progress.searching)
                     free[:, 1:] += noise * (self.noise_std * (left - 1 / self.num_iterations))
                 if not squash:
                     free.clamp_(bounds.low, bounds.high)
         if progress.active.any():
             with torch.no_grad():
                 actions = squash(free) if squash else free.detach()
-                best.update(actions, problem.score(actions), active=progress.active)
+                best.update(actions, problem.score(actions), active=progress.searching)
         extra = self.num_starts * progress.active.numpy()
         return Plan(
             best.actions, best.cost, progress.evaluations(extra), int(progress.iterations.max())
@@ -149,15 +145,42 @@ class _Squash:
         return ((actions - self.middle) / self.half).clamp(-0.99, 0.99).atanh()
 
 
-def _backward(costs: Tensor, free: Tensor, *, normalised: bool) -> None:
-    """Write the gradient of each candidate's cost; it is 0 where the cost is not finite."""
+class _Descent:
+    """Updates of ``optimizer`` to plans [B, S, H, A], in place.
+
+    They are those of ``torch.optim``, whose bookkeeping takes longer than the arithmetic.
+    """
+
+    beta1, beta2, eps = 0.9, 0.999, 1e-8  # of Adam
+
+    def __init__(self, optimizer: str, plans: Tensor) -> None:
+        self.optimizer, self.plans, self.steps = optimizer, plans, 0
+        self.mean, self.square = torch.zeros_like(plans), torch.zeros_like(plans)
+
+    def step(self, grad: Tensor, *, learning_rate: float) -> None:
+        """Make one step, given the gradient [B, S, H, A]."""
+        if self.optimizer != "adam":
+            if self.optimizer == "normalised":
+                grad = grad / grad.norm(dim=(2, 3), keepdim=True).clamp(min=1e-12)
+            self.plans.sub_(grad, alpha=learning_rate)
+            return
+        self.steps += 1
+        self.mean.lerp_(grad, 1 - self.beta1)
+        self.square.mul_(self.beta2).addcmul_(grad, grad, value=1 - self.beta2)
+        scale = (1 - self.beta2**self.steps) ** 0.5
+        root = self.square.sqrt().div_(scale).add_(self.eps)
+        rate = learning_rate / (1 - self.beta1**self.steps)
+        self.plans.addcdiv_(self.mean, root, value=-rate)
+
+
+def _gradient(costs: Tensor, free: Tensor) -> Tensor:
+    """Return the gradient of each candidate's cost; it is 0 where the cost is not finite."""
     if not costs.requires_grad:
         raise ValueError(
             "The cost does not depend differentiably on the actions; use a planner that "
             "only samples (CEM)."
         )
-    torch.where(costs.isfinite(), costs, 0.0).sum().backward(inputs=[free])
-    if free.grad is not None:
-        free.grad.nan_to_num_(0.0, 0.0, 0.0)
-        if normalised:
-            free.grad /= free.grad.norm(dim=(2, 3), keepdim=True).clamp(min=1e-12)
+    (grad,) = torch.autograd.grad(
+        costs, free, grad_outputs=costs.isfinite().to(costs), materialize_grads=True
+    )
+    return grad.nan_to_num(0.0, 0.0, 0.0)

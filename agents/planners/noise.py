@@ -42,10 +42,9 @@ def draw_normal(
     # One product per problem, each with the same memory layout: the rounding of a batched product
     # depends on B.
     root = coloured_root(shape[-2], colour).to(noise)
-    coloured = noise.new_empty(noise.transpose(1, 2).shape).transpose(1, 2)
-    for row in range(len(noise)):
-        coloured[row] = torch.einsum("hg,bsga->bsha", root, noise[row : row + 1])[0]
-    return coloured
+    steps_first = noise.transpose(1, 2).flatten(2)  # [B, H, S * A]
+    coloured = torch.stack([root @ white for white in steps_first])
+    return coloured.unflatten(2, (-1, shape[-1])).transpose(1, 2)
 
 
 @lru_cache(maxsize=64)

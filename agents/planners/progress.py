@@ -18,16 +18,15 @@ class BestSoFar:
     def __init__(self, start: Tensor) -> None:
         self.actions = start.clone()
         self.cost = start.new_full((len(start),), torch.inf)
+        self._rows = torch.arange(len(start), device=start.device)
 
     def update(self, actions: Tensor, costs: Tensor, *, active: Tensor | None = None) -> None:
         """Update ``active`` (default: all) problems with candidates [B, S, H, A] and costs."""
         lowest, index = costs.min(1)
-        better = (
-            lowest < self.cost
-            if active is None
-            else (lowest < self.cost) & active.to(lowest.device)
-        )
-        chosen = actions[torch.arange(len(actions)), index]
+        better = lowest < self.cost
+        if active is not None:
+            better &= active.to(lowest.device)
+        chosen = actions[self._rows, index]
         self.actions = torch.where(better[:, None, None], chosen, self.actions)
         self.cost = torch.where(better, lowest, self.cost)
 
@@ -46,6 +45,11 @@ class Progress:
 
     Each problem stops on its own. A stopped problem counts no evaluations and draws no noise.
 
+    Attributes:
+        active: problems that are still searching [B], on the CPU.
+        searching: the same, or None while all problems are.
+        iterations: number of iterations of each problem [B].
+
     Args:
         num_problems: number of problems B.
         patience: number of iterations without an improvement after which a problem stops; 0
@@ -55,6 +59,7 @@ class Progress:
 
     def __init__(self, num_problems: int, *, patience: int, tolerance: float) -> None:
         self.active = torch.ones(num_problems, dtype=torch.bool)
+        self.searching: Tensor | None = None
         self.iterations: NDArray[np.int64] = np.zeros(num_problems, dtype=np.int64)
         self._evaluations: NDArray[np.int64] = np.zeros(num_problems, dtype=np.int64)
         self._patience, self._tolerance = patience, tolerance
@@ -63,14 +68,17 @@ class Progress:
 
     def update(self, best_cost: Tensor, *, evaluations: int) -> bool:
         """Update with the best costs [B] and return whether any problem continues."""
-        self.iterations += self.active.numpy()
-        self._evaluations += evaluations * self.active.numpy()
-        if self._patience:
-            cost = best_cost.detach().cpu()
-            better = has_improved(self._reference, cost, tolerance=self._tolerance)
-            self._reference = torch.where(better, cost, self._reference)
-            self._waited = torch.where(better, 0, self._waited + 1)
-            self.active &= self._waited < self._patience
+        counted = self.active.numpy()
+        self.iterations += counted
+        self._evaluations += evaluations * counted
+        if not self._patience:
+            return True
+        cost = best_cost.detach().cpu()
+        better = has_improved(self._reference, cost, tolerance=self._tolerance)
+        self._reference = torch.where(better, cost, self._reference)
+        self._waited = torch.where(better, 0, self._waited + 1)
+        self.active &= self._waited < self._patience
+        self.searching = None if self.active.all() else self.active
         return bool(self.active.any())
 
     def evaluations(self, extra: int | NDArray[np.int64] = 0) -> int | NDArray[np.int64]:

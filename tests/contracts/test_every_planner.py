@@ -213,3 +213,28 @@ def test_leaves_the_global_random_state_alone():
     for make in PRESETS.values():
         make().plan(bumpy, bounds=WIDE, initial=None, generators=streams(0))
     assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "normalised"])
+def test_gradient_steps_are_those_of_torch_optim(optimizer):
+    factors, scored = torch.arange(1, 7).reshape(3, 2), []
+
+    def cost(actions):
+        scored.append(actions.detach().clone())
+        return ((actions - 1.5).square() * factors).mean((2, 3))
+
+    planner = GradientPlanner(horizon=3, num_starts=4, num_iterations=12, optimizer=optimizer)
+    planner.plan(cost, bounds=WIDE, generators=streams(0, 1))
+    free = scored[0].clone().requires_grad_(True)
+    kind = torch.optim.Adam if optimizer == "adam" else torch.optim.SGD
+    descent = kind([free], lr=planner.learning_rate)
+    for iteration, expected in enumerate(scored[:13]):
+        torch.testing.assert_close(free.detach(), expected, atol=1e-6, rtol=1e-6)
+        descent.param_groups[0]["lr"] = planner.learning_rate * (1 - 0.9 * iteration / 12)
+        descent.zero_grad()
+        cost(free).sum().backward()
+        if optimizer == "normalised":
+            free.grad /= free.grad.norm(dim=(2, 3), keepdim=True)
+        descent.step()
+        with torch.no_grad():
+            free.clamp_(WIDE.low, WIDE.high)
