@@ -66,12 +66,12 @@ class MLPPredictor(nn.Module):
         """Predict H latents [N, H, D] in sequence, faster than H calls of ``forward``.
 
         Args:
-            latents: [N, k, D], k <= K.
-            actions: [N, k - 1 + H, A].
-            place: must be None; see ``AdaLNPredictor.unroll``.
+            latents: Latents of the context [N, k, D], k <= K.
+            actions: Actions of the context and of the plan [N, k - 1 + H, A].
+            place: See ``AdaLNPredictor.unroll``; only None is supported.
 
         Returns:
-            None if predicted latents are moved by ``place``, or weights need a gradient.
+            None if there is a function ``place``, or weights need a gradient.
         """
         network = read_perceptron(self.body)
         if place is not None or network.trains:
