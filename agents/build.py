@@ -16,8 +16,10 @@ from jepabench.agents.mpc.agent import MPCAgent, Subgoals
 from jepabench.agents.mpc.cost_agent import Directions, PlaceCost, load_places
 from jepabench.agents.planners.base import Planner
 from jepabench.agents.proposals import load_proposal
+from jepabench.world_models.analysis.goal_probe import IN_PLACE, READ_STEPS
 from jepabench.world_models.analysis.probes import Probe
 from jepabench.world_models.checkpoint import LoadedWorldModel, load_world_model
+from jepabench.world_models.training.config import TrainConfig
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ def build_mpc(
     task_id: str,
     world_model: Path,
     planner: Planner,
+    cautious_planner: Planner | None = None,
     energy: Energy | EnergyConfig | None = None,
     distance: Path | None = None,
     proposals: Path | None = None,
@@ -56,6 +59,8 @@ def build_mpc(
         task_id: Id of the task.
         world_model: Folder of the world model.
         planner: Planner that searches for actions.
+        cautious_planner: Planner to use instead if the imagination of the world model is
+            unreliable; see ``is_reliable``.
         energy: The cost to minimise. The default is the distance to the goal or, with a ``task``,
             the cost of that task alone.
         distance: Folder of a learned distance, for the ``LearnedDistanceConfig`` of the energy.
@@ -75,17 +80,15 @@ def build_mpc(
     _require_together(probe=probe, task=task)
     world_model = Path(world_model)
     loaded = load_world_model(world_model, task_id=task_id)
+    if cautious_planner is not None and not is_reliable(loaded):
+        planner = cautious_planner
     where = {"task_id": task_id, "world_model": world_model}
     energy = _load_energy(energy, distance, where)
     if subgoals and subgoals_config:
         settings["subgoals"] = subgoals_config.build(Path(subgoals), **where)
     if probe and task:
-        places = load_places(probe, **where)
-        energy = _add_task(energy, task, places)
-        settings["subgoals"] = Directions(
-            task_id=task_id, task=task, probe=places, horizon=planner.horizon
-        )
-        settings["execute_steps"] = 1
+        energy, directions = _add_task(energy, task, probe, planner, where)
+        settings |= {"subgoals": directions, "execute_steps": 1}
     energy = Energy() if energy is None else energy
     if guardrail:
         config = guardrail_config or GuardrailConfig()
@@ -93,6 +96,20 @@ def build_mpc(
     if proposals:
         settings["proposal"] = load_proposal(proposals, scale=loaded.scale, **where)
     return _make_agent(task_id, loaded, planner=planner, energy=energy, **settings)
+
+
+def is_reliable(loaded: LoadedWorldModel) -> bool:
+    """Return whether a search may trust what a world model imagines.
+
+    It may if the training of the model ended because the goal could be read from imagined frames
+    (``TrainConfig.max_rounds``). A search with a less precise model finds plans that only look good
+    in imagination. A model whose training recorded no reading counts as reliable.
+    """
+    readings = loaded.metadata.get(IN_PLACE)
+    if not readings:
+        return True
+    config = TrainConfig.from_settings(loaded.metadata["training"])
+    return readings[-1][str(max(READ_STEPS))] >= config.enough_in_place
 
 
 def _load_energy(
@@ -104,10 +121,16 @@ def _load_energy(
     return energy.build(load_distance(distance, **where) if distance else None)
 
 
-def _add_task(energy: Energy | None, task: CostTask, probe: Probe) -> Energy:
-    """Return an energy with the cost of ``task`` followed by the terms of ``energy``."""
+def _add_task(
+    energy: Energy | None, task: CostTask, probe: Path, planner: Planner, where: dict[str, Any]
+) -> tuple[Energy, Directions]:
+    """Return an energy with the cost of ``task`` before the terms of ``energy``, and its goals."""
+    places = load_places(probe, **where)
     terms = () if energy is None else energy.terms
-    return Energy(terms=(PlaceCost(probe=probe, task=task), *terms))
+    directions = Directions(
+        task_id=where["task_id"], task=task, probe=places, horizon=planner.horizon
+    )
+    return Energy(terms=(PlaceCost(probe=places, task=task), *terms)), directions
 
 
 def _make_agent(task_id: str, loaded: LoadedWorldModel, **settings: Any) -> MPCAgent:

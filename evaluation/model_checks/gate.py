@@ -14,11 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jepabench.envs.core.goal_env import GoalEnv
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.registry import make
 from jepabench.evaluation.model_checks.diagnosis import (
@@ -27,14 +25,8 @@ from jepabench.evaluation.model_checks.diagnosis import (
     rank_correlations,
 )
 from jepabench.evaluation.model_checks.probing import check_dataset
-from jepabench.world_models.analysis.diagnostics import encode_frames
-from jepabench.world_models.analysis.imagination import (
-    Windows,
-    draw_windows,
-    find_episodes,
-    imagine,
-)
-from jepabench.world_models.analysis.probes import Probe, fit_probe
+from jepabench.world_models.analysis.goal_probe import goal_error, read_goals, true_goals
+from jepabench.world_models.analysis.imagination import draw_windows, imagine
 from jepabench.world_models.checkpoint import LoadedWorldModel
 
 ENOUGH_IN_PLACE = 0.8  # share of frames whose goal is read within the success rule
@@ -78,17 +70,9 @@ def goal_error_table(
         ValueError: The episodes are shorter than the largest step.
     """
     check_dataset(loaded, dataset)
-    windows, probe = _probe_goals(loaded, dataset, max(steps), num_windows, seed)
-    env = make(loaded.task_id)
-    imagined = imagine(loaded.model, windows)
-    rows = [_goal_error(env, probe(_flat(windows.present)), _goals(dataset, windows.rows(0)))]
-    for step in steps:
-        read = probe(_flat(imagined[:, step - 1]))
-        rows.append(_goal_error(env, read, _goals(dataset, windows.rows(step))))
-    env.close()
-    names = ["encoded", *(f"imagined {step}" for step in steps)]
+    rows = read_goals(loaded, dataset, steps=(0, *steps), num_windows=num_windows, seed=seed)
     table = pd.DataFrame(rows)
-    table.insert(0, "source", names)
+    table.insert(0, "source", ["encoded", *(f"imagined {step}" for step in steps)])
     return table
 
 
@@ -140,7 +124,7 @@ def ceiling_row(
             ]
         )
     env = make(task_id)
-    row = _goal_error(env, read * spread + centre, _goals(held_out, chosen))
+    row = goal_error(env, read * spread + centre, true_goals(held_out, chosen))
     env.close()
     return pd.DataFrame([{"source": "supervised CNN", **row}])
 
@@ -327,37 +311,3 @@ class _GoalRegressor(nn.Module):
 
     def forward(self, frames: Tensor) -> Tensor:
         return self.body(frames.permute(0, 3, 1, 2).float() / 127.5 - 1.0)
-
-
-def _probe_goals(
-    loaded: LoadedWorldModel, dataset: EpisodeDataset, ahead: int, num_windows: int, seed: int
-) -> tuple[Windows, Probe]:
-    """Return windows of the second half of the episodes, and a probe fitted on the first half."""
-    rng = np.random.default_rng(seed)
-    fitting, reading = np.array_split(np.arange(len(dataset)), 2)
-    rows = np.arange(len(dataset.field("achieved_goal")))
-    rows = np.sort(rng.permutation(rows[np.isin(find_episodes(dataset, rows), fitting)])[:6000])
-    latents = encode_frames(loaded.model, dataset, rows)
-    probe = fit_probe("mlp", latents, _goals(dataset, rows), seed=seed)
-    windows = draw_windows(
-        loaded, dataset, num_steps=ahead, num_windows=num_windows, episodes=reading, rng=rng
-    )
-    return windows, probe
-
-
-def _flat(latents: Tensor) -> Tensor:
-    return latents.flatten(1).float()
-
-
-def _goals(dataset: EpisodeDataset, rows: NDArray[np.integer]) -> Tensor:
-    return torch.from_numpy(np.asarray(dataset.field("achieved_goal")[rows], np.float32))
-
-
-def _goal_error(env: GoalEnv, read: Tensor, truth: Tensor) -> dict[str, float]:
-    found, wanted = read.double().numpy(), truth.double().numpy()
-    errors = np.asarray(env.distance(found, wanted))
-    return {
-        "median": float(np.median(errors)),
-        "p90": float(np.quantile(errors, 0.9)),
-        "in_place": float(np.mean(env.is_success(found, wanted))),
-    }

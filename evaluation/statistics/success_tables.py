@@ -60,7 +60,8 @@ def score_table(
             reserved name makes it a floor or a ceiling (``references.classify_agent``).
 
     Raises:
-        RecordError: no records, several splits, or agents or seeds with different episodes.
+        RecordError: no records, several splits, or agents or seeds with different episodes. Only
+            a ceiling may have fewer episodes than the other agents.
     """
     cells, oracle = _group_cells(records), _find_oracle(records, oracles)
     kinds = {name: classify_agent(name, (tracks or {}).get(name)) for name in set(records["agent"])}
@@ -86,7 +87,7 @@ def score_table(
 def comparison_table(
     records: pd.DataFrame, *, pairs: Sequence[tuple[str, str]] | None = None
 ) -> pd.DataFrame:
-    """Return one row per task, stratum and pair of agents: their difference on the same episodes.
+    """Return one row per task, stratum and pair of agents: their difference on shared episodes.
 
     Columns:
         ``task``, ``stratum``, ``first``, ``second``.
@@ -110,7 +111,7 @@ def comparison_table(
                 _require_agent(agents, name, task, stratum)
             rows.append(
                 {"task": task, "stratum": stratum, "first": first, "second": second}
-                | _compare(pivot_outcomes(agents[first]), pivot_outcomes(agents[second]))
+                | _compare(*_pivot_shared(agents[first], agents[second]))
             )
     return pd.DataFrame(rows)
 
@@ -246,7 +247,12 @@ def _score_reach(
 
 
 def _group_cells(records: pd.DataFrame) -> dict[tuple[str, str], dict[str, pd.DataFrame]]:
-    """Return records by (task, stratum) and agent; refuse agents with different episodes."""
+    """Return records by (task, stratum) and agent.
+
+    Raises:
+        RecordError: an agent or seed has other episodes than the rest. Slow ceilings may have
+            fewer, the same for each seed.
+    """
     if records.empty:
         raise RecordError("There are no records.")
     splits = sorted(records["split"].unique())
@@ -255,10 +261,12 @@ def _group_cells(records: pd.DataFrame) -> dict[tuple[str, str], dict[str, pd.Da
     cells: dict[tuple[str, str], dict[str, pd.DataFrame]] = {}
     for key, group in records.groupby(["task_id", "stratum"], sort=False):
         task, stratum = _pair(key)
-        expected = set(group["index"])
+        every = set(group["index"])
         for name, run in group.groupby(["agent", "training_seed"], sort=False):
+            agent, seed = _pair(name)
+            own = set(group.loc[group["agent"] == agent, "index"])
+            expected = own if agent in CEILINGS else every
             if len(run) != len(expected) or set(run["index"]) != expected:
-                agent, seed = _pair(name)
                 raise RecordError(
                     f"{task}, {stratum}: {agent} with training seed {seed} has {len(run)} rows for "
                     f"{len(expected)} episodes; every agent and seed needs each episode exactly "
@@ -268,6 +276,16 @@ def _group_cells(records: pd.DataFrame) -> dict[tuple[str, str], dict[str, pd.Da
             str(name): rows for name, rows in group.groupby("agent", sort=False)
         }
     return cells
+
+
+def _pivot_shared(
+    first: pd.DataFrame, second: pd.DataFrame
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return ``pivot_outcomes`` of two agents on the episodes that both have."""
+    return (
+        pivot_outcomes(first.loc[first["index"].isin(second["index"])]),
+        pivot_outcomes(second.loc[second["index"].isin(first["index"])]),
+    )
 
 
 def _pair(key: Any) -> tuple[str, str]:

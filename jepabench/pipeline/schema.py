@@ -47,6 +47,9 @@ class AgentPreset:
         code, files, weights: Digests of the code and the files of another package's agent.
         cost: Cost of another package's agent before its first episode.
         per_seed: Whether another package's agent has its own weights for each seed.
+        num_episodes: Largest number of episodes per task and stratum, for slow references such as
+            the planner in the simulator. A row with fewer episodes than its suite cannot be
+            submitted.
     """
 
     name: str
@@ -63,23 +66,34 @@ class AgentPreset:
     weights: str | None = None
     cost: Mapping[str, float | None] | None = None
     per_seed: bool | None = None
+    num_episodes: int | None = None
 
     @classmethod
     def from_config(cls, config: Settings) -> Self:
         """Return the preset that a mapping describes.
 
         Raises:
-            ConfigError: There is an unknown key.
+            ConfigError: There is an unknown key, or the number of episodes is wrong.
         """
         unknown = sorted(config.keys() - {item.name for item in fields(cls)})
         if unknown:
             raise ConfigError(f"Agent preset {config['name']!r} has unknown keys {unknown}.")
+        count = config.get("num_episodes")
+        if count is not None and (type(count) is not int or count < 2):
+            raise ConfigError(
+                f"num_episodes of agent {config['name']!r} must be a whole number of at least 2, "
+                f"got {count!r}."
+            )
         return cls(**config)
 
     @property
     def is_seeded(self) -> bool:
         """Whether the agent is evaluated once per training seed, which is the default."""
         return self.learns is not False
+
+    def limit_episodes(self, num_episodes: int) -> int:
+        """Return the number of episodes to run of a suite's ``num_episodes``."""
+        return min(num_episodes, self.num_episodes or num_episodes)
 
     def as_config(self) -> dict[str, Any]:
         """Return all stated values as a mapping."""

@@ -262,7 +262,7 @@ class SuitePlan:
             "protocol_version": PROTOCOL_VERSION,
             "task_id": task.task_id,
             "strata": list(task.strata),
-            "num_episodes": task.num_episodes,
+            "num_episodes": agent.limit_episodes(task.num_episodes),
             "split": self.suite.split,
             "pixels": cell.changes.pixels or self.config.pixels,
             "agent": agent.as_config(),

@@ -1,5 +1,6 @@
 """Test how an agent is assembled from artifacts that are named by role."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from jepabench.agents.artifacts import artifact_folders
 from jepabench.agents.build import build_mpc
 from jepabench.agents.costs.cost_tasks import GoTo
 from jepabench.agents.costs.energy import EnergyConfig, LearnedDistanceConfig
+from jepabench.agents.planners.best_proposal import BestProposalPlanner
 from jepabench.agents.planners.cem import CEMPlanner
 from jepabench.evaluation.submissions.old_targets import update_preset
 
@@ -41,6 +43,29 @@ def test_an_artifact_outside_of_the_trained_folder_is_refused(folder):
 def test_half_of_a_pair_of_arguments_is_refused(arguments, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         build_mpc(task_id=TASK, world_model=tmp_path, planner=CEMPlanner(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "searches"),
+    [
+        ({}, True),  # trained without a reading
+        ({"in_place": [{"0": 0.9, "1": 0.6, "5": 0.2}, {"0": 1.0, "1": 0.95, "5": 0.5}]}, True),
+        ({"in_place": [{"0": 1.0, "1": 0.95, "5": 0.7}, {"0": 1.0, "1": 0.8, "5": 0.49}]}, False),
+    ],
+)
+def test_an_unreliable_world_model_is_not_searched(save_twin, tmp_path, metadata, searches):
+    save_twin(tmp_path / "model", tmp_path / "other")
+    path = tmp_path / "model" / "model.json"
+    saved = json.loads(path.read_text())
+    saved["metadata"] |= {"training": {}} | metadata
+    path.write_text(json.dumps(saved))
+    agent = build_mpc(
+        task_id=TASK,
+        world_model=tmp_path / "model",
+        planner=CEMPlanner(horizon=3),
+        cautious_planner=BestProposalPlanner(horizon=4),
+    )
+    assert agent._control.planner.horizon == (3 if searches else 4)
 
 
 def test_a_learned_distance_needs_its_artifact(save_twin, tmp_path):

@@ -16,7 +16,13 @@ class TrainConfig:
     """Settings of a training run.
 
     Attributes:
-        num_steps: Gradient steps.
+        num_steps: Gradient steps of a round.
+        max_rounds: Largest number of rounds. After a round, a probe reads the achieved goal of
+            held-out frames imagined five model steps ahead. Another round follows, with the
+            learning rate restarted (SGDR, Loshchilov & Hutter 2017), until the goal is read within
+            the success rule in ``enough_in_place`` of them. With 1 nothing is read.
+        enough_in_place: Share of these frames, 0 to 1. A search trusts what a model with at least
+            this share imagines.
         batch_size: Windows per step.
         learning_rate: Peak of a cosine schedule with a linear warm-up.
         weight_decay: Of AdamW.
@@ -38,6 +44,8 @@ class TrainConfig:
     """
 
     num_steps: int = 1000
+    max_rounds: int = 1
+    enough_in_place: float = 0.5
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
@@ -80,7 +88,7 @@ class TrainConfig:
                 "num_steps must be 1 or more and batch_size 2 or more, "
                 f"got {self.num_steps} and {self.batch_size}."
             )
-        for name in ("diagnose_every", "predictor_batch_size"):
+        for name in ("max_rounds", "diagnose_every", "predictor_batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
         for name in ("predictor_steps", "decoder_steps", "weight_decay", "checkpoint_seconds"):
@@ -89,8 +97,9 @@ class TrainConfig:
         for name in ("learning_rate", "predictor_learning_rate", "clip_norm"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")
-        if not 0 <= self.warmup <= 1:
-            raise ValueError(f"warmup must be from 0 to 1, got {self.warmup}.")
+        for name in ("warmup", "enough_in_place"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {getattr(self, name)}.")
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> TrainConfig:

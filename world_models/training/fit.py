@@ -17,8 +17,14 @@ from torch import nn
 
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.world_models.analysis.diagnostics import Diagnosis, diagnose
+from jepabench.world_models.analysis.goal_probe import IN_PLACE, READ_STEPS, read_goals
 from jepabench.world_models.base import WorldModel
-from jepabench.world_models.checkpoint import fingerprint, load_world_model, save_world_model
+from jepabench.world_models.checkpoint import (
+    LoadedWorldModel,
+    fingerprint,
+    load_world_model,
+    save_world_model,
+)
 from jepabench.world_models.kinds.jepa import JEPA
 from jepabench.world_models.networks.heads import Decoder
 from jepabench.world_models.registry import build_model
@@ -28,6 +34,8 @@ from jepabench.world_models.training.decoder import train_decoder
 from jepabench.world_models.training.devices import get_rank
 from jepabench.world_models.training.loop import train
 from jepabench.world_models.training.predictor_only import PredictorOnly, encode_dataset
+
+_ROUND_SEEDS = 100_000  # distance between the seeds of two rounds
 
 
 @runtime_checkable
@@ -116,9 +124,9 @@ def fit(
     inputs = _describe_inputs(kind, model, data, seed, encoder_from)
     trainer = _Trainer(data, held_out, ActionScale.from_dataset(data), seed, inputs, progress)
     if encoder_from is not None:
-        seconds = _copy_encoder(network, encoder_from, data, config)
+        seconds, readings = _copy_encoder(network, encoder_from, data, config), []
     else:
-        seconds = trainer.train_all(network, training, directory)
+        seconds, readings = trainer.train_all(network, training, directory)
     if config.predictor_steps:
         seconds += trainer.train_predictor(network, config, directory / "predictor")
     network.eval().requires_grad_(False)
@@ -131,7 +139,7 @@ def fit(
             model=network,
             scale=trainer.scale,
             task_id=data.manifest.task_id,
-            metadata=_describe(network, data, diagnosis, training, seed, seconds),
+            metadata=_describe(network, data, diagnosis, training, seed, seconds, readings),
             decoder=decoder,
         )
     return diagnosis
@@ -162,6 +170,7 @@ class _Trainer:
         settings: Mapping[str, Any],
         folder: Path,
         source: EpisodeDataset | None = None,
+        round_number: int = 0,
     ) -> float:
         """Train a module on ``source``, by default the training data; return seconds."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -177,21 +186,45 @@ class _Trainer:
             module,
             sampler,
             config=TrainConfig.from_settings(settings),
-            seed=self.seed,
+            seed=self.seed + _ROUND_SEEDS * round_number,
             directory=folder,
             evaluate=partial(diagnose, module, self.held_out, scale=self.scale),
             identity=hashlib.sha256(identity.encode()).hexdigest(),
             progress=self.progress,
         )
 
-    def train_all(self, network: Any, settings: Mapping[str, Any], directory: Path) -> float:
-        """Prepare and train a whole model; return seconds."""
+    def train_all(
+        self, network: Any, settings: Mapping[str, Any], directory: Path
+    ) -> tuple[float, list[dict[str, float]]]:
+        """Prepare and train a whole model, in one or more rounds.
+
+        Returns:
+            Seconds, and the readings of the goal after each round (see ``TrainConfig.max_rounds``):
+            by number of imagined steps, the share of frames whose goal is read within the success
+            rule.
+        """
         began, source = time.monotonic(), self.data
         if isinstance(network, PreparationHook):
             source = network.prepare(
                 self.data, directory=directory, train=self.train, progress=self.progress
             )
-        return time.monotonic() - began + self.train(network, settings, directory, source)
+        seconds = time.monotonic() - began + self.train(network, settings, directory, source)
+        config, readings = TrainConfig.from_settings(settings), []
+        while config.max_rounds > 1:
+            readings.append(self._read_goal(network))
+            number = len(readings)
+            enough = readings[-1][str(max(READ_STEPS))] >= config.enough_in_place
+            if enough or number == config.max_rounds:
+                break
+            folder = directory / f"round-{number}"
+            seconds += self.train(network, settings, folder, source, number)
+        return seconds, readings
+
+    def _read_goal(self, network: Any) -> dict[str, float]:
+        network.eval()
+        loaded = LoadedWorldModel(network, self.scale, None, self.data.manifest.task_id, {})
+        rows = read_goals(loaded, self.held_out, steps=READ_STEPS)
+        return {str(step): row["in_place"] for step, row in zip(READ_STEPS, rows, strict=True)}
 
     def train_predictor(self, network: JEPA, config: TrainConfig, folder: Path) -> float:
         """Train the predictor alone on latents that are computed once; return seconds."""
@@ -251,9 +284,10 @@ def _describe(
     training: Mapping[str, Any],
     seed: int,
     seconds: float,
+    readings: list[dict[str, float]],
 ) -> dict[str, Any]:
     """Return the metadata of a checkpoint."""
-    return {
+    return ({IN_PLACE: readings} if readings else {}) | {
         "seed": seed,
         "train_seconds": seconds,
         "transitions": int(data.lengths.sum()) * data.manifest.action_block,

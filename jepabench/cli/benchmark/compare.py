@@ -46,7 +46,7 @@ def _compare(first: str, options: argparse.Namespace) -> int:
     _print_table(table, first, options.second, console)
     flips = find_flips(records, first, options.second)
     console.print(
-        f"\nOf {records['episode'].nunique()} episodes, "
+        f"\nOf {len(_shared_episodes(records, first, options.second))} episodes, "
         f"{(flips['first'] > flips['second']).sum()} are held more often by {first} and "
         f"{(flips['first'] < flips['second']).sum()} by {options.second}.",
         markup=False,
@@ -92,6 +92,13 @@ def difference_table(records: pd.DataFrame, first: str, second: str) -> pd.DataF
             ignore_index=True,
         )
     return table
+
+
+def _shared_episodes(records: pd.DataFrame, *agents: str) -> set[str]:
+    """Return the episodes that every agent has; a ceiling may have fewer than the suite."""
+    return set.intersection(
+        *(set(records.loc[records["agent"] == agent, "episode"]) for agent in agents)
+    )
 
 
 def find_flips(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:

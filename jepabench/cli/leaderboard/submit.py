@@ -109,6 +109,11 @@ def submit(
     config = _compose(agent, passed_on, changes)
     suite = find_suite(config.suite.name)
     plan = SuitePlan(config)
+    if plan.agents[agent].num_episodes:
+        raise ConfigError(
+            f"Suite {suite.name} runs {agent} on {plan.agents[agent].num_episodes} episodes per "
+            "stratum, as a reference. A submission needs all episodes of the suite."
+        )
     folder = _check_settings(settings, plan.agents[agent].name, suite)
     clone = find_clone(folder.name) if pull_request else None
     run_plan(config, console)

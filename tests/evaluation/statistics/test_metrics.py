@@ -195,6 +195,20 @@ def test_comparison_of_all_pairs_and_of_an_agent_that_is_not_there(suite):
         comparison_table(suite, pairs=[("god", "good")])
 
 
+def test_a_ceiling_may_have_fewer_episodes():
+    ours = rows("a", np.arange(8) % 2 == 0)
+    ceiling = rows("oracle-cem", np.ones(4))
+    records = records_frame(ours + ceiling)
+    assert score_table(records).set_index("agent")["episodes"].to_dict() == {
+        "a": 8,
+        "oracle-cem": 4,
+    }
+    shared = comparison_table(records).iloc[0]
+    assert abs(shared["difference"]) == pytest.approx(0.5)  # a holds 2 of the 4 shared episodes
+    with pytest.raises(RecordError, match="oracle-cem with training seed 1 has 3 rows for 4"):
+        score_table(records_frame(ours + rows("oracle-cem", np.ones((2, 4)))[:-1]))
+
+
 def test_discordant_episodes_are_solved_by_one_of_two_agents():
     ours, theirs = np.zeros((1, 40)), np.zeros((1, 40))
     ours[0, :10], theirs[0, 5:12] = 1, 1

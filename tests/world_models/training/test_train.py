@@ -88,6 +88,42 @@ def test_only_the_same_seed_gives_the_same_weights(two_room, tmp_path):
     assert any(not torch.equal(a[key], c[key]) for key in a)
 
 
+def test_rounds_end_when_the_goal_can_be_read(two_room, tmp_path):
+    rounds = {"num_steps": 20, "decoder_steps": 0, "max_rounds": 3}
+    for name, share in (("one", 0.0), ("all", 1.0)):
+        fit_small(two_room, tmp_path / name, training=rounds | {"enough_in_place": share})
+    fit_small(two_room, tmp_path / "plain", training=rounds | {"max_rounds": 1})
+    one, every, plain = (load_world_model(tmp_path / name) for name in ("one", "all", "plain"))
+    assert [len(model.metadata["in_place"]) for model in (one, every)] == [1, 3]
+    assert all(0 <= share <= 1 for share in one.metadata["in_place"][0].values())
+    assert list(one.metadata["in_place"][0]) == ["0", "1", "5"]
+    assert "in_place" not in plain.metadata
+    # Reading the goal does not change a training, and a further round does.
+    first, longer, same = (weights(tmp_path / name) for name in ("one", "all", "plain"))
+    assert all(torch.equal(first[key], same[key]) for key in same)
+    assert not all(torch.equal(longer[key], same[key]) for key in same)
+
+
+def test_rounds_resume_where_they_were(two_room, tmp_path, monkeypatch):
+    settings = {"num_steps": 10, "decoder_steps": 0, "max_rounds": 3, "enough_in_place": 1.0}
+    fit_small(two_room, tmp_path / "whole", training=settings)
+    real, calls = loop._train_step, []
+
+    def interrupt(*args):
+        calls.append(None)
+        if len(calls) == 15:  # in the second round
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(loop, "_train_step", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fit_small(two_room, tmp_path / "cut", training=settings)
+    monkeypatch.setattr(loop, "_train_step", real)
+    fit_small(two_room, tmp_path / "cut", training=settings)
+    whole, cut = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(whole[key], cut[key]) for key in whole)
+
+
 @pytest.mark.parametrize("kind", ["jepa", "ensemble"])
 def test_the_predictor_can_be_trained_further_alone(two_room, tmp_path, kind):
     before = fit_small(two_room, tmp_path / "before", kind=kind)
