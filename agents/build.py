@@ -16,8 +16,7 @@ from jepabench.agents.mpc.agent import MPCAgent, Subgoals
 from jepabench.agents.mpc.cost_agent import Directions, PlaceCost, load_places
 from jepabench.agents.planners.base import Planner
 from jepabench.agents.proposals import load_proposal
-from jepabench.world_models.analysis.goal_probe import IN_PLACE, READ_STEPS
-from jepabench.world_models.analysis.probes import Probe
+from jepabench.world_models.analysis.goal_probe import IN_PLACE
 from jepabench.world_models.checkpoint import LoadedWorldModel, load_world_model
 from jepabench.world_models.training.config import TrainConfig
 
@@ -109,7 +108,7 @@ def is_reliable(loaded: LoadedWorldModel) -> bool:
     if not readings:
         return True
     config = TrainConfig.from_settings(loaded.metadata["training"])
-    return readings[-1][str(max(READ_STEPS))] >= config.enough_in_place
+    return readings[-1]["1"] >= config.enough_in_place
 
 
 def _load_energy(

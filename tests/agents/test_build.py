@@ -49,8 +49,8 @@ def test_half_of_a_pair_of_arguments_is_refused(arguments, message, tmp_path):
     ("metadata", "searches"),
     [
         ({}, True),  # trained without a reading
-        ({"in_place": [{"0": 0.9, "1": 0.6, "5": 0.2}, {"0": 1.0, "1": 0.95, "5": 0.5}]}, True),
-        ({"in_place": [{"0": 1.0, "1": 0.95, "5": 0.7}, {"0": 1.0, "1": 0.8, "5": 0.49}]}, False),
+        ({"in_place": [{"0": 0.9, "1": 0.6, "5": 0.2}, {"0": 1.0, "1": 0.95, "5": 0.2}]}, True),
+        ({"in_place": [{"0": 1.0, "1": 0.95, "5": 0.7}, {"0": 1.0, "1": 0.94, "5": 0.9}]}, False),
     ],
 )
 def test_an_unreliable_world_model_is_not_searched(save_twin, tmp_path, metadata, searches):

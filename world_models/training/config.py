@@ -18,7 +18,7 @@ class TrainConfig:
     Attributes:
         num_steps: Gradient steps of a round.
         max_rounds: Largest number of rounds. After a round, a probe reads the achieved goal of
-            held-out frames imagined five model steps ahead. Another round follows, with the
+            held-out frames imagined one model step ahead. Another round follows, with the
             learning rate restarted (SGDR, Loshchilov & Hutter 2017), until the goal is read within
             the success rule in ``enough_in_place`` of them. With 1 nothing is read.
         enough_in_place: Share of these frames, 0 to 1. A search trusts what a model with at least
@@ -45,7 +45,7 @@ class TrainConfig:
 
     num_steps: int = 1000
     max_rounds: int = 1
-    enough_in_place: float = 0.5
+    enough_in_place: float = 0.95
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4

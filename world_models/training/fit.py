@@ -213,8 +213,7 @@ class _Trainer:
         while config.max_rounds > 1:
             readings.append(self._read_goal(network))
             number = len(readings)
-            enough = readings[-1][str(max(READ_STEPS))] >= config.enough_in_place
-            if enough or number == config.max_rounds:
+            if readings[-1]["1"] >= config.enough_in_place or number == config.max_rounds:
                 break
             folder = directory / f"round-{number}"
             seconds += self.train(network, settings, folder, source, number)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from jepabench.evaluation.protocol import Suite
-    from jepabench.pipeline.schema import RunConfig
+    from jepabench.pipeline.schema import AgentPreset, RunConfig
     from jepabench.pipeline.stages import Stage, SuitePlan
 
 SETTINGS = {
@@ -109,12 +109,7 @@ def submit(
     config = _compose(agent, passed_on, changes)
     suite = find_suite(config.suite.name)
     plan = SuitePlan(config)
-    if plan.agents[agent].num_episodes:
-        raise ConfigError(
-            f"Suite {suite.name} runs {agent} on {plan.agents[agent].num_episodes} episodes per "
-            "stratum, as a reference. A submission needs all episodes of the suite."
-        )
-    folder = _check_settings(settings, plan.agents[agent].name, suite)
+    folder = _check_settings(settings, plan.agents[agent], suite)
     clone = find_clone(folder.name) if pull_request else None
     run_plan(config, console)
     records, actions = _collect_episodes(plan, suite)
@@ -169,7 +164,7 @@ def _compose(agent: str, passed_on: list[str], changes: Mapping[str, Any]) -> Ru
     return config.with_suite(overrides=overrides)
 
 
-def _check_settings(settings: Mapping[str, str], agent: str, suite: Suite) -> Path:
+def _check_settings(settings: Mapping[str, str], agent: AgentPreset, suite: Suite) -> Path:
     """Check the settings that describe a submission, and return its folder.
 
     Raises:
@@ -177,7 +172,12 @@ def _check_settings(settings: Mapping[str, str], agent: str, suite: Suite) -> Pa
     """
     from jepabench.evaluation.submissions.manifest import check_words
 
-    name = settings["name"] or _derive_name(agent, suite)
+    if agent.num_episodes:
+        raise ConfigError(
+            f"Suite {suite.name} runs {agent.name} on {agent.num_episodes} episodes per stratum, "
+            "as a reference. A submission needs all episodes of the suite."
+        )
+    name = settings["name"] or _derive_name(agent.name, suite)
     if not settings["to"].strip():
         raise ConfigError("to= needs a folder, got an empty path.")
     folder = Path(settings["to"]) / name
