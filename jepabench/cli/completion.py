@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from jepabench.envs.registry import list_tasks
+from jepabench.envs.task import short_name
 from jepabench.world_models.training.tracking import TRACKERS
 
 ENVIRONMENT = "_ARGCOMPLETE"  # set by the shell while it completes
@@ -84,9 +86,6 @@ def complete_world_models(**_: Any) -> list[str]:
 
 def complete_tasks(**_: Any) -> list[str]:
     """Return the short names and the ids of all tasks."""
-    from jepabench.envs.registry import list_tasks
-    from jepabench.envs.task import short_name
-
     return [name for spec in list_tasks() for name in (short_name(spec.id), spec.id)]
 
 

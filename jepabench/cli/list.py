@@ -9,6 +9,7 @@ from typing import Any
 
 from jepabench.cli.arguments import Folder
 from jepabench.envs.registry import list_tasks, make
+from jepabench.envs.task import short_name
 from jepabench.envs.variations.factors import range_text
 from jepabench.pipeline.config import load_agent, load_preset
 from jepabench.pipeline.presets.plugins import find_agent_package, plugin_names
@@ -83,7 +84,6 @@ def run(options_: argparse.Namespace) -> int:
 
 
 def _list_tasks() -> list[Row]:
-    from jepabench import envs  # noqa: F401  (registers the tasks)
 
     return [
         {
@@ -155,7 +155,6 @@ def _list_suites(output: Path) -> list[Row]:
 
 def _list_suite(name: str, output: Path) -> list[Row]:
     """Return one row per task of a suite, with strata, episodes, stages and duration."""
-    from jepabench.envs.task import short_name
     from jepabench.execution.estimates import StageTimes, duration
     from jepabench.execution.speeds import load_or_measure_speeds
     from jepabench.pipeline.stages import KINDS, SuitePlan

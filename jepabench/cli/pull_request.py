@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from jepabench.envs.task import short_name
 from jepabench.pipeline.presets.search_path import ConfigError
 
 FOLDER = "results/submissions"  # of the repository
@@ -119,7 +120,6 @@ def write_description(folder: Path) -> Path:
 
 def _list_rows(folder: Path) -> list[str]:
     """Return the success table of a submission as Markdown."""
-    from jepabench.envs.task import short_name
     from jepabench.evaluation.records import read_records
     from jepabench.evaluation.statistics.success_tables import score_table
 

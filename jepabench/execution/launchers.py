@@ -8,6 +8,7 @@ finished stages are kept.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 import threading
 import time
@@ -246,7 +247,6 @@ def _positive(num_workers: int) -> int:
 
 
 def _import(module: str, extra: str) -> Any:
-    import importlib
 
     try:
         return importlib.import_module(module)

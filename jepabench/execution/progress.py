@@ -136,11 +136,11 @@ def _count_kinds(output: Path, states: Mapping[Path, StageState]) -> dict[str, d
 
 
 def _last_finished(states: Mapping[Path, StageState]) -> list[Path]:
-    def finished(folder: Path) -> float:
+    def get_finish_time(folder: Path) -> float:
         try:
             return (folder / "done.json").stat().st_mtime
         except OSError:
             return 0.0
 
     done = [folder for folder, state in states.items() if state.name == "done"]
-    return sorted(done, key=finished, reverse=True)[:_RECENT]
+    return sorted(done, key=get_finish_time, reverse=True)[:_RECENT]

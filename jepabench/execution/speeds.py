@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from jepabench import envs
+
 SPEEDS_FILE = "doctor.json"  # below the output folder
 MODEL_STEPS = 300 * 30 * 5  # number of model steps in the measured plan
 
@@ -64,8 +66,6 @@ def load_or_measure_speeds(output: Path) -> Speeds:
 def measure_speeds() -> Speeds:
     """Measure the speeds of this machine on one thread."""
     import torch
-
-    from jepabench import envs
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jepabench.envs.splits import episode_specs
 from jepabench.pipeline.checkpoints import REFERENCES, find_checkpoint, reference_tasks
 from jepabench.pipeline.config import ConfigError, load_agent, options
 from jepabench.pipeline.schema import AgentPreset
@@ -118,7 +119,6 @@ def _find_reference(task_id: str) -> Path:
 
 def read_task_id(checkpoint: Path) -> str:
     """Return the id of the task on which a checkpoint was trained."""
-    from jepabench import envs  # noqa: F401  (registers the tasks)
     from jepabench.world_models.checkpoint import load_world_model
 
     return load_world_model(checkpoint).task_id
@@ -137,7 +137,6 @@ def evaluate_checkpoint(
     """Evaluate a checkpoint's agent on its task; write records and actions to ``directory``."""
     from tqdm import tqdm
 
-    from jepabench.envs.splits import episode_specs
     from jepabench.evaluation.rollout import evaluate_episodes
     from jepabench.evaluation.traces import save_evaluation
 

@@ -11,7 +11,9 @@ from typing import Any
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
+from jepabench.envs.splits import episode_specs
 from jepabench.pipeline.schema import AgentPreset
+from jepabench.world_models.training.tracking import track
 
 _UNTRAINED = 3  # number of untrained networks for comparison
 
@@ -66,8 +68,6 @@ def train_tracked(
     directory: Path,
 ) -> None:
     """Run a training stage and report its curves to a tracker."""
-    from jepabench.world_models.training.tracking import track
-
     folder = output / "tracking"
     with track(tracker, folder=folder, run=run, directory=directory, settings=settings):
         work(directory)
@@ -101,7 +101,6 @@ def evaluate_agent(
     from tqdm import tqdm
 
     from jepabench.agents.artifacts import artifact_folders
-    from jepabench.envs.splits import episode_specs
     from jepabench.evaluation.model_checks.generalization import Change
     from jepabench.evaluation.rollout import evaluate_episodes
     from jepabench.evaluation.traces import save_evaluation

@@ -11,11 +11,13 @@ from typing import Any
 import pandas as pd
 from rich.console import Console
 
+from jepabench.envs.data.files import write_atomically
 from jepabench.envs.task import short_name
 from jepabench.evaluation.machine import describe_machine
 from jepabench.evaluation.records import read_records
 from jepabench.evaluation.references import Track, find_track
-from jepabench.evaluation.statistics.success_tables import score_table
+from jepabench.evaluation.stages.stage import is_done
+from jepabench.evaluation.statistics.success_tables import pivot_outcomes, score_table
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.results.report.page import write_report
 from jepabench.results.report.success_table import terminal_table, write_table
@@ -99,7 +101,6 @@ def _known_tracks(plan: SuitePlan) -> dict[str, Track]:
 
 def describe_suspicions(plan: SuitePlan) -> list[str]:
     """Return a sentence about each suspicious row of a plan's finished evaluations."""
-    from jepabench.evaluation.statistics.success_tables import pivot_outcomes
     from jepabench.evaluation.statistics.suspicions import Row, find_suspicions
 
     outcomes: dict[str, dict[tuple[str, str], Any]] = {name: {} for name in _known_tracks(plan)}
@@ -127,8 +128,6 @@ def read_finished_records(plan: SuitePlan) -> pd.DataFrame:
     Raises:
         ValueError: An evaluation of the plan is not done.
     """
-    from jepabench.evaluation.stages.stage import is_done
-
     parts = []
     for stage in plan.evaluations:
         if not is_done(stage.directory, stage.config, thorough=True):
@@ -149,7 +148,6 @@ def read_finished_records(plan: SuitePlan) -> pd.DataFrame:
 
 def _report_model_checks(plan: SuitePlan, console: Console) -> Path:
     """Print and write the table of a suite that measures generalization or surprise."""
-    from jepabench.envs.data.files import write_atomically
     from jepabench.pipeline.terminal import rich_table
     from jepabench.results.report.model_tables import changes_table, surprises_table
 

@@ -25,7 +25,7 @@ def find_suite(name: str) -> Suite:
     return suite.rules
 
 
-def known_suites() -> dict[str, dict[str, Any]]:
+def describe_suites() -> dict[str, dict[str, Any]]:
     """Return version, description and tasks with all their strata for each suite, by name."""
     suites = {}
     for name in options("suite"):

@@ -15,8 +15,6 @@ def resolve_task(name: str) -> str:
     Raises:
         UnknownNameError: There is no such task; the message suggests the nearest.
     """
-    from jepabench import envs  # noqa: F401  (registers the tasks)
-
     if "/" not in name and ":" not in name:
         wanted = name.lower()
         for spec in list_tasks():

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jepabench.world_models.networks.patches import make_modulation
+
 
 class AdaLNBlock(nn.Module):
     """A pre-norm transformer block that is modulated by the action (AdaLN-zero).
@@ -48,9 +50,7 @@ class AdaLNBlock(nn.Module):
         self.mlp = nn.Sequential(
             nn.Linear(width, mlp_width), nn.GELU(), nn.Dropout(dropout), nn.Linear(mlp_width, width)
         )
-        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
-        nn.init.zeros_(self.modulation[1].weight)  # pyright: ignore[reportArgumentType]
-        nn.init.zeros_(self.modulation[1].bias)  # pyright: ignore[reportArgumentType]
+        self.modulation = make_modulation(width)
 
     def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
         """Map tokens [N, K, W] under a condition [N, K, W] (or [N, 1, W])."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jepabench.world_models.networks.base import Encoder
-from jepabench.world_models.networks.patches import count_patches
+from jepabench.world_models.networks.patches import count_patches, make_modulation
 
 
 def make_projector(width: int, hidden: int) -> nn.Sequential:
@@ -190,9 +190,7 @@ class _LeWMBlock(nn.Module):
             nn.Linear(mlp_width, width),
             nn.Dropout(dropout),
         )
-        self.modulation = nn.Sequential(nn.SiLU(), nn.Linear(width, 6 * width))
-        nn.init.zeros_(self.modulation[1].weight)  # pyright: ignore[reportArgumentType]
-        nn.init.zeros_(self.modulation[1].bias)  # pyright: ignore[reportArgumentType]
+        self.modulation = make_modulation(width)
 
     def forward(self, tokens: Tensor, condition: Tensor) -> Tensor:
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = self.modulation(condition).chunk(

@@ -1,4 +1,4 @@
-"""Patches of frames and transformer blocks, which all vision transformers use."""
+"""Parts of transformers: patches of frames, blocks over tokens, and AdaLN-zero."""
 
 from __future__ import annotations
 
@@ -14,6 +14,17 @@ def count_patches(image_size: int, patch_size: int) -> int:
     if image_size % patch_size:
         raise ValueError(f"patch_size {patch_size} does not divide image_size {image_size}.")
     return image_size // patch_size
+
+
+def make_modulation(width: int) -> nn.Sequential:
+    """Return the network of AdaLN-zero, from a condition [..., W] to 6 W numbers, 0 at first.
+
+    The numbers are a shift, a scale and a gate for each of the two branches of a block.
+    """
+    last = nn.Linear(width, 6 * width)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.SiLU(), last)
 
 
 def make_transformer(width: int, depth: int, num_heads: int) -> nn.TransformerEncoder:

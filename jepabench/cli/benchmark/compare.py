@@ -11,12 +11,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from rich.console import Console
+from tqdm import tqdm
 
 from jepabench.cli.arguments import Whole, add_settings
+from jepabench.envs.task import short_name
+from jepabench.evaluation.records import frame_records
+from jepabench.evaluation.statistics.success_tables import comparison_table
 from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.suite_report import read_finished_records
 from jepabench.pipeline.terminal import add_text_row, make_console, make_table
+from jepabench.results.media.episode_media import show_episode
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -79,8 +84,6 @@ def difference_table(records: pd.DataFrame, first: str, second: str) -> pd.DataF
     The columns are those of ``comparison_table`` in
     ``jepabench.evaluation.statistics.success_tables``.
     """
-    from jepabench.evaluation.statistics.success_tables import comparison_table
-
     pairs = [(first, second)]
     table = comparison_table(records, pairs=pairs)
     if len(table) > 1:
@@ -120,7 +123,6 @@ def find_flips(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
 
 
 def _print_table(table: pd.DataFrame, first: str, second: str, console: Console) -> None:
-    from jepabench.envs.task import short_name
 
     shown = make_table(
         *("", "difference", "95 % interval", "P(better)", "flipped", ""),
@@ -145,8 +147,6 @@ def _film_flips(
     records: pd.DataFrame, flips: pd.DataFrame, names: tuple[str, str], folder: Path, count: int
 ) -> list[str]:
     """Film the first ``count`` flips of each task and direction; return Markdown links to them."""
-    from tqdm import tqdm
-
     chosen = []
     for _, part in flips.groupby("task", sort=False):
         chosen += [
@@ -166,9 +166,6 @@ def _film_flips(
 
 def _film(rows: pd.DataFrame, folder: Path) -> str:
     """Return a link to the film of an episode with the first training seed."""
-    from jepabench.evaluation.records import frame_records
-    from jepabench.results.media.episode_media import show_episode
-
     (record,) = frame_records(rows.head(1).drop(columns=["directory", "episode"]))
     shown = show_episode(Path(rows["directory"].iloc[0]), record, folder)
     held = f"held by {np.count_nonzero(rows['success_held'])} of {len(rows)} seeds"

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jepabench.cli.arguments import Folder, Number, Numbers, Whole
+from jepabench.envs import make, reset_to
 from jepabench.envs.data.files import atomic_write
 from jepabench.envs.errors import unknown_name
+from jepabench.envs.registry import get_task
+from jepabench.envs.splits import episode_specs
 
 if TYPE_CHECKING:
     from jepabench.pipeline.schema import AgentPreset
@@ -175,7 +178,6 @@ def make_preset(
     checkpoint: Path, planner: str, budget: float, options: argparse.Namespace
 ) -> AgentPreset:
     """Return the preset of ``--agent`` with the scaled planner of the preset ``planner``."""
-    from jepabench.envs.registry import make
     from jepabench.pipeline.config import load_agent
     from jepabench.pipeline.saved_model import agent_preset, default_agent
     from jepabench.world_models.checkpoint import load_world_model
@@ -207,8 +209,6 @@ def measure(
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Evaluate the agent of a preset on the checkpoint's task and return a row of the table."""
-    from jepabench.envs.registry import get_task
-    from jepabench.envs.splits import episode_specs
     from jepabench.evaluation.rollout import evaluate_episodes
     from jepabench.evaluation.statistics.intervals import cell_interval
     from jepabench.pipeline.saved_model import build_agent, read_task_id
@@ -256,7 +256,6 @@ def processor_milliseconds(
     from jepabench.agents.costs.latent_cost import LatentCost
     from jepabench.agents.encoding import encode_goal_rows, encode_rows
     from jepabench.agents.planners.base import ActionBounds
-    from jepabench.envs import make, reset_to
     from jepabench.world_models.base import Context
     from jepabench.world_models.checkpoint import load_world_model
 

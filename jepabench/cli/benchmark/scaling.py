@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from jepabench.cli.arguments import add_settings
+from jepabench.envs.data.files import write_atomically
 from jepabench.envs.task import short_name
 from jepabench.execution.run_plan import check_run, run_plan
 from jepabench.execution.status import save_sweep
@@ -34,7 +35,6 @@ def run(options: argparse.Namespace) -> int:
     check_run(config, plan)
     save_sweep(config)
     run_plan(config, console, kind=ScalingPlan)
-    from jepabench.envs.data.files import write_atomically
     from jepabench.results.report.scaling_figure import scaling_figure
     from jepabench.results.report.success_table import write_table
 

@@ -15,6 +15,7 @@ from jepabench.pipeline.run_config import compose_run
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.suite_report import score_suite
 from jepabench.pipeline.terminal import make_console
+from jepabench.results.report.success_table import terminal_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +45,6 @@ def run(options: argparse.Namespace) -> int:
         run_plan(config, console)
     except StagesFailedError as error:  # raised after the table of finished stages
         problem = error
-    from jepabench.results.report.success_table import terminal_table
 
     if any((stage.directory / "done.json").exists() for stage in plan.evaluations):
         console.print(terminal_table(score_suite(plan)))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from jepabench import envs
 from jepabench.cli.arguments import ExistingFolder, Folder, Whole
 from jepabench.pipeline.terminal import make_console
 
@@ -30,8 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options_: argparse.Namespace) -> int:
     """Run the command."""
-    from jepabench import envs
-    from jepabench.pipeline.suites import known_suites
+    from jepabench.pipeline.suites import describe_suites
     from jepabench.results.board.site import Sources, build_board
 
     console, began = make_console(), time.monotonic()
@@ -40,7 +40,7 @@ def run(options_: argparse.Namespace) -> int:
         submissions=results / "submissions",
         verified=results / "verified",
         tables=results / "tables",
-        suites=known_suites(),
+        suites=describe_suites(),
         tasks=[task for task in envs.list_tasks() if task.id.startswith("jepabench/")],
         num_films=options_.films,
     )

@@ -10,12 +10,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import yaml
+
 from jepabench.cli.pull_request import create_branch, find_clone, write_description
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.task import short_name
 from jepabench.pipeline.checkpoints import checkpoint_files
 from jepabench.pipeline.config import ConfigError
 from jepabench.pipeline.presets.plugins import find_package
+from jepabench.pipeline.presets.variants import Variant
 from jepabench.pipeline.terminal import make_console
 
 if TYPE_CHECKING:
@@ -149,7 +153,6 @@ def _print_pull_request(console: Console, folder: Path, branch: str, text: Path)
 
 def _compose(agent: str, passed_on: list[str], changes: Mapping[str, Any]) -> RunConfig:
     """Return the configuration of the run, with the changed arguments of the agent's class."""
-    from jepabench.pipeline.presets.variants import Variant
     from jepabench.pipeline.run_config import compose_run
 
     if (variant := Variant.parse(agent)).settings:
@@ -200,7 +203,6 @@ def _derive_name(agent: str, suite: Suite) -> str:
 
 
 def _settings(items: list[str]) -> tuple[dict[str, str], list[str], dict[str, Any]]:
-    import yaml
 
     settings, passed_on, changes = dict(SETTINGS), [], {}
     for item in items:
@@ -236,8 +238,6 @@ def _collect_episodes(
 
     Both are in the order of a submission.
     """
-    import numpy as np
-
     from jepabench.evaluation.traces import episode_name, load_evaluation
 
     records, actions = [], {}

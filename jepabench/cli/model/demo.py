@@ -8,6 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from jepabench.cli.live_page import add_page_arguments, open_page
+from jepabench.envs import get_task
 from jepabench.pipeline.checkpoints import REFERENCES, find_checkpoint, reference_tasks
 from jepabench.pipeline.terminal import make_console
 
@@ -30,7 +31,6 @@ def run(options: argparse.Namespace) -> int:
     """Run the command until it is interrupted."""
     import torch
 
-    from jepabench.envs import get_task
     from jepabench.results.live.demo import Demo
     from jepabench.results.live.goal_placement import FAMILIES
     from jepabench.results.live.server import Channel

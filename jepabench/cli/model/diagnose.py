@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from jepabench.cli.arguments import HubFolder, Whole, add_common_arguments
 from jepabench.pipeline.checkpoints import find_checkpoint, write_table
 from jepabench.pipeline.terminal import make_console, rich_table
@@ -40,7 +42,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     folder = find_checkpoint(options.checkpoint)
-    import numpy as np
     import pandas as pd
     from tqdm import tqdm
 

@@ -8,6 +8,8 @@ from tempfile import TemporaryDirectory
 
 from jepabench.cli.arguments import add_settings
 from jepabench.envs.errors import unknown_name
+from jepabench.evaluation.records import read_records
+from jepabench.evaluation.statistics.success_tables import score_table
 from jepabench.execution.run_plan import run_plan
 from jepabench.pipeline.checkpoints import find_checkpoint, write_table
 from jepabench.pipeline.config import ConfigError
@@ -16,6 +18,7 @@ from jepabench.pipeline.saved_model import agent_preset, evaluate_checkpoint
 from jepabench.pipeline.stages import SuitePlan
 from jepabench.pipeline.suite_report import score_suite
 from jepabench.pipeline.terminal import make_console, rich_table
+from jepabench.results.report.success_table import terminal_table
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +44,6 @@ def run(options: argparse.Namespace) -> int:
     config = compose_run(options.overrides)
     plan = SuitePlan(config)
     run_plan(config, console)
-    from jepabench.results.report.success_table import terminal_table
 
     console.print(terminal_table(score_suite(plan)))
     return 0
@@ -78,9 +80,6 @@ def _evaluate_checkpoint(overrides: list[str]) -> int:
             f"got {settings['episodes']} and {settings['pixels']}."
         )
     folder = find_checkpoint(settings["checkpoint"])
-
-    from jepabench.evaluation.records import read_records
-    from jepabench.evaluation.statistics.success_tables import score_table
 
     with TemporaryDirectory() as temporary:
         directory = Path(settings["output"] or temporary)

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jepabench.cli.arguments import FRAME_SIDE, Folder, Whole, add_checkpoint
+from jepabench.envs.registry import get_task
+from jepabench.envs.splits import episode_specs
 from jepabench.pipeline.checkpoints import find_checkpoint, write_table
 from jepabench.pipeline.saved_model import agent_preset, build_agent, read_task_id
 from jepabench.pipeline.terminal import make_console, rich_table
@@ -71,8 +73,6 @@ def _evaluate(
     from tqdm import tqdm
 
     from jepabench.agents.base import RandomAgent
-    from jepabench.envs.registry import get_task
-    from jepabench.envs.splits import episode_specs
     from jepabench.evaluation.rollout import evaluate_episodes
     from jepabench.evaluation.stages.stage import run_stage
     from jepabench.evaluation.traces import load_evaluation, save_evaluation

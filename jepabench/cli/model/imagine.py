@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
+
 from jepabench.cli.arguments import SEED, Folder, HubFolder, Whole, add_checkpoint
 from jepabench.pipeline.checkpoints import find_checkpoint
 
@@ -42,7 +44,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the command."""
     folder = find_checkpoint(options.checkpoint)
-    import numpy as np
     import torch
 
     from jepabench.envs.data.episodes import EpisodeDataset

@@ -35,7 +35,6 @@ def run(options: argparse.Namespace) -> int:
     folder = find_checkpoint(options.checkpoint)
     from tqdm import tqdm
 
-    from jepabench import envs  # noqa: F401  (registers the tasks)
     from jepabench.evaluation.model_checks.surprise import record_clips, surprise_table
     from jepabench.world_models.checkpoint import build_untrained, load_world_model
 

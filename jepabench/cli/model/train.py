@@ -9,6 +9,7 @@ from pathlib import Path
 from jepabench.cli.arguments import SEED, Folder, HubFolder, add_settings
 from jepabench.pipeline.config import load_preset
 from jepabench.pipeline.presets.settings import check_training
+from jepabench.world_models.training.tracking import check_tracker, track
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,7 +47,6 @@ def run(options: argparse.Namespace) -> int:
     from jepabench.world_models.checkpoint import fingerprint
     from jepabench.world_models.training.devices import check_training_device, get_rank
     from jepabench.world_models.training.fit import fit, open_datasets
-    from jepabench.world_models.training.tracking import check_tracker, track
 
     check_training(preset["training"])
     check_tracker(tracker)

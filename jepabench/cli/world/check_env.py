@@ -28,7 +28,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the command; return 1 if a check failed."""
-    from jepabench import envs  # noqa: F401  (registers the tasks)
     from jepabench.envs.checks.checker import check_env
     from jepabench.envs.checks.scripted_rollouts import rates_text
     from jepabench.results.board.world_facts import recorded_rates

@@ -10,6 +10,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
+from hydra.utils import get_object
+
 from jepabench.envs.errors import unknown_name
 from jepabench.pipeline.presets.search_path import ConfigError
 
@@ -59,8 +61,6 @@ def _check_keys(known: Mapping[str, Any], changes: Mapping[str, Any], what: str)
 
 def _list_parameters(settings: Mapping[str, Any]) -> list[str] | None:
     """Return the keys that the target of settings accepts, or None if they are unknown."""
-    from hydra.utils import get_object
-
     target = settings.get("_target_")
     if target is None:
         return None

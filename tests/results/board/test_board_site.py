@@ -13,7 +13,7 @@ from made_up_submissions import suite_of, write
 from jepabench import envs
 from jepabench.evaluation.statistics import intervals as statistics
 from jepabench.main import main
-from jepabench.pipeline.suites import known_suites
+from jepabench.pipeline.suites import describe_suites
 from jepabench.results.board.claims import ClaimError, claims_page, read_claims
 from jepabench.results.board.site import build_board
 from jepabench.results.figures.planning_vs_rl import read_panels
@@ -142,7 +142,7 @@ def test_the_command_prefers_submissions_of_the_working_directory(tmp_path, caps
 def test_the_command_builds_from_existing_results(tmp_path, capsys):
     import shutil
 
-    suites = known_suites()
+    suites = describe_suites()
     quick = {
         **suites["quick"],
         "tasks": [{**task, "num_episodes": 3} for task in suites["quick"]["tasks"]],
@@ -210,7 +210,7 @@ def test_a_submission_is_filmed_from_its_actions(tmp_path):
 
 @pytest.mark.slow
 def test_two_hundred_submissions_build_in_a_minute_to_a_small_site(tmp_path):
-    suites = {"core": {**known_suites()["core"]}}
+    suites = {"core": {**describe_suites()["core"]}}
     del suites["core"]["suite"]  # made-up rows do not pass level 1
     suites["core"]["tasks"] = [{**task, "num_episodes": 100} for task in suites["core"]["tasks"]]
     agents = ("expert", "oracle-cem", "random", "hold-still")
