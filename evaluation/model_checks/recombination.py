@@ -36,8 +36,9 @@ def recombination_table(
 
     Returns:
         Columns ``pairs`` (one of ``COMBINATIONS``), ``step``, ``windows``, ``error`` (relative to
-        copying the last latent) and ``copy_last`` (the error of copying, in units of the variance
-        of the latents).
+        copying the last latent), ``imagined`` (the share of the true change of the latent that is
+        imagined: 1 for an exact model, 0 for copying) and ``copy_last`` (the error of copying, in
+        units of the variance of the latents).
 
     Raises:
         ProbingError: the dataset does not fit the model.
@@ -47,9 +48,10 @@ def recombination_table(
     withheld = cast("Any", make(loaded.task_id)).withheld
     rng = np.random.default_rng(seed)
     windows = draw_windows(loaded, dataset, num_steps=num_steps, rng=rng)
-    errors = (imagine(loaded.model, windows) - windows.future).flatten(2).square().mean(2).numpy()
-    copied = windows.present[:, None] - windows.future
-    copied = copied.flatten(2).square().mean(2).numpy()
+    imagined = (imagine(loaded.model, windows) - windows.present[:, None]).flatten(2)
+    changes = (windows.future - windows.present[:, None]).flatten(2)
+    errors = (imagined - changes).square().mean(2).numpy()
+    copied, along = changes.square().mean(2).numpy(), (imagined * changes).mean(2).numpy()
     spread = float(windows.latents.flatten(0, 1).flatten(1).var(0).mean())
     found = classify_windows(windows, dataset, withheld, num_steps)
     rows = []
@@ -58,13 +60,14 @@ def recombination_table(
             chosen = (found[:, :step] == number).all(axis=1)
             if not chosen.any():
                 continue
-            ours, copy = errors[chosen, step - 1].mean(), copied[chosen, step - 1].mean()
+            copy = copied[chosen, step - 1].mean()
             rows.append(
                 {
                     "pairs": name,
                     "step": step,
                     "windows": int(chosen.sum()),
-                    "error": ours / copy,
+                    "error": errors[chosen, step - 1].mean() / copy,
+                    "imagined": along[chosen, step - 1].mean() / copy,
                     "copy_last": copy / spread,
                 }
             )

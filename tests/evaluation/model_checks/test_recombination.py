@@ -37,6 +37,7 @@ def test_an_exact_model_has_no_error_and_copying_has_error_one(model_and_data, m
     table = recombination_table(*model_and_data, num_steps=2)
     assert set(table["pairs"]) == set(COMBINATIONS)
     assert table["error"].to_numpy() == pytest.approx(float(copies), abs=1e-6)
+    assert table["imagined"].to_numpy() == pytest.approx(float(not copies), abs=1e-6)
     assert (table["copy_last"] > 0.0).all()
 
 
