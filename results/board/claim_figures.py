@@ -167,6 +167,7 @@ def _grid(
         )
     for line in (axes.axhline, axes.axvline):
         line(0.0, color=INK, linewidth=0.8, alpha=0.5)
+    axes.locator_params(nbins=5)
     axes.set_xlabel(str(spec.get("x_label", spec["x"])))
     axes.set_ylabel(spec["label"])
 
