@@ -1,5 +1,6 @@
 """Run the code in the documentation, and check its links and quoted scripts."""
 
+import argparse
 import re
 import shlex
 import subprocess
@@ -8,8 +9,17 @@ from pathlib import Path
 
 import pytest
 
+from jepabench import main
+from jepabench.pipeline.presets.search_path import list_presets
+
 HOME = Path(__file__).parents[2]
 PAGES = [HOME / "README.md", *sorted((HOME / "docs").rglob("*.md"))]
+QUOTING = [
+    *PAGES,
+    HOME / "CONTRIBUTING.md",
+    *sorted((HOME / "results").glob("*/README.md")),
+    HOME / "results" / "claims.yaml",
+]
 BENCHMARKS = [
     path
     for path in sorted((HOME / "benchmarks").rglob("*.py"))
@@ -64,11 +74,36 @@ def test_links_exist(page):
             assert (page.parent / link).exists(), link
 
 
-@pytest.mark.parametrize(
-    "page",
-    [*PAGES, *sorted((HOME / "results").glob("*/README.md")), HOME / "results" / "claims.yaml"],
-    ids=lambda page: page.relative_to(HOME).as_posix(),
-)
+@pytest.fixture(scope="module")
+def parsers():
+    """The parser of each command, by its words."""
+    found = {}
+    for command in (*main.VERBS, "compare planners"):
+        found[command] = argparse.ArgumentParser(prog=command)
+        main._configure(found[command], command, command.split()[0])
+    return found
+
+
+@pytest.mark.parametrize("page", QUOTING, ids=lambda page: page.relative_to(HOME).as_posix())
+def test_quoted_commands_exist(page, parsers):
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    # Commands in code spans, and lines of code blocks up to a comment in the next column.
+    for quoted in re.findall(
+        r"(?:^|`|: )jepabench ([a-z][^`\n]*?)(?:`|\n|   )", text, re.MULTILINE
+    ):
+        words = quoted.split()
+        command = " ".join(words[: 2 if words[:2] == ["compare", "planners"] else 1])
+        assert command in parsers, quoted
+        known = parsers[command]._option_string_actions
+        assert {word.split("=")[0] for word in words if word.startswith("--")} <= {
+            *known,
+            "--help",
+        }, quoted
+        for suite in re.findall(r" suite=([a-z][a-z-]+)", quoted):
+            assert suite in list_presets("suite"), quoted
+
+
+@pytest.mark.parametrize("page", QUOTING, ids=lambda page: page.relative_to(HOME).as_posix())
 def test_quoted_scripts_exist(page):
     text = page.read_text(encoding="utf-8")
     for script in re.findall(r"(?:benchmarks|tests|examples)/[\w/-]+\.py", text):
