@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,7 +24,7 @@ GOAL_KEYS = {"pixels": "goal_pixels", "observation": "desired_goal"}
 def find_device(model: WorldModel) -> torch.device:
     """Return the device of a model's weights, or the CPU if the model has none."""
     if isinstance(model, nn.Module):
-        for value in (*model.parameters(), *model.buffers()):
+        for value in chain(model.parameters(), model.buffers()):
             return value.device
     return torch.device("cpu")
 

@@ -286,7 +286,7 @@ class Energy:
         """
         costs = list(self.terms_report(latents, goal, actions).values())
         total = costs[0] if len(costs) == 1 else torch.stack(costs).sum(0)
-        return torch.where(total.isnan(), torch.inf, total)
+        return total.nan_to_num(torch.inf, torch.inf, -torch.inf)
 
     def terms_report(self, latents: Tensor, goal: Tensor, actions: Tensor) -> dict[str, Tensor]:
         """Return the weighted cost [B, S] of each term by name; see ``__call__``."""

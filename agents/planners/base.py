@@ -253,4 +253,4 @@ def score_candidates(cost: CostFunction, actions: Tensor) -> Tensor:
         raise ValueError(
             f"A cost function gives [B, S] = {tuple(actions.shape[:2])}, got {tuple(costs.shape)}."
         )
-    return torch.where(costs.isnan(), torch.inf, costs)
+    return costs.nan_to_num(torch.inf, torch.inf, -torch.inf)

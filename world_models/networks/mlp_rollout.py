@@ -108,7 +108,7 @@ def _gelu(inputs: Tensor) -> Tensor:
     The CPU kernel for rows in memory order has an overhead of 8 us a call (17 us backwards). A
     transposed view selects another kernel, which is faster for few rows.
     """
-    return functional.gelu(inputs.t()).t() if len(inputs) < 64 else functional.gelu(inputs)
+    return functional.gelu(inputs.t()).t() if inputs.shape[0] < 64 else functional.gelu(inputs)
 
 
 def unroll_residual(network: Perceptron, latents: Tensor, actions: Tensor) -> Tensor:
