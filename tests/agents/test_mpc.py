@@ -77,7 +77,7 @@ def test_holds_an_action_for_its_block(walk_model, specs, play):
 @pytest.mark.parametrize(
     "planner", [SMALL, GradientPlanner(horizon=2, num_starts=3, num_iterations=4)]
 )
-def test_an_episode_does_not_depend_on_those_beside_it(planner, walk_model, specs, play):
+def test_an_episode_does_not_depend_on_its_batch(planner, walk_model, specs, play):
     together, _ = play(
         agent_with(walk_model(), planner=planner),
         specs,
@@ -205,7 +205,7 @@ def test_a_warm_start_begins_with_the_rest_of_the_last_plan(walk_model, specs, p
     torch.testing.assert_close(warm.given[1], torch.tensor([[[0.3, 0.4], [0.5, 0.6], [0.5, 0.6]]]))
 
 
-def test_shows_what_it_imagined(walk_model, specs, play):
+def test_records_its_imagination(walk_model, specs, play):
     def decoder(latents):
         frames = np.zeros((len(latents), 4, 4, 3), np.uint8)
         frames[:, 0, 0, :2] = np.round(100 + 100 * latents[:, :2].numpy())

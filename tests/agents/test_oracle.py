@@ -41,7 +41,7 @@ def test_reaches_near_goals(play, specs):
     assert (distances[:, -3:] < 0.1).all()
 
 
-def test_an_episode_does_not_depend_on_those_beside_it(play, specs):
+def test_an_episode_does_not_depend_on_its_batch(play, specs):
     together, _ = play(
         OracleMPCAgent(task_id=TWO_ROOM, planner=SMALL),
         specs[:3],

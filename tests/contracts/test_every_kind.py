@@ -59,7 +59,7 @@ def test_every_parameter_learns_and_the_same_stream_gives_the_same_losses(kind: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_imagination_depends_on_its_own_actions_alone(kind: str):
+def test_imagination_depends_only_on_its_own_actions(kind: str):
     model = make(kind).eval()
     context = context_of(model)
     actions = torch.randn(
@@ -76,7 +76,7 @@ def test_imagination_depends_on_its_own_actions_alone(kind: str):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_first_imagined_step_is_what_predict_says(kind: str):
+def test_the_first_imagined_step_equals_predict(kind: str):
     model = make(kind).eval()
     context = context_of(model)
     actions = torch.randn(6, 1, 1, 2, generator=torch.Generator().manual_seed(2))

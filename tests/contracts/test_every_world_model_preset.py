@@ -18,7 +18,7 @@ OF_STATE = {
 
 
 @pytest.mark.parametrize("name", sorted(NEEDS_A_FILE))
-def test_a_preset_that_needs_weights_says_how_to_give_them(name: str):
+def test_a_preset_without_its_weights_names_the_setting(name: str):
     preset = load_preset("world_model", name)
     with pytest.raises(BackboneError, match=r"No weights at .* model\.backbone_options\.weights="):
         build_model(preset["kind"], {**preset["model"], "action_size": 10})

@@ -90,7 +90,7 @@ FORCES = ActionBounds(torch.tensor([-4.0]), torch.tensor([4.0]))
 
 
 @pytest.mark.parametrize("name", SEARCHES)
-def test_preset_comes_near_the_linear_quadratic_optimum(name):
+def test_preset_is_close_to_the_linear_quadratic_optimum(name):
     problem = DoubleIntegrator(horizon=8)
     actions, optimum = problem.optimum()
     assert problem(actions[None, None]).item() == pytest.approx(optimum, rel=1e-4)

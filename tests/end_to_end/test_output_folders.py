@@ -64,7 +64,7 @@ def test_data_and_models_are_written_to_and_read_from_every_folder(folder):
     ],
     ids=lambda words: words[0],
 )
-def test_a_folder_that_cannot_be_made_is_refused_in_one_sentence(words, capsys):
+def test_an_output_folder_that_cannot_be_created_is_refused(words, capsys):
     folder = "/proc/jepabench"  # not even root may create it
     assert main([word.format(folder) for word in words]) in (1, 2)
     error = capsys.readouterr().err.strip()

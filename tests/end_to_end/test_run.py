@@ -149,13 +149,13 @@ def test_another_configuration_is_not_written_over_a_finished_one(finished):
         (["report", "suite=smoke"], "Nothing is evaluated yet"),
     ],
 )
-def test_a_mistake_gets_one_sentence_that_helps(arguments, message, tmp_path):
+def test_a_mistake_prints_one_helpful_sentence(arguments, message, tmp_path):
     done = jepabench(*arguments, cwd=tmp_path)
     assert done.returncode != 0
     assert message in done.stderr and "Traceback" not in done.stderr
 
 
-def test_help_is_instant_and_imports_nothing_heavy(tmp_path):
+def test_help_is_fast_and_imports_no_heavy_package(tmp_path):
     code = (
         "import sys, jepabench.main as m\ntry: m.main(['--help'])\nexcept SystemExit: pass\n"
         "assert not {'torch', 'mujoco', 'pandas', 'hydra'} & set(sys.modules)"

@@ -60,7 +60,7 @@ def test_the_unchanged_behaviour_contains_the_combination(task_id):
 
 
 @every_task
-def test_the_default_data_withhold_the_combination_and_their_manifest_says_so(task_id, tmp_path):
+def test_the_default_data_withhold_the_combination_as_their_manifest_states(task_id, tmp_path):
     made = [
         collect(
             task_id,

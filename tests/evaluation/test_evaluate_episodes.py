@@ -254,7 +254,7 @@ def test_planning_time_is_shared_among_active_episodes(specs, monkeypatch):
     assert far.planning_ms_p95 == pytest.approx(500)
 
 
-def test_progress_is_told_every_finished_episode(specs):
+def test_progress_is_reported_for_every_finished_episode(specs):
     finished = []
     evaluate_episodes(
         RandomStreams(), specs, agent_name="a", batch_size=4, progress=finished.append
@@ -297,7 +297,7 @@ def test_wrong_imagination_is_refused(specs, imagined):
 
 
 @pytest.mark.parametrize("agent", [RandomStreams, Greedy])
-def test_replay_agrees_exactly_with_what_was_recorded(specs, agent):
+def test_replay_agrees_exactly_with_the_records(specs, agent):
     evaluation = evaluate_episodes(agent(), specs, agent_name="a", batch_size=4)
     for spec, record in zip(specs, evaluation.records, strict=True):
         again = replay(spec, evaluation.actions[episode_name(spec.stratum, spec.index)])

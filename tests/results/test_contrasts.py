@@ -25,7 +25,7 @@ def cells(held: dict[str, list[str]], stratum: str = "near") -> list[dict]:
     ]
 
 
-def test_an_agent_is_compared_with_the_claims_reference_on_the_same_episodes():
+def test_an_agent_is_compared_with_the_reference_of_the_claim_on_the_same_episodes():
     rows = cells({"jepa-cem": ["1100", "1000"], "jepa-gradient": ["1110", "1111"]})
     table = contrasts.compare_claims(pd.DataFrame(rows))
     assert list(table["claim"]) == ["C5", "C5"]

@@ -77,9 +77,7 @@ def seeds_of(dataset: EpisodeDataset) -> list[int]:
     return [dataset[index].seed for index in range(len(dataset))]
 
 
-def test_the_dataset_says_which_curiosity_made_it_and_can_be_made_again(
-    curious, ensemble, tmp_path
-):
+def test_the_manifest_describes_the_collection_and_reproduces_it(curious, ensemble, tmp_path):
     name = CuriousBehaviour(ensemble).name
     assert name.startswith("curiosity-") and curious.manifest.behaviour == name
     assert CuriousBehaviour(ensemble, execute_steps=1).name != name

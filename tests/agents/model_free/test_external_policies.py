@@ -226,7 +226,7 @@ class Named(nn.Module):
         return self.layer(desired_goal).tanh()
 
 
-def test_a_module_gets_what_its_parameters_are_named_after():
+def test_a_module_receives_the_observations_that_its_parameters_name():
     policy = Named()
     agent = ModuleAgent(policy, task_id=TASK)
     assert agent.observation_keys == ("desired_goal",)

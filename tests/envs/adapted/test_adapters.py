@@ -59,7 +59,7 @@ def test_goals_of_every_kind_can_be_reached_and_played_again(name, others):
         assert np.array_equal(flat(world.step(np.ones(2))[0]), after)
 
 
-def test_success_is_what_its_sparse_reward_says_or_the_distance_that_was_given():
+def test_success_follows_the_sparse_reward_or_the_given_distance():
     goals = np.array([[0.0, 0.0], [REACH - 0.01, 0.0], [REACH + 0.01, 0.0]])
     here = np.zeros((3, 2))
     for task in (adapted("Rows"), adapted("OneByOne", "foreign_worlds:foreign/OnePair-v0")):
@@ -71,7 +71,7 @@ def test_success_is_what_its_sparse_reward_says_or_the_distance_that_was_given()
     assert near.task.success == "Within 0.05 of the goal."
 
 
-def test_its_own_frames_are_cropped_to_a_square_and_made_smaller():
+def test_rendered_frames_are_cropped_and_resized():
     world = envs.make(adapted("Frames").id, pixels=50)
     observation, _ = world.reset(seed=0)
     own = world.wrapped.render()

@@ -95,7 +95,7 @@ def test_a_sound_environment_passes(name):
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_fault_is_found_and_comes_with_advice(name):
+def test_a_fault_is_found_with_advice(name):
     check, message = FAULTS[name]
     card = check_env(
         f"bad/{name}-v0",

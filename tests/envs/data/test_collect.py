@@ -220,7 +220,7 @@ def test_ctrl_c_keeps_finished_stages_and_reports_them(undisturbed, tmp_path):
     )
 
 
-def test_a_worker_that_dies_is_reported_and_the_rest_resumes(undisturbed, tmp_path, monkeypatch):
+def test_a_dead_worker_is_reported_and_the_rest_resumes(undisturbed, tmp_path, monkeypatch):
     monkeypatch.setenv("TINY_WORLD_TRAP", f"exit:{seed_of(undisturbed, 13)}")
     with pytest.raises(DatasetError, match=r"worker process died.*kept in .*data\.partial"):
         collect(NAME, tmp_path / "data", num_workers=2, **SIZES)

@@ -150,7 +150,7 @@ def test_a_dataset_is_never_overwritten(dataset, episodes):
         write_dataset(dataset.path, episodes, provenance=PROVENANCE)
 
 
-def test_a_writer_that_fails_leaves_nothing_behind(tmp_path, episodes):
+def test_a_failed_writer_leaves_no_files(tmp_path, episodes):
     def failing():
         yield from episodes
         raise RuntimeError("the source went away")

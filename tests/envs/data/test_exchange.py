@@ -189,7 +189,7 @@ def test_damaged_files_are_refused(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["hdf5", "lerobot"])
-def test_a_failed_export_leaves_nothing(name, dataset, tmp_path, monkeypatch):
+def test_a_failed_export_leaves_no_files(name, dataset, tmp_path, monkeypatch):
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
     monkeypatch.setattr(type(dataset), "__getitem__", lambda self, index: {}[index])

@@ -83,7 +83,7 @@ def test_an_existing_minari_dataset_is_not_overwritten(dataset):
         export_minari(dataset, ID)
 
 
-def test_a_failed_export_leaves_nothing_behind(dataset, minari_folder, monkeypatch):
+def test_a_failed_export_leaves_no_files(dataset, minari_folder, monkeypatch):
     monkeypatch.setattr(EpisodeDataset, "__getitem__", lambda self, index: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         export_minari(dataset, ID)

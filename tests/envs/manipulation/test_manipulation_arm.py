@@ -115,7 +115,7 @@ def test_a_resting_arm_stays_where_it_is(env):
 
 @given(st.lists(st.floats(-1.0, 1.0), min_size=5, max_size=5))
 @settings(max_examples=20, deadline=None)
-def test_a_free_gripper_goes_where_its_actions_add_up_to(env, action):
+def test_a_free_gripper_moves_by_the_sum_of_its_actions(env, action):
     start = np.array([0.48, 0.0, 0.18, 0.0, 0.042])
     at_rest(env, start)
     for _ in range(3):

@@ -149,7 +149,7 @@ def test_touching_the_wall_is_a_violation_and_going_over_it_is_not(worlds):
 # -- push ------------------------------------------------------------------------------------------
 
 
-def test_a_block_goes_as_far_as_the_gripper_pushes_it(worlds):
+def test_a_block_moves_as_far_as_the_gripper_pushes_it(worlds):
     env = worlds["jepabench/Push-v1"]
     env.reset(seed=0)
     env._set_physics(env._rest_state(np.array([0.48, -0.15, 0.025]), np.array([0.48, -0.1]), 0.0))
@@ -166,7 +166,7 @@ def test_a_block_goes_as_far_as_the_gripper_pushes_it(worlds):
     assert np.abs(env.block.velocity).max() < 1e-2
 
 
-def test_a_sliding_block_is_stopped_by_friction_as_coulomb_says(worlds):
+def test_a_sliding_block_obeys_coulomb_friction(worlds):
     env = worlds["jepabench/Push-v1"]
     env.reset(seed=0)
     env._set_physics(env._rest_state(np.array([0.3, 0.3, 0.25]), np.array([0.48, 0.0]), 0.0))

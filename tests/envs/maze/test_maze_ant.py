@@ -92,7 +92,7 @@ def test_the_ant_walks_in_any_direction_without_turning_over(direction):
     assert way @ ahead > 0.9 * np.linalg.norm(way)
 
 
-def test_the_expert_gets_round_the_wall_and_stays_at_the_goal():
+def test_the_expert_avoids_the_wall_and_stays_at_the_goal():
     for index in range(3):
         env, observation, info = start(index)
         expert = make_behaviour(env.task, "expert")

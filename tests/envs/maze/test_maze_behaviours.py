@@ -22,7 +22,7 @@ def play(env, behaviour, spec, num_steps):
 
 @pytest.mark.parametrize("task_id", MAZES)
 @pytest.mark.parametrize("name", ["random", "wander", "expert"])
-def test_actions_are_held_as_long_as_the_task_says(task_id, name):
+def test_actions_are_held_for_the_steps_of_the_task(task_id, name):
     env = envs.make(task_id)
     hold = env.task.hold_steps
     _, actions = play(

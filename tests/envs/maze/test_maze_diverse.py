@@ -80,7 +80,7 @@ def test_merged_boxes_are_the_wall_cells_without_overlap(layout):
     assert len(boxes) < 0.5 * len(layout.wall_boxes())
 
 
-def test_the_observation_tells_the_passages(env):
+def test_the_observation_contains_the_passages(env):
     for split in ("train", "test"):
         observation, _ = env.reset(seed=5, options={"split": split})
         assert observation["observation"].shape == (28,)

@@ -88,7 +88,7 @@ def test_the_path_around_a_box_agrees_with_geometry():
     assert len(space.path(start, goal)) == 3
 
 
-def test_places_without_a_way_are_infinitely_far():
+def test_unreachable_positions_are_infinitely_far():
     space = FreeSpace(
         bounds=np.array([-1.0, -1, 1, 1]), boxes=np.array([[-0.1, -1, 0.1, 1]]), clearance=0.05
     )

@@ -73,7 +73,7 @@ def test_draws_keep_to_their_stratum_and_out_of_walls_and_zones(name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_every_default_zone_leaves_a_way_round(name):
+def test_every_default_zone_leaves_a_path_around_it(name):
     env = envs.make(f"jepabench/{TASKS[name]}")
     space = env.free_space
     with_zones = type(space)(
@@ -86,7 +86,7 @@ def test_every_default_zone_leaves_a_way_round(name):
     assert np.isfinite(with_zones.lengths(places[0], places)).all()
 
 
-def test_a_zone_is_reported_while_the_ball_is_in_it_and_stops_nothing():
+def test_a_zone_is_reported_while_the_ball_is_inside_and_does_not_stop_it():
     zone = (-0.4, -1.5, 0.4, -0.5)
     with_zone = envs.make("jepabench/PointMaze-UMaze-v1", zones=[zone])
     without = envs.make("jepabench/PointMaze-UMaze-v1", zones=[])

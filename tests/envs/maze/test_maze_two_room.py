@@ -60,7 +60,7 @@ def test_the_ball_slides_along_a_wall(env):
     assert position[0] == pytest.approx(0.11, abs=SOFTNESS)
 
 
-def test_nothing_but_the_position_is_carried_over(env):
+def test_only_the_position_is_part_of_the_state(env):
     put(env, 0.5, 0.5)
     for action in np.random.default_rng(0).uniform(-1, 1, (25, 2)).repeat(8, axis=0):
         before = env.arena.position

@@ -104,7 +104,7 @@ def test_driving_into_a_wall_is_a_violation_and_stops_the_robot(env):
     assert env.position[1] - height == pytest.approx(0.075 * np.sin(np.pi / 4), abs=0.003)
 
 
-def test_nothing_but_the_pose_is_carried_over(env):
+def test_only_the_pose_is_part_of_the_state(env):
     env.reset(seed=3)
     actions = np.random.default_rng(0).uniform([0.2, -1], 1, (20, 2)).repeat(8, axis=0)
     for action in actions:
@@ -249,7 +249,7 @@ def play(env, name, spec, num_steps):
     return np.array(poses), np.array(actions), np.array(violations)
 
 
-def test_the_expert_arrives_within_the_reference_steps_and_hits_nothing(env):
+def test_the_expert_arrives_within_the_reference_steps_without_collision(env):
     for spec in episode_specs(TASK, "test", 8):
         _, info = envs.reset_to(env, spec)
         num_steps = info["reference_steps"] + env.task.held_steps

@@ -66,7 +66,7 @@ def one_ray_at_a_time(model, data, size, *, checker=None):
 
 
 @pytest.mark.parametrize("size", [32, 33])
-def test_a_carried_camera_agrees_with_mujocos_single_rays(model, size):
+def test_a_moving_camera_agrees_with_mujocos_single_rays(model, size):
     eye = RayCamera(model, EYE, mount="rider", ambient=1.0, background=SKY)
     for pose in POSES:
         data = posed(model, pose)
@@ -84,7 +84,7 @@ def test_the_pattern_is_on_everything_that_stands_still(model):
         assert (np.abs(frame - expected) > 0.51).any(axis=2).mean() < 0.01
 
 
-def test_a_carried_camera_remembers_nothing(model):
+def test_a_moving_camera_has_no_memory(model):
     eye = RayCamera(model, EYE, mount="rider", checker=0.4)
     first = eye.frame(posed(model, POSES[0]), 48)
     assert not np.array_equal(eye.frame(posed(model, POSES[1]), 48), first)

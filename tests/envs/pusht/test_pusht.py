@@ -230,7 +230,7 @@ def test_no_shape_occurs_in_two_splits():
         assert seen == set(shapes)
 
 
-def test_the_observation_tells_the_shape():
+def test_the_observation_contains_the_shape():
     env, outlines = envs.make(OBJECTS), set()
     for spec in episode_specs(OBJECTS, "train", 60, strata=("free",)):
         observation, _ = envs.reset_to(env, spec)

@@ -39,7 +39,7 @@ def inside(frame):
 
 @pytest.mark.parametrize("shape", SHAPES[::3], ids=lambda shape: shape.name)
 @pytest.mark.parametrize("size", [48, 80])
-def test_a_pixel_has_the_colours_of_what_covers_it(shape, size):
+def test_a_pixel_has_the_colours_of_the_shapes_that_cover_it(shape, size):
     for pusher, block in POSES:
         error = inside(Drawing(shape, size, Look()).frame(pusher, block)) - inside(
             truth(shape, size, pusher, block)

@@ -156,7 +156,7 @@ def test_states_can_be_restored_in_any_order():
         assert np.array_equal(other.placement, placements[index])
 
 
-def test_placing_forgets_what_was_before():
+def test_a_placed_state_does_not_depend_on_the_past():
     fresh, used = placed(seed=5), placed(seed=6)
     pushed(used, targets_near(used, np.random.default_rng(1), 80))
     used.place(fresh.placement)
@@ -164,7 +164,7 @@ def test_placing_forgets_what_was_before():
     assert np.array_equal(pushed(used, targets), pushed(fresh, targets))
 
 
-def test_outcomes_are_those_of_stepping_and_change_nothing():
+def test_outcomes_agree_with_stepping_and_leave_the_world_unchanged():
     simulation, rng = placed(), np.random.default_rng(0)
     pushed(simulation, targets_near(simulation, rng, 30))
     before, targets = (

@@ -118,7 +118,7 @@ def test_whole_numbers_are_drawn_with_both_ends():
 # -- what factors do -------------------------------------------------------------------------------
 
 
-def test_a_coloured_ball_is_seen_in_that_colour(point):
+def test_a_coloured_ball_is_drawn_in_that_colour(point):
     reset(point, {"ball_colour": [0.2, 0.5, 0.6], "light_direction": [0.0, 0.0]})
     put(point, 0.0, -1.0)
     frame = point._frame(96)
@@ -126,7 +126,7 @@ def test_a_coloured_ball_is_seen_in_that_colour(point):
     assert frame[middle, 48] == pytest.approx(np.array([0.2, 0.5, 0.6]) * 255, abs=2)
 
 
-def test_dim_light_darkens_everything_alike(point):
+def test_dim_light_darkens_all_pixels_equally(point):
     bright, dim = reset(point)["pixels"], reset(point, {"light": "dim"})["pixels"]
     assert dim.astype(float) == pytest.approx(0.45 * bright, abs=1.0)
 
@@ -189,7 +189,7 @@ def test_a_larger_ball_is_stopped_where_many_walls_are():
         assert env.arena.position == pytest.approx([-3 + 0.1 * size, 3 - 0.1 * size], abs=0.02)
 
 
-def test_step_length_is_what_an_action_moves(two_room):
+def test_step_length_is_the_distance_per_action(two_room):
     reset(two_room, {"step_length": 0.03})
     put(two_room, 0.5, 0.5)
     assert two_room.step(np.array([1.0, 0.0]))[0]["achieved_goal"] == pytest.approx(
@@ -322,7 +322,7 @@ def test_the_expert_solves_hard_episodes_within_the_same_budget(task_id):
         (3, VariationError, "a mapping of factors"),
     ],
 )
-def test_a_mistake_is_refused_and_the_episode_goes_on(two_room, variation, error, message):
+def test_a_mistake_is_refused_and_the_episode_continues(two_room, variation, error, message):
     reset(two_room, {"light": "dim"}, seed=4)
     two_room.step(np.array([1.0, 0.0]))
     before, state = two_room._observe(), two_room.snapshot()

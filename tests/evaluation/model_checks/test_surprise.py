@@ -27,7 +27,7 @@ def test_auroc_is_the_share_of_pairs_won():
     assert auroc(first + 10, second) == 1.0
 
 
-def test_an_event_changes_what_follows_it_and_nothing_before(clips):
+def test_an_event_changes_only_later_steps(clips):
     assert len(clips.undisturbed) == 24
     for name in ("teleport", "pass_wall", "freeze", "reverse"):
         assert clips.disturbed[name]

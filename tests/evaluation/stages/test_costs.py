@@ -52,7 +52,7 @@ def test_online_transitions_are_added_to_those_of_the_world_model(offline, tmp_p
     assert sum_spent([*offline[:3], ("policy/T/sac/0", own)]).as_costs()["transitions"] == 31_100
 
 
-def test_a_stored_checkpoint_counts_what_it_states(offline):
+def test_a_stored_checkpoint_counts_its_stated_costs(offline):
     assert sum_spent([offline[2]]).as_costs() == {
         "transitions": 1000,
         "train_seconds": 10.0,
@@ -67,7 +67,7 @@ def test_tuning_counts_and_its_datasets_count_once(offline):
     assert costs["train_seconds"] == 83.5
 
 
-def test_a_search_states_what_it_spent(offline):
+def test_a_search_states_its_costs(offline):
     spent = sum_spent(offline)
     spent.transitions += 40
     assert spent.as_tuning() == {

@@ -26,7 +26,7 @@ def content(directory):
     }
 
 
-def test_another_configuration_is_refused_and_nothing_is_touched(tmp_path):
+def test_another_configuration_is_refused_without_changes(tmp_path):
     run_stage(tmp_path, CONFIG, write_result)
     before = content(tmp_path)
     other = {"agent": {"name": "cem", "horizon": 6}, "seed": 0, "extra": 1}

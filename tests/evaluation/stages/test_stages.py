@@ -130,7 +130,7 @@ def test_a_directory_with_other_files_is_refused(tmp_path):
     assert (tmp_path / "thesis.tex").read_text(encoding="utf-8") == "precious"
 
 
-def test_work_that_makes_nothing_or_takes_reserved_names_is_refused(tmp_path):
+def test_work_without_results_or_with_reserved_names_is_refused(tmp_path):
     with pytest.raises(StageError, match="wrote no file"):
         run_stage(tmp_path / "a", CONFIG, lambda directory: None)
     with pytest.raises(StageError, match=r"wrote done\.json"):

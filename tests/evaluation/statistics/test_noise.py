@@ -35,5 +35,5 @@ def test_two_streams_and_two_episodes_are_needed(shape):
         noise_share(np.zeros(shape))
 
 
-def test_equal_outcomes_have_no_share():
+def test_equal_outcomes_have_no_noise_share():
     assert np.isnan(noise_share(np.ones((3, 5))).share)

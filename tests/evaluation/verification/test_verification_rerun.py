@@ -219,7 +219,7 @@ def make_agent(kind: str, **options) -> RemoteAgent:
         ("Forger", "header of|ended", {}),
     ],
 )
-def test_agent_that_breaks_the_rules_ends_only_its_own_run(kind, message, options):
+def test_a_misbehaving_agent_ends_only_its_own_run(kind, message, options):
     with make_agent(kind, **options) as agent, pytest.raises(AgentError, match=message):
         agent.reset(episode_specs(ROOM, "test", 1, strata=("near",)))
 

@@ -168,7 +168,7 @@ def test_an_empty_name_is_not_a_task(monkeypatch):
         tasks.resolve_task("")
 
 
-def test_an_interrupt_while_a_command_is_imported_says_how_to_resume(monkeypatch, capsys):
+def test_an_interrupt_during_imports_explains_how_to_resume(monkeypatch, capsys):
     def interrupt(*_):
         raise KeyboardInterrupt
 

@@ -69,7 +69,7 @@ def test_an_existing_submission_name_is_refused(clone, submission):
         find_clone("mine-smoke-v1")
 
 
-def test_nothing_runs_outside_a_clone(tmp_path, monkeypatch, capsys):
+def test_a_pull_request_needs_a_clone(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["submit", "random", "suite=smoke", "--pull-request"]) == 2
     assert "--pull-request" in capsys.readouterr().err
@@ -82,7 +82,7 @@ def test_another_repository_is_refused(clone):
         find_clone("mine")
 
 
-def test_the_text_states_what_a_reviewer_needs(clone, tmp_path, capsys):
+def test_the_description_states_the_facts_for_a_reviewer(clone, tmp_path, capsys):
     to = f"to={tmp_path / 'submissions'}"
     output = f"output={tmp_path / 'outputs'}"
     command = ["submit", "hold-still", "suite=smoke", "authors=A. Tester", to, output]

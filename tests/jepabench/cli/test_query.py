@@ -67,7 +67,7 @@ def test_reading_returns_what_was_written(tmp_path):
     )
 
 
-def test_a_damaged_result_is_left_out_and_a_damaged_copy_is_made_anew(tmp_path, caplog):
+def test_a_damaged_result_is_omitted_and_a_damaged_cache_is_rebuilt(tmp_path, caplog):
     evaluation(tmp_path, "good", [1, 1])
     (evaluation(tmp_path, "bad", [0, 0]) / "episodes.parquet").write_bytes(b"not parquet")
     assert set(jepabench.load_results(tmp_path)["agent"]) == {"good"}

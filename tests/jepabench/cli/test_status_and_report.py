@@ -72,7 +72,7 @@ def test_status_as_json_has_every_stage(output, capsys):
 
 
 @pytest.mark.slow
-def test_a_terminated_sweep_says_how_to_resume(tmp_path):
+def test_a_terminated_sweep_explains_how_to_resume(tmp_path):
     many = TASK.replace("num_episodes: 2", "num_episodes: 2000")
     words = ["suite=smoke", f"suite.tasks=[{many}]", "agent=random", f"output={tmp_path}"]
     sweep = subprocess.Popen(

@@ -73,7 +73,7 @@ def test_a_folder_that_is_not_a_submission_is_refused(name, tmp_path, monkeypatc
     assert "refused" in capsys.readouterr().out
 
 
-def test_the_track_of_another_packages_agent_follows_from_what_it_looks_at(module):
+def test_the_track_of_an_external_agent_follows_from_its_observations(module):
     pixels = module(
         "agents_of_a_test_1",
         kind="PixelAgent",

@@ -128,7 +128,7 @@ def test_a_state_twin_compares_all_of_the_goal_and_nothing_else(plans):
         assert (first, last) == (0, sizes["desired_goal"]), name
 
 
-def test_estimates_come_from_what_was_done_and_before_that_from_the_machine(plans):
+def test_estimates_use_finished_stages_or_else_the_speed_of_the_machine(plans):
     plan = plans("quick")
     times = StageTimes(plan.stages, SPEEDS)
     key = "evaluation/TwoRoom-v1/jepa-cem/0"

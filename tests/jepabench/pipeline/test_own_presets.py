@@ -104,7 +104,7 @@ def test_a_wrong_source_prints_one_sentence(options, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_suites_of_the_working_directory_do_not_decide_what_verify_accepts(tmp_path, monkeypatch):
+def test_verify_ignores_suites_of_the_working_directory(tmp_path, monkeypatch):
     from jepabench.cli.leaderboard import verify
     from jepabench.pipeline.suites import find_suite
 

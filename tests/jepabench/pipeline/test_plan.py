@@ -19,7 +19,7 @@ def test_one_dataset_and_one_model_serve_every_agent_that_needs_them(tmp_path):
     assert kinds.count("evaluation") == 10 * num_tasks
 
 
-def test_every_stage_comes_after_what_it_needs(tmp_path):
+def test_every_stage_comes_after_its_inputs(tmp_path):
     stages = plan(tmp_path, "suite=quick").stages
     seen: set[str] = set()
     for key, stage in stages.items():
@@ -27,7 +27,7 @@ def test_every_stage_comes_after_what_it_needs(tmp_path):
         seen.add(key)
 
 
-def test_training_seeds_multiply_what_learns_and_nothing_else(tmp_path):
+def test_training_seeds_multiply_only_learning_stages(tmp_path):
     stages = plan(tmp_path, "suite=quick", "suite.training_seeds=[0,1,2]").stages
     evaluations = [key for key in stages if key.startswith("evaluation/TwoRoom-v1/")]
     assert sum("/jepa-cem/" in key for key in evaluations) == 3
@@ -99,7 +99,7 @@ def test_overrides_reach_deep_into_a_preset():
     assert preset["model"]["terms"]["sigreg"]["weight"] == 0.5
 
 
-def test_an_override_may_add_what_the_preset_leaves_at_its_default():
+def test_an_override_may_set_a_key_that_the_preset_omits():
     assert (
         load_preset("world_model", "jepa", ["training.on_collapse=warn"])["training"]["on_collapse"]
         == "warn"

@@ -117,7 +117,7 @@ def test_refuses_unsearchable_settings():
         search_space("random")
 
 
-def test_says_which_extra_is_missing(monkeypatch):
+def test_names_the_missing_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'jepabench\[tune\]'"):
         suggest({"agent.train.gamma": [0.9, 0.95]}, [], [], seed=0, number=0)

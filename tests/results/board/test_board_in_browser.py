@@ -194,7 +194,7 @@ def test_the_heat_map_has_a_column_per_task_and_follows_the_filters(opened):
     assert all(abs(100 * share - shown) <= 0.5 for share, shown in shares) and len(shares) == 18
 
 
-def test_searched_and_search_free_rows_are_told_apart(opened):
+def test_rows_with_and_without_search_are_distinguished(opened):
     page = opened()
     tags = dict(
         page.locator("#board td.agent").evaluate_all(

@@ -157,7 +157,7 @@ def test_the_page_shows_statements_and_that_they_are_unchecked(results, site):
         )
 
 
-def test_imagined_is_above_real_and_real_is_what_a_replay_sees(results, site):
+def test_imagined_frames_are_above_real_frames_of_the_replay(results, site):
     (strip,) = (site / "media").glob("imagined-*.png")
     (film,) = (site / "media").glob("imagined-*.gif")
     text = (site / "submissions" / "learned.html").read_text(encoding="utf-8")

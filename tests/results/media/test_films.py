@@ -42,7 +42,7 @@ def test_a_film_has_three_panels_and_one_frame_a_moment(expert_actions):
     assert four.shape[2] - film.shape[2] > 48 and four.shape[1] == film.shape[1]
 
 
-def test_a_film_shows_start_goal_and_what_happens(expert_actions):
+def test_a_film_shows_start_goal_and_episode(expert_actions):
     size = 64
     film = episode_film(SPEC, expert_actions, size=size, every=1)
     env = make(TASK, render_mode="rgb_array", render_size=size)

@@ -101,7 +101,7 @@ def cells():
     return read_cells(table.assign(transitions=100.0, train_seconds=np.nan), agents=["late"])
 
 
-def test_markdown_has_a_table_for_each_place_and_shows_what_is_missing(across):
+def test_markdown_has_a_table_for_each_stratum_and_marks_missing_cells(across):
     text = markdown_report("quick, version 1", cells(), across)
     assert text.count("\n## ") == 3 + 4
     lines = [line for line in text.splitlines() if line.startswith("|")]

@@ -111,7 +111,7 @@ def test_floors_and_ceilings_are_marked(page):
     )
 
 
-def test_films_open_and_imagination_stands_beside_real(page):
+def test_films_open_and_show_imagined_beside_real_frames(page):
     media = page.parent / "media"
     films = list(media.glob("film-*.webp"))
     assert len(films) == 5  # two of the agent under test, one of each reference
@@ -226,7 +226,7 @@ def cell_of(record, agent, held, status="done"):
     )
 
 
-def test_the_headline_names_the_best_and_says_when_it_is_a_tie(evaluations):
+def test_the_headline_names_the_best_agent_or_a_tie(evaluations):
     record = evaluations["expert"].records[0]
     good, close, bad = (
         [True] * 38 + [False] * 2,

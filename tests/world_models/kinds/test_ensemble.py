@@ -36,7 +36,7 @@ def test_members_disagree_outside_the_data(ensemble):
     assert float(upset.mean()) > 20 * float(calm.mean())
 
 
-def test_disagreement_tells_where_the_prediction_is_wrong(ensemble):
+def test_disagreement_is_large_where_the_prediction_is_wrong(ensemble):
     context = Context(torch.zeros(1, 1, 1), torch.zeros(1, 0, 1))
     actions = torch.linspace(-1.5, 1.5, 61).view(1, 61, 1, 1)
     error = (

@@ -42,7 +42,7 @@ def state_model(predictor="adaln", history=3, **options):
     ],
 )
 @pytest.mark.parametrize("samples", [1, 5, 80])
-def test_unrolling_gives_what_predicting_step_by_step_gives(known, options, samples):
+def test_unrolling_equals_predicting_step_by_step(known, options, samples):
     model = state_model(**options)
     generator = torch.Generator().manual_seed(1)
     context = Context(

@@ -150,7 +150,7 @@ def test_sigreg_is_least_for_a_standard_normal(broken: str):
 
 
 @pytest.mark.parametrize("name", sorted(objectives.LATENT_TERMS))
-def test_every_term_is_finite_and_pushes_on_the_latents(name: str):
+def test_every_term_is_finite_and_has_gradients_for_the_latents(name: str):
     z = latents().float().mul(0.3).requires_grad_()
     arguments = (torch.Generator().manual_seed(0),) if name == "sigreg" else ()
     value = objectives.LATENT_TERMS[name](z, *arguments)
@@ -160,7 +160,7 @@ def test_every_term_is_finite_and_pushes_on_the_latents(name: str):
 
 
 @pytest.mark.parametrize("name", sorted(objectives.PAIR_TERMS))
-def test_every_pair_term_pushes_on_predictions_and_on_what_they_should_meet(name: str):
+def test_every_pair_term_has_gradients_for_predictions_and_targets(name: str):
     predicted, target = latents(0).float().requires_grad_(), latents(1).float().requires_grad_()
     objectives.PAIR_TERMS[name](predicted, target).backward()
     for part in (predicted, target):

@@ -274,9 +274,7 @@ class Averaged(JEPA):
         self.average = self.encoder.head[-1].bias.detach().clone()
 
 
-def test_a_model_is_called_after_each_step_and_what_needs_no_gradient_stays(
-    two_room, tmp_path, monkeypatch
-):
+def test_after_step_is_called_and_frozen_parameters_stay_unchanged(two_room, tmp_path, monkeypatch):
     built: list[Averaged] = []
     make = Averaged.__init__
     monkeypatch.setattr(
@@ -315,7 +313,7 @@ def test_the_state_twin_takes_its_statistics_from_the_data(two_room, tmp_path):
     torch.testing.assert_close(latents.std(0, correction=0)[:2], torch.ones(2), rtol=1e-3, atol=0)
 
 
-def test_the_state_twin_may_count_in_what_a_step_changes(two_room, tmp_path):
+def test_the_state_twin_may_scale_by_the_size_of_a_step(two_room, tmp_path):
     fit_small(
         two_room,
         tmp_path / "m",
