@@ -27,7 +27,7 @@ from jepabench.envs.data.files import write_atomically
 from jepabench.envs.registry import get_task
 from jepabench.evaluation.records import RecordError
 from jepabench.evaluation.statistics.intervals import mean_over_cells
-from jepabench.results.checkout import find_checkout
+from jepabench.results import find_checkout
 from jepabench.results.store import load_results
 
 EPISODES, CLAIMS = "claim-episodes.csv", "claims.csv"

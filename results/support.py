@@ -26,7 +26,7 @@ from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.data.files import write_atomically
 from jepabench.envs.registry import find_task, make
 from jepabench.envs.splits import EpisodeSpec, episode_specs, reset_to
-from jepabench.results.checkout import find_checkout
+from jepabench.results import find_checkout
 
 SUPPORT = "recombination-support.csv"
 _BINS = 10  # of positions and of actions; the boundary and the action 0 are between two bins

@@ -15,7 +15,7 @@ import yaml
 
 from jepabench.envs.data.files import write_atomically
 from jepabench.evaluation.protocol import ROW_SEEDS
-from jepabench.results.checkout import find_checkout
+from jepabench.results import find_checkout
 from jepabench.results.figures.headline_text import headline_markdown
 from jepabench.results.figures.planning_vs_rl import Panel, read_panels
 

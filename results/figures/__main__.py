@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jepabench.envs.data.files import write_atomically
+from jepabench.results import find_checkout
 from jepabench.results.board.claims import claims_page, read_claims
-from jepabench.results.checkout import find_checkout
 from jepabench.results.figures.collect import add_rows, collect_rows
 from jepabench.results.figures.headline import draw_headline, has_seconds
 from jepabench.results.figures.headline_text import FILES, headline_markdown, replace_block

@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-from jepabench.results import checkout, contrasts, support
+from jepabench import results
+from jepabench.results import contrasts, support
 from jepabench.results.board import claims
 from jepabench.results.figures import __main__ as figures
 
@@ -22,14 +23,14 @@ FIGURE = "<!-- planning-vs-rl begins -->\n<!-- planning-vs-rl ends -->\n"
     ],
 )
 def test_an_installed_package_is_never_changed(main, arguments, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(checkout, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "ROOT", tmp_path)
     assert main(arguments) == 2
     assert "is not a checkout of JEPA Bench" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 
 def test_a_named_checkout_is_updated(tmp_path):
-    ours = checkout.find_checkout()
+    ours = results.find_checkout()
     shutil.copytree(ours / "results" / "tables", tmp_path / "results" / "tables")
     shutil.copy(ours / "pyproject.toml", tmp_path)
     (tmp_path / "docs").mkdir()

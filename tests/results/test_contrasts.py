@@ -4,8 +4,7 @@ import pandas as pd
 import pytest
 
 from jepabench.evaluation.statistics.intervals import mean_over_cells
-from jepabench.results import contrasts
-from jepabench.results.checkout import find_checkout
+from jepabench.results import contrasts, find_checkout
 
 
 def cells(held: dict[str, list[str]], stratum: str = "near") -> list[dict]:

@@ -6,8 +6,7 @@ import pytest
 
 from jepabench.envs.core.withheld import STRATA, Withheld
 from jepabench.envs.data.collect import collect
-from jepabench.results import support
-from jepabench.results.checkout import find_checkout
+from jepabench.results import find_checkout, support
 
 TASK = "jepabench/TwoRoom-Recombination-v1"
 
