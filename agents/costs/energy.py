@@ -105,7 +105,7 @@ class StepWeighting:
             raise unknown_name("value of when", self.when, WHEN)
         if not 0 <= self.running_weight <= 1:
             raise ValueError(
-                "running_weight is relative to the weight of the last step and within 0 and 1, got "
+                "running_weight is relative to the weight of the last step, 0 to 1, got "
                 f"{self.running_weight}."
             )
         if self.k < 1:

@@ -134,8 +134,8 @@ class MPCAgent:
         if model.action_size != len(self._control.bounds.low):
             raise ValueError(
                 f"The action of a model step of {task_id} has size "
-                f"{len(self._control.bounds.low)}, but the world model takes actions of size "
-                f"{model.action_size}. Was it trained on another task?"
+                f"{len(self._control.bounds.low)}, the world model takes {model.action_size}. "
+                "Was it trained on another task?"
             )
 
     def reset(self, specs: Sequence[EpisodeSpec]) -> None:
