@@ -32,7 +32,7 @@ from jepabench.results.store import load_results
 
 EPISODES, CLAIMS = "claim-episodes.csv", "claims.csv"
 RECOMBINATION = "recombination"
-SUITES = ("claims", "two-room", "chance", RECOMBINATION)
+SUITES = ("claims", "two-room", "push", "chance", RECOMBINATION)
 _KEYS = ["suite", "task", "stratum", "agent", "seed"]
 _REGULARISED = ("jepa-sigreg", "jepa-vicreg", "jepa-barlow", "jepa-mcr2", "jepa-mmcr")
 _JEPAS = (*_REGULARISED, "jepa-ema")
@@ -81,6 +81,7 @@ CONTRASTS = (
     ),
     Contrast("C19", "jepa-reactive", ("jepa", "jepa-search"), suites=("claims", "two-room")),
     Contrast("C19", "jepa-search", ("jepa",), suites=("claims", "two-room")),
+    Contrast("C19", "jepa-reactive", ("jepa",), suites=("push",)),
 )
 
 
