@@ -260,7 +260,7 @@ def test_refuses_invalid_settings(options, message, walk_model):
 def test_refuses_a_model_of_other_actions(walk_model):
     model = walk_model()
     model.action_size = 4
-    with pytest.raises(ValueError, match="size 2, but the world model takes actions of size 4"):
+    with pytest.raises(ValueError, match="size 2, the world model takes 4"):
         agent_with(model)
 
 

@@ -111,7 +111,7 @@ def test_energy_is_differentiable_in_the_latents():
     [
         (lambda: GoalDistance(kind="l3"), "Unknown kind of distance 'l3'"),
         (lambda: GoalDistance(when="running_"), "Did you mean 'running'"),
-        (lambda: GoalDistance(running_weight=2.0), "within 0 and 1, got 2.0"),
+        (lambda: GoalDistance(running_weight=2.0), "0 to 1, got 2.0"),
         (lambda: GoalDistance(k=0), "1 or more, got 0"),
         (lambda: GoalDistance(dims=(3, 3)), "first < last"),
         (lambda: Energy(terms=[]), "at least one term"),
