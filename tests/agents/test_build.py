@@ -56,9 +56,9 @@ def test_half_of_a_pair_of_arguments_is_refused(arguments, message, tmp_path):
 def test_an_unreliable_world_model_is_not_searched(save_twin, tmp_path, metadata, searches):
     save_twin(tmp_path / "model", tmp_path / "other")
     path = tmp_path / "model" / "model.json"
-    saved = json.loads(path.read_text())
+    saved = json.loads(path.read_text(encoding="utf-8"))
     saved["metadata"] |= {"training": {}} | metadata
-    path.write_text(json.dumps(saved))
+    path.write_text(json.dumps(saved), encoding="utf-8")
     agent = build_mpc(
         task_id=TASK,
         world_model=tmp_path / "model",

@@ -95,6 +95,7 @@ def test_a_saved_model_loads_the_same(kind: str, tmp_path):
     )
     loaded = load_world_model(tmp_path).model
     context, actions = context_of(model), torch.ones(6, 2, 3, 2)
-    torch.testing.assert_close(
-        rollout(loaded, context, actions), rollout(model, context, actions), atol=0, rtol=0
-    )
+    with torch.no_grad():  # weights that need a gradient take another path, with other rounding
+        torch.testing.assert_close(
+            rollout(loaded, context, actions), rollout(model, context, actions), atol=0, rtol=0
+        )

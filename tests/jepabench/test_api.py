@@ -130,7 +130,11 @@ def test_a_vector_environment_steps_control_steps_or_blocks():
         (lambda: jepabench.make_vec("TwoRoom", 0), ValueError, "at least 1"),
         (lambda: jepabench.make_vec("TwoRoom", vectorization_mode="x"), UnknownNameError, "sync"),
         (lambda: jepabench.make_agent("jepa-cem"), ConfigError, "Name the task"),
-        (lambda: jepabench.make_agent("jepa-cem", "Push"), ConfigError, "no reference world mod"),
+        (
+            lambda: jepabench.make_agent("jepa-cem", "PickPlace"),
+            ConfigError,
+            "no reference world mod",
+        ),
         (lambda: jepabench.make_agent("gcbc", "TwoRoom"), ConfigError, "trained first"),
         (
             lambda: jepabench.make_agent("jepa-cem", "Reach", world_model="two-room"),
