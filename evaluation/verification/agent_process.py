@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import math
 import os
@@ -38,6 +40,10 @@ def main() -> None:
 def _make(order: Mapping[str, Any]) -> Any:
     from hydra.utils import instantiate
 
+    # The CUDA build of torch maps more address space than an agent may use. It is trusted, and the
+    # limit counts from what is mapped when it is applied.
+    if importlib.util.find_spec("torch"):
+        importlib.import_module("torch")
     Limits(**order["limits"]).apply(sandboxed=order["sandboxed"])
     paths = {key: Path(path) for key, path in order["paths"].items()}
     return instantiate(order["config"], task_id=order["task_id"], **paths, _convert_="all")
