@@ -124,3 +124,13 @@ def dataset(tmp_path_factory):
 def state_model(save_twin, tmp_path_factory):
     """A model whose latent is the standardised state: a representation without flaw."""
     return save_twin(tmp_path_factory.mktemp("model"), std=(0.5, 0.5, 1.0, 1.0))
+
+
+@pytest.fixture(scope="module")
+def twin_folder(tmp_path_factory, save_twin):
+    """A folder with `data` of TwoRoom and untrained state twins `model` and `other`."""
+    home = tmp_path_factory.mktemp("twin")
+    options = {"pixels": None, "num_workers": 1, "progress": False}
+    collect(TWO_ROOM, home / "data", num_episodes=6, num_steps=9, **options)
+    save_twin(home / "model", home / "other")
+    return home

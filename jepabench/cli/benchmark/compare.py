@@ -123,7 +123,6 @@ def find_flips(records: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
 
 
 def _print_table(table: pd.DataFrame, first: str, second: str, console: Console) -> None:
-
     shown = make_table(
         *("", "difference", "95 % interval", "P(better)", "flipped", ""),
         title=f"{first} minus {second}, held goals in points on the same episodes",

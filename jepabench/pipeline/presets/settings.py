@@ -12,7 +12,7 @@ from typing import Any
 
 from hydra.utils import get_object
 
-from jepabench.envs.errors import unknown_name
+from jepabench.envs.errors import UnknownNameError, unknown_name
 from jepabench.pipeline.presets.search_path import ConfigError
 
 # Functions that pass keyword arguments on, and the class that receives them.
@@ -76,18 +76,14 @@ def check_training(settings: Mapping[str, Any]) -> None:
     """Check the training settings of a world model's preset.
 
     Raises:
-        ConfigError: A value has the wrong type.
-        UnknownNameError: There is no such setting.
-        ValueError: A number is out of range.
+        ConfigError: A value has the wrong type or is out of range.
+        UnknownNameError: There is no such setting, or no such value of one.
     """
-    from pydantic import TypeAdapter, ValidationError
-
-    from jepabench.world_models.training.fit import TrainConfig
+    from jepabench.world_models.training.config import TrainConfig
 
     try:
-        TypeAdapter(TrainConfig).validate_python(dict(settings))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join(["training", *map(str, problem["loc"])])
-        raise ConfigError(f"{key}: {problem['msg']}, got {problem['input']!r}.") from error
-    TrainConfig.from_settings(settings)
+        TrainConfig.from_settings(settings)
+    except UnknownNameError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"training: {error}") from error

@@ -23,13 +23,9 @@ from jepabench.agents.costs.learned_distance import (
 )
 from jepabench.agents.mpc import distance_and_proposals
 from jepabench.agents.planners.cem import CEMPlanner
-from jepabench.envs.data.collect import collect
 from jepabench.envs.data.episodes import Episode
 from jepabench.envs.data.writing import write_dataset
-from jepabench.world_models.checkpoint import save_world_model
 from jepabench.world_models.distances import HEADS, DistanceConfig
-from jepabench.world_models.registry import build_model
-from jepabench.world_models.training.batches import ActionScale
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 PLACES, GAP = 28, 2  # the ring has 30 places, of which 2 are a wall
@@ -100,37 +96,10 @@ def test_a_trained_head_leads_around_the_gap(ring, kind, goals_say_all):
         assert 0.7 < steps.mean() < 1.5
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A dataset of a world and an untrained model of its state."""
-    home = tmp_path_factory.mktemp("distance")
-    collect(
-        TWO_ROOM,
-        home / "data",
-        num_episodes=6,
-        num_steps=6,
-        pixels=None,
-        num_workers=1,
-        progress=False,
-    )
-    state = {
-        "encoder": "state",
-        "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4},
-        "latent_dim": 4,
-    }
-    for name in ("model", "other"):
-        model = build_model("jepa", state | {"observation_key": "observation", "action_size": 2})
-        scale = ActionScale(torch.zeros(2), torch.ones(2))
-        save_world_model(
-            home / name, kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={}
-        )
-    return home
-
-
-def trained(folder, directory, **settings):
+def trained(twin_folder, directory, **settings):
     options = {
-        "dataset": folder / "data",
-        "world_model": folder / "model",
+        "dataset": twin_folder / "data",
+        "world_model": twin_folder / "model",
         "seed": 0,
         "progress": False,
     }
@@ -139,23 +108,24 @@ def trained(folder, directory, **settings):
 
 
 @pytest.mark.parametrize("kind", HEADS)
-def test_trained_parts_load_from_disk(folder, tmp_path, kind, specs, play):
-    path = trained(folder, tmp_path / "head", kind=kind)
-    again = trained(folder, tmp_path / "again", kind=kind)
+def test_trained_parts_load_from_disk(twin_folder, tmp_path, kind, specs, play):
+    path = trained(twin_folder, tmp_path / "head", kind=kind)
+    again = trained(twin_folder, tmp_path / "again", kind=kind)
     heads = [
-        load_distance(at, task_id=TWO_ROOM, world_model=folder / "model") for at in (path, again)
+        load_distance(at, task_id=TWO_ROOM, world_model=twin_folder / "model")
+        for at in (path, again)
     ]
     now, goal = torch.randn(2, 10, 4, generator=torch.Generator().manual_seed(0))
     assert torch.equal(heads[0](now, goal), heads[1](now, goal))
     cost = json.loads((path / "training.json").read_text(encoding="utf-8"))
     assert (
-        cost["transitions"] == 6 * 6 * 5
+        cost["transitions"] == 6 * 9 * 5
         and (cost["parameters"] > 0) == (kind != "mahalanobis")
         and cost["train_seconds"] > 0
     )
     agent = build_mpc(
         task_id=TWO_ROOM,
-        world_model=folder / "model",
+        world_model=twin_folder / "model",
         distance=path,
         planner=PLANNER,
         energy=EnergyConfig(terms=[LearnedDistanceConfig(), GoalDistance(weight=0.1)]),
@@ -192,17 +162,19 @@ def test_a_head_is_used_by_every_learned_term_and_no_other():
     assert [getattr(term, "head", None) for term in energy.terms] == [head, own.head, None]
 
 
-def test_refuses_other_models_truncated_files_and_unfinished_runs(folder, tmp_path):
-    path = trained(folder, tmp_path / "head")
+def test_refuses_other_models_truncated_files_and_unfinished_runs(twin_folder, tmp_path):
+    path = trained(twin_folder, tmp_path / "head")
     with pytest.raises(ValueError, match="world_model"):
-        load_distance(path, task_id=TWO_ROOM, world_model=folder / "other")
+        load_distance(path, task_id=TWO_ROOM, world_model=twin_folder / "other")
     with pytest.raises(ValueError, match="task_id"):
-        load_distance(path, task_id="jepabench/PointMaze-UMaze-v1", world_model=folder / "model")
+        load_distance(
+            path, task_id="jepabench/PointMaze-UMaze-v1", world_model=twin_folder / "model"
+        )
     with pytest.raises(ValueError, match="holds a run with seed=0"):
         train(
             task_id=TWO_ROOM,
-            dataset=folder / "data",
-            world_model=folder / "model",
+            dataset=twin_folder / "data",
+            world_model=twin_folder / "model",
             directory=path,
             seed=1,
             progress=False,
@@ -211,30 +183,30 @@ def test_refuses_other_models_truncated_files_and_unfinished_runs(folder, tmp_pa
     weights = path / "distance.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(ValueError, match="Delete it and train again"):
-        load_distance(path, task_id=TWO_ROOM, world_model=folder / "model")
+        load_distance(path, task_id=TWO_ROOM, world_model=twin_folder / "model")
     with pytest.raises(ValueError, match="did not finish"):
-        load_distance(tmp_path, task_id=TWO_ROOM, world_model=folder / "model")
+        load_distance(tmp_path, task_id=TWO_ROOM, world_model=twin_folder / "model")
     with pytest.raises(ValueError, match="is of 'jepabench/TwoRoom-v1'"):
         train(
             task_id="jepabench/PointMaze-UMaze-v1",
-            dataset=folder / "data",
-            world_model=folder / "model",
+            dataset=twin_folder / "data",
+            world_model=twin_folder / "model",
             directory=tmp_path / "new",
             seed=0,
         )
 
 
-def test_a_run_with_the_old_name_of_gamma_is_read_and_resumed(folder, tmp_path):
-    path = trained(folder, tmp_path / "head", kind="value", gamma=0.9)
+def test_a_run_with_the_old_name_of_gamma_is_read_and_resumed(twin_folder, tmp_path):
+    path = trained(twin_folder, tmp_path / "head", kind="value", gamma=0.9)
     for name in ("run.json", "training.json"):
         text = (path / name).read_text(encoding="utf-8")
         assert '"gamma": 0.9' in text
         (path / name).write_text(text.replace('"gamma"', '"discount"'), encoding="utf-8")
-    head = load_distance(path, task_id=TWO_ROOM, world_model=folder / "model")
+    head = load_distance(path, task_id=TWO_ROOM, world_model=twin_folder / "model")
     assert head.config.gamma == 0.9
-    assert trained(folder, path, kind="value", gamma=0.9) == path
+    assert trained(twin_folder, path, kind="value", gamma=0.9) == path
     with pytest.raises(ValueError, match="holds a run with config="):
-        trained(folder, path, kind="value", gamma=0.8)
+        trained(twin_folder, path, kind="value", gamma=0.8)
 
 
 def test_a_learned_distance_without_an_artifact_is_refused():
@@ -245,11 +217,11 @@ def test_a_learned_distance_without_an_artifact_is_refused():
 
 
 def test_distance_and_proposals_are_trained_kept_and_planned_with_together(
-    folder, tmp_path, specs, play
+    twin_folder, tmp_path, specs, play
 ):
     settings = {
-        "dataset": folder / "data",
-        "world_model": folder / "model",
+        "dataset": twin_folder / "data",
+        "world_model": twin_folder / "model",
         "seed": 0,
         "progress": False,
     }
@@ -265,7 +237,7 @@ def test_distance_and_proposals_are_trained_kept_and_planned_with_together(
     agents = [
         build_mpc(
             task_id=TWO_ROOM,
-            world_model=folder / "model",
+            world_model=twin_folder / "model",
             distance=tmp_path / name,
             proposals=tmp_path / name / "proposal",
             planner=PLANNER,

@@ -18,12 +18,9 @@ from jepabench.agents.subgoals.hierarchy import (
     train,
 )
 from jepabench.envs import episode_specs
-from jepabench.envs.data.collect import collect
 from jepabench.envs.data.episodes import Episode
 from jepabench.envs.data.writing import write_dataset
-from jepabench.world_models.checkpoint import save_world_model
 from jepabench.world_models.kinds.hierarchy import HierarchyConfig, MacroLevel, relative_errors
-from jepabench.world_models.registry import build_model
 from jepabench.world_models.settings import make_config
 from jepabench.world_models.training.batches import ActionScale
 
@@ -143,27 +140,8 @@ def test_levels_learn_where_a_sum_of_actions_leads(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    home = tmp_path_factory.mktemp("hierarchy")
-    collect(
-        TWO_ROOM,
-        home / "data",
-        num_episodes=6,
-        num_steps=9,
-        pixels=None,
-        num_workers=1,
-        progress=False,
-    )
-    config = {
-        "encoder": "state",
-        "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4},
-        "latent_dim": 4,
-    }
-    model = build_model("jepa", config | {"observation_key": "observation", "action_size": 2})
-    scale = ActionScale(torch.zeros(2), torch.ones(2))
-    save_world_model(
-        home / "model", kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={}
-    )
+def folder(twin_folder):
+    home = twin_folder
     train(
         task_id=TWO_ROOM,
         dataset=home / "data",

@@ -20,10 +20,6 @@ from jepabench.agents.subgoals.graph import (
     load_graph,
     train,
 )
-from jepabench.envs.data.collect import collect
-from jepabench.world_models.checkpoint import save_world_model
-from jepabench.world_models.registry import build_model
-from jepabench.world_models.training.batches import ActionScale
 
 TWO_ROOM = "jepabench/TwoRoom-v1"
 WALL = {(3, y) for y in range(6)}  # a wall in a 7 x 7 grid with a passage at the top
@@ -111,27 +107,8 @@ def test_episodes_have_their_own_goals(grid, specs):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    home = tmp_path_factory.mktemp("graph")
-    collect(
-        TWO_ROOM,
-        home / "data",
-        num_episodes=6,
-        num_steps=6,
-        pixels=None,
-        num_workers=1,
-        progress=False,
-    )
-    config = {
-        "encoder": "state",
-        "encoder_options": {"mean": [0.0] * 4, "std": [1.0] * 4},
-        "latent_dim": 4,
-    }
-    model = build_model("jepa", config | {"observation_key": "observation", "action_size": 2})
-    scale = ActionScale(torch.zeros(2), torch.ones(2))
-    save_world_model(
-        home / "model", kind="jepa", model=model, scale=scale, task_id=TWO_ROOM, metadata={}
-    )
+def trained(twin_folder):
+    home = twin_folder
     train(
         task_id=TWO_ROOM,
         dataset=home / "data",
