@@ -21,9 +21,9 @@ def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> UnknownName
     """Return the error for a name that is not in ``allowed``.
 
     Args:
-        kind: what the name stands for, such as ``task`` or ``stratum``.
-        name: what the caller gave; it need not be a string.
-        allowed: all known names.
+        kind: What the name stands for, such as ``task`` or ``stratum``.
+        name: What the caller gave; it need not be a string.
+        allowed: All known names.
     """
     names = sorted(allowed)
     word = str(name).casefold()

@@ -171,8 +171,8 @@ def make(task_id: str, **kwargs: Any) -> GoalEnv:
     """Make the world of a task.
 
     Args:
-        task_id: registered id, or ``module:Name-v0``.
-        **kwargs: arguments of ``GoalEnv`` (such as ``pixels=64``) and of the task's class.
+        task_id: Registered id, or ``module:Name-v0``.
+        **kwargs: Arguments of ``GoalEnv`` (such as ``pixels=64``) and of the task's class.
 
     Raises:
         UnknownNameError: The task is not registered; the message suggests the nearest id.

@@ -22,17 +22,17 @@ class EpisodeSpec:
     """The name of one episode. It determines start, goal, world and planner noise.
 
     Attributes:
-        task_id: versioned task id.
-        split: one of ``SPLITS``.
-        stratum: distance stratum of the task.
+        task_id: Versioned task id.
+        split: One of ``SPLITS``.
+        stratum: Distance stratum of the task.
         index: 0, 1, 2, ... within task, split and stratum.
-        salt: secret of the private split, empty for the others. It is never shown or stored.
-        noise_stream: number of the planner's noise stream. It changes ``planner_seed`` and nothing
+        salt: Secret of the private split, empty for the others. It is never shown or stored.
+        noise_stream: Number of the planner's noise stream. It changes ``planner_seed`` and nothing
             else, so the share of planner noise in the variance of results can be measured.
 
     Raises:
-        UnknownNameError: the split is unknown.
-        ValueError: the salt does not fit the split, the index or the noise stream is negative, or
+        UnknownNameError: The split is unknown.
+        ValueError: The salt does not fit the split, the index or the noise stream is negative, or
             the id is not plain.
     """
 

@@ -24,21 +24,21 @@ class TaskSpec:
 
     Attributes:
         id: Gymnasium id with a version.
-        family: folder of ``envs/`` that holds the world.
+        family: Folder of ``envs/`` that holds the world.
         entry_point: ``module:Class`` of the ``GoalEnv``.
-        kwargs: keyword arguments of the class that define this task.
-        control_dt: time between two actions [s].
-        action_block: control steps in one step of a world model.
-        actions_per_block: distinct actions in a block. Each is held for
+        kwargs: Keyword arguments of the class that define this task.
+        control_dt: Time between two actions [s].
+        action_block: Control steps in one step of a world model.
+        actions_per_block: Distinct actions in a block. Each is held for
             ``action_block / actions_per_block`` control steps.
-        max_steps: longest episode budget that any draw may have [control steps].
-        strata: names of the distance strata, from near to far.
-        success: the success rule, as a sentence.
-        description: what the task asks, as one sentence; without it, pages show the success rule.
-        behaviours: name to ``module:Class`` of the scripted behaviours; ``expert`` solves the task.
-        default_behaviour: the reward-free behaviour that collects the datasets of the suite.
-        physics: simulator and version that the recorded traces hold for.
-        tags: labels that select sets of tasks.
+        max_steps: Longest episode budget that any draw may have [control steps].
+        strata: Names of the distance strata, from near to far.
+        success: The success rule, as a sentence.
+        description: What the task asks, as one sentence; without it, pages show the success rule.
+        behaviours: Name to ``module:Class`` of the scripted behaviours; ``expert`` solves the task.
+        default_behaviour: The reward-free behaviour that collects the datasets of the suite.
+        physics: Simulator and version that the recorded traces hold for.
+        tags: Labels that select sets of tasks.
 
     Raises:
         ValueError: ``action_block`` is not a multiple of ``actions_per_block``.
@@ -86,11 +86,11 @@ class EpisodeDraw:
     """Everything that the seed of an episode decides before the first step.
 
     Attributes:
-        start: full physics state at the start, in the form that ``_set_physics`` takes.
-        goal: full physics state at the goal. Its frame is the goal image.
-        reference_steps: control steps that a good solution takes. The budget is max(50, twice
+        start: Full physics state at the start, in the form that ``_set_physics`` takes.
+        goal: Full physics state at the goal. Its frame is the goal image.
+        reference_steps: Control steps that a good solution takes. The budget is max(50, twice
             this number).
-        world: numeric layout entries (applied by ``_set_world``) and values of factors of
+        world: Numeric layout entries (applied by ``_set_world``) and values of factors of
             variation, by name.
     """
 
@@ -107,11 +107,11 @@ class State:
     Restoring it and repeating the same actions gives the same bytes.
 
     Attributes:
-        task_id: task that the episode belongs to.
-        draw: what the seed decided.
-        physics: full physics state.
-        num_steps: control steps since the start.
-        rng: state of the episode's random stream.
+        task_id: Task that the episode belongs to.
+        draw: What the seed decided.
+        physics: Full physics state.
+        num_steps: Control steps since the start.
+        rng: State of the episode's random stream.
         world: ``draw.world``, or the copy that an event has changed since.
     """
 

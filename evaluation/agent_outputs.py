@@ -18,12 +18,12 @@ def check_actions(actions: Any, shape: tuple[int, ...], source: str) -> NDArray[
     """Return actions as an array [B, A].
 
     Args:
-        actions: what the agent returned.
+        actions: What the agent returned.
         shape: (B, A).
-        source: name of the agent and its episodes, for the message.
+        source: Name of the agent and its episodes, for the message.
 
     Raises:
-        AgentError: the actions are not numbers or have another shape.
+        AgentError: The actions are not numbers or have another shape.
     """
     try:
         array = np.asarray(actions, dtype=np.float32)
@@ -41,7 +41,7 @@ def check_model_steps(steps: Any, count: int, source: str) -> NDArray[np.int64]:
     """Return the model steps of ``count`` episodes as an array [B].
 
     Raises:
-        AgentError: they are not ``count`` whole numbers of at least 0.
+        AgentError: They are not ``count`` whole numbers of at least 0.
     """
     array = np.asarray(steps)
     whole = np.issubdtype(array.dtype, np.integer)
@@ -57,7 +57,7 @@ def check_imagination(imagined: Any, source: str) -> Imagination | None:
     """Return what ``imagined`` of an agent returned, or None if it is empty.
 
     Raises:
-        AgentError: the steps or the frames have another type or shape.
+        AgentError: The steps or the frames have another type or shape.
     """
     if imagined is None or len(imagined[0]) == 0:
         return None

@@ -36,10 +36,10 @@ def evaluate_cost_task(
     the episode; its score shows how it copes with a new task without being trained again.
 
     Args:
-        agent: anything that acts.
-        task: defines the cost and the score.
-        specs: episodes of one world.
-        agent_name, training_seed, progress: as in ``evaluate_episodes``.
+        agent: Anything that acts.
+        task: Defines the cost and the score.
+        specs: Episodes of one world.
+        agent_name, training_seed, progress: As in ``evaluate_episodes``.
 
     Returns:
         One row per episode: ``task, stratum, index, agent, training_seed, success`` (0 or 1), the

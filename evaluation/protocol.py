@@ -31,9 +31,9 @@ class SuiteTask:
     """A task of a suite.
 
     Attributes:
-        task_id: versioned task id.
-        strata: distance strata; empty for all strata of the task.
-        num_episodes: episodes of each stratum.
+        task_id: Versioned task id.
+        strata: Distance strata; empty for all strata of the task.
+        num_episodes: Episodes of each stratum.
     """
 
     task_id: str
@@ -58,20 +58,20 @@ class Suite:
     """Everything that two rows of one table have in common.
 
     Attributes:
-        name: lower-case name, also of the results folder.
-        version: raised when anything else here changes.
-        tasks: each task once.
-        split: of the episodes; ``test`` unless the suite is used for tuning.
-        agents: names of agent configurations.
-        training_seeds: each learning agent is trained once per seed.
-        protocol_version: rules that the suite was made for.
-        private_episodes: fewest private episodes per task and stratum that a re-run needs; never
+        name: Lower-case name, also of the results folder.
+        version: Raised when anything else here changes.
+        tasks: Each task once.
+        split: Split of the episodes; ``test`` unless the suite is used for tuning.
+        agents: Names of agent configurations.
+        training_seeds: Each learning agent is trained once per seed.
+        protocol_version: Rules that the suite was made for.
+        private_episodes: Fewest private episodes per task and stratum that a re-run needs; never
             fewer than the task's ``num_episodes``.
-        description: one line.
+        description: One line.
 
     Raises:
-        UnknownNameError: an unknown task, stratum or split; the message suggests the nearest.
-        SuiteError: anything else that is not allowed.
+        UnknownNameError: An unknown task, stratum or split; the message suggests the nearest.
+        SuiteError: Anything else that is not allowed.
     """
 
     name: str
@@ -120,8 +120,8 @@ class Suite:
         """Return the suite that a mapping (from YAML) describes; ``tasks`` is a list of mappings.
 
         Raises:
-            SuiteError: a missing key or a value of the wrong type.
-            UnknownNameError: an unknown key, task, stratum or split.
+            SuiteError: A missing key or a value of the wrong type.
+            UnknownNameError: An unknown key, task, stratum or split.
         """
         values = _checked("suite", cls, config)
         values["tasks"] = tuple(
@@ -134,7 +134,7 @@ class Suite:
         """Return the entry of a task.
 
         Raises:
-            UnknownNameError: the suite does not have the task.
+            UnknownNameError: The suite does not have the task.
         """
         for task in self.tasks:
             if task.task_id == task_id:

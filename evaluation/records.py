@@ -23,17 +23,17 @@ class Outcome:
     """How an episode went, according to the success rules of its world.
 
     Attributes:
-        success_ever, success_final, success_held: section 2 of the protocol; ``success_held`` is
+        success_ever, success_final, success_held: Section 2 of the protocol; ``success_held`` is
             the headline.
-        joint_ever: the published joint rule at any step, for comparison with papers; equals
+        joint_ever: The published joint rule at any step, for comparison with papers; equals
             ``success_ever`` where the world has no such rule.
-        strict_held: the strict rule, held; equals ``success_held`` where the world has none.
-        distance_start, distance_final, distance_min: to the goal, task units.
-        steps: control steps taken (the whole budget).
-        reference_steps: control steps of a good solution.
-        first_success_step: control step of the first success, counted from 1; -1 if never.
-        violations: control steps in which a keep-out rule was broken.
-        return_: sum of sparse rewards.
+        strict_held: The strict rule, held; equals ``success_held`` where the world has none.
+        distance_start, distance_final, distance_min: To the goal, task units.
+        steps: Control steps taken (the whole budget).
+        reference_steps: Control steps of a good solution.
+        first_success_step: Control step of the first success, counted from 1; -1 if never.
+        violations: Control steps in which a keep-out rule was broken.
+        return_: Sum of sparse rewards.
     """
 
     success_ever: bool
@@ -56,12 +56,12 @@ class EpisodeRecord(Outcome):
     """One episode of one agent: its outcome and what it cost.
 
     Attributes:
-        agent: name of the agent's configuration.
-        training_seed: seed that the agent was trained with (0 for agents without training).
-        task_id, split, stratum, index: the episode's spec.
-        planning_seconds: time spent in ``act`` over the episode [s].
-        planning_ms_median, planning_ms_p95: over the episode's control steps [ms].
-        model_steps: world-model or simulator steps spent in the episode.
+        agent: Name of the agent's configuration.
+        training_seed: Seed that the agent was trained with (0 for agents without training).
+        task_id, split, stratum, index: The episode's spec.
+        planning_seconds: Time spent in ``act`` over the episode [s].
+        planning_ms_median, planning_ms_p95: Over the episode's control steps [ms].
+        model_steps: World-model or simulator steps spent in the episode.
     """
 
     agent: str
@@ -95,7 +95,7 @@ def records_frame(records: Iterable[EpisodeRecord]) -> pd.DataFrame:
     """Return records as a table, one row per episode, in the given order.
 
     Raises:
-        RecordError: a value of another type than its column's.
+        RecordError: A value of another type than its column's.
     """
     return _table(records).to_pandas()
 
@@ -112,7 +112,7 @@ def write_records(path: Path, records: Iterable[EpisodeRecord]) -> None:
     """Write records to a Parquet file atomically.
 
     Raises:
-        RecordError: no records, a repeated episode, or a value of the wrong type.
+        RecordError: No records, a repeated episode, or a value of the wrong type.
     """
     table = _table(records)
     _check_rows(table.to_pandas(), str(path))
@@ -124,7 +124,7 @@ def read_records(path: Path) -> pd.DataFrame:
     """Read what ``write_records`` wrote: one row per episode, the columns of ``EpisodeRecord``.
 
     Raises:
-        RecordError: a missing or invalid file, other columns, missing values, or repeated
+        RecordError: A missing or invalid file, other columns, missing values, or repeated
             episodes.
     """
     try:

@@ -34,12 +34,12 @@ class Track:
     """What an agent may use (section 3 of the protocol).
 
     Attributes:
-        observation: one of ``OBSERVATIONS``; ``none`` acts blindly.
-        data: one of ``DATA``.
-        privilege: one of ``PRIVILEGES``; ``simulator`` reads or steps the true world.
+        observation: One of ``OBSERVATIONS``; ``none`` acts blindly.
+        data: One of ``DATA``.
+        privilege: One of ``PRIVILEGES``; ``simulator`` reads or steps the true world.
 
     Raises:
-        UnknownNameError: a value that is not in these lists.
+        UnknownNameError: A value that is not in these lists.
     """
 
     observation: str
@@ -56,8 +56,8 @@ class Track:
         """Return the track of a preset or a manifest.
 
         Raises:
-            UnknownNameError: an unknown key or value.
-            ValueError: a missing key.
+            UnknownNameError: An unknown key or value.
+            ValueError: A missing key.
         """
         for key in config:
             if key not in _VALUES:
@@ -110,13 +110,13 @@ def pin_reference(name: str, actions_digest: str, suite: tuple[str, int], path: 
     """Add a reference row to a file of pins, or replace it.
 
     Args:
-        name: of the agent, one of ``REFERENCES``.
+        name: Name of the agent, one of ``REFERENCES``.
         actions_digest: SHA-256 of ``actions.npz``.
-        suite: name and version.
-        path: of the file; created if it does not exist.
+        suite: Name and version.
+        path: Path of the file; created if it does not exist.
 
     Raises:
-        UnknownNameError: the agent is not a reference agent.
+        UnknownNameError: The agent is not a reference agent.
     """
     if name not in REFERENCES:
         raise unknown_name("reference agent", name, REFERENCES)
@@ -135,13 +135,13 @@ def classify_agent(name: str, track: Track | Mapping[str, Any] | None = None) ->
     """Return the kind of an agent from its track.
 
     Args:
-        name: of the agent. It decides only where the track is not known, and then only reserved
-            names are references: everywhere else these names are bound to their track.
-        track: of the agent, or the mapping of a preset or manifest; None if it is not known.
+        name: Name of the agent. It decides only where the track is not known, and then only
+            reserved names are references: everywhere else these names are bound to their track.
+        track: Track of the agent, or the mapping of a preset or manifest; None if it is not known.
 
     Raises:
-        ReservedNameError: a reserved name with another track.
-        UnknownNameError: a value that tracks do not have.
+        ReservedNameError: A reserved name with another track.
+        UnknownNameError: A value that tracks do not have.
     """
     if track is None:
         reference = REFERENCES.get(_normalise_name(name))
@@ -168,7 +168,7 @@ def check_reserved_name(name: str, track: Track) -> None:
     Names are compared without regard to case, and ``_`` counts as ``-``.
 
     Raises:
-        ReservedNameError: the tracks differ.
+        ReservedNameError: The tracks differ.
     """
     reserved = _normalise_name(name)
     if reserved in REFERENCES and track != REFERENCES[reserved]:
@@ -187,10 +187,10 @@ def is_reference(
     """Return whether a submission is a reference row of its suite.
 
     Args:
-        name: of the submission's agent.
+        name: Name of the submission's agent.
         actions_digest: SHA-256 of its ``actions.npz``, as in the manifest.
-        suite: name and version.
-        pinned: digests for each suite and reference agent.
+        suite: Name and version.
+        pinned: Digests for each suite and reference agent.
     """
     return name in REFERENCES and pinned.get(suite, {}).get(name) == actions_digest
 

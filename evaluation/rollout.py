@@ -63,7 +63,7 @@ class PlansInBatches(Protocol):
     """An agent that plans for several episodes at once.
 
     Attributes:
-        problems_at_once: largest number of episodes in one batch.
+        problems_at_once: Largest number of episodes in one batch.
     """
 
     problems_at_once: int
@@ -87,20 +87,20 @@ def evaluate_episodes(
     divided by the number of active episodes.
 
     Args:
-        agent: receives only its ``observation_keys``.
-        specs: the episodes.
-        agent_name: name in the records.
-        training_seed: seed that the agent was trained with.
-        batch_size: episodes that run in parallel; by default as many as the agent plans in one
+        agent: Receives only its ``observation_keys``.
+        specs: The episodes.
+        agent_name: Name in the records.
+        training_seed: Seed that the agent was trained with.
+        batch_size: Episodes that run in parallel; by default as many as the agent plans in one
             batch (``PlansInBatches``), otherwise 1.
-        pixels: side of the frames, if the agent observes frames.
-        variation: change of the world (``jepabench.envs.variations``); start and goal stay.
-        progress: called with 1 after every episode, for instance ``tqdm.update``.
+        pixels: Side of the frames, if the agent observes frames.
+        variation: Change of the world (``jepabench.envs.variations``); start and goal stay.
+        progress: Called with 1 after every episode, for instance ``tqdm.update``.
 
     Raises:
-        AgentError: actions or model steps of the wrong shape, not finite, or out of bounds.
-        UnknownNameError: an observation key that the world does not have.
-        ValueError: no specs, several tasks, a repeated episode, or a batch size below 1.
+        AgentError: Actions or model steps of the wrong shape, not finite, or out of bounds.
+        UnknownNameError: An observation key that the world does not have.
+        ValueError: No specs, several tasks, a repeated episode, or a batch size below 1.
     """
     if batch_size is None:
         batch_size = agent.problems_at_once if isinstance(agent, PlansInBatches) else 1
@@ -132,7 +132,7 @@ def _check_keys(keys: Iterable[str], known: Iterable[str], agent_name: str) -> N
     """Check that a world has all observations of an agent.
 
     Raises:
-        UnknownNameError: an observation key that the world does not have.
+        UnknownNameError: An observation key that the world does not have.
     """
     for key in keys:
         if key not in known:
@@ -149,13 +149,13 @@ def replay(
     """Run the action trace [T, A] of an episode in the simulator and return its outcome.
 
     Args:
-        spec: the episode.
-        actions: one row per control step, for the whole budget.
-        visit: called with the world at the start and after every step, for instance to draw it.
-        env: a world of the task; by default a new one is made.
+        spec: The episode.
+        actions: One row per control step, for the whole budget.
+        visit: Called with the world at the start and after every step, for instance to draw it.
+        env: A world of the task; by default a new one is made.
 
     Raises:
-        ReplayError: the trace is not as long as the budget, or the world refuses an action.
+        ReplayError: The trace is not as long as the budget, or the world refuses an action.
     """
     lent, env = env, env or make(spec.task_id)
     try:

@@ -33,9 +33,9 @@ class Evaluation:
     """Records of an agent on episodes of one task, with actions and imagined frames.
 
     Attributes:
-        records: one per episode, in the order of the specs.
+        records: One per episode, in the order of the specs.
         actions: float32 [steps, A] of each episode, by ``episode_name``.
-        imagined: by ``episode_name``, for episodes in which the agent imagined something.
+        imagined: By ``episode_name``, for episodes in which the agent imagined something.
     """
 
     records: tuple[EpisodeRecord, ...]
@@ -68,7 +68,7 @@ def load_evaluation(directory: Path) -> Evaluation:
     """Read what ``save_evaluation`` wrote.
 
     Raises:
-        RecordError: a file is missing, damaged or inconsistent with the others.
+        RecordError: A file is missing, damaged or inconsistent with the others.
     """
     records = frame_records(read_records(directory / "episodes.parquet"))
     actions = _load_arrays(directory / "actions.npz")

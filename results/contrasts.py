@@ -44,11 +44,11 @@ class Contrast:
     """A claim's comparison of agents with one reference agent.
 
     Attributes:
-        claim: id in `claims.yaml`.
-        reference: agent that the others are compared with.
-        agents: the others.
-        strata: strata of the comparison; all if empty.
-        suites: suites of the comparison; all if empty.
+        claim: Id in `claims.yaml`.
+        reference: Agent that the others are compared with.
+        agents: The others.
+        strata: Strata of the comparison; all if empty.
+        suites: Suites of the comparison; all if empty.
     """
 
     claim: str
@@ -92,7 +92,7 @@ def collect_episodes(output: Path) -> pd.DataFrame:
     ``model_steps`` are means per episode.
 
     Raises:
-        RecordError: there is no finished evaluation below ``output``.
+        RecordError: There is no finished evaluation below ``output``.
     """
     episodes = load_results(output)
     wanted = episodes["suite"].isin(SUITES) & (episodes["split"] == "test")
@@ -122,7 +122,7 @@ def compare_claims(episodes: pd.DataFrame) -> pd.DataFrame:
     episodes.
 
     Args:
-        episodes: rows of ``collect_episodes``.
+        episodes: Rows of ``collect_episodes``.
     """
     rows = []
     for contrast in CONTRASTS:
@@ -156,7 +156,7 @@ def compare_strata(episodes: pd.DataFrame) -> pd.DataFrame:
     the stratum in ``reference``, whose episodes are others with the same distances.
 
     Args:
-        episodes: rows of ``collect_episodes``.
+        episodes: Rows of ``collect_episodes``.
     """
     rows = []
     ours = episodes.loc[(episodes["suite"] == RECOMBINATION) & episodes["agent"].str.match(_LEARNS)]

@@ -31,7 +31,7 @@ def find_wrong_numbers(text: str, tables: Path = TABLES) -> Iterator[str]:
 
     Args:
         text: Markdown.
-        tables: folder of the CSV files.
+        tables: Folder of the CSV files.
     """
     for paragraph in re.split(r"\n\s*\n|\n(?=\|)", text):
         prose = _MARKER.sub("", paragraph)
@@ -45,9 +45,9 @@ def check_number(marker: str, prose: str, tables: Path = TABLES) -> str:
     """Return what is wrong with one quoted number, or an empty string.
 
     Args:
-        marker: file, conditions and ``column=number``, separated by spaces; quoted as in a shell.
-        prose: the text that must contain the number.
-        tables: folder of the CSV files.
+        marker: File, conditions and ``column=number``, separated by spaces; quoted as in a shell.
+        prose: The text that must contain the number.
+        tables: Folder of the CSV files.
     """
     name, *pairs = shlex.split(marker)
     path = tables / name

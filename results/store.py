@@ -50,7 +50,7 @@ def load_episodes(output: Path) -> Dataset:
     The rows are cached in a file. If it cannot be written, the dataset is in memory.
 
     Raises:
-        RecordError: if there is no finished evaluation below ``output``.
+        RecordError: There is no finished evaluation below ``output``.
     """
     found = dict(_evaluations(output))
     if not found:

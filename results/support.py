@@ -64,9 +64,9 @@ def count_pairs(pairs: Pairs, withheld: Withheld, reach: float) -> list[dict[str
     """Return one row per bin of position and action along the withheld axis.
 
     Args:
-        pairs: positions and actions.
-        withheld: the withheld combination.
-        reach: distance of the outermost positions from the boundary [m].
+        pairs: Positions and actions.
+        withheld: The withheld combination.
+        reach: Distance of the outermost positions from the boundary [m].
     """
     positions, actions = (values[:, withheld.axis] for values in pairs)
     edges = withheld.boundary + np.linspace(-reach, reach, _BINS + 1)

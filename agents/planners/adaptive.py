@@ -22,12 +22,12 @@ class AdaptivePlanner(WrappingPlanner):
     reaches the goal takes one round; one that is blocked by a wall takes up to ``max_rounds``.
 
     Attributes:
-        planner: the search of a round.
-        max_rounds: maximum number of rounds.
-        reached_cost: cost at or below which the goal counts as reached, in units of the cost
+        planner: The search of a round.
+        max_rounds: Maximum number of rounds.
+        reached_cost: Cost at or below which the goal counts as reached, in units of the cost
             function; 0 disables this stop. Two unrelated latents of unit variance have a mean
             squared distance of about 2.
-        patience, tolerance: see above.
+        patience, tolerance: See above.
     """
 
     planner: Planner = field(default_factory=lambda: ICEMPlanner(num_iterations=2))

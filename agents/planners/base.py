@@ -51,12 +51,12 @@ class Plan:
     """The result of a search.
 
     Attributes:
-        actions: the best plan of each problem [B, H, A], within the bounds.
-        cost: its cost [B].
-        num_evaluations: candidate plans scored per problem, as an array [B] if the numbers differ.
+        actions: The best plan of each problem [B, H, A], within the bounds.
+        cost: Its cost [B].
+        num_evaluations: Candidate plans scored per problem, as an array [B] if the numbers differ.
             Multiplied by H, this is the number of model steps.
-        num_iterations: maximum number of iterations of any problem.
-        others: runners-up [B, P, H, A], best first, from which another search can start, or None.
+        num_iterations: Maximum number of iterations of any problem.
+        others: Runners-up [B, P, H, A], best first, from which another search can start, or None.
     """
 
     actions: Tensor
@@ -90,11 +90,11 @@ class Planner(Protocol):
         """Find low-cost plans for B = len(generators) problems.
 
         Args:
-            cost: what to minimise.
-            bounds: limits that every candidate keeps.
-            initial: warm start [B, H, A], or several [B, P, H, A], of which the first is the main
+            cost: What to minimise.
+            bounds: Limits that every candidate keeps.
+            initial: Warm start [B, H, A], or several [B, P, H, A], of which the first is the main
                 one. None is a cold start from the action 0, clipped to the bounds.
-            generators: one random stream per problem. The same stream gives the same plan, whether
+            generators: One random stream per problem. The same stream gives the same plan, whether
                 the problem is solved alone or in a batch.
         """
         ...
@@ -103,7 +103,7 @@ class Planner(Protocol):
         """Return the same search over plans of ``horizon`` model steps.
 
         Raises:
-            TypeError: if the horizon of the planner cannot change.
+            TypeError: The horizon of the planner cannot change.
         """
         ...
 
@@ -113,10 +113,10 @@ class SearchProblem:
     """B problems, as ``BasePlanner.plan`` passes them to ``BasePlanner.search``.
 
     Attributes:
-        cost: what to minimise.
-        starts: plans [B, P, H, A] within the bounds from which the search starts, main one first.
-        bounds: limits that every candidate keeps.
-        generators: one random stream per problem.
+        cost: What to minimise.
+        starts: Plans [B, P, H, A] within the bounds from which the search starts, main one first.
+        bounds: Limits that every candidate keeps.
+        generators: One random stream per problem.
     """
 
     cost: CostFunction
@@ -173,7 +173,7 @@ class BasePlanner:
         """Return a copy with another value in the field ``horizon``.
 
         Raises:
-            TypeError: if the planner is not a dataclass with this field.
+            TypeError: The planner is not a dataclass with this field.
         """
         fields = dataclasses.fields(self) if dataclasses.is_dataclass(self) else ()
         if not any(field.name == "horizon" for field in fields):
@@ -216,7 +216,7 @@ def starting_plans(
     """Return the plans [B, P, H, A] from which a search starts, within the bounds, main one first.
 
     Raises:
-        ValueError: if there is no problem, or the warm start has the wrong shape.
+        ValueError: There is no problem, or the warm start has the wrong shape.
     """
     if not generators:
         raise ValueError("Planning needs one generator for each problem, got none.")
@@ -239,8 +239,8 @@ def score_candidates(cost: CostFunction, actions: Tensor) -> Tensor:
     """Return costs [B, S] of candidates [B, S, H, A] with NaN as +inf.
 
     Raises:
-        CostError: if the cost function raised an exception.
-        ValueError: if the cost function returned another shape.
+        CostError: The cost function raised an exception.
+        ValueError: The cost function returned another shape.
     """
     try:
         costs = cost(actions)

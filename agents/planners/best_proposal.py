@@ -20,7 +20,7 @@ class BestProposalPlanner(BasePlanner):
     contribution of the search.
 
     Attributes:
-        horizon: model steps of a plan.
+        horizon: Model steps of a plan.
     """
 
     horizon: int = 5

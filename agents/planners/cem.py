@@ -27,9 +27,9 @@ class CEMPlanner(ElitePlanner):
     scored.
 
     Attributes:
-        horizon, num_samples, num_iterations, initial_std, min_std, colour, patience, tolerance: see
+        horizon, num_samples, num_iterations, initial_std, min_std, colour, patience, tolerance: See
             ``GaussianPlanner``.
-        num_elites, momentum: see ``ElitePlanner``.
+        num_elites, momentum: See ``ElitePlanner``.
         returns: ``best`` plan ever scored, or the final ``mean``, which is steadier when the cost
             is noisy.
     """

@@ -27,9 +27,9 @@ class CMAESPlanner(SamplingPlanner):
     iteration outside the model grows at least with (H A)^2.
 
     Attributes:
-        num_samples: number of candidates per iteration, at least 4.
-        num_iterations: generations.
-        separable: adapt variances only (Ros and Hansen, 2008): linear time, for long plans.
+        num_samples: Number of candidates per iteration, at least 4.
+        num_iterations: Generations.
+        separable: Adapt variances only (Ros and Hansen, 2008): linear time, for long plans.
     """
 
     num_samples: int = 32

@@ -18,11 +18,11 @@ class SamplingPlanner(BasePlanner):
     """The settings of a planner that samples candidates in several iterations.
 
     Attributes:
-        horizon: model steps of a plan.
-        num_samples: number of candidates per iteration.
-        num_iterations: rounds of sampling and refitting.
-        initial_std: standard deviation at the start, in units of the cost function's actions.
-        patience, tolerance: a problem stops when its best cost has not fallen by more than the
+        horizon: Model steps of a plan.
+        num_samples: Number of candidates per iteration.
+        num_iterations: Rounds of sampling and refitting.
+        initial_std: Standard deviation at the start, in units of the cost function's actions.
+        patience, tolerance: A problem stops when its best cost has not fallen by more than the
             share ``tolerance`` within ``patience`` iterations. Patience 0 disables the stop.
     """
 
@@ -44,8 +44,8 @@ class GaussianPlanner(SamplingPlanner):
     """The settings of a planner with a diagonal Gaussian over plans.
 
     Attributes:
-        min_std: smallest standard deviation, in units of the cost function's actions.
-        colour: spectral exponent of the noise; see ``coloured_root``.
+        min_std: Smallest standard deviation, in units of the cost function's actions.
+        colour: Spectral exponent of the noise; see ``coloured_root``.
     """
 
     min_std: float = 0.05
@@ -61,8 +61,8 @@ class ElitePlanner(GaussianPlanner):
     """The settings of a planner that refits a Gaussian to the best candidates.
 
     Attributes:
-        num_elites: number of best candidates to which the Gaussian is refitted.
-        momentum: share of the old mean and standard deviation that a refit keeps, in [0, 1).
+        num_elites: Number of best candidates to which the Gaussian is refitted.
+        momentum: Share of the old mean and standard deviation that a refit keeps, in [0, 1).
     """
 
     num_elites: int = 16
@@ -88,13 +88,13 @@ class GaussianSearch:
     A problem that has stopped keeps its mean and standard deviation and draws no more noise.
 
     Args:
-        settings: the planner.
-        problem: the problems.
+        settings: The planner.
+        problem: The problems.
 
     Attributes:
-        mean, std: of the Gaussian [B, H, A].
-        best: the best plan of each problem so far.
-        progress: which problems are still searching.
+        mean, std: Mean and standard deviation of the Gaussian [B, H, A].
+        best: The best plan of each problem so far.
+        progress: Which problems are still searching.
     """
 
     def __init__(self, settings: GaussianPlanner, problem: SearchProblem) -> None:
@@ -153,8 +153,8 @@ class GaussianSearch:
         """Return the best plan of each problem.
 
         Args:
-            extra: evaluations per problem besides those of the iterations.
-            others: runners-up [B, P, H, A].
+            extra: Evaluations per problem besides those of the iterations.
+            others: Runners-up [B, P, H, A].
         """
         return Plan(
             self.best.actions,

@@ -27,20 +27,20 @@ class GradientPlanner(BasePlanner):
     are independent of each other.
 
     Attributes:
-        horizon: model steps of a plan.
-        num_starts: number of plans that descend in parallel.
-        num_iterations: gradient steps.
+        horizon: Model steps of a plan.
+        num_starts: Number of plans that descend in parallel.
+        num_iterations: Gradient steps.
         optimizer: ``adam`` (Kingma and Ba, 2015); ``sgd``, steps of learning rate times gradient,
             whose size depends on the scale of the cost; ``normalised``, steps of constant length
             along the gradient of a plan.
-        learning_rate: size of the first steps, in units of the cost function's actions (for ``sgd``
+        learning_rate: Size of the first steps, in units of the cost function's actions (for ``sgd``
             see there); it falls linearly to a tenth.
-        initial_std: spread of the random starts, same units.
-        noise_std: noise added to the actions after each step, same units; it decays linearly to 0.
+        initial_std: Spread of the random starts, same units.
+        noise_std: Noise added to the actions after each step, same units; it decays linearly to 0.
             The warm start gets no noise.
         bounds_by: ``projection`` clamps after each step; ``tanh`` descends on u with action =
             middle + half range * tanh(u), which needs finite bounds.
-        patience, tolerance: a problem stops when its best cost has not fallen by more than the
+        patience, tolerance: A problem stops when its best cost has not fallen by more than the
             share ``tolerance`` within ``patience`` iterations. Patience 0 disables the stop.
     """
 
@@ -76,7 +76,7 @@ class GradientPlanner(BasePlanner):
         """Find low-cost plans for B problems; see ``BasePlanner.search``.
 
         Raises:
-            ValueError: if the cost is not differentiable in the actions, or the bounds are
+            ValueError: The cost is not differentiable in the actions, or the bounds are
                 infinite with ``tanh``.
         """
         starts, bounds, generators = problem.starts, problem.bounds, problem.generators

@@ -16,8 +16,8 @@ class HybridPlanner(BasePlanner):
     """A sampling search whose best plans are refined in parallel by gradient descent.
 
     Attributes:
-        sampler: a search that keeps its elites (``Plan.others``), such as CEM.
-        refiner: gradient descent, which refines ``num_starts`` of the elites.
+        sampler: A search that keeps its elites (``Plan.others``), such as CEM.
+        refiner: Gradient descent, which refines ``num_starts`` of the elites.
     """
 
     sampler: Planner = field(

@@ -22,13 +22,13 @@ class ICEMPlanner(ElitePlanner):
     The best plan ever scored is returned.
 
     Attributes:
-        horizon, num_iterations, initial_std, min_std, patience, tolerance: see ``GaussianPlanner``.
-        num_elites, momentum: see ``ElitePlanner``.
-        num_samples: candidates of the first iteration.
-        decay: factor by which the number of candidates shrinks per iteration; at least twice
+        horizon, num_iterations, initial_std, min_std, patience, tolerance: See ``GaussianPlanner``.
+        num_elites, momentum: See ``ElitePlanner``.
+        num_samples: Candidates of the first iteration.
+        decay: Factor by which the number of candidates shrinks per iteration; at least twice
             the number of elites are drawn.
-        keep: share of the elites that is kept, in [0, 1].
-        colour: spectral exponent of the noise; see ``coloured_root``. The paper uses 0.25 to
+        keep: Share of the elites that is kept, in [0, 1].
+        colour: Spectral exponent of the noise; see ``coloured_root``. The paper uses 0.25 to
             3.5, with larger values for slower systems.
     """
 

@@ -25,12 +25,12 @@ class MPPIPlanner(GaussianPlanner):
     returned.
 
     Attributes:
-        horizon, num_samples, num_iterations, initial_std, min_std, colour, patience, tolerance: see
+        horizon, num_samples, num_iterations, initial_std, min_std, colour, patience, tolerance: See
             ``GaussianPlanner``.
-        temperature: above 0. As it approaches 0, only the best candidate counts. The unit is the
+        temperature: Above 0. As it approaches 0, only the best candidate counts. The unit is the
             standard deviation of the candidates' costs if ``relative``, else that of the cost.
-        relative: see ``temperature``; makes the temperature independent of the scale of the cost.
-        adapt_std: refit the standard deviation; else it stays at ``initial_std``.
+        relative: See ``temperature``; makes the temperature independent of the scale of the cost.
+        adapt_std: Refit the standard deviation; else it stays at ``initial_std``.
     """
 
     temperature: float = 0.1

@@ -22,11 +22,11 @@ def draw_normal(
     """Return standard normal noise [B, *shape], drawn from one stream per problem.
 
     Args:
-        shape: shape of the noise of one problem, (S, H, A).
-        generators: one random stream per problem.
-        like: a tensor with the dtype and the device of the noise.
-        colour: exponent of the power spectrum along H; see ``coloured_root``.
-        active: problems that draw noise [B], or None for all. The noise of the other problems is 0
+        shape: Shape of the noise of one problem, (S, H, A).
+        generators: One random stream per problem.
+        like: A tensor with the dtype and the device of the noise.
+        colour: Exponent of the power spectrum along H; see ``coloured_root``.
+        active: Problems that draw noise [B], or None for all. The noise of the other problems is 0
             and their streams do not advance.
     """
     # The streams are those of the CPU on every device, so that a plan meets the same noise.

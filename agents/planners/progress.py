@@ -46,15 +46,15 @@ class Progress:
     Each problem stops on its own. A stopped problem counts no evaluations and draws no noise.
 
     Attributes:
-        active: problems that are still searching [B], on the CPU.
-        searching: the same, or None while all problems are.
-        iterations: number of iterations of each problem [B].
+        active: Problems that are still searching [B], on the CPU.
+        searching: The same, or None while all problems are.
+        iterations: Number of iterations of each problem [B].
 
     Args:
-        num_problems: number of problems B.
-        patience: number of iterations without an improvement after which a problem stops; 0
+        num_problems: Number of problems B.
+        patience: Number of iterations without an improvement after which a problem stops; 0
             disables the stop.
-        tolerance: share of the cost by which an improvement must exceed it, in [0, 1].
+        tolerance: Share of the cost by which an improvement must exceed it, in [0, 1].
     """
 
     def __init__(self, num_problems: int, *, patience: int, tolerance: float) -> None:

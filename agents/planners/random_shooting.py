@@ -20,10 +20,10 @@ class RandomShootingPlanner(BasePlanner):
     """One round of Gaussian candidates around the warm start, which is itself a candidate.
 
     Attributes:
-        horizon: model steps of a plan.
-        num_samples: candidates.
-        initial_std: their standard deviation, in units of the cost function's actions.
-        colour: spectral exponent of the noise; see ``coloured_root``.
+        horizon: Model steps of a plan.
+        num_samples: Candidates.
+        initial_std: Their standard deviation, in units of the cost function's actions.
+        colour: Spectral exponent of the noise; see ``coloured_root``.
     """
 
     horizon: int = 5

@@ -56,14 +56,14 @@ class StateSpacePlanner(BasePlanner):
     Ours differs in using Adam and parallel starts.
 
     Attributes:
-        horizon: model steps of a plan.
-        num_starts: number of parallel trajectories.
-        num_iterations: steps on states and actions.
-        learning_rate, state_rate: of Adam, for actions and states.
-        goal_weight: see above.
-        state_noise: of the first iteration, in units of the latent; it decays linearly to 0.
-        initial_std: spread of the starting actions.
-        sync_every, sync_steps, sync_rate: see above; the rate is that of Adam on the rollout's
+        horizon: Model steps of a plan.
+        num_starts: Number of parallel trajectories.
+        num_iterations: Steps on states and actions.
+        learning_rate, state_rate: Learning rates of Adam for actions and states.
+        goal_weight: See above.
+        state_noise: Noise of the first iteration, in units of the latent. It decays linearly to 0.
+        initial_std: Spread of the starting actions.
+        sync_every, sync_steps, sync_rate: See above; the rate is that of Adam on the rollout's
             cost.
     """
 
@@ -102,7 +102,7 @@ class StateSpacePlanner(BasePlanner):
         """Find low-cost plans for B problems; see ``BasePlanner.search``.
 
         Raises:
-            ValueError: if the cost is not a ``StateSpaceCost``.
+            ValueError: The cost is not a ``StateSpaceCost``.
         """
         cost, bounds, generators = problem.cost, problem.bounds, problem.generators
         if not isinstance(cost, StateSpaceCost):

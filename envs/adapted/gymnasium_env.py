@@ -72,24 +72,24 @@ def adapt(
     The task has one stratum, ``any``. The environment is not created yet.
 
     Args:
-        task_id: id of the task, with a version.
-        env_id: id for ``gymnasium.make``; ``module:Name-v0`` imports the module first.
-        control_dt: time between two actions [s].
-        max_steps: budget of an episode [control steps].
-        env_kwargs: arguments of ``gymnasium.make``. Select a sparse reward, and no termination on
+        task_id: Id of the task, with a version.
+        env_id: Id for ``gymnasium.make``; ``module:Name-v0`` imports the module first.
+        control_dt: Time between two actions [s].
+        max_steps: Budget of an episode [control steps].
+        env_kwargs: Arguments of ``gymnasium.make``. Select a sparse reward, and no termination on
             success.
         goal: ``module:function`` that moves the environment to a goal state; see ``restart``.
-        success_distance: largest Euclidean distance to the desired goal that counts as success. By
+        success_distance: Largest Euclidean distance to the desired goal that counts as success. By
             default, an achieved goal is a success if ``compute_reward`` gives it at least the
             reward of the desired goal itself, which is right for sparse rewards.
-        success: the success rule in words.
+        success: The success rule in words.
         frames: ``rays`` for the CPU ray caster (default for a MuJoCo model), or ``own`` for
             ``render()`` (default otherwise).
-        camera: a ``Camera`` or the name of a fixed camera; None for the model's free camera.
-        colours: red, green, blue and opacity of geoms, by name. The ray caster draws neither sites
+        camera: A ``Camera`` or the name of a fixed camera; None for the model's free camera.
+        colours: Red, green, blue and opacity of geoms, by name. The ray caster draws neither sites
             nor textures, so a geom that has only these needs a colour.
-        behaviours, tags: see ``TaskSpec``. ``random`` is always a behaviour.
-        settings: further fields of ``TaskSpec``, such as ``default_behaviour``.
+        behaviours, tags: See ``TaskSpec``. ``random`` is always a behaviour.
+        settings: Further fields of ``TaskSpec``, such as ``default_behaviour``.
     """
     rule = f"Within {success_distance:g} of the goal." if success_distance is not None else None
     looks = {"frames": frames, "camera": camera, "colours": dict(colours or {})}
@@ -195,7 +195,7 @@ class Adapted(GoalEnv):
     * v1: first version.
 
     Raises:
-        AdapterError: the environment cannot be created, has no goals, or has unbounded actions.
+        AdapterError: The environment cannot be created, has no goals, or has unbounded actions.
     """
 
     distance_unit = ""
@@ -252,7 +252,7 @@ class Adapted(GoalEnv):
         """The camera of the ray caster.
 
         Raises:
-            AdapterError: the environment renders its own frames.
+            AdapterError: The environment renders its own frames.
         """
         if self._ray_camera is None:
             raise AdapterError(f"{self.task.id} renders its own frames and has no ray camera.")

@@ -26,12 +26,12 @@ def make_ray_camera(
     """Return a ray-casting camera for the MuJoCo model of an environment.
 
     Args:
-        env: environment whose ``unwrapped.model`` and ``unwrapped.data`` are those of MuJoCo.
-        camera: a ``Camera``, the name of a camera of the model, or None for its free camera.
-        colours: red, green, blue and opacity of geoms, by name.
+        env: Environment whose ``unwrapped.model`` and ``unwrapped.data`` are those of MuJoCo.
+        camera: A ``Camera``, the name of a camera of the model, or None for its free camera.
+        colours: Red, green, blue and opacity of geoms, by name.
 
     Raises:
-        UnknownNameError: the model has no geom or camera of this name.
+        UnknownNameError: The model has no geom or camera of this name.
     """
     model = copy.copy(env.unwrapped.model)
     for name, colour in colours.items():

@@ -24,11 +24,11 @@ def make_wrapped(env_id: str, kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, A
     """Create the environment that a task adapts.
 
     Args:
-        env_id: id for ``gymnasium.make``.
-        kwargs: keyword arguments of ``gymnasium.make``.
+        env_id: Id for ``gymnasium.make``.
+        kwargs: Keyword arguments of ``gymnasium.make``.
 
     Raises:
-        AdapterError: the package is missing, or the environment does not start.
+        AdapterError: The package is missing, or the environment does not start.
     """
     try:
         env = gymnasium.make(env_id, max_episode_steps=-1, disable_env_checker=True, **kwargs)
@@ -63,7 +63,7 @@ def get_action_space(env: gymnasium.Env[Any, Any]) -> spaces.Box:
     """Return the action space.
 
     Raises:
-        AdapterError: the space is not a bounded Box with one axis.
+        AdapterError: The space is not a bounded Box with one axis.
     """
     space = env.action_space
     if not (isinstance(space, spaces.Box) and space.is_bounded() and len(space.shape) == 1):
@@ -78,7 +78,7 @@ def get_goal_sizes(env: gymnasium.Env[Any, Any]) -> dict[str, int]:
     """Return the length of observation, achieved goal and desired goal, by key.
 
     Raises:
-        AdapterError: the observation space is not a Dict with these keys.
+        AdapterError: The observation space is not a Dict with these keys.
     """
     space = env.observation_space
     if not (isinstance(space, spaces.Dict) and set(GOAL_KEYS) <= set(space.keys())):

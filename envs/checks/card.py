@@ -13,10 +13,10 @@ class Check:
     """The outcome of one check.
 
     Attributes:
-        name: name of the check.
-        passed: whether the environment passed.
-        message: what was found.
-        advice: how to fix a failure; empty if the check passed.
+        name: Name of the check.
+        passed: Whether the environment passed.
+        message: What was found.
+        advice: How to fix a failure; empty if the check passed.
     """
 
     name: str
@@ -30,12 +30,12 @@ class EnvCard:
     """The results of ``check_env`` for one task.
 
     Attributes:
-        task_id: versioned id.
-        checks: outcomes, in the order in which the checks ran.
-        rates: share of test episodes in which success was held, 0 to 1, by policy and stratum.
-        num_episodes: number of episodes behind each rate.
-        speeds: rates by what was done [1/s].
-        fingerprint: hash of a fixed trace and its frames. It changes when physics or images
+        task_id: Versioned id.
+        checks: Outcomes, in the order in which the checks ran.
+        rates: Share of test episodes in which success was held, 0 to 1, by policy and stratum.
+        num_episodes: Number of episodes behind each rate.
+        speeds: Rates by what was done [1/s].
+        fingerprint: Hash of a fixed trace and its frames. It changes when physics or images
             change. Empty if the environment does not run.
     """
 

@@ -38,14 +38,14 @@ def check_env(
     """Check an environment and return its card.
 
     Args:
-        task_id: registered task, also ``module:Name-v0``.
-        num_episodes: test episodes that each policy plays per stratum.
-        time_limit: time after which the checks are ended and fail [s].
-        only: names of the checks to run, after ``starts``; by default all.
-        progress: whether to show a progress bar with the current check.
+        task_id: Registered task, also ``module:Name-v0``.
+        num_episodes: Test episodes that each policy plays per stratum.
+        time_limit: Time after which the checks are ended and fail [s].
+        only: Names of the checks to run, after ``starts``; by default all.
+        progress: Whether to show a progress bar with the current check.
 
     Raises:
-        UnknownNameError: there is no such task or check.
+        UnknownNameError: There is no such task or check.
         ValueError: ``num_episodes`` or ``time_limit`` is not positive.
     """
     if num_episodes < 1:

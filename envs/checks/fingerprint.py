@@ -65,7 +65,7 @@ def compute_digests_in_new_process(tasks: Iterable[TaskSpec]) -> list[str]:
     """Return the exact digest of each task's fixed trace as a new process computes it.
 
     Raises:
-        NewProcessError: the process failed.
+        NewProcessError: The process failed.
     """
     known = [(task, find_module(task)) for task in tasks]
     return call_in_new_process(f"{__name__}:compute_digests", known, timeout=_TIMEOUT)

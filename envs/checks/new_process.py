@@ -30,12 +30,12 @@ def call_in_new_process(
 
     Args:
         function: ``module:name``.
-        arguments: its positional arguments, which can be pickled.
-        paths: module search path of the process; by default that of this one.
-        timeout: time after which the process is ended [s].
+        arguments: Its positional arguments, which can be pickled.
+        paths: Module search path of the process; by default that of this one.
+        timeout: Time after which the process is ended [s].
 
     Raises:
-        NewProcessError: the process failed or took too long.
+        NewProcessError: The process failed or took too long.
     """
     search_path = pickle.dumps([path or str(Path.cwd()) for path in paths or sys.path])
     try:

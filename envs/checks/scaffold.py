@@ -36,9 +36,9 @@ class Draft:
     """An environment that was drafted.
 
     Attributes:
-        folder: folder of its package.
-        task_id: id for ``envs.make``, ``module:Name-v0``.
-        files: names of the files in the folder.
+        folder: Folder of its package.
+        task_id: Id for ``envs.make``, ``module:Name-v0``.
+        files: Names of the files in the folder.
     """
 
     folder: Path
@@ -55,15 +55,15 @@ def write_draft(name: str, *, family: str, path: str | Path = ".") -> Draft:
     """Write the package of a new environment. The package appears complete or not at all.
 
     Args:
-        name: name of the environment and its class, such as ``StackCubes``. The package is
+        name: Name of the environment and its class, such as ``StackCubes``. The package is
             then called ``stack_cubes``.
-        family: the draft to start from, see ``families``.
-        path: existing folder in which the package is created. If that folder is a package, the
+        family: The draft to start from, see ``families``.
+        path: Existing folder in which the package is created. If that folder is a package, the
             new one becomes a subpackage.
 
     Raises:
-        ScaffoldError: the name cannot be used, the folder does not exist, or the package exists.
-        UnknownNameError: there is no such family.
+        ScaffoldError: The name cannot be used, the folder does not exist, or the package exists.
+        UnknownNameError: There is no such family.
     """
     if family not in families():
         raise unknown_name("family", family, families())

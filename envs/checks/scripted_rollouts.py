@@ -40,8 +40,8 @@ def play(env: GoalEnv, spec: EpisodeSpec, policy: str) -> Played:
     """Play an episode until success is held or the budget is used up.
 
     Args:
-        env: a world of the spec's task.
-        spec: names the episode; its ``planner_seed`` is what the policy draws from.
+        env: A world of the spec's task.
+        spec: Names the episode; its ``planner_seed`` is what the policy draws from.
         policy: ``hold-still`` or a behaviour of the task.
     """
     observation, info = reset_to(env, spec)

@@ -22,7 +22,7 @@ class CheckFailed(Exception):  # noqa: N818  (reads as a sentence where it is ra
     """An environment breaks its contract.
 
     Attributes:
-        advice: how to fix it; empty for the general advice of the check.
+        advice: How to fix it; empty for the general advice of the check.
     """
 
     def __init__(self, message: str, advice: str = "") -> None:
@@ -35,11 +35,11 @@ class Subject:
     """The task under test, and what the checks measure of it.
 
     Attributes:
-        task: the task.
-        num_episodes: number of test episodes per policy and stratum.
-        rates: success rates by policy and stratum.
-        speeds: rates by what was done [1/s].
-        simulator_warnings: warnings that MuJoCo gave during the checks.
+        task: The task.
+        num_episodes: Number of test episodes per policy and stratum.
+        rates: Success rates by policy and stratum.
+        speeds: Rates by what was done [1/s].
+        simulator_warnings: Warnings that MuJoCo gave during the checks.
     """
 
     task: TaskSpec

@@ -27,10 +27,10 @@ def page(
     """Return the page as Markdown, in the order of Gymnasium's pages.
 
     Args:
-        task_id: registered task, also ``module:Name-v0``.
-        picture: address of a picture to show, as seen from the page.
-        rates: success rates, 0 to 1, by policy and stratum, if they were measured.
-        num_episodes: that each rate is of.
+        task_id: Registered task, also ``module:Name-v0``.
+        picture: Address of a picture to show, as seen from the page.
+        rates: Success rates, 0 to 1, by policy and stratum, if they were measured.
+        num_episodes: That each rate is of.
     """
     task = get_task(task_id)
     env = make(task_id)

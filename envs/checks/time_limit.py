@@ -20,7 +20,7 @@ def limit_time(seconds: float) -> Iterator[None]:
     Without SIGALRM (Windows), and outside of the main thread, the block is not interrupted.
 
     Raises:
-        TimeLimitExceeded: the block took longer.
+        TimeLimitExceeded: The block took longer.
     """
     in_main_thread = threading.current_thread() is threading.main_thread()
     if not (hasattr(signal, "SIGALRM") and in_main_thread):

@@ -20,9 +20,9 @@ class ActionBlock(gymnasium.Wrapper[Observation, NDArray[Any], Observation, NDAr
     after the last control step of the block.
 
     Attributes:
-        goal_env: the wrapped environment.
-        num_actions: distinct actions in a block.
-        hold: control steps for which each action is held.
+        goal_env: The wrapped environment.
+        num_actions: Distinct actions in a block.
+        hold: Control steps for which each action is held.
     """
 
     def __init__(self, env: GoalEnv) -> None:

@@ -17,7 +17,7 @@ def check_actions(world: World, actions: NDArray[Any]) -> NDArray[np.float64]:
     """Return actions [K, A] as float64, clipped to the bounds.
 
     Raises:
-        InvalidActionError: an action has the wrong shape, is not finite, or is out of bounds by
+        InvalidActionError: An action has the wrong shape, is not finite, or is out of bounds by
             more than rounding.
     """
     space, task_id = world.action_space, world.task.id

@@ -21,12 +21,12 @@ class FreeSpace:
 
     Args:
         bounds: ``[x_min, y_min, x_max, y_max]`` of the room [m].
-        boxes: obstacles [N, 4], in the same form; they may overlap.
-        clearance: distance that the centre keeps from bounds and boxes, along each axis [m].
+        boxes: Obstacles [N, 4], in the same form; they may overlap.
+        clearance: Distance that the centre keeps from bounds and boxes, along each axis [m].
 
     Attributes:
-        bounds: that the centre keeps [m].
-        walls: the obstacles as they are given [N, 4] [m].
+        bounds: That the centre keeps [m].
+        walls: The obstacles as they are given [N, 4] [m].
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class FreeSpace:
         The shape is [N, 2]; N >= 1 is random.
 
         Raises:
-            ValueError: hardly any place is free.
+            ValueError: Hardly any place is free.
         """
         for _ in range(_MAX_BATCHES):
             points = rng.uniform(self.bounds[:2], self.bounds[2:], size=(_BATCH, 2))
@@ -79,13 +79,13 @@ class FreeSpace:
         The length is within the requested range.
 
         Args:
-            rng: where all randomness comes from.
-            shortest: length that the way exceeds [m].
-            longest: length that it does not exceed [m].
-            avoid: boxes [M, 4] that hold neither start nor goal.
+            rng: Where all randomness comes from.
+            shortest: Length that the way exceeds [m].
+            longest: Length that it does not exceed [m].
+            avoid: Boxes [M, 4] that hold neither start nor goal.
 
         Raises:
-            ValueError: hardly any two places are so far apart.
+            ValueError: Hardly any two places are so far apart.
         """
         for _ in range(_MAX_BATCHES):
             points = self.sample(rng, avoid=avoid)

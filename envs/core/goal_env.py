@@ -32,11 +32,11 @@ class Replay(NamedTuple):
     """Outcomes of T control steps, each [T].
 
     Attributes:
-        successes: the success rule of the task.
+        successes: The success rule of the task.
         joint: ``success_joint`` where the task has it, else ``successes``.
         strict: ``success_strict`` where the task has it, else ``successes``.
-        distances: distance to the goal in task units.
-        violations: whether a keep-out rule was broken.
+        distances: Distance to the goal in task units.
+        violations: Whether a keep-out rule was broken.
     """
 
     successes: NDArray[np.bool_]
@@ -63,14 +63,14 @@ class GoalEnv(World):
     to levels or values, such as ``{"light": "dim"}``.
 
     Args:
-        task: the task specification.
-        action_space: bounds of the actions.
-        observation_size: length of ``observation``.
-        goal_size: length of the goals.
-        pixels: side of the square frames, 16 to 1024, or None for no frames.
+        task: The task specification.
+        action_space: Bounds of the actions.
+        observation_size: Length of ``observation``.
+        goal_size: Length of the goals.
+        pixels: Side of the square frames, 16 to 1024, or None for no frames.
         reward: ``sparse`` (0 on success, else -1) or ``dense`` (minus the distance).
         render_mode: ``rgb_array`` or None.
-        render_size: side of the frames that ``render`` returns.
+        render_size: Side of the frames that ``render`` returns.
 
     Raises:
         UnknownNameError: ``reward`` or ``render_mode`` is unknown.
@@ -126,8 +126,8 @@ class GoalEnv(World):
         """Start an episode. A draw that is solved at the start is drawn again.
 
         Raises:
-            UnknownNameError: an option, stratum, split, factor or level is unknown.
-            VariationError: a factor cannot have this value.
+            UnknownNameError: An option, stratum, split, factor or level is unknown.
+            VariationError: A factor cannot have this value.
 
         After an error, the previous episode continues.
         """
@@ -163,7 +163,7 @@ class GoalEnv(World):
         """Take one control step.
 
         Raises:
-            InvalidActionError: the action has the wrong shape, is NaN, or is out of bounds. The
+            InvalidActionError: The action has the wrong shape, is NaN, or is out of bounds. The
                 world is unchanged.
         """
         return self.advance(np.asarray(action)[None])
@@ -196,7 +196,7 @@ class GoalEnv(World):
         last bit.
 
         Raises:
-            InvalidActionError: as in ``step``; no step is taken.
+            InvalidActionError: As in ``step``; no step is taken.
         """
         checked = self._checked(np.asarray(actions))
         achieved = np.empty((len(checked), *self._desired_goal.shape))
@@ -280,7 +280,7 @@ class GoalEnv(World):
         """Restore a snapshot of any instance of this task, and return its observation.
 
         Raises:
-            ValueError: it belongs to another task. The world is unchanged.
+            ValueError: It belongs to another task. The world is unchanged.
         """
         if not isinstance(state, State) or state.task_id != self.task.id:
             found = (
@@ -306,7 +306,7 @@ class GoalEnv(World):
         method that gives the same numbers.
 
         Args:
-            actions: control actions [S, H, K, A] within the bounds, K per model step.
+            actions: Control actions [S, H, K, A] within the bounds, K per model step.
         """
         now, rng = self._get_physics().copy(), self.np_random.bit_generator.state
         achieved = np.empty((*actions.shape[:2], len(self._desired_goal)))

@@ -64,9 +64,9 @@ class Wanderer(PathPolicy):
     """Goes to one random free place after another, with noise on its actions.
 
     Attributes:
-        noise: standard deviation, in units of the action.
-        reached: a place is left when the body is this near to it [m].
-        patience: decisions after which a place is given up.
+        noise: Standard deviation, in units of the action.
+        reached: A place is left when the body is this near to it [m].
+        patience: Decisions after which a place is given up.
     """
 
     noise: float = 0.3

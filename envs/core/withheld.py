@@ -22,8 +22,8 @@ class Withheld:
     """Motion back along an axis, at positions beyond a boundary.
 
     Attributes:
-        axis: number of the coordinate, the same in positions and actions.
-        boundary: positions with a larger coordinate are beyond it [m].
+        axis: Number of the coordinate, the same in positions and actions.
+        boundary: Positions with a larger coordinate are beyond it [m].
     """
 
     axis: int

@@ -28,10 +28,10 @@ class World(gymnasium.Env[Observation, NDArray[Any]]):
     group is optional and has defaults.
 
     Attributes:
-        task: the task specification.
-        free_space: the places that the agent or its object can take, or None if the world does not
+        task: The task specification.
+        free_space: The places that the agent or its object can take, or None if the world does not
             describe them.
-        distance_unit: unit of ``distance``: "m", "px", or "" if it has none.
+        distance_unit: Unit of ``distance``: "m", "px", or "" if it has none.
     """
 
     task: TaskSpec

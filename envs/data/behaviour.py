@@ -45,7 +45,7 @@ class HeldBehaviour:
     """Wraps a behaviour so that it can be called at every control step.
 
     Attributes:
-        deciding: the behaviour, which is called once for each held action.
+        deciding: The behaviour, which is called once for each held action.
     """
 
     def __init__(self, deciding: Behaviour) -> None:
@@ -68,11 +68,11 @@ def make_behaviour(task: TaskSpec, name: str | None = None) -> HeldBehaviour:
     """Return a scripted behaviour of a task that can be called at every control step.
 
     Args:
-        task: the task.
-        name: key of ``TaskSpec.behaviours``; by default ``TaskSpec.default_behaviour``.
+        task: The task.
+        name: Key of ``TaskSpec.behaviours``; by default ``TaskSpec.default_behaviour``.
 
     Raises:
-        UnknownNameError: the task has no such behaviour.
+        UnknownNameError: The task has no such behaviour.
     """
     name = name or task.default_behaviour
     if name not in task.behaviours:

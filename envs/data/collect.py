@@ -63,24 +63,24 @@ def collect(
     the call opens it.
 
     Args:
-        task_id: id of a registered task, or ``module:Name-v0``.
-        path: folder of the dataset.
-        num_episodes: number of episodes in all strata together.
-        num_steps: length of an episode in model steps (action blocks).
-        behaviour: name of a behaviour of the task, by default ``TaskSpec.default_behaviour``, or
+        task_id: Id of a registered task, or ``module:Name-v0``.
+        path: Folder of the dataset.
+        num_episodes: Number of episodes in all strata together.
+        num_steps: Length of an episode in model steps (action blocks).
+        behaviour: Name of a behaviour of the task, by default ``TaskSpec.default_behaviour``, or
             your own behaviour.
         split: ``train``, ``validation`` or ``test``.
-        pixels: side of the recorded frames, or None for no frames.
-        num_workers: number of processes. With 1, this process does the work. With more, a script
+        pixels: Side of the recorded frames, or None for no frames.
+        num_workers: Number of processes. With 1, this process does the work. With more, a script
             needs ``if __name__ == "__main__":``.
-        first_index: number of the first episode, so that a dataset can continue another one.
-        progress: whether to show a progress bar.
+        first_index: Number of the first episode, so that a dataset can continue another one.
+        progress: Whether to show a progress bar.
 
     Raises:
         DatasetError: ``path`` contains another dataset, another process is collecting it, the disk
             is too small, or an episode failed.
-        UnknownNameError: there is no such task, behaviour or split.
-        KeyboardInterrupt: the user pressed Ctrl-C. Finished episodes are kept.
+        UnknownNameError: There is no such task, behaviour or split.
+        KeyboardInterrupt: The user pressed Ctrl-C. Finished episodes are kept.
     """
     if num_workers < 1:
         raise ValueError(f"num_workers must be at least 1, got {num_workers}.")

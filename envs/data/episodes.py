@@ -34,17 +34,17 @@ class Episode:
     """The T transitions of one episode.
 
     Attributes:
-        observations: arrays [T+1, ...] by name: ``observation``, ``achieved_goal`` and
+        observations: Arrays [T+1, ...] by name: ``observation``, ``achieved_goal`` and
             ``desired_goal`` (floats), and optionally ``pixels`` (uint8 [T+1, size, size, 3]).
         actions: float32 [T, actions_per_block * A].
-        rewards: sparse rewards of the task, float32 [T].
-        violations: whether a keep-out rule was violated during the step, bool [T].
-        terminated, truncated: how the episode ends.
-        task_id: id of the task with its version.
-        seed: seed of the environment, 0 to 2**64 - 2, or -1 if it is unknown.
+        rewards: Sparse rewards of the task, float32 [T].
+        violations: Whether a keep-out rule was violated during the step, bool [T].
+        terminated, truncated: How the episode ends.
+        task_id: Id of the task with its version.
+        seed: Seed of the environment, 0 to 2**64 - 2, or -1 if it is unknown.
 
     Raises:
-        DatasetError: an array has the wrong shape or type, or a value that is not finite.
+        DatasetError: An array has the wrong shape or type, or a value that is not finite.
     """
 
     observations: Mapping[str, NDArray[Any]]
@@ -101,10 +101,10 @@ class EpisodeDataset:
     only its path.
 
     Attributes:
-        path: the folder.
-        manifest: provenance, layout and fingerprint of the dataset.
-        lengths: number of transitions of each episode, int64 [E].
-        starts: row of the first frame of each episode, int64 [E].
+        path: The folder.
+        manifest: Provenance, layout and fingerprint of the dataset.
+        lengths: Number of transitions of each episode, int64 [E].
+        starts: Row of the first frame of each episode, int64 [E].
     """
 
     def __init__(
@@ -126,11 +126,11 @@ class EpisodeDataset:
         """Open a dataset folder.
 
         Args:
-            path: the folder.
-            verify: whether to read all bytes and compare their fingerprint with the manifest.
+            path: The folder.
+            verify: Whether to read all bytes and compare their fingerprint with the manifest.
 
         Raises:
-            DatasetError: the dataset is missing, incomplete, damaged, or has another schema
+            DatasetError: The dataset is missing, incomplete, damaged, or has another schema
                 version.
         """
         folder = Path(path)
@@ -171,11 +171,11 @@ class EpisodeDataset:
         """Return the same episodes with an additional field in memory, such as latents.
 
         Args:
-            name: name of the field.
-            values: array [num_frames, ...].
+            name: Name of the field.
+            values: Array [num_frames, ...].
 
         Raises:
-            ValueError: the name is taken, or the number of rows is wrong.
+            ValueError: The name is taken, or the number of rows is wrong.
         """
         if len(values) != self.manifest.num_frames or name in self._fields:
             raise ValueError(
@@ -213,8 +213,8 @@ class EpisodeDataset:
         """Return the first row of each window that lies within an episode, ascending [W].
 
         Args:
-            num_frames: number of frames in a window, at least 1.
-            stride: number of frames from one window of an episode to the next, at least 1.
+            num_frames: Number of frames in a window, at least 1.
+            stride: Number of frames from one window of an episode to the next, at least 1.
         """
         if num_frames < 1 or stride < 1:
             raise ValueError(
@@ -230,17 +230,17 @@ class EpisodeDataset:
         """Copy windows of a field into one array.
 
         Args:
-            name: name of the field.
-            starts: first row of each window [B]; see ``window_starts``.
-            num_frames: number of frames in a window.
-            out: array [B, num_frames, ...] for the result. Reusing it avoids new allocations.
+            name: Name of the field.
+            starts: First row of each window [B]; see ``window_starts``.
+            num_frames: Number of frames in a window.
+            out: Array [B, num_frames, ...] for the result. Reusing it avoids new allocations.
 
         Returns:
             ``out``, or a new array.
 
         Raises:
-            UnknownNameError: there is no such field.
-            ValueError: a window extends beyond its episode, or ``out`` has another shape or type.
+            UnknownNameError: There is no such field.
+            ValueError: A window extends beyond its episode, or ``out`` has another shape or type.
         """
         if name not in self._rows:
             raise unknown_name("field", name, self._rows)
@@ -306,7 +306,7 @@ def map_field(file: Path, num_rows: int, field: FieldSpec) -> np.memmap[Any, Any
     """Map the file of a field, read-only.
 
     Raises:
-        DatasetError: the file is missing or damaged, or does not match its layout.
+        DatasetError: The file is missing or damaged, or does not match its layout.
     """
     if not file.is_file():
         raise DatasetError(

@@ -15,7 +15,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     The temporary file is synced to disk before the rename and removed if the block raises.
 
     Args:
-        path: the file to create or replace; its folder must exist.
+        path: The file to create or replace; its folder must exist.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -37,8 +37,8 @@ class FieldSpec:
     """The layout of one field.
 
     Attributes:
-        shape: shape of a row, which belongs to one frame.
-        dtype: numpy's name of the type, such as ``|u1``.
+        shape: Shape of a row, which belongs to one frame.
+        dtype: Numpy's name of the type, such as ``|u1``.
     """
 
     shape: tuple[int, ...]
@@ -60,15 +60,15 @@ class Provenance:
     """The origin of episodes.
 
     Attributes:
-        task_id: id of the task with its version.
-        split: split of the episodes.
-        behaviour: name of the policy that acted.
-        strata, first_index: identify the episodes. Episode j of a task and split has index ``j //
+        task_id: Id of the task with its version.
+        split: Split of the episodes.
+        behaviour: Name of the policy that acted.
+        strata, first_index: Identify the episodes. Episode j of a task and split has index ``j //
             len(strata)`` in the stratum ``strata[j % len(strata)]``, and the dataset starts at j =
             ``first_index``. Without strata, the episodes have no specs.
-        action_block: number of control steps between two frames.
-        actions_per_block: number of distinct actions between two frames.
-        versions: versions of the software that recorded the data.
+        action_block: Number of control steps between two frames.
+        actions_per_block: Number of distinct actions between two frames.
+        versions: Versions of the software that recorded the data.
     """
 
     task_id: str
@@ -98,7 +98,7 @@ class Provenance:
         """Return the spec of episode ``index`` of the dataset, for ``reset_to``.
 
         Raises:
-            DatasetError: the episodes have no specs.
+            DatasetError: The episodes have no specs.
         """
         if not self.strata:
             raise DatasetError(
@@ -115,10 +115,10 @@ class Manifest(Provenance):
     """Provenance, layout and fingerprint of a complete dataset.
 
     Attributes:
-        num_episodes, num_frames: size of the dataset. T transitions have T + 1 frames.
-        fields: layout of each field, by name.
+        num_episodes, num_frames: Size of the dataset. T transitions have T + 1 frames.
+        fields: Layout of each field, by name.
         fingerprint: SHA-256 of all fields; see ``fingerprint``.
-        schema: version of the format of the folder.
+        schema: Version of the format of the folder.
     """
 
     num_episodes: int
@@ -154,7 +154,7 @@ class Manifest(Provenance):
         """Read the manifest of a dataset folder.
 
         Raises:
-            DatasetError: the manifest is missing, cannot be read, or has another schema version.
+            DatasetError: The manifest is missing, cannot be read, or has another schema version.
         """
         file = folder / MANIFEST_FILE
         if not file.is_file():
@@ -184,7 +184,7 @@ def read_provenance(text: str | bytes) -> Provenance:
     """Return the provenance that ``json.dumps(asdict(provenance))`` wrote.
 
     Raises:
-        DatasetError: the text is not a provenance.
+        DatasetError: The text is not a provenance.
     """
     try:
         content = json.loads(text)

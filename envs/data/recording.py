@@ -35,13 +35,13 @@ class Request:
     """The arguments of a collection. They determine the bytes of the dataset.
 
     Attributes:
-        provenance: task, split, behaviour, episodes and versions.
-        num_episodes: number of episodes.
-        num_steps: length of an episode in model steps.
-        fields: layout of the fields.
+        provenance: Task, split, behaviour, episodes and versions.
+        num_episodes: Number of episodes.
+        num_steps: Length of an episode in model steps.
+        fields: Layout of the fields.
 
     Raises:
-        ValueError: a number is too small.
+        ValueError: A number is too small.
     """
 
     provenance: Provenance
@@ -114,10 +114,10 @@ class Recorder:
     """Records chunks of a request. Each process has one recorder.
 
     Args:
-        task: task of the request.
-        request: the request.
-        folder: folder of the unfinished dataset; see ``jepabench.envs.data.collect``.
-        behaviour: policy that acts; by default the behaviour that the request names.
+        task: Task of the request.
+        request: The request.
+        folder: Folder of the unfinished dataset; see ``jepabench.envs.data.collect``.
+        behaviour: Policy that acts; by default the behaviour that the request names.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Recorder:
         """Record one chunk and return its number of episodes.
 
         Raises:
-            DatasetError: the world or the behaviour raised an error; the message names the episode.
+            DatasetError: The world or the behaviour raised an error; the message names the episode.
         """
         num_frames = self.request.num_steps + 1
         for position, index in enumerate(episodes):

@@ -22,9 +22,9 @@ class TaskLayout:
     """Shapes and ranges that a task requires of its episodes.
 
     Attributes:
-        task: the task.
-        sizes: length of each entry of the observation, by name.
-        low, high: bounds of the actions of one model step, each [actions_per_block * A].
+        task: The task.
+        sizes: Length of each entry of the observation, by name.
+        low, high: Bounds of the actions of one model step, each [actions_per_block * A].
     """
 
     task: TaskSpec
@@ -46,11 +46,11 @@ class TaskLayout:
         """Check an episode.
 
         Args:
-            episode: the episode.
-            number: its position in the dataset, for the message.
+            episode: The episode.
+            number: Its position in the dataset, for the message.
 
         Raises:
-            DatasetError: a shape or a range differs from that of the task.
+            DatasetError: A shape or a range differs from that of the task.
         """
         where = f"Episode {number} of {self.task.id}"
         for name, size in self.sizes.items():
@@ -85,7 +85,7 @@ def check_rate(provenance: Provenance) -> None:
     """Check that the rate of data is one model step of their task.
 
     Raises:
-        DatasetError: the rate is another one.
+        DatasetError: The rate is another one.
     """
     if not _is_registered(provenance.task_id):
         return

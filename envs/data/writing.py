@@ -37,14 +37,14 @@ def write_dataset(
     """Write episodes as a dataset. Either the complete folder appears, or none.
 
     Args:
-        path: the new folder.
-        episodes: episodes of one task with the same layout. They are read one at a time, so they
+        path: The new folder.
+        episodes: Episodes of one task with the same layout. They are read one at a time, so they
             need not fit into memory.
-        provenance: origin of the episodes. Without it, the manifest states only their task, and
+        provenance: Origin of the episodes. Without it, the manifest states only their task, and
             shapes and ranges are not compared with the task.
 
     Raises:
-        DatasetError: the folder exists, there are no episodes, or their tasks or layouts differ
+        DatasetError: The folder exists, there are no episodes, or their tasks or layouts differ
             from each other or from the provenance.
     """
     path = Path(path)
@@ -80,10 +80,10 @@ def seal(
     """Complete a folder that contains all frame fields.
 
     Args:
-        folder: the folder.
-        provenance: origin of the episodes.
-        layout: layout of each frame field, by name.
-        table: values of ``EPISODE_FIELDS`` for all episodes, by name.
+        folder: The folder.
+        provenance: Origin of the episodes.
+        layout: Layout of each frame field, by name.
+        table: Values of ``EPISODE_FIELDS`` for all episodes, by name.
     """
     columns = {name: np.array(table[name], dtype) for name, dtype in EPISODE_FIELDS.items()}
     for name, column in columns.items():

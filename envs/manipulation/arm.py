@@ -52,11 +52,11 @@ class Arm:
     arm's own pose instead, so that a resting arm slowly gives way to a load.
 
     Args:
-        simulation: where the arm is.
-        grips: whether the fifth action opens and closes the gripper; otherwise it has no effect.
+        simulation: Where the arm is.
+        grips: Whether the fifth action opens and closes the gripper; otherwise it has no effect.
 
     Attributes:
-        low, high: poses [5] between which the command stays.
+        low, high: Poses [5] between which the command stays.
     """
 
     def __init__(self, simulation: Simulation, *, grips: bool) -> None:

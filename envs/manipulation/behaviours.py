@@ -95,7 +95,7 @@ class RandomMotion(_Waypoints):
     """Goes to one random pose of the workspace after another, with noise on its actions.
 
     Attributes:
-        noise: standard deviation, in units of the action.
+        noise: Standard deviation, in units of the action.
     """
 
     noise: float = 0.3
@@ -113,7 +113,7 @@ class WithheldMotion(RandomMotion):
     other side, where all motion is free, it mostly stays.
 
     Attributes:
-        cross_probability: that the next pose may be on either side of the boundary.
+        cross_probability: That the next pose may be on either side of the boundary.
     """
 
     cross_probability: float = 0.1
@@ -159,10 +159,10 @@ class RandomPushes(_Waypoints):
     """Mostly pushes the block along random lines, and sometimes moves freely, with action noise.
 
     Attributes:
-        noise: standard deviation, in units of the action.
-        push_probability: that the next thing it does is a push.
-        aside: standard deviation of how far a push misses the block's middle [m].
-        longest: way over which it pushes the block [m].
+        noise: Standard deviation, in units of the action.
+        push_probability: That the next thing it does is a push.
+        aside: Standard deviation of how far a push misses the block's middle [m].
+        longest: Way over which it pushes the block [m].
     """
 
     noise: float = 0.15
@@ -270,11 +270,11 @@ class RandomGrasps(_Waypoints):
     Otherwise it pushes the cube or moves freely.
 
     Attributes:
-        noise: standard deviation, in units of the action.
-        grasp_probability: that the next thing it does is a grasp.
-        push_probability: that it is a push.
-        aside: standard deviation of how far a grasp misses the cube's middle [m].
-        highest: that it lets the cube go [m].
+        noise: Standard deviation, in units of the action.
+        grasp_probability: That the next thing it does is a grasp.
+        push_probability: That it is a push.
+        aside: Standard deviation of how far a grasp misses the cube's middle [m].
+        highest: That it lets the cube go [m].
     """
 
     noise: float = 0.1

@@ -19,12 +19,12 @@ class TableEnv(MujocoEnv):
     """A world in which an arm acts on a table.
 
     Args:
-        task: the task.
-        table: the table with its arm.
-        sizes: of the observation O and the goal G.
+        task: The task.
+        table: The table with its arm.
+        sizes: Sizes of the observation O and the goal G.
 
     Attributes:
-        wall: whether a wall stands across the table.
+        wall: Whether a wall stands across the table.
     """
 
     wall = False

@@ -46,9 +46,9 @@ class Tabletop:
     """The simulated table.
 
     Args:
-        movable: the box that lies on it (``block`` or ``cube`` of ``table.xml``), or None.
-        fixed: what stands on it (``wall``, ``platform``); all else is taken away.
-        grips: whether the gripper opens and closes.
+        movable: The box that lies on it (``block`` or ``cube`` of ``table.xml``), or None.
+        fixed: What stands on it (``wall``, ``platform``); all else is taken away.
+        grips: Whether the gripper opens and closes.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Box:
     """The movable box of a table.
 
     Args:
-        table: where it lies.
+        table: Where it lies.
         name: ``block`` or ``cube``.
     """
 

@@ -72,11 +72,11 @@ def trot(
     """Return the torques [8] that make a step of a trot.
 
     Args:
-        joints: angles of hips and ankles, leg by leg [8] [rad].
-        speeds: their velocities [8] [rad/s].
-        heading: where to go, seen from the torso, counter-clockwise from its x axis [rad].
-        time: since the gait started [s].
-        pace: length of the steps, 0 (stand) to 1.
+        joints: Angles of hips and ankles, leg by leg [8] [rad].
+        speeds: Their velocities [8] [rad/s].
+        heading: Where to go, seen from the torso, counter-clockwise from its x axis [rad].
+        time: Since the gait started [s].
+        pace: Length of the steps, 0 (stand) to 1.
     """
     phases = _FREQUENCY * time + _BEATS
     forward = pace * np.cos(phases)  # where the feet should be, 1 in front

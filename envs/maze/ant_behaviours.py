@@ -23,8 +23,8 @@ class RandomTorques(ScriptedPolicy):
     They follow a discrete Ornstein-Uhlenbeck process and are clipped to the bounds.
 
     Attributes:
-        persistence: correlation between the torques of two control steps, 0 to 1.
-        std: of a torque before clipping, in units of the action.
+        persistence: Correlation between the torques of two control steps, 0 to 1.
+        std: Standard deviation of a torque before clipping, in units of the action.
     """
 
     persistence: float = 0.8

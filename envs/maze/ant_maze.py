@@ -215,8 +215,8 @@ class AntArena:
     """A simulated ant between walls, and the camera above it.
 
     Args:
-        walls: boxes ``[x_min, y_min, x_max, y_max]`` [N, 4] [m].
-        extent: side of the square that the camera sees [m].
+        walls: Boxes ``[x_min, y_min, x_max, y_max]`` [N, 4] [m].
+        extent: Side of the square that the camera sees [m].
     """
 
     def __init__(self, walls: NDArray[np.float64], *, extent: float) -> None:

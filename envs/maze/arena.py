@@ -38,11 +38,11 @@ class Arena:
     """A ball with the joints ``ball_x`` and ``ball_y`` on a floor, and a camera above it.
 
     Args:
-        spec: the world without its zones.
-        zones: keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]; drawn on the floor, they
+        spec: The world without its zones.
+        zones: Keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]; drawn on the floor, they
             stop nothing.
-        extent: side of the square that the camera sees [m].
-        checker: side of the squares of the floor's pattern [m].
+        extent: Side of the square that the camera sees [m].
+        checker: Side of the squares of the floor's pattern [m].
     """
 
     def __init__(
@@ -142,9 +142,9 @@ def moving_body(maze: Maze, name: str, joints: Sequence[str]) -> MovingObject:
     """Return the body of a maze as a moving object for events.
 
     Args:
-        maze: the world.
-        name: of the body.
-        joints: names of its joints.
+        maze: The world.
+        name: Name of the body.
+        joints: Names of its joints.
     """
     motion = JointMotion(lambda: maze.arena.simulation, joints)
     return MovingObject(

@@ -50,8 +50,8 @@ class RandomHeading(ScriptedPolicy):
     Without bouncing, most frames would show the ball at a wall or in a corner.
 
     Attributes:
-        concentration: of the von Mises noise on the heading; about 1 / variance [1/rad^2].
-        turn_probability: that a block starts with a new heading.
+        concentration: Of the von Mises noise on the heading, about 1 / variance [1/rad^2].
+        turn_probability: That a block starts with a new heading.
     """
 
     concentration: float = 4.0
@@ -101,8 +101,8 @@ class RandomForce(ScriptedPolicy):
     would show a ball at rest in a corner.
 
     Attributes:
-        persistence: correlation between the forces of two blocks, 0 to 1.
-        std: of a force before clipping, in units of the action.
+        persistence: Correlation between the forces of two blocks, 0 to 1.
+        std: Standard deviation of a force before clipping, in units of the action.
     """
 
     persistence: float = 0.7

@@ -21,11 +21,11 @@ class Layout:
     """A maze.
 
     Attributes:
-        rows: the map from the top, ``#`` for a wall.
-        strata: shortest (excluded) and longest (included) way from start to goal [m], by name.
-        zones: default keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]; each is on a short
+        rows: The map from the top, ``#`` for a wall.
+        strata: Shortest (excluded) and longest (included) way from start to goal [m], by name.
+        zones: Default keep-out rectangles ``(x_min, y_min, x_max, y_max)`` [m]; each is on a short
             cut and leaves a way round.
-        drawn_radius: of the ball as it is seen [m].
+        drawn_radius: Drawn radius of the ball as it is seen [m].
     """
 
     rows: tuple[str, ...]

@@ -18,8 +18,8 @@ class MazeEnv(MujocoEnv):
     """A world whose goal is a position ``[x, y]`` of a body that moves between walls.
 
     Attributes:
-        success_distance: distance from the goal at which it counts as reached [m].
-        free_space: the positions that the body can take.
+        success_distance: Distance from the goal at which it counts as reached [m].
+        free_space: The positions that the body can take.
     """
 
     success_distance: ClassVar[float]
@@ -46,7 +46,7 @@ class BallMazeEnv(MazeEnv):
     """A maze for a ball, with keep-out zones.
 
     Attributes:
-        arena: floor, walls, zones and ball.
+        arena: Floor, walls, zones and ball.
     """
 
     arena: Arena

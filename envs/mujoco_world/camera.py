@@ -17,10 +17,10 @@ class Camera:
     """Where frames are taken from: a pinhole camera with a square frame.
 
     Attributes:
-        position: of the pinhole [m].
-        target: point in the middle of the frame [m].
-        up: direction that points to the top of the frame.
-        field_of_view: angle between the frame's lower and upper edge [rad].
+        position: Position of the pinhole [m].
+        target: Point in the middle of the frame [m].
+        up: Direction that points to the top of the frame.
+        field_of_view: Angle between the frame's lower and upper edge [rad].
     """
 
     position: Vector
@@ -43,9 +43,9 @@ class Camera:
         """Return a camera that looks down on a square of the floor, with +y up in the frame.
 
         Args:
-            extent: side of the square [m].
-            centre: its middle [m].
-            height: of the camera, in extents. The higher, the nearer to an orthographic view.
+            extent: Side of the square [m].
+            centre: Its middle [m].
+            height: Height of the camera in extents; a larger one is nearer to an orthographic view.
         """
         x, y = centre
         return cls(
@@ -86,10 +86,10 @@ class CornerGrid:
     A frame of odd size has one extra row and column.
 
     Attributes:
-        side: odd.
-        rays: unit directions to the right, down and forward [3, side * side].
-        every_second: the corners in every second row and column.
-        nearby: for each corner the one before it among those, counted among those.
+        side: Odd.
+        rays: Unit directions to the right, down and forward [3, side * side].
+        every_second: The corners in every second row and column.
+        nearby: For each corner the one before it among those, counted among those.
     """
 
     side: int

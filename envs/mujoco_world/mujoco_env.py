@@ -13,7 +13,7 @@ class MujocoEnv(GoalEnv):
     """A world whose physics state is that of a simulation.
 
     Attributes:
-        simulation: the simulation, which the subclass creates.
+        simulation: The simulation, which the subclass creates.
     """
 
     simulation: Simulation

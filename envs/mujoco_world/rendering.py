@@ -48,21 +48,21 @@ class RayCamera:
     the brightness was changed or something that stands still was moved.
 
     Attributes:
-        light: direction towards the light, of height 1.
-        brightness: what all colours are multiplied by.
+        light: Direction towards the light, of height 1.
+        brightness: What all colours are multiplied by.
 
     Args:
-        model: the model that the data of ``frame`` belongs to.
-        camera: where frames are taken from.
-        background: colour where no geom is hit, 0 to 1.
-        light: direction towards the light, from above.
-        ambient: share of the light that comes from everywhere, 0 to 1.
-        checker: side of the squares of the pattern on planes [m], or None for plain planes. A
+        model: The model that the data of ``frame`` belongs to.
+        camera: Where frames are taken from.
+        background: Colour where no geom is hit, 0 to 1.
+        light: Direction towards the light, from above.
+        ambient: Share of the light that comes from everywhere, 0 to 1.
+        checker: Side of the squares of the pattern on planes [m], or None for plain planes. A
             camera that a body carries sees it on everything that stands still, walls too: it shows
             how near they are.
-        samples: rays a pixel of a camera that stands still, 4 or 2. Two take half the time and make
+        samples: Rays a pixel of a camera that stands still, 4 or 2. Two take half the time and make
             coarser edges.
-        mount: name of the body that carries the camera, or None for one that stands still.
+        mount: Name of the body that carries the camera, or None for one that stands still.
             Position, target and up are then in the body's frame.
     """
 

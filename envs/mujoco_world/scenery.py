@@ -61,10 +61,10 @@ class Thing:
     (``jepabench.envs.variations.events``).
 
     Args:
-        scene: where it is.
-        name: of the thing in the names of its factors.
-        geoms: names or numbers of its geoms, those that are not drawn too.
-        double: name of the geom that ``add_double`` made for it, if any.
+        scene: Where it is.
+        name: Name of the thing in the names of its factors.
+        geoms: Names or numbers of its geoms, those that are not drawn too.
+        double: Name of the geom that ``add_double`` made for it, if any.
     """
 
     def __init__(
@@ -88,9 +88,9 @@ class Thing:
         """Return the factor of its colour, red, green, blue.
 
         Args:
-            mild: how far each may be from its own in the level ``mild``.
-            hard: lowest and highest of each in the level ``hard``.
-            background: whether what is seen where nothing is has the same colour.
+            mild: How far each may be from its own in the level ``mild``.
+            hard: Lowest and highest of each in the level ``hard``.
+            background: Whether what is seen where nothing is has the same colour.
         """
         model, camera = self._model, self._camera
         own = np.array([_colour(model, geom) for geom in self._looks])
@@ -295,9 +295,9 @@ def add_distractors(spec: mujoco.MjSpec, *, radius: float, heights: tuple[float,
     """Add hidden discs without collisions to an uncompiled world, for ``distractors``.
 
     Args:
-        spec: the world.
-        radius: of the discs [m].
-        heights: of their lower and upper face [m].
+        spec: The world.
+        radius: Radius of the discs [m].
+        heights: Heights of their lower and upper face [m].
     """
     low, high = heights
     body = spec.worldbody.add_body(name="distractors")
@@ -317,7 +317,7 @@ def distractors(scene: Scene, *, area: ArrayLike) -> Factor:
     """Return the factor of how many discs lie about, and in which places and colours.
 
     Args:
-        scene: with ``add_distractors`` in its world.
+        scene: With ``add_distractors`` in its world.
         area: ``[x_min, y_min, x_max, y_max]`` of their middles [m].
     """
     low, high = np.array(area, np.float64).reshape(2, 2)

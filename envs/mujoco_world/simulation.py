@@ -23,8 +23,8 @@ class Simulation:
     """A MuJoCo model and its data.
 
     Attributes:
-        model: the compiled model; change it only where ``GoalEnv._set_world`` does.
-        data: the present state and what follows from it.
+        model: The compiled model; change it only where ``GoalEnv._set_world`` does.
+        data: The present state and what follows from it.
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:
@@ -48,7 +48,7 @@ class Simulation:
         """Put back what ``get_state`` gave; the steps that follow are the same to the last bit.
 
         Raises:
-            ValueError: the state is not of this model.
+            ValueError: The state is not of this model.
         """
         if state.shape != (self.state_size,):
             raise ValueError(
@@ -76,8 +76,8 @@ class JointMotion:
     The first joints must give the position x, y.
 
     Args:
-        simulation: return the present simulation of the world.
-        joints: names of the joints.
+        simulation: Return the present simulation of the world.
+        joints: Names of the joints.
     """
 
     def __init__(self, simulation: Callable[[], Simulation], joints: Sequence[str]) -> None:

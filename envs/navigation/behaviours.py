@@ -30,12 +30,12 @@ class RandomDrive(ScriptedPolicy):
     otherwise half of the frames would show nothing but a wall, or none of them a collision.
 
     Attributes:
-        persistence: correlation between the actions of two blocks, 0 to 1.
-        mean: of an action before clipping.
-        std: of an action before clipping.
-        view: distance at which something ahead counts as near [m].
-        attention: probability to turn, in a block with something near ahead.
-        turning_blocks: most blocks for which it turns even if the view is free before.
+        persistence: Correlation between the actions of two blocks, 0 to 1.
+        mean: Mean of an action before clipping.
+        std: Standard deviation of an action before clipping.
+        view: Distance at which something ahead counts as near [m].
+        attention: Probability to turn, in a block with something near ahead.
+        turning_blocks: Most blocks for which it turns even if the view is free before.
     """
 
     persistence: float = 0.7

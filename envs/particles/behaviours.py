@@ -38,8 +38,8 @@ class RandomPushes:
     Without a preference for the middle, most particles would soon lie at the rim.
 
     Attributes:
-        run_up: shortest and longest distance from the start of a push to the particle [m].
-        spread: standard deviation of the places where pushes end, along each axis [m].
+        run_up: Shortest and longest distance from the start of a push to the particle [m].
+        spread: Standard deviation of the places where pushes end, along each axis [m].
     """
 
     run_up: tuple[float, float] = (0.03, 0.1)
@@ -70,8 +70,8 @@ class RandomRopePushes(RandomPushes):
     """Pushes like ``RandomPushes``, or away from the rope's centre so that it does not bunch up.
 
     Attributes:
-        away: probability of a push away from the middle.
-        length: shortest and longest way beyond the particle in those [m].
+        away: Probability of a push away from the middle.
+        length: Shortest and longest way beyond the particle in those [m].
     """
 
     run_up: tuple[float, float] = (0.035, 0.06)
@@ -92,12 +92,12 @@ class _GreedyPusher:
     """Simulates random promising pushes and makes the one that ends nearest to the goal.
 
     Attributes:
-        num_candidates: pushes that are tried for each one that is made.
-        run_up: shortest and longest distance from the start of a push to the particle [m].
-        stop: shortest and longest way by which a push ends before the place where the particle has
+        num_candidates: Pushes that are tried for each one that is made.
+        run_up: Shortest and longest distance from the start of a push to the particle [m].
+        stop: Shortest and longest way by which a push ends before the place where the particle has
             to go [m].
-        aim_std: standard deviation of the pushes' directions [rad].
-        side_std: standard deviation of their distance to the particle's side [m].
+        aim_std: Standard deviation of the pushes' directions [rad].
+        side_std: Standard deviation of their distance to the particle's side [m].
     """
 
     num_candidates: int = 24
@@ -149,7 +149,7 @@ class GranularExpert(_GreedyPusher):
     """Pushes chips that lie outside the shape to places that lack chips, or to near ones.
 
     Attributes:
-        near: what counts as a near place: the width of the Gaussian weight [m].
+        near: What counts as a near place: the width of the Gaussian weight [m].
     """
 
     near: float = 0.05

@@ -20,13 +20,13 @@ class ParticleEnv(MujocoEnv):
     """A world whose state and goal are the positions of N particles on a table.
 
     Attributes:
-        particles: the kind of particles.
-        pusher: name of the pusher; see ``Table``.
-        particle_name: name of one particle, for the names of the observation.
+        particles: The kind of particles.
+        pusher: Name of the pusher; see ``Table``.
+        particle_name: Name of one particle, for the names of the observation.
         success_distance: Chamfer distance at which the goal counts as reached [m].
-        strata: shortest and longest Chamfer distance of an episode [m], by stratum.
-        shapes: names of all shapes. The index of the goal's shape is stored with the episode.
-        table: the simulation.
+        strata: Shortest and longest Chamfer distance of an episode [m], by stratum.
+        shapes: Names of all shapes. The index of the goal's shape is stored with the episode.
+        table: The simulation.
     """
 
     particles: ClassVar[Particles]

@@ -73,10 +73,10 @@ def fill(area: str, num: int, *, spacing: float, rng: np.random.Generator) -> ND
     """Return ``num`` points of a hexagonal lattice that fill an area, [num, 2] [m].
 
     Args:
-        area: key of ``AREAS``; its size is what ``num`` particles need.
-        num: number of places.
-        spacing: distance between neighbours [m].
-        rng: decides how the area is turned, and how the lattice lies in it.
+        area: Key of ``AREAS``; its size is what ``num`` particles need.
+        num: Number of places.
+        spacing: Distance between neighbours [m].
+        rng: Decides how the area is turned, and how the lattice lies in it.
     """
     lattice = hexagonal_lattice(_LATTICE, spacing) + rng.uniform(0.0, spacing, 2)
     inmost = np.argsort(_gauge(lattice, AREAS[area]), kind="stable")[:num]

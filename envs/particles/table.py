@@ -38,12 +38,12 @@ class Particles:
     """What lies on the table.
 
     Attributes:
-        name: of all together.
-        num: how many there are.
-        radius: of one [m].
-        colour: red, green, blue, 0 to 1.
-        braking_time: in which one that slides freely loses all but 1/e of its speed [s].
-        spacing: distance at which each is held from the next one in the row [m], or None for loose
+        name: Name of all together.
+        num: How many there are.
+        radius: Radius of one [m].
+        colour: Red, green, blue, 0 to 1.
+        braking_time: In which one that slides freely loses all but 1/e of its speed [s].
+        spacing: Distance at which each is held from the next one in the row [m], or None for loose
             particles.
     """
 
@@ -61,7 +61,7 @@ class Table:
     Between two pushes everything is at rest, so the places of the particles are the whole state.
 
     Args:
-        particles: what lies on it.
+        particles: What lies on it.
         pusher: ``blade`` (0.18 m wide, across the direction of the push) or ``peg`` (0.02 m in
             radius).
     """

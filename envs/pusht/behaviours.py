@@ -54,16 +54,16 @@ class RandomPushes:
     up in a corner.
 
     Attributes:
-        spread: radius about the centre of gravity within which a push aims [px].
-        stand_off: distance from the centre of gravity on the way to a push [px].
-        follow_through: least and greatest distance of a push beyond the point that it aims at [px].
-        middle: half the side of the square that pushes head for [px].
-        speed: least and greatest speed of a push, as the lead of the target in units of an action.
-        approach_speed: speed between pushes.
-        noise: standard deviations of the target, in units of an action; each push draws one of
+        spread: Radius about the centre of gravity within which a push aims [px].
+        stand_off: Distance from the centre of gravity on the way to a push [px].
+        follow_through: Least and greatest distance of a push beyond the point that it aims at [px].
+        middle: Half the side of the square that pushes head for [px].
+        speed: Least and greatest speed of a push, as the lead of the target in units of an action.
+        approach_speed: Speed between pushes.
+        noise: Standard deviations of the target, in units of an action; each push draws one of
             them. A model that has only seen steady pushes believes what a planner's unsteady ones
             promise.
-        patience: control steps after which a waypoint is given up.
+        patience: Control steps after which a waypoint is given up.
     """
 
     spread: float = 45.0

@@ -39,16 +39,16 @@ class Look:
     """How things look. Colours are red, green, blue, 0 to 1; by default those of gym-pusht.
 
     Attributes:
-        table: colour.
-        wall: colour.
-        block: colour.
-        pusher: colour.
-        light: brightness, as a multiple.
-        shape: what the block looks like, if not like itself.
-        hides_block: whether the block is left out.
-        hides_pusher: whether the pusher is left out.
-        block_double: place of a second block that is only drawn [px].
-        discs: what lies about.
+        table: Colour.
+        wall: Colour.
+        block: Colour.
+        pusher: Colour.
+        light: Brightness, as a multiple.
+        shape: What the block looks like, if not like itself.
+        hides_block: Whether the block is left out.
+        hides_pusher: Whether the pusher is left out.
+        block_double: Place of a second block that is only drawn [px].
+        discs: What lies about.
     """
 
     table: Colour = (1.0, 1.0, 1.0)
@@ -69,9 +69,9 @@ class Drawing:
     Frames do not depend on earlier frames.
 
     Args:
-        shape: of the block.
-        size: side of the frames [pixels].
-        look: colours, and what is drawn.
+        shape: Shape of the block.
+        size: Side of the frames [pixels].
+        look: Colours, and what is drawn.
     """
 
     def __init__(self, shape: Shape, size: int, look: Look) -> None:

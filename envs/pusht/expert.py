@@ -95,11 +95,11 @@ class Expert:
     """Pushes the block into the pose of the goal and leaves it there.
 
     Attributes:
-        num_tries: places to push at that are simulated before one is chosen.
-        longest: control steps of a push at most.
-        step_cost: pixels of error that a control step counts as.
-        good_enough: error at which it stops [px].
-        acceptable: error at which it stops if no single push makes it less [px].
+        num_tries: Places to push at that are simulated before one is chosen.
+        longest: Control steps of a push at most.
+        step_cost: Pixels of error that a control step counts as.
+        good_enough: Error at which it stops [px].
+        acceptable: Error at which it stops if no single push makes it less [px].
     """
 
     num_tries: int = 24

@@ -18,7 +18,7 @@ def free_placement(rng: np.random.Generator, shape: Shape) -> NDArray[np.float64
     """Return a random placement [7] at rest with clearance for block and pusher.
 
     Raises:
-        ValueError: the block does not fit between the walls.
+        ValueError: The block does not fit between the walls.
     """
     for _ in range(_MAX_BATCHES):
         angle = rng.uniform(-np.pi, np.pi)

@@ -16,11 +16,11 @@ class Shape:
     """A block of mass 1 in its own frame, whose origin is the position of the block.
 
     Attributes:
-        name: of the shape.
-        boxes: rectangles ``(x_min, y_min, x_max, y_max)`` that touch or overlap [px].
-        centre: of gravity [px].
-        moment: of inertia about the centre of gravity [px^2].
-        mark: a rectangle that is drawn darker, where a part turn could not be seen otherwise.
+        name: Name of the shape.
+        boxes: Rectangles ``(x_min, y_min, x_max, y_max)`` that touch or overlap [px].
+        centre: Centre of gravity [px].
+        moment: Moment of inertia about the centre of gravity [px^2].
+        mark: A rectangle that is drawn darker, where a part turn could not be seen otherwise.
     """
 
     name: str

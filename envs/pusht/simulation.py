@@ -44,8 +44,8 @@ class PushSimulation:
     [rad]]``.
 
     Args:
-        shape: of the block.
-        friction: coefficient between block and pusher, and block and walls. The published one is 0.
+        shape: Shape of the block.
+        friction: Coefficient between block and pusher, and block and walls. The published one is 0.
     """
 
     def __init__(self, shape: Shape = T, *, friction: float = 0.0) -> None:
@@ -140,7 +140,7 @@ class PushSimulation:
         """Restore a state from ``get_state`` of any simulation of this block, bit by bit.
 
         Raises:
-            ValueError: no state has this shape.
+            ValueError: No state has this shape.
         """
         if state.ndim != 1 or len(state) < PLACEMENT_SIZE or len(state) % 2 == 0:
             raise ValueError(
@@ -159,7 +159,7 @@ class PushSimulation:
         The simulation is unchanged.
 
         Args:
-            plans: velocities of the pusher at every physics step [S, H, steps, 2] [px/s], as
+            plans: Velocities of the pusher at every physics step [S, H, steps, 2] [px/s], as
                 ``drive`` gives them.
         """
         placed, targets, driven, now = (

@@ -54,10 +54,10 @@ class Event:
     """A change that can happen between two steps.
 
     Attributes:
-        name: name of the event.
-        description: what happens.
-        harmless: whether it could happen in a lawful world. A model should not be surprised by it.
-        lasting: whether it changes the following steps instead of the present frame.
+        name: Name of the event.
+        description: What happens.
+        harmless: Whether it could happen in a lawful world. A model should not be surprised by it.
+        lasting: Whether it changes the following steps instead of the present frame.
     """
 
     name: str
@@ -86,7 +86,7 @@ def list_events(task_id: str) -> tuple[Event, ...]:
     """Return the events that are possible in a task.
 
     Raises:
-        UnknownNameError: the task is not registered.
+        UnknownNameError: The task is not registered.
     """
     env = make(task_id)
     return tuple(event for event in EVENTS if event.targets(env))
@@ -98,15 +98,15 @@ def inject(
     """Apply an event and return the observation after it. No time passes.
 
     Args:
-        env: a world after ``reset``.
-        name: name of the event.
-        rng: random choices of the event.
-        num_steps: duration of ``freeze`` and ``reverse`` [control steps]; one action block by
+        env: A world after ``reset``.
+        name: Name of the event.
+        rng: Random choices of the event.
+        num_steps: Duration of ``freeze`` and ``reverse`` [control steps]; one action block by
             default.
 
     Raises:
-        UnknownNameError: this world has no such event.
-        EventError: the event is not possible at this moment. The world is unchanged.
+        UnknownNameError: This world has no such event.
+        EventError: The event is not possible at this moment. The world is unchanged.
         RuntimeError: ``reset`` has not been called.
     """
     possible = {event.name: event for event in EVENTS if event.targets(env)}

@@ -39,17 +39,17 @@ class Factor:
     """One property of a world that can vary.
 
     Attributes:
-        name: lower-case words joined by underscores, such as ``ball_colour``.
-        description: what the numbers mean.
-        unit: unit of the numbers; empty for ratios.
-        default: the numbers [K] of the unchanged world.
-        apply: set the numbers. The effect depends only on them, not on earlier values, and
+        name: Lower-case words joined by underscores, such as ``ball_colour``.
+        description: What the numbers mean.
+        unit: Unit of the numbers; empty for ratios.
+        default: The numbers [K] of the unchanged world.
+        apply: Set the numbers. The effect depends only on them, not on earlier values, and
             ``apply(default)`` restores the unchanged world exactly.
-        allowed: lowest and highest permitted value, one for all numbers or one for each.
-        mild: range from which the level ``mild`` draws uniformly; None if it has no effect.
-        hard: range of the level ``hard``.
-        names: words that stand for numbers.
-        whole: whether the numbers are integers.
+        allowed: Lowest and highest permitted value, one for all numbers or one for each.
+        mild: Range from which the level ``mild`` draws uniformly; None if it has no effect.
+        hard: Range of the level ``hard``.
+        names: Words that stand for numbers.
+        whole: Whether the numbers are integers.
     """
 
     name: str
@@ -81,8 +81,8 @@ class Factor:
         """Return the numbers [K] that a user gave directly or by name.
 
         Raises:
-            UnknownNameError: the word is neither a level nor a name.
-            VariationError: the count is wrong, or a number is not finite, out of range or not
+            UnknownNameError: The word is neither a level nor a name.
+            VariationError: The count is wrong, or a number is not finite, out of range or not
                 whole.
         """
         if isinstance(given, str):
@@ -121,8 +121,8 @@ class Variations:
     """The factors of one world and their present values.
 
     Args:
-        owner: id of the task, for messages.
-        declare: return the factors, with unique names. Called when they are first needed.
+        owner: Id of the task, for messages.
+        declare: Return the factors, with unique names. Called when they are first needed.
     """
 
     def __init__(self, owner: str, declare: Callable[[], Sequence[Factor]]) -> None:
@@ -177,8 +177,8 @@ class Variations:
                 names of values.
 
         Raises:
-            UnknownNameError: a factor, level or name is unknown.
-            VariationError: a factor cannot have these numbers, or the world has no factors.
+            UnknownNameError: A factor, level or name is unknown.
+            VariationError: A factor cannot have these numbers, or the world has no factors.
         """
         if request is None or isinstance(request, str):
             level = request or "none"

@@ -18,13 +18,13 @@ class MovingObject:
     duplicate, change and recolour the object.
 
     Attributes:
-        name: name of the object.
-        get_motion: return pose and velocity; the first two numbers are the position x, y.
-        set_motion: set pose and velocity, and change nothing else.
-        sample: draw possible positions [N, 2], N >= 1.
-        extent: side of the area in which it moves, in the unit of positions.
-        is_free: return which positions [N, 2] it can take, [N]; None without walls.
-        in_wall: return which positions [N, 2] are inside a wall, [N]; None without walls.
+        name: Name of the object.
+        get_motion: Return pose and velocity; the first two numbers are the position x, y.
+        set_motion: Set pose and velocity, and change nothing else.
+        sample: Draw possible positions [N, 2], N >= 1.
+        extent: Side of the area in which it moves, in the unit of positions.
+        is_free: Return which positions [N, 2] it can take, [N]; None without walls.
+        in_wall: Return which positions [N, 2] are inside a wall, [N]; None without walls.
     """
 
     name: str

@@ -52,8 +52,8 @@ def foresight_table(
         ``copy_last``: the squared error of copying, in units of the variance of the latents.
 
     Raises:
-        ProbingError: the dataset does not fit the model.
-        ValueError: the episodes are too short.
+        ProbingError: The dataset does not fit the model.
+        ValueError: The episodes are too short.
     """
     check_dataset(loaded, dataset)
     rng = np.random.default_rng(seed)
@@ -108,10 +108,10 @@ class PlanOutcomes:
     """Plans from E starts: their energies under the model and their outcomes in the simulator.
 
     Attributes:
-        predicted: energies of S random plans [E, S]; lower is better.
-        distance: true distance to the goal after each plan [E, S], task units.
-        path: the same along the shortest path; None if the world does not know that path.
-        realised: energies [E, S] of the latents that were encoded while the plans were executed;
+        predicted: Energies of S random plans [E, S]; lower is better.
+        distance: True distance to the goal after each plan [E, S], task units.
+        path: The same along the shortest path; None if the world does not know that path.
+        realised: Energies [E, S] of the latents that were encoded while the plans were executed;
             None if they were not computed.
     """
 
@@ -137,17 +137,17 @@ def plan_outcomes(
     """Draw plans, predict their energies, and execute each in the simulator from the same state.
 
     Args:
-        loaded: a world model.
-        energy: the cost; by default the running distance to the goal.
-        num_starts: episodes, over all strata.
-        num_plans: random plans from each start. Each step redraws the action with probability 1/2,
+        loaded: A world model.
+        energy: The cost; by default the running distance to the goal.
+        num_starts: Episodes, over all strata.
+        num_plans: Random plans from each start. Each step redraws the action with probability 1/2,
             so that some plans are smooth.
-        horizon: model steps of a plan.
-        split: of the episodes.
-        pixels: side of the frames.
-        seed: of the plans.
-        realised: whether to observe each model step of each plan, for ``PlanOutcomes.realised``.
-        progress: called with 1 after each start.
+        horizon: Model steps of a plan.
+        split: Split of the episodes.
+        pixels: Side of the frames.
+        seed: Seed of the plans.
+        realised: Whether to observe each model step of each plan, for ``PlanOutcomes.realised``.
+        progress: Called with 1 after each start.
     """
     task, model = get_task(loaded.task_id), loaded.model
     specs = start_specs(task.id, split, num_starts)

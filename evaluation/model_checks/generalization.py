@@ -44,7 +44,7 @@ def list_changes(
     Factors that only events use (a hidden or doubled object) have no levels and are left out.
 
     Raises:
-        UnknownNameError: no such factor or level.
+        UnknownNameError: No such factor or level.
     """
     known: dict[str, Factor] = {factor.name: factor for factor in make(task_id).variations.factors}
     for name in factors or ():
@@ -77,9 +77,9 @@ def generalization_table(
         ``episodes``.
 
     Args:
-        outcomes: records of the agent for each change, including the unchanged world; all have the
+        outcomes: Records of the agent for each change, including the unchanged world; all have the
             same episodes in the same order.
-        floors: the same for the random agent; changes may be missing.
+        floors: The same for the random agent; changes may be missing.
     """
     base = _held(outcomes[Change(*UNCHANGED)])
     rows = []

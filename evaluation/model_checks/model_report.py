@@ -50,14 +50,14 @@ def world_report(
     The keys of the frames are their names in ``imagined.npz``.
 
     Args:
-        folder: of the world model.
-        held_out: episodes of its task that it was not trained on. The probe is fitted on one half
+        folder: Folder of the world model.
+        held_out: Episodes of its task that it was not trained on. The probe is fitted on one half
             and scored on the other.
-        episodes: specs and control actions [T, A] of episodes whose beginnings are imagined.
-        pixels: side of the frames.
-        training_seed: of the model.
-        num_episodes: episodes with and without each event.
-        num_starts: starts of the planning gate's random plans.
+        episodes: Specs and control actions [T, A] of episodes whose beginnings are imagined.
+        pixels: Side of the frames.
+        training_seed: Training seed of the model.
+        num_episodes: Episodes with and without each event.
+        num_starts: Starts of the planning gate's random plans.
     """
     loaded = load_world_model(folder)
     probe = probe_table(loaded, held_out, steps=(), kinds=("linear",))
@@ -105,10 +105,10 @@ def imagine_beginning(
     The model imagines with the actions that followed in the episode.
 
     Args:
-        loaded: a world model of the task.
-        spec: the episode.
-        actions: the control actions of the episode [T, A].
-        pixels: side of the frames.
+        loaded: A world model of the task.
+        spec: The episode.
+        actions: The control actions of the episode [T, A].
+        pixels: Side of the frames.
 
     Returns:
         Decoded frames, uint8 [1 + H, s, s, 3]. None if the model has no decoder, the episode is too

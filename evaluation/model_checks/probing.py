@@ -48,17 +48,17 @@ def probe_table(
         ``frames``: number of frames that were scored.
 
     Args:
-        loaded: a world model.
-        dataset: held-out episodes of its task.
-        steps: imagined steps at which to probe; may be empty.
-        num_frames: maximum number of frames; half are for fitting and half for scoring.
-        num_windows: maximum number of imagined futures.
-        seed: of the choice of frames and of the weights of the MLP.
-        kinds: kinds of probes.
+        loaded: A world model.
+        dataset: Held-out episodes of its task.
+        steps: Imagined steps at which to probe; may be empty.
+        num_frames: Maximum number of frames; half are for fitting and half for scoring.
+        num_windows: Maximum number of imagined futures.
+        seed: Seed of the choice of frames and of the weights of the MLP.
+        kinds: Kinds of probes.
 
     Raises:
-        ProbingError: the dataset is of another task, or too small.
-        ValueError: a step is below 1 or longer than the episodes.
+        ProbingError: The dataset is of another task, or too small.
+        ValueError: A step is below 1 or longer than the episodes.
     """
     check_dataset(loaded, dataset)
     if any(step < 1 for step in steps):
@@ -92,7 +92,7 @@ def check_dataset(loaded: LoadedWorldModel, dataset: EpisodeDataset) -> None:
     """Check that a dataset fits a world model and has enough episodes to split.
 
     Raises:
-        ProbingError: the dataset is of another task, does not have the observation of the model, or
+        ProbingError: The dataset is of another task, does not have the observation of the model, or
             has fewer than ``FEWEST_EPISODES`` episodes.
     """
     if dataset.manifest.task_id != loaded.task_id:

@@ -29,10 +29,10 @@ def recombination_table(
     axis of the withheld motion by at least ``SMALLEST_MOVE``.
 
     Args:
-        loaded: a world model of a task with a withheld combination.
-        dataset: episodes that contain all combinations, from the behaviour ``random``.
-        num_steps: model steps ahead.
-        seed: of the order of windows.
+        loaded: A world model of a task with a withheld combination.
+        dataset: Episodes that contain all combinations, from the behaviour ``random``.
+        num_steps: Model steps ahead.
+        seed: Seed of the order of windows.
 
     Returns:
         Columns ``pairs`` (one of ``COMBINATIONS``), ``step``, ``windows``, ``error`` (relative to
@@ -41,8 +41,8 @@ def recombination_table(
         units of the variance of the latents).
 
     Raises:
-        ProbingError: the dataset does not fit the model.
-        ValueError: the episodes are too short.
+        ProbingError: The dataset does not fit the model.
+        ValueError: The episodes are too short.
     """
     check_dataset(loaded, dataset)
     withheld = cast("Any", make(loaded.task_id)).withheld

@@ -41,7 +41,7 @@ class Clip:
 
     Attributes:
         observations: K context frames and F later ones [K+F, ...], as the model observes them.
-        actions: model-step actions between them [K+F-1, n * A], environment units.
+        actions: Model-step actions between them [K+F-1, n * A], environment units.
     """
 
     observations: NDArray[np.generic]
@@ -53,9 +53,9 @@ class Clips:
     """Clips by event, and the undisturbed clip of each.
 
     Attributes:
-        undisturbed: one clip per episode, in the order of the episodes.
-        disturbed: for each event, pairs of the number of the undisturbed clip and the clip.
-        impossible_here: for each event, the number of episodes in which it could not happen or
+        undisturbed: One clip per episode, in the order of the episodes.
+        disturbed: For each event, pairs of the number of the undisturbed clip and the clip.
+        impossible_here: For each event, the number of episodes in which it could not happen or
             changed no observation.
     """
 
@@ -81,20 +81,20 @@ def record_clips(
     """Run episodes with and without events.
 
     Args:
-        task_id: the task.
-        observation_key: observation of the model.
-        known: number of context frames K.
-        num_episodes: number of episodes; the strata alternate.
-        events: names; by default all events that are possible in this world.
-        num_after: frames after the event, 1 or more.
-        behaviour: acts in the episodes; by default that of the task.
-        split: of the episodes.
-        pixels: side of the frames.
-        seed: of the times of the events and of their free parameters.
-        progress: called with 1 after each episode.
+        task_id: The task.
+        observation_key: Observation of the model.
+        known: Number of context frames K.
+        num_episodes: Number of episodes; the strata alternate.
+        events: Names; by default all events that are possible in this world.
+        num_after: Frames after the event, 1 or more.
+        behaviour: Acts in the episodes; by default that of the task.
+        split: Split of the episodes.
+        pixels: Side of the frames.
+        seed: Seed of the times of the events and of their free parameters.
+        progress: Called with 1 after each episode.
 
     Raises:
-        UnknownNameError: no such task, event or behaviour.
+        UnknownNameError: No such task, event or behaviour.
     """
     task = get_task(task_id)
     possible = [event.name for event in list_events(task.id)]

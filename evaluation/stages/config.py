@@ -21,7 +21,7 @@ def stage_id(config: Mapping[str, Any]) -> str:
     depth) make no difference.
 
     Raises:
-        StageError: a value that JSON cannot represent, such as NaN or an object.
+        StageError: A value that JSON cannot represent, such as NaN or an object.
     """
     return hashlib.sha256(_canonical(_without_cosmetics(plain(config))).encode()).hexdigest()[:16]
 

@@ -17,10 +17,10 @@ class Spent:
     """What training spent.
 
     Attributes:
-        transitions: control steps that belong to no dataset: of online training, and of tuning.
-        seconds: of training and of collecting data, simulation included [s].
-        parameters: of all trained parts.
-        datasets: control steps of each dataset, by its fingerprint, so that each counts once.
+        transitions: Control steps that belong to no dataset: of online training, and of tuning.
+        seconds: Seconds of training and of collecting data, simulation included [s].
+        parameters: Parameters of all trained parts.
+        datasets: Control steps of each dataset, by its fingerprint, so that each counts once.
     """
 
     transitions: int = 0
@@ -53,8 +53,8 @@ def sum_spent(stages: Iterable[tuple[str, Path]], tuning: Mapping[str, Any] | No
     added. A stored checkpoint counts what its description states.
 
     Args:
-        stages: key and folder of each stage on which an evaluation depends.
-        tuning: what the search for the agent's settings spent: key ``tuning`` of its preset.
+        stages: Key and folder of each stage on which an evaluation depends.
+        tuning: What the search for the agent's settings spent: key ``tuning`` of its preset.
     """
     spent = Spent()
     for key, folder in stages:

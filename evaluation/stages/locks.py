@@ -46,10 +46,10 @@ class Owner:
     """The process that holds a directory.
 
     Attributes:
-        pid, host, boot: process id, host name and the kernel's boot id.
-        token: identifies this acquisition.
-        since: time of the acquisition.
-        deaths: number of preceding owners in a row that died while they held the directory.
+        pid, host, boot: Process id, host name and the kernel's boot id.
+        token: Identifies this acquisition.
+        since: Time of the acquisition.
+        deaths: Number of preceding owners in a row that died while they held the directory.
     """
 
     pid: int
@@ -64,12 +64,12 @@ class StageLock:
     """Exclusive access to a directory, held in a ``with`` block.
 
     Args:
-        directory: an existing directory.
-        stale_after: seconds without a heartbeat after which another machine's lock is abandoned.
-        wait: seconds to wait for another process; 0 gives up at once.
+        directory: An existing directory.
+        stale_after: Seconds without a heartbeat after which another machine's lock is abandoned.
+        wait: Seconds to wait for another process; 0 gives up at once.
 
     Raises:
-        StageBusyError: on entry, if another process still holds it after ``wait`` seconds.
+        StageBusyError: On entry, if another process still holds it after ``wait`` seconds.
     """
 
     def __init__(self, directory: Path, *, stale_after: float = 60.0, wait: float = 0.0) -> None:
@@ -127,7 +127,7 @@ class StageLock:
         """Check that this process still holds the directory.
 
         Raises:
-            StageLostError: another process took it over.
+            StageLostError: Another process took it over.
         """
         if not self._is_ours():
             raise StageLostError(

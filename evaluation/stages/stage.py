@@ -86,7 +86,7 @@ def is_done(directory: Path, config: Mapping[str, Any], *, thorough: bool = Fals
     checksum.
 
     Raises:
-        StageError: the directory belongs to another configuration.
+        StageError: The directory belongs to another configuration.
     """
     done = _read_json(directory / "done.json")
     _check_config(directory, config, done)
@@ -105,9 +105,9 @@ class StageState:
     Attributes:
         name: ``done``, ``running``, ``failed``, ``interrupted`` (started, and no process
             works on it; the next run resumes it) or ``missing``.
-        detail: the process that works on it, or why it failed.
-        seconds: how long it took, if it is done.
-        stamp: identifies a failure; empty if it did not fail.
+        detail: The process that works on it, or why it failed.
+        seconds: How long it took, if it is done.
+        stamp: Identifies a failure; empty if it did not fail.
     """
 
     name: str
@@ -120,7 +120,7 @@ def stage_state(directory: Path, config: Mapping[str, Any]) -> StageState:
     """Return the progress of a stage without changing it.
 
     Raises:
-        StageError: the directory belongs to another configuration.
+        StageError: The directory belongs to another configuration.
     """
     done = _read_json(directory / "done.json")
     _check_config(directory, config, done)
@@ -164,22 +164,22 @@ def run_stage(
     """Run a stage unless it is done already.
 
     Args:
-        directory: folder of the result; created if needed.
-        config: everything that decides the result, of JSON types.
-        work: fills the folder that it is given. After a crash the folder has its earlier content,
+        directory: Folder of the result; created if needed.
+        config: Everything that decides the result, of JSON types.
+        work: Fills the folder that it is given. After a crash the folder has its earlier content,
             so that the work can resume.
-        stale_after: seconds without a heartbeat after which another machine's lock is abandoned.
-        wait: seconds to wait for another process that works on the stage; 0 gives up at once.
-        max_deaths: the stage fails after more than this many owners in a row were killed.
+        stale_after: Seconds without a heartbeat after which another machine's lock is abandoned.
+        wait: Seconds to wait for another process that works on the stage; 0 gives up at once.
+        max_deaths: The stage fails after more than this many owners in a row were killed.
 
     Returns:
         True if the work was done now, False if it was done already.
 
     Raises:
-        StageError: the directory of another configuration, a value that JSON cannot represent, no
+        StageError: The directory of another configuration, a value that JSON cannot represent, no
             output, or too many killed owners.
-        StageBusyError: another process is still working after ``wait`` seconds.
-        Exception: whatever ``work`` raised. Its traceback is in ``failed.json``, except for
+        StageBusyError: Another process is still working after ``wait`` seconds.
+        Exception: Whatever ``work`` raised. Its traceback is in ``failed.json``, except for
             ``KeyboardInterrupt`` and ``SystemExit``, which interrupt the stage. The next call
             resumes it in either case.
     """

@@ -62,7 +62,7 @@ def probability_of_improvement(first: ArrayLike, second: ArrayLike) -> Array:
     Averages over tasks; a tie counts as half a win.
 
     Args:
-        first, second: scores [..., R1, T] and [..., R2, T].
+        first, second: Scores [..., R1, T] and [..., R2, T].
     """
     ours, theirs = check_scores(first)[..., :, None, :], check_scores(second)[..., None, :, :]
     if ours.shape[-1] != theirs.shape[-1]:
@@ -82,8 +82,8 @@ def improvement_interval(
     conservative; with one run each it is almost uninformative.
 
     Args:
-        first, second: scores [R1, T] and [R2, T].
-        confidence: nominal coverage.
+        first, second: Scores [R1, T] and [R2, T].
+        confidence: Nominal coverage.
     """
     tail_probabilities(confidence)
     estimate = np.asarray(probability_of_improvement(first, second))
@@ -102,11 +102,11 @@ def stratified_replicates(
     """Return ``statistic`` of resampled scores [num_resamples, ...]. Runs are resampled per task.
 
     Args:
-        statistic: takes one array [..., R, T] for each of ``scores``; keeps the leading dimension.
+        statistic: Takes one array [..., R, T] for each of ``scores``; keeps the leading dimension.
         scores: [R, T] each, resampled independently.
-        generator: the only source of randomness.
-        num_resamples: bootstrap resamples.
-        groups: group of each column [T]. The columns of a group (strata of one task) share their
+        generator: The only source of randomness.
+        num_resamples: Bootstrap resamples.
+        groups: Group of each column [T]. The columns of a group (strata of one task) share their
             trained agents, so their runs are resampled together. By default each column is a group.
 
     Raises:
@@ -166,7 +166,7 @@ def aggregate_interval(
     ``stratified_replicates``.
 
     Args:
-        reach: least distance of both ends from the estimate, above 0, such as ``episode_reach``.
+        reach: Least distance of both ends from the estimate, above 0, such as ``episode_reach``.
 
     Raises:
         StatisticsError: ``reach`` is not positive, NaN in the scores, or fewer than 2 runs.
@@ -194,8 +194,8 @@ def episode_reach(outcomes: Sequence[Array], *, confidence: float = 0.95) -> flo
     It is the larger distance to the Clopper-Pearson limits of the pooled episodes.
 
     Args:
-        outcomes: success [S, E] of each cell. Seeds share the episodes, which count once.
-        confidence: nominal coverage.
+        outcomes: Success [S, E] of each cell. Seeds share the episodes, which count once.
+        confidence: Nominal coverage.
     """
     rate = np.asarray(float(np.mean([cell.mean() for cell in outcomes])))
     episodes = np.asarray(float(sum(cell.shape[1] for cell in outcomes)))

@@ -62,10 +62,10 @@ def measure_coverage(
     The width that is needed is that of the central 95 % range of the estimator.
 
     Args:
-        quantity: one of ``QUANTITIES``.
-        design: of the first agent. The second has the same rate, or one 0.1 closer to 0.5.
-        trials: simulated experiments.
-        generator: source of randomness.
+        quantity: One of ``QUANTITIES``.
+        design: Design of the first agent. The second has the same rate, or one 0.1 closer to 0.5.
+        trials: Simulated experiments.
+        generator: Source of randomness.
     """
     if quantity == "share":
         found = rate_limits([[simulate_outcomes(design, trials, generator)]], 0.95)

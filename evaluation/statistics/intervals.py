@@ -37,9 +37,9 @@ class Interval:
     """An estimate with its confidence interval.
 
     Attributes:
-        estimate: the statistic of the data.
-        low, high: ends of the interval; ``low < high`` always.
-        over: sources of randomness: ``"seeds and episodes"``, ``"episodes"`` (too few seeds) or
+        estimate: The statistic of the data.
+        low, high: Ends of the interval; ``low < high`` always.
+        over: Sources of randomness: ``"seeds and episodes"``, ``"episodes"`` (too few seeds) or
             ``"runs"``.
     """
 
@@ -56,10 +56,10 @@ def cell_interval(outcomes: ArrayLike, *, confidence: float = 0.95) -> Interval:
 
     Args:
         outcomes: [S, E], within 0 and 1.
-        confidence: nominal coverage.
+        confidence: Nominal coverage.
 
     Raises:
-        StatisticsError: a wrong shape, NaN, or values outside 0 to 1.
+        StatisticsError: A wrong shape, NaN, or values outside 0 to 1.
     """
     return mean_over_cells([[outcomes]], confidence=confidence)
 
@@ -68,12 +68,12 @@ def paired_difference(first: ArrayLike, second: ArrayLike, *, confidence: float 
     """Return the difference of two success rates on the same episodes, with its interval.
 
     Args:
-        first: outcomes [S1, E], within 0 and 1.
-        second: outcomes [S2, E] of the other agent. The seeds of the two agents are not paired.
-        confidence: nominal coverage.
+        first: Outcomes [S1, E], within 0 and 1.
+        second: Outcomes [S2, E] of the other agent. The seeds of the two agents are not paired.
+        confidence: Nominal coverage.
 
     Raises:
-        StatisticsError: a wrong shape, NaN, a value outside 0 to 1, or different numbers of
+        StatisticsError: A wrong shape, NaN, a value outside 0 to 1, or different numbers of
             episodes.
     """
     return mean_over_cells([[first]], [[second]], confidence=confidence)
@@ -91,13 +91,13 @@ def mean_over_cells(
     tasks are independent.
 
     Args:
-        tasks: for each task, outcomes [S, E] of each stratum.
-        others: the same for another agent on the same episodes; the interval is then that of the
+        tasks: For each task, outcomes [S, E] of each stratum.
+        others: The same for another agent on the same episodes; the interval is then that of the
             mean difference ``tasks - others``.
-        confidence: nominal coverage.
+        confidence: Nominal coverage.
 
     Raises:
-        StatisticsError: no cells, a wrong shape, NaN, values outside 0 to 1, strata with different
+        StatisticsError: No cells, a wrong shape, NaN, values outside 0 to 1, strata with different
             numbers of seeds, or cells of the two agents that do not match.
     """
     tail_probabilities(confidence)
@@ -120,8 +120,8 @@ def means_over_cells(
     """Return ``mean_over_cells`` of N agents with equal numbers of seeds and episodes.
 
     Args:
-        tasks: for each task, outcomes [N, S, E] of each stratum, between 0 and 1.
-        confidence: nominal coverage.
+        tasks: For each task, outcomes [N, S, E] of each stratum, between 0 and 1.
+        confidence: Nominal coverage.
     """
     limits = rate_limits(tasks, confidence)
     agents = zip(limits.estimate, limits.low, limits.high, strict=True)
@@ -133,7 +133,7 @@ def check_scores(scores: ArrayLike) -> Array:
     """Return scores [..., R, T] as float64.
 
     Raises:
-        StatisticsError: fewer than two dimensions, an empty array, or NaN.
+        StatisticsError: Fewer than two dimensions, an empty array, or NaN.
     """
     array = np.asarray(scores, dtype=np.float64)
     if array.ndim < 2 or array.size == 0:

@@ -14,9 +14,9 @@ class NoiseShare(NamedTuple):
     """The variance of success between noise streams.
 
     Attributes:
-        share: of the variance of an episode's outcome, 0 to 1; NaN if all outcomes are equal.
-        deviation: standard deviation that noise alone gives the success rate over all episodes.
-        changed: share of the episodes whose outcome differs between streams.
+        share: Share of the variance of an episode's outcome, 0 to 1; NaN if all outcomes are equal.
+        deviation: Standard deviation that noise alone gives the success rate over all episodes.
+        changed: Share of the episodes whose outcome differs between streams.
     """
 
     share: float
@@ -28,11 +28,11 @@ def noise_share(outcomes: ArrayLike) -> NoiseShare:
     """Return the share of planner noise in the variance of success.
 
     Args:
-        outcomes: success [N, E] of one agent with the same weights in N noise streams
+        outcomes: Success [N, E] of one agent with the same weights in N noise streams
             (``EpisodeSpec.noise_stream``), on the same E episodes.
 
     Raises:
-        StatisticsError: fewer than two streams or episodes.
+        StatisticsError: Fewer than two streams or episodes.
     """
     array = check_scores(outcomes)
     if array.ndim != 2 or min(array.shape) < 2:

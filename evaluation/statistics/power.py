@@ -18,10 +18,10 @@ def episodes_needed(
     """Return how many episodes a two-sided test needs to tell two success rates apart.
 
     Args:
-        first, second: the two success rates.
-        power: probability of finding the difference.
-        alpha: probability of finding one where there is none.
-        discordant: share of episodes that exactly one of the two agents solves. If given, both run
+        first, second: The two success rates.
+        power: Probability of finding the difference.
+        alpha: Probability of finding one where there is none.
+        discordant: Share of episodes that exactly one of the two agents solves. If given, both run
             the same episodes and the test is McNemar's (Connor 1987); otherwise they run separate
             episodes and the test is that of two proportions (Fleiss 1981).
 
@@ -29,7 +29,7 @@ def episodes_needed(
         Episodes of each agent, by the normal approximation, which is not exact to one episode.
 
     Raises:
-        StatisticsError: rates outside 0 to 1 or equal, or a ``discordant`` that the rates exclude.
+        StatisticsError: Rates outside 0 to 1 or equal, or a ``discordant`` that the rates exclude.
     """
     gap = abs(first - second)
     if not (0 <= first <= 1 and 0 <= second <= 1) or gap == 0:

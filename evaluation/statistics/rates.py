@@ -55,8 +55,8 @@ def rate_limits(tasks: Sequence[Sequence[Array]], confidence: float) -> Limits:
     """Return the mean success rate over cells that count equally, with its limits.
 
     Args:
-        tasks: for each task, outcomes [..., S, E] of each stratum. Strata share their seeds.
-        confidence: probability that the interval covers the true mean.
+        tasks: For each task, outcomes [..., S, E] of each stratum. Strata share their seeds.
+        confidence: Probability that the interval covers the true mean.
     """
     return combine_cells([cell for cells in tasks for cell in cell_rate_limits(cells, confidence)])
 
@@ -67,9 +67,9 @@ def difference_limits(
     """Return the mean paired difference ``first - second`` over cells, with its limits.
 
     Args:
-        first: for each task, outcomes [..., S1, E] of each stratum.
-        second: outcomes [..., S2, E] of the other agent on the same episodes.
-        confidence: probability that the interval covers the true difference.
+        first: For each task, outcomes [..., S1, E] of each stratum.
+        second: Outcomes [..., S2, E] of the other agent on the same episodes.
+        confidence: Probability that the interval covers the true difference.
     """
     pairs = zip(first, second, strict=True)
     return combine_cells(
@@ -81,8 +81,8 @@ def cell_rate_limits(cells: Sequence[Array], confidence: float) -> list[Limits]:
     """Return the success rate of each stratum of one task, for ``combine_cells``.
 
     Args:
-        cells: outcomes [..., S, E] of each stratum, with the same seeds.
-        confidence: as for ``rate_limits``.
+        cells: Outcomes [..., S, E] of each stratum, with the same seeds.
+        confidence: As for ``rate_limits``.
     """
     moments = [_rate_variance(cell) for cell in cells]
     inflation = _inflation(moments, [cells])
@@ -99,9 +99,9 @@ def cell_difference_limits(
     """Return the paired difference on each stratum of one task, for ``combine_cells``.
 
     Args:
-        first: outcomes [..., S1, E] of each stratum, with the same seeds.
-        second: outcomes [..., S2, E] of the other agent; leading dimensions are broadcast.
-        confidence: as for ``difference_limits``.
+        first: Outcomes [..., S1, E] of each stratum, with the same seeds.
+        second: Outcomes [..., S2, E] of the other agent; leading dimensions are broadcast.
+        confidence: As for ``difference_limits``.
     """
     moments = [_pair_variance(*pair) for pair in zip(first, second, strict=True)]
     inflation = _inflation(moments, [first, second])
@@ -210,8 +210,8 @@ def _inflation(moments: Sequence[_Variance], agents: Sequence[Sequence[Array]]) 
     """Return the factor by which training seeds increase the variance of a task's mean.
 
     Args:
-        moments: of each stratum of the task.
-        agents: for one or two agents, outcomes [..., S, E] of each stratum.
+        moments: Moments of each stratum of the task.
+        agents: For one or two agents, outcomes [..., S, E] of each stratum.
     """
     episodes = sum(moment.episodes for moment in moments) / len(moments) ** 2
     seeds = sum(

@@ -18,11 +18,11 @@ def scaling_table(records: pd.DataFrame, costs: pd.DataFrame) -> pd.DataFrame:
     means over training seeds of what was spent, NaN if that is not stated. Budgets ascend.
 
     Args:
-        records: as returned by ``read_records``, with a column ``budget`` [transitions].
-        costs: one row per training seed: ``task``, ``agent``, ``budget`` and ``COSTS``.
+        records: As returned by ``read_records``, with a column ``budget`` [transitions].
+        costs: One row per training seed: ``task``, ``agent``, ``budget`` and ``COSTS``.
 
     Raises:
-        RecordError: an evaluation without costs, or records that ``score_table`` refuses.
+        RecordError: An evaluation without costs, or records that ``score_table`` refuses.
     """
     spent: dict[tuple[str, str, int], list[dict[str, float]]] = {}
     for row in costs.to_dict("records"):

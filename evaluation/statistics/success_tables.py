@@ -53,14 +53,14 @@ def score_table(
         ``joint_ever``, ``strict_held``: see ``EpisodeRecord``.
 
     Args:
-        records: as returned by ``read_records``, for any number of tasks, agents and seeds.
-        random: name of the agent that scores 0.
-        oracles: privileged agents; the first that has records scores 1.
-        tracks: of the agents, from their configuration. Without the track of an agent, only a
-            reserved name makes it a floor or a ceiling (``references.classify_agent``).
+        records: As returned by ``read_records``, for any number of tasks, agents and seeds.
+        random: Name of the agent that scores 0.
+        oracles: Privileged agents; the first that has records scores 1.
+        tracks: Tracks of the agents, from their configuration. Without the track of an agent, only
+            a reserved name makes it a floor or a ceiling (``references.classify_agent``).
 
     Raises:
-        RecordError: no records, several splits, or agents or seeds with different episodes. Only
+        RecordError: No records, several splits, or agents or seeds with different episodes. Only
             a ceiling may have fewer episodes than the other agents.
     """
     cells, oracle = _group_cells(records), _find_oracle(records, oracles)
@@ -98,11 +98,11 @@ def comparison_table(
         ``distinguishable``: 0 is outside the interval of the difference.
 
     Args:
-        records: as for ``score_table``.
-        pairs: agents to compare; all pairs by default.
+        records: As for ``score_table``.
+        pairs: Agents to compare; all pairs by default.
 
     Raises:
-        RecordError: as for ``score_table``, or a pair names an agent without records.
+        RecordError: As for ``score_table``, or a pair names an agent without records.
     """
     rows = []
     for (task, stratum), agents in _group_cells(records).items():
@@ -134,13 +134,13 @@ def score_matrix(
     """Return an agent's scores [runs, cells]: ``success_held`` per training seed and cell.
 
     Args:
-        records: as for ``score_table``.
-        agent: whose scores.
-        random, oracles: as for ``score_table``.
+        records: As for ``score_table``.
+        agent: Whose scores.
+        random, oracles: As for ``score_table``.
         normalise: False for raw success rates, which need no reference agents.
 
     Raises:
-        RecordError: the agent or a reference is missing in a cell, the oracle is not better than
+        RecordError: The agent or a reference is missing in a cell, the oracle is not better than
             random, or the agent's seeds differ between cells.
     """
     columns, seeds, oracle = [], None, _find_oracle(records, oracles)
@@ -184,11 +184,11 @@ def aggregate_table(
     number of episodes requires, and within 0 and 1 for raw rates. They are NaN for one seed.
 
     Args:
-        records: as for ``score_table``.
-        generator: for the bootstraps.
-        agents: to include; all but ``random`` and ``oracles`` by default.
-        random, oracles, normalise: as for ``score_matrix``.
-        num_resamples: of each bootstrap.
+        records: As for ``score_table``.
+        generator: For the bootstraps.
+        agents: To include; all but ``random`` and ``oracles`` by default.
+        random, oracles, normalise: As for ``score_matrix``.
+        num_resamples: Number of resamples of each bootstrap.
     """
     if agents is None:
         agents = [
@@ -250,7 +250,7 @@ def _group_cells(records: pd.DataFrame) -> dict[tuple[str, str], dict[str, pd.Da
     """Return records by (task, stratum) and agent.
 
     Raises:
-        RecordError: an agent or seed has other episodes than the rest. Slow ceilings may have
+        RecordError: An agent or seed has other episodes than the rest. Slow ceilings may have
             fewer, the same for each seed.
     """
     if records.empty:

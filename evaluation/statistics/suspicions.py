@@ -29,11 +29,11 @@ class Row:
     """A row of a table.
 
     Attributes:
-        name: unique in the table.
-        agent: name of its agent.
-        track: what the agent may use.
+        name: Unique in the table.
+        agent: Name of its agent.
+        track: What the agent may use.
         outcomes: ``success_held`` [S, E] by task and stratum.
-        planning_ms, model_steps: per control step, mean over cells; 0 if they are not known.
+        planning_ms, model_steps: Per control step, mean over cells; 0 if they are not known.
     """
 
     name: str

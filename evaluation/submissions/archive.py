@@ -16,8 +16,8 @@ def describe_archived(manifest: Manifest, suites: Mapping[str, Suite]) -> str:
     """Return why a submission cannot be compared with present ones; empty if it can.
 
     Args:
-        manifest: of the submission.
-        suites: of this release, by name.
+        manifest: Manifest of the submission.
+        suites: Suites of this release, by name.
     """
     if manifest.protocol_version != PROTOCOL_VERSION:
         return f"It follows protocol {manifest.protocol_version}, now {PROTOCOL_VERSION}."

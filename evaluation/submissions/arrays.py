@@ -28,7 +28,7 @@ def read_actions(content: bytes, rows: pd.DataFrame) -> dict[tuple[str, int], ND
     """Return the actions [control steps, A] of each task and seed, with the lengths of the rows.
 
     Raises:
-        SubmissionError: other arrays, another shape or type, or an action that is not finite or is
+        SubmissionError: Other arrays, another shape or type, or an action that is not finite or is
             out of bounds.
     """
     bounds = {str(task): _bounds(str(task)) for task in rows["task_id"].unique()}
@@ -80,14 +80,14 @@ def read_arrays(
     """Return the arrays of an archive written by ``numpy.savez_compressed``, exactly those wanted.
 
     Args:
-        content: of the file.
-        wanted: shapes by name.
-        kind: numpy's description of their type: ``<f4``.
-        name: of the file.
-        check: that refuses it.
+        content: Content of the file.
+        wanted: Shapes by name.
+        kind: Numpy's description of their type: ``<f4``.
+        name: Name of the file.
+        check: That refuses it.
 
     Raises:
-        SubmissionError: another list of arrays, or one of another shape or type.
+        SubmissionError: Another list of arrays, or one of another shape or type.
     """
     try:
         return _Archive(content, kind, name, check).arrays(wanted)

@@ -42,10 +42,10 @@ def check_checkpoints(files: Mapping[str, bytes]) -> None:
     """Refuse checkpoint files that are damaged, ambiguous or of another task than their folder.
 
     Args:
-        files: of the submission, by name.
+        files: Files of the submission, by name.
 
     Raises:
-        SubmissionError: names the file and what is wrong with it.
+        SubmissionError: Names the file and what is wrong with it.
     """
     tasks = {short_name(task.id): task.id for task in list_tasks()}
     for name, content in files.items():

@@ -172,7 +172,7 @@ def check_rows(rows: pd.DataFrame) -> None:
     """Refuse rows that contradict themselves.
 
     Raises:
-        SubmissionError: names the first such row.
+        SubmissionError: Names the first such row.
     """
     column = {str(name): rows[name].to_numpy() for name in rows.columns}
     steps, first, violations, return_ = (

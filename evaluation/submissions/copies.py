@@ -32,9 +32,9 @@ class Copy:
     """Two submissions with the same actions.
 
     Attributes:
-        name: of the other submission.
-        share: of control steps with equal actions, mean over common tasks, 0 to 1.
-        identical: whether all actions are bit-identical.
+        name: Name of the other submission.
+        share: Share of control steps with equal actions, mean over common tasks, 0 to 1.
+        identical: Whether all actions are bit-identical.
     """
 
     name: str
@@ -56,8 +56,8 @@ def find_copies(actions: Actions, others: Mapping[str, Actions]) -> list[Copy]:
     submission lacks, or whose traces have another length, count as different.
 
     Args:
-        actions: of one submission, float32 [control steps, A] by task id and training seed.
-        others: the same of other submissions, by name.
+        actions: Actions of one submission, float32 [control steps, A] by task id and training seed.
+        others: The same of other submissions, by name.
     """
     found = []
     for name, theirs in others.items():
@@ -71,8 +71,8 @@ def describe_copies(submission: Submission, others: Sequence[Path]) -> tuple[str
     """Return a sentence for each other submission with nearly the same actions.
 
     Args:
-        submission: to compare.
-        others: folders of submissions; those that cannot be read or have another suite are skipped.
+        submission: To compare.
+        others: Folders of submissions; those that cannot be read or have another suite are skipped.
     """
     read: dict[str, Actions] = {}
     for folder in others:
@@ -98,10 +98,10 @@ def check_distinct_seeds(actions: Actions, files: Mapping[str, bytes]) -> None:
 
     Args:
         actions: float32 [control steps, A] by task id and training seed.
-        files: of the submission, by name.
+        files: Files of the submission, by name.
 
     Raises:
-        SubmissionError: names the two seeds.
+        SubmissionError: Names the two seeds.
     """
     seeds = sorted({seed for _, seed in actions})
     pairs = [(one, two) for place, one in enumerate(seeds) for two in seeds[place + 1 :]]

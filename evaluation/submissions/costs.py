@@ -21,7 +21,7 @@ def check_row_costs(rows: pd.DataFrame) -> None:
     """Refuse planning times and model steps that no agent can have needed.
 
     Raises:
-        SubmissionError: names the first such row, and the rule.
+        SubmissionError: Names the first such row, and the rule.
     """
     column = {str(name): rows[name].to_numpy() for name in rows.columns}
     seconds, steps = column["planning_seconds"], column["steps"]

@@ -81,13 +81,13 @@ class Gate(Strict):
     """The parts that can limit planning, as ``jepabench diagnose`` measures them.
 
     Attributes:
-        goal_error: median error of a probe that reads the achieved goal from encoded frames, in
+        goal_error: Median error of a probe that reads the achieved goal from encoded frames, in
             ``unit``.
-        unit: unit of ``goal_error``; ``units`` where the task combines lengths and angles.
-        in_place: share of frames in which that error is within the success radius.
-        rank_imagined, rank_realised: rank correlation of the predicted cost and the true outcome of
+        unit: Unit of ``goal_error``; ``units`` where the task combines lengths and angles.
+        in_place: Share of frames in which that error is within the success radius.
+        rank_imagined, rank_realised: Rank correlation of the predicted cost and the true outcome of
             candidate plans, with the imagined and with the real end of each plan.
-        oracle_predictor: success rate (held) of the same planner and encoder when the simulator
+        oracle_predictor: Success rate (held) of the same planner and encoder when the simulator
             predicts, or null.
     """
 
@@ -122,11 +122,11 @@ def read_diagnostics(files: Mapping[str, bytes], rows: pd.DataFrame) -> Sequence
     """Return the diagnostics of each world model; there are none without ``diagnostics.json``.
 
     Args:
-        files: of the submission, by name.
-        rows: its episodes.
+        files: Files of the submission, by name.
+        rows: Its episodes.
 
     Raises:
-        SubmissionError: the file does not follow the schema, or describes something that the
+        SubmissionError: The file does not follow the schema, or describes something that the
             submission or the world does not have.
     """
     if DIAGNOSTICS not in files:
@@ -155,7 +155,7 @@ def read_imagined(
     Each array is uint8 [1 + steps, pixels, pixels, 3].
 
     Raises:
-        SubmissionError: the arrays are too large, or not those that ``reports`` list.
+        SubmissionError: The arrays are too large, or not those that ``reports`` list.
     """
     shapes = {
         (report.task_id, item.stratum, item.index): (1 + item.steps, pixels, pixels, 3)
@@ -180,8 +180,8 @@ def diagnostics_files(
     """Return the files with the diagnostics of a submission's world models, if there are any.
 
     Args:
-        reports: as ``WorldReport`` has them, but plain.
-        frames: by ``frames_name``.
+        reports: As ``WorldReport`` has them, but plain.
+        frames: By ``frames_name``.
     """
     files = {}
     if reports:

@@ -9,9 +9,9 @@ class SubmissionError(ValueError):
     """A submission that is refused. Parts of the reason may be foreign, so every line is escaped.
 
     Args:
-        check: which check refuses it: ``files``, ``manifest``, ``suite``, ``rows``, ``aggregates``,
+        check: Which check refuses it: ``files``, ``manifest``, ``suite``, ``rows``, ``aggregates``,
             ``actions``, ``checkpoints``, ``diagnostics``, ``seeds``, ``replay`` or ``re-run``.
-        lines: the reason, one line each.
+        lines: The reason, one line each.
     """
 
     def __init__(self, check: str, *lines: str) -> None:

@@ -45,11 +45,11 @@ def read_files(folder: Path, *, complete: bool = True) -> dict[str, bytes]:
     """Return the content of a submission's files by name, with ``/`` between folders.
 
     Args:
-        folder: of the submission.
-        complete: refuse a folder in which a required file is missing.
+        folder: Folder of the submission.
+        complete: Refuse a folder in which a required file is missing.
 
     Raises:
-        SubmissionError: a link, a special file, a name that is not allowed, too many files, or too
+        SubmissionError: A link, a special file, a name that is not allowed, too many files, or too
             large.
     """
     _check_folder(folder)
@@ -70,7 +70,7 @@ def read_manifest_file(folder: Path) -> bytes:
     """Return the content of the manifest alone.
 
     Raises:
-        SubmissionError: as ``read_files``.
+        SubmissionError: As ``read_files``.
     """
     _check_folder(folder)
     return _read_bounded(folder, MANIFEST, MAX_BYTES[MANIFEST])
@@ -80,7 +80,7 @@ def folder_digest(folder: Path) -> str:
     """Return a hash of the names and contents of a submission's files.
 
     Raises:
-        SubmissionError: as ``read_files``.
+        SubmissionError: As ``read_files``.
     """
     return hash_files(read_files(folder))
 
@@ -97,7 +97,7 @@ def check_readme(files: Mapping[str, bytes]) -> None:
     """Refuse a README that is not UTF-8 or holds characters that a reader does not see.
 
     Raises:
-        SubmissionError: names the character and its line.
+        SubmissionError: Names the character and its line.
     """
     try:
         lines = files.get(README, b"").decode("utf-8").split("\n")
@@ -197,13 +197,13 @@ def parse_json(content: bytes, name: str, *, check: str = "manifest", finite: bo
     """Parse JSON of unknown origin, within limits that no honest file reaches.
 
     Args:
-        content: of the file.
-        name: of the file.
-        check: that refuses it.
-        finite: refuse NaN and infinity, which Python writes although JSON has neither.
+        content: Content of the file.
+        name: Name of the file.
+        check: That refuses it.
+        finite: Refuse NaN and infinity, which Python writes although JSON has neither.
 
     Raises:
-        SubmissionError: not UTF-8, not JSON, a duplicate key, a number that is not finite, or too
+        SubmissionError: Not UTF-8, not JSON, a duplicate key, a number that is not finite, or too
             deep.
     """
     try:

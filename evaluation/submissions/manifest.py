@@ -108,11 +108,11 @@ class Cost(Strict):
     """What one task and training seed cost before the first test episode; null if not stated.
 
     Attributes:
-        task_id, training_seed: which run.
-        transitions: environment transitions of every dataset, tuning trial and calibration episode.
-        train_seconds: of training, simulation included [s].
-        parameters: of all trained parts.
-        data_fingerprint: hashes of the datasets, or an empty string.
+        task_id, training_seed: Which run.
+        transitions: Environment transitions of every dataset, tuning trial and calibration episode.
+        train_seconds: Train seconds of training, simulation included [s].
+        parameters: Parameters of all trained parts.
+        data_fingerprint: Hashes of the datasets, or an empty string.
     """
 
     task_id: Line
@@ -182,7 +182,7 @@ def read_manifest(content: bytes, folder_name: str) -> Manifest:
     """Read a manifest strictly: each key once, finite numbers, bounded depth, nothing unknown.
 
     Raises:
-        SubmissionError: names the key and what is wrong with it.
+        SubmissionError: Names the key and what is wrong with it.
     """
     tree = parse_json(content, MANIFEST)
     for text in _strings(tree):
@@ -211,7 +211,7 @@ def check_words(**words: Any) -> None:
     """Refuse free text that a manifest cannot hold, before any work is done.
 
     Raises:
-        SubmissionError: names the key and what is wrong with it.
+        SubmissionError: Names the key and what is wrong with it.
     """
     validate(Words, words)
 
@@ -225,13 +225,13 @@ def validate(
     """Return a file, or a part of it, from parsed JSON.
 
     Args:
-        kind: its schema.
-        tree: from ``parse_json``.
-        name: of the file.
-        check: that refuses it.
+        kind: Its schema.
+        tree: From ``parse_json``.
+        name: Name of the file.
+        check: That refuses it.
 
     Raises:
-        SubmissionError: names the key and what is wrong with it.
+        SubmissionError: Names the key and what is wrong with it.
     """
     try:
         return kind.model_validate(tree)

@@ -30,7 +30,7 @@ def read_rows(content: bytes, num_rows: int) -> pd.DataFrame:
     """Return the rows of a Parquet file that must hold ``num_rows`` episode records.
 
     Raises:
-        SubmissionError: not a Parquet file, other columns, another number of rows, too large, or a
+        SubmissionError: Not a Parquet file, other columns, another number of rows, too large, or a
             value that is missing or not finite.
     """
     try:

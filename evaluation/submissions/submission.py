@@ -75,9 +75,9 @@ class Refusal(NamedTuple):
     """A submission that level 1 refuses.
 
     Attributes:
-        name: of its folder.
-        check: that refuses it; ``suite`` for other versions of the protocol or the suite.
-        reason: one or more lines, safe to print.
+        name: Name of its folder.
+        check: That refuses it; ``suite`` for other versions of the protocol or the suite.
+        reason: One or more lines, safe to print.
     """
 
     name: str
@@ -90,11 +90,11 @@ class Submission:
     """A submission that is consistent with its suite and itself. Only a replay proves its outcomes.
 
     Attributes:
-        manifest: its description.
-        suite: the suite of this release that it is for.
-        rows: one per episode, with the columns of ``EpisodeRecord``.
+        manifest: Its description.
+        suite: The suite of this release that it is for.
+        rows: One per episode, with the columns of ``EpisodeRecord``.
         actions: float32 [control steps, A] by task id and training seed.
-        digest: of the names and contents of its files.
+        digest: Digest of the names and contents of its files.
     """
 
     manifest: Manifest
@@ -122,11 +122,11 @@ def read_submission(folder: Path, find_suite: Callable[[str], Suite]) -> Submiss
     """Read a submission and check everything that needs no simulator.
 
     Args:
-        folder: named as the submission.
-        find_suite: returns this release's suite of a name, and raises KeyError for an unknown name.
+        folder: Named as the submission.
+        find_suite: Returns this release's suite of a name, and raises KeyError for an unknown name.
 
     Raises:
-        SubmissionError: the message says what is wrong, and where.
+        SubmissionError: The message says what is wrong, and where.
     """
     files = read_files(folder)
     manifest = read_manifest(files[MANIFEST], folder.resolve().name)
@@ -152,7 +152,7 @@ def read_or_refuse(folder: Path, find_suite: Callable[[str], Suite]) -> Submissi
     """Return a submission that passes level 1, or why it does not; nothing in the folder raises.
 
     Args:
-        folder, find_suite: as for ``read_submission``.
+        folder, find_suite: As for ``read_submission``.
     """
     try:
         return read_submission(folder, find_suite)
@@ -175,16 +175,16 @@ def write_submission(
     """Write the folder of a submission, completely or not at all.
 
     Args:
-        folder: must not exist.
-        manifest: the keys of ``Manifest`` except those that follow from the rest: versions of
+        folder: Must not exist.
+        manifest: The keys of ``Manifest`` except those that follow from the rest: versions of
             schema and protocol, suite, specs, aggregates and files.
-        suite: that the records are of.
-        records: one per episode, in the order of ``expected_rows``.
-        actions: as in ``Submission``.
-        extra: more files, by name.
+        suite: That the records are of.
+        records: One per episode, in the order of ``expected_rows``.
+        actions: As in ``Submission``.
+        extra: More files, by name.
 
     Raises:
-        SubmissionError: the folder is taken, or a key of the manifest is invalid.
+        SubmissionError: The folder is taken, or a key of the manifest is invalid.
     """
     if folder.exists():
         raise SubmissionError(

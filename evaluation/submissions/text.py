@@ -20,8 +20,8 @@ def find_hidden(text: str, *, multiline: bool = False) -> str:
     """Return the first character that foreign text may not hold, as ``U+202E NAME``; empty if none.
 
     Args:
-        text: of unknown origin.
-        multiline: allow line feeds and tabs.
+        text: Text of unknown origin.
+        multiline: Allow line feeds and tabs.
     """
     if text.isascii() and text.isprintable():
         return ""

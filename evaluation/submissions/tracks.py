@@ -36,7 +36,7 @@ def classify_track(observation: str, data: str, privilege: str) -> Kind:
     """Return the kind of a row from its track alone, never from the agent's name.
 
     Args:
-        observation, data, privilege: the three parts of the track.
+        observation, data, privilege: The three parts of the track.
 
     Returns:
         ``ceiling`` for an agent that may ask the simulator, ``floor`` for one that neither observes
@@ -57,7 +57,7 @@ def check_reserved_name(name: str, config: Mapping[str, Any]) -> None:
     """Refuse an agent that has the name of a reference row without being that agent.
 
     Raises:
-        SubmissionError: the name is reserved and the configuration is another agent's.
+        SubmissionError: The name is reserved and the configuration is another agent's.
     """
     plain = name.lower().replace("_", "-").replace(".", "-")
     target = RESERVED_NAMES.get(plain)

@@ -25,8 +25,8 @@ class PooledTest:
     """One-sided permutation test of ``submitted > re-run``.
 
     Attributes:
-        difference: mean over cells of submitted minus re-run ``success_held``.
-        p_value: chance of at least this difference if both are equally good.
+        difference: Mean over cells of submitted minus re-run ``success_held``.
+        p_value: Chance of at least this difference if both are equally good.
     """
 
     difference: float
@@ -52,10 +52,10 @@ def pooled_test(
     training seeds, and therefore holds its level for any number of episodes, rate and seed effect.
 
     Args:
-        submitted: for each cell, outcomes of the submission [training seeds, episodes].
-        again: for each cell, outcomes of the re-run [training seeds, episodes].
-        generator: of the permutations.
-        permutations: number of random exchanges.
+        submitted: For each cell, outcomes of the submission [training seeds, episodes].
+        again: For each cell, outcomes of the re-run [training seeds, episodes].
+        generator: Generator of the permutations.
+        permutations: Number of random exchanges.
     """
     observed, exchanged = 0.0, np.zeros(permutations)
     for ours, theirs in zip(submitted, again, strict=True):
@@ -101,8 +101,8 @@ def compare_planning(
     """Return planning milliseconds per control step of each task and stratum.
 
     Args:
-        submitted, again: episode records of the submission and of the re-run.
-        processor_ms: processor time of each batch of the re-run by task and stratum [ms]; cells
+        submitted, again: Episode records of the submission and of the re-run.
+        processor_ms: Processor time of each batch of the re-run by task and stratum [ms]; cells
             without it lack the key ``processor``.
     """
     found = []
@@ -133,8 +133,8 @@ def find_understated_costs(
     planners may adapt their effort to the episode: a quarter more is allowed, over all episodes.
 
     Args:
-        costs: from ``compare_costs``.
-        planning: from ``compare_planning``.
+        costs: From ``compare_costs``.
+        planning: From ``compare_planning``.
     """
     found = []
     for cell in planning:
@@ -163,8 +163,8 @@ def find_unstated_search(
     no model steps, it may search in a simulator of its own, which an honest submission counts.
 
     Args:
-        costs: from ``compare_costs``.
-        planning: from ``compare_planning``.
+        costs: From ``compare_costs``.
+        planning: From ``compare_planning``.
     """
     if costs["model_steps"]["submitted"] > 0:
         return []

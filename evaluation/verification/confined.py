@@ -36,8 +36,8 @@ def verify_confined(
     """Do what ``levels.verify`` does in a process with limits, in a sandbox where there is one.
 
     Args:
-        folder, find_suite, level, others, progress: as for ``verify``.
-        limits: of memory and time.
+        folder, find_suite, level, others, progress: As for ``verify``.
+        limits: Limits of memory and time.
 
     Returns:
         The result; a check that crashed or exceeded its limits is a refusal like any other.

@@ -31,15 +31,15 @@ class Verification:
     """The result of checking a submission.
 
     Attributes:
-        name: of the folder.
-        level: that was asked for.
-        badges: that it has earned, of ``BADGES``.
-        check, reason: the check that refused it, and why; empty if none did.
-        digest: of its content; empty if that could not be read.
-        copies: sentences naming submissions with the same or nearly the same actions.
-        episodes: number of rows that were checked.
-        seconds: duration.
-        rerun: measurements of level 3, or None.
+        name: Name of the folder.
+        level: That was asked for.
+        badges: That it has earned, of ``BADGES``.
+        check, reason: The check that refused it, and why; empty if none did.
+        digest: Digest of its content; empty if that could not be read.
+        copies: Sentences naming submissions with the same or nearly the same actions.
+        episodes: Number of rows that were checked.
+        seconds: Duration.
+        rerun: Measurements of level 3, or None.
     """
 
     name: str
@@ -70,14 +70,14 @@ def verify(
     """Check a submission to level 1 or 2 in this process; ``confined`` does so in a sandbox.
 
     Args:
-        folder: of the submission; nothing is written.
-        find_suite: as for ``read_submission``.
+        folder: Folder of the submission; nothing is written.
+        find_suite: As for ``read_submission``.
         level: 1 or 2.
-        others: folders of other submissions, to find copies.
-        progress: called with 1 after every replayed episode.
+        others: Folders of other submissions, to find copies.
+        progress: Called with 1 after every replayed episode.
 
     Raises:
-        ValueError: another level.
+        ValueError: Another level.
     """
     if level not in (1, 2):
         raise ValueError(f"Level 1 (valid) or 2 (replayed), got {level}; level 3 is verify_rerun.")

@@ -23,12 +23,12 @@ class Limits:
     """What an untrusted process may use.
 
     Attributes:
-        memory: bytes of each process beyond what it has when the limits are applied; all processes
+        memory: Bytes of each process beyond what it has when the limits are applied; all processes
             of a sandbox together may use 512 MiB more than this.
-        seconds: processor time of each process [s].
-        file_bytes: size of the largest file that it may write; 0 for none.
-        processes: processes and threads of a sandbox together.
-        scratch: bytes of all temporary files of a sandbox together.
+        seconds: Processor time of each process [s].
+        file_bytes: Size of the largest file that it may write; 0 for none.
+        processes: Processes and threads of a sandbox together.
+        scratch: Bytes of all temporary files of a sandbox together.
     """
 
     memory: int = 2 << 30
@@ -46,7 +46,7 @@ class Limits:
         """Limit this process and its future children.
 
         Args:
-            sandboxed: also limit the number of processes, which is counted per user namespace.
+            sandboxed: Also limit the number of processes, which is counted per user namespace.
         """
         limits = [
             (resource.RLIMIT_AS, _current_memory() + self.memory),
@@ -83,9 +83,9 @@ class ControlGroup:
     """Control groups that bound the memory and the number of processes (cgroup v2, or v1).
 
     Args:
-        folders: the group's folder for each controller: ``memory``, ``pids``, and ``cpuacct`` where
+        folders: The group's folder for each controller: ``memory``, ``pids``, and ``cpuacct`` where
             processor time is counted.
-        limits: what to bound.
+        limits: What to bound.
     """
 
     def __init__(self, folders: dict[str, Path], limits: Limits) -> None:
@@ -151,9 +151,9 @@ class ProcessPoller:
     """Kill a process tree that exceeds its limits, on systems without control groups.
 
     Args:
-        process_id: root of the tree.
-        limits: what to bound.
-        kill: called once when a limit is exceeded.
+        process_id: Root of the tree.
+        limits: What to bound.
+        kill: Called once when a limit is exceeded.
     """
 
     def __init__(self, process_id: int, limits: Limits, kill: object) -> None:

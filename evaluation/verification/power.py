@@ -33,13 +33,13 @@ class Design:
     """A simulated submission and its re-run.
 
     Attributes:
-        overstatement: of the success rate of each cell, 0 for an honest submission.
-        cells: tasks and strata.
-        seeds: training seeds.
-        episodes: submitted episodes per cell.
-        private: episodes per cell of the re-run.
-        spread: of the difficulty of episodes, on the logit scale.
-        seed_spread: of the training seeds, on the logit scale.
+        overstatement: Overstatement of the success rate of each cell, 0 for an honest submission.
+        cells: Tasks and strata.
+        seeds: Training seeds.
+        episodes: Submitted episodes per cell.
+        private: Episodes per cell of the re-run.
+        spread: Spread of the difficulty of episodes, on the logit scale.
+        seed_spread: Seed spread of the training seeds, on the logit scale.
     """
 
     overstatement: float = 0.0
@@ -55,9 +55,9 @@ def measure_pass_rate(design: Design, *, trials: int, seed: int = 0) -> float:
     """Return the share of simulated submissions that pass the pooled test.
 
     Args:
-        design: of each of them.
-        trials: number of submissions.
-        seed: of the random draws.
+        design: Design of each of them.
+        trials: Number of submissions.
+        seed: Seed of the random draws.
     """
     generator = np.random.default_rng(seed)
     passed = 0

@@ -25,9 +25,9 @@ def write_record(folder: Path, verification: Verification, about: Mapping[str, A
     level-2 check neither removes a re-run badge nor hides a failed re-run.
 
     Args:
-        folder: of the records, ``results/verified``.
-        verification: what was found.
-        about: added to the record: date, versions, machine.
+        folder: Folder of the records, ``results/verified``.
+        verification: What was found.
+        about: Added to the record: date, versions, machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{verification.name}.json"
@@ -63,8 +63,8 @@ def find_badges(folder: Path, verified: Path) -> Sequence[str]:
     record.
 
     Args:
-        folder: of the submission.
-        verified: folder of the maintainers' records, ``results/verified``.
+        folder: Folder of the submission.
+        verified: Folder of the maintainers' records, ``results/verified``.
     """
     path = verified / f"{folder.resolve().name}.json"
     record = _read(path) if path.exists() else {}

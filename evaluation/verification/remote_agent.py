@@ -35,18 +35,18 @@ class RemoteAgent:
     """An agent of an untrusted configuration, in a process of its own. Use it as a context manager.
 
     Args:
-        config: with ``_target_``; instantiated in the process.
-        task_id: passed to the agent.
-        paths: passed to the agent: folders of its checkpoints.
-        salt: secret of the episode names that the agent receives; never that of the world.
-        limits: of the process.
-        sandboxed: confine the process (``sandbox.can_sandbox``).
-        allowed_keys: observation keys that the agent may ask for; None for any.
-        python_path: folders with the agent's code, if it is not installed.
-        patience: seconds to wait for an answer, once the agent exists.
+        config: With ``_target_``; instantiated in the process.
+        task_id: Passed to the agent.
+        paths: Passed to the agent: folders of its checkpoints.
+        salt: Secret of the episode names that the agent receives; never that of the world.
+        limits: Limits of the process.
+        sandboxed: Confine the process (``sandbox.can_sandbox``).
+        allowed_keys: Observation keys that the agent may ask for; None for any.
+        python_path: Folders with the agent's code, if it is not installed.
+        patience: Seconds to wait for an answer, once the agent exists.
 
     Raises:
-        AgentError: the agent cannot be made, dies, stays silent, breaks the protocol, exceeds a
+        AgentError: The agent cannot be made, dies, stays silent, breaks the protocol, exceeds a
             limit or asks for other observations, now or later.
     """
 

@@ -30,7 +30,7 @@ def replay_submission(
     """Replay every action of a submission in the simulator.
 
     Raises:
-        SubmissionError: another simulator version, or outcomes that differ from the rows; the first
+        SubmissionError: Another simulator version, or outcomes that differ from the rows; the first
             are listed.
     """
     _check_physics(submission)
@@ -80,7 +80,7 @@ def quick_outcome(env: GoalEnv, spec: EpisodeSpec, actions: NDArray[np.float32])
     """Return what ``replay`` does, several times as fast; distances may differ in the last bit.
 
     Raises:
-        ReplayError: as ``replay``.
+        ReplayError: As ``replay``.
     """
     _, info = reset_to(env, spec)
     if len(actions) != env.budget:

@@ -52,13 +52,13 @@ class Rerun:
     """How a re-run is done.
 
     Attributes:
-        salt: secret of the private episodes.
-        limits: of the agent's processes.
-        python_path: folders with the agent's code, if it is not installed.
-        num_episodes: of each task and stratum; None for the fewest that the suite allows.
-        batch_size: episodes side by side.
-        allow_exposed: run it even where there is no sandbox.
-        patience: seconds to wait for each answer of the agent.
+        salt: Secret of the private episodes.
+        limits: Limits of the agent's processes.
+        python_path: Folders with the agent's code, if it is not installed.
+        num_episodes: Per task and stratum; None for the fewest that the suite allows.
+        batch_size: Episodes side by side.
+        allow_exposed: Run it even where there is no sandbox.
+        patience: Seconds to wait for each answer of the agent.
     """
 
     salt: bytes
@@ -81,10 +81,10 @@ def verify_rerun(
     """Add level 3 to the result of levels 1 and 2.
 
     Args:
-        verification: of levels 1 and 2; returned as it is if it did not pass.
-        folder, find_suite: as for ``read_submission``.
-        settings: how.
-        progress: called with 1 after every episode.
+        verification: Verification of levels 1 and 2; returned as it is if it did not pass.
+        folder, find_suite: As for ``read_submission``.
+        settings: How.
+        progress: Called with 1 after every episode.
     """
     if not verification.passed:
         return replace(verification, level=3)
@@ -119,8 +119,8 @@ def rerun(
     """Return success and costs on private episodes beside what was submitted.
 
     Raises:
-        SubmissionError: it cannot be run again from its contents, or with so few episodes.
-        AgentError: the agent fails, or exceeds its limits.
+        SubmissionError: It cannot be run again from its contents, or with so few episodes.
+        AgentError: The agent fails, or exceeds its limits.
     """
     agent = submission.manifest.agent
     if agent.track.privilege != "none":
@@ -203,7 +203,7 @@ def _private_task(suite: Suite, task: SuiteTask, settings: Rerun) -> SuiteTask:
     """Return a task with its number of private episodes.
 
     Raises:
-        SubmissionError: fewer than the suite allows.
+        SubmissionError: Fewer than the suite allows.
     """
     fewest = max(suite.private_episodes, task.num_episodes)
     count = fewest if settings.num_episodes is None else settings.num_episodes

@@ -18,7 +18,7 @@ def read_salt(path: Path) -> bytes:
     and a command line also ends up in the shell's history.
 
     Raises:
-        ValueError: no such file, readable by others, not the caller's own, too short or too long.
+        ValueError: No such file, readable by others, not the caller's own, too short or too long.
     """
     if os.environ.get(SALT_VARIABLE):
         raise ValueError(

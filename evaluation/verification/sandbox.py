@@ -34,9 +34,9 @@ class Process:
     """A running untrusted process with pipes for stdin and stdout.
 
     Args:
-        process: its first process.
-        meter: limits all of its processes together; None without a sandbox.
-        scratch: its folder for temporary files; None in a sandbox.
+        process: Its first process.
+        meter: Limits all of its processes together; None without a sandbox.
+        scratch: Its folder for temporary files; None in a sandbox.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Process:
         """Kill all processes, remove what they wrote, and return the exit status of the first.
 
         Args:
-            patience: seconds that it may take to end by itself.
+            patience: Seconds that it may take to end by itself.
         """
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(patience)
@@ -98,11 +98,11 @@ def start_process(
     The module calls ``Limits.apply`` before it touches anything untrusted.
 
     Args:
-        module: of this package.
-        sandboxed: confine it with bubblewrap (``can_sandbox``); otherwise only ``limits`` hold.
-        limits: for all of its processes together.
-        visible: files and folders that it may read, besides the interpreter and this package.
-        python_path: folders searched for modules after this package's; also visible.
+        module: Module of this package.
+        sandboxed: Confine it with bubblewrap (``can_sandbox``); otherwise only ``limits`` hold.
+        limits: For all of its processes together.
+        visible: Files and folders that it may read, besides the interpreter and this package.
+        python_path: Folders searched for modules after this package's; also visible.
     """
     scratch = None if sandboxed else tempfile.TemporaryDirectory()
     home = str(SCRATCH) if scratch is None else scratch.name

@@ -22,9 +22,9 @@ class TaskAnswer:
     """The best planner and the best learned policy of a task.
 
     Attributes:
-        task: id of the task.
-        planner, policy: the two submissions.
-        difference: held success of the planner minus that of the policy, paired by episode.
+        task: Id of the task.
+        planner, policy: The two submissions.
+        difference: Held success of the planner minus that of the policy, paired by episode.
     """
 
     task: str
@@ -43,9 +43,9 @@ def answer_question(
     suite, the sentence describes the figure. Without either, it says what is missing.
 
     Args:
-        entries: submissions that can be compared.
-        suites: see ``jepabench.results.board.page_values.board_data``.
-        panels: of the headline figure.
+        entries: Submissions that can be compared.
+        suites: See ``jepabench.results.board.page_values.board_data``.
+        panels: Panels of the headline figure.
     """
     found = {name: compare_tasks(entries, name, suite) for name, suite in suites.items()}
     name = max(found, key=lambda one: len(found[one]), default="")

@@ -22,8 +22,8 @@ def profile_chart(entry: Entry, peers: Sequence[Entry]) -> str:
     The profile is the share of runs (training seed, task and stratum) above each success rate.
 
     Args:
-        entry: the submission.
-        peers: floors and ceilings of the same suite, drawn faint; incomplete ones are omitted.
+        entry: The submission.
+        peers: Floors and ceilings of the same suite, drawn faint; incomplete ones are omitted.
     """
     lines = [
         (one.manifest.agent.name, _runs(one), "peer")

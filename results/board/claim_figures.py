@@ -29,8 +29,8 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
     """Draw a figure specified in ``claims.yaml``.
 
     Args:
-        table: rows of the table.
-        spec: a mapping with ``kind`` (``bars``, ``lines`` or ``grid``); ``value`` (the column to
+        table: Rows of the table.
+        spec: A mapping with ``kind`` (``bars``, ``lines`` or ``grid``); ``value`` (the column to
             draw), optionally with ``low`` and ``high``; ``series`` (the column with one bar or line
             per value); ``x`` (the column of the x axis of lines and grids); ``y`` (the column of
             the y axis of grids, whose cells are darker the larger the value); ``panel`` (the column
@@ -39,7 +39,7 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
             value axis); ``log`` (whether x is logarithmic); ``only`` (allowed values of columns,
             by column); ``families`` (the family of each series by name, where the table has no
             column ``model_steps`` that tells planners from policies).
-        columns: number of panels side by side.
+        columns: Number of panels side by side.
     """
     rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
     for column, values in spec.get("only", {}).items():

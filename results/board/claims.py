@@ -33,10 +33,10 @@ class ClaimTable:
     """A table that answers a claim.
 
     Attributes:
-        name: name of the CSV file.
-        command: the command that wrote it.
-        reading: its interpretation, in Markdown.
-        rows: the table.
+        name: Name of the CSV file.
+        command: The command that wrote it.
+        reading: Its interpretation, in Markdown.
+        rows: The table.
     """
 
     name: str
@@ -51,16 +51,16 @@ class Claim:
 
     Attributes:
         id: C1, C2, ...
-        title: the claim in a few words.
-        question: the question under test.
-        measured: how it is measured.
-        command: the command that answers it.
+        title: The claim in a few words.
+        question: The question under test.
+        measured: How it is measured.
+        command: The command that answers it.
         verdict: ``supported``, ``not supported``, ``undecided`` or ``open``.
-        seeds: training seeds behind the verdict; 0 while it is open.
-        result: the headline number in a sentence; empty while it is open.
-        evidence: the table rows of ``result`` (``jepabench.results.quoted_numbers``).
-        figures: the figures of ``claims.yaml``.
-        tables: the tables; empty if nothing has been measured.
+        seeds: Training seeds behind the verdict; 0 while it is open.
+        result: The headline number in a sentence; empty while it is open.
+        evidence: The table rows of ``result`` (``jepabench.results.quoted_numbers``).
+        figures: The figures of ``claims.yaml``.
+        tables: The tables; empty if nothing has been measured.
     """
 
     id: str
@@ -99,7 +99,7 @@ def read_claims(tables: Path = HOME / "tables", claims: Path = HOME / "claims.ya
     """Return the claims in order, with the tables that ``tables/README.md`` assigns to them.
 
     Raises:
-        ClaimError: the README names an unknown claim or a missing table.
+        ClaimError: The README names an unknown claim or a missing table.
     """
     asked = yaml.safe_load(claims.read_text(encoding="utf-8"))
     answers: dict[str, list[ClaimTable]] = {one["id"]: [] for one in asked}
@@ -123,8 +123,8 @@ def claims_page(claims: Sequence[Claim], panels: Sequence[Panel] = ()) -> str:
     """Return ``docs/claims.md``: a table of verdicts, then a section per claim.
 
     Args:
-        claims: from ``read_claims``.
-        panels: of the headline figure, which opens the page; without them there is no figure.
+        claims: From ``read_claims``.
+        panels: Headline figure, which opens the page. Without panels there is none.
     """
     headline = headline_markdown(panels, "media")
     rows = [

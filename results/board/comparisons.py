@@ -38,10 +38,10 @@ def comparison_script(
     """Return the script of a submission.
 
     Args:
-        entry: the submission.
+        entry: The submission.
         differences: [views, 3] by the name of each submission that follows it on the board; see
             ``paired_differences``.
-        films: its filmed episodes.
+        films: Its filmed episodes.
     """
     content = {
         "outcomes": {
@@ -72,7 +72,7 @@ def paired_differences(entries: Sequence[Entry], views: Sequence[Keys]) -> NDArr
 
     Args:
         entries: N submissions of one suite.
-        views: cells of each of V views.
+        views: Cells of each of V views.
 
     Returns:
         [N, N, V, 3], estimate, low and high of the first submission minus the second. Only pairs
@@ -103,8 +103,8 @@ def choose_divisive_episodes(entries: Sequence[Entry], *, per_task: int) -> froz
     """Return the episodes on which the submissions disagree most, so that all of them film these.
 
     Args:
-        entries: submissions of one suite.
-        per_task: largest number of episodes per task.
+        entries: Submissions of one suite.
+        per_task: Largest number of episodes per task.
     """
     shares: dict[tuple[str, str], list[NDArray[np.float64]]] = {}
     for entry in entries:

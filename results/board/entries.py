@@ -44,16 +44,16 @@ class Entry:
     """A submission as the board shows it.
 
     Attributes:
-        manifest: the submitter's description.
-        badges: the valid badges that a maintainer recorded.
-        scores: by task and stratum, in the order of the rows.
-        old: why it is in the archive; empty if it is current.
-        readme: the submitter's README in Markdown, or empty.
-        folder: its folder.
-        reports: the submitter's diagnostics of each world model; not verified.
+        manifest: The submitter's description.
+        badges: The valid badges that a maintainer recorded.
+        scores: By task and stratum, in the order of the rows.
+        old: Why it is in the archive; empty if it is current.
+        readme: The submitter's README in Markdown, or empty.
+        folder: Its folder.
+        reports: The submitter's diagnostics of each world model; not verified.
         actions_digest: SHA-256 of its actions.
-        copies: names of other submissions with the same or nearly the same actions.
-        suspicions: sentences about results that contradict what tracks and methods allow.
+        copies: Names of other submissions with the same or nearly the same actions.
+        suspicions: Sentences about results that contradict what tracks and methods allow.
     """
 
     manifest: Manifest
@@ -138,9 +138,9 @@ class Entries:
     """All submissions of a folder.
 
     Attributes:
-        current: those that can be compared, by name.
-        old: those of another version of the protocol or suite.
-        refused: name of the folder and the reason.
+        current: Those that can be compared, by name.
+        old: Those of another version of the protocol or suite.
+        refused: Name of the folder and the reason.
     """
 
     current: list[Entry] = field(default_factory=list)
@@ -157,11 +157,11 @@ def read_entries(
     """Read all submissions below a folder, and list those that are refused with the reason.
 
     Args:
-        submissions: a folder with one folder per submission.
-        verified: folder of the maintainers' records.
-        versions: current version of each suite.
-        suites: of this release by name, for verification level 1; without them, only the manifest
-            and the rows are checked.
+        submissions: A folder with one folder per submission.
+        verified: Folder of the maintainers' records.
+        versions: Current version of each suite.
+        suites: Suites of this release by name, for verification level 1; without them, only the
+            manifest and the rows are checked.
     """
     found = Entries()
     for folder in sorted(path for path in submissions.glob("*") if path.is_dir()):
@@ -241,7 +241,7 @@ def read_entry(
     """Read one submission. Arguments as for ``read_entries``.
 
     Raises:
-        SubmissionError: verification level 1 refuses it.
+        SubmissionError: Verification level 1 refuses it.
     """
     files = read_files(folder)
     manifest = read_manifest(files[MANIFEST], folder.resolve().name)

@@ -34,10 +34,10 @@ def film_entry(
     """Film episodes of the first training seed. Existing films in ``media`` are reused.
 
     Args:
-        entry: the submission.
-        media: folder of the films.
-        num_films: number of episodes per task, chosen by ``choose_episodes``.
-        shared: task, stratum and index of further episodes, which all submissions film.
+        entry: The submission.
+        media: Folder of the films.
+        num_films: Number of episodes per task, chosen by ``choose_episodes``.
+        shared: Task, stratum and index of further episodes, which all submissions film.
 
     Returns:
         The chosen episodes, and the shared ones.

@@ -46,8 +46,8 @@ class Strip:
     """Beginnings of episodes of one task, imagined above real.
 
     Attributes:
-        strip, film: the same as one picture and as a film.
-        strata: of the episodes, from top to bottom and from left to right.
+        strip, film: The same as one picture and as a film.
+        strata: Strata of the episodes, from top to bottom and from left to right.
     """
 
     strip: Media
@@ -59,8 +59,8 @@ def describe_diagnostics(entry: Entry, strips: Mapping[str, Strip]) -> list[dict
     """Returns what the page of a submission shows of each of its world models.
 
     Args:
-        entry: the submission.
-        strips: by task id, as far as there are some.
+        entry: The submission.
+        strips: By task id, as far as there are some.
     """
     return [
         {

@@ -46,8 +46,8 @@ def board_data(entries: Sequence[Entry], suites: Mapping[str, Mapping[str, Any]]
     The suite with the most agents under test comes first; the page opens with it.
 
     Args:
-        entries: submissions that can be compared.
-        suites: by name, with ``version``, ``description`` and ``tasks`` (mappings with ``task_id``
+        entries: Submissions that can be compared.
+        suites: By name, with ``version``, ``description`` and ``tasks`` (mappings with ``task_id``
             and ``strata``).
     """
     data: dict[str, Any] = {"numbers": NUMBERS, "suites": [], "entries": []}
@@ -158,9 +158,9 @@ def task_places(task: str, entries: Sequence[Entry], *, most: int = 12) -> list[
     """Return the best replayed entries of a task in each suite, with floors and ceilings.
 
     Args:
-        task: id of the task.
-        entries: submissions that can be compared.
-        most: largest number of agents under test per suite.
+        task: Id of the task.
+        entries: Submissions that can be compared.
+        most: Largest number of agents under test per suite.
     """
     found = []
     for suite in dict.fromkeys(entry.suite for entry in entries):

@@ -39,10 +39,10 @@ class Scores:
     """The scores of a submission on one task and stratum. Rates are between 0 and 1.
 
     Attributes:
-        task: id of the task.
-        stratum: name of the stratum.
+        task: Id of the task.
+        stratum: Name of the stratum.
         outcomes: ``success_held``, training seeds x episodes.
-        others: means by name: ``ever``, ``final``, ``joint`` and ``strict`` success; and per
+        others: Means by name: ``ever``, ``final``, ``joint`` and ``strict`` success; and per
             control step ``violations``, ``ms`` and ``p95`` [ms] and ``model_steps``.
     """
 
@@ -56,7 +56,7 @@ def compute_scores(rows: pd.DataFrame) -> list[Scores]:
     """Return the scores of each task and stratum from episode records, sorted by task.
 
     Raises:
-        SubmissionError: the training seeds have different episodes, or a cell has only one.
+        SubmissionError: The training seeds have different episodes, or a cell has only one.
     """
     rows = rows.sort_values(["training_seed", "index"], kind="stable")
     cells = rows.groupby(["task_id", "stratum"], sort=False).ngroup().to_numpy()

@@ -60,14 +60,14 @@ class Sources:
     """The inputs of a board.
 
     Attributes:
-        submissions: folder of submissions.
-        verified: folder of the maintainers' records.
-        tables: folder of the claims' tables.
-        headline: table of the headline figure, which need not exist.
-        suites: by name, with ``version``, ``description`` and ``tasks``; and with ``suite``, the
+        submissions: Folder of submissions.
+        verified: Folder of the maintainers' records.
+        tables: Folder of the claims' tables.
+        headline: Table of the headline figure, which need not exist.
+        suites: By name, with ``version``, ``description`` and ``tasks``; and with ``suite``, the
             ``Suite``, for verification level 1.
-        tasks: tasks that get a page.
-        num_films: number of episodes to film per submission and task.
+        tasks: Tasks that get a page.
+        num_films: Number of episodes to film per submission and task.
     """
 
     submissions: Path = HOME / "submissions"
@@ -85,7 +85,7 @@ def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Ent
     A submission that cannot be read is listed with the reason; it never stops the build.
 
     Raises:
-        ClaimError: the tables do not match the claims.
+        ClaimError: The tables do not match the claims.
     """
     versions = {name: int(suite["version"]) for name, suite in sources.suites.items()}
     checked = {name: suite["suite"] for name, suite in sources.suites.items() if "suite" in suite}

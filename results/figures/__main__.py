@@ -61,7 +61,7 @@ def draw(root: Path) -> None:
     """Write the figures, README.md and docs/claims.md of a checkout.
 
     Raises:
-        HeadlineTableError: the table breaks its schema.
+        HeadlineTableError: The table breaks its schema.
         ValueError: README.md lacks the comments that mark the figure.
     """
     tables = root / "results" / "tables"

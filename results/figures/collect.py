@@ -28,12 +28,12 @@ def collect_rows(folders: Iterable[Path], families: Mapping[str, str]) -> pd.Dat
     and training of a frozen representation.
 
     Args:
-        folders: outputs of ``jepabench scaling``, ``sweep`` or ``run``.
-        families: family by agent. By default, floors and ceilings follow from the track, an agent
+        folders: Outputs of ``jepabench scaling``, ``sweep`` or ``run``.
+        families: Family by agent. By default, floors and ceilings follow from the track, an agent
             that uses model steps is a planner, and all others are RL.
 
     Raises:
-        ValueError: no folder has a finished evaluation.
+        ValueError: No folder has a finished evaluation.
     """
     rows: list[dict[str, Any]] = []
     for folder in folders:
@@ -51,7 +51,7 @@ def add_rows(rows: pd.DataFrame, path: Path = TABLE) -> int:
     """Add rows to the table, replace those with the same key, and return the number of rows.
 
     Raises:
-        HeadlineTableError: the result breaks the schema; the table is then unchanged.
+        HeadlineTableError: The result breaks the schema; the table is then unchanged.
     """
     keys = [*COLUMNS[:3], "seed", "transitions"]
     parts = [read_table(path), rows] if path.is_file() else [rows]

@@ -23,9 +23,9 @@ class Comparison:
     """The best planner beside the best RL method of a task, at equal transitions.
 
     Attributes:
-        task: id of the task.
-        planner, rl: the two points.
-        difference: success rate of the planner minus that of RL, with its 95 % interval. The two
+        task: Id of the task.
+        planner, rl: The two points.
+        difference: Success rate of the planner minus that of RL, with its 95 % interval. The two
             are treated as independent, which is conservative for agents on the same episodes.
     """
 

@@ -42,15 +42,15 @@ def draw_headline(
     """Draw one panel per task with shaded 95 % intervals; floors and ceilings are dashed lines.
 
     Args:
-        panels: from ``make_panels``.
-        x: the horizontal axis, logarithmic.
-        columns: number of panels side by side; by default 3, or 2 where that fills every row.
+        panels: From ``make_panels``.
+        x: The horizontal axis, logarithmic.
+        columns: Number of panels side by side; by default 3, or 2 where that fills every row.
 
     Returns:
         SVG.
 
     Raises:
-        ValueError: there is no panel.
+        ValueError: There is no panel.
     """
     if not panels:
         raise ValueError("The figure needs a task with at least two planners or RL methods.")

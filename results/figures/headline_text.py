@@ -46,8 +46,8 @@ def headline_markdown(panels: Sequence[Panel], media: str) -> str:
     """Return the figure, its caption and its answer as Markdown; empty without panels.
 
     Args:
-        panels: from ``make_panels``.
-        media: folder of the figures, relative to the page.
+        panels: From ``make_panels``.
+        media: Folder of the figures, relative to the page.
     """
     if not panels:
         return ""
@@ -67,7 +67,7 @@ def replace_block(text: str, content: str) -> str:
     """Return a page with new content between the two comments that mark the figure.
 
     Raises:
-        ValueError: the page lacks one of the comments.
+        ValueError: The page lacks one of the comments.
     """
     head, begin, rest = text.partition(BEGIN)
     _, end, tail = rest.partition(END)

@@ -48,11 +48,11 @@ class Point:
     """One method on one task at one budget, over all strata of the task and all training seeds.
 
     Attributes:
-        method, family: see ``COLUMNS``.
-        transitions: environment transitions.
-        training_seconds: mean over the training seeds [s]; NaN if it is not stated.
-        held: success rate in [0, 1] with its 95 % interval. Strata count equally.
-        seeds: number of training seeds.
+        method, family: See ``COLUMNS``.
+        transitions: Environment transitions.
+        training_seconds: Mean over the training seeds [s]; NaN if it is not stated.
+        held: Success rate in [0, 1] with its 95 % interval. Strata count equally.
+        seeds: Number of training seeds.
     """
 
     method: str
@@ -68,10 +68,10 @@ class Panel:
     """The points of one task.
 
     Attributes:
-        task: id of the task.
-        strata: the strata over which every point is averaged.
-        points: in the order of the table.
-        incomplete: methods and budgets that lack a stratum, and are therefore not shown.
+        task: Id of the task.
+        strata: The strata over which every point is averaged.
+        points: In the order of the table.
+        incomplete: Methods and budgets that lack a stratum, and are therefore not shown.
     """
 
     task: str
@@ -93,8 +93,8 @@ def read_table(path: Path = TABLE) -> pd.DataFrame:
     """Read and check the table.
 
     Raises:
-        FileNotFoundError: the table does not exist.
-        HeadlineTableError: a missing column, a value outside its range, an unknown family, or a
+        FileNotFoundError: The table does not exist.
+        HeadlineTableError: A missing column, a value outside its range, an unknown family, or a
             row that is duplicated. The message names the line of the file.
     """
     return parse_table(path.read_text(encoding="utf-8"), path.name)
@@ -105,10 +105,10 @@ def parse_table(text: str, name: str) -> pd.DataFrame:
 
     Args:
         text: CSV with a header.
-        name: name of the file, for messages.
+        name: Name of the file, for messages.
 
     Raises:
-        HeadlineTableError: see ``read_table``.
+        HeadlineTableError: See ``read_table``.
     """
     try:
         table = pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)

@@ -28,13 +28,13 @@ class Demo:
     """Steps a planning session in a thread of its own, which alone touches the world.
 
     Args:
-        checkpoints: folders of world models by the name that the page shows.
-        name: the first one.
-        channel: receives the messages for the page.
-        rate: control steps per second; one of ``RATES``.
+        checkpoints: Folders of world models by the name that the page shows.
+        name: The first one.
+        channel: Receives the messages for the page.
+        rate: Control steps per second; one of ``RATES``.
 
     Raises:
-        ValueError: the world model cannot be shown; see ``PlanningSession``.
+        ValueError: The world model cannot be shown; see ``PlanningSession``.
     """
 
     def __init__(
@@ -53,8 +53,8 @@ class Demo:
         """Check a command of the page and queue it.
 
         Raises:
-            UnknownNameError: an unknown command or value.
-            ValueError: a value of the wrong type.
+            UnknownNameError: An unknown command or value.
+            ValueError: A value of the wrong type.
         """
         for name, value in content.items():
             if name not in _COMMANDS:

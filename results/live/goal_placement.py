@@ -36,10 +36,10 @@ class GoalPlacement:
     Positions on the frame are (x, y) in [0, 1], from the upper left corner.
 
     Args:
-        env: an environment with frames.
+        env: An environment with frames.
 
     Raises:
-        GoalPlacementError: the world does not have one object, seen from above, as its goal.
+        GoalPlacementError: The world does not have one object, seen from above, as its goal.
     """
 
     def __init__(self, env: GoalEnv) -> None:
@@ -88,7 +88,7 @@ class GoalPlacement:
         """Move the goal to a position on the frame and return the new observation.
 
         Raises:
-            GoalPlacementError: the place is in a wall or outside the world. Nothing changes.
+            GoalPlacementError: The place is in a wall or outside the world. Nothing changes.
         """
         item, wanted = self.object, self.to_world(place)
         if not np.isfinite(wanted).all() or not ((0 <= place) & (place <= 1)).all():

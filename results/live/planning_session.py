@@ -56,9 +56,9 @@ class Settings:
     """What the reader can change while the agent runs.
 
     Attributes:
-        planner: one of ``PlanningSession.planners``.
-        budget: factor of the number of candidates; one of ``BUDGETS``.
-        cost: one of ``COSTS``.
+        planner: One of ``PlanningSession.planners``.
+        budget: Factor of the number of candidates; one of ``BUDGETS``.
+        cost: One of ``COSTS``.
     """
 
     planner: str = "iCEM"
@@ -70,13 +70,13 @@ class PlanningSession:
     """An endless episode of one world with an MPC agent.
 
     Args:
-        checkpoint: folder of a world model that observes pixels.
-        stratum: stratum of the first goal; the nearest one if empty.
+        checkpoint: Folder of a world model that observes pixels.
+        stratum: Stratum of the first goal; the nearest one if empty.
 
     Raises:
-        CheckpointError: the folder has no world model.
-        GoalPlacementError: the goal of its world cannot be moved.
-        ValueError: the model does not observe pixels.
+        CheckpointError: The folder has no world model.
+        GoalPlacementError: The goal of its world cannot be moved.
+        ValueError: The model does not observe pixels.
     """
 
     def __init__(self, checkpoint: Path, *, stratum: str = "") -> None:
@@ -103,7 +103,7 @@ class PlanningSession:
         """Change some settings; the agent continues from the present state.
 
         Raises:
-            UnknownNameError: an unknown setting, planner, budget or cost. Nothing changes.
+            UnknownNameError: An unknown setting, planner, budget or cost. Nothing changes.
         """
         allowed = {"planner": self.planners, "budget": BUDGETS, "cost": list(COSTS)}
         for name, value in settings.items():
@@ -118,7 +118,7 @@ class PlanningSession:
         """Move the goal to a position on the frame, (x, y) in [0, 1] from the upper left corner.
 
         Raises:
-            GoalPlacementError: the place is not free. Nothing changes.
+            GoalPlacementError: The place is not free. Nothing changes.
         """
         self.observation = self.placement.move_goal(np.asarray(place, np.float64))
         self._held = 0

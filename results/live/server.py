@@ -69,14 +69,14 @@ class LiveServer:
     """Serves one page, its files and its messages until ``close`` is called.
 
     Args:
-        page: name of the page in ``templates``, such as ``demo``.
-        channel: messages for the page.
-        command: called with the JSON object of each command of a page; a ``ValueError`` or
+        page: Name of the page in ``templates``, such as ``demo``.
+        channel: Messages for the page.
+        command: Called with the JSON object of each command of a page; a ``ValueError`` or
             ``KeyError`` is shown to the reader. None if the page sends no commands.
         port: 0 for any free port.
 
     Raises:
-        OSError: the port is in use.
+        OSError: The port is in use.
     """
 
     def __init__(

@@ -20,10 +20,10 @@ class Round:
     """One call of the cost function for one problem.
 
     Attributes:
-        latents: imagined latents of the shown candidates [K, H, *latent], cheapest first.
-        costs: their costs [K].
-        best: lowest cost of all candidates.
-        num_candidates: number of all candidates S.
+        latents: Imagined latents of the shown candidates [K, H, *latent], cheapest first.
+        costs: Their costs [K].
+        best: Lowest cost of all candidates.
+        num_candidates: Number of all candidates S.
     """
 
     latents: Tensor
@@ -37,9 +37,9 @@ class Thought:
     """A search of one problem.
 
     Attributes:
-        rounds: one per call of the cost function.
-        plan: the result.
-        future: imagined latents of the chosen plan [H, *latent].
+        rounds: One per call of the cost function.
+        plan: The result.
+        future: Imagined latents of the chosen plan [H, *latent].
     """
 
     rounds: Sequence[Round]
@@ -54,9 +54,9 @@ class TracedPlanner(WrappingPlanner):
     Only the first problem of a batch is recorded.
 
     Attributes:
-        planner: the search.
-        num_shown: largest number of candidates to record per round; the cheapest is among them.
-        thought: the last search, or None.
+        planner: The search.
+        num_shown: Largest number of candidates to record per round; the cheapest is among them.
+        thought: The last search, or None.
     """
 
     planner: Planner
@@ -67,7 +67,7 @@ class TracedPlanner(WrappingPlanner):
         """Find low-cost plans; see ``Planner.plan``.
 
         Raises:
-            TypeError: the cost is not one of imagined latents.
+            TypeError: The cost is not one of imagined latents.
         """
         if not isinstance(cost, LatentCost):
             raise TypeError(f"A traced planner needs a LatentCost, got {type(cost).__name__}.")

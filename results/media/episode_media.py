@@ -32,9 +32,9 @@ class Run:
     """One agent on one task with one training seed.
 
     Attributes:
-        agent, task_id, seed: what was evaluated.
-        directory: folder of its files.
-        records: one per episode.
+        agent, task_id, seed: What was evaluated.
+        directory: Folder of its files.
+        records: One per episode.
     """
 
     agent: str
@@ -49,9 +49,9 @@ class Media:
     """A picture or film in the report's folder.
 
     Attributes:
-        path: file name.
-        width, height: its size in pixels.
-        still: file name of a still for readers who prefer reduced motion; empty for pictures.
+        path: File name.
+        width, height: Its size in pixels.
+        still: File name of a still for readers who prefer reduced motion; empty for pictures.
     """
 
     path: str
@@ -65,10 +65,10 @@ class Shown:
     """One episode as the report shows it.
 
     Attributes:
-        record: the episode.
-        film: the film, or None if it could not be made.
-        strip: imagined above real for the first plan, if the agent imagines.
-        problem: why there is no film.
+        record: The episode.
+        film: The film, or None if it could not be made.
+        strip: Imagined above real for the first plan, if the agent imagines.
+        problem: Why there is no film.
     """
 
     record: EpisodeRecord
@@ -101,7 +101,7 @@ def find_runs(suite_dir: Path, *, only: Collection[Path] | None = None) -> list[
     With ``only``, evaluations in other folders are ignored.
 
     Raises:
-        RecordError: if records cannot be read.
+        RecordError: Records cannot be read.
     """
     runs = []
     for path in suite_dir.glob("evaluations/*/*/seed*/episodes.parquet"):

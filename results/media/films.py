@@ -41,10 +41,10 @@ class Moment:
     """One moment of a replayed episode.
 
     Attributes:
-        step: control steps taken so far.
-        frame: the rendered state, uint8 [size, size, 3].
-        is_success: the success rule holds now.
-        violation: a keep-out rule was broken since the moment before.
+        step: Control steps taken so far.
+        frame: The rendered state, uint8 [size, size, 3].
+        is_success: The success rule holds now.
+        violation: A keep-out rule was broken since the moment before.
     """
 
     step: int
@@ -94,11 +94,11 @@ def episode_film(
     The timeline below shows both for the whole episode.
 
     Args:
-        spec: the episode.
-        actions: its control actions [steps, A].
-        size: side of a panel in pixels.
-        every: control steps between two frames.
-        imagination: imagined frames of the agent; without them the film has three panels.
+        spec: The episode.
+        actions: Its control actions [steps, A].
+        size: Side of a panel in pixels.
+        every: Control steps between two frames.
+        imagination: Imagined frames of the agent; without them the film has three panels.
 
     Returns:
         Frames, uint8 [F, height, width, 3].
@@ -127,9 +127,9 @@ def imagination_strip(
     """Draw one plan as a strip: imagined above real frames, one column per model step.
 
     Args:
-        real_frames: frames after each model step of the plan, uint8 [H, s, s, 3]; may be fewer.
-        imagined_frames: imagined frames, uint8 [H, s, s, 3].
-        size: side of a frame in the strip in pixels.
+        real_frames: Frames after each model step of the plan, uint8 [H, s, s, 3]; may be fewer.
+        imagined_frames: Imagined frames, uint8 [H, s, s, 3].
+        size: Side of a frame in the strip in pixels.
 
     Returns:
         A picture, uint8 [height, width, 3].
@@ -199,9 +199,9 @@ class _Screen:
     """The layout of a film, which scales with the size of the panels.
 
     Args:
-        size: side of a panel in pixels.
+        size: Side of a panel in pixels.
         num_panels: 3, or 4 with imagination.
-        num_steps: control steps of the episode.
+        num_steps: Control steps of the episode.
     """
 
     def __init__(self, *, size: int, num_panels: int, num_steps: int) -> None:

@@ -24,9 +24,9 @@ def imagined_strip(real: Frames, imagined: Frames, *, size: int = 72) -> Frames:
     The first column is the last frame that the model observed.
 
     Args:
-        real: the last observed frame and the H frames after it [E, 1+H, s, s, 3].
-        imagined: the decoded present and the H imagined frames [E, 1+H, s, s, 3].
-        size: side of a frame in the strip in pixels.
+        real: The last observed frame and the H frames after it [E, 1+H, s, s, 3].
+        imagined: The decoded present and the H imagined frames [E, 1+H, s, s, 3].
+        size: Side of a frame in the strip in pixels.
 
     Returns:
         A picture, uint8 [height, width, 3].

@@ -31,9 +31,9 @@ class Aggregates:
     """Statistics over all tasks of a suite.
 
     Attributes:
-        table: one row per stratum (``ALL`` first) and agent, with ``seeds``, ``cells``, and
+        table: One row per stratum (``ALL`` first) and agent, with ``seeds``, ``cells``, and
             ``iqm``, ``mean`` and ``optimality_gap``, each with ``_low`` and ``_high``.
-        profiles: one row per stratum, agent and threshold; ``share`` is the share of runs with
+        profiles: One row per stratum, agent and threshold; ``share`` is the share of runs with
             a higher score.
         scale: ``normalised`` (0 is the random agent, 1 the oracle), or ``raw`` success if a
             reference is missing or the oracle is no better than the random agent.
@@ -50,9 +50,9 @@ def aggregate(
     """Return the aggregates of agents that have results for every task and stratum.
 
     Args:
-        records: rows of ``jepabench.evaluation.records`` of all agents of a suite.
-        generator: random generator of the bootstraps.
-        num_resamples: number of resamples of each bootstrap.
+        records: Rows of ``jepabench.evaluation.records`` of all agents of a suite.
+        generator: Random generator of the bootstraps.
+        num_resamples: Number of resamples of each bootstrap.
 
     Returns:
         The aggregates, or None if the records cannot be compared.

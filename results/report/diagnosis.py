@@ -28,10 +28,10 @@ def diagnosis_figure(
     predicted cost.
 
     Args:
-        foresight: table from ``jepabench.evaluation.model_checks.diagnosis.foresight_table``.
-        predicted: predicted costs of S plans from E starts [E, S].
-        real: true distances after these plans [E, S].
-        title: title of the figure.
+        foresight: Table from ``jepabench.evaluation.model_checks.diagnosis.foresight_table``.
+        predicted: Predicted costs of S plans from E starts [E, S].
+        real: True distances after these plans [E, S].
+        title: Title of the figure.
 
     Returns:
         PNG.

@@ -39,8 +39,8 @@ def classify_families(rows: Iterable[Mapping[str, Any]], column: str = "agent") 
     """Return the family of each agent of a table with a column ``model_steps``.
 
     Args:
-        rows: of the table.
-        column: that names the agents.
+        rows: Rows of the table.
+        column: That names the agents.
     """
     planners: dict[str, bool] = {}
     for row in rows:

@@ -39,9 +39,9 @@ def success_figure(cells: Sequence[Cell], *, colours: Mapping[str, str], columns
     Filled bars show held success, outlined bars success at any step.
 
     Args:
-        cells: cells of one task, from ``read_cells``.
-        colours: colour of each agent.
-        columns: number of panels side by side.
+        cells: Cells of one task, from ``read_cells``.
+        colours: Colour of each agent.
+        columns: Number of panels side by side.
 
     Returns:
         SVG.
@@ -77,11 +77,11 @@ def cost_figure(
     Agents to which the cost does not apply are dashed lines. Points of equal cost are moved apart.
 
     Args:
-        cells: cells of one task, from ``read_cells``.
-        cost: returns the cost of a cell; 0 and NaN mean that the cost does not apply.
-        label: label and unit of the cost axis.
-        colours: colour of each agent.
-        columns: number of panels side by side.
+        cells: Cells of one task, from ``read_cells``.
+        cost: Returns the cost of a cell; 0 and NaN mean that the cost does not apply.
+        label: Label and unit of the cost axis.
+        colours: Colour of each agent.
+        columns: Number of panels side by side.
 
     Returns:
         SVG, or None if all costs are equal.
@@ -127,9 +127,9 @@ def curves_figure(curves: pd.DataFrame, *, colours: Mapping[str, str], columns: 
     """Draw training curves: one panel per task and metric, one line per agent and seed.
 
     Args:
-        curves: rows with ``task, agent, seed, seconds, metric, value``; unknown values leave gaps.
-        colours: colour of each agent.
-        columns: number of panels side by side.
+        curves: Rows with ``task, agent, seed, seconds, metric, value``; unknown values leave gaps.
+        colours: Colour of each agent.
+        columns: Number of panels side by side.
 
     Returns:
         SVG.

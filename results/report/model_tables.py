@@ -25,7 +25,7 @@ def changes_table(records: pd.DataFrame) -> pd.DataFrame:
     ``lost_low`` and ``lost_high``; ``seeds`` and ``episodes``.
 
     Args:
-        records: rows of ``jepabench.evaluation.records`` with ``factor`` and ``level``, which are
+        records: Rows of ``jepabench.evaluation.records`` with ``factor`` and ``level``, which are
             ``UNCHANGED`` for the unchanged environment.
     """
     cells = {
@@ -70,7 +70,7 @@ def surprises_table(tables: Mapping[tuple[str, str, int], pd.DataFrame]) -> pd.D
     one seed they are the interval over episodes.
 
     Args:
-        tables: tables from ``evaluation.model_checks.surprise.surprise_table``, by task, agent and
+        tables: Tables from ``evaluation.model_checks.surprise.surprise_table``, by task, agent and
             training seed.
     """
     parts = [

@@ -77,20 +77,20 @@ def write_report(
     are kept. The page is replaced last, so that a crash leaves the old report intact.
 
     Args:
-        suite_dir: folder of the suite's results.
+        suite_dir: Folder of the suite's results.
         suite: ``name``, ``version`` and ``description``. Optional keys are the expected ``tasks``
             (mappings with ``task_id`` and ``strata``), ``agents`` (names), ``training_seeds`` and
             ``split``, by which missing results are found; ``tracks`` (agent to what it may use, in
             words) and ``command`` (reproduces the report).
-        machine: description of the machine, names to values or to mappings of values.
-        num_films: filmed episodes per agent and task; floors and ceilings have one.
-        directories: folders of the evaluations that belong to the report, by default all below
+        machine: Description of the machine, names to values or to mappings of values.
+        num_films: Filmed episodes per agent and task; floors and ceilings have one.
+        directories: Folders of the evaluations that belong to the report, by default all below
             ``suite_dir``. Evaluations in other folders are ignored.
-        curves: training curves, rows with ``task, agent, seed, seconds, metric, value``.
+        curves: Training curves, rows with ``task, agent, seed, seconds, metric, value``.
 
     Raises:
-        FileNotFoundError: if there is no ``table.csv`` yet.
-        ValueError: if the suite lacks its name, version or description, or if the table or the
+        FileNotFoundError: There is no ``table.csv`` yet.
+        ValueError: The suite lacks its name, version or description, or if the table or the
             records are malformed.
     """
     absent = [key for key in _SUITE_KEYS if key not in suite]

@@ -20,11 +20,11 @@ def table_row(
     """Return one row of the success table.
 
     Args:
-        cell: the numbers of the row.
-        colour: colour of the agent.
-        track: what the agent may use, in words.
-        failures: reasons of failed runs, by short task name and agent.
-        num_seeds: expected number of training seeds; trained agents with fewer are marked.
+        cell: The numbers of the row.
+        colour: Colour of the agent.
+        track: What the agent may use, in words.
+        failures: Reasons of failed runs, by short task name and agent.
+        num_seeds: Expected number of training seeds; trained agents with fewer are marked.
     """
     tied = cell.is_done and cell.kind == "learned" and cell.tied_with_best == 1
     row: dict[str, Any] = {

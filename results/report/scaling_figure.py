@@ -45,9 +45,9 @@ def scaling_figure(table: pd.DataFrame, *, columns: int = 3) -> bytes:
     markers those of agents.
 
     Args:
-        table: table from ``jepabench.evaluation.statistics.scaling``; the rows of the stratum
+        table: Table from ``jepabench.evaluation.statistics.scaling``; the rows of the stratum
             ``all`` are drawn.
-        columns: number of panels side by side.
+        columns: Number of panels side by side.
 
     Returns:
         SVG.

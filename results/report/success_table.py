@@ -47,10 +47,10 @@ class Cell:
     """The results of one agent on one task and stratum. Unknown numbers are NaN, never 0.
 
     Attributes:
-        task, stratum, agent: the key of the cell.
+        task, stratum, agent: The key of the cell.
         status: ``done``; ``failed`` if the row has no success rate; ``missing`` if there is none.
-        kind: whether the agent is a floor, a ceiling or an agent under test, by its track.
-        others: see ``evaluation.statistics.success_tables.score_table`` and ``cost.json``.
+        kind: Whether the agent is a floor, a ceiling or an agent under test, by its track.
+        others: See ``evaluation.statistics.success_tables.score_table`` and ``cost.json``.
     """
 
     task: str
@@ -84,8 +84,8 @@ def agent_kind(agent: str, kinds: Mapping[str, Kind] | None = None) -> Kind:
     """Return the kind of an agent.
 
     Args:
-        agent: name of the agent.
-        kinds: kinds that are known from tracks, by agent (``agent_kinds``). An agent that is not
+        agent: Name of the agent.
+        kinds: Kinds that are known from tracks, by agent (``agent_kinds``). An agent that is not
             among them is a floor or a ceiling only if its name is reserved.
     """
     known = (kinds or {}).get(agent)
@@ -112,12 +112,12 @@ def read_cells(
     """Return one cell per task, stratum and agent, including those that the table lacks.
 
     Args:
-        table: rows with ``COLUMNS``; other fields of ``Cell`` are optional.
-        strata: the expected strata of each task; tasks and strata of the table are added.
-        agents: the expected agents; those of the table are added.
+        table: Rows with ``COLUMNS``; other fields of ``Cell`` are optional.
+        strata: The expected strata of each task; tasks and strata of the table are added.
+        agents: The expected agents; those of the table are added.
 
     Raises:
-        TableError: if columns are missing or a cell is duplicated.
+        TableError: Columns are missing or a cell is duplicated.
     """
     absent = [name for name in COLUMNS if name not in table.columns]
     if absent:
@@ -160,7 +160,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """Read a table written by ``write_table``.
 
     Raises:
-        FileNotFoundError: if the suite has no scores yet.
+        FileNotFoundError: The suite has no scores yet.
     """
     if not path.is_file():
         raise FileNotFoundError(

@@ -18,11 +18,11 @@ class Summary:
     """Sentences about one or more tasks.
 
     Attributes:
-        headline: the best planner against the best policy, or the two best agents if all are of one
+        headline: The best planner against the best policy, or the two best agents if all are of one
             family.
-        details: their paired difference and what each agent may use.
-        context: the floors and ceilings.
-        best: the agent of the headline; empty if no agent has all its results.
+        details: Their paired difference and what each agent may use.
+        context: The floors and ceilings.
+        best: The agent of the headline; empty if no agent has all its results.
     """
 
     headline: str
@@ -40,10 +40,10 @@ def summarise(
     them, it is about the mean over all strata.
 
     Args:
-        cells: cells of one or more tasks, from ``read_cells``.
-        runs: the records behind them.
-        place: words for the tasks, such as ``on TwoRoom-v1``.
-        tracks: what each agent may use, in words.
+        cells: Cells of one or more tasks, from ``read_cells``.
+        runs: The records behind them.
+        place: Words for the tasks, such as ``on TwoRoom-v1``.
+        tracks: What each agent may use, in words.
     """
     means, kinds = _means(cells), agent_kinds(cells)
     context = _context(means, kinds)

@@ -24,12 +24,13 @@ class Diagnosis:
     """State of a latent space on held-out episodes.
 
     Attributes:
-        std_mean, std_min: of the latent dimensions over samples; near 0 is collapse.
-        effective_rank: exp of the entropy of the normalised singular values, 1 to D.
-        probe_r2: linear-probe R2 of each true-state quantity [O]; higher is better.
-        error_ratio: squared error of the k-step prediction over that of copying the last latent, k
+        std_mean, std_min: Mean and minimum over latent dimensions of the standard deviation over
+            samples; near 0 is collapse.
+        effective_rank: Exp of the entropy of the normalised singular values, 1 to D.
+        probe_r2: Linear-probe R2 of each true-state quantity [O]; higher is better.
+        error_ratio: Squared error of the k-step prediction over that of copying the last latent, k
             = 1..; below 1 is useful.
-        straightness: mean cosine of successive latent velocities, -1 to 1.
+        straightness: Mean cosine of successive latent velocities, -1 to 1.
     """
 
     std_mean: float
@@ -99,12 +100,12 @@ def diagnose(
     The probe is fitted on the first half of the episodes and tested on the second.
 
     Args:
-        model: in any mode; evaluated in eval mode.
-        dataset: validation episodes.
-        scale: action scale of the training data.
-        num_windows, num_steps: for the k-step prediction error, k = 1..num_steps.
-        num_frames: for spread, rank and probe.
-        seed: of the choice of frames and windows.
+        model: In any mode; evaluated in eval mode.
+        dataset: Validation episodes.
+        scale: Action scale of the training data.
+        num_windows, num_steps: For the k-step prediction error, k = 1..num_steps.
+        num_frames: For spread, rank and probe.
+        seed: Seed of the choice of frames and windows.
     """
     module = model if isinstance(model, nn.Module) else nn.Module()
     training, _ = module.training, module.eval()

@@ -23,11 +23,11 @@ class Windows:
     """N windows of recorded episodes with K known and H imagined steps.
 
     Attributes:
-        starts: row of each window's first frame [N].
-        episodes: number of each window's episode [N].
+        starts: Row of each window's first frame [N].
+        episodes: Number of each window's episode [N].
         known: K.
-        latents: encoded frames [N, K+H, *latent].
-        actions: normalised model-step actions [N, K+H-1, A].
+        latents: Encoded frames [N, K+H, *latent].
+        actions: Normalised model-step actions [N, K+H-1, A].
     """
 
     starts: NDArray[np.int64]
@@ -79,15 +79,15 @@ def draw_windows(
     """Draw windows without replacement and encode them.
 
     Args:
-        loaded: the world model, which encodes frames and scales actions.
-        dataset: recorded episodes.
+        loaded: The world model, which encodes frames and scales actions.
+        dataset: Recorded episodes.
         num_steps: H.
-        num_windows: largest number of windows; None for all.
-        episodes: numbers of the episodes to draw from; None for all.
-        rng: draws.
+        num_windows: Largest number of windows; None for all.
+        episodes: Numbers of the episodes to draw from; None for all.
+        rng: Draws.
 
     Raises:
-        ValueError: no episode is long enough.
+        ValueError: No episode is long enough.
     """
     model, scale = loaded.model, loaded.scale
     known = model.history

@@ -25,9 +25,9 @@ class Probe(nn.Module):
     """Predicts Q quantities from latents.
 
     Args:
-        input_size: numbers of a flattened latent.
+        input_size: Numbers of a flattened latent.
         output_size: Q.
-        hidden: width of the two hidden layers; 0 for a linear probe.
+        hidden: Width of the two hidden layers; 0 for a linear probe.
     """
 
     mean: Tensor
@@ -89,7 +89,7 @@ def fit_probe(kind: str, latents: Tensor, quantities: Tensor, *, seed: int = 0) 
     """Fit a probe ``linear`` (ridge) or ``mlp`` on latents [N, *latent] and quantities [N, Q].
 
     Raises:
-        UnknownNameError: another kind.
+        UnknownNameError: Another kind.
     """
     if kind not in KINDS:
         raise unknown_name("kind of probe", kind, KINDS)

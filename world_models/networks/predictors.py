@@ -26,8 +26,8 @@ class MLPPredictor(nn.Module):
         latent_dim: D.
         action_size: A.
         history: K.
-        width: of each hidden layer.
-        depth: number of hidden layers.
+        width: Width of each hidden layer.
+        depth: Number of hidden layers.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class SubstepPredictor(nn.Module):
         latent_dim: D.
         action_size: A of a model step, a multiple of ``substeps``.
         history: K; a shorter one is padded by repeating its first frame with the zero action.
-        substeps: control steps in an action block.
-        memory: size of the state besides the latent, such as velocities, computed from the history.
-        width: of each hidden layer.
-        depth: number of hidden layers of the step.
+        substeps: Control steps in an action block.
+        memory: Size of the state besides the latent, such as velocities, computed from the history.
+        width: Width of each hidden layer.
+        depth: Number of hidden layers of the step.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class PatchPredictor(nn.Module):
         action_size: A.
         positions: P.
         history: K.
-        width, depth, num_heads, dropout: of the transformer.
+        width, depth, num_heads, dropout: Settings of the transformer.
     """
 
     def __init__(
@@ -196,8 +196,8 @@ class GridPredictor(nn.Module):
         action_size: A.
         positions: P, a square number.
         history: K.
-        width: channels.
-        depth: residual 3x3 convolutions; each carries an effect one position further.
+        width: Channels.
+        depth: Residual 3x3 convolutions; each carries an effect one position further.
     """
 
     def __init__(
@@ -260,7 +260,7 @@ def make_predictor(
     """Make the predictor called ``name`` for latents [D], or [P, D] with P ``positions``.
 
     Raises:
-        UnknownNameError: no such predictor for this form of latent.
+        UnknownNameError: No such predictor for this form of latent.
     """
     if positions is None:
         if name not in PREDICTORS:

@@ -28,10 +28,10 @@ class Conformance:
     """One check.
 
     Attributes:
-        name: name on the card.
-        function: returns what it found; raises ``CheckFailed`` or whatever the environment raises.
-        advice: how to fix a failure, unless the failure has its own advice.
-        time_limit: time that the check may take [s].
+        name: Name on the card.
+        function: Returns what it found; raises ``CheckFailed`` or whatever the environment raises.
+        advice: How to fix a failure, unless the failure has its own advice.
+        time_limit: Time that the check may take [s].
     """
 
     name: str

@@ -24,11 +24,11 @@ class Format:
     """A dataset format.
 
     Attributes:
-        title: its name in messages.
-        detect: whether a path holds a dataset of this format.
-        open: opens a dataset.
-        export: writes a dataset to a new path.
-        lossy_export: writes one that is smaller and loses a little, if the format can.
+        title: Its name in messages.
+        detect: Whether a path holds a dataset of this format.
+        open: Opens a dataset.
+        export: Writes a dataset to a new path.
+        lossy_export: Writes one that is smaller and loses a little, if the format can.
     """
 
     title: str
@@ -77,20 +77,20 @@ def import_dataset(
     """Write a dataset of another library as a dataset of this suite.
 
     Args:
-        origin: path of the dataset, or its Minari id.
-        path: the new folder.
-        format: key of ``FORMATS``; by default the path decides.
-        task_id: task of the episodes; not needed for exports of this suite.
-        behaviour: name of the policy that acted.
-        split: the split that the episodes belong to.
-        columns: field to column, see ``read_episodes``.
+        origin: Path of the dataset, or its Minari id.
+        path: The new folder.
+        format: Key of ``FORMATS``; by default the path decides.
+        task_id: Task of the episodes; not needed for exports of this suite.
+        behaviour: Name of the policy that acted.
+        split: The split that the episodes belong to.
+        columns: Field to column, see ``read_episodes``.
         rate: "control" or "model", see ``read_episodes``.
-        pixels: side to which frames are resized; None keeps square frames as they are.
+        pixels: Side to which frames are resized; None keeps square frames as they are.
 
     Raises:
-        DatasetError: the dataset cannot be read, does not fit the task, or does not state it.
-        UnknownNameError: no such format, task, field or column.
-        ImportError: the format needs a package that is not installed.
+        DatasetError: The dataset cannot be read, does not fit the task, or does not state it.
+        UnknownNameError: No such format, task, field or column.
+        ImportError: The format needs a package that is not installed.
     """
     chosen = find_format(origin, format)
     source = FORMATS[chosen].open(origin)
@@ -115,15 +115,15 @@ def export_dataset(
     """Write a dataset in the format of another library.
 
     Args:
-        dataset: of a registered task.
-        target: new path, or a Minari id.
-        format: key of ``FORMATS``; by default the ending of ``target`` decides.
-        video: whether frames become lossy videos (LeRobot only).
+        dataset: Dataset of a registered task.
+        target: New path, or a Minari id.
+        format: Key of ``FORMATS``; by default the ending of ``target`` decides.
+        video: Whether frames become lossy videos (LeRobot only).
 
     Raises:
-        DatasetError: the target exists, the format is not known, or it has no videos.
-        UnknownNameError: no such format.
-        ImportError: the format needs a package that is not installed.
+        DatasetError: The target exists, the format is not known, or it has no videos.
+        UnknownNameError: No such format.
+        ImportError: The format needs a package that is not installed.
     """
     format = format or _ENDINGS.get(Path(target).suffix)
     if format is None:
@@ -148,8 +148,8 @@ def find_format(origin: str, format: str | None = None) -> str:
     """Return the format of a dataset: the given one, or that of the path, or Minari.
 
     Raises:
-        UnknownNameError: no such format.
-        DatasetError: there is no dataset at the path, and it is no Minari id either.
+        UnknownNameError: No such format.
+        DatasetError: There is no dataset at the path, and it is no Minari id either.
     """
     if format is not None:
         if format not in FORMATS:

@@ -29,7 +29,7 @@ def export_hdf5(dataset: EpisodeDataset, path: Path) -> None:
     """Write a dataset as one HDF5 file that stable-worldmodel opens with ``format="hdf5"``.
 
     Raises:
-        ImportError: h5py is not installed.
+        ImportError: H5py is not installed.
     """
     h5py = _import_h5py()
     lengths = dataset.lengths + 1
@@ -52,8 +52,8 @@ def open_hdf5(path: Path) -> Source:
     """Open an HDF5 file of stable-worldmodel.
 
     Raises:
-        DatasetError: the file is missing, damaged or of another layout.
-        ImportError: h5py is not installed.
+        DatasetError: The file is missing, damaged or of another layout.
+        ImportError: H5py is not installed.
     """
     h5py = _import_h5py()
     try:

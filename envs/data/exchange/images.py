@@ -24,7 +24,7 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
     """Return an encoded image (PNG, JPEG, ...) as uint8 [H, W, 3].
 
     Raises:
-        DatasetError: the bytes are not an image.
+        DatasetError: The bytes are not an image.
     """
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
@@ -54,7 +54,7 @@ def read_video(path: Path, *, first: float, count: int, fps: float) -> NDArray[n
     """Return ``count`` frames [count, H, W, 3] of a video from the time ``first`` [s] on.
 
     Raises:
-        DatasetError: the video is damaged or too short.
+        DatasetError: The video is damaged or too short.
         ImportError: PyAV is not installed.
     """
     av = _import_av()

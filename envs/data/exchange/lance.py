@@ -32,12 +32,12 @@ def export_lance(dataset: EpisodeDataset, path: Path) -> None:
     """Write a dataset as one Lance table, which stable-worldmodel opens.
 
     Args:
-        dataset: the episodes.
-        path: a new folder whose name ends in ``.lance``.
+        dataset: The episodes.
+        path: A new folder whose name ends in ``.lance``.
 
     Raises:
         DatasetError: ``path`` does not end in ``.lance``.
-        ImportError: pylance is not installed.
+        ImportError: Pylance is not installed.
     """
     lance = _import_lance()
     if path.suffix != ".lance":
@@ -59,8 +59,8 @@ def open_lance(path: Path) -> Source:
     """Open a Lance table of stable-worldmodel.
 
     Raises:
-        DatasetError: it cannot be read, or has another layout.
-        ImportError: pylance is not installed.
+        DatasetError: It cannot be read, or has another layout.
+        ImportError: Pylance is not installed.
     """
     lance = _import_lance()
     try:

@@ -56,7 +56,7 @@ def open_lerobot(path: Path) -> Source:
     """Open the folder of a LeRobot dataset.
 
     Raises:
-        DatasetError: a file is missing or damaged, or the dataset has another version.
+        DatasetError: A file is missing or damaged, or the dataset has another version.
     """
     info_file = path / "meta" / "info.json"
     if not info_file.is_file():
@@ -139,13 +139,13 @@ def export_lerobot(dataset: EpisodeDataset, path: Path, *, video: bool = False) 
     """Write a dataset as a LeRobot dataset.
 
     Args:
-        dataset: of a registered task.
-        path: the new folder.
-        video: whether frames are written as H.264 videos, which are small and lose a little,
+        dataset: Dataset of a registered task.
+        path: The new folder.
+        video: Whether frames are written as H.264 videos, which are small and lose a little,
             instead of as PNG, which lose nothing.
 
     Raises:
-        DatasetError: a video of frames with an odd side.
+        DatasetError: A video of frames with an odd side.
         ImportError: PyAV, which ``video`` needs, is not installed.
     """
     writer = _Writer(dataset, path.with_name(f".{path.name}.{os.getpid()}"), video)

@@ -49,15 +49,15 @@ def export_minari(
     reset, as in Gymnasium.
 
     Args:
-        dataset: dataset of a registered task.
-        minari_id: id ``namespace/name-v0``; a namespace has at least two characters.
-        author, author_email, code_permalink: metadata of the Minari dataset.
+        dataset: Dataset of a registered task.
+        minari_id: Id ``namespace/name-v0``; a namespace has at least two characters.
+        author, author_email, code_permalink: Metadata of the Minari dataset.
 
     Returns:
         The Minari dataset.
 
     Raises:
-        DatasetError: the id is invalid, or a dataset with this id exists.
+        DatasetError: The id is invalid, or a dataset with this id exists.
         ImportError: Minari is not installed.
     """
     minari = _import_minari()
@@ -100,12 +100,12 @@ def import_minari(
     """Convert a local Minari dataset of a goal-conditioned task to a dataset folder.
 
     Args:
-        minari_id: id of a local dataset. ``minari download`` fetches remote ones.
-        path: the new folder.
-        provenance: origin of the data. Datasets that ``export_minari`` wrote contain it.
+        minari_id: Id of a local dataset. ``minari download`` fetches remote ones.
+        path: The new folder.
+        provenance: Origin of the data. Datasets that ``export_minari`` wrote contain it.
 
     Raises:
-        DatasetError: there is no such dataset, ``provenance`` is missing, or the shapes, ranges
+        DatasetError: There is no such dataset, ``provenance`` is missing, or the shapes, ranges
             or rate of the data differ from those of the task.
         ImportError: Minari is not installed.
     """
@@ -127,7 +127,7 @@ def open_minari(minari_id: str) -> Source:
     "observation". The rate is known if Minari stored how the environment was made.
 
     Raises:
-        DatasetError: there is no such dataset.
+        DatasetError: There is no such dataset.
         ImportError: Minari is not installed.
     """
     minari = _import_minari()

@@ -47,11 +47,11 @@ class Source:
     """A dataset of another library, opened for reading.
 
     Attributes:
-        name: how messages call the dataset.
-        columns: names of its columns.
-        recordings: one mapping per episode from column name to rows [R, ...]. The action of row r
+        name: How messages call the dataset.
+        columns: Names of its columns.
+        recordings: One mapping per episode from column name to rows [R, ...]. The action of row r
             leaves the frame of row r; the action of the last row is ignored.
-        provenance: where the data come from, if the dataset states it.
+        provenance: Where the data come from, if the dataset states it.
         rate: "control" or "model" if the dataset states what one row is, else None.
     """
 
@@ -76,15 +76,15 @@ def read_episodes(
     0 and missing violations False. Frames are optional.
 
     Args:
-        source: the dataset.
-        task_id: task of the episodes.
-        columns: field to column, for fields whose column has a name of its own.
+        source: The dataset.
+        task_id: Task of the episodes.
+        columns: Field to column, for fields whose column has a name of its own.
         rate: "control" if a row is one control step, "model" if it is one model step. By default
             the width of the actions decides.
-        pixels: side to which frames are resized; None keeps square frames as they are.
+        pixels: Side to which frames are resized; None keeps square frames as they are.
 
     Raises:
-        DatasetError: a required column is missing, or the rate cannot be told.
+        DatasetError: A required column is missing, or the rate cannot be told.
         UnknownNameError: ``columns`` names a field or column that does not exist.
     """
     names = _resolve_columns(source, columns or {})
