@@ -42,7 +42,7 @@ def measure(
 
 def main() -> None:
     """Run the measurement."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("held_out", type=Path, help="dataset")
     parser.add_argument("models", type=Path, nargs="+", help="folders of world models")
     parser.add_argument("--steps", type=int, help="model steps ahead (8; 3 for combinations)")
