@@ -11,7 +11,6 @@ written again.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from jepabench.envs.data.files import write_atomically
 from jepabench.envs.registry import get_task
 from jepabench.evaluation.records import RecordError
 from jepabench.evaluation.statistics.intervals import mean_over_cells
-from jepabench.results import find_checkout
+from jepabench.results import find_tables, make_parser
 from jepabench.results.store import load_results
 
 EPISODES, CLAIMS = "claim-episodes.csv", "claims.csv"
@@ -227,17 +226,13 @@ def _read_episodes(path: Path) -> pd.DataFrame:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Add the episodes of output folders, write both tables and return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m jepabench.results.contrasts",
-        description="Compare the agents of claims with intervals over training seeds and episodes.",
+    parser = make_parser(
+        "contrasts", "Compare the agents of claims with intervals over training seeds and episodes."
     )
     parser.add_argument("outputs", nargs="*", type=Path, help="output folders of jepabench sweep")
-    parser.add_argument(
-        "--tables", type=Path, help="folder of both tables; default: results/tables of a checkout"
-    )
     options = parser.parse_args(arguments)
     try:
-        tables = options.tables or find_checkout() / "results" / "tables"
+        tables = find_tables(options.tables)
         path = tables / EPISODES
         known = [_read_episodes(path)] if path.is_file() else []
         found = [*known, *map(collect_episodes, options.outputs)]

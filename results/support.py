@@ -10,7 +10,6 @@ episodes of each stratum, which the task's expert plays.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.data.files import write_atomically
 from jepabench.envs.registry import find_task, make
 from jepabench.envs.splits import EpisodeSpec, episode_specs, reset_to
-from jepabench.results import find_checkout
+from jepabench.results import find_tables, make_parser
 
 SUPPORT = "recombination-support.csv"
 _BINS = 10  # of positions and of actions; the boundary and the action 0 are between two bins
@@ -105,17 +104,13 @@ def support_table(dataset: EpisodeDataset) -> pd.DataFrame:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the rows of datasets, keep those of other tasks, and return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m jepabench.results.support",
-        description="Count the combinations of state and action in data and in test episodes.",
+    parser = make_parser(
+        "support", "Count the combinations of state and action in data and in test episodes."
     )
     parser.add_argument("datasets", nargs="+", type=Path, help="folders of datasets")
-    parser.add_argument(
-        "--tables", type=Path, help="folder of the table; default: results/tables of a checkout"
-    )
     options = parser.parse_args(arguments)
     try:
-        path = (options.tables or find_checkout() / "results" / "tables") / SUPPORT
+        path = find_tables(options.tables) / SUPPORT
     except FileNotFoundError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

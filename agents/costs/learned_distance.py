@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from jepabench.agents.encoding import Features, open_dataset
 from jepabench.agents.model_free.offline.hindsight import HindsightPairs
-from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
+from jepabench.agents.model_free.run_folder import close_run, open_run, read_run, record_inputs
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.data.files import atomic_write
 from jepabench.envs.registry import get_task
@@ -69,12 +69,10 @@ def train(
     data, directory = open_dataset(dataset, task_id), Path(directory)
     run = {
         "algorithm": ALGORITHM,
-        "task_id": get_task(task_id).id,
         "seed": seed,
         "config": asdict(settings),
         **(extra or {}),
-        "world_model": fingerprint(world_model),
-        "dataset_fingerprint": data.manifest.fingerprint,
+        **record_inputs(task_id, data, world_model),
     }
     if open_run(directory, run):
         return

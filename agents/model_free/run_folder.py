@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.data.files import write_atomically
+from jepabench.envs.registry import get_task
+from jepabench.world_models.checkpoint import fingerprint
 from jepabench.world_models.training.devices import find_device
 
 SCHEMA = 1
@@ -36,6 +39,17 @@ def open_run(directory: Path, run: Mapping[str, Any]) -> bool:
     else:
         _write(path, wanted)
     return (directory / "training.json").exists()
+
+
+def record_inputs(
+    task_id: str, data: EpisodeDataset, world_model: Path | None = None
+) -> dict[str, str | None]:
+    """Return the entries of a run that identify its task, its dataset and its frozen model."""
+    return {
+        "task_id": get_task(task_id).id,
+        "world_model": fingerprint(world_model) if world_model else None,
+        "dataset_fingerprint": data.manifest.fingerprint,
+    }
 
 
 def record_device(device: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from jepabench.agents.base import check_specs
 from jepabench.agents.costs.cost_tasks import Assignment, CostTask, draw_assignment
 from jepabench.agents.encoding import Features, open_dataset
-from jepabench.agents.model_free.run_folder import close_run, open_run, read_run
+from jepabench.agents.model_free.run_folder import close_run, open_run, read_run, record_inputs
 from jepabench.envs.data.files import atomic_write
 from jepabench.envs.registry import get_task, make
 from jepabench.envs.splits import EpisodeSpec
@@ -126,10 +126,8 @@ def train(
     data, directory = open_dataset(dataset, task_id), Path(directory)
     run = {
         "name": NAME,
-        "task_id": get_task(task_id).id,
         "seed": seed,
-        "world_model": fingerprint(world_model),
-        "dataset_fingerprint": data.manifest.fingerprint,
+        **record_inputs(task_id, data, world_model),
     }
     if open_run(directory, run):
         return

@@ -14,7 +14,17 @@ from jepabench.envs.task import TaskSpec, load_entry_point, short_name
 from jepabench.envs.variations.events import list_events
 from jepabench.envs.variations.factors import range_text
 
-_LAST_SECTION = "## Versions"
+_SECTIONS = (
+    "Description",
+    "Action space",
+    "Observation space",
+    "Rewards",
+    "Starting state",
+    "Success",
+    "Episode end",
+    "Arguments",
+    "Versions",
+)
 
 
 def page(
@@ -26,29 +36,34 @@ def page(
 ) -> str:
     """Return the page as Markdown, in the order of Gymnasium's pages.
 
+    A section that the docstring of the class lacks is taken from its nearest base class that has
+    it. Only ``Versions`` is never inherited.
+
     Args:
         task_id: Registered task, also ``module:Name-v0``.
         picture: Address of a picture to show, as seen from the page.
         rates: Success rates, 0 to 1, by policy and stratum, if they were measured.
-        num_episodes: That each rate is of.
+        num_episodes: Number of episodes behind each rate.
+
+    Raises:
+        ValueError: The docstring of the class has no section ``Versions``.
     """
     task = get_task(task_id)
     env = make(task_id)
-    text = inspect.cleandoc(load_entry_point(task.entry_point).__doc__ or "").replace("``", "`")
-    description, rule, last = text.rpartition(_LAST_SECTION)
-    if not rule:
-        raise ValueError(f"{task.entry_point}: the docstring has no section {_LAST_SECTION!r}.")
-    summary, _, sections = description.partition("\n## ")
+    summary, sections = _read_docstring(load_entry_point(task.entry_point))
+    versions = sections.pop("Versions", "")
+    if not versions:
+        raise ValueError(f"{task.entry_point}: the docstring has no section '## Versions'.")
     parts = [
         f"# {short_name(task.id)}",
         f"![Start and goal of an episode]({picture})" if picture else "",
-        summary.strip(),
+        summary,
         _spec_table(task, env),
-        f"## {sections}".strip(),
+        *sections.values(),
         _floors_and_ceiling(task, rates, num_episodes) if rates else "",
         _variations(env),
         _events(task.id),
-        rule + last,
+        versions,
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -90,6 +105,24 @@ def picture(task_id: str, path: Path, *, size: int = 160) -> None:
     frames = np.concatenate([observation["pixels"], gap, observation["goal_pixels"]], axis=1)
     if not cv2.imwrite(str(path), frames[..., ::-1]):
         raise OSError(f"Cannot write {path}.")
+
+
+def _read_docstring(world: type) -> tuple[str, dict[str, str]]:
+    """Return the summary of a docstring and its sections with their headings, in page order."""
+    summary, own = _split_sections(world)
+    sections = {"Versions": own.get("Versions", "")}
+    for base in world.__mro__:
+        sections = _split_sections(base)[1] | sections
+    order = {title: place for place, title in enumerate(_SECTIONS)}
+    return summary, dict(sorted(sections.items(), key=lambda item: order.get(item[0], len(order))))
+
+
+def _split_sections(world: type) -> tuple[str, dict[str, str]]:
+    text = inspect.cleandoc(world.__doc__ or "").replace("``", "`")
+    summary, *sections = text.split("\n## ")
+    return summary.strip(), {
+        section.partition("\n")[0].strip(): f"## {section}".strip() for section in sections
+    }
 
 
 def _spec_table(task: TaskSpec, env: GoalEnv) -> str:

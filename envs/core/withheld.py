@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SEEN_STATE, SEEN_ACTION, WITHHELD = STRATA = ("seen-state", "seen-action", "withheld")
+_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +50,42 @@ class Withheld:
         allowed = action.copy()
         allowed[self.axis] = 0.0
         return allowed
+
+    def draw_move(
+        self,
+        rng: np.random.Generator,
+        stratum: str,
+        *,
+        low: NDArray[np.float64],
+        high: NDArray[np.float64],
+        shortest: float,
+        longest: float,
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return start [P] and goal [P] of an episode of a stratum.
+
+        Args:
+            rng: Source of the positions.
+            stratum: One of ``STRATA``. ``SEEN_ACTION`` mirrors a draw at the boundary, and
+                ``WITHHELD`` exchanges start and goal.
+            low, high: Corners [P] of the part of the world that is beyond the boundary.
+            shortest: Smallest distance along the axis.
+            longest: Largest distance between start and goal.
+        """
+        while True:
+            near, far = rng.uniform(low, high, size=(2, _BATCH, len(low)))
+            ahead = far[:, self.axis] - near[:, self.axis]
+            close = np.linalg.norm(far - near, axis=1) <= longest
+            fitting = np.flatnonzero(close & (ahead >= shortest))
+            if len(fitting):
+                break
+        near, far = near[fitting[0]], far[fitting[0]]
+        if stratum == SEEN_STATE:
+            return near, far
+        if stratum == SEEN_ACTION:
+            return self._mirror(near), self._mirror(far)
+        return far, near
+
+    def _mirror(self, position: NDArray[np.float64]) -> NDArray[np.float64]:
+        mirrored = position.copy()
+        mirrored[self.axis] = 2.0 * self.boundary - position[self.axis]
+        return mirrored

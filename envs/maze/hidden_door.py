@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,8 +21,6 @@ from jepabench.envs.maze.two_room import (
     HALF_LENGTH,
     HALF_WALL,
     ROOM,
-    SETTLING_STEPS,
-    STEP_LENGTH,
     STRATA,
     TwoRoom,
 )
@@ -45,15 +42,6 @@ class HiddenDoor(TwoRoom):
     mean is neither of them. A model with a latent variable can represent both. The same door stays
     locked for the whole episode.
 
-    ## Action space
-
-    | index | action | low | high | unit |
-    |---|---|---|---|---|
-    | 0 | displacement along x | -1 | 1 | 0.05 m |
-    | 1 | displacement along y | -1 | 1 | 0.05 m |
-
-    An action longer than 1 is scaled to length 1. A control step takes 0.1 s.
-
     ## Observation space
 
     | index | ``observation`` | name in the XML | unit |
@@ -66,23 +54,10 @@ class HiddenDoor(TwoRoom):
     ``achieved_goal`` and ``desired_goal`` are positions ``[x, y]`` of the ball [m]. Frames show the
     room from above with +y up. Both doors, at y = -0.5 m and y = 0.5 m, look open.
 
-    ## Rewards
-
-    With ``reward="sparse"``, the reward is 0 if the goal is reached and -1 otherwise. With
-    ``reward="dense"``, it is minus the straight-line distance to the goal [m].
-
     ## Starting state
 
     Start and goal are drawn as in ``TwoRoom``, with paths through the open door. A fair coin
     decides which door is open. The budget leaves time for a detour through the other door.
-
-    ## Success
-
-    The ball's centre is within 0.1 m of the goal.
-
-    ## Episode end
-
-    The episode never terminates. It is truncated when its budget is used up.
 
     ## Arguments
 
@@ -112,11 +87,7 @@ class HiddenDoor(TwoRoom):
         start, goal, length = free_space(_shut_door(coin)).sample_pair(
             rng, shortest=shortest, longest=longest, avoid=self.arena.zones
         )
-        reference_steps = SETTLING_STEPS + math.ceil((length + _DETOUR) / STEP_LENGTH)
-        world = {"coin": np.array([coin])}
-        return EpisodeDraw(
-            self.arena.state_at(start), self.arena.state_at(goal), reference_steps, world
-        )
+        return self._make_draw(start, goal, length + _DETOUR, {"coin": np.array([coin])})
 
     def _set_world(self, world: Mapping[str, NDArray[Any]]) -> None:
         self._shut(_shut_door(float(world["coin"][0])))

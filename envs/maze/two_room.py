@@ -36,7 +36,7 @@ _VIEW = 2.2
 HALF_WALL, HALF_DOOR, HALF_LENGTH = 0.05, 0.2, 1.0  # as in the XML
 CLEARANCE = 0.08
 _SUBSTEPS = 10
-SETTLING_STEPS = 5  # that the expert needs beyond the length of the way
+_SETTLING_STEPS = 5  # that the expert needs beyond the length of the path
 
 
 class TwoRoom(BallMazeEnv):
@@ -159,12 +159,19 @@ class TwoRoom(BallMazeEnv):
         start, goal, length = free_space(layout).sample_pair(
             rng, shortest=shortest, longest=longest, avoid=self.arena.zones
         )
-        reference_steps = SETTLING_STEPS + int(np.ceil(length / STEP_LENGTH))
+        return self._make_draw(start, goal, length, {"layout": layout})
+
+    def _make_draw(
+        self,
+        start: NDArray[np.float64],
+        goal: NDArray[np.float64],
+        length: float,
+        world: Mapping[str, NDArray[Any]],
+    ) -> EpisodeDraw:
+        """Return an episode from ``start`` [2] to ``goal`` [2] along a path of ``length`` [m]."""
+        reference_steps = _SETTLING_STEPS + int(np.ceil(length / STEP_LENGTH))
         return EpisodeDraw(
-            self.arena.state_at(start),
-            self.arena.state_at(goal),
-            reference_steps,
-            {"layout": layout},
+            self.arena.state_at(start), self.arena.state_at(goal), reference_steps, world
         )
 
     def _set_world(self, world: Mapping[str, NDArray[Any]]) -> None:

@@ -8,7 +8,7 @@ world continues by its usual laws. Restoring an earlier snapshot undoes the even
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +49,7 @@ class _Scope:
         return replace(self.state, world={**self.state.world, name: np.array(numbers, np.float64)})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Event:
     """A change that can happen between two steps.
 
@@ -62,10 +62,11 @@ class Event:
 
     name: str
     description: str
-    harmless: bool = False
-    lasting: bool = False
     _happen: Callable[[_Scope], State] = field(repr=False)
     _can_happen_to: Callable[[GoalEnv, MovingObject], bool] | None = field(default=None, repr=False)
+    _: KW_ONLY
+    harmless: bool = False
+    lasting: bool = False
     _needs: str | None = field(default=None, repr=False)
 
     def targets(self, env: GoalEnv) -> list[int]:
@@ -206,66 +207,42 @@ def _redrawn(scope: _Scope, name: str, least: float) -> State:
     raise EventError(f"{name} has no value that is {least:g} away from {now}.")
 
 
+def _any_object(env: GoalEnv, thing: MovingObject) -> bool:
+    del env, thing
+    return True
+
+
+def _has_walls(env: GoalEnv, thing: MovingObject) -> bool:
+    del env
+    return thing.in_wall is not None and thing.is_free is not None
+
+
 def _has(what: str) -> Callable[[GoalEnv, MovingObject], bool]:
     return lambda env, thing: f"{thing.name}_{what}" in env.variations
 
 
 EVENTS = (
+    Event("teleport", "an object jumps to another position", _teleport, _any_object),
+    Event("pass_wall", "an object jumps to the other side of a wall", _pass_wall, _has_walls),
+    Event("vanish", "an object becomes invisible", _vanish, _has("hidden")),
+    Event("appear", "a second object appears", _appear, _has("double")),
+    Event("change_shape", "an object changes its shape", _change_shape, _has("shape")),
     Event(
-        name="teleport",
-        description="an object jumps to another position",
-        _happen=_teleport,
-        _can_happen_to=lambda env, thing: True,
-    ),
-    Event(
-        name="pass_wall",
-        description="an object jumps to the other side of a wall",
-        _happen=_pass_wall,
-        _can_happen_to=lambda env, thing: thing.in_wall is not None and thing.is_free is not None,
-    ),
-    Event(
-        name="vanish",
-        description="an object becomes invisible",
-        _happen=_vanish,
-        _can_happen_to=_has("hidden"),
-    ),
-    Event(
-        name="appear",
-        description="a second object appears",
-        _happen=_appear,
-        _can_happen_to=_has("double"),
-    ),
-    Event(
-        name="change_shape",
-        description="an object changes its shape",
-        _happen=_change_shape,
-        _can_happen_to=_has("shape"),
-    ),
-    Event(
-        name="freeze",
-        description="an object does not move for one action block, whatever acts on it",
+        "freeze",
+        "an object does not move for one action block, whatever acts on it",
+        _freeze,
+        _any_object,
         lasting=True,
-        _happen=_freeze,
-        _can_happen_to=lambda env, thing: True,
     ),
     Event(
-        name="reverse",
-        description="actions have the opposite effect for one action block",
-        lasting=True,
-        _happen=_reverse,
+        "reverse", "actions have the opposite effect for one action block", _reverse, lasting=True
     ),
+    Event("recolour", "an object changes its colour", _recolour, _has("colour"), harmless=True),
     Event(
-        name="recolour",
-        description="an object changes its colour",
+        "change_light",
+        "the light becomes brighter or darker",
+        _change_light,
         harmless=True,
-        _happen=_recolour,
-        _can_happen_to=_has("colour"),
-    ),
-    Event(
-        name="change_light",
-        description="the light becomes brighter or darker",
-        harmless=True,
-        _happen=_change_light,
         _needs="light",
     ),
 )

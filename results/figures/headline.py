@@ -17,10 +17,7 @@ from jepabench.results.figures.planning_vs_rl import Axis, Panel, Point
 from jepabench.results.report.panels import (
     GREY,
     MARKERS,
-    PLOT_HEIGHT,
-    add_legend,
-    as_svg,
-    panel_figure,
+    cost_figure,
     shorten,
     style_cost_axes,
 )
@@ -68,14 +65,6 @@ def draw_headline(
             if points:
                 _draw_curve(axes, points, x, colour, marker, dashes)
 
-    figure = panel_figure(
-        {short_name(panel.task): [panel] for panel in panels},
-        draw,
-        columns=columns,
-        height=PLOT_HEIGHT + 0.4,
-    )
-    for axes in figure.axes[:: max(1, min(columns, len(panels)))]:
-        axes.set_ylabel("goals held")
     families = {point.method: point.family for panel in panels for point in panel.points}
     handles = [
         Line2D(
@@ -89,8 +78,8 @@ def draw_headline(
         )
         for method, (colour, marker, dashes) in styles.items()
     ]
-    add_legend(figure, handles)
-    return as_svg(figure)
+    items = {short_name(panel.task): [panel] for panel in panels}
+    return cost_figure(items, draw, handles, columns=columns, ylabel="goals held")
 
 
 def _find_range(panels: Sequence[Panel], x: Axis) -> tuple[float, float]:

@@ -16,11 +16,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
 HOST = "127.0.0.1"
 _NAMES = (HOST, "localhost")
 _TEMPLATES = Path(__file__).resolve().parent / "templates"
 _PALETTE = Path(__file__).resolve().parents[1] / "media" / "palette.css"
-_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
 _MAX_COMMAND = 10_000  # bytes
 _QUIET_SECONDS = 10.0  # between signs of life to a client
 _POLICY = "default-src 'self'; img-src 'self' data:; style-src 'self' 'unsafe-inline'"
@@ -87,11 +88,15 @@ class LiveServer:
         *,
         port: int = 0,
     ) -> None:
+        environment = Environment(
+            loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, autoescape=True
+        )
+        html = environment.get_template(f"{page}.html").render(page=page)
         files = {
-            "/": _TEMPLATES / f"{page}.html",
-            f"/{page}.js": _TEMPLATES / f"{page}.js",
-            "/live.css": _TEMPLATES / "live.css",
-            "/palette.css": _PALETTE,
+            "/": (html.encode(), "text/html"),
+            f"/{page}.js": ((_TEMPLATES / f"{page}.js").read_bytes(), "text/javascript"),
+            "/live.css": ((_TEMPLATES / "live.css").read_bytes(), "text/css"),
+            "/palette.css": (_PALETTE.read_bytes(), "text/css"),
         }
         handler = type("Handler", (_Handler,), {"files": files, "channel": channel})
         handler.execute = staticmethod(command) if command else None  # pyright: ignore[reportAttributeAccessIssue]
@@ -114,7 +119,7 @@ class LiveServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    files: Mapping[str, Path] = {}
+    files: Mapping[str, tuple[bytes, str]] = {}
     channel: Channel
     port: int
     execute: Callable[[Mapping[str, Any]], None] | None = None
@@ -127,8 +132,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/events":
             self._send_events()
         elif self.path in self.files:
-            path = self.files[self.path]
-            self._reply(HTTPStatus.OK, path.read_bytes(), f"{_TYPES[path.suffix]}; charset=utf-8")
+            content, kind = self.files[self.path]
+            self._reply(HTTPStatus.OK, content, f"{kind}; charset=utf-8")
         else:
             self.send_error(HTTPStatus.NOT_FOUND)
 

@@ -104,6 +104,22 @@ def percent_ticks() -> tuple[list[int], list[str]]:
     return [0, 25, 50, 75, 100], ["0", "25", "50", "75", "100 %"]
 
 
+def cost_figure(
+    panels: Mapping[str, Sequence[Item]],
+    draw: Callable[[Axes, Sequence[Item]], None],
+    handles: list[Line2D],
+    *,
+    columns: int,
+    ylabel: str,
+) -> bytes:
+    """Return an SVG of success against costs, with a label on each row and a legend."""
+    figure = panel_figure(panels, draw, columns=columns, height=PLOT_HEIGHT + 0.4)
+    for axes in figure.axes[:: max(1, min(columns, len(panels)))]:
+        axes.set_ylabel(ylabel)
+    add_legend(figure, handles)
+    return as_svg(figure)
+
+
 def add_legend(figure: Figure, handles: list[Line2D]) -> None:
     """Add a legend above the panels, with as many columns as fit."""
     longest = max(len(str(handle.get_label())) for handle in handles)

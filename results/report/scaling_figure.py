@@ -13,10 +13,7 @@ from jepabench.results.report.families import FAMILIES, classify_families
 from jepabench.results.report.panels import (
     GREY,
     MARKERS,
-    PLOT_HEIGHT,
-    add_legend,
-    as_svg,
-    panel_figure,
+    cost_figure,
     shorten,
     style_cost_axes,
 )
@@ -65,26 +62,23 @@ def scaling_figure(table: pd.DataFrame, *, columns: int = 3) -> bytes:
         "ms_per_step": [row for row in rows if row["budget"] == largest[str(row["agent"])]],
     }
 
+    untrained = [100 * row["success_held"] for row in rows if row["transitions"] == 0]
+
     def draw(axes: Axes, panel: Sequence[tuple[str, Sequence[Row]]]) -> None:
         column, points = panel[0]
         for agent in agents:
             line = [row for row in points if row["agent"] == agent]
             _draw_line(axes, line, column, colour=colours[agent], marker=markers[agent])
+        for held in untrained if column != "ms_per_step" else ():
+            axes.axhline(held, color=GREY, linewidth=1.0, linestyle=(0, (4, 3)))
         paid = [row[column] for row in points if row[column] > 0]
         style_cost_axes(axes, min(paid, default=1.0), max(paid, default=10.0), _LABELS[column])
 
     items = {_TITLES[column]: [(column, points)] for column, points in panels.items()}
-    figure = panel_figure(items, draw, columns=columns, height=PLOT_HEIGHT + 0.4)
-    figure.axes[0].set_ylabel("held success")
-    untrained = [100 * row["success_held"] for row in rows if row["transitions"] == 0]
-    for axes in figure.axes[:2]:
-        for held in untrained:
-            axes.axhline(held, color=GREY, linewidth=1.0, linestyle=(0, (4, 3)))
-    add_legend(
-        figure,
-        [_make_handle(agent, colour=colours[agent], marker=markers[agent]) for agent in agents],
-    )
-    return as_svg(figure)
+    handles = [
+        _make_handle(agent, colour=colours[agent], marker=markers[agent]) for agent in agents
+    ]
+    return cost_figure(items, draw, handles, columns=columns, ylabel="held success")
 
 
 def _draw_line(axes: Axes, line: Sequence[Row], column: str, *, colour: str, marker: str) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from jepabench import envs
 from jepabench.envs.checks.task_pages import index, page, picture
+from jepabench.envs.maze.hidden_door import HiddenDoor
 from jepabench.envs.task import short_name
 from jepabench.results.board.world_facts import recorded_rates
 
@@ -67,6 +68,17 @@ def test_a_page_has_the_sections_in_their_order(name):
     found = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
     assert [section for section in found if section in SECTIONS] == SECTIONS
     assert lines[0] == f"# {name}" and f"| id | `{TASKS[name].id}` |" in lines
+
+
+def test_page_inherits_sections_but_not_versions(monkeypatch):
+    monkeypatch.setattr(HiddenDoor, "__doc__", "A door.\n\n## Versions\n\n* v1: first version.")
+    lines = page("jepabench/TwoRoom-HiddenDoor-v1").splitlines()
+    found = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
+    assert [section for section in found if section in SECTIONS] == SECTIONS
+    assert lines[2] == "A door."
+    monkeypatch.setattr(HiddenDoor, "__doc__", "A door.")
+    with pytest.raises(ValueError, match="no section '## Versions'"):
+        page("jepabench/TwoRoom-HiddenDoor-v1")
 
 
 def test_a_picture_that_cannot_be_written_is_an_error(tmp_path):

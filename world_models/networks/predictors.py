@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jepabench.envs.errors import unknown_name
+from jepabench.world_models.networks.heads import make_perceptron
 from jepabench.world_models.networks.history_transformer import AdaLNBlock, AdaLNPredictor
 from jepabench.world_models.networks.lewm import LeWMPredictor
 from jepabench.world_models.networks.mlp_rollout import read_perceptron, unroll_residual
@@ -115,14 +116,11 @@ class SubstepPredictor(nn.Module):
             )
         self.history, self.substeps, self.latent_dim = history, substeps, latent_dim
         known = history * latent_dim + (history - 1) * action_size
-        self.recall = nn.Sequential(
-            nn.Linear(known, width), nn.LayerNorm(width), nn.GELU(), nn.Linear(width, memory)
+        self.recall = make_perceptron(known, memory, width=width, depth=1)
+        state = latent_dim + memory
+        self.step = make_perceptron(
+            state + action_size // substeps, state, width=width, depth=depth
         )
-        sizes = [latent_dim + memory + action_size // substeps] + [width] * depth
-        layers: list[nn.Module] = []
-        for inputs, outputs in itertools.pairwise(sizes):
-            layers += [nn.Linear(inputs, outputs), nn.LayerNorm(outputs), nn.GELU()]
-        self.step = nn.Sequential(*layers, nn.Linear(width, latent_dim + memory))
 
     def forward(self, latents: Tensor, actions: Tensor) -> Tensor:
         """Predict [N, D] from latents [N, k, D] and actions [N, k, A] with k <= K."""

@@ -29,7 +29,13 @@ from jepabench.agents.model_free.offline.hindsight import (
 )
 from jepabench.agents.model_free.offline.networks import OfflineConfig, Sizes
 from jepabench.agents.model_free.offline.policy import GoalPolicy
-from jepabench.agents.model_free.run_folder import close_run, open_run, read_run, record_device
+from jepabench.agents.model_free.run_folder import (
+    close_run,
+    open_run,
+    read_run,
+    record_device,
+    record_inputs,
+)
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.envs.data.files import atomic_write
 from jepabench.envs.registry import get_task
@@ -82,12 +88,10 @@ def train_policy(
     settings = _make_settings(policy_type, features, config)
     run = {
         "algorithm": policy_type.name,
-        "task_id": task.id,
         "seed": seed,
         "config": asdict(settings),
         "inputs": features.inputs,
-        "world_model": fingerprint(world_model) if world_model else None,
-        "dataset_fingerprint": data.manifest.fingerprint,
+        **record_inputs(task.id, data, world_model),
         **record_device(device),
     }
     directory = Path(directory)
