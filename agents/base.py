@@ -48,6 +48,20 @@ class Agent(Protocol):
         ...
 
 
+@runtime_checkable
+class StatesCost(Protocol):
+    """An agent that states the cost of its training, because no stage of the run trained it."""
+
+    training_cost: Mapping[str, float | None]
+
+
+@runtime_checkable
+class UsesDevice(Protocol):
+    """An agent that computes on a device of PyTorch; other agents use the CPU."""
+
+    device: object  # its text is "cpu", "cuda" or "mps"
+
+
 def check_specs(task: TaskSpec, specs: Sequence[EpisodeSpec]) -> None:
     """Check that all episodes are of the agent's task.
 

@@ -100,6 +100,24 @@ class FastRollout(Protocol):
         ...
 
 
+@runtime_checkable
+class FastPredictor(Protocol):
+    """A predictor that can predict several steps faster than one by one."""
+
+    def unroll(
+        self, latents: Tensor, actions: Tensor, *, place: Callable[[Tensor], Tensor] | None
+    ) -> Tensor | None:
+        """Predict as ``FastRollout``; ``place`` is applied to each latent that is predicted."""
+        ...
+
+
+@runtime_checkable
+class TrainsOnField(Protocol):
+    """A module that trains on a field of the dataset other than its ``observation_key``."""
+
+    training_key: str
+
+
 def rollout(model: WorldModel, context: Context, actions: Tensor) -> Tensor:
     """Imagine the futures of candidate plans.
 
@@ -112,14 +130,14 @@ def rollout(model: WorldModel, context: Context, actions: Tensor) -> Tensor:
         Predicted latents [B, S, H, *latent]. Entry h is the latent after action h. They are
         differentiable with respect to ``actions``.
     """
-    if _implements(type(model), CustomRollout):
+    if implements(type(model), CustomRollout):
         return cast(CustomRollout, model).imagine(context, actions)
-    unroll = cast(FastRollout, model).unroll if _implements(type(model), FastRollout) else None
+    unroll = cast(FastRollout, model).unroll if implements(type(model), FastRollout) else None
     return rollout_with(model.predict, model.history, context, actions, unroll=unroll)
 
 
 @lru_cache(maxsize=128)
-def _implements(kind: type, protocol: type) -> bool:
+def implements(kind: type, protocol: type) -> bool:
     """Return whether a class has the methods of a protocol.
 
     Checking an instance takes longer than a step of a small model.

@@ -8,7 +8,7 @@ in any package; a configuration refers to it with ``_target_``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol, cast, runtime_checkable
 
@@ -303,8 +303,10 @@ class Energy:
 
 def _move_term(term: Any, device: torch.device) -> Any:
     """Return a term with its networks (in place) and its tensors on a device."""
+    if not is_dataclass(term) or isinstance(term, type):
+        return term
     moved = {}
-    for name in getattr(term, "__dataclass_fields__", ()):
+    for name in (field.name for field in fields(term)):
         value = getattr(term, name)
         if isinstance(value, torch.nn.Module):
             value.to(device)

@@ -101,6 +101,7 @@ def evaluate_agent(
     from tqdm import tqdm
 
     from jepabench.agents.artifacts import artifact_folders
+    from jepabench.agents.base import StatesCost, UsesDevice
     from jepabench.evaluation.model_checks.generalization import Change
     from jepabench.evaluation.rollout import evaluate_episodes
     from jepabench.evaluation.traces import save_evaluation
@@ -126,9 +127,8 @@ def evaluate_agent(
             variation=change.variation if change else None,
         )
     save_evaluation(directory, evaluation)
-    # Policies of other libraries state the cost of their training.
-    cost = getattr(agent, "training_cost", None) or sum_costs(preset, stages)
-    cost = {**cost, "device": str(getattr(agent, "device", "cpu"))}
+    cost = agent.training_cost if isinstance(agent, StatesCost) else sum_costs(preset, stages)
+    cost = {**cost, "device": str(agent.device) if isinstance(agent, UsesDevice) else "cpu"}
     (directory / "cost.json").write_text(json.dumps(cost, indent=2), encoding="utf-8")
 
 

@@ -11,8 +11,9 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 from hydra.utils import get_method
@@ -132,7 +133,7 @@ def _list_defaults(target: str) -> dict[str, list[Any]]:
         return {}
     # The training function is a partial of a loop, and its first argument is the method or its
     # settings.
-    (method, *_) = getattr(get_method(target), "args")  # noqa: B009
+    method, *_ = cast("partial[None]", get_method(target)).args
     return _prefix("agent.train.", getattr(method, "config_type", method))
 
 

@@ -6,14 +6,20 @@ import copy
 import dataclasses
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from jepabench.envs.errors import unknown_name
-from jepabench.world_models.base import Context, TrajectoryBatch, rollout
+from jepabench.world_models.base import (
+    Context,
+    FastPredictor,
+    TrajectoryBatch,
+    implements,
+    rollout,
+)
 from jepabench.world_models.networks.encoders import augment_colour, augment_shift, make_encoder
 from jepabench.world_models.networks.moving_average import update_average
 from jepabench.world_models.networks.predictors import make_predictor
@@ -138,10 +144,12 @@ class JEPA(nn.Module):
 
     def unroll(self, latents: Tensor, actions: Tensor) -> Tensor | None:
         """Imagine several steps at once if the predictor can; see ``FastRollout``."""
-        unroll = getattr(self.predictor, "unroll", None)
-        if unroll is None or self.training or type(self).predict is not JEPA.predict:
+        if not implements(type(self.predictor), FastPredictor):
             return None
-        return unroll(latents, actions, place=self._project if self.config.sphere else None)
+        if self.training or type(self).predict is not JEPA.predict:
+            return None
+        place = self._project if self.config.sphere else None
+        return cast(FastPredictor, self.predictor).unroll(latents, actions, place=place)
 
     def losses(self, batch: TrajectoryBatch, generator: torch.Generator) -> dict[str, Tensor]:
         """Return the ``prediction`` error and the weighted terms of the config."""

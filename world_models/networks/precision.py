@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import torch
 from torch import nn
@@ -31,12 +32,13 @@ def convert_precision(model: WorldModel, precision: str) -> WorldModel:
         raise unknown_name("precision", precision, PRECISIONS)
     if precision == "float32":
         return model
-    predictor = getattr(model, "predictor", None)
-    if not isinstance(model, nn.Module) or not isinstance(predictor, MIXED):
+    parts = dict(model.named_children()) if isinstance(model, nn.Module) else {}
+    predictor = parts.get("predictor")
+    if not isinstance(predictor, MIXED):
         names = " and ".join(kind.__name__ for kind in MIXED)
         raise ValueError(
             f"precision={precision!r} needs a {names} as predictor, got {type(predictor).__name__}."
         )
     narrow = copy.deepcopy(model)
-    narrow.predictor.to(PRECISIONS[precision])  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
-    return narrow  # pyright: ignore[reportReturnType]
+    cast(nn.Module, narrow).get_submodule("predictor").to(PRECISIONS[precision])
+    return narrow

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from torch import nn
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.world_models.analysis.diagnostics import Diagnosis, diagnose
 from jepabench.world_models.analysis.goal_probe import IN_PLACE, READ_STEPS, read_goals
-from jepabench.world_models.base import WorldModel
+from jepabench.world_models.base import TrainsOnField, WorldModel
 from jepabench.world_models.checkpoint import (
     LoadedWorldModel,
     fingerprint,
@@ -174,9 +174,10 @@ class _Trainer:
     ) -> float:
         """Train a module on ``source``, by default the training data; return seconds."""
         folder.mkdir(parents=True, exist_ok=True)
+        own = isinstance(module, TrainsOnField)
         sampler = WindowSampler(
             self.data if source is None else source,
-            observation_key=getattr(module, "training_key", module.observation_key),
+            observation_key=module.training_key if own else module.observation_key,
             num_frames=module.window,
             history=module.history,
             scale=self.scale,
@@ -311,9 +312,9 @@ def _copy_encoder(
         raise ValueError(
             "With encoder_from only the predictor learns: set training.predictor_steps."
         )
-    source, target = getattr(saved.model, "encoder", None), getattr(network, "encoder", None)
     try:
-        target.load_state_dict(source.state_dict())  # pyright: ignore[reportOptionalMemberAccess]
+        source = cast(nn.Module, saved.model).get_submodule("encoder")
+        network.get_submodule("encoder").load_state_dict(source.state_dict())
     except (AttributeError, RuntimeError) as error:
         raise ValueError(
             f"The model in {folder} has another encoder than the configured one: {error}"

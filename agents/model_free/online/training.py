@@ -27,6 +27,7 @@ from safetensors.torch import load_file, save_file
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from stable_baselines3.her import HerReplayBuffer
 from tqdm import tqdm
@@ -305,11 +306,10 @@ def _save_policy(
 
 def _truncate_episodes(model: BaseAlgorithm) -> None:
     """Truncate unfinished episodes of a hindsight buffer, since a segment starts new ones."""
-    buffer = getattr(model, "replay_buffer", None)
-    if isinstance(buffer, HerReplayBuffer):
+    if isinstance(model, OffPolicyAlgorithm) and isinstance(model.replay_buffer, HerReplayBuffer):
         with warnings.catch_warnings():  # it warns about the truncation
             warnings.simplefilter("ignore")
-            buffer.truncate_last_trajectory()
+            model.replay_buffer.truncate_last_trajectory()
 
 
 class OnlineAgent:
