@@ -1,4 +1,4 @@
-"""JEPA Bench: world models that plan, measured beside model-free reinforcement learning."""
+"""JEPA Bench: planning with world models, compared with model-free reinforcement learning."""
 
 from __future__ import annotations
 
