@@ -74,13 +74,14 @@ class RecedingHorizon:
             )
         if not (self._std > 0).all():
             raise ValueError(
-                f"action_std is above 0, got {self._std.tolist()}. Does the dataset move "
+                f"action_std must be above 0, got {self._std.tolist()}. Does the dataset move "
                 "every actuator?"
             )
         require_at_least(1, execute_steps=execute_steps)
         if execute_steps > planner.horizon:
             raise ValueError(
-                f"execute_steps is at most the horizon, {planner.horizon}, got {execute_steps}."
+                f"execute_steps must be at most the horizon, {planner.horizon}, "
+                f"got {execute_steps}."
             )
         self.execute_steps = execute_steps
         self.bounds = ActionBounds(

@@ -50,9 +50,9 @@ class EpisodeSpec:
             raise ValueError("The private split needs a salt, and only the private split has one.")
         check_task_id(self.task_id)  # specs are made from rows of files, and worlds from specs
         if self.index < 0:
-            raise ValueError(f"An episode index is 0 or more, got {self.index}.")
+            raise ValueError(f"An episode index must be at least 0, got {self.index}.")
         if self.noise_stream < 0:
-            raise ValueError(f"A noise stream is 0 or more, got {self.noise_stream}.")
+            raise ValueError(f"A noise stream must be at least 0, got {self.noise_stream}.")
 
     @property
     def key(self) -> str:

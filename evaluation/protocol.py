@@ -48,7 +48,7 @@ class SuiteTask:
         _refuse_repeats(f"Strata of {self.task_id}", self.strata)
         if self.num_episodes < 1:
             raise SuiteError(
-                f"{self.task_id}: num_episodes must be 1 or more, got {self.num_episodes}."
+                f"{self.task_id}: num_episodes must be at least 1, got {self.num_episodes}."
             )
         object.__setattr__(self, "strata", self.strata or known)
 
@@ -87,15 +87,16 @@ class Suite:
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise SuiteError(
-                f"A suite's name is lower-case letters, digits, - and _, got {self.name!r}."
+                "The name of a suite must consist of lower-case letters, digits, - and _, "
+                f"got {self.name!r}."
             )
         if self.split not in SPLITS:
             raise unknown_name("split", self.split, SPLITS)
         if self.version < 1:
-            raise SuiteError(f"Suite {self.name}: version must be 1 or more, got {self.version}.")
+            raise SuiteError(f"Suite {self.name}: version must be at least 1, got {self.version}.")
         if self.private_episodes < 1:
             raise SuiteError(
-                f"Suite {self.name}: private_episodes must be 1 or more, got "
+                f"Suite {self.name}: private_episodes must be at least 1, got "
                 f"{self.private_episodes}."
             )
         if self.protocol_version != PROTOCOL_VERSION:
@@ -109,7 +110,8 @@ class Suite:
                 raise SuiteError(f"Suite {self.name}: {name} is empty.")
         if min(self.training_seeds) < 0:
             raise SuiteError(
-                f"Suite {self.name}: training seeds are 0 or more, got {list(self.training_seeds)}."
+                f"Suite {self.name}: training seeds must be at least 0, "
+                f"got {list(self.training_seeds)}."
             )
         _refuse_repeats("Tasks", [task.task_id for task in self.tasks])
         _refuse_repeats("Agents", self.agents)

@@ -348,7 +348,7 @@ def _check_specs(specs: Sequence[EpisodeSpec], batch_size: int) -> None:
     if not specs:
         raise ValueError("There are no episodes to evaluate: specs is empty.")
     if batch_size < 1:
-        raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
     groups = sorted({(spec.task_id, spec.split) for spec in specs})
     if len(groups) > 1:
         raise ValueError(f"All episodes must have the same task and split, got {groups}.")

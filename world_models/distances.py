@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from jepabench.envs.errors import unknown_name
 from jepabench.world_models.networks.heads import make_perceptron
+from jepabench.world_models.settings import require_at_least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +54,9 @@ class DistanceConfig:
     def __post_init__(self) -> None:
         if self.kind not in HEADS:
             raise unknown_name("kind of learned distance", self.kind, HEADS)
-        for name in ("width", "depth", "num_steps", "batch_size", "max_steps", "reach_steps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is 1 or more, got {getattr(self, name)}.")
+        require_at_least(1, width=self.width, depth=self.depth, num_steps=self.num_steps)
+        require_at_least(1, batch_size=self.batch_size, max_steps=self.max_steps)
+        require_at_least(1, reach_steps=self.reach_steps)
         if not (0 < self.expectile <= 0.5 and 0 < self.gamma < 1 and self.learning_rate > 0):
             raise ValueError(
                 "expectile must be above 0 and at most 0.5, gamma between 0 and 1, and "

@@ -38,4 +38,4 @@ def require_at_least(minimum: float, **values: Any) -> None:
     """
     for name, value in values.items():
         if not value >= minimum:
-            raise ValueError(f"{name} is at least {minimum}, got {value}.")
+            raise ValueError(f"{name} must be at least {minimum}, got {value}.")

@@ -73,7 +73,7 @@ class OnlineConfig:
         require_at_least(0, noise=self.noise)
         if not self.budgets or list(self.budgets) != sorted(set(self.budgets)):
             raise ValueError(
-                f"budgets are ascending numbers of transitions, got {list(self.budgets)}."
+                f"budgets must be ascending numbers of transitions, got {list(self.budgets)}."
             )
 
 

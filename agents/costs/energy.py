@@ -105,11 +105,11 @@ class StepWeighting:
             raise unknown_name("value of when", self.when, WHEN)
         if not 0 <= self.running_weight <= 1:
             raise ValueError(
-                "running_weight is relative to the weight of the last step, 0 to 1, got "
+                "running_weight must be from 0 to 1 (relative to the weight of the last step), got "
                 f"{self.running_weight}."
             )
         if self.k < 1:
-            raise ValueError(f"k, the number of last steps, must be 1 or more, got {self.k}.")
+            raise ValueError(f"k (number of last steps) must be at least 1, got {self.k}.")
 
     def average(self, distance: Callable[[Tensor], Tensor], latents: Tensor) -> Tensor:
         """Return the weighted mean distance [B, S] of latents [B, S, H, *latent].
@@ -152,7 +152,7 @@ class GoalDistance(StepWeighting):
             raise unknown_name("kind of distance", self.kind, DISTANCES)
         if self.dims is not None and not 0 <= self.dims[0] < self.dims[1]:
             raise ValueError(
-                f"dims is (first, past the last) with 0 <= first < last, got {tuple(self.dims)}."
+                f"dims must be (first, end) with 0 <= first < end, got {tuple(self.dims)}."
             )
 
     def __call__(self, latents: Tensor, goal: Tensor, actions: Tensor) -> Tensor:

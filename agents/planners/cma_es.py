@@ -40,7 +40,7 @@ class CMAESPlanner(SamplingPlanner):
         SamplingPlanner.__post_init__(self)
         require_at_least(4, num_samples=self.num_samples)
         if not self.initial_std > 0:
-            raise ValueError(f"initial_std is above 0, got {self.initial_std}.")
+            raise ValueError(f"initial_std must be above 0, got {self.initial_std}.")
 
     @torch.inference_mode()
     def search(self, problem: SearchProblem) -> Plan:

@@ -74,11 +74,13 @@ class ElitePlanner(GaussianPlanner):
         require_at_least(0, momentum=self.momentum)
         if self.num_elites > self.num_samples:
             raise ValueError(
-                f"num_elites is at most num_samples = {self.num_samples}, got {self.num_elites}."
+                f"num_elites must be at most num_samples = {self.num_samples}, "
+                f"got {self.num_elites}."
             )
         if self.momentum >= 1:
             raise ValueError(
-                f"momentum is below 1, got {self.momentum}: nothing would ever be refitted."
+                f"momentum must be below 1, got {self.momentum}. With 1, the distribution would "
+                "never change."
             )
 
 

@@ -45,7 +45,7 @@ class ICEMPlanner(ElitePlanner):
         require_at_least(1, decay=self.decay)
         require_at_least(0, keep=self.keep)
         if self.keep > 1:
-            raise ValueError(f"keep is at most 1, got {self.keep}.")
+            raise ValueError(f"keep must be at most 1, got {self.keep}.")
 
     @property
     def num_kept(self) -> int:

@@ -40,7 +40,7 @@ class MPPIPlanner(GaussianPlanner):
     def __post_init__(self) -> None:
         GaussianPlanner.__post_init__(self)
         if not self.temperature > 0:
-            raise ValueError(f"temperature divides and is above 0, got {self.temperature}.")
+            raise ValueError(f"temperature must be above 0, got {self.temperature}.")
 
     @torch.inference_mode()
     def search(self, problem: SearchProblem) -> Plan:

@@ -49,7 +49,7 @@ def check_env(
         ValueError: ``num_episodes`` or ``time_limit`` is not positive.
     """
     if num_episodes < 1:
-        raise ValueError(f"num_episodes must be 1 or more, got {num_episodes}.")
+        raise ValueError(f"num_episodes must be at least 1, got {num_episodes}.")
     if not time_limit > 0:
         raise ValueError(f"time_limit must be above 0 s, got {time_limit}.")
     names = [check.name for check in CHECKS]

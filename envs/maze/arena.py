@@ -51,7 +51,7 @@ class Arena:
         self.zones = np.array(zones, np.float64).reshape(-1, 4)
         if not (self.zones[:, :2] < self.zones[:, 2:]).all():
             raise ValueError(
-                f"A zone is (x_min, y_min, x_max, y_max) with min < max, got {list(zones)}."
+                f"A zone must be (x_min, y_min, x_max, y_max) with min < max, got {list(zones)}."
             )
         self._zone_bounds = self.zones.tolist()  # plain floats: they are asked at every step
         self.extent, height = extent, float(spec.geom("floor").pos[2])

@@ -31,7 +31,7 @@ class Camera:
     def __post_init__(self) -> None:
         if not 0.0 < self.field_of_view < np.pi:
             raise ValueError(
-                f"field_of_view is an angle between 0 and pi [rad], got {self.field_of_view}."
+                f"field_of_view must be an angle between 0 and pi [rad], got {self.field_of_view}."
             )
         if not np.linalg.norm(np.cross(np.subtract(self.target, self.position), self.up)) > 0.0:
             raise ValueError("The camera looks along its up direction, or at its own position.")

@@ -79,7 +79,7 @@ class RayCamera:
         mount: str | None = None,
     ) -> None:
         if samples not in SAMPLES:
-            raise ValueError(f"samples is 4 or 2, got {samples}.")
+            raise ValueError(f"samples must be 4 or 2, got {samples}.")
         self.model = model
         self.background, self.ambient, self.checker = np.array(background), ambient, checker
         self.brightness = 1.0
@@ -94,7 +94,7 @@ class RayCamera:
     def set_light(self, light: Vector) -> None:
         """Change the direction towards the light, from above."""
         if light[2] <= 0.0:
-            raise ValueError(f"The light comes from above, light[2] > 0, got {light}.")
+            raise ValueError(f"The light must come from above (light[2] > 0), got {light}.")
         self.light = np.array(light) / light[2]
         self._views.clear()
 

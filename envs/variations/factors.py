@@ -191,7 +191,8 @@ class Variations:
             return dict.fromkeys(self._factors, level) if level != "none" else {}
         if not isinstance(request, Mapping):
             raise VariationError(
-                f"variation is one of {LEVELS} or a mapping of factors to values, got {request!r}."
+                f"variation must be one of {LEVELS} or a mapping of factors to values, "
+                f"got {request!r}."
             )
         checked: dict[str, str | Value] = {}
         for name, given in request.items():

@@ -62,7 +62,7 @@ def probe_table(
     """
     check_dataset(loaded, dataset)
     if any(step < 1 for step in steps):
-        raise ValueError(f"Imagined steps must be 1 or more, got {list(steps)}.")
+        raise ValueError(f"Imagined steps must be at least 1, got {list(steps)}.")
     rng = np.random.default_rng(seed)
     halves = np.array_split(np.arange(len(dataset)), 2)
     fitting, reading = (_rows(dataset, half, num_frames // 2, rng) for half in halves)
@@ -107,7 +107,7 @@ def check_dataset(loaded: LoadedWorldModel, dataset: EpisodeDataset) -> None:
         )
     if len(dataset) < FEWEST_EPISODES:
         raise ProbingError(
-            f"{dataset.path} has {len(dataset)} episodes; {FEWEST_EPISODES} or more are needed."
+            f"{dataset.path} has {len(dataset)} episodes; at least {FEWEST_EPISODES} are needed."
         )
 
 

@@ -75,7 +75,8 @@ class StageLock:
     def __init__(self, directory: Path, *, stale_after: float = 60.0, wait: float = 0.0) -> None:
         if stale_after <= 0 or wait < 0:
             raise ValueError(
-                f"stale_after is positive and wait 0 or more seconds, got {stale_after} and {wait}."
+                "stale_after must be above 0 s and wait at least 0 s, "
+                f"got {stale_after} and {wait}."
             )
         self.directory, self.stale_after, self.wait = directory, stale_after, wait
         self.owner = Owner(

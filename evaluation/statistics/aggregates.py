@@ -116,7 +116,7 @@ def stratified_replicates(
     for array in checked:
         if array.ndim != 2 or array.shape[0] < 2:
             raise StatisticsError(
-                f"An interval needs scores [runs, tasks] with 2 runs or more, got {array.shape}."
+                f"An interval needs scores [runs, tasks] with at least 2 runs, got {array.shape}."
             )
     chunk = max(1, _CHUNK // max(array.size for array in checked))
     replicates = []

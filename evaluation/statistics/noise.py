@@ -37,7 +37,7 @@ def noise_share(outcomes: ArrayLike) -> NoiseShare:
     array = check_scores(outcomes)
     if array.ndim != 2 or min(array.shape) < 2:
         raise StatisticsError(
-            f"Outcomes must be [streams, episodes] with 2 or more of both, got {array.shape}."
+            f"Outcomes must be [streams, episodes] with at least 2 of both, got {array.shape}."
         )
     within = float(array.var(axis=0, ddof=1).mean())
     streams, episodes = array.shape

@@ -181,30 +181,30 @@ def check_rows(rows: pd.DataFrame) -> None:
     ever, final, held = column["success_ever"], column["success_final"], column["success_held"]
     start, end, least = column["distance_start"], column["distance_final"], column["distance_min"]
     rules = {
-        "steps is 1 or more": steps >= 1,
-        "reference_steps is 1 or more": column["reference_steps"] >= 1,
-        "distances are 0 or more": (start >= 0) & (end >= 0) & (least >= 0),
-        "distance_min is the least distance": (least <= start) & (least <= end),
-        "first_success_step is a step if there was a success, else -1": np.where(
+        "steps must be at least 1": steps >= 1,
+        "reference_steps must be at least 1": column["reference_steps"] >= 1,
+        "distances must be at least 0": (start >= 0) & (end >= 0) & (least >= 0),
+        "distance_min must be the smallest distance": (least <= start) & (least <= end),
+        "first_success_step must be a step after a success, and -1 otherwise": np.where(
             ever, (first >= 1) & (first <= steps), first == -1
         ),
         "success_final and success_held need success_ever": ever | ~(final | held),
         "strict_held needs success_held": held | ~column["strict_held"],
-        "violations is within 0 and steps": (violations >= 0) & (violations <= steps),
-        "return_ is the sum of sparse rewards": (return_ <= 0)
+        "violations must be from 0 to steps": (violations >= 0) & (violations <= steps),
+        "return_ must be the sum of sparse rewards": (return_ <= 0)
         & (return_ >= -steps)
         & (return_ % 1 == 0),
-        "model_steps is 0 or more": column["model_steps"] >= 0,
-        "planning times are 0 or more": (column["planning_seconds"] >= 0)
+        "model_steps must be at least 0": column["model_steps"] >= 0,
+        "planning times must be at least 0": (column["planning_seconds"] >= 0)
         & (column["planning_ms_median"] >= 0),
-        "planning_ms_p95 is not below the median": column["planning_ms_p95"]
+        "planning_ms_p95 must not be below the median": column["planning_ms_p95"]
         >= column["planning_ms_median"],
     }
     for rule, holds in rules.items():
         if not holds.all():
             number = int(holds.argmin())
             values = rows.iloc[number].to_dict()
-            raise SubmissionError("rows", f"Row {number}: {rule}; it is {values}.")
+            raise SubmissionError("rows", f"Row {number}: {rule}, got {values}.")
     check_row_costs(rows)
 
 

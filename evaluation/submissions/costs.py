@@ -29,18 +29,21 @@ def check_row_costs(rows: pd.DataFrame) -> None:
     # At least half of the control steps take the median or more, and one takes the 95th percentile.
     half, least = steps // 2, np.maximum(1, steps // 20)
     rules: dict[str, Any] = {
-        "times are 0 or at least a nanosecond": _measured(seconds)
+        "planning times must be 0 or at least a nanosecond": _measured(seconds)
         & _measured(median)
         & _measured(p95),
-        f"planning_seconds is at most {_MAX_EPISODE_SECONDS:g}": seconds <= _MAX_EPISODE_SECONDS,
-        "planning_seconds covers planning_ms_median of half the steps": seconds * _ROUNDING
+        f"planning_seconds must be at most {_MAX_EPISODE_SECONDS:g}": seconds
+        <= _MAX_EPISODE_SECONDS,
+        "planning_seconds must cover planning_ms_median for half of the steps": seconds * _ROUNDING
         >= median * half,
-        "planning_seconds covers planning_ms_p95 of the slowest steps": seconds * _ROUNDING
+        "planning_seconds must cover planning_ms_p95 for the slowest steps": seconds * _ROUNDING
         >= p95 * (least - 1),
-        "planning_seconds is 0 only if the milliseconds are": (seconds > 0)
+        "planning_seconds must be above 0 if the milliseconds are": (seconds > 0)
         | ((median == 0) & (p95 == 0)),
-        f"model_steps is at most {MAX_MODEL_STEPS:g}": column["model_steps"] <= MAX_MODEL_STEPS,
-        "a model step takes time": column["model_steps"] * _SECONDS_PER_MODEL_STEP <= seconds,
+        f"model_steps must be at most {MAX_MODEL_STEPS:g}": column["model_steps"]
+        <= MAX_MODEL_STEPS,
+        "each model step must take time": column["model_steps"] * _SECONDS_PER_MODEL_STEP
+        <= seconds,
     }
     for rule, holds in rules.items():
         if not holds.all():
@@ -53,7 +56,7 @@ def check_row_costs(rows: pd.DataFrame) -> None:
                 "model_steps",
             )
             found = ", ".join(f"{name} {column[name][number]}" for name in costs)
-            raise SubmissionError("rows", f"Row {number}: {rule}; it has {found}.")
+            raise SubmissionError("rows", f"Row {number}: {rule}, got {found}.")
 
 
 def _measured(values: Any) -> Any:

@@ -103,7 +103,7 @@ class Names:
         names = tuple(part.strip() for part in text.split(","))
         if not all(names):
             raise argparse.ArgumentTypeError(
-                f"must be names separated by commas, got {text!r} with an empty one"
+                f"must be names separated by commas, got {text!r}, which has an empty name"
             )
         return names
 

@@ -162,7 +162,8 @@ class _Run:
         if self.failures:
             lines = "\n".join(f"  {key}: {reason}" for key, reason in self.failures.items())
             raise StagesFailedError(
-                f"{len(self.failures)} stages failed. The same command retries them.\n{lines}"
+                f"{len(self.failures)} stages failed. Run the same command again to retry them.\n"
+                f"{lines}"
             )
 
     def _update_stages(self) -> None:

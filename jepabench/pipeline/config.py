@@ -150,7 +150,7 @@ def _load_plugin(
         return None
     if preset["name"] in taken:
         raise ConfigError(
-            f"Agent {name!r} is called {preset['name']!r}, as a preset is. "
+            f"Agent {name!r} has the name of the preset {preset['name']!r}. "
             "Give its class another name."
         )
     merged = OmegaConf.merge(OmegaConf.create(preset), _as_config(overrides))
@@ -198,8 +198,8 @@ def _check_own_preset(group: str, path: Path, preset: Mapping[str, Any]) -> None
         )
     if preset.get("name", path.stem) != path.stem:
         raise ConfigError(
-            f"{path} has the name {preset['name']!r}. Write `name: {path.stem}`, as its file is "
-            "called: results are stored under this name."
+            f"{path} has the name {preset['name']!r}, but results are stored under the name of the "
+            f"file. Write `name: {path.stem}`."
         )
 
 

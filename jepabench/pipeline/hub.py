@@ -208,7 +208,7 @@ def _describe_submission(manifest: dict[str, Any]) -> dict[str, Any]:
 def _check_repo(repo: str) -> str:
     repo = repo.removeprefix(PREFIX)
     if not _REPO.fullmatch(repo):
-        raise HubError(f"A repository is user/name or hf://user/name, got {repo!r}.")
+        raise HubError(f"A repository must be user/name or hf://user/name, got {repo!r}.")
     return repo
 
 

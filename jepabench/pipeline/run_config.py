@@ -91,8 +91,8 @@ def _find_swept_key(key: str) -> str:
     if key.startswith("suite.data."):
         return key.removeprefix("suite.")
     raise ConfigError(
-        f"{key} takes one value: it does not belong to an agent. Several values are allowed for "
-        "agent, seed, agent.NAME.KEY, world_model.NAME.KEY, data.KEY and pixels."
+        f"{key} takes one value. Several values are allowed for agent, seed, agent.NAME.KEY, "
+        "world_model.NAME.KEY, data.KEY and pixels."
     )
 
 

@@ -34,9 +34,9 @@ def agent_preset(checkpoint: Path, name: str | None, overrides: Sequence[str] = 
     preset = load_agent(name, overrides)
     if not preset.world_model or (preset.train and not (checkpoint / preset.name).is_dir()):
         raise ConfigError(
-            f"Agent {preset.name!r} does not just plan with a world model, "
-            f"and there is no policy {checkpoint / preset.name}. Choose an agent that needs only "
-            "a world model, such as jepa-cem, or run it in a suite: `jepabench run agent=...`."
+            f"Agent {preset.name!r} needs more than a world model, and there is no trained policy "
+            f"in {checkpoint / preset.name}. Choose an agent that needs only a world model, such "
+            "as jepa-cem, or run it in a suite: `jepabench run agent=...`."
         )
     return preset
 
@@ -87,14 +87,16 @@ def make_agent_of_task(
     folder = find_checkpoint(str(world_model or _find_reference(str(task_id))))
     trained_on = read_task_id(folder)
     if task_id not in (None, trained_on):
-        raise ConfigError(f"World model {str(world_model)!r} is of {trained_on}, not of {task_id}.")
+        raise ConfigError(
+            f"World model {str(world_model)!r} was trained on {trained_on}, not on {task_id}."
+        )
     return build_agent(agent_preset(folder, name, overrides), folder, trained_on)
 
 
 def _build_without_model(preset: AgentPreset, task_id: str) -> Agent:
     if preset.train:
         raise ConfigError(
-            f"Agent {preset.name!r} has to be trained first. Evaluate it on a suite: "
+            f"Agent {preset.name!r} must be trained first. Evaluate it on a suite: "
             f"jepabench.evaluate({preset.name!r}, suite='quick')."
         )
     return build(preset.agent, task_id=task_id)
@@ -110,8 +112,8 @@ def _find_reference(task_id: str) -> Path:
     found = [name for name, trained_on in tasks.items() if trained_on == task_id]
     if not found:
         raise ConfigError(
-            f"There is no reference world model of {task_id}; there are "
-            f"{', '.join(f'{name} ({task})' for name, task in tasks.items())}. Train one and give "
+            f"There is no reference world model for {task_id}. The existing ones are "
+            f"{', '.join(f'{name} ({task})' for name, task in tasks.items())}. Train one and pass "
             "its folder as world_model."
         )
     return REFERENCES / found[0]

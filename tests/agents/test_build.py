@@ -40,7 +40,7 @@ def test_an_artifact_outside_of_the_trained_folder_is_refused(folder):
         ({"task": GoTo()}, "task needs probe"),
     ],
 )
-def test_half_of_a_pair_of_arguments_is_refused(arguments, message, tmp_path):
+def test_arguments_that_need_each_other_are_refused_alone(arguments, message, tmp_path):
     with pytest.raises(ValueError, match=message):
         build_mpc(task_id=TASK, world_model=tmp_path, planner=CEMPlanner(), **arguments)
 

@@ -48,7 +48,7 @@ def agent_with(model, *, planner=SMALL, mean=(0.0, 0.0), std=(1.0, 1.0), **optio
     ],
     ids=["cem", "gradient", "random_shooting"],
 )
-def test_with_the_true_dynamics_it_reaches_near_goals_and_stays(planner, walk_model, specs, play):
+def test_planning_with_true_dynamics_reaches_and_holds_near_goals(planner, walk_model, specs, play):
     _, distances = play(agent_with(walk_model(), planner=planner), specs, num_steps=40)
     assert (distances[:, 0] > 0.1).all()
     assert (distances[:, -3:] < 0.1).all()
@@ -244,12 +244,12 @@ def test_freezes_the_model(walk_model):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"execute_steps": 4}, "execute_steps is at most the horizon, 3, got 4"),
-        ({"execute_steps": 0}, "execute_steps is at least 1"),
-        ({"problems_at_once": 0}, "problems_at_once is at least 1"),
+        ({"execute_steps": 4}, "execute_steps must be at most the horizon, 3, got 4"),
+        ({"execute_steps": 0}, "execute_steps must be at least 1"),
+        ({"problems_at_once": 0}, "problems_at_once must be at least 1"),
         ({"record_imagination": 1}, "needs a decoder"),
         ({"mean": (0.0,)}, r"have shape \(2,\)"),
-        ({"std": (1.0, 0.0)}, "action_std is above 0"),
+        ({"std": (1.0, 0.0)}, "action_std must be above 0"),
     ],
 )
 def test_refuses_invalid_settings(options, message, walk_model):
@@ -277,7 +277,7 @@ def test_refuses_episodes_of_another_task(walk_model):
         agent_with(walk_model()).reset(others)
 
 
-def test_a_proposal_is_where_the_search_starts(walk_model, specs, play):
+def test_search_starts_from_proposal(walk_model, specs, play):
     """A policy that knows the way, and a planner that only scores what it is given."""
 
     class StraightThere(GoalPolicy):

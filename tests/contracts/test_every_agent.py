@@ -238,7 +238,7 @@ def play(agent, specs, *, num_steps, stop_at=None):
     return np.stack(actions, 1)
 
 
-def test_keeps_the_protocol_and_the_bounds(agent, workshop, specs):
+def test_agent_implements_protocol_and_respects_bounds(agent, workshop, specs):
     assert isinstance(agent, Agent)
     known = set(make(workshop.task_id, pixels=PIXELS).observation_space.spaces)
     assert set(agent.observation_keys) <= known

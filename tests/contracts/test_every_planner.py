@@ -179,7 +179,7 @@ def test_refuses_an_empty_batch(name):
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_reports_its_input_when_the_cost_fails(name):
+def test_failing_cost_reports_its_candidates(name):
     def broken(actions):
         raise IndexError("dims (0, 9) of a latent of 4")
 
@@ -204,7 +204,7 @@ def test_scores_every_plan_that_it_is_given_to_start_from(name):
     [RandomShootingPlanner, CEMPlanner, ICEMPlanner, MPPIPlanner, CMAESPlanner, GradientPlanner],
 )
 def test_refuses_an_empty_horizon(planner):
-    with pytest.raises(ValueError, match="horizon is at least 1, got 0"):
+    with pytest.raises(ValueError, match="horizon must be at least 1, got 0"):
         planner(horizon=0)
 
 

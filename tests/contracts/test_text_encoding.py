@@ -47,7 +47,7 @@ def depends_on_locale(call):
         ("path.open('wb')", []),
     ],
 )
-def test_the_search_finds_calls_that_depend_on_the_locale(source, lines):
+def test_locale_dependent_calls_are_found(source, lines):
     assert find_calls_without_encoding(source) == lines
 
 

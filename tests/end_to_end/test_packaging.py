@@ -140,7 +140,7 @@ def test_a_wheel_made_from_the_sdist_is_the_same(distributions, tmp_path):
 
 
 @pytest.mark.parametrize("ours_first", [True, False], ids=["ours first", "ours last"])
-def test_beside_packages_of_the_same_names(distributions, environment, tmp_path, ours_first):
+def test_works_beside_packages_of_the_same_names(distributions, environment, tmp_path, ours_first):
     packages = [[distributions[0]], list(OTHERS)]
     for group in packages if ours_first else packages[::-1]:
         environment.install(*group)

@@ -80,7 +80,7 @@ def test_the_smoke_suite_makes_a_table_and_a_report_with_films(finished):
 
 
 @pytest.mark.slow
-def test_the_device_of_an_evaluation_is_recorded(finished):
+def test_evaluation_records_its_device(finished):
     costs = list(finished.rglob("cost.json"))
     assert costs
     assert {json.loads(path.read_text(encoding="utf-8"))["device"] for path in costs} == {"cpu"}

@@ -54,7 +54,7 @@ def test_the_data_cover_both_parts_of_what_they_never_combine(task_id):
 
 
 @every_task
-def test_the_unchanged_behaviour_contains_the_combination(task_id):
+def test_random_behaviour_contains_the_withheld_combination(task_id):
     withheld, positions, actions = controlled_steps(task_id, "random", num_episodes=10)
     assert withheld.contains(positions, actions).mean() > 0.1
 

@@ -184,7 +184,7 @@ def test_gymnasium_makes_the_same_world():
     assert vector.reset(seed=3)[0]["observation"].shape == (2, 4)
 
 
-def test_an_action_block_is_its_control_steps():
+def test_action_block_agrees_with_its_control_steps():
     env, block = make("jepabench/TwoRoom-v1"), ActionBlock(make("jepabench/TwoRoom-v1"))
     env.reset(seed=0)
     block.reset(seed=0)

@@ -50,7 +50,7 @@ def test_a_noise_stream_changes_only_the_planner_seed():
     assert (first.seed, first.key, first.options) == (second.seed, second.key, second.options)
     assert first.planner_seed != second.planner_seed and first != second
     assert first.planner_seed == spec(index=3).planner_seed
-    with pytest.raises(ValueError, match="noise stream is 0 or more"):
+    with pytest.raises(ValueError, match="noise stream must be at least 0"):
         EpisodeSpec(TASK, "test", "near", 3, noise_stream=-1)
 
 
@@ -67,7 +67,7 @@ def test_invalid_episode_specs_are_rejected():
         EpisodeSpec(TASK, "private", "near", 0)
     with pytest.raises(ValueError, match="needs a salt"):
         EpisodeSpec(TASK, "test", "near", 0, b"salt")
-    with pytest.raises(ValueError, match="0 or more"):
+    with pytest.raises(ValueError, match="at least 0"):
         spec(index=-1)
 
 

@@ -153,7 +153,7 @@ def test_evaluation_survives_its_directory_exactly(tmp_path, agent):
     assert (tmp_path / "new" / "folder" / "imagined.npz").exists() == (agent is Dreamer)
 
 
-def test_saving_again_leaves_no_old_imagination(tmp_path):
+def test_saving_again_removes_old_imagination(tmp_path):
     specs = episode_specs(POINT.id, "test", 1)
     save_evaluation(tmp_path, evaluate_episodes(Dreamer(), specs, agent_name="a"))
     save_evaluation(tmp_path, evaluate_episodes(RandomStreams(), specs, agent_name="a"))

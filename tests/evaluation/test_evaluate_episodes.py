@@ -269,7 +269,7 @@ class Dreamer(RandomStreams):
         return np.array([0, 5]), np.full((2, 3, 8, 8, 3), 10 * episode, np.uint8)
 
 
-def test_imagination_is_kept_for_the_episodes_that_have_it(specs):
+def test_imagination_is_saved_for_episodes_that_have_it(specs):
     assert isinstance(Dreamer(), Imagines)
     assert not isinstance(RandomStreams(), Imagines)
     imagined = evaluate_episodes(Dreamer(), specs[:3], agent_name="a", batch_size=3).imagined

@@ -139,7 +139,7 @@ def test_a_vector_environment_steps_control_steps_or_blocks():
         (
             lambda: jepabench.make_agent("jepa-cem", "Reach", world_model="two-room"),
             ConfigError,
-            "not of jepabench/Reach-v1",
+            "not on jepabench/Reach-v1",
         ),
         (
             lambda: jepabench.evaluate(lambda x: x[:, :2], task="Reach", suite="smoke"),

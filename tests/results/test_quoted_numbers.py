@@ -42,13 +42,13 @@ def test_pages_quote_tables():
         ("a.csv name=z 'mean(rate)=71%'", "71 %", "select 0 rows"),
     ],
 )
-def test_a_wrong_number_is_found(tmp_path, marker, prose, problem):
+def test_check_number_reports_mismatch(tmp_path, marker, prose, problem):
     (tmp_path / "a.csv").write_text('name,rate\n"x, y",0.909\nw,0.5\n', encoding="utf-8")
     found = check_number(marker, prose, tmp_path)
     assert problem in found if problem else not found
 
 
-def test_a_marker_belongs_to_its_paragraph(tmp_path):
+def test_marker_checks_only_its_own_paragraph(tmp_path):
     (tmp_path / "a.csv").write_text("name,rate\nw,0.5\n", encoding="utf-8")
     text = "Half: 50 %.\n\nOther.\n<!-- table: a.csv name=w rate=50% -->\n"
     assert len(list(find_wrong_numbers(text, tmp_path))) == 1

@@ -153,7 +153,7 @@ def test_a_repeated_key_of_the_description_is_refused(checkpoint):
         load_world_model(checkpoint)
 
 
-def test_cut_weights_are_refused(checkpoint):
+def test_truncated_weights_are_refused(checkpoint):
     path = checkpoint / "weights.safetensors"
     for data in (path.read_bytes()[: path.stat().st_size // 2], b"", b"12345678"):
         path.write_bytes(data)
@@ -175,7 +175,7 @@ def test_a_repeated_key_of_the_weights_is_refused(checkpoint):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_no_numbers_are_refused(checkpoint, value):
+def test_weights_with_nan_or_infinity_are_refused(checkpoint, value):
     path = checkpoint / "weights.safetensors"
     tensors = load_file(path)
     name = next(name for name in tensors if name.startswith("model.predictor"))

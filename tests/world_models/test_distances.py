@@ -54,7 +54,7 @@ def test_the_scale_of_the_latents_does_not_matter(kind):
     )
 
 
-def test_an_expectile_is_below_the_mean_and_a_half_is_the_mean():
+def test_low_expectile_is_below_mean_and_half_expectile_is_mean():
     sample = torch.tensor([1.0, 2.0, 3.0, 10.0])
     grid = torch.linspace(0, 10, 10_001)
 
@@ -117,7 +117,7 @@ def test_the_loss_is_a_finite_scalar(kind):
     ("settings", "message"),
     [
         ({"kind": "quasimetrik"}, "Did you mean 'quasimetric'"),
-        ({"width": 0}, "width is 1 or more, got 0"),
+        ({"width": 0}, "width must be at least 1, got 0"),
         ({"expectile": 0.7}, "at most 0.5"),
         ({"gamma": 1.0}, "gamma between 0 and 1"),
         ({"max_step": 3}, "Did you mean 'max_steps'"),
@@ -128,7 +128,7 @@ def test_refuses_invalid_values(settings, message):
         make_config("setting of a learned distance", DistanceConfig, settings)
 
 
-def test_a_calibrated_value_adds_the_difference_within_half_a_step_of_the_goal():
+def test_calibrated_value_adds_calibration_within_half_a_step_of_the_goal():
     latents = torch.randn(500, 4, generator=GENERATOR)
     changes = torch.randn(500, 4, generator=GENERATOR) * 0.2
     plain, calibrated = head_of("value"), head_of("calibrated-value")

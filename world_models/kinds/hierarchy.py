@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from jepabench.world_models.base import Context, TrajectoryBatch, rollout
 from jepabench.world_models.networks.heads import make_perceptron
+from jepabench.world_models.settings import require_at_least
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,11 +51,12 @@ class HierarchyConfig:
         object.__setattr__(self, "strides", tuple(self.strides))
         if not self.strides or any(high <= low for low, high in pairwise((1, *self.strides))):
             raise ValueError(
-                f"strides must ascend from 2 or more, lowest level first, got {list(self.strides)}."
+                "strides must ascend (lowest level first) and be at least 2, "
+                f"got {list(self.strides)}."
             )
-        for name in ("macro_size", "rollout_steps", "width", "depth", "num_steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is 1 or more, got {getattr(self, name)}.")
+        require_at_least(1, macro_size=self.macro_size, rollout_steps=self.rollout_steps)
+        require_at_least(1, width=self.width, depth=self.depth)
+        require_at_least(1, num_steps=self.num_steps, batch_size=self.batch_size)
         if self.kl_weight < 0 or self.learning_rate <= 0:
             raise ValueError(
                 "kl_weight must be at least 0 and learning_rate above 0, "

@@ -80,11 +80,11 @@ class JEPAConfig:
                 raise ValueError(f"Term {name!r} has no weight. Write {{{name}: {{weight: 1.0}}}}.")
         if not 0 <= self.momentum < 1:
             raise ValueError(
-                f"momentum is at least 0 (no moving average) and below 1, got {self.momentum}."
+                f"momentum must be at least 0 (no moving average) and below 1, got {self.momentum}."
             )
         if self.history < 1 or self.rollout_steps < 1:
             raise ValueError(
-                "history and rollout_steps must be 1 or more, "
+                "history and rollout_steps must be at least 1, "
                 f"got {self.history} and {self.rollout_steps}."
             )
 

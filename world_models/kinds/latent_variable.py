@@ -162,7 +162,7 @@ class LatentVariableConfig(JEPAConfig):
             raise unknown_name("variable", self.variable, VARIABLES)
         if self.variable_size < 1 or self.information_weight < 0:
             raise ValueError(
-                "variable_size must be 1 or more and information_weight 0 or more, "
+                "variable_size must be at least 1 and information_weight at least 0, "
                 f"got {self.variable_size} and {self.information_weight}."
             )
 

@@ -73,7 +73,7 @@ class EfficientNetLite0(nn.Module):
     def __init__(self, *, stride: int = 8, image_size: int = 64) -> None:
         super().__init__()
         if stride not in self._last:
-            raise ValueError(f"stride is one of {sorted(self._last)}, got {stride}.")
+            raise ValueError(f"stride must be one of {sorted(self._last)}, got {stride}.")
         found = importlib.util.find_spec(self.weights)
         if found is None or found.origin is None:
             raise BackboneError(
@@ -177,7 +177,7 @@ class DINOv2(nn.Module):
             depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
             if image_size % patch:
                 raise ValueError(
-                    f"image_size is a multiple of the patch size {patch}, got {image_size}."
+                    f"image_size must be a multiple of the patch size {patch}, got {image_size}."
                 )
             self.image_size = image_size
             self.patches = nn.Conv2d(3, width, patch, stride=patch)

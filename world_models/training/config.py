@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from jepabench.envs.errors import unknown_name
-from jepabench.world_models.settings import make_config
+from jepabench.world_models.settings import make_config, require_at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,15 +85,22 @@ class TrainConfig:
     def _check_ranges(self) -> None:
         if self.num_steps < 1 or self.batch_size < 2:
             raise ValueError(
-                "num_steps must be 1 or more and batch_size 2 or more, "
+                "num_steps must be at least 1 and batch_size at least 2, "
                 f"got {self.num_steps} and {self.batch_size}."
             )
-        for name in ("max_rounds", "diagnose_every", "predictor_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
-        for name in ("predictor_steps", "decoder_steps", "weight_decay", "checkpoint_seconds"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must be 0 or more, got {getattr(self, name)}.")
+        require_at_least(
+            1,
+            max_rounds=self.max_rounds,
+            diagnose_every=self.diagnose_every,
+            predictor_batch_size=self.predictor_batch_size,
+        )
+        require_at_least(
+            0,
+            predictor_steps=self.predictor_steps,
+            decoder_steps=self.decoder_steps,
+            weight_decay=self.weight_decay,
+            checkpoint_seconds=self.checkpoint_seconds,
+        )
         for name in ("learning_rate", "predictor_learning_rate", "clip_norm"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} must be above 0, got {getattr(self, name)}.")

@@ -25,7 +25,7 @@ from jepabench.world_models.networks.patches import count_patches, make_transfor
 def encode_positions(side: int, width: int) -> Tensor:
     """Return the sine-cosine position code [side^2, width] of a square grid (MAE, I-JEPA)."""
     if width % 4:
-        raise ValueError(f"width is a multiple of 4, got {width}.")
+        raise ValueError(f"width must be a multiple of 4, got {width}.")
     rates = 1.0 / 10000 ** (torch.arange(width // 4) / (width // 4))
     angles = torch.arange(side)[:, None] * rates  # [side, width / 4]
     axis = torch.cat([angles.sin(), angles.cos()], dim=1)  # [side, width / 2]

@@ -23,7 +23,7 @@ def check_draws(subject: Subject) -> str:
             draws.setdefault(stratum, []).append(draw.start.tobytes() + draw.goal.tobytes())
             require(
                 isinstance(steps, (int, np.integer)) and steps >= 1,
-                f"{stratum}: reference_steps must be an integer of 1 or more, got {steps!r}.",
+                f"{stratum}: reference_steps must be an integer of at least 1, got {steps!r}.",
                 "reference_steps is the number of control steps that a good solution takes.",
             )
             require(

@@ -134,7 +134,7 @@ def _convert(
     num_rows = len(fields["action"])
     if num_rows < 2 or any(len(values) != num_rows for values in fields.values()):
         lengths = ", ".join(f"{name} {len(values)}" for name, values in fields.items())
-        raise DatasetError(f"it needs columns of one length, two rows or more; got {lengths}.")
+        raise DatasetError(f"it needs columns of one length, at least two rows; got {lengths}.")
     narrow = {
         name: values.reshape(num_rows, -1)[:, 0]
         for name, values in fields.items()

@@ -31,7 +31,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("second", help="the other agent")
     add_settings(parser, help="suite=quick output=folder seed=0,1")
     parser.add_argument(
-        "--films", type=Whole(0), default=3, help="films of flipped episodes per task and direction"
+        "--films",
+        type=Whole(0),
+        default=3,
+        help="number of films of flipped episodes per task and direction",
     )
 
 
@@ -42,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _compare(first: str, options: argparse.Namespace) -> int:
     if first == options.second:
-        raise ValueError(f"{first} is compared with itself. Name two agents.")
+        raise ValueError(f"{first} cannot be compared with itself. Name two different agents.")
     plan = SuitePlan(compose_run([*options.overrides, f"agent={first},{options.second}"]))
     first, options.second = (plan.agents[name].name for name in (first, options.second))
     records = read_finished_records(plan)

@@ -26,7 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="folder of the results to show; default: `results` in the working directory if it has "
         "submissions, else that of JEPA Bench",
     )
-    parser.add_argument("--films", type=Whole(0), default=0, help="films per submission and task")
+    parser.add_argument(
+        "--films", type=Whole(0), default=0, help="number of films per submission and task"
+    )
 
 
 def run(options_: argparse.Namespace) -> int:

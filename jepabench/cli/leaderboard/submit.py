@@ -223,7 +223,7 @@ def _settings(items: list[str]) -> tuple[dict[str, str], list[str], dict[str, An
                 "setting of a submission", key, [*settings, *_PASSED_ON, "agent.KEY"]
             )
     if settings["checkpoints"] not in ("yes", "no"):
-        raise ConfigError(f"checkpoints=yes or checkpoints=no, got {settings['checkpoints']!r}.")
+        raise ConfigError(f"checkpoints must be yes or no, got {settings['checkpoints']!r}.")
     return settings, passed_on, changes
 
 

@@ -35,7 +35,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--levels", nargs="*", default=["mild", "hard"], choices=("mild", "hard"))
     parser.add_argument("--strata", nargs="*", help="strata (default: the first one of the task)")
     parser.add_argument("--episodes", type=Whole(2), default=20, help="episodes per stratum (20)")
-    parser.add_argument("--pixels", type=FRAME_SIDE, default=64, help="side of the frames")
+    parser.add_argument(
+        "--pixels", type=FRAME_SIDE, default=64, help="side length of the frames in pixels"
+    )
     parser.add_argument(
         "--output",
         type=Folder(),

@@ -24,7 +24,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--behaviour", help="scripted behaviour that acts (default: that of the task)"
     )
-    parser.add_argument("--pixels", type=FRAME_SIDE, default=64, help="side of the frames")
+    parser.add_argument(
+        "--pixels", type=FRAME_SIDE, default=64, help="side length of the frames in pixels"
+    )
     parser.add_argument(
         "--untrained", type=Whole(0), default=3, help="number of untrained networks to compare with"
     )

@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--pixels",
         type=FrameSide(optional=True),
         default=64,
-        help="side of the recorded frames (64), 0 for no frames",
+        help="side length of the recorded frames in pixels (64); 0 for no frames",
     )
     parser.add_argument("--workers", type=Whole(1, 4096), default=2, help="number of processes (2)")
     parser.add_argument(

@@ -53,7 +53,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="lewm: training data of the checkpoint, for the statistics of actions",
     )
     parser.add_argument(
-        "--pixels", type=FRAME_SIDE, help="side to which frames are resized (default: unchanged)"
+        "--pixels",
+        type=FRAME_SIDE,
+        help="side length to which frames are resized (default: unchanged)",
     )
 
 

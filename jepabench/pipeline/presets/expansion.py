@@ -129,5 +129,5 @@ def _depends_on(agent: str, section: str) -> bool:
 def _check_count(count: int, what: str) -> None:
     if count > MAX_VARIANTS:
         raise ConfigError(
-            f"{what} stands for more than {MAX_VARIANTS} variants. Give fewer values."
+            f"{what} expands to more than {MAX_VARIANTS} variants. Give fewer values."
         )

@@ -202,7 +202,8 @@ def _preset(entry_point: str, shown: str, name: str = "") -> dict[str, Any]:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))
         raise PluginError(
-            f"Agent {shown!r} states a wrong {place}: {problem['msg']}, got {problem['input']!r}."
+            f"Agent {shown!r} declares an invalid {place}: {problem['msg']}, "
+            f"got {problem['input']!r}."
         ) from error
     seeded = "training_seed" in inspect.signature(kind).parameters
     preset: dict[str, Any] = {
@@ -220,7 +221,9 @@ def _preset(entry_point: str, shown: str, name: str = "") -> dict[str, Any]:
         try:
             preset["weights"] = digest_files(home, words.files)
         except FileNotFoundError as error:
-            raise PluginError(f"Agent {shown!r} names files that it loads: {error}") from error
+            raise PluginError(
+                f"Agent {shown!r} lists files that cannot be read: {error}"
+            ) from error
     return preset
 
 

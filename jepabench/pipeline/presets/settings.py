@@ -50,7 +50,7 @@ def _check_keys(known: Mapping[str, Any], changes: Mapping[str, Any], what: str)
                 if not isinstance(known[key], Mapping):
                     raise ConfigError(
                         f"{key!r} of the {what.removeprefix('setting of ')} is {known[key]!r} and "
-                        "has no settings of its own. Give its whole value."
+                        "has no nested settings. Set its whole value."
                     )
                 _check_keys(known[key], value, what)
             continue

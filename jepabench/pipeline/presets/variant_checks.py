@@ -67,7 +67,7 @@ def _try_to_build(what: str, settings: Any) -> None:
         instantiate(settings, _convert_="all")
     except InstantiationException as error:
         cause = error.__cause__ or error
-        raise ConfigError(f"The {what} is wrong: {' '.join(str(cause).split())}") from error
+        raise ConfigError(f"The {what} is invalid: {' '.join(str(cause).split())}") from error
 
 
 def check_world_model(preset: Mapping[str, Any]) -> None:

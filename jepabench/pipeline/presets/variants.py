@@ -117,7 +117,7 @@ def parse_value(key: str, text: str) -> Any:
     """
     override = parse_override(key, text)
     if override.is_sweep_override():
-        raise ConfigError(f"{key} has one value here, got {text!r}.")
+        raise ConfigError(f"{key} takes a single value here, got {text!r}.")
     return override.value()
 
 

@@ -91,7 +91,7 @@ def test_an_assignment_depends_on_the_episode_only_and_fits_the_world(medium):
         )
 
 
-def test_the_planned_chase_is_the_one_that_is_scored():
+def test_cost_of_chase_agrees_with_geometry():
     task = AvoidChaser(speed=0.1, radius=0.15, margin=0.1)
     ball = torch.tensor([[0.5, 0.0]]).expand(5, 2)
     chasers = task.chase(np.zeros(2), ball.double().numpy(), 0.1)
@@ -105,7 +105,7 @@ def test_the_planned_chase_is_the_one_that_is_scored():
     assert cost == pytest.approx(expected, rel=1e-3)
 
 
-def test_places_along_a_way():
+def test_interpolate_path_returns_points_by_arc_length():
     bends = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 2.0]])
     assert interpolate_path(bends, np.array([0.5, 1.5, 9.0])).tolist() == [
         [0.5, 0.0],
@@ -164,7 +164,7 @@ def test_a_world_without_a_map_is_refused():
         )
 
 
-def test_a_trained_probe_is_kept_checked_and_planned_with(save_twin, tmp_path, play):
+def test_trained_probe_is_saved_checked_and_used_for_planning(save_twin, tmp_path, play):
     data = tmp_path / "data"
     collect(
         TWO_ROOM, data, num_episodes=12, num_steps=8, pixels=None, num_workers=1, progress=False

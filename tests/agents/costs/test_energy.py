@@ -92,7 +92,7 @@ def test_energy_is_the_sum_of_its_reported_terms():
     torch.testing.assert_close(energy(LATENTS, GOAL, ACTIONS), report["goal"] + report["effort"])
 
 
-def test_nan_is_plus_infinity():
+def test_nan_cost_becomes_infinite():
     broken = LATENTS.clone()
     broken[0, 1, 2] = torch.nan
     cost = Energy()(broken, GOAL, ACTIONS)
@@ -111,9 +111,9 @@ def test_energy_is_differentiable_in_the_latents():
     [
         (lambda: GoalDistance(kind="l3"), "Unknown kind of distance 'l3'"),
         (lambda: GoalDistance(when="running_"), "Did you mean 'running'"),
-        (lambda: GoalDistance(running_weight=2.0), "0 to 1, got 2.0"),
-        (lambda: GoalDistance(k=0), "1 or more, got 0"),
-        (lambda: GoalDistance(dims=(3, 3)), "first < last"),
+        (lambda: GoalDistance(running_weight=2.0), "from 0 to 1"),
+        (lambda: GoalDistance(k=0), "at least 1, got 0"),
+        (lambda: GoalDistance(dims=(3, 3)), "first < end"),
         (lambda: Energy(terms=[]), "at least one term"),
         (lambda: Energy(terms=[GoalDistance(), GoalDistance()]), "unique"),
     ],

@@ -71,7 +71,7 @@ def ring(tmp_path_factory):
     ("kind", "goals_say_all"),
     [*((kind, True) for kind in HEADS), ("quasimetric", False), ("value", False)],
 )
-def test_a_trained_head_leads_around_the_gap(ring, kind, goals_say_all):
+def test_trained_head_measures_around_the_gap(ring, kind, goals_say_all):
     data, latents = ring
     goals, start_end = latents, np.meshgrid(np.arange(PLACES), np.arange(PLACES))
     now, goal = (torch.from_numpy(on_the_ring(places)).float() for places in start_end)
@@ -134,7 +134,7 @@ def test_trained_parts_load_from_disk(twin_folder, tmp_path, kind, specs, play):
     assert np.isfinite(actions).all()
 
 
-def test_the_term_weighs_steps_as_the_goal_distance_does():
+def test_term_weights_steps_like_goal_distance():
     latents, goal = torch.randn(2, 3, 4, 5, 2), torch.randn(2, 5, 2)
     for options in (
         {"when": "terminal"},
@@ -153,7 +153,7 @@ def test_the_term_weighs_steps_as_the_goal_distance_does():
         )
 
 
-def test_a_head_is_used_by_every_learned_term_and_no_other():
+def test_build_sets_head_only_in_learned_terms_without_one():
     def head(now, goal):
         return (now - goal).abs().sum(-1)
 

@@ -64,7 +64,7 @@ def test_terms_without_a_model_can_be_combined_with_it():
     assert plain.bind(Line(), CONTEXT) is plain
 
 
-def test_risk_weights_the_cost_of_chance():
+def test_risk_selects_mean_worst_or_best_future():
     # One step: 0.5 +- 0.5 is 0 or 1; standing still is 0 for sure, 0.4 away from the goal at 0.4.
     actions, goal = plans([0.5], [0.0]), torch.full((1, 1), 0.4)
     costs = {}

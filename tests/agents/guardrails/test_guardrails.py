@@ -76,7 +76,7 @@ def deepest(path):
     return float(torch.minimum(fine - low, high - fine).amin(1).max())
 
 
-def test_clearance_is_that_of_geometry(hazard):
+def test_clearance_agrees_with_geometry(hazard):
     def clearance(start, end):
         return -float(hazard(*(torch.tensor([[*place, 0.0, 0.0]]) for place in (start, end))))
 
@@ -100,7 +100,7 @@ def test_the_path_avoids_the_zone_and_reaches_the_goal(walk_model, hazard, mode)
     assert found.num_evaluations >= free.num_evaluations
 
 
-def test_without_a_safe_plan_it_holds_still_and_inside_a_zone_it_leaves(walk_model, hazard):
+def test_agent_without_safe_plan_holds_still_or_leaves_zone(walk_model, hazard):
     energy, planner = guarded(
         hazard, "hard", margin=20.0
     )  # two metres from the zone: there is no such place
@@ -121,7 +121,7 @@ def test_plans_from_inside_a_zone_are_penalised_and_not_filtered(walk_model, haz
     assert not bool(energy.bound.inside)
 
 
-def test_a_hazard_that_is_not_a_number_never_passes(walk_model, hazard):
+def test_nan_hazard_never_passes(walk_model, hazard):
     with torch.no_grad():
         hazard.probe.body.weight[:] = torch.nan
     found, _ = plan_across(walk_model(), *guarded(hazard, "hard"), (0.9, 0.9), (0.0, 0.0))
@@ -254,7 +254,7 @@ def test_a_custom_region_is_checked_along_the_executed_path(workshop):
     assert moved.zones.tolist()[0] == pytest.approx([-0.3, 0.4, 0.9, 0.9])
 
 
-def test_a_promise_without_the_data_for_it_is_refused(workshop):
+def test_guarantee_without_enough_data_is_refused(workshop):
     from jepabench.agents.guardrails.conformal import TooFewScoresError
 
     with pytest.raises(TooFewScoresError, match="Collect more validation episodes"):
@@ -290,7 +290,7 @@ def test_a_guarded_agent_plays_in_the_world(workshop, play, mode):
     assert (agent.model_steps > 0).all()
 
 
-def test_later_steps_may_be_judged_by_the_threshold_of_a_nearer_one(workshop):
+def test_guardrail_may_use_threshold_of_nearer_step_for_later_steps(workshop):
     def rule(**settings):
         agent = build_mpc(
             task_id=TWO_ROOM,

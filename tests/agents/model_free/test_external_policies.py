@@ -253,7 +253,7 @@ def test_another_module_gets_state_and_goal_in_one_vector():
     assert list(results.table()["agent"]) == ["mlp"] and len(results.to_frame()) == 2
 
 
-def test_a_wrong_module_is_explained():
+def test_invalid_module_agent_is_refused():
     with pytest.raises(ValueError, match="has 3 entries"):
         ModuleAgent(lambda desired_goal: torch.zeros(1, 3), task_id=TASK)
     with pytest.raises(UnknownNameError, match="observation"):

@@ -41,7 +41,7 @@ def test_pairs_stay_within_an_episode_and_all_of_them_occur(tmp_path):
     assert set(zip(now.tolist(), later.tolist(), strict=True)) == expected
 
 
-def test_goals_of_a_value_are_of_the_kinds_asked_for(tmp_path):
+def test_value_goals_follow_the_goal_mixture(tmp_path):
     data = write_dataset(tmp_path / "data", [counting_episode(4, 100), counting_episode(9, 200)])
     pairs, rng = HindsightPairs(data, max_steps=5), np.random.default_rng(0)
     now = pairs.sample(3000, rng)[0]

@@ -50,7 +50,7 @@ def test_cloning_on_latents_states_its_model(dataset, state_model, save_twin, tm
         inverse.InverseAgent(task_id=TWO_ROOM, policy=tmp_path, world_model=state_model)
 
 
-def test_latents_are_those_of_the_model_that_is_in_the_folder_now(dataset, save_twin, tmp_path):
+def test_latents_are_recomputed_when_the_model_changes(dataset, save_twin, tmp_path):
     few = QUICK | {"num_steps": 2}
     for name, std in (("first", 1.0), ("second", 3.0)):
         save_twin(tmp_path / "model", std=(std,) * 4)
@@ -162,13 +162,13 @@ def test_a_finished_run_is_not_run_again_and_another_is_refused(dataset, tmp_pat
         gcbc.train(task_id=TWO_ROOM, dataset=dataset, directory=tmp_path, seed=1, **few)
 
 
-def test_an_unfinished_run_is_no_policy(tmp_path):
+def test_unfinished_run_cannot_be_loaded_as_policy(tmp_path):
     with pytest.raises(ValueError, match="training did not finish"):
         gcbc.GCBCAgent(task_id=TWO_ROOM, policy=tmp_path)
 
 
 def test_refuses_invalid_settings():
-    with pytest.raises(ValueError, match="batch_size is at least 1, got 0"):
+    with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
         OfflineConfig(batch_size=0)
 
 

@@ -186,7 +186,7 @@ def test_leaves_nothing_outside_its_folder(tmp_path, monkeypatch):
     assert not list((tmp_path / "system").iterdir())
 
 
-def test_our_adapter_costs_stable_baselines_nothing(tmp_path):
+def test_adapter_gives_same_weights_as_plain_stable_baselines(tmp_path):
     """A run of one segment equals plain Stable-Baselines3 with the same seed, bit by bit."""
     settings = SMALL | {"checkpoint_every": 192}
     off_policy.train(task_id=TWO_ROOM, directory=tmp_path, seed=3, progress=False, **settings)
@@ -304,7 +304,7 @@ def test_refuses_invalid_training_settings(tmp_path, monkeypatch):
 
 
 def test_hindsight_needs_a_whole_episode_before_it_learns(tmp_path):
-    with pytest.raises(ValueError, match="learning_starts is at least 60, got 10"):
+    with pytest.raises(ValueError, match="learning_starts must be at least 60, got 10"):
         off_policy.train(
             task_id=TWO_ROOM, directory=tmp_path, seed=0, learning_starts=10, progress=False
         )

@@ -58,10 +58,10 @@ def test_cem_mean_is_steadier_than_its_best_under_noise():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_elites": 200}, "num_elites is at most num_samples = 128, got 200"),
-        ({"momentum": 1.0}, "momentum is below 1"),
+        ({"num_elites": 200}, "num_elites must be at most num_samples = 128, got 200"),
+        ({"momentum": 1.0}, "momentum must be below 1"),
         ({"returns": "bset"}, "Did you mean 'best'"),
-        ({"min_std": float("nan")}, "min_std is at least 0, got nan"),
+        ({"min_std": float("nan")}, "min_std must be at least 0, got nan"),
     ],
 )
 def test_cem_refuses_invalid_settings(options, message):
@@ -112,7 +112,7 @@ def test_bounds_that_cross_are_refused():
         ActionBounds(torch.tensor([1.0]), torch.tensor([-1.0]))
 
 
-def test_mppi_temperature_divides():
+def test_mppi_scales_costs_by_inverse_temperature():
     costs = torch.tensor([[0.0, 1.0, 2.0, torch.inf]])
     expected = torch.tensor([[0.0, -1.0, -2.0, -torch.inf]])
     for temperature in (0.1, 0.7, 5.0):
@@ -239,7 +239,7 @@ def test_adaptive_planning_counts_the_first_finite_cost_as_progress():
     assert plan.cost.item() == 2.0
 
 
-def test_composite_planners_hand_on_the_elites_of_their_search():
+def test_composite_planners_return_elites_of_their_search():
     search = ICEMPlanner(num_iterations=1)
     for planner in (
         AdaptivePlanner(planner=search, max_rounds=2),
@@ -335,15 +335,15 @@ def test_the_state_space_planner_names_missing_inputs():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: MPPIPlanner(temperature=0.0), "temperature divides and is above 0"),
-        (lambda: ICEMPlanner(decay=0.5), "decay is at least 1"),
+        (lambda: MPPIPlanner(temperature=0.0), "temperature must be above 0"),
+        (lambda: ICEMPlanner(decay=0.5), "decay must be at least 1"),
         (lambda: ICEMPlanner(num_elites=100), "at most num_samples = 64"),
-        (lambda: CMAESPlanner(num_samples=3), "num_samples is at least 4"),
-        (lambda: CMAESPlanner(initial_std=0.0), "initial_std is above 0"),
+        (lambda: CMAESPlanner(num_samples=3), "num_samples must be at least 4"),
+        (lambda: CMAESPlanner(initial_std=0.0), "initial_std must be above 0"),
         (lambda: GradientPlanner(optimizer="adma"), "Did you mean 'adam'"),
         (lambda: HybridPlanner(sampler=CEMPlanner(horizon=3)), "one horizon, got 3 and 5"),
-        (lambda: AdaptivePlanner(max_rounds=0), "max_rounds is at least 1"),
-        (lambda: CEMPlanner(colour=-1.0), "colour is at least 0"),
+        (lambda: AdaptivePlanner(max_rounds=0), "max_rounds must be at least 1"),
+        (lambda: CEMPlanner(colour=-1.0), "colour must be at least 0"),
     ],
 )
 def test_planners_refuse_invalid_settings(build, message):

@@ -59,7 +59,7 @@ def test_the_subgoal_is_one_stride_along_the_path():
     assert subgoals.model_steps.tolist() == [(200 * 10 + 1) * 4, 0, 0]
 
 
-def test_a_goal_within_a_stride_is_handed_down_itself():
+def test_goal_within_one_stride_is_used_as_subgoal():
     subgoals = search_of()
     subgoals.reset(SPECS)
     goal = torch.tensor([1.0, -0.5])
@@ -190,7 +190,7 @@ def test_levels_load_from_disk(folder):
 def test_refuses_mismatched_inputs(folder, tmp_path):
     with pytest.raises(ValueError, match="2 trained levels and plans for 1"):
         agent_of(folder, num_levels=1)
-    with pytest.raises(ValueError, match="every is at least 1"):
+    with pytest.raises(ValueError, match="every must be at least 1"):
         LevelPlan(planner=SMALL, energy=Energy(), every=0)
     train_distance(
         task_id=TWO_ROOM,
@@ -210,10 +210,10 @@ def test_refuses_mismatched_inputs(folder, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"strides": []}, "ascend from 2"),
-        ({"strides": [5, 5]}, "ascend from 2"),
-        ({"strides": [1]}, "ascend from 2"),
-        ({"macro_size": 0}, "macro_size is 1 or more, got 0"),
+        ({"strides": []}, "strides must ascend"),
+        ({"strides": [5, 5]}, "strides must ascend"),
+        ({"strides": [1]}, "strides must ascend"),
+        ({"macro_size": 0}, "macro_size must be at least 1, got 0"),
         ({"kl_weight": -1.0}, "at least 0"),
         ({"stride": 5}, "Did you mean 'strides'"),
     ],

@@ -83,7 +83,7 @@ def test_subgoals_lead_around_the_wall(grid, specs):
     assert subgoals.model_steps.tolist() == [0] * len(specs)
 
 
-def test_it_returns_to_the_graph_and_without_a_path_pursues_the_goal(grid, specs):
+def test_agent_returns_to_graph_and_without_path_pursues_goal(grid, specs):
     subgoals = GraphSubgoals(grid, reach=2.0)
     subgoals.reset(specs)
     lost = torch.tensor([0.0, -5.0])
@@ -153,7 +153,7 @@ def test_refuses_a_folder_without_nodes(trained, tmp_path):
         (tmp_path / name).write_bytes((trained / "graph" / name).read_bytes())
     with pytest.raises(ValueError, match="nodes"):
         load_graph(tmp_path, task_id=TWO_ROOM, world_model=trained / "model", max_edge=1.0)
-    with pytest.raises(ValueError, match="num_nodes is at least 2"):
+    with pytest.raises(ValueError, match="num_nodes must be at least 2"):
         train(
             task_id=TWO_ROOM,
             dataset=trained / "data",

@@ -49,7 +49,7 @@ def test_one_call_adapts_an_external_environment(source):
         ("Dense", {"env_kwargs": {"reward": "dense"}, "success_distance": 0.2}),
     ],
 )
-def test_goals_of_every_kind_can_be_reached_and_played_again(name, others):
+def test_goals_of_every_kind_can_be_reached_and_replayed(name, others):
     world = envs.make(adapted(name, **others).id)
     for spec in envs.episode_specs(world.task.id, "test", 5):
         assert play(world, spec, "expert").held
@@ -112,7 +112,7 @@ def test_unsupported_environments_are_refused_with_the_reason(others, message, r
         envs.make(task.id)
 
 
-def test_unknown_words_are_refused():
+def test_unknown_frames_and_camera_are_refused():
     with pytest.raises(UnknownNameError, match="Did you mean 'rays'"):
         envs.make(adapted("Ray", frames="ray").id)
     maze = envs.get_task(MAZE)

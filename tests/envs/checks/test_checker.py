@@ -53,7 +53,7 @@ FAULTS = {
     "ForgetsSuccess": ("snapshots", "steps of the expert"),
     "AlwaysSeeds": ("a seed fixes an episode", "reset() without a seed repeats an episode"),
     "IgnoresStratum": ("episodes", "the strata near, far give the same episodes"),
-    "NoReference": ("episodes", "reference_steps must be an integer of 1 or more, got 10.0"),
+    "NoReference": ("episodes", "reference_steps must be an integer of at least 1, got 10.0"),
     "StartsInZone": ("episodes", "starts in a violation"),
     "NeverFinds": ("starts", "in _draw_episode"),
     "AssertsBarely": ("images", "AssertionError without a message (bad_worlds.py:"),
@@ -126,7 +126,7 @@ def test_a_step_that_raises_fails_its_checks_and_does_not_stop_the_others():
     assert {"values", "snapshots", "rewards", "difficulty", "speed"} <= set(find_failures(card))
 
 
-def test_an_endless_loop_is_interrupted_and_ends_the_checks():
+def test_endless_loop_is_interrupted_and_ends_checks():
     card = check_env("bad/NeverFinds-v0", time_limit=1.0)
     assert len(card.checks) == 1 and card.fingerprint == ""
     assert "no result within 1 s" in card.checks[0].message
@@ -149,7 +149,7 @@ def test_unknown_names_and_numbers_out_of_range_are_refused():
         check_env("jepabench/TwoRom-v1")
     with pytest.raises(UnknownNameError, match="Did you mean 'snapshots'"):
         check_env("bad/TinyWorld-v0", only=["snapshot"])
-    with pytest.raises(ValueError, match="1 or more"):
+    with pytest.raises(ValueError, match="at least 1"):
         check_env("jepabench/TwoRoom-v1", num_episodes=0)
     with pytest.raises(ValueError, match="above 0"):
         check_env("jepabench/TwoRoom-v1", time_limit=0.0)

@@ -266,7 +266,7 @@ def cut_off(file):
 
 
 @pytest.mark.parametrize("damage", [flip_a_byte, cut_off, Path.unlink])
-def test_chunks_that_were_damaged_are_made_again(undisturbed, tmp_path, monkeypatch, damage):
+def test_damaged_chunks_are_regenerated(undisturbed, tmp_path, monkeypatch, damage):
     partial = interrupt(tmp_path / "data", undisturbed, monkeypatch)
     damage(partial / "data" / "pixels.npy")
     assert_same_bytes(

@@ -82,7 +82,7 @@ def test_a_dataset_returns_the_written_episodes(dataset, episodes):
         dataset[4]
 
 
-def test_fields_are_aligned_by_frame_and_the_last_frame_has_no_action(dataset, episodes):
+def test_fields_are_aligned_by_frame_without_action_at_the_end(dataset, episodes):
     assert dataset.starts.tolist() == [0, 6, 8, 17]
     assert dataset.manifest.num_frames == 21
     assert dataset.manifest.num_transitions == 17
@@ -215,7 +215,7 @@ def test_another_schema_version_is_refused(dataset):
 
 @pytest.mark.parametrize("num_bytes", [0, 40, -1])
 @pytest.mark.parametrize("name", ["pixels", "action", "lengths"])
-def test_a_file_that_is_cut_off_is_refused(dataset, name, num_bytes):
+def test_truncated_file_is_refused(dataset, name, num_bytes):
     file = dataset.path / f"{name}.npy"
     file.write_bytes(file.read_bytes()[:num_bytes])
     with pytest.raises(DatasetError, match=name):

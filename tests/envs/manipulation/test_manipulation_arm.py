@@ -50,7 +50,7 @@ def at_rest(env, pose, *, cube=(0.4, -0.2, 0.025)):
 
 @given(st.lists(st.floats(-np.pi, np.pi), min_size=6, max_size=6))
 @settings(max_examples=30, deadline=None)
-def test_links_are_where_the_published_parameters_put_them(env, angles):
+def test_link_positions_agree_with_published_parameters(env, angles):
     model, data = env.simulation.model, mujoco.MjData(env.simulation.model)
     data.qpos[:6] = angles
     mujoco.mj_kinematics(model, data)

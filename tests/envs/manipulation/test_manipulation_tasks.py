@@ -226,7 +226,7 @@ def test_the_distance_is_that_of_the_upright_edges(worlds, x, y, yaw, goal_yaw):
     )
 
 
-def test_success_is_in_place_turned_released_and_at_rest(picking):
+def test_success_needs_pose_release_and_rest(picking):
     goal = picking._desired_goal
     position, yaw = goal[:3], np.arctan2(goal[4], goal[3]) / 4
 

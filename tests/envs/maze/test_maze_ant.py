@@ -109,7 +109,7 @@ def test_an_ant_on_its_back_is_a_violation():
     assert env.step(np.zeros(8))[4]["violation"]
 
 
-def test_a_quarter_turn_is_seen():
+def test_quarter_turn_changes_the_frame():
     env, _, _ = start(pixels=64)
     frames = []
     for yaw in (0.2, 0.2 + np.pi / 2):

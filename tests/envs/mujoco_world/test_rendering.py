@@ -85,7 +85,7 @@ def test_the_caller_owns_a_frame(model):
     assert np.array_equal(eye.frame(data, 32), copy)
 
 
-def test_casting_leaves_the_model_as_it_was(model):
+def test_rendering_does_not_change_the_model(model):
     before = model.geom_group.copy(), model.geom_rgba.copy(), model.body_bvhadr.copy()
     RayCamera(model, OVERHEAD).frame(posed(model, 0.0, 0.0), 32)
     after = model.geom_group, model.geom_rgba, model.body_bvhadr

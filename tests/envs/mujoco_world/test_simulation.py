@@ -63,7 +63,7 @@ def test_a_restored_state_continues_exactly_in_any_simulation(simulation):
         assert np.array_equal(drive(other, np.random.default_rng(1), 60), future)
 
 
-def test_poses_are_those_of_the_present_positions_after_steps_and_restores(simulation):
+def test_poses_are_current_after_steps_and_restores(simulation):
     drive(simulation, np.random.default_rng(0), 20)
     state, poses = simulation.get_state(), simulation.data.geom_xpos.copy()
     reference = mujoco.MjData(simulation.model)
@@ -75,7 +75,7 @@ def test_poses_are_those_of_the_present_positions_after_steps_and_restores(simul
     assert np.array_equal(simulation.data.geom_xpos, poses)
 
 
-def test_a_state_is_a_copy(simulation):
+def test_returned_state_is_a_copy(simulation):
     state = simulation.get_state()
     kept = state.copy()
     drive(simulation, np.random.default_rng(0), 5)

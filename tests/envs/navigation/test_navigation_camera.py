@@ -84,7 +84,7 @@ def test_the_pattern_is_on_everything_that_stands_still(model):
         assert (np.abs(frame - expected) > 0.51).any(axis=2).mean() < 0.01
 
 
-def test_a_moving_camera_has_no_memory(model):
+def test_moving_camera_is_stateless(model):
     eye = RayCamera(model, EYE, mount="rider", checker=0.4)
     first = eye.frame(posed(model, POSES[0]), 48)
     assert not np.array_equal(eye.frame(posed(model, POSES[1]), 48), first)

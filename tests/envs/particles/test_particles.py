@@ -80,7 +80,7 @@ def held_share(task_id, behaviour, num_episodes):
     return np.mean(solved)
 
 
-def test_the_blade_takes_a_chip_along_and_it_slides_on_a_little(chips):
+def test_blade_carries_chip_which_then_slides_on(chips):
     put_away(chips, (0.0, 0.0))
     before = chips.table.places
     after = push(chips, (-0.1, 0.02), (0.1, 0.02))
@@ -97,7 +97,7 @@ def test_chips_beside_and_behind_the_path_do_not_move(chips):
     assert np.array_equal(push(chips, (-0.1, 0.0), (0.1, 0.0)), before)
 
 
-def test_chips_push_each_other_on(chips):
+def test_chips_push_other_chips(chips):
     diameter = 2 * granular.CHIPS.radius
     put_away(chips, (0.0, 0.0), (diameter, 0.0), (2 * diameter, 0.0))
     after = push(chips, (-0.1, 0.0), (0.1, 0.0))
@@ -112,7 +112,7 @@ def test_lowering_the_blade_does_not_fling_chips(chips):
 
 
 @every_task
-def test_a_push_that_is_too_short_is_not_made(task_id, worlds):
+def test_too_short_push_is_skipped(task_id, worlds):
     env = worlds[task_id]
     env.reset(seed=0)
     before = env._get_physics().copy()

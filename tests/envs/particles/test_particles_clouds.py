@@ -37,7 +37,7 @@ def test_chamfer_distance_ignores_order_and_is_symmetric(seed):
     )
 
 
-def test_many_rows_at_once_give_the_same_numbers_as_one_at_a_time():
+def test_batched_rows_give_same_numbers_as_single_rows():
     first, second = np.random.default_rng(0).normal(size=(2, 150, 12, 2))
     together = chamfer_distance(first, second)
     assert together.shape == (150,)
@@ -65,5 +65,5 @@ def test_paired_distance_may_count_from_either_end():
     assert paired_distance(np.stack([line, line[::-1]]), line).tolist() == [0.0, 0.0]
 
 
-def test_flat_goals_list_x_before_y():
+def test_flattened_goals_list_x_before_y():
     assert as_points(np.array([[1, 2, 3, 4]])).tolist() == [[[1.0, 2.0], [3.0, 4.0]]]

@@ -189,7 +189,7 @@ def test_an_unknown_control_and_bad_targets_are_refused():
 
 
 @pytest.mark.parametrize("task_id", [TASK, OBJECTS, SLIPPERY])
-def test_strata_name_how_many_steps_the_goal_is_away(task_id):
+def test_strata_state_the_number_of_steps_to_the_goal(task_id):
     env = envs.make(task_id)
     for spec in episode_specs(task_id, "validation", 12):
         observation, info = envs.reset_to(env, spec)
@@ -205,7 +205,7 @@ def test_strata_name_how_many_steps_the_goal_is_away(task_id):
         )
 
 
-def test_goals_are_farther_away_the_more_steps_they_are_ahead():
+def test_mean_goal_distance_grows_with_steps_of_the_stratum():
     env, means = envs.make(TASK), []
     for stratum in ("steps25", "steps50", "steps100"):
         infos = [

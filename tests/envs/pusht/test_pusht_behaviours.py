@@ -73,7 +73,7 @@ def test_the_expert_solves_free_goals_and_stays_there(task_id, num_episodes):
     assert solved >= 0.9 * num_episodes
 
 
-def test_the_experts_planning_does_not_change_the_world():
+def test_planning_of_expert_does_not_change_the_world():
     env = envs.make(TASK)
     env.reset(seed=0, options={"stratum": "free"})
     expert = Expert()

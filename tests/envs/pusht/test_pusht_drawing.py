@@ -60,7 +60,7 @@ def test_frames_have_the_size_asked_for_and_walls_around(size):
     assert (frame[size // 4, size // 8] == 255).all()
 
 
-def test_a_step_of_a_tenth_of_a_pixel_is_seen():
+def test_motion_by_a_tenth_of_a_pixel_changes_the_frame():
     drawing = Drawing(T, 64, Look())
     (x, y), block = POSES[0]
     assert not np.array_equal(drawing.frame((x, y), block), drawing.frame((x + 0.8, y), block))

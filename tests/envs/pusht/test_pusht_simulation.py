@@ -92,7 +92,7 @@ def test_an_object_is_placed_at_the_requested_position(shape):
 @pytest.mark.parametrize(
     "shape", [shape for shape in SHAPES if shape is not T], ids=lambda shape: shape.name
 )
-def test_plates_have_the_centre_and_the_moment_that_pymunk_works_out(shape):
+def test_plate_centre_and_moment_agree_with_pymunk(shape):
     areas = [(right - left) * (bottom - top) for left, top, right, bottom in shape.boxes]
     corners = shape.corners.tolist()
     moment = sum(

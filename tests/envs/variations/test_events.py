@@ -136,7 +136,7 @@ def test_reversed_actions_are_their_opposites_for_one_block(env):
         assert env.step(action)[0]["observation"] == pytest.approx(wanted["observation"], abs=1e-12)
 
 
-def test_controls_change_colour_or_light_plainly(env):
+def test_harmless_events_change_colour_or_light_visibly(env):
     before = env._observe()["pixels"].astype(float)
     for seed in range(10):
         state = env.snapshot()

@@ -56,7 +56,7 @@ def test_an_episode_keeps_its_start_and_goal_and_budget_under_every_variation(ta
                 assert np.array_equal(varied[key], plain[key])
 
 
-def test_a_factor_alone_has_the_value_that_it_has_among_all(point):
+def test_single_factor_has_same_value_as_with_all_factors(point):
     reset(point, "hard", seed=5)
     together = dict(point.draw.world)
     assert len(together) > 8
@@ -179,7 +179,7 @@ def test_a_larger_ball_meets_the_wall_earlier_and_looks_larger(two_room):
     ] == pytest.approx(1.25**2, rel=0.15)
 
 
-def test_a_larger_ball_is_stopped_where_many_walls_are():
+def test_resized_ball_is_stopped_in_a_corner():
     env = envs.make("jepabench/PointMaze-Medium-v1")
     for size in (0.7, 1.4):
         reset(env, {"ball_size": size})
@@ -235,7 +235,7 @@ def parts_of(mask):
 
 
 @pytest.mark.parametrize("task_id", [POINT, TWO_ROOM])
-def test_the_model_is_back_to_the_last_byte(task_id):
+def test_reset_restores_the_model_bit_for_bit(task_id):
     env, fresh = envs.make(task_id), envs.make(task_id)
     fresh.reset(seed=3)
     for seed in range(3):
@@ -322,7 +322,7 @@ def test_the_expert_solves_hard_episodes_within_the_same_budget(task_id):
         (3, VariationError, "a mapping of factors"),
     ],
 )
-def test_a_mistake_is_refused_and_the_episode_continues(two_room, variation, error, message):
+def test_invalid_variation_is_refused_and_episode_continues(two_room, variation, error, message):
     reset(two_room, {"light": "dim"}, seed=4)
     two_room.step(np.array([1.0, 0.0]))
     before, state = two_room._observe(), two_room.snapshot()

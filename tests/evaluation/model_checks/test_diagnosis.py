@@ -32,7 +32,7 @@ def test_the_shape_of_the_true_state_is_known(state_twin, episodes):
     assert shape["std_min"] < 1e-3 and shape["std_mean"] > 0.3
 
 
-def test_cheap_plans_of_a_good_model_are_good_plans(state_twin):
+def test_predicted_cost_ranks_plans_of_an_exact_model_correctly(state_twin):
     outcomes = plan_outcomes(state_twin, num_starts=6, num_plans=24, horizon=3)
     assert (
         outcomes.predicted.shape == outcomes.distance.shape == (6, 24) and outcomes.path is not None

@@ -65,14 +65,14 @@ def test_needs_realised_energies():
         judge(errors(**GOOD), 1.0, PlanOutcomes(np.ones((2, 3)), np.ones((2, 3)), None))
 
 
-def test_true_state_passes_the_encoder_and_answers_to_actions(state_twin, episodes):
+def test_gate_passes_for_the_true_state(state_twin, episodes):
     table = goal_error_table(state_twin, episodes[1], steps=(1, 3)).set_index("source")
     assert table.loc["encoded", "in_place"] > 0.95
     assert table.loc["encoded", "median"] <= table.loc["imagined 3", "median"]
     assert action_sensitivity(state_twin, episodes[1]) > 0.5
 
 
-def test_untrained_encoder_is_named(pixel_model, episodes):
+def test_untrained_encoder_reads_few_goals(pixel_model, episodes):
     table = goal_error_table(pixel_model, episodes[1], steps=(1,)).set_index("source")
     assert table.loc["encoded", "in_place"] < 0.8
 
@@ -84,13 +84,13 @@ def test_realised_energies_rank_like_the_distance(state_twin):
     assert np.corrcoef(made.realised.ravel(), made.predicted.ravel())[0, 1] > 0.95
 
 
-def test_ceiling_is_read_from_frames(episodes):
+def test_supervised_ceiling_reads_goal_from_frames(episodes):
     row = ceiling_row("jepabench/TwoRoom-v1", *episodes, num_steps=20).iloc[0]
     assert row["source"] == "supervised CNN"
     assert 0 <= row["in_place"] <= 1 and row["median"] < 1.0
 
 
-def test_command_states_the_limit(pixel_model, episodes, tmp_path, capsys):
+def test_diagnose_command_states_the_limit(pixel_model, episodes, tmp_path, capsys):
     arguments = ["--steps", "5", "--starts", "2", "--plans", "12", "--output", str(tmp_path)]
     ceiling = ["--train", str(episodes[0].path), "--ceiling-steps", "5"]
     folder = pixel_model.metadata["folder"]

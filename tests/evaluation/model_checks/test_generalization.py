@@ -62,7 +62,7 @@ def test_the_command_resumes(pixel_model, tmp_path, capsys):
     assert main(["generalize", folder, "--agent", "jepa-shooting", *cheap]) == 0
     assert (tmp_path / "evaluations/random/light-hard/done.json").stat().st_mtime_ns == stamp
     assert main(["generalize", folder, "--agent", "random", *cheap]) == 2
-    assert "does not just plan" in capsys.readouterr().err
+    assert "needs more than a world model" in capsys.readouterr().err
 
 
 def test_a_saved_model_is_evaluated_at_once(pixel_model, tmp_path, capsys):

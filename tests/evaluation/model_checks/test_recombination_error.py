@@ -27,7 +27,7 @@ def model_and_data(tmp_path_factory):
 
 
 @pytest.mark.parametrize("copies", [False, True])
-def test_an_exact_model_has_no_error_and_copying_has_error_one(model_and_data, monkeypatch, copies):
+def test_exact_model_has_error_zero_and_copying_error_one(model_and_data, monkeypatch, copies):
     def imagine(model, windows):
         del model
         known = windows.known
@@ -41,7 +41,7 @@ def test_an_exact_model_has_no_error_and_copying_has_error_one(model_and_data, m
     assert (table["copy_last"] > 0.0).all()
 
 
-def test_a_window_counts_for_the_side_and_the_motion_of_each_of_its_steps(model_and_data):
+def test_window_counts_positions_and_actions_of_all_its_steps(model_and_data):
     loaded, data = model_and_data
     table = recombination_table(loaded, data, num_steps=2).set_index(["pairs", "step"])["windows"]
     counts = np.zeros((4, 2), int)

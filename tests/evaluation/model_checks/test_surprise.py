@@ -60,7 +60,7 @@ def test_the_error_is_that_of_one_step(state_twin, clips):
     torch.testing.assert_close(errors[2, 1], expected)
 
 
-def test_pixels_and_an_untrained_null(pixel_model, tmp_path, capsys):
+def test_surprise_from_pixels_beside_untrained_networks(pixel_model, tmp_path, capsys):
     folder = pixel_model.metadata["folder"]
     again = build_untrained(folder_of(folder), seed=1)
     assert again.task_id == TWO_ROOM and again.decoder is None
@@ -88,6 +88,6 @@ def folder_of(folder):
     return Path(folder)
 
 
-def test_clips_keep_their_shape(clips):
+def test_clips_have_expected_shapes(clips):
     clip: Clip = clips.undisturbed[0]
     assert clip.observations.shape == (3, 4) and clip.actions.shape == (2, 2)

@@ -39,7 +39,7 @@ def test_another_configuration_is_refused_without_changes(tmp_path):
     assert not run_stage(tmp_path, CONFIG, never)
 
 
-def test_a_crash_that_left_files_keeps_the_folder_for_its_configuration(tmp_path):
+def test_files_of_a_crash_reserve_the_folder_for_its_configuration(tmp_path):
     def crash(directory):
         (directory / "checkpoint.txt").write_text("half way", encoding="utf-8")
         raise ZeroDivisionError
@@ -225,7 +225,7 @@ def test_a_file_that_was_changed_keeping_its_size_is_noticed(tmp_path):
     assert is_done(tmp_path, CONFIG, thorough=True)
 
 
-def test_a_file_that_was_only_touched_or_copied_still_counts(tmp_path):
+def test_touched_or_copied_file_remains_valid(tmp_path):
     run_stage(tmp_path / "a", CONFIG, write_result)
     shutil.copytree(tmp_path / "a", tmp_path / "b", copy_function=shutil.copyfile)
     assert is_done(tmp_path / "b", CONFIG, thorough=True)

@@ -21,7 +21,7 @@ from jepabench.evaluation.stages.stage import (
 CONFIG = {"seed": 0}
 
 
-def test_of_racing_processes_exactly_one_does_the_work(tmp_path):
+def test_exactly_one_of_several_racing_processes_does_the_work(tmp_path):
     script = """
         import os
 
@@ -138,7 +138,7 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
         pass
 
 
-def test_a_child_that_outlives_its_parent_with_a_copy_of_the_lock_is_waited_for(tmp_path):
+def test_lock_inherited_by_surviving_child_is_respected(tmp_path):
     """Between fork and exec, a child holds a copy of its parent's lock, and the parent may die."""
     script = """
         import os, subprocess

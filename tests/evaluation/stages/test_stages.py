@@ -81,7 +81,7 @@ def test_values_that_json_cannot_hold_are_refused_before_any_work(tmp_path, conf
     assert not (tmp_path / "stage").exists()
 
 
-def test_a_stage_is_done_once(tmp_path):
+def test_stage_runs_only_once(tmp_path):
     directory = tmp_path / "a" / "stage"
     assert not is_done(directory, CONFIG)
     assert run_stage(directory, CONFIG, write_result)

@@ -162,7 +162,7 @@ def test_normalised_score_needs_both_references_and_a_better_oracle(suite):
     assert other.loc[("t/One-v1", "oracle-cem"), "normalised"] == pytest.approx(0.8 / 0.7)
 
 
-def test_cells_whose_agents_met_different_episodes_are_refused():
+def test_cells_with_different_episodes_per_agent_are_refused():
     full, short = rows("a", flags(0.5)), rows("b", flags(0.5))[:-1]
     with pytest.raises(RecordError, match="b with training seed 0 has 39 rows for 40 episodes"):
         score_table(records_frame(full + short))

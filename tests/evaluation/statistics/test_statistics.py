@@ -239,7 +239,7 @@ def test_an_agent_compared_with_itself_is_a_tie(generator):
 
 
 def test_intervals_need_two_runs(generator):
-    with pytest.raises(StatisticsError, match="2 runs or more"):
+    with pytest.raises(StatisticsError, match="at least 2 runs"):
         run_statistics.stratified_bootstrap(
             run_statistics.iqm, np.ones((1, 5)), generator=generator
         )

@@ -102,13 +102,13 @@ of_checkpoint(
 )
 of_checkpoint("archive-of-noise", "cannot be read", f"{HOME}/curve.npz", bytes(range(256)))
 
-of_rows("model-steps-of-2-to-62", "rows", "model_steps is at most", model_steps=2**62)
+of_rows("model-steps-of-2-to-62", "rows", "model_steps must be at most", model_steps=2**62)
 of_rows("denormal-planning-time", "rows", "nanosecond", planning_seconds=5e-324)
-of_rows("endless-planning-time", "rows", "planning_seconds is at most", planning_seconds=1e308)
+of_rows("endless-planning-time", "rows", "planning_seconds must be at most", planning_seconds=1e308)
 of_rows(
     "milliseconds-without-seconds",
     "rows",
-    "covers planning_ms_median|is 0 only if",
+    "must cover planning_ms_median|must be above 0 if",
     planning_seconds=0.0,
     planning_ms_median=50.0,
     planning_ms_p95=60.0,
@@ -116,7 +116,7 @@ of_rows(
 of_rows(
     "milliseconds-beyond-the-seconds",
     "rows",
-    "covers planning_ms_median",
+    "must cover planning_ms_median",
     planning_seconds=0.01,
     planning_ms_median=50.0,
     planning_ms_p95=60.0,
@@ -124,12 +124,12 @@ of_rows(
 of_rows(
     "slowest-steps-beyond-the-seconds",
     "rows",
-    "covers planning_ms_p95",
+    "must cover planning_ms_p95",
     planning_seconds=0.1,
     planning_ms_median=0.01,
     planning_ms_p95=5000.0,
 )
-of_rows("model-steps-in-no-time", "rows", "takes time", model_steps=10**11)
+of_rows("model-steps-in-no-time", "rows", "must take time", model_steps=10**11)
 
 
 def of_seeds(name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:

@@ -144,9 +144,14 @@ of_rows("negative-index", "rows", "not an episode of this suite", index=-1)
 of_rows("seed-of-its-own", "rows", "not an episode of this suite", training_seed=5)
 of_rows("row-of-another-agent", "rows", "not an episode of this suite", agent="expert")
 of_rows(
-    "no-steps", "rows", "steps is 1 or more", steps=0, first_success_step=-1, success_ever=False
+    "no-steps",
+    "rows",
+    "steps must be at least 1",
+    steps=0,
+    first_success_step=-1,
+    success_ever=False,
 )
-of_rows("endless-episode", "rows", "planning_seconds covers", steps=2**62)
+of_rows("endless-episode", "rows", "planning_seconds must cover", steps=2**62)
 of_rows(
     "held-but-never",
     "rows",
@@ -165,14 +170,14 @@ of_rows(
 )
 of_rows("more-violations-than-steps", "rows", "violations", violations=1000)
 of_rows("negative-violations", "rows", "violations", violations=-1)
-of_rows("negative-distance", "rows", "distances are 0 or more", distance_min=-1.0)
-of_rows("nearest-is-not-nearest", "rows", "least distance", distance_min=99.0)
+of_rows("negative-distance", "rows", "distances must be at least 0", distance_min=-1.0)
+of_rows("nearest-is-not-nearest", "rows", "smallest distance", distance_min=99.0)
 of_rows("dense-return", "rows", "sparse rewards", return_=-3.25)
 of_rows("negative-planning-time", "rows", "planning times", planning_seconds=-1.0)
 of_rows(
     "quicker-at-its-slowest",
     "rows",
-    "not below the median",
+    "must not be below the median",
     planning_ms_median=5.0,
     planning_ms_p95=1.0,
 )

@@ -47,7 +47,9 @@ def test_at_least_the_stated_number_of_hostile_kinds_is_tested():
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_is_refused_with_the_reason_and_nothing_is_written(name, true, tmp_path, monkeypatch):
+def test_hostile_submission_is_refused_with_reason_and_writes_nothing(
+    name, true, tmp_path, monkeypatch
+):
     kind = KINDS[name]
     folder = tmp_path / "there" / "seeker"
     shutil.copytree(true, folder)

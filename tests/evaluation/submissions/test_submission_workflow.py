@@ -132,7 +132,7 @@ def test_existing_submission_cannot_be_changed_or_deleted(change, pull_request, 
     assert (tmp_path / "folders").read_text(encoding="utf-8") == ""
 
 
-def test_nothing_is_added_to_an_existing_submission(tmp_path):
+def test_existing_submission_cannot_be_extended(tmp_path):
     done = changed(tmp_path, "results/submissions/random-quick-v2/README.md")
     assert done.returncode == 1 and "random-quick-v2 exists" in done.stderr
 
@@ -195,13 +195,13 @@ def test_folders_are_listed_once(tmp_path):
         "results/submissions/b\n::error::x/a",
     ],
 )
-def test_anything_else_in_the_same_pull_request_is_refused(name, tmp_path):
+def test_pull_request_with_other_files_is_refused(name, tmp_path):
     done = changed(tmp_path, "results/submissions/b/actions.npz", name)
     assert done.returncode == 1 and "nothing else" in done.stderr and not done.stdout
     assert not any(line.startswith("::") for line in done.stderr.splitlines())
 
 
-def test_other_list_of_changes_is_refused(tmp_path):
+def test_change_list_in_another_format_is_refused(tmp_path):
     (tmp_path / "list").write_text("results/submissions/b/a\0", encoding="utf-8")
     script = [sys.executable, str(HOME / ".github/changed_submissions.py"), ".", "list"]
     done = subprocess.run(script, capture_output=True, text=True, check=False, cwd=tmp_path)

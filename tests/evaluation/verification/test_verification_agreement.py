@@ -35,7 +35,7 @@ def test_honest_submissions_pass(cells, seeds, episodes):
     assert measure_pass_rate(design, trials=400) >= 0.96 - 0.02  # two standard errors
 
 
-def test_forger_raises_the_rate_by_the_overstatement():
+def test_overstate_raises_the_rate_by_the_given_amount():
     generator = np.random.default_rng(0)
     before = np.zeros((2, 3, 100), dtype=bool)
     before[0, :, :95] = True  # only 5 points are left in this cell
@@ -49,7 +49,7 @@ def test_number_of_core_cells():
     assert CORE_CELLS == sum(len(task.strata) for task in suite.tasks)
 
 
-def test_equal_rates_pass_and_a_total_overstatement_fails():
+def test_agreement_accepts_equal_rates_and_rejects_overstatement():
     generator = np.random.default_rng(0)
     ones, zeros = [np.ones((3, 20))] * 4, [np.zeros((3, 20))] * 4
     assert pooled_test(ones, ones, generator=generator).p_value == 1.0
@@ -126,7 +126,7 @@ def test_long_planning_in_few_episodes_is_found():
         (100, 5.0, None, False),  # it states that it searches
     ],
 )
-def test_a_search_that_states_no_model_steps_is_found(model_steps, seconds, processor, found):
+def test_search_without_model_steps_is_flagged(model_steps, seconds, processor, found):
     pair = (rows(1, seconds=seconds, model_steps=model_steps) for _ in range(2))
     declared, again = pair
     times = {("a", "near"): processor} if processor else {}

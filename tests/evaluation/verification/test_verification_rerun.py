@@ -225,7 +225,7 @@ def test_a_misbehaving_agent_ends_only_its_own_run(kind, message, options):
 
 
 @pytest.mark.parametrize(("kind", "message"), [("Talkative", "header of"), ("Counter", "count")])
-def test_impossible_answers_are_not_accepted(kind, message):
+def test_impossible_agent_answers_are_refused(kind, message):
     with make_agent(kind) as agent, pytest.raises(AgentError, match=message):
         specs = episode_specs(ROOM, "test", 1, strata=("near",))
         evaluate_episodes(agent, specs, agent_name="a")

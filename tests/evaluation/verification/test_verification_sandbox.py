@@ -46,7 +46,7 @@ def attack(kind: str, code: Path, **options) -> str:
     return str(stopped.value)
 
 
-def test_writes_nowhere_but_into_scratch_space(code):
+def test_sandboxed_agent_writes_only_to_scratch_space(code):
     written = ast.literal_eval(attack("Writer", code).partition("DONE ")[2])
     # Scratch space is the agent's own /tmp, also if this checkout is below the /tmp of the host.
     assert [place for place in written if not Path(place).is_relative_to(SCRATCH)] == []
@@ -61,7 +61,7 @@ def test_sees_neither_home_nor_records(code, tmp_path):
     assert "DONE []" in attack("HomeReader", code)
 
 
-def test_does_not_find_the_salt(code, tmp_path, monkeypatch):
+def test_sandboxed_agent_cannot_read_the_salt(code, tmp_path, monkeypatch):
     monkeypatch.setenv("A_SECRET_OF_THE_MAINTAINER", "never-to-be-seen")
     secret = tmp_path / "salt"
     secret.write_text("never-to-be-seen", encoding="utf-8")
@@ -71,7 +71,7 @@ def test_does_not_find_the_salt(code, tmp_path, monkeypatch):
     assert "DONE" in found and "never-to-be-seen" not in found and str(secret) not in found
 
 
-def test_leaves_no_notes_for_the_next_seed(code):
+def test_files_do_not_persist_between_seeds(code):
     assert "DONE []" in attack("Notes", code)
     assert "DONE []" in attack("Notes", code)
 
@@ -200,7 +200,7 @@ def cgroup2(tmp_path, monkeypatch):
     return root / "here"
 
 
-def test_control_group_of_version_2(cgroup2):
+def test_control_group_v2_limits_and_reports(cgroup2):
     group = ControlGroup.create(LIMITS)
     assert group is not None
     (folder,) = cgroup2.glob("jepabench-*")

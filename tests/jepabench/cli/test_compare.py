@@ -72,7 +72,7 @@ def test_agents_without_flipped_episodes_have_no_films_and_no_progress_bar(pair,
     ("arguments", "message"),
     [
         (["jepa-cem", "hold-stil"], "Did you mean 'hold-still'"),
-        (["random", "random"], "compared with itself"),
+        (["random", "random"], "cannot be compared with itself"),
         (["random", "hold-still"], "Not done yet: evaluate random"),
     ],
 )

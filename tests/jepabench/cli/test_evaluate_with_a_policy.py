@@ -20,7 +20,7 @@ def test_a_policy_beside_its_world_model_is_found(save_twin, tmp_path, capsys):
     ]
     assert agent_preset(model, None).name == "state-cem"
     assert main(arguments) == 2
-    assert "does not just plan with a world model" in capsys.readouterr().err
+    assert "needs more than a world model" in capsys.readouterr().err
     collect(
         TWO_ROOM, data, num_episodes=6, num_steps=12, pixels=None, num_workers=1, progress=False
     )

@@ -79,7 +79,7 @@ def test_a_damaged_result_is_omitted_and_a_damaged_cache_is_rebuilt(tmp_path, ca
 @pytest.mark.parametrize(
     "sql", ["SELEC 1", "SELECT * FROM episode", "SELECT nothing FROM episodes"]
 )
-def test_an_impossible_question_prints_one_sentence(tmp_path, sql, capsys):
+def test_invalid_query_prints_one_sentence(tmp_path, sql, capsys):
     evaluation(tmp_path, "good", [1])
     assert main(["query", sql, "--output", str(tmp_path)]) == 2
     assert "Tables are episodes and runs" in capsys.readouterr().err

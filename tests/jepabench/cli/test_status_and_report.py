@@ -30,7 +30,7 @@ def output(tmp_path):
     return argument
 
 
-def test_a_report_of_fewer_agents_contains_only_these(output, tmp_path, capsys):
+def test_report_of_some_agents_contains_only_those(output, tmp_path, capsys):
     assert main(["report", *SUITE, "agent=hold-still", output]) == 0
     for name in ("table", "aggregates"):
         table = pd.read_csv(tmp_path / "out[v2]" / "smoke" / "report" / f"{name}.csv")

@@ -47,7 +47,7 @@ def module(tmp_path, monkeypatch):
             "with all of its tasks, episodes and seeds",
         ),
         (["submit", "random", "suite=surprise"], "a suite that measures success"),
-        (["submit", "random", "checkpoints=maybe"], "checkpoints=yes or checkpoints=no"),
+        (["submit", "random", "checkpoints=maybe"], "checkpoints must be yes or no"),
         (["submit", "random", "suite=smoke", "name=taken", "to=."], "exists already"),
         (["submit", "random", "suite=smoke", "name=A/b", "to=."], "name: String should match"),
         (

@@ -234,7 +234,7 @@ def test_trackio_writes_into_a_database_in_the_output_folder(tmp_path, monkeypat
 # -- configuration and wrong use
 
 
-def test_a_tracker_changes_no_stage_and_only_trainings_report(tmp_path):
+def test_tracker_leaves_stages_unchanged_and_reports_trainings_only(tmp_path):
     settings = ["suite=quick", f"output={tmp_path}"]
     plain = SuitePlan(compose_run(settings)).stages
     tracked = SuitePlan(compose_run([*settings, "tracker=tensorboard"])).stages

@@ -115,7 +115,7 @@ def test_settings_of_one_task_change_that_task_only(plans):
     assert dims == {"TwoRoom": [0, 2], "Reach": [0, 3], "PushT": [0, 6]}
 
 
-def test_a_state_twin_compares_all_of_the_goal_and_nothing_else(plans):
+def test_state_twin_energy_covers_exactly_the_goal_dimensions(plans):
     plan = plans("full")
     for task in plan.suite.tasks:
         name = task.task_id.split("/")[1]
@@ -137,7 +137,7 @@ def test_estimates_use_finished_stages_or_else_the_speed_of_the_machine(plans):
     assert times.remaining([key]) == 7.0
 
 
-def test_speeds_are_kept_and_damaged_ones_are_measured_again(tmp_path):
+def test_speeds_are_saved_and_damaged_ones_remeasured(tmp_path):
     SPEEDS.save(tmp_path / "doctor.json")
     assert load_speeds(tmp_path / "doctor.json") == SPEEDS
     (tmp_path / "doctor.json").write_text('{"step": 1}', encoding="utf-8")

@@ -10,7 +10,7 @@ def plan(tmp_path, *overrides: str) -> SuitePlan:
     return SuitePlan(compose_run([f"output={tmp_path}", *overrides]))
 
 
-def test_one_dataset_and_one_model_serve_every_agent_that_needs_them(tmp_path):
+def test_agents_share_datasets_and_models(tmp_path):
     stages = plan(tmp_path, "suite=quick").stages
     kinds = [key.split("/")[0] for key in stages]
     num_tasks = 2
@@ -50,7 +50,7 @@ def test_only_settings_that_change_a_result_change_its_folder(tmp_path):
     assert "policy/TwoRoom-v1/sac-her/0" not in changed  # it makes its own data
 
 
-def test_a_checkpoint_takes_the_place_of_training(tmp_path):
+def test_checkpoint_replaces_training_stage(tmp_path):
     given = "+suite.overrides.checkpoint={TwoRoom-v1: {jepa: two-room}}"
     stages = plan(
         tmp_path,

@@ -37,7 +37,7 @@ def test_a_configuration_survives_a_file(config):
     assert RunConfig.from_config(described) == config
 
 
-def test_changes_take_precedence_and_leave_the_original_alone():
+def test_changes_take_precedence_and_keep_the_original():
     before = Overrides(
         agent={"a": {"train": {"tau": 0.1, "gamma": 0.9}}},
         task={"T": {"agent": {"a": {"train": {"gamma": 0.5}}}}},

@@ -69,7 +69,7 @@ def test_the_first_trial_is_the_preset_itself(name):
             assert value == pytest.approx(train.get(key, defaults[key]))
 
 
-def test_settings_repeat_only_after_all_were_tried():
+def test_trial_settings_repeat_only_after_all_were_tried():
     space = {"agent.train.gamma": [0.95, 0.9], "agent.train.net_arch": [[64, 64], [8]]}
     rows, tried = [], []
     for number in range(4):

@@ -136,8 +136,8 @@ def test_budgets_and_trials_change_variants_too(tmp_path):
     [
         ("agent=jepa-cem agent.planner.num_sample=64,128", "Did you mean 'num_samples'"),
         ("agent=jepa-cem agent.planer.num_samples=64", "Did you mean 'planner'"),
-        ("agent=jepa-cem agent.planner.num_elites=999", "num_elites is at most num_samples"),
-        ("agent=jepa-cem agent.planner.horizon.x=1", "has no settings of its own"),
+        ("agent=jepa-cem agent.planner.num_elites=999", "num_elites must be at most num_samples"),
+        ("agent=jepa-cem agent.planner.horizon.x=1", "has no nested settings"),
         ("agent=jepa-cem,random agent.jepa-cm.planner.horizon=2", "Did you mean 'jepa-cem'"),
         ("agent=jepa-cem agent.planner.num_samples=range(1,5000)", "more than 1000 variants"),
         ("agent=jepa-cem agent.planner.num_samples=choice(64", "is malformed"),

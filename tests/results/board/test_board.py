@@ -139,7 +139,7 @@ def test_unverified_rows_are_neither_ranked_nor_leading(tmp_path):
     assert [row["entry"].name for row in place["rows"]] == ["honest"]
 
 
-def test_costs_that_are_not_stated_are_never_shown_as_free(tmp_path):
+def test_unstated_costs_are_not_shown_as_zero(tmp_path):
     folder = write(tmp_path, "mine", "other", SUITES["other"], agent="jepa-cem")
     manifest = json.loads((folder / "submission.json").read_text(encoding="utf-8"))
     manifest["costs"] = [

@@ -125,7 +125,7 @@ def names_of_columns(page):
     return page.locator("#board thead button").all_inner_texts()
 
 
-def test_the_keyboard_reaches_and_sorts_and_shows_where_it_is(opened):
+def test_table_can_be_sorted_by_keyboard_with_visible_focus(opened):
     page = opened()
     button = page.get_by_role("button", name="submission")
     for _ in range(40):
@@ -138,7 +138,7 @@ def test_the_keyboard_reaches_and_sorts_and_shows_where_it_is(opened):
     assert ranked == sorted(ranked)
 
 
-def test_filters_keep_floors_and_ceilings_and_are_in_the_address(opened):
+def test_filters_keep_floors_and_ceilings_and_are_stored_in_url(opened):
     page = opened()
     page.get_by_label("observes").select_option("pixels")
     assert set(names(page)) == {"jepa-cem", "expert", "oracle-cem", "random", "hold-still"}
@@ -244,7 +244,7 @@ def test_every_page_opens_without_complaint_on_a_phone_in_the_dark(opened, site)
         page.context.close()
 
 
-def test_names_lead_to_pages_and_tables_of_claims_sort(opened):
+def test_names_link_to_pages_and_claim_tables_are_sortable(opened):
     page = opened()
     page.get_by_role("link", name="jepa-cem").click()
     assert (

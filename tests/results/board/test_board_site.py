@@ -66,7 +66,7 @@ def test_the_site_has_all_pages_and_no_broken_link(site):
             assert not anchor or "=" in anchor or anchor in pages[found].ids
 
 
-def test_pages_and_styles_name_no_address_of_others(site):
+def test_site_references_no_external_address(site):
     for path in [*site.rglob("*.css"), *site.rglob("*.js"), *site.rglob("*.svg")]:
         addresses = set(
             re.findall(
@@ -76,7 +76,7 @@ def test_pages_and_styles_name_no_address_of_others(site):
         assert all("www.w3.org" in address for address in addresses), path
 
 
-def test_text_of_authors_is_escaped(tmp_path):
+def test_author_text_is_escaped(tmp_path):
     bad = '<img src=x onerror="alert(1)"></script>'
     folder = write(
         tmp_path, "mine", "other", SUITES["other"], agent="jepa-cem", description=bad, authors=[bad]
@@ -102,7 +102,7 @@ def test_a_claim_shows_its_tables_or_the_command_that_would_answer_it(site):
     assert list((site / "claims").glob("C5-*-wide.svg"))
 
 
-def test_claims_and_their_tables_must_fit(tmp_path):
+def test_table_list_with_unknown_table_or_claim_is_refused(tmp_path):
     (tmp_path / "README.md").write_text(
         "| table | claim | command | reading |\n|---|---|---|---|\n| `a.csv` | C99 | `x` | y |\n",
         encoding="utf-8",

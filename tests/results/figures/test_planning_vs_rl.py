@@ -100,7 +100,7 @@ def test_families_are_compared_at_equal_transitions():
     assert "on 1 of 1 tasks (TwoRoom-v1)" in sentence and "with 10k transitions" in sentence
 
 
-def test_only_equal_transitions_are_compared():
+def test_comparison_needs_equal_transitions():
     table = pd.DataFrame(
         rows("jepa", "planner", (0.5,), budgets=(1000,))
         + rows("sac", "rl", (0.5,), budgets=(3000,))
@@ -112,7 +112,7 @@ def texts(svg):
     return ["".join(node.itertext()) for node in ElementTree.fromstring(svg).iter(TEXT)]
 
 
-def test_the_figure_names_tasks_methods_and_references():
+def test_figure_labels_tasks_methods_and_references():
     table = synthetic().replace("sac-her", HOSTILE)
     svg = draw_headline(make_panels(table))
     shown = texts(svg)

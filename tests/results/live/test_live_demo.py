@@ -26,7 +26,7 @@ def session():
 
 
 @pytest.mark.parametrize("task", ["TwoRoom-v1", "PointMaze-UMaze-v1", "PushT-v1"])
-def test_a_moved_goal_is_where_the_reader_put_it(task):
+def test_moved_goal_is_at_the_requested_position(task):
     env = make(f"jepabench/{task}", pixels=64)
     env.reset(seed=3, options={"split": "validation"})
     placement = GoalPlacement(env)

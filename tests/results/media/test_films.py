@@ -28,7 +28,7 @@ def expert_actions(evaluations):
     return evaluations["expert"].actions["near/0"]
 
 
-def test_a_film_has_three_panels_and_one_frame_a_moment(expert_actions):
+def test_film_has_three_panels_and_one_frame_per_interval(expert_actions):
     film = episode_film(SPEC, expert_actions, size=48, every=10)
     steps = len(expert_actions)
     assert film.dtype == np.uint8 and film.shape[0] == 1 + -(-steps // 10)

@@ -25,7 +25,7 @@ def records(agent, change, held, task="T"):
     )
 
 
-def test_the_loss_is_paired_with_the_unchanged_world_and_shown_with_the_floor():
+def test_changes_table_pairs_loss_with_unchanged_world_and_lists_floor():
     frames = [
         records("mine", ("-", "none"), [[1, 1, 1, 0]] * 3),
         records("mine", ("light", "hard"), [[1, 0, 0, 0]] * 3),

@@ -71,7 +71,7 @@ def test_profiles_decrease_and_the_better_agent_is_above(across):
     assert svg.startswith(b"<?xml") and b"far" in svg
 
 
-def test_agents_of_one_colour_have_different_dashes(across):
+def test_agents_with_same_colour_have_different_dashes(across):
     grey = dict.fromkeys(RATES, "#808080")
     assert b"stroke-dasharray: 5.55" in profiles_figure(across, colours=grey)
     assert b"stroke-dasharray: 5.55" not in profiles_figure(across, colours=agent_colours(RATES))

@@ -264,7 +264,7 @@ def test_the_headline_compares_planning_with_a_policy(evaluations):
     assert "cem" in summary.headline and "policy, at 75 %, follows." in summary.headline
 
 
-def test_equal_outcomes_are_called_equal(evaluations):
+def test_summary_states_that_no_episode_differed(evaluations):
     record = evaluations["expert"].records[0]
     held = [True] * 38 + [False] * 2
     cells = [cell_of(record, name, held) for name in ("a", "b")]
@@ -309,7 +309,7 @@ def test_agents_with_equal_rates_share_the_headline(evaluations):
     assert summary.headline == "a and b each reach and hold 100 % of the goals here."
 
 
-def test_an_agent_with_a_missing_cell_has_no_place_in_the_headline(evaluations):
+def test_agent_with_missing_cell_is_not_in_the_headline(evaluations):
     record = evaluations["expert"].records[0]
     cells = [
         cell_of(record, "a", [True]),

@@ -153,5 +153,5 @@ def test_counts_keep_three_figures(number):
         (percent(math.nan), "-"),
     ],
 )
-def test_numbers_are_written_for_reading(shown, expected):
+def test_numbers_are_formatted_for_readers(shown, expected):
     assert shown == expected

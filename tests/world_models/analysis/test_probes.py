@@ -21,7 +21,7 @@ def test_a_linear_probe_reads_linear_values_and_a_network_all_values():
     assert r2["linear"][1] < 0.5 and r2["mlp"][1] > 0.9
 
 
-def test_ridge_is_that_of_scikit_style_algebra_whichever_matrix_is_smaller():
+def test_fit_linear_agrees_with_least_squares_for_wide_and_tall_latents():
     truth = LATENTS[:30] @ torch.randn(5, 2, generator=torch.Generator().manual_seed(1)) + 1
     wide = torch.cat(
         [LATENTS[:30], torch.randn(30, 60, generator=torch.Generator().manual_seed(2))], dim=1

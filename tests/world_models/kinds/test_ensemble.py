@@ -59,7 +59,7 @@ def test_the_prediction_is_the_mean_of_the_members(ensemble):
 
 @pytest.mark.parametrize("options", [{"num_members": 1}, {"share": 0.0}, {"share": 1.5}])
 def test_an_ensemble_has_members_that_learn(options: dict):
-    with pytest.raises(ValueError, match="num_members must be 2 or more"):
+    with pytest.raises(ValueError, match="num_members must be at least 2"):
         build_model("ensemble", {"action_size": 2, **options})
 
 

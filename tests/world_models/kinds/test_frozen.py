@@ -86,7 +86,7 @@ def test_a_checkpoint_notices_other_weights_of_its_backbone(two_room, tmp_path):
         load_world_model(tmp_path / "m")
 
 
-def test_an_encoder_of_our_own_is_taught_first_and_saved(two_room, tmp_path):
+def test_own_encoder_is_trained_first_and_saved(two_room, tmp_path):
     fit_small(two_room, tmp_path / "m", OWN, num_steps=2, decoder_steps=2)
     loaded = load_world_model(tmp_path / "m")
     torch.manual_seed(0)
@@ -110,7 +110,7 @@ def test_a_second_run_keeps_the_encoder(two_room, tmp_path):
             torch.testing.assert_close(parts[name], whole[name])
 
 
-def test_latents_are_the_features_changes_up_to_one_unit(two_room, tmp_path):
+def test_latents_keep_feature_distances_up_to_a_factor(two_room, tmp_path):
     data, _ = two_room
     model = build_model("dino-wm", {**SMALL, "latent_dim": 40, "action_size": 10})
     wider = model.prepare(data, directory=tmp_path, train=None, progress=False)

@@ -37,7 +37,7 @@ def test_a_stopped_gradient_changes_the_encoders_gradient_but_not_the_loss():
     assert not torch.allclose(encoder_gradient(free), encoder_gradient(stopped))
 
 
-def test_a_moving_average_starts_as_the_encoder_and_follows_it_ever_more_slowly():
+def test_moving_average_starts_as_encoder_and_slows_down():
     model, stopped = make(momentum=0.9), make(stop_gradient=True)
     torch.testing.assert_close(
         encoder_gradient(model), encoder_gradient(stopped)
@@ -67,12 +67,12 @@ def test_on_the_sphere_latents_and_predictions_have_unit_mean_square():
 
 
 @pytest.mark.parametrize("momentum", [1.0, -0.1])
-def test_an_impossible_momentum_is_refused(momentum: float):
+def test_momentum_out_of_range_is_refused(momentum: float):
     with pytest.raises(ValueError, match="momentum"):
         make(momentum=momentum)
 
 
-def test_keypoints_follow_a_spot_from_the_first_step_on():
+def test_untrained_keypoints_follow_a_moving_spot():
     """Flat maps would put all keypoints at the centre of mass, which shape and angle do not
     move.
     """

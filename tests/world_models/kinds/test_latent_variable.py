@@ -30,9 +30,7 @@ def certain(batch: int, length: int, generator: torch.Generator):
 
 
 @pytest.mark.parametrize(("variable", "size"), KINDS)
-def test_drawn_futures_are_those_of_the_world_and_one_prediction_is_none_of_them(
-    variable: str, size: int
-):
+def test_sampled_futures_match_the_outcomes_and_the_mean_does_not(variable: str, size: int):
     options = {**SMALL, "variable": variable, "variable_size": size, "information_weight": 0.02}
     model = train("latent-variable", coin, num_steps=220, **options)
     context = Context(torch.zeros(1, 1, 1), torch.zeros(1, 0, 1))

@@ -75,7 +75,7 @@ def test_predictions_of_a_clip_draw_on_its_other_frames():
 
 
 @pytest.mark.parametrize("name", sorted(PRETEXTS))
-def test_a_pretext_task_is_learned_and_teaches_its_encoder(name: str, two_room):
+def test_pretext_task_is_learned_and_trains_its_encoder(name: str, two_room):
     data, _ = two_room
     task = make(name)
     assert isinstance(task, WorldModel)

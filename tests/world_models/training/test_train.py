@@ -88,7 +88,7 @@ def test_only_the_same_seed_gives_the_same_weights(two_room, tmp_path):
     assert any(not torch.equal(a[key], c[key]) for key in a)
 
 
-def test_rounds_end_when_the_goal_can_be_read(two_room, tmp_path):
+def test_training_rounds_stop_once_goal_is_readable(two_room, tmp_path):
     rounds = {"num_steps": 20, "decoder_steps": 0, "max_rounds": 3}
     for name, share in (("one", 0.0), ("all", 1.0)):
         fit_small(two_room, tmp_path / name, training=rounds | {"enough_in_place": share})
@@ -144,9 +144,7 @@ def test_the_predictor_can_be_trained_further_alone(two_room, tmp_path, kind):
 
 
 @pytest.mark.parametrize(("kind", "changes"), [("autoencoder", {}), ("jepa", {"momentum": 0.9})])
-def test_a_predictor_that_needs_more_than_latents_does_not_learn_alone(
-    two_room, tmp_path, kind, changes
-):
+def test_predictor_only_training_needs_latent_only_losses(two_room, tmp_path, kind, changes):
     data, held_out = two_room
     with pytest.raises(ValueError, match="leave it at 0"):
         fit(
@@ -313,7 +311,7 @@ def test_the_state_twin_takes_its_statistics_from_the_data(two_room, tmp_path):
     torch.testing.assert_close(latents.std(0, correction=0)[:2], torch.ones(2), rtol=1e-3, atol=0)
 
 
-def test_the_state_twin_may_scale_by_the_size_of_a_step(two_room, tmp_path):
+def test_state_twin_can_scale_by_step_size(two_room, tmp_path):
     fit_small(
         two_room,
         tmp_path / "m",
