@@ -27,6 +27,7 @@ def artifact_folders(preset: Mapping[str, Any], directory: Path) -> dict[str, Pa
     for role, folder in artifact.items():
         if Path(folder).is_absolute() or ".." in Path(folder).parts:
             raise ValueError(
-                f"The artifact {role!r} is a folder inside what `train` fills, got {folder!r}."
+                f"The artifact {role!r} must be a folder inside the one that `train` writes, "
+                f"got {folder!r}."
             )
     return {role: directory / folder for role, folder in artifact.items()}

@@ -31,7 +31,7 @@ def check_actions(actions: Any, shape: tuple[int, ...], source: str) -> NDArray[
         raise AgentError(f"{source}: actions are not an array of numbers: {error}") from error
     if array.shape != shape:
         raise AgentError(
-            f"{source}: actions have shape {list(shape)} [episodes, action], "
+            f"{source}: actions must have shape {list(shape)} [episodes, action], "
             f"got {list(array.shape)}."
         )
     return array
@@ -67,7 +67,7 @@ def check_imagination(imagined: Any, source: str) -> Imagination | None:
     )
     if not fits or not np.issubdtype(steps.dtype, np.integer) or frames.dtype != np.uint8:
         raise AgentError(
-            f"{source}: imagined() gives steps [P] and uint8 frames [P, H, s, s, 3], got "
+            f"{source}: imagined() must return steps [P] and uint8 frames [P, H, s, s, 3], got "
             f"{steps.dtype} {list(steps.shape)} and {frames.dtype} {list(frames.shape)}."
         )
     return Imagination(steps.astype(np.int64), frames.copy())

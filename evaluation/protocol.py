@@ -163,7 +163,7 @@ def _refuse_repeats(what: str, values: Sequence[Any]) -> None:
 def _checked(what: str, kind: type, config: Any) -> dict[str, Any]:
     """Return a mapping as keyword arguments of the dataclass ``kind``, with tuples for lists."""
     if not isinstance(config, Mapping):
-        raise SuiteError(f"The {what} is a mapping, got {config!r}.")
+        raise SuiteError(f"The {what} must be a mapping, got {config!r}.")
     allowed = {item.name: item for item in fields(kind)}
     for key in config:
         if key not in allowed:
@@ -198,5 +198,5 @@ def _typed(what: str, annotation: str, value: Any) -> Any:
         isinstance(item, kind) and not isinstance(item, bool) for item in items
     )
     if not fits:
-        raise SuiteError(f"The {what} is {words}, got {value!r}.")
+        raise SuiteError(f"The {what} must be {words}, got {value!r}.")
     return tuple(items) if many else value

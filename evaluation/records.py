@@ -146,7 +146,8 @@ def _table(records: Iterable[EpisodeRecord]) -> pa.Table:
             # Arrow would cut 1.5 to 1; and True is an int to Python.
             if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
                 raise RecordError(
-                    f"A record's {name} is of type {_TYPE_NAMES[name]}, got {value!r} in {row}."
+                    f"A record's {name} must be of type {_TYPE_NAMES[name]}, "
+                    f"got {value!r} in {row}."
                 )
     return pa.Table.from_pylist(rows, schema=SCHEMA)
 

@@ -251,7 +251,7 @@ class Energy:
         names = [term.name for term in terms]
         if not names or len(set(names)) < len(names):
             raise ValueError(
-                f"An energy has at least one term, and names are unique, got {names}. Give each "
+                f"An energy needs at least one term and unique names, got {names}. Give each "
                 "term a name=."
             )
         self.terms = tuple(terms)

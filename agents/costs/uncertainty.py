@@ -148,5 +148,5 @@ class BoundTerm:
 def _missing_method(term: str, method: str, model: WorldModel, *, kind: str) -> TypeError:
     return TypeError(
         f"{term!r} needs a world model with {method}(), and {type(model).__name__} has none. "
-        f"Take a world model of kind {kind}."
+        f"Use a world model of kind {kind}."
     )

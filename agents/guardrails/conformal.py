@@ -44,7 +44,7 @@ def upper_threshold(scores: ArrayLike, alpha: float) -> float:
     if rank > len(values):
         raise TooFewScoresError(
             f"A rate of {alpha:g} needs {num_scores_needed(alpha)} held-out episodes in which a "
-            f"rule is broken, got {len(values)}. Collect more validation episodes, or promise less."
+            f"rule is broken, got {len(values)}. Collect more validation episodes, or raise alpha."
         )
     return float(values[rank - 1])
 

@@ -250,8 +250,8 @@ def calibrate(steps: JudgedSteps, *, alpha: float, rng: np.random.Generator) -> 
     """
     if not steps.violated.any():
         raise GuardrailError(
-            "No rule is ever broken in the held-out episodes, so nothing can be promised. "
-            "Does this world have one?"
+            "No rule is ever broken in the held-out episodes, so no rate can be "
+            "guaranteed. Does this world have a rule?"
         )
     thresholds = []
     for ahead in range(steps.hazards.shape[1]):

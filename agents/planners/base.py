@@ -231,7 +231,7 @@ def starting_plans(
         or initial.shape[1] == 0
     ):
         got = tuple(initial.squeeze(1).shape)
-        raise ValueError(f"A warm start has shape [B, H, A] = {shape}, got {got}.")
+        raise ValueError(f"A warm start must have shape [B, H, A] = {shape}, got {got}.")
     return torch.clamp(initial, bounds.low, bounds.high)
 
 
@@ -251,6 +251,7 @@ def score_candidates(cost: CostFunction, actions: Tensor) -> Tensor:
         ) from error
     if costs.shape != actions.shape[:2]:
         raise ValueError(
-            f"A cost function gives [B, S] = {tuple(actions.shape[:2])}, got {tuple(costs.shape)}."
+            f"A cost function must return [B, S] = {tuple(actions.shape[:2])}, "
+            f"got {tuple(costs.shape)}."
         )
     return costs.nan_to_num(torch.inf, torch.inf, -torch.inf)

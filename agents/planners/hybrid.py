@@ -32,8 +32,8 @@ class HybridPlanner(BasePlanner):
     def __post_init__(self) -> None:
         if self.sampler.horizon != self.refiner.horizon:
             raise ValueError(
-                f"The two searches of a hybrid have one horizon, got {self.sampler.horizon} "
-                f"and {self.refiner.horizon}."
+                "The two searches of a hybrid must have the same horizon, "
+                f"got {self.sampler.horizon} and {self.refiner.horizon}."
             )
 
     @property

@@ -23,15 +23,17 @@ def check_actions(world: World, actions: NDArray[Any]) -> NDArray[np.float64]:
     space, task_id = world.action_space, world.task.id
     if actions.shape[1:] != space.shape:
         raise InvalidActionError(
-            f"{task_id}: an action has shape {space.shape}, got {actions.shape[1:]}."
+            f"{task_id}: an action must have shape {space.shape}, got {actions.shape[1:]}."
         )
     if actions.dtype.kind not in "fiub":
-        raise InvalidActionError(f"{task_id}: an action has real numbers, got {actions.dtype}.")
+        raise InvalidActionError(
+            f"{task_id}: an action must consist of real numbers, got {actions.dtype}."
+        )
     values = actions.astype(np.float64)
     clipped = np.minimum(np.maximum(values, space.low), space.high)
     if not (np.abs(clipped - values) <= _ROUNDING).all():
         raise InvalidActionError(
-            f"{task_id}: an action is finite and within {space.low.tolist()} "
+            f"{task_id}: an action must be finite and within {space.low.tolist()} "
             f"to {space.high.tolist()}, got {values.tolist()}. Clip it first."
         )
     return clipped

@@ -64,7 +64,7 @@ class FreeSpace:
                 free &= ~in_boxes(points, avoid)
             if free.any():
                 return points[free]
-        raise ValueError("No place is free. Make the keep-out zones smaller.")
+        raise ValueError("There is no free position. Make the keep-out zones smaller.")
 
     def sample_pair(
         self,
@@ -93,7 +93,9 @@ class FreeSpace:
             fitting = np.flatnonzero((lengths > shortest) & (lengths <= longest))
             if len(fitting):
                 return points[0], points[fitting[0]], float(lengths[fitting[0]])
-        raise ValueError(f"No two free places are {shortest} to {longest} m of way apart.")
+        raise ValueError(
+            f"No two free positions have a path of {shortest} to {longest} m between them."
+        )
 
     def nearest(self, point: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the free position next to ``point`` [2].

@@ -97,7 +97,7 @@ class GoalEnv(World):
             isinstance(pixels, (int, np.integer)) and 16 <= pixels <= 1024
         ):
             raise ValueError(
-                "pixels is the side of a frame, a whole number from 16 to 1024, or None; "
+                "pixels (side length of a frame) must be a whole number from 16 to 1024, or None, "
                 f"got {pixels!r}."
             )
         if render_mode not in (None, "rgb_array"):
@@ -289,7 +289,8 @@ class GoalEnv(World):
                 else f"a {type(state).__name__}"
             )
             raise ValueError(
-                f"{self.task.id}: restore takes what snapshot() of this task gave, got {found}."
+                f"{self.task.id}: restore() needs a state that snapshot() of this task returned, "
+                f"got {found}."
             )
         if self._draw is not state.draw:
             self._begin(state.draw)

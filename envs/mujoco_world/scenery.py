@@ -96,7 +96,7 @@ class Thing:
         own = np.array([_colour(model, geom) for geom in self._looks])
         if len(own) == 0 or (own != own[0]).any():
             raise VariationError(
-                f"{self.name}: its geoms that are drawn have not one colour, but {own.tolist()}."
+                f"{self.name}: its visible geoms must have one colour, got {own.tolist()}."
             )
         default = camera.background.copy() if background else own[0].astype(np.float64)
 

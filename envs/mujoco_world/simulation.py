@@ -52,7 +52,7 @@ class Simulation:
         """
         if state.shape != (self.state_size,):
             raise ValueError(
-                f"A state of this model has shape {(self.state_size,)}, got {state.shape}."
+                f"A state of this model must have shape {(self.state_size,)}, got {state.shape}."
             )
         mujoco.mj_setState(self.model, self.data, state, STATE_SIGNATURE)
         mujoco.mj_kinematics(self.model, self.data)

@@ -144,7 +144,7 @@ class PushSimulation:
         """
         if state.ndim != 1 or len(state) < PLACEMENT_SIZE or len(state) % 2 == 0:
             raise ValueError(
-                f"A state has shape [{PLACEMENT_SIZE} + 2 * steps], got {list(state.shape)}."
+                f"A state must have shape [{PLACEMENT_SIZE} + 2 * steps], got {list(state.shape)}."
             )
         known = PLACEMENT_SIZE + len(self._targets)
         if not np.array_equal(state[:known], self.get_state()):

@@ -38,7 +38,7 @@ def read_actions(content: bytes, rows: pd.DataFrame) -> dict[tuple[str, int], ND
         if steps.max() > longest or steps.min() < 1:
             raise SubmissionError(
                 "rows",
-                f"{task}: an episode has 1 to {longest} control steps, got {steps.min()} to "
+                f"{task}: an episode must have 1 to {longest} control steps, got {steps.min()} to "
                 f"{steps.max()}.",
             )
         wanted[f"{task}/{seed}"] = (

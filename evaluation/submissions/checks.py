@@ -109,16 +109,15 @@ def check_seeds(manifest: Manifest, suite: Suite) -> None:
     if manifest.training_seeds != needed:
         raise SubmissionError(
             "rows",
-            f"Training seeds are {list(needed)} in suite {suite.name}, got "
-            f"{list(manifest.training_seeds)}: none may be "
-            "picked or left out.",
+            f"Suite {suite.name} has the training seeds {list(needed)}, got "
+            f"{list(manifest.training_seeds)}. None may be added or left out.",
         )
     expected = [(task.task_id, seed) for task in suite.tasks for seed in needed]
     found = [(cost.task_id, cost.training_seed) for cost in manifest.costs]
     if found != expected:
         raise SubmissionError(
             "manifest",
-            f"costs has an entry for each task and seed, {expected} in this order; got {found}.",
+            f"costs must have one entry per task and seed, {expected} in this order, got {found}.",
         )
 
 

@@ -80,7 +80,9 @@ def verify(
         ValueError: Another level.
     """
     if level not in (1, 2):
-        raise ValueError(f"Level 1 (valid) or 2 (replayed), got {level}; level 3 is verify_rerun.")
+        raise ValueError(
+            f"level must be 1 (valid) or 2 (replayed), got {level}. Level 3 is verify_rerun()."
+        )
     began, found = time.perf_counter(), dict[str, Any]()
     try:
         submission = read_submission(folder, find_suite)

@@ -78,7 +78,8 @@ class Claim:
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
             raise ClaimError(
-                f"{self.id}: the verdict is one of {', '.join(VERDICTS)}, not {self.verdict!r}."
+                f"{self.id}: the verdict must be one of {', '.join(VERDICTS)}, "
+                f"got {self.verdict!r}."
             )
 
     @property

@@ -156,7 +156,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             content = json.loads(self.rfile.read(int(size)))
             if not isinstance(content, dict):
-                raise ValueError("A command is a JSON object.")
+                raise ValueError("A command must be a JSON object.")
             self.execute(content)
         except (ValueError, KeyError, TypeError) as error:
             self._reply(HTTPStatus.BAD_REQUEST, str(error).encode(), "text/plain; charset=utf-8")

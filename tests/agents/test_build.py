@@ -29,7 +29,7 @@ def test_an_artifact_is_one_folder_or_several_inside_it():
 
 @pytest.mark.parametrize("folder", ["../other", "/etc", "a/../../b"])
 def test_an_artifact_outside_of_the_trained_folder_is_refused(folder):
-    with pytest.raises(ValueError, match="inside what `train` fills"):
+    with pytest.raises(ValueError, match="inside the one that `train` writes"):
         artifact_folders({"artifact": {"distance": folder}}, Path("trained"))
 
 

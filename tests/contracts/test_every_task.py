@@ -115,7 +115,9 @@ def test_a_snapshot_of_another_task_is_rejected(task_id, worlds):
     before = envs.reset_to(env, one_spec_per_stratum(task_id)[0])[0]
     envs.reset_to(other, one_spec_per_stratum(other.task.id)[0])
     for state in (other.snapshot(), "yesterday"):
-        with pytest.raises(ValueError, match=r"restore takes what snapshot\(\) of this task gave"):
+        with pytest.raises(
+            ValueError, match=r"restore\(\) needs a state that snapshot\(\) of this task returned"
+        ):
             env.restore(state)
         assert data_equivalence(env.advance(np.empty((0, *env.action_space.shape)))[0], before)
 

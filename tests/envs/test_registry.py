@@ -128,7 +128,7 @@ def test_the_frame_size_is_an_integer_in_range(pixels):
 def test_actions_that_are_not_real_numbers_are_rejected(action):
     world = make("jepabench/TwoRoom-v1")
     world.reset(seed=0)
-    with pytest.raises(InvalidActionError, match="an action has real numbers"):
+    with pytest.raises(InvalidActionError, match="an action must consist of real numbers"):
         world.step(action)
 
 

@@ -62,7 +62,7 @@ def test_records_with_a_wrong_type_leave_the_old_file_alone(tmp_path, evaluation
         {"steps": 1.5},
         {"steps": True},
     ):
-        with pytest.raises(RecordError, match="is of type"):
+        with pytest.raises(RecordError, match="must be of type"):
             write_records(path, [dataclasses.replace(evaluation.records[0], **change)])
     assert path.read_bytes() == before
     assert [item.name for item in tmp_path.iterdir()] == ["episodes.parquet"]

@@ -292,7 +292,7 @@ def test_wrong_imagination_is_refused(specs, imagined):
         def imagined(self, episode):
             return imagined
 
-    with pytest.raises(AgentError, match=r"imagined\(\) gives steps \[P\]"):
+    with pytest.raises(AgentError, match=r"imagined\(\) must return steps \[P\]"):
         evaluate_episodes(Wrong(), specs[:1], agent_name="a")
 
 

@@ -38,8 +38,8 @@ class EnsembleConfig(JEPAConfig):
             or not 0 < self.share <= 1
         ):
             raise ValueError(
-                "num_members must be at least 2 (1 with others) and share above 0 up to 1, got "
-                f"{self.num_members}, {len(self.others)} others and {self.share}."
+                "num_members must be at least 2 (1 with others) and share above 0 and at most 1, "
+                f"got {self.num_members}, {len(self.others)} others and {self.share}."
             )
         for other in self.others:
             if not {"predictor"} <= other.keys() <= {"predictor", "predictor_options"}:

@@ -116,7 +116,7 @@ class Pretext(nn.Module):
     def targets(self, frames: Tensor) -> Tensor:
         """Return the slow copy's tokens of whole frames, layer-normalised [N, P, W]."""
         if self.slow is None:
-            raise ValueError("This pretext task has no slow copy.")
+            raise ValueError("This pretext task has no moving-average copy.")
         return functional.layer_norm(self.slow(frames), (self.encoder.width,))
 
 

@@ -41,7 +41,7 @@ def export_lance(dataset: EpisodeDataset, path: Path) -> None:
     """
     lance = _import_lance()
     if path.suffix != ".lance":
-        raise DatasetError(f"The folder of a Lance table ends in '.lance', got {path.name!r}.")
+        raise DatasetError(f"The folder of a Lance table must end in '.lance', got {path.name!r}.")
     first = _make_batch(dataset, 0, None)
     provenance = json.dumps(asdict(dataset.manifest.provenance)).encode()
     schema = first.schema.with_metadata({_PROVENANCE: provenance})

@@ -134,7 +134,7 @@ def _convert(
     num_rows = len(fields["action"])
     if num_rows < 2 or any(len(values) != num_rows for values in fields.values()):
         lengths = ", ".join(f"{name} {len(values)}" for name, values in fields.items())
-        raise DatasetError(f"it needs columns of one length, at least two rows; got {lengths}.")
+        raise DatasetError(f"its columns must have one length of at least two rows, got {lengths}.")
     narrow = {
         name: values.reshape(num_rows, -1)[:, 0]
         for name, values in fields.items()
@@ -260,7 +260,7 @@ def _as_frames(frames: NDArray[Any], side: int | None) -> NDArray[np.uint8]:
     """Return frames uint8 [T+1, side, side, 3] from frames of any layout that is in use."""
     if frames.dtype != np.uint8 or frames.ndim != 4 or 3 not in (frames.shape[1], frames.shape[3]):
         raise DatasetError(
-            "frames are uint8 with three channels, first or last; got "
+            "frames must be uint8 with three channels (first or last), got "
             f"{frames.dtype}{list(frames.shape)}."
         )
     if frames.shape[3] != 3:

@@ -90,7 +90,7 @@ def test_a_model_without_the_needed_outputs_is_refused(term):
     class Sure(Line):
         disagreement = futures = None
 
-    with pytest.raises(TypeError, match="Take a world model of kind"):
+    with pytest.raises(TypeError, match="Use a world model of kind"):
         term.bind(Sure(), CONTEXT)
     with pytest.raises(RuntimeError, match="bind"):
         Energy(terms=[term])(torch.zeros(1, 1, 1, 1), GOAL, plans([0.0]))

@@ -341,7 +341,7 @@ def test_the_state_space_planner_names_missing_inputs():
         (lambda: CMAESPlanner(num_samples=3), "num_samples must be at least 4"),
         (lambda: CMAESPlanner(initial_std=0.0), "initial_std must be above 0"),
         (lambda: GradientPlanner(optimizer="adma"), "Did you mean 'adam'"),
-        (lambda: HybridPlanner(sampler=CEMPlanner(horizon=3)), "one horizon, got 3 and 5"),
+        (lambda: HybridPlanner(sampler=CEMPlanner(horizon=3)), "same horizon, got 3 and 5"),
         (lambda: AdaptivePlanner(max_rounds=0), "max_rounds must be at least 1"),
         (lambda: CEMPlanner(colour=-1.0), "colour must be at least 0"),
     ],

@@ -111,9 +111,9 @@ def test_a_ball_that_touches_a_wall_is_next_to_a_free_place():
 def test_impossible_draws_raise():
     space = maze_space("umaze")
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match="No place is free"):
+    with pytest.raises(ValueError, match="There is no free position"):
         space.sample(rng, avoid=np.array([[-9.0, -9, 9, 9]]))
-    with pytest.raises(ValueError, match=r"100 to 200 m of way"):
+    with pytest.raises(ValueError, match=r"a path of 100 to 200 m"):
         space.sample_pair(rng, shortest=100, longest=200)
 
 

@@ -91,7 +91,7 @@ def test_a_state_at_rest_does_not_depend_on_the_past(simulation):
 
 
 def test_states_of_other_models_and_unknown_joints_are_refused(simulation):
-    with pytest.raises(ValueError, match=r"has shape \(\d+,\), got \(3,\)"):
+    with pytest.raises(ValueError, match=r"must have shape \(\d+,\), got \(3,\)"):
         simulation.set_state(np.zeros(3))
     with pytest.raises(KeyError, match="swing"):
         simulation.rest_state({"swin": 0.0})

@@ -192,6 +192,6 @@ def test_outcomes_agree_with_stepping_and_leave_the_world_unchanged():
 def test_a_state_of_the_wrong_shape_is_refused(shape):
     simulation = placed()
     before = simulation.get_state()
-    with pytest.raises(ValueError, match=r"A state has shape \[7 \+ 2 \* steps\], got"):
+    with pytest.raises(ValueError, match=r"A state must have shape \[7 \+ 2 \* steps\], got"):
         simulation.set_state(np.zeros(shape))
     assert np.array_equal(simulation.get_state(), before)

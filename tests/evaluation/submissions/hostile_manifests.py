@@ -182,7 +182,9 @@ of_manifest(
     lambda manifest: manifest["costs"][0].update(train_seconds=-0.1),
 )
 of_manifest(
-    "costs-of-one-seed-left-out", "costs has an entry", lambda manifest: manifest["costs"].pop()
+    "costs-of-one-seed-left-out",
+    "costs must have one entry",
+    lambda manifest: manifest["costs"].pop(),
 )
 of_manifest(
     "link-that-runs-a-script", "link", lambda manifest: manifest.update(link="javascript:alert(1)")
@@ -261,13 +263,13 @@ of_manifest(
 )
 of_manifest(
     "picked-seeds",
-    "none may be picked",
+    "None may be added",
     lambda manifest: manifest.update(training_seeds=[0, 7]),
     "rows",
 )
 of_manifest(
     "best-seed-only",
-    "none may be picked",
+    "None may be added",
     lambda manifest: manifest.update(training_seeds=[1]),
     "rows",
 )
