@@ -26,7 +26,8 @@ from jepabench.world_models.networks.predictors import make_predictor
 from jepabench.world_models.training import objectives
 from jepabench.world_models.training.devices import gather_batch
 
-_ACTION_TERMS = ("inverse_dynamics", "endpoint_inverse")
+_ENDPOINT_TERMS = ("endpoint_inverse", "action_recovery")  # one head reads both
+_ACTION_TERMS = ("inverse_dynamics", *_ENDPOINT_TERMS)
 TERMS = (*objectives.LATENT_TERMS, *objectives.PAIR_TERMS, *_ACTION_TERMS)
 
 
@@ -125,7 +126,7 @@ class JEPA(nn.Module):
                 nn.Linear(128, config.action_size),
             )
         self.endpoint: nn.Module | None = None
-        if "endpoint_inverse" in config.terms:
+        if config.terms.keys() & set(_ENDPOINT_TERMS):
             self.endpoint = nn.Sequential(
                 nn.Linear(2 * config.latent_dim * (self.num_positions or 1), 256),
                 nn.GELU(),
@@ -164,7 +165,7 @@ class JEPA(nn.Module):
         terms = self.prediction_terms(latents, batch, generator)
         latents = latents.flatten(2)  # terms treat all positions as one latent, as in eb_jepa
         for name, options in self.config.terms.items():
-            if name not in objectives.PAIR_TERMS and name != "endpoint_inverse":
+            if name not in objectives.PAIR_TERMS and name not in _ENDPOINT_TERMS:
                 options = dict(options)
                 weight = options.pop("weight")
                 terms[name] = weight * self._term(name, options, latents, batch, generator)
@@ -221,17 +222,20 @@ class JEPA(nn.Module):
     ) -> dict[str, Tensor]:
         """Decode all actions of a rollout from its two ends (EP-IDM, arXiv 2610.07540).
 
-        One head reads the encoded and the imagined end. Between consecutive frames, the position of
-        the gripper is enough to decode an action. Over several steps it is not, so the latent has
-        to represent what the actions moved.
+        One head reads the encoded end (``endpoint_inverse``) and the imagined one
+        (``action_recovery``). Between consecutive frames, the position of the gripper is enough to
+        decode an action. Over several steps it is not, so the latent has to represent what the
+        actions moved.
         """
         assert self.endpoint is not None
-        weight = self.config.terms["endpoint_inverse"]["weight"]
         taken = actions[:, self.config.history - 1 :].flatten(1)
         terms = {}
-        for name, ends in (("endpoint_inverse", target), ("action_recovery", imagined)):
-            decoded = self.endpoint(torch.cat([start.flatten(1), ends[:, -1].flatten(1)], dim=1))
-            terms[name] = weight * functional.mse_loss(decoded, taken)
+        for name, ends in zip(_ENDPOINT_TERMS, (target, imagined), strict=True):
+            if name in self.config.terms:
+                decoded = self.endpoint(torch.cat([start.flatten(1), ends[:, -1].flatten(1)], 1))
+                terms[name] = self.config.terms[name]["weight"] * functional.mse_loss(
+                    decoded, taken
+                )
         return terms
 
     def _targets(self, latents: Tensor, batch: TrajectoryBatch) -> Tensor:

@@ -105,7 +105,9 @@ def test_recolouring_changes_colours_of_each_frame_and_no_shape():
 
 
 def test_endpoint_inverse_dynamics_reaches_encoder_and_predictor():
-    model = make(history=1, terms={"endpoint_inverse": {"weight": 2.0}})
+    model = make(
+        history=1, terms={"endpoint_inverse": {"weight": 2.0}, "action_recovery": {"weight": 0.1}}
+    )
     three = batch()
     windows = TrajectoryBatch(
         {"pixels": three.observations["pixels"][:, :3]}, three.actions[:, :2], three.state[:, :3]
