@@ -311,7 +311,7 @@ class CalibratedValue(ValueDistance):
     farther away.
     """
 
-    radius = 0.5
+    radius = 1.0
     step_change: Tensor
 
     def __init__(self, latent_size: int, config: DistanceConfig) -> None:
