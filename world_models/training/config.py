@@ -45,7 +45,7 @@ class TrainConfig:
 
     num_steps: int = 1000
     max_rounds: int = 1
-    enough_in_place: float = 0.95
+    enough_in_place: float = 0.98
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
