@@ -38,6 +38,8 @@ class DistanceConfig:
             states, because the best of them counts.
         reach_steps: Number of model steps within which ``reachability`` predicts an arrival.
         gamma: Discount factor of ``value`` per model step, between 0 and 1.
+        radius: Distance from the goal within which ``calibrated-value`` adds the squared difference
+            of the latents [model steps].
     """
 
     kind: str = "quasimetric"
@@ -50,6 +52,7 @@ class DistanceConfig:
     expectile: float = 0.1
     reach_steps: int = 5
     gamma: float = 0.98
+    radius: float = 1.0
 
     def __post_init__(self) -> None:
         if self.kind not in HEADS:
@@ -57,6 +60,8 @@ class DistanceConfig:
         require_at_least(1, width=self.width, depth=self.depth, num_steps=self.num_steps)
         require_at_least(1, batch_size=self.batch_size, max_steps=self.max_steps)
         require_at_least(1, reach_steps=self.reach_steps)
+        if not self.radius > 0:
+            raise ValueError(f"radius must be above 0, got {self.radius}.")
         if not (0 < self.expectile <= 0.5 and 0 < self.gamma < 1 and self.learning_rate > 0):
             raise ValueError(
                 "expectile must be above 0 and at most 0.5, gamma between 0 and 1, and "
@@ -311,7 +316,6 @@ class CalibratedValue(ValueDistance):
     farther away.
     """
 
-    radius = 1.0
     step_change: Tensor
 
     def __init__(self, latent_size: int, config: DistanceConfig) -> None:
@@ -325,7 +329,7 @@ class CalibratedValue(ValueDistance):
 
     def forward(self, now: Tensor, goal: Tensor) -> Tensor:
         """Return the distances [...] in model steps."""
-        near = (now - goal).square().mean(-1) / (self.radius**2 * self.step_change)
+        near = (now - goal).square().mean(-1) / (self.config.radius**2 * self.step_change)
         return super().forward(now, goal) + near.clamp(max=1)
 
 
