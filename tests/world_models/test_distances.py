@@ -128,10 +128,10 @@ def test_refuses_invalid_values(settings, message):
         make_config("setting of a learned distance", DistanceConfig, settings)
 
 
-def test_calibrated_value_adds_calibration_within_half_a_step_of_the_goal():
+def test_calibrated_value_adds_calibration_within_its_radius_of_the_goal():
     latents = torch.randn(500, 4, generator=GENERATOR)
     changes = torch.randn(500, 4, generator=GENERATOR) * 0.2
-    plain, calibrated = head_of("value"), head_of("calibrated-value")
+    plain, calibrated = head_of("value"), head_of("calibrated-value", radius=0.5)
     for head in (plain, calibrated):
         head.fit_scale(latents, changes)
     goal = torch.zeros(1, 4)
