@@ -209,6 +209,15 @@ def test_a_run_with_the_old_name_of_gamma_is_read_and_resumed(twin_folder, tmp_p
         trained(twin_folder, path, kind="value", gamma=0.8)
 
 
+def test_a_run_from_before_the_radius_keeps_the_radius_of_its_time(twin_folder, tmp_path):
+    path = trained(twin_folder, tmp_path / "head", kind="calibrated-value")
+    record = json.loads((path / "training.json").read_text(encoding="utf-8"))
+    assert record["config"].pop("radius") == 1.0
+    (path / "training.json").write_text(json.dumps(record), encoding="utf-8")
+    head = load_distance(path, task_id=TWO_ROOM, world_model=twin_folder / "model")
+    assert head.config.radius == 0.5
+
+
 def test_a_learned_distance_without_an_artifact_is_refused():
     with pytest.raises(ValueError, match="distance=FOLDER"):
         EnergyConfig(terms=[LearnedDistanceConfig()]).build(None)
