@@ -166,7 +166,7 @@ def test_refuses_a_warm_start_of_another_shape(name):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_refuses_a_cost_of_another_shape(name):
-    with pytest.raises(ValueError, match=r"gives \[B, S\]"):
+    with pytest.raises(ValueError, match=r"must return \[B, S\]"):
         PRESETS[name]().plan(
             lambda actions: actions.sum(), bounds=WIDE, initial=None, generators=streams(0)
         )

@@ -351,7 +351,7 @@ def test_a_dataset_that_does_not_fit_on_the_disk_is_refused(tmp_path, monkeypatc
         (NAME, {"num_steps": 0}, ValueError, "must be at least 1"),
         (NAME, {"first_index": -1}, ValueError, "at least 0"),
         (NAME, {"num_workers": 0}, ValueError, "num_workers must be at least 1"),
-        (NAME, {"pixels": 5}, ValueError, "pixels is the side"),
+        (NAME, {"pixels": 5}, ValueError, "side length of a frame"),
     ],
 )
 def test_a_bad_request_is_refused_before_anything_is_written(
