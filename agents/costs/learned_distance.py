@@ -32,7 +32,6 @@ from jepabench.world_models.training.batches import step_generators
 
 ALGORITHM = "learned_distance"
 _WEIGHTS = "distance.safetensors"
-_EARLIER_DEFAULTS = {"radius": 0.5}  # of runs that were made before these were settings
 
 
 def train(
@@ -166,8 +165,7 @@ def load_distance(directory: Path, *, task_id: str, world_model: Path) -> Distan
         task_id=get_task(task_id).id,
         world_model=fingerprint(world_model),
     )
-    config = DistanceConfig(**_EARLIER_DEFAULTS | content["config"])
-    head = make_head(content["latent_size"], config)
+    head = make_head(content["latent_size"], DistanceConfig(**content["config"]))
     try:
         head.load_state_dict(load_file(Path(directory) / _WEIGHTS))
     except (OSError, SafetensorError, RuntimeError) as error:

@@ -15,8 +15,10 @@ from jepabench.world_models.training.devices import find_device
 
 SCHEMA = 1
 
-# Settings that had another name when committed runs were trained, by algorithm.
+# By algorithm: settings that had another name when committed runs were trained, and the values that
+# settings had before they could be set.
 _RENAMED = {"learned_distance": {"discount": "gamma"}}
+_ADDED = {"learned_distance": {"radius": 0.5}}
 
 
 def open_run(directory: Path, run: Mapping[str, Any]) -> bool:
@@ -91,11 +93,12 @@ def read_run(directory: Path, **wanted: Any) -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return the content of a file, with the present names of settings."""
+    """Return the content of a file, with the present names of settings and all of them."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    renamed = _RENAMED.get(str(content.get("algorithm")), {})
-    if renamed and isinstance(content.get("config"), dict):
-        content["config"] = {
+    if isinstance(content.get("config"), dict):
+        algorithm = str(content.get("algorithm"))
+        renamed = _RENAMED.get(algorithm, {})
+        content["config"] = _ADDED.get(algorithm, {}) | {
             renamed.get(name, name): value for name, value in content["config"].items()
         }
     return content

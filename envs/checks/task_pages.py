@@ -14,7 +14,7 @@ from jepabench.envs.task import TaskSpec, load_entry_point, short_name
 from jepabench.envs.variations.events import list_events
 from jepabench.envs.variations.factors import range_text
 
-_SECTIONS = (
+SECTIONS = (
     "Description",
     "Action space",
     "Observation space",
@@ -113,7 +113,7 @@ def _read_docstring(world: type) -> tuple[str, dict[str, str]]:
     sections = {"Versions": own.get("Versions", "")}
     for base in world.__mro__:
         sections = _split_sections(base)[1] | sections
-    order = {title: place for place, title in enumerate(_SECTIONS)}
+    order = {title: place for place, title in enumerate(SECTIONS)}
     return summary, dict(sorted(sections.items(), key=lambda item: order.get(item[0], len(order))))
 
 

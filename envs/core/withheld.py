@@ -61,15 +61,15 @@ class Withheld:
         shortest: float,
         longest: float,
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return start [P] and goal [P] of an episode of a stratum.
+        """Return start [P] and goal [P] of an episode of a stratum [m].
 
         Args:
             rng: Source of the positions.
             stratum: One of ``STRATA``. ``SEEN_ACTION`` mirrors a draw at the boundary, and
                 ``WITHHELD`` exchanges start and goal.
-            low, high: Corners [P] of the part of the world that is beyond the boundary.
-            shortest: Smallest distance along the axis.
-            longest: Largest distance between start and goal.
+            low, high: Corners [P] of the part of the world that is beyond the boundary [m].
+            shortest: Smallest distance along the axis [m].
+            longest: Largest distance between start and goal [m].
         """
         while True:
             near, far = rng.uniform(low, high, size=(2, _BATCH, len(low)))

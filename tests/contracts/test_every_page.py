@@ -6,7 +6,7 @@ import cv2
 import pytest
 
 from jepabench import envs
-from jepabench.envs.checks.task_pages import index, page, picture
+from jepabench.envs.checks.task_pages import SECTIONS, index, page, picture
 from jepabench.envs.maze.hidden_door import HiddenDoor
 from jepabench.envs.task import short_name
 from jepabench.results.board.world_facts import recorded_rates
@@ -16,17 +16,6 @@ TASKS = {
     short_name(task.id): task for task in envs.list_tasks() if task.id.startswith("jepabench/")
 }
 PAGES = sorted(path.stem for path in FOLDER.glob("*.md") if path.stem != "README")
-SECTIONS = [
-    "Description",
-    "Action space",
-    "Observation space",
-    "Rewards",
-    "Starting state",
-    "Success",
-    "Episode end",
-    "Arguments",
-    "Versions",
-]
 RECORD = "Run `python benchmarks/speed/environments.py expert TASK`."
 MEND = "Run `python docs/environments/generate.py`."
 
@@ -66,7 +55,7 @@ def test_the_list_of_pages_is_up_to_date():
 def test_a_page_has_the_sections_in_their_order(name):
     lines = (FOLDER / f"{name}.md").read_text(encoding="utf-8").splitlines()
     found = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
-    assert [section for section in found if section in SECTIONS] == SECTIONS
+    assert [section for section in found if section in SECTIONS] == list(SECTIONS)
     assert lines[0] == f"# {name}" and f"| id | `{TASKS[name].id}` |" in lines
 
 
@@ -74,7 +63,7 @@ def test_page_inherits_sections_but_not_versions(monkeypatch):
     monkeypatch.setattr(HiddenDoor, "__doc__", "A door.\n\n## Versions\n\n* v1: first version.")
     lines = page("jepabench/TwoRoom-HiddenDoor-v1").splitlines()
     found = [line.removeprefix("## ") for line in lines if line.startswith("## ")]
-    assert [section for section in found if section in SECTIONS] == SECTIONS
+    assert [section for section in found if section in SECTIONS] == list(SECTIONS)
     assert lines[2] == "A door."
     monkeypatch.setattr(HiddenDoor, "__doc__", "A door.")
     with pytest.raises(ValueError, match="no section '## Versions'"):

@@ -231,11 +231,11 @@ class JEPA(nn.Module):
         taken = actions[:, self.config.history - 1 :].flatten(1)
         terms = {}
         for name, ends in zip(_ENDPOINT_TERMS, (target, imagined), strict=True):
-            if name in self.config.terms:
-                decoded = self.endpoint(torch.cat([start.flatten(1), ends[:, -1].flatten(1)], 1))
-                terms[name] = self.config.terms[name]["weight"] * functional.mse_loss(
-                    decoded, taken
-                )
+            if name not in self.config.terms:
+                continue
+            pair = torch.cat([start.flatten(1), ends[:, -1].flatten(1)], dim=1)
+            error = functional.mse_loss(self.endpoint(pair), taken)
+            terms[name] = self.config.terms[name]["weight"] * error
         return terms
 
     def _targets(self, latents: Tensor, batch: TrajectoryBatch) -> Tensor:

@@ -209,13 +209,18 @@ def test_a_run_with_the_old_name_of_gamma_is_read_and_resumed(twin_folder, tmp_p
         trained(twin_folder, path, kind="value", gamma=0.8)
 
 
-def test_a_run_from_before_the_radius_keeps_the_radius_of_its_time(twin_folder, tmp_path):
-    path = trained(twin_folder, tmp_path / "head", kind="calibrated-value")
-    record = json.loads((path / "training.json").read_text(encoding="utf-8"))
-    assert record["config"].pop("radius") == 1.0
-    (path / "training.json").write_text(json.dumps(record), encoding="utf-8")
+def test_a_run_without_a_radius_is_read_and_resumed_with_half_a_step(twin_folder, tmp_path):
+    settings = {"kind": "calibrated-value"}
+    path = trained(twin_folder, tmp_path / "head", **settings, radius=0.5)
+    for name in ("run.json", "training.json"):
+        record = json.loads((path / name).read_text(encoding="utf-8"))
+        assert record["config"].pop("radius") == 0.5
+        (path / name).write_text(json.dumps(record), encoding="utf-8")
     head = load_distance(path, task_id=TWO_ROOM, world_model=twin_folder / "model")
     assert head.config.radius == 0.5
+    assert trained(twin_folder, path, **settings, radius=0.5) == path
+    with pytest.raises(ValueError, match="holds a run with config="):
+        trained(twin_folder, path, **settings)
 
 
 def test_a_learned_distance_without_an_artifact_is_refused():
