@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -77,7 +78,7 @@ class JEPAConfig:
         for name, options in self.terms.items():
             if name not in TERMS:
                 raise unknown_name("term", name, TERMS)
-            if "weight" not in options:
+            if not isinstance(options, Mapping) or "weight" not in options:
                 raise ValueError(f"Term {name!r} has no weight. Write {{{name}: {{weight: 1.0}}}}.")
         if not 0 <= self.momentum < 1:
             raise ValueError(

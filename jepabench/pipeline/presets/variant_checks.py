@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from jepabench.envs.errors import unknown_name
+from jepabench.envs.errors import UnknownNameError, unknown_name
 from jepabench.pipeline.config import load_agent, load_preset
 from jepabench.pipeline.presets.search_path import ConfigError
 from jepabench.pipeline.presets.settings import check_training
@@ -74,13 +73,19 @@ def check_world_model(preset: Mapping[str, Any]) -> None:
     """Check the options and the training settings of a world model's preset.
 
     Raises:
-        ConfigError, UnknownNameError: A key is unknown, or a value has the wrong type or range.
+        ConfigError: A value has the wrong type or is out of range.
+        UnknownNameError: There is no such key, or no such value of one.
     """
     from jepabench.world_models.registry import find_kind
+    from jepabench.world_models.settings import make_config
 
     check_training(preset["training"])
-    config_class: Any = find_kind(preset["kind"]).config_class  # pyright: ignore[reportAttributeAccessIssue]
-    known = {item.name for item in dataclasses.fields(config_class)}
-    for key in preset["model"]:
-        if key not in known:
-            raise unknown_name(f"option of world model {preset['kind']!r}", key, known)
+    kind = preset["kind"]
+    config_class: Any = find_kind(kind).config_class  # pyright: ignore[reportAttributeAccessIssue]
+    options = {"action_size": 1, **preset["model"]}  # training sets the size from the task
+    try:
+        make_config(f"option of world model {kind!r}", config_class, options)
+    except UnknownNameError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"model: {error}") from error

@@ -145,6 +145,12 @@ def test_budgets_and_trials_change_variants_too(tmp_path):
         ("agent=jepa-cem agent.world_model=jepaa,jepa", "Did you mean 'jepa'"),
         ("agent=jepa-cem world_model.jepa.training.num_stps=3", "Did you mean 'num_steps'"),
         ("agent=jepa-cem world_model.jepa.model.latent=3", "latent"),
+        ("agent=jepa-cem world_model.jepa.model.history=0", "model: history"),
+        ("agent=jepa-cem world_model.jepa.model.terms.sigreg=1", "'sigreg' has no weight"),
+        (
+            "agent=jepa world_model.jepa-endpoint.model.terms.action_recovry.weight=1",
+            "Did you mean",
+        ),
         ("agent=jepa-cem world_model.japa.model.latent_dim=3", "Did you mean 'jepa'"),
         ("agent=jepa-cem data.num_episode=3", "Did you mean 'num_episodes'"),
         ("agent=jepa-cem data.num_episodes=0,1", "at least 1"),
