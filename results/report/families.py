@@ -17,7 +17,7 @@ FAMILIES = {
     "imitation": "#C99700",
     "floor or ceiling": GREY,
 }
-_IMITATION = re.compile(r"(^|-)(gcbc|bc|inverse)(-|$)")
+_IMITATION = re.compile(r"(^|-)(gcbc|bc|inverse|reactive)(-|$)")
 
 
 def family_colours(cells: Iterable[Cell]) -> dict[str, str]:

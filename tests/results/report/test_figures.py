@@ -60,9 +60,9 @@ def test_success_bars_name_agents_strata_and_numbers():
 def test_agents_of_a_family_have_one_colour_in_charts_of_claims_and_of_scaling():
     rows = pd.DataFrame(
         {
-            "agent": ["jepa-cem", "jepa-icem", "sac-her", "gcbc", "random"],
-            "model_steps": [900, 700, 0, 0, 0],
-            "held": [0.9, 0.8, 0.5, 0.4, 0.1],
+            "agent": ["jepa-cem", "jepa-icem", "sac-her", "gcbc", "jepa-reactive", "random"],
+            "model_steps": [900, 700, 0, 0, 0, 0],
+            "held": [0.9, 0.8, 0.5, 0.4, 0.6, 0.1],
         }
     )
     assert classify_families(rows.to_dict("records")) == {
@@ -70,6 +70,7 @@ def test_agents_of_a_family_have_one_colour_in_charts_of_claims_and_of_scaling()
         "jepa-icem": "planner",
         "sac-her": "RL",
         "gcbc": "imitation",
+        "jepa-reactive": "imitation",
         "random": "floor or ceiling",
     }
     spec = {"kind": "bars", "series": "agent", "value": "held", "label": "held"}
