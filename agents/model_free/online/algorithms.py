@@ -12,6 +12,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 from jepabench.agents.model_free.online.observations import View
 from jepabench.envs.errors import unknown_name
 from jepabench.envs.task import load_entry_point
+from jepabench.world_models.settings import require_at_least
 
 POLICY = "MultiInputPolicy"
 # Transitions at which policies are saved.
@@ -67,6 +68,18 @@ class SB3Config:
     budgets: Sequence[int] = BUDGETS
     checkpoint_every: int = 5000
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        require_at_least(
+            1,
+            image_size=self.image_size,
+            num_steps=self.num_steps,
+            num_envs=self.num_envs,
+            batch_size=self.batch_size,
+            checkpoint_every=self.checkpoint_every,
+        )
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate must be above 0, got {self.learning_rate}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

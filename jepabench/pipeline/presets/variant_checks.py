@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
+from hydra.utils import get_method, instantiate
 
 from jepabench.envs.errors import UnknownNameError, unknown_name
 from jepabench.pipeline.config import load_agent, load_preset
@@ -32,6 +32,8 @@ def check_variant(name: str, suite: SuiteConfig) -> None:
     changes, preset = Variant.parse(name).changes, load_agent(name)
     for key in changes.preset.get("agent", {}):
         _try_to_build(f"{key} of {name}", preset.agent[key])
+    if "train" in changes.preset and preset.train:
+        _check_train(name, preset.train)
     if changes.world_model or "world_model" in changes.preset:
         _check_world_model(preset, changes.world_model)
     _check_data(changes.data, suite)
@@ -45,6 +47,18 @@ def _check_world_model(preset: AgentPreset, changes: Mapping[str, Any]) -> None:
         if section not in _MODEL_SECTIONS:
             raise unknown_name(f"section of world model {model!r}", section, _MODEL_SECTIONS)
     check_world_model(load_preset("world_model", model, changes))
+
+
+def _check_train(name: str, train: Mapping[str, Any]) -> None:
+    from jepabench.pipeline.presets.train_settings import check_train_settings
+
+    settings = {key: value for key, value in train.items() if key != "_target_"}
+    try:
+        check_train_settings(get_method(train["_target_"]), settings)
+    except UnknownNameError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"The training settings of {name} are invalid: {error}") from error
 
 
 def _check_data(changes: Mapping[str, Any], suite: SuiteConfig) -> None:
