@@ -26,7 +26,7 @@ def find_suite(name: str) -> Suite:
 
 
 def describe_suites() -> dict[str, dict[str, Any]]:
-    """Return version, description and tasks with all their strata for each suite, by name."""
+    """Return version, description and tasks with strata and episodes of each suite, by name."""
     suites = {}
     for name in options("suite"):
         suite = SuiteConfig.from_config(load_preset("suite", name)).rules
@@ -34,6 +34,13 @@ def describe_suites() -> dict[str, dict[str, Any]]:
             "suite": suite,
             "version": suite.version,
             "description": suite.description,
-            "tasks": [{"task_id": task.task_id, "strata": task.strata} for task in suite.tasks],
+            "tasks": [
+                {
+                    "task_id": task.task_id,
+                    "strata": task.strata,
+                    "num_episodes": task.num_episodes,
+                }
+                for task in suite.tasks
+            ],
         }
     return suites

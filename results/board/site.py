@@ -35,6 +35,7 @@ from jepabench.results.board.comparisons import (
     comparison_script,
     paired_differences,
 )
+from jepabench.results.board.core_tasks import core_rows
 from jepabench.results.board.entries import Entries, Entry, read_entries
 from jepabench.results.board.films import film_entry
 from jepabench.results.board.model_diagnostics import describe_diagnostics, draw_strips
@@ -106,6 +107,7 @@ def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Ent
         tasks=sources.tasks,
         data=_as_script(data),
         badges=BADGES,
+        core=core_rows(entries.current, sources.suites),
     )
     site.write("compare.html", "compare.html.j2", root="", data=_as_script(_compared(data)))
     for name, parts in _ASSETS.items():
