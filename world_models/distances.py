@@ -39,7 +39,7 @@ class DistanceConfig:
         reach_steps: Number of model steps within which ``reachability`` predicts an arrival.
         gamma: Discount factor of ``value`` per model step, between 0 and 1.
         radius: Distance from the goal within which ``calibrated-value`` adds the squared difference
-            of the latents [model steps].
+            of the latents, and ``whitened-value`` their whitened distance [model steps].
     """
 
     kind: str = "quasimetric"
@@ -235,9 +235,7 @@ class MahalanobisDistance(DistanceHead):
     def fit_scale(self, latents: Tensor, changes: Tensor) -> None:
         """Set the scale from the covariance of changes [M, D] per model step."""
         super().fit_scale(latents, changes)
-        scaled = (changes / self.std).double()
-        variances, directions = torch.linalg.eigh(scaled.T @ scaled / len(scaled))
-        self.whiten.copy_(directions / (variances + self.ridge * variances.mean()).sqrt())
+        self.whiten.copy_(whiten(changes / self.std, ridge=self.ridge))
 
     def _between(self, now: Tensor, goal: Tensor) -> Tensor:
         return ((now - goal) @ self.whiten).square().mean(-1)
@@ -333,6 +331,35 @@ class CalibratedValue(ValueDistance):
         return super().forward(now, goal) + near.clamp(max=1)
 
 
+class WhitenedValue(ValueDistance):
+    """``ValueDistance`` plus the whitened distance of the latents, near the goal only.
+
+    The distance is the root of ``MahalanobisDistance``: it is measured in units of the change per
+    model step in each direction, so that an object that moves rarely counts as much as the gripper.
+    It is clipped at ``radius``, so that beyond it the value leads around obstacles. Unlike a
+    square, it still distinguishes plans that end a fraction of a step from the goal.
+    """
+
+    weight = 2.0  # near the goal, a step of whitened distance costs as much as this many steps
+    ridge = MahalanobisDistance.ridge
+    whiten: Tensor
+
+    def __init__(self, latent_size: int, config: DistanceConfig) -> None:
+        super().__init__(latent_size, config)
+        self.register_buffer("whiten", torch.eye(latent_size))
+
+    def fit_scale(self, latents: Tensor, changes: Tensor) -> None:
+        """Compute also the whitening from changes [M, D] per model step."""
+        super().fit_scale(latents, changes)
+        self.whiten.copy_(whiten(changes / self.std, ridge=self.ridge))
+
+    def forward(self, now: Tensor, goal: Tensor) -> Tensor:
+        """Return the distances [...] in model steps."""
+        squared = (((now - goal) / self.std) @ self.whiten).square().mean(-1)
+        near = squared.add(1e-9).sqrt()  # a finite gradient at the goal
+        return super().forward(now, goal) + self.weight * near.clamp(max=self.config.radius)
+
+
 HEADS: dict[str, type[DistanceHead]] = {
     "calibrated-value": CalibratedValue,
     "mahalanobis": MahalanobisDistance,
@@ -340,12 +367,25 @@ HEADS: dict[str, type[DistanceHead]] = {
     "reachability": Reachability,
     "temporal": TemporalDistance,
     "value": ValueDistance,
+    "whitened-value": WhitenedValue,
 }
 
 
 def make_head(latent_size: int, config: DistanceConfig) -> DistanceHead:
     """Make an untrained head."""
     return HEADS[config.kind](latent_size, config)
+
+
+def whiten(changes: Tensor, *, ridge: float) -> Tensor:
+    """Return the matrix [D, D] that whitens changes [M, D].
+
+    Args:
+        changes: Changes per model step.
+        ridge: Variance added in every direction, in units of the mean variance.
+    """
+    changes = changes.double()
+    variances, directions = torch.linalg.eigh(changes.T @ changes / len(changes))
+    return directions / (variances + ridge * variances.mean()).sqrt()
 
 
 def expectile_loss(error: Tensor, expectile: float) -> Tensor:

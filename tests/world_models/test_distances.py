@@ -128,6 +128,24 @@ def test_refuses_invalid_values(settings, message):
         make_config("setting of a learned distance", DistanceConfig, settings)
 
 
+def test_whitened_value_counts_an_object_that_moves_rarely_and_is_clipped():
+    latents = torch.randn(2000, 4, generator=GENERATOR)
+    changes = torch.randn(2000, 4, generator=GENERATOR) * torch.tensor([1.0, 0.5, 1.0, 1.0])
+    plain, whitened = head_of("value"), head_of("whitened-value", radius=2.0)
+    for head in (plain, whitened):
+        head.fit_scale(latents, changes)
+    goal = torch.zeros(1, 4)
+
+    def added(*point):
+        now = torch.tensor([[*point, 0.0, 0.0]])
+        return (whitened(now, goal) - plain(now, goal)).item()
+
+    assert added(0.0, 0.0) == pytest.approx(0.0, abs=1e-3)
+    assert added(0.0, 0.5) > 1.5 * added(0.5, 0.0) > 0
+    assert added(0.0, 1.0) == pytest.approx(2 * added(0.0, 0.5), rel=1e-3)
+    assert added(50.0, 0.0) == pytest.approx(2.0 * whitened.weight)
+
+
 def test_calibrated_value_adds_calibration_within_its_radius_of_the_goal():
     latents = torch.randn(500, 4, generator=GENERATOR)
     changes = torch.randn(500, 4, generator=GENERATOR) * 0.2
