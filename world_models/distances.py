@@ -334,14 +334,13 @@ class CalibratedValue(ValueDistance):
 class WhitenedValue(ValueDistance):
     """``ValueDistance`` plus the whitened distance of the latents, near the goal only.
 
-    The distance is the root of ``MahalanobisDistance``: it is measured in units of the change per
-    model step in each direction, so that an object that moves rarely counts as much as the gripper.
-    It is clipped at ``radius``, so that beyond it the value leads around obstacles. Unlike a
-    square, it still distinguishes plans that end a fraction of a step from the goal.
+    The distance is the root of ``MahalanobisDistance``, in units of the change per model step in
+    each direction: an object that moves rarely counts as much as the gripper. It is clipped at
+    ``radius``, so that beyond it the value leads around obstacles. Unlike a square, the root still
+    distinguishes plans that end a fraction of a step from the goal.
     """
 
     weight = 2.0  # near the goal, a step of whitened distance costs as much as this many steps
-    ridge = MahalanobisDistance.ridge
     whiten: Tensor
 
     def __init__(self, latent_size: int, config: DistanceConfig) -> None:
@@ -351,7 +350,7 @@ class WhitenedValue(ValueDistance):
     def fit_scale(self, latents: Tensor, changes: Tensor) -> None:
         """Compute also the whitening from changes [M, D] per model step."""
         super().fit_scale(latents, changes)
-        self.whiten.copy_(whiten(changes / self.std, ridge=self.ridge))
+        self.whiten.copy_(whiten(changes / self.std, ridge=MahalanobisDistance.ridge))
 
     def forward(self, now: Tensor, goal: Tensor) -> Tensor:
         """Return the distances [...] in model steps."""
