@@ -33,6 +33,11 @@ def run(make_plan, launcher=None, **options):
     return said.getvalue()
 
 
+def check_deaths(said, num_workers):
+    """Checks that one death was printed. With two workers, the other may do all work before."""
+    assert said.count("a worker died") in ({1} if num_workers == 1 else {0, 1})
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """Results of the 200-stage plan, done in this process one by one."""
@@ -88,7 +93,7 @@ def test_a_failed_stage_and_its_dependents_are_named_and_the_rest_runs(tmp_path)
 
 def test_a_dead_worker_is_replaced_and_its_stage_rerun(tmp_path):
     make = partial(ToyPlan, tmp_path, lethal=("model/toy/m/1", "evaluation/toy/a0/1"))
-    assert run(make).count("a worker died") == 2
+    assert run(make, JoblibLauncher(1)).count("a worker died") == 2
     begun = make().begun()
     assert begun.pop("model/toy/m/1") == begun.pop("evaluation/toy/a0/1") == 2
     assert set(begun.values()) == {1}
@@ -200,13 +205,14 @@ def test_two_sweeps_at_once_share_the_work(tmp_path):
     assert set(plan.begun().values()) == {1} and len(plan.begun()) == len(plan.stages)
 
 
-def test_submitit_gives_the_same_result_on_its_local_executor(tmp_path, monkeypatch):
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_submitit_gives_the_same_result_on_its_local_executor(tmp_path, monkeypatch, num_workers):
     monkeypatch.setenv("PYTHONPATH", f"{HERE}:{ROOT}")
     make = partial(ToyPlan, tmp_path / "toys", lethal=("model/toy/m/1",))
     launcher = SubmititLauncher(
-        num_workers=2, folder=str(tmp_path / "jobs"), cluster="local", timeout_min=5
+        num_workers=num_workers, folder=str(tmp_path / "jobs"), cluster="local", timeout_min=5
     )
-    assert run(make, launcher).count("a worker died") == 1
+    check_deaths(run(make, launcher), num_workers)
     assert make().begun() == {key: 1 + (key == "model/toy/m/1") for key in make().stages}
 
 
@@ -214,10 +220,11 @@ def test_submitit_gives_the_same_result_on_its_local_executor(tmp_path, monkeypa
 @pytest.mark.filterwarnings(
     "ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"
 )
-def test_ray_gives_the_same_result_on_a_local_cluster(tmp_path, monkeypatch):
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_ray_gives_the_same_result_on_a_local_cluster(tmp_path, monkeypatch, num_workers):
     monkeypatch.setenv("PYTHONPATH", f"{HERE}:{ROOT}")
     make = partial(ToyPlan, tmp_path / "toys", lethal=("model/toy/m/1",))
-    assert run(make, RayLauncher(num_workers=2)).count("a worker died") == 1
+    check_deaths(run(make, RayLauncher(num_workers=num_workers)), num_workers)
     assert make().begun() == {key: 1 + (key == "model/toy/m/1") for key in make().stages}
 
 
