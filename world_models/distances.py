@@ -217,8 +217,8 @@ class QuasimetricDistance(DistanceHead):
         return (one_sided + euclidean).mean(-1)
 
 
-class MahalanobisDistance(DistanceHead):
-    """The squared difference in units of the change per model step (Mahalanobis, 1936).
+class WhitenedHead(DistanceHead):
+    """Base class of heads that measure differences in units of the change per model step.
 
     Directions that change a lot in every step, such as the position of the gripper, have a small
     weight. Directions that change rarely, such as the position of an object, have a large one. In
@@ -233,12 +233,22 @@ class MahalanobisDistance(DistanceHead):
         self.register_buffer("whiten", torch.eye(latent_size))
 
     def fit_scale(self, latents: Tensor, changes: Tensor) -> None:
-        """Set the scale from the covariance of changes [M, D] per model step."""
+        """Compute also the scale of differences from changes [M, D] per model step."""
         super().fit_scale(latents, changes)
-        self.whiten.copy_(whiten(changes / self.std, ridge=self.ridge))
+        scaled = (changes / self.std).double()
+        variances, directions = torch.linalg.eigh(scaled.T @ scaled / len(scaled))
+        self.whiten.copy_(directions / (variances + self.ridge * variances.mean()).sqrt())
+
+    def _square(self, difference: Tensor) -> Tensor:
+        """Return squared lengths [...] of differences [..., D] of standardised latents."""
+        return (difference @ self.whiten).square().mean(-1)
+
+
+class MahalanobisDistance(WhitenedHead):
+    """The squared difference in units of the change per model step (Mahalanobis, 1936)."""
 
     def _between(self, now: Tensor, goal: Tensor) -> Tensor:
-        return ((now - goal) @ self.whiten).square().mean(-1)
+        return self._square(now - goal)
 
 
 class Reachability(DistanceHead):
@@ -331,31 +341,19 @@ class CalibratedValue(ValueDistance):
         return super().forward(now, goal) + near.clamp(max=1)
 
 
-class WhitenedValue(ValueDistance):
-    """``ValueDistance`` plus the whitened distance of the latents, near the goal only.
+class WhitenedValue(WhitenedHead, ValueDistance):
+    """``ValueDistance`` plus the root of ``MahalanobisDistance``, near the goal only.
 
-    The distance is the root of ``MahalanobisDistance``, in units of the change per model step in
-    each direction: an object that moves rarely counts as much as the gripper. It is clipped at
-    ``radius``, so that beyond it the value leads around obstacles. Unlike a square, the root still
-    distinguishes plans that end a fraction of a step from the goal.
+    The root is clipped at ``radius``, so that beyond it the value leads around obstacles. Unlike a
+    square, it still distinguishes plans that end a fraction of a step from the goal.
     """
 
     weight = 2.0  # near the goal, a step of whitened distance costs as much as this many steps
-    whiten: Tensor
-
-    def __init__(self, latent_size: int, config: DistanceConfig) -> None:
-        super().__init__(latent_size, config)
-        self.register_buffer("whiten", torch.eye(latent_size))
-
-    def fit_scale(self, latents: Tensor, changes: Tensor) -> None:
-        """Compute also the whitening from changes [M, D] per model step."""
-        super().fit_scale(latents, changes)
-        self.whiten.copy_(whiten(changes / self.std, ridge=MahalanobisDistance.ridge))
 
     def forward(self, now: Tensor, goal: Tensor) -> Tensor:
         """Return the distances [...] in model steps."""
-        squared = (((now - goal) / self.std) @ self.whiten).square().mean(-1)
-        near = squared.add(1e-9).sqrt()  # a finite gradient at the goal
+        # The gradient of the root is finite at the goal.
+        near = self._square((now - goal) / self.std).add(1e-9).sqrt()
         return super().forward(now, goal) + self.weight * near.clamp(max=self.config.radius)
 
 
@@ -373,18 +371,6 @@ HEADS: dict[str, type[DistanceHead]] = {
 def make_head(latent_size: int, config: DistanceConfig) -> DistanceHead:
     """Make an untrained head."""
     return HEADS[config.kind](latent_size, config)
-
-
-def whiten(changes: Tensor, *, ridge: float) -> Tensor:
-    """Return the matrix [D, D] that whitens changes [M, D].
-
-    Args:
-        changes: Changes per model step.
-        ridge: Variance added in every direction, in units of the mean variance.
-    """
-    changes = changes.double()
-    variances, directions = torch.linalg.eigh(changes.T @ changes / len(changes))
-    return directions / (variances + ridge * variances.mean()).sqrt()
 
 
 def expectile_loss(error: Tensor, expectile: float) -> Tensor:
