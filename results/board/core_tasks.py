@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from jepabench.envs.task import short_name
+from jepabench.evaluation.references import Kind
+from jepabench.evaluation.statistics.intervals import Interval
 from jepabench.evaluation.verification.levels import BADGES
-from jepabench.results.board.entries import Entry, Kind, overall
-from jepabench.results.report.success_table import percent
+from jepabench.results.board.entries import Entry, overall_rates
 
 CORE = "core"
 _ORDER: tuple[Kind, ...] = ("ceiling", "learned", "floor")
@@ -22,14 +23,12 @@ class CoreCell:
 
     Attributes:
         entry: The submission.
-        held: Share of goals held over all strata, in percent.
-        ends: Ends of its 95 % interval, in percent.
+        rate: Share of goals held over all strata, from 0 to 1, with its 95 % interval.
         seeds: Number of training seeds.
     """
 
     entry: Entry
-    held: str
-    ends: str
+    rate: Interval
     seeds: int
 
 
@@ -52,9 +51,9 @@ def core_rows(
 ) -> tuple[list[str], list[CoreRow]]:
     """Return the short names of the tasks of `core`, and a row per agent with a submission there.
 
-    A submission counts if its tasks have the strata and the number of episodes of `core`. Of
-    several replayed submissions, the one with the highest badge is shown, then the latest.
-    Submissions that were not replayed are left out.
+    A submission counts if it was replayed and its tasks have the strata and the number of episodes
+    of `core`. Submissions with the same label and authors share a row. Of several for one task, the
+    one with the highest badge is shown, then the latest.
 
     Args:
         entries: Submissions that can be compared.
@@ -63,17 +62,21 @@ def core_rows(
     wanted = _tasks(suites.get(CORE, {"tasks": []}))
     own = [entry for entry in entries if entry.is_ranked and _is_part(entry, wanted)]
     own.sort(key=lambda entry: (_badge(entry), entry.manifest.created))
-    found: dict[tuple[str, Kind], dict[str, Entry]] = {}
+    best: dict[tuple[Any, ...], dict[str, Entry]] = {}
     for entry in own:
-        tasks = dict.fromkeys(task for task, _ in entry.scores)
-        found.setdefault((entry.label, entry.kind), {}).update(dict.fromkeys(tasks, entry))
+        agent = (entry.label, entry.kind, tuple(entry.manifest.authors))
+        best.setdefault(agent, {}).update({task: entry for task, _ in entry.scores})
+    columns = {
+        task: _column([shown[task] for shown in best.values() if task in shown], cells)
+        for task, (cells, _) in wanted.items()
+    }
     rows = [
         CoreRow(
             label,
             kind,
-            [_cell(best.get(task), task, cells) for task, (cells, _) in wanted.items()],
+            [columns[task][shown[task].name] if task in shown else None for task in wanted],
         )
-        for (label, kind), best in found.items()
+        for (label, kind, _), shown in best.items()
     ]
     rows.sort(key=lambda row: (_ORDER.index(row.kind), row.missing, -_mean(row)))
     return [short_name(task) for task in wanted], rows
@@ -98,12 +101,15 @@ def _is_part(entry: Entry, wanted: Mapping[str, tuple[_Cells, int]]) -> bool:
     return expected == {key: one.outcomes.shape[1] for key, one in entry.scores.items()}
 
 
-def _cell(entry: Entry | None, task: str, cells: _Cells) -> CoreCell | None:
-    if entry is None:
-        return None
-    rate = overall(entry, list(cells))
-    ends = f"{percent(rate.low)}\N{EN DASH}{percent(rate.high)}"
-    return CoreCell(entry, percent(rate.estimate), ends, entry.scores[cells[0]].outcomes.shape[0])
+def _column(entries: Sequence[Entry], cells: _Cells) -> dict[str, CoreCell]:
+    """Return the cells of a task by submission. Their intervals are computed together."""
+    rates = overall_rates(entries, cells)
+    return {
+        entry.name: CoreCell(
+            entry, rates[entry.name], seeds=entry.scores[cells[0]].outcomes.shape[0]
+        )
+        for entry in entries
+    }
 
 
 def _badge(entry: Entry) -> int:
@@ -111,5 +117,5 @@ def _badge(entry: Entry) -> int:
 
 
 def _mean(row: CoreRow) -> float:
-    held = [float(cell.held) for cell in row.cells if cell is not None]
+    held = [cell.rate.estimate for cell in row.cells if cell is not None]
     return sum(held) / len(held)

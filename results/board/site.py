@@ -44,6 +44,7 @@ from jepabench.results.figures.headline import draw_headline, has_seconds
 from jepabench.results.figures.headline_text import FILES, headline_caption
 from jepabench.results.figures.planning_vs_rl import TABLE, Axis, Panel, read_panels
 from jepabench.results.media.episode_media import Shown
+from jepabench.results.report.success_table import percent
 
 HOME = Path(__file__).resolve().parents[1]
 _LOGGER = logging.getLogger(__name__)
@@ -143,7 +144,7 @@ class _Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.filters["short"] = short_name
+        self.environment.filters |= {"short": short_name, "percent": percent}
         self.environment.globals["has_page"] = lambda task: task in tasks
         self.environment.globals["about_badges"] = _ABOUT_BADGES
 

@@ -40,7 +40,7 @@ def test_a_row_collects_the_suites_of_single_tasks(tmp_path):
     tasks, found = rows(tmp_path)
     assert tasks == ["TwoRoom-v1", "PushT-v1"]
     assert [row.label for row in found] == ["jepa-cem", "gcbc", "random"]
-    held = [[cell and float(cell.held) > 50 for cell in row.cells] for row in found]
+    held = [[cell and cell.rate.estimate > 0.5 for cell in row.cells] for row in found]
     assert held == [[True, False], [True, None], [False, False]]
     assert [row.missing for row in found] == [0, 1, 0]
     assert [cell.seeds for cell in found[0].cells if cell] == [3, 3]
@@ -59,6 +59,12 @@ def test_the_row_with_the_highest_badge_is_shown(tmp_path):
     add(tmp_path, "gcbc-core-v1", "core", agent="gcbc", skill=1.0)
     (row,) = rows(tmp_path)[1]
     assert [cell.entry.name for cell in row.cells if cell] == ["gcbc-room-v1", "gcbc-core-v1"]
+
+
+def test_agents_of_other_authors_have_rows_of_their_own(tmp_path):
+    add(tmp_path, "gcbc-room-v1", "room", agent="gcbc", authors=["A"])
+    add(tmp_path, "gcbc-push-v1", "push", agent="gcbc", authors=["B"])
+    assert [row.missing for row in rows(tmp_path)[1]] == [1, 1]
 
 
 def test_the_board_links_each_cell(tmp_path):
