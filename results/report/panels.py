@@ -17,7 +17,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.text import Text
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from jepabench.results.report.success_table import agent_kind, count
@@ -36,6 +35,9 @@ _STYLE = {
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 9.0,
+    **dict.fromkeys(
+        ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), INK
+    ),
 }
 # Fonts of the SVG. The layout uses DejaVu Sans, which is wider than these, so that no text is cut.
 _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
@@ -139,13 +141,6 @@ def add_legend(figure: Figure, handles: list[Line2D]) -> None:
 def as_svg(figure: Figure) -> bytes:
     """Return a figure as SVG in which ``INK`` becomes the colour of the reader's text."""
     figure.patch.set_visible(False)
-    for text in figure.findobj(Text):
-        if isinstance(text, Text):
-            text.set_color(INK)
-    for axes in figure.axes:
-        axes.tick_params(which="both", color=INK)
-        for spine in axes.spines.values():
-            spine.set_color(INK)
     buffer = io.StringIO()
     with matplotlib.rc_context(_STYLE):  # pyright: ignore[reportArgumentType]  (as above)
         FigureCanvasSVG(figure).print_svg(
