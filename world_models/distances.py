@@ -40,6 +40,8 @@ class DistanceConfig:
         gamma: Discount factor of ``value`` per model step, between 0 and 1.
         radius: Distance from the goal within which ``calibrated-value`` adds the squared difference
             of the latents, and ``whitened-value`` their whitened distance [model steps].
+        ridge: Variance that whitening adds in every direction, in units of the mean variance. With
+            a larger one, directions that change rarely count less.
     """
 
     kind: str = "quasimetric"
@@ -53,6 +55,7 @@ class DistanceConfig:
     reach_steps: int = 5
     gamma: float = 0.98
     radius: float = 1.0
+    ridge: float = 0.1
 
     def __post_init__(self) -> None:
         if self.kind not in HEADS:
@@ -60,8 +63,9 @@ class DistanceConfig:
         require_at_least(1, width=self.width, depth=self.depth, num_steps=self.num_steps)
         require_at_least(1, batch_size=self.batch_size, max_steps=self.max_steps)
         require_at_least(1, reach_steps=self.reach_steps)
-        if not self.radius > 0:
-            raise ValueError(f"radius must be above 0, got {self.radius}.")
+        for name in ("radius", "ridge"):
+            if not (value := getattr(self, name)) > 0:
+                raise ValueError(f"{name} must be above 0, got {value}.")
         if not (0 < self.expectile <= 0.5 and 0 < self.gamma < 1 and self.learning_rate > 0):
             raise ValueError(
                 "expectile must be above 0 and at most 0.5, gamma between 0 and 1, and "
@@ -225,7 +229,6 @@ class WhitenedHead(DistanceHead):
     plain squared differences of latents, the gripper outweighs the object.
     """
 
-    ridge = 0.1  # variance added in every direction, in units of the mean variance
     whiten: Tensor
 
     def __init__(self, latent_size: int, config: DistanceConfig) -> None:
@@ -237,7 +240,7 @@ class WhitenedHead(DistanceHead):
         super().fit_scale(latents, changes)
         scaled = (changes / self.std).double()
         variances, directions = torch.linalg.eigh(scaled.T @ scaled / len(scaled))
-        self.whiten.copy_(directions / (variances + self.ridge * variances.mean()).sqrt())
+        self.whiten.copy_(directions / (variances + self.config.ridge * variances.mean()).sqrt())
 
     def _square(self, difference: Tensor) -> Tensor:
         """Return squared lengths [...] of differences [..., D] of standardised latents."""

@@ -18,7 +18,7 @@ SCHEMA = 1
 # By algorithm: settings that had another name when committed runs were trained, and the values that
 # settings had before they could be set.
 _RENAMED = {"learned_distance": {"discount": "gamma"}}
-_ADDED = {"learned_distance": {"radius": 0.5}}
+_ADDED = {"learned_distance": {"radius": 0.5, "ridge": 0.1}}
 
 
 def open_run(directory: Path, run: Mapping[str, Any]) -> bool:

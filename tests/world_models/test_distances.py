@@ -120,6 +120,7 @@ def test_the_loss_is_a_finite_scalar(kind):
         ({"width": 0}, "width must be at least 1, got 0"),
         ({"expectile": 0.7}, "at most 0.5"),
         ({"gamma": 1.0}, "gamma between 0 and 1"),
+        ({"ridge": 0.0}, "ridge must be above 0, got 0.0"),
         ({"max_step": 3}, "Did you mean 'max_steps'"),
     ],
 )
@@ -144,6 +145,18 @@ def test_whitened_value_counts_an_object_that_moves_rarely_and_is_clipped():
     assert added(0.0, 0.5) > 1.5 * added(0.5, 0.0) > 0
     assert added(0.0, 1.0) == pytest.approx(2 * added(0.0, 0.5), rel=1e-3)
     assert added(50.0, 0.0) == pytest.approx(2.0 * whitened.weight)
+
+
+def test_a_larger_ridge_makes_directions_that_change_rarely_count_less():
+    latents = torch.randn(2000, 4, generator=GENERATOR)
+    changes = torch.randn(2000, 4, generator=GENERATOR) * torch.tensor([1.0, 0.1, 1.0, 1.0])
+    goal, ratios = torch.zeros(1, 4), []
+    for ridge in (0.1, 0.3):
+        head = head_of("mahalanobis", ridge=ridge)
+        head.fit_scale(latents, changes)
+        often, rarely = (head(0.1 * torch.eye(4)[[axis]], goal).item() for axis in (0, 1))
+        ratios.append(rarely / often)
+    assert ratios[0] > ratios[1] > 1
 
 
 def test_calibrated_value_adds_calibration_within_its_radius_of_the_goal():

@@ -209,15 +209,18 @@ def test_a_run_with_the_old_name_of_gamma_is_read_and_resumed(twin_folder, tmp_p
         trained(twin_folder, path, kind="value", gamma=0.8)
 
 
-def test_a_run_without_a_radius_is_read_and_resumed_with_half_a_step(twin_folder, tmp_path):
+def test_a_run_without_radius_and_ridge_is_read_and_resumed_with_their_old_values(
+    twin_folder, tmp_path
+):
     settings = {"kind": "calibrated-value"}
     path = trained(twin_folder, tmp_path / "head", **settings, radius=0.5)
     for name in ("run.json", "training.json"):
         record = json.loads((path / name).read_text(encoding="utf-8"))
         assert record["config"].pop("radius") == 0.5
+        assert record["config"].pop("ridge") == 0.1
         (path / name).write_text(json.dumps(record), encoding="utf-8")
     head = load_distance(path, task_id=TWO_ROOM, world_model=twin_folder / "model")
-    assert head.config.radius == 0.5
+    assert (head.config.radius, head.config.ridge) == (0.5, 0.1)
     assert trained(twin_folder, path, **settings, radius=0.5) == path
     with pytest.raises(ValueError, match="holds a run with config="):
         trained(twin_folder, path, **settings)
