@@ -31,7 +31,8 @@ from jepabench.results.store import load_results
 
 EPISODES, CLAIMS = "claim-episodes.csv", "claims.csv"
 RECOMBINATION = "recombination"
-SUITES = ("claims", "two-room", "push", "chance", RECOMBINATION)
+SINGLE = ("two-room", "pointmaze-umaze", "reach", "push")  # suites of one task of `core`
+SUITES = ("claims", *SINGLE, "chance", RECOMBINATION)
 _KEYS = ["suite", "task", "stratum", "agent", "seed"]
 _REGULARISED = ("jepa-sigreg", "jepa-vicreg", "jepa-barlow", "jepa-mcr2", "jepa-mmcr")
 _JEPAS = (*_REGULARISED, "jepa-ema")
@@ -78,9 +79,9 @@ CONTRASTS = (
             ("random", ("hold-still", "expert")),
         )
     ),
-    Contrast("C19", "jepa-reactive", ("jepa", "jepa-search"), suites=("claims", "two-room")),
-    Contrast("C19", "jepa-search", ("jepa",), suites=("claims", "two-room")),
-    Contrast("C19", "jepa-reactive", ("jepa",), suites=("push",)),
+    Contrast("C19", "jepa-reactive", ("jepa", "jepa-search"), suites=("claims",)),
+    Contrast("C19", "jepa-search", ("jepa",), suites=("claims",)),
+    Contrast("C19", "jepa-reactive", ("jepa",), suites=SINGLE),
 )
 
 
