@@ -31,8 +31,8 @@ from jepabench.results.store import load_results
 
 EPISODES, CLAIMS = "claim-episodes.csv", "claims.csv"
 RECOMBINATION = "recombination"
-SINGLE = ("two-room", "pointmaze-umaze", "reach", "push")  # suites of one task of `core`
-SUITES = ("claims", *SINGLE, "chance", RECOMBINATION)
+SINGLE_TASKS = ("two-room", "pointmaze-umaze", "reach", "push")  # suites of one task of `core`
+SUITES = ("claims", *SINGLE_TASKS, "chance", RECOMBINATION)
 _KEYS = ["suite", "task", "stratum", "agent", "seed"]
 _REGULARISED = ("jepa-sigreg", "jepa-vicreg", "jepa-barlow", "jepa-mcr2", "jepa-mmcr")
 _JEPAS = (*_REGULARISED, "jepa-ema")
@@ -81,7 +81,7 @@ CONTRASTS = (
     ),
     Contrast("C19", "jepa-reactive", ("jepa", "jepa-search"), suites=("claims",)),
     Contrast("C19", "jepa-search", ("jepa",), suites=("claims",)),
-    Contrast("C19", "jepa-reactive", ("jepa",), suites=SINGLE),
+    Contrast("C19", "jepa-reactive", ("jepa",), suites=SINGLE_TASKS),
 )
 
 
