@@ -6,7 +6,7 @@ import shutil
 import pytest
 from made_up_submissions import suite_of, tell_of_world_model, write
 from planning_vs_rl_rows import synthetic, written
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from jepabench import envs
 from jepabench.results.board.site import Sources, build_board
@@ -247,15 +247,14 @@ def test_every_page_opens_without_complaint_on_a_phone_in_the_dark(opened, site)
 def test_names_link_to_pages_and_claim_tables_are_sortable(opened):
     page = opened()
     page.get_by_role("link", name="jepa-cem").click()
-    assert (
-        page.get_by_role("heading", level=1).inner_text() == "jepa-cem"
-        and page.locator("svg.profile .own").count() == 2
-    )
+    expect(page.get_by_role("heading", level=1)).to_have_text("jepa-cem")
+    expect(page.locator("svg.profile .own")).to_have_count(2)
     page.get_by_role("link", name="TwoRoom-v1").click()
-    assert page.get_by_role("heading", level=1).inner_text() == "TwoRoom-v1"
+    expect(page.get_by_role("heading", level=1)).to_have_text("TwoRoom-v1")
+    page.wait_for_load_state()
     assert page.locator("img").first.evaluate("image => image.naturalWidth") > 100
     page.get_by_role("link", name="All submissions, by stratum").first.click()
-    assert page.get_by_label("task").input_value() == "TwoRoom-v1"
+    expect(page.get_by_label("task")).to_have_value("TwoRoom-v1")
     table = opened("claims/C5.html").get_by_role("region", name="planners.csv")
     table.get_by_role("button", name="held", exact=True).click()
     column = table.locator("th").all_inner_texts().index("held") + 1
