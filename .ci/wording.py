@@ -14,7 +14,8 @@ from pathlib import Path
 # What is found, and what to write instead. `(?<!\`)` and the like keep code out.
 _NOUNS = (
     "row|policy|page|file|line|point|cell|curve|panel|bar|film|seed|stage|task|figure|process|job"
-    "|worker|column|folder|model|plan|world|step|episode|frame|table|record|command|entry|name|trial"
+    "|worker|column|folder|model|plan|world|step|episode|frame|table|record|command|entry|name"
+    "|trial"
 )
 _RULES = {
     r"\bcan not\b": "cannot",

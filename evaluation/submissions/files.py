@@ -32,7 +32,8 @@ MAX_BYTES = {
 }
 MAX_CHECKPOINT_BYTES = 1 << 28  # together
 _CHECKPOINT = re.compile(
-    r"checkpoints(/[A-Za-z0-9][A-Za-z0-9_-]{0,63}){1,4}/[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.(safetensors|json|npz)"
+    r"checkpoints(/[A-Za-z0-9][A-Za-z0-9_-]{0,63}){1,4}"
+    r"/[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.(safetensors|json|npz)"
 )
 _MAX_FILES, _MAX_DEPTH = 400, 6
 _MAX_JSON_DEPTH = 24
