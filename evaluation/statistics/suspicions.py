@@ -85,8 +85,7 @@ def _exceeds(first: Row, second: Row) -> bool:
         pair = first.outcomes[key], second.outcomes[key]
         if pair[0].shape[1] == pair[1].shape[1]:
             tasks.setdefault(key[0], []).append(pair)
-    # Without a cell in which it is better, no interval is needed.
-    if not any(ours.mean() > theirs.mean() for pairs in tasks.values() for ours, theirs in pairs):
+    if not tasks:
         return False
     pairs = [tasks[task] for task in sorted(tasks)]
     ours, theirs = ([[pair[side] for pair in cells] for cells in pairs] for side in (0, 1))

@@ -41,12 +41,7 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
             column ``model_steps`` that tells planners from policies).
         columns: Number of panels side by side.
     """
-    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-    for column, values in spec.get("only", {}).items():
-        rows = [row for row in rows if str(row[column]) in values]
-    panel, parts = spec.get("panel", ""), {}
-    for row in rows:
-        parts.setdefault(short_name(str(row[panel])) if panel else "", []).append(row)
+    rows, parts = _select_rows(table, spec), split_panels(table, spec)
     series = list(dict.fromkeys(str(row[spec["series"]]) for row in rows))
     families = _find_families(rows, spec)
     colours = _choose_colours(series, families, spec)
@@ -72,6 +67,21 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
     if spec["kind"] == "bars" and len(set(families.values())) > 1:
         add_legend(figure, family_handles(families.values()))
     return as_svg(figure)
+
+
+def split_panels(table: pd.DataFrame, spec: Mapping[str, Any]) -> dict[str, Rows]:
+    """Return the rows of each panel of ``claim_figure`` by its title, in the table's order."""
+    panel, parts = spec.get("panel", ""), {}
+    for row in _select_rows(table, spec):
+        parts.setdefault(short_name(str(row[panel])) if panel else "", []).append(row)
+    return parts
+
+
+def _select_rows(table: pd.DataFrame, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows with the values that ``only`` allows."""
+    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    allowed = spec.get("only", {}).items()
+    return [row for row in rows if all(str(row[name]) in values for name, values in allowed)]
 
 
 def _find_families(rows: Rows, spec: Mapping[str, Any]) -> Mapping[str, str]:

@@ -21,11 +21,11 @@ from jepabench.evaluation.statistics.rates import (
     combine_cells,
 )
 from jepabench.results.board.entries import Entry
-from jepabench.results.board.page_values import Keys
 from jepabench.results.board.scores import Scores
 from jepabench.results.media.episode_media import Shown
 
 Cell = tuple[str, str]  # task, stratum
+Keys = list[Cell]
 Episode = tuple[str, str, int]  # task, stratum, index
 _BLOCK = 25  # submissions that are compared with all others in one call
 
@@ -80,14 +80,11 @@ def paired_differences(entries: Sequence[Entry], views: Sequence[Keys]) -> NDArr
         one of the two lacks a cell.
     """
     found = np.full((len(entries), len(entries), len(views), 3), np.nan)
-    groups: dict[frozenset[tuple[Cell, tuple[int, ...]]], list[int]] = {}
-    for place, entry in enumerate(entries):
-        shapes = frozenset((key, scores.outcomes.shape) for key, scores in entry.scores.items())
-        groups.setdefault(shapes, []).append(place)
-    for first in groups.values():
+    groups = _group_by_shape(entries)
+    for first in groups:
         for start in range(0, len(first), _BLOCK):
             block = first[start : start + _BLOCK]
-            for group in groups.values():
+            for group in groups:
                 peers = [place for place in group if place > block[0]]
                 if peers:
                     found[np.ix_(block, peers)] = _compare_groups(
@@ -97,6 +94,14 @@ def paired_differences(entries: Sequence[Entry], views: Sequence[Keys]) -> NDArr
                     )
     found[np.tril_indices(len(entries))] = np.nan
     return found.round(4)
+
+
+def differences_from(entry: Entry, others: Sequence[Entry], keys: Keys) -> NDArray[np.float64]:
+    """Return the paired differences [N, 3] of one submission minus each of N others."""
+    found = np.full((len(others), 3), np.nan)
+    for group in _group_by_shape(others):
+        found[group] = _compare_groups([entry], [others[place] for place in group], [keys])[0, :, 0]
+    return found
 
 
 def choose_divisive_episodes(entries: Sequence[Entry], *, per_task: int) -> frozenset[Episode]:
@@ -124,6 +129,15 @@ def choose_divisive_episodes(entries: Sequence[Entry], *, per_task: int) -> froz
         for task, episodes in ranked.items()
         for _, stratum, index in sorted(episodes)[:per_task]
     )
+
+
+def _group_by_shape(entries: Sequence[Entry]) -> list[list[int]]:
+    """Return the places of the submissions, grouped by their cells and the shapes of these."""
+    groups: dict[frozenset[tuple[Cell, tuple[int, ...]]], list[int]] = {}
+    for place, entry in enumerate(entries):
+        shapes = frozenset((key, scores.outcomes.shape) for key, scores in entry.scores.items())
+        groups.setdefault(shapes, []).append(place)
+    return list(groups.values())
 
 
 def _compare_groups(

@@ -10,16 +10,10 @@ from typing import Any
 from jepabench.envs.task import short_name
 from jepabench.evaluation.statistics.intervals import Interval
 from jepabench.evaluation.verification.levels import BADGES
-from jepabench.results.board.entries import (
-    Entry,
-    difference,
-    normalised,
-    overall,
-    overall_rates,
-)
+from jepabench.results.board.comparisons import Keys, differences_from
+from jepabench.results.board.entries import Entry, normalised, overall, overall_rates
 from jepabench.results.report.success_table import count, duration, milliseconds, percent
 
-Keys = list[tuple[str, str]]
 Number = float | None
 NOT_STATED = "not stated"
 # The numbers of a view in order; board.js reads this list.
@@ -100,16 +94,14 @@ def view_numbers(entries: Sequence[Entry], keys: Keys) -> list[list[Number] | No
     tested = [entry for entry in whole if entry.kind == "learned" and entry.can_lead]
     best = max(tested, key=lambda entry: rates[entry.name].estimate, default=None)
     references = [entry for entry in entries if entry.is_reference]
-    can_tie = {entry.name for entry in tested}
+    lows = [] if best is None else differences_from(best, tested, keys)[:, 1]
+    tied = {entry.name for entry, low in zip(tested, lows, strict=False) if low <= 0}
     rows: list[list[Number] | None] = []
     for entry in entries:
         if entry.name not in rates:
             rows.append(None)
             continue
         rate = rates[entry.name]
-        tied = entry is best or (
-            entry.name in can_tie and best is not None and difference(best, entry, keys).low <= 0
-        )
         means = {
             name: _mean(entry.scores[key].others[name] for key in keys) for name in NUMBERS[4:-1]
         }
@@ -119,7 +111,7 @@ def view_numbers(entries: Sequence[Entry], keys: Keys) -> list[list[Number] | No
             rate.high,
             normalised(entry, references, keys),
             *means.values(),
-            float(tied),
+            float(entry.name in tied),
         ]
         rows.append([round(number, 4) if math.isfinite(number) else None for number in numbers])
     return rows

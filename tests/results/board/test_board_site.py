@@ -14,6 +14,7 @@ from jepabench import envs
 from jepabench.evaluation.statistics import intervals as statistics
 from jepabench.main import main
 from jepabench.pipeline.suites import describe_suites
+from jepabench.results.board.claim_figures import split_panels
 from jepabench.results.board.claims import ClaimError, claims_page, read_claims
 from jepabench.results.board.site import build_board
 from jepabench.results.figures.planning_vs_rl import read_panels
@@ -100,6 +101,16 @@ def test_a_claim_shows_its_tables_or_the_command_that_would_answer_it(site):
                 site / "claims" / table.name
             ).is_file() and f">{table.rows.columns[0].replace('_', ' ')}</button>" in text
     assert list((site / "claims").glob("C5-*-wide.svg"))
+
+
+def test_every_panel_of_a_claim_figure_compares_several_series():
+    for claim in read_claims():
+        tables = {table.name: table.rows for table in claim.tables}
+        for spec in claim.figures:
+            if spec["kind"] != "grid":  # a grid compares its panels
+                for title, rows in split_panels(tables[spec["table"]], spec).items():
+                    shown = {row[spec["series"]] for row in rows}
+                    assert len(shown) > 1, (claim.id, spec["table"], title)
 
 
 def test_table_list_with_unknown_table_or_claim_is_refused(tmp_path):
