@@ -25,11 +25,10 @@ from jepabench.evaluation.model_checks.diagnosis import (
     rank_correlations,
 )
 from jepabench.evaluation.model_checks.probing import check_dataset
-from jepabench.world_models.analysis.goal_probe import goal_error, read_goals, true_goals
+from jepabench.world_models.analysis.goal_probe import READABLE, goal_error, read_goals, true_goals
 from jepabench.world_models.analysis.imagination import draw_windows, imagine
 from jepabench.world_models.checkpoint import LoadedWorldModel
 
-ENOUGH_IN_PLACE = 0.8  # share of frames whose goal is read within the success rule
 ENOUGH_RANK = 0.5  # rank correlation of energy and distance
 _LARGE_LOSS = 0.15  # drop from encoded to imagined that counts as a fault of the predictor
 _LEAST_SENSITIVITY = 0.05
@@ -212,15 +211,15 @@ def _find_limit(
     place = dict(zip(goal_errors["source"], goal_errors["in_place"], strict=True))
     encoded, ceiling = place["encoded"], place.get("supervised CNN", 1.0)
     ahead = list(place.values())[-1]
-    if encoded < ENOUGH_IN_PLACE and ceiling < ENOUGH_IN_PLACE:
+    if encoded < READABLE and ceiling < READABLE:
         return "frames", (
             f"Even a supervised network reads the goal within the success rule in {ceiling:.0%} of "
             "the frames only: change the camera or the resolution, or train it longer."
         )
-    if encoded < ENOUGH_IN_PLACE:
+    if encoded < READABLE:
         return "encoder", (
             f"The goal is within the success rule in {encoded:.0%} of the encoded frames; "
-            f"{ENOUGH_IN_PLACE:.0%} are needed."
+            f"{READABLE:.0%} are needed."
         )
     if sensitivity < _LEAST_SENSITIVITY:
         return "dynamics", f"Predictions hardly answer to actions ({sensitivity:.1%} of a step)."

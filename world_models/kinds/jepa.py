@@ -51,7 +51,8 @@ class JEPAConfig:
             ``stop_gradient``.
         sphere: Whether to project latents and predictions onto the sphere of radius sqrt(D). Use it
             with terms that ignore lengths.
-        terms: Options of each loss term by name, including its ``weight``.
+        terms: Options of each loss term by name, including its ``weight``, and optionally its
+            ``raised_weight``, which replaces it while ``JEPA.raised`` is set.
         observation_key: Encoded observation, "pixels" or "observation" (state twin).
         shift: Largest random shift of the frames of a window in pixels; 0 for none.
         recolour: Strength of random changes of colour and brightness, 0 for none; see
@@ -97,13 +98,19 @@ class JEPAConfig:
 
 
 class JEPA(nn.Module):
-    """A world model that predicts in representation space. Implements ``WorldModel``."""
+    """A world model that predicts in representation space. Implements ``WorldModel``.
+
+    Attributes:
+        raised: Whether the terms have their raised weights. Training in rounds sets it when the
+            goal cannot be read from encoded frames (see ``TrainConfig.max_rounds``).
+    """
 
     config_class: type[JEPAConfig] = JEPAConfig
 
     def __init__(self, config: JEPAConfig) -> None:
         super().__init__()
         self.config = config
+        self.raised = False
         self.window = config.window
         self.observation_key, self.history, self.action_size = (
             config.observation_key,
@@ -165,10 +172,9 @@ class JEPA(nn.Module):
         )  # [B, T, *latent]
         terms = self.prediction_terms(latents, batch, generator)
         latents = latents.flatten(2)  # terms treat all positions as one latent, as in eb_jepa
-        for name, options in self.config.terms.items():
+        for name in self.config.terms:
             if name not in objectives.PAIR_TERMS and name not in _ENDPOINT_TERMS:
-                options = dict(options)
-                weight = options.pop("weight")
+                weight, options = self._weigh(name)
                 terms[name] = weight * self._term(name, options, latents, batch, generator)
         return terms
 
@@ -212,8 +218,7 @@ class JEPA(nn.Module):
         if self.endpoint is not None:
             terms |= self._endpoint_terms(latents[:, known - 1], imagined, target, batch.actions)
         for name in self.config.terms.keys() & objectives.PAIR_TERMS.keys():
-            options = dict(self.config.terms[name])
-            weight = options.pop("weight")
+            weight, options = self._weigh(name)
             pairs = gather_batch(torch.stack([imagined.flatten(2), target.flatten(2)], dim=1))
             terms[name] = weight * objectives.PAIR_TERMS[name](pairs[:, 0], pairs[:, 1], **options)
         return terms
@@ -236,8 +241,15 @@ class JEPA(nn.Module):
                 continue
             pair = torch.cat([start.flatten(1), ends[:, -1].flatten(1)], dim=1)
             error = functional.mse_loss(self.endpoint(pair), taken)
-            terms[name] = self.config.terms[name]["weight"] * error
+            terms[name] = self._weigh(name)[0] * error
         return terms
+
+    def _weigh(self, name: str) -> tuple[float, dict[str, Any]]:
+        """Return the present weight of a term and its other options."""
+        options = dict(self.config.terms[name])
+        weight = options.pop("weight")
+        raised = options.pop("raised_weight", weight)
+        return raised if self.raised else weight, options
 
     def _targets(self, latents: Tensor, batch: TrajectoryBatch) -> Tensor:
         """Return the targets of the predictions, [B, T, *latent]."""

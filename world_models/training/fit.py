@@ -17,7 +17,7 @@ from torch import nn
 
 from jepabench.envs.data.episodes import EpisodeDataset
 from jepabench.world_models.analysis.diagnostics import Diagnosis, diagnose
-from jepabench.world_models.analysis.goal_probe import IN_PLACE, READ_STEPS, read_goals
+from jepabench.world_models.analysis.goal_probe import IN_PLACE, READ_STEPS, READABLE, read_goals
 from jepabench.world_models.base import TrainsOnField, WorldModel
 from jepabench.world_models.checkpoint import (
     LoadedWorldModel,
@@ -216,6 +216,8 @@ class _Trainer:
             number = len(readings)
             if readings[-1]["1"] >= config.enough_in_place or number == config.max_rounds:
                 break
+            if isinstance(network, JEPA) and readings[-1]["0"] < READABLE:
+                network.raised = True
             folder = directory / f"round-{number}"
             seconds += self.train(network, settings, folder, source, number)
         return seconds, readings
