@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from jepabench.world_models.training.devices import gather_batch
 
 _ENDPOINT_TERMS = ("endpoint_inverse", "action_recovery")  # one head reads both
 _ACTION_TERMS = ("inverse_dynamics", *_ENDPOINT_TERMS)
+_WEIGHTS = ("weight", "raised_weight")
 TERMS = (*objectives.LATENT_TERMS, *objectives.PAIR_TERMS, *_ACTION_TERMS)
 
 
@@ -77,10 +79,7 @@ class JEPAConfig:
 
     def __post_init__(self) -> None:
         for name, options in self.terms.items():
-            if name not in TERMS:
-                raise unknown_name("term", name, TERMS)
-            if not isinstance(options, Mapping) or "weight" not in options:
-                raise ValueError(f"Term {name!r} has no weight. Write {{{name}: {{weight: 1.0}}}}.")
+            _check_term(name, options)
         if not 0 <= self.momentum < 1:
             raise ValueError(
                 f"momentum must be at least 0 (no moving average) and below 1, got {self.momentum}."
@@ -95,6 +94,25 @@ class JEPAConfig:
     def window(self) -> int:
         """Frames of a training window."""
         return self.history + self.rollout_steps
+
+
+def _check_term(name: str, options: Any) -> None:
+    """Refuse an unknown term, unknown options of a term, and weights that are not numbers."""
+    if name not in TERMS:
+        raise unknown_name("term", name, TERMS)
+    if not isinstance(options, Mapping) or "weight" not in options:
+        raise ValueError(f"Term {name!r} has no weight. Write {{{name}: {{weight: 1.0}}}}.")
+    function = (objectives.LATENT_TERMS | objectives.PAIR_TERMS).get(name)
+    known = [*_WEIGHTS]
+    if function is not None:
+        parameters = inspect.signature(function).parameters.values()
+        known += [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+    for option, value in options.items():
+        if option not in known:
+            raise unknown_name(f"option of the term {name!r}", option, known)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if option in _WEIGHTS and not (number and math.isfinite(value)):
+            raise ValueError(f"The {option} of {name!r} must be a number, got {value!r}.")
 
 
 class JEPA(nn.Module):

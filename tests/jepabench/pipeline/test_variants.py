@@ -147,6 +147,15 @@ def test_budgets_and_trials_change_variants_too(tmp_path):
         ("agent=jepa-cem world_model.jepa.model.latent=3", "latent"),
         ("agent=jepa-cem world_model.jepa.model.history=0", "model: history"),
         ("agent=jepa-cem world_model.jepa.model.terms.sigreg=1", "'sigreg' has no weight"),
+        ("agent=jepa-cem world_model.jepa.model.terms.sigreg.weight=x", "must be a number"),
+        (
+            "agent=jepa-cem world_model.jepa.model.terms.sigreg.num_knot=9",
+            "Did you mean 'num_knots'",
+        ),
+        (
+            "agent=jepa world_model.jepa-endpoint.model.terms.endpoint_inverse.raise_weight=1",
+            "Did you mean 'raised_weight'",
+        ),
         (
             "agent=jepa world_model.jepa-endpoint.model.terms.action_recovry.weight=1",
             "Did you mean",
