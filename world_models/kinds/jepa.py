@@ -119,8 +119,8 @@ class JEPA(nn.Module):
     """A world model that predicts in representation space. Implements ``WorldModel``.
 
     Attributes:
-        raised: Whether the terms have their raised weights. Training in rounds sets it when the
-            goal cannot be read from encoded frames (see ``TrainConfig.max_rounds``).
+        raised: Whether the terms have their raised weights. Training in rounds sets it if the goal
+            cannot be read from encoded frames (see ``TrainConfig.max_rounds``).
     """
 
     config_class: type[JEPAConfig] = JEPAConfig

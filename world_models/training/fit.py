@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import time
@@ -209,16 +210,20 @@ class _Trainer:
             source = network.prepare(
                 self.data, directory=directory, train=self.train, progress=self.progress
             )
+        model: nn.Module = network
+        initial = copy.deepcopy(model.state_dict()) if _has_raised_weights(model) else None
         seconds = time.monotonic() - began + self.train(network, settings, directory, source)
         config, readings = TrainConfig.from_settings(settings), []
+        left = config.max_rounds - 1
         while config.max_rounds > 1:
             readings.append(self._read_goal(network))
             number = len(readings)
-            if readings[-1]["1"] >= config.enough_in_place or number == config.max_rounds:
+            if initial is not None and number == 1 and readings[0]["0"] < READABLE:
+                model.load_state_dict(initial)
+                cast(JEPA, model).raised, left = True, config.max_rounds
+            elif readings[-1]["1"] >= config.enough_in_place or not left:
                 break
-            if isinstance(network, JEPA) and readings[-1]["0"] < READABLE:
-                network.raised = True
-            folder = directory / f"round-{number}"
+            folder, left = directory / f"round-{number}", left - 1
             seconds += self.train(network, settings, folder, source, number)
         return seconds, readings
 
@@ -256,6 +261,11 @@ def _build_network(
             f"encoder, no pixels), not for this {kind!r}; leave it at 0."
         )
     return network
+
+
+def _has_raised_weights(model: nn.Module) -> bool:
+    terms = model.config.terms if isinstance(model, JEPA) else {}
+    return any("raised_weight" in options for options in terms.values())
 
 
 def _describe_inputs(
