@@ -210,7 +210,7 @@ class _Trainer:
             source = network.prepare(
                 self.data, directory=directory, train=self.train, progress=self.progress
             )
-        model: nn.Module = network
+        model = cast(nn.Module, network)
         initial = copy.deepcopy(model.state_dict()) if _has_raised_weights(model) else None
         seconds = time.monotonic() - began + self.train(network, settings, directory, source)
         config, readings = TrainConfig.from_settings(settings), []
