@@ -31,7 +31,8 @@ from jepabench.results.store import load_results
 
 EPISODES, CLAIMS = "claim-episodes.csv", "claims.csv"
 RECOMBINATION = "recombination"
-SINGLE_TASKS = ("two-room", "pointmaze-umaze", "reach", "push")  # suites of one task of `core`
+# Suites of one task of `core`.
+SINGLE_TASKS = ("two-room", "pointmaze-umaze", "reach", "push", "push-t")
 SUITES = ("claims", *SINGLE_TASKS, "chance", RECOMBINATION)
 _KEYS = ["suite", "task", "stratum", "agent", "seed"]
 _REGULARISED = ("jepa-sigreg", "jepa-vicreg", "jepa-barlow", "jepa-mcr2", "jepa-mmcr")

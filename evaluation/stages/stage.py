@@ -252,9 +252,8 @@ def _claim(directory: Path, config: Mapping[str, Any]) -> None:
         _write_json(marker, {"hash": stage_id(config), "config": plain(config)})
     elif begun is None:
         if not (directory / "done.json").exists():
-            foreign = sorted(
-                path.name for path in directory.iterdir() if not path.name.startswith(".")
-            )
+            names = {path.name for path in directory.iterdir() if not path.name.startswith(".")}
+            foreign = sorted(names - _TRACES)
             if foreign:
                 raise StageError(
                     f"{directory} is not empty ({', '.join(foreign[:5])}) and is not a stage. "

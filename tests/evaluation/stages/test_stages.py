@@ -130,6 +130,13 @@ def test_a_directory_with_other_files_is_refused(tmp_path):
     assert (tmp_path / "thesis.tex").read_text(encoding="utf-8") == "precious"
 
 
+def test_traces_of_a_deleted_stage_do_not_block_its_folder(tmp_path):
+    (tmp_path / "failed.json").write_text("{}")  # from a process that outlived the folder
+    (tmp_path / "stage.log").write_text("")
+    assert run_stage(tmp_path, CONFIG, write_result)
+    assert stage_state(tmp_path, CONFIG).name == "done"
+
+
 def test_work_without_results_or_with_reserved_names_is_refused(tmp_path):
     with pytest.raises(StageError, match="wrote no file"):
         run_stage(tmp_path / "a", CONFIG, lambda directory: None)
