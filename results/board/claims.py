@@ -60,6 +60,7 @@ class Claim:
         result: The headline number in a sentence; empty while it is open.
         evidence: The table rows of ``result`` (``jepabench.results.quoted_numbers``).
         figures: The figures of ``claims.yaml``.
+        headline: Whether the page shows the headline figure of the board.
         tables: The tables; empty if nothing has been measured.
     """
 
@@ -73,6 +74,7 @@ class Claim:
     result: str = ""
     evidence: Sequence[str] = ()
     figures: Sequence[Mapping[str, Any]] = ()
+    headline: bool = False
     tables: tuple[ClaimTable, ...] = ()
 
     def __post_init__(self) -> None:

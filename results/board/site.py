@@ -96,13 +96,14 @@ def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Ent
     known = {task.id: task for task in sources.tasks}
     site = _Site(output, known, progress)
     panels = read_panels(sources.headline)
+    headline = _headline(site, panels)
     data = page_values.board_data(entries.current, sources.suites)
     site.write(
         "index.html",
         "index.html.j2",
         root="",
         answer=answer_question(entries.current, sources.suites, panels),
-        headline=_headline(site, panels),
+        headline=headline,
         entries=entries,
         claims=claims,
         tasks=sources.tasks,
@@ -125,7 +126,7 @@ def build_board(output: Path, sources: Sources, *, progress: bool = True) -> Ent
     best = {task.id: page_values.best_on_task(task.id, entries.current) for task in sources.tasks}
     site.write("tasks/index.html", "tasks.html.j2", tasks=sources.tasks, best=best)
     for claim in site.each(claims, "claims"):
-        _claim(site, claim, claims)
+        _claim(site, claim, claims, headline if claim.headline else None)
     site.write("claims/index.html", "claims.html.j2", claims=claims)
     site.remove_stale_files()
     return entries
@@ -305,8 +306,13 @@ def _task(site: _Site, task: TaskSpec, entries: Sequence[Entry]) -> None:
     )
 
 
-def _claim(site: _Site, claim: Claim, claims: Sequence[Claim]) -> None:
+def _claim(
+    site: _Site, claim: Claim, claims: Sequence[Claim], headline: Mapping[str, Any] | None
+) -> None:
     figures = []
+    if headline is not None:
+        name = f"../{headline['names'][0]}"
+        figures.append({"name": name, "caption": headline["caption"], "several": True})
     for number, spec in enumerate(claim.figures):
         table = next((one for one in claim.tables if one.name == spec["table"]), None)
         if table is not None:

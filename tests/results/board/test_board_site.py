@@ -103,6 +103,13 @@ def test_a_claim_shows_its_tables_or_the_command_that_would_answer_it(site):
     assert list((site / "claims").glob("C5-*-wide.svg"))
 
 
+def test_planning_against_rl_opens_its_claim_with_the_headline_figure(tmp_path):
+    build_board(tmp_path / "site", sources(tmp_path / "empty"), progress=False)
+    page = (tmp_path / "site/claims/C4.html").read_text(encoding="utf-8")
+    assert 'src="../planning-vs-rl-wide.svg"' in page
+    assert (tmp_path / "site/planning-vs-rl-wide.svg").is_file()
+
+
 def test_every_panel_of_a_claim_figure_compares_several_series():
     for claim in read_claims():
         tables = {table.name: table.rows for table in claim.tables}
