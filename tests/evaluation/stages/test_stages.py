@@ -131,8 +131,9 @@ def test_a_directory_with_other_files_is_refused(tmp_path):
 
 
 def test_traces_of_a_deleted_stage_do_not_block_its_folder(tmp_path):
-    (tmp_path / "failed.json").write_text("{}")  # from a process that outlived the folder
-    (tmp_path / "stage.log").write_text("")
+    # A process that outlived the folder wrote these.
+    (tmp_path / "failed.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "stage.log").write_text("", encoding="utf-8")
     assert run_stage(tmp_path, CONFIG, write_result)
     assert stage_state(tmp_path, CONFIG).name == "done"
 
