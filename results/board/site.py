@@ -27,7 +27,7 @@ from jepabench.evaluation.verification.levels import BADGES
 from jepabench.results.board import page_values
 from jepabench.results.board.answer import answer_question
 from jepabench.results.board.charts import profile_chart
-from jepabench.results.board.claim_figures import claim_figure, split_panels
+from jepabench.results.board.claim_figures import claim_figure
 from jepabench.results.board.claims import Claim, ClaimTable, read_claims
 from jepabench.results.board.comparisons import (
     Episode,
@@ -312,16 +312,15 @@ def _claim(
     figures = []
     if headline is not None:
         name = f"../{headline['names'][0]}"
-        figures.append({"name": name, "caption": headline["caption"], "several": True})
+        figures.append({"name": name, "caption": headline["caption"], "widths": True})
     for number, spec in enumerate(claim.figures):
         table = next((one for one in claim.tables if one.name == spec["table"]), None)
         if table is not None:
-            name, several = f"{claim.id}-{number}", len(split_panels(table.rows, spec)) > 1
-            for width, columns in (("wide", 2), ("narrow", 1)) if several else (("wide", 1),):
-                drawn = claim_figure(table.rows, spec, columns=columns)
-                site.add(f"claims/{name}-{width}.svg", drawn)
+            name = f"{claim.id}-{number}"
+            # One column fits every screen, and drawing takes most of the time of the board.
+            site.add(f"claims/{name}.svg", claim_figure(table.rows, spec, columns=1))
             caption = spec.get("caption", spec["label"])
-            figures.append({"name": name, "caption": caption, "several": several})
+            figures.append({"name": name, "caption": caption, "widths": False})
     for table in claim.tables:
         site.add(f"claims/{table.name}", table.rows.to_csv(index=False).encode())
     place = [one.id for one in claims].index(claim.id)

@@ -100,7 +100,7 @@ def test_a_claim_shows_its_tables_or_the_command_that_would_answer_it(site):
             assert (
                 site / "claims" / table.name
             ).is_file() and f">{table.rows.columns[0].replace('_', ' ')}</button>" in text
-    assert list((site / "claims").glob("C5-*-wide.svg"))
+    assert list((site / "claims").glob("C5-*.svg"))
 
 
 def test_planning_against_rl_opens_its_claim_with_the_headline_figure(tmp_path):
