@@ -86,7 +86,7 @@ def is_done(directory: Path, config: Mapping[str, Any], *, thorough: bool = Fals
     checksum.
 
     Raises:
-        StageError: The directory belongs to another configuration.
+        StageError: The directory belongs to another configuration, or holds foreign files.
     """
     done = _read_json(directory / "done.json")
     _check_config(directory, config, done)
@@ -120,7 +120,7 @@ def stage_state(directory: Path, config: Mapping[str, Any]) -> StageState:
     """Return the progress of a stage without changing it.
 
     Raises:
-        StageError: The directory belongs to another configuration.
+        StageError: The directory belongs to another configuration, or holds foreign files.
     """
     done = _read_json(directory / "done.json")
     _check_config(directory, config, done)
@@ -219,6 +219,8 @@ def _check_config(
 ) -> None:
     asked = stage_id(config)
     begun = _read_json(directory / "stage.json")
+    if begun is None and not (directory / "done.json").exists():
+        _refuse_foreign_files(directory)
     if done is None and not _is_claimed(directory):
         begun = None  # it produced nothing, so the folder is free for this configuration
     for known in (done, begun):
@@ -228,6 +230,16 @@ def _check_config(
                 f"{directory} holds a stage with another configuration: {changes}. Nothing was "
                 "changed. Choose another directory, or delete this one with its result."
             )
+
+
+def _refuse_foreign_files(directory: Path) -> None:
+    """Refuse a directory without a stage that holds files which no stage made."""
+    names = {path.name for path in directory.glob("*") if not path.name.startswith(".")}
+    if foreign := sorted(names - _TRACES):
+        raise StageError(
+            f"{directory} is not empty ({', '.join(foreign[:5])}) and is not a stage. "
+            "Choose another directory."
+        )
 
 
 def _is_claimed(directory: Path) -> bool:
@@ -242,23 +254,13 @@ def _is_claimed(directory: Path) -> bool:
 
 
 def _claim(directory: Path, config: Mapping[str, Any]) -> None:
-    """Write ``stage.json``; refuse a directory with files that no stage made."""
+    """Write ``stage.json`` into a directory that ``_check_config`` accepts."""
     marker = directory / "stage.json"
     begun = _read_json(marker)
-    if begun is not None and begun["hash"] != stage_id(config):
-        # An earlier configuration that produced nothing; run_stage has checked this before.
+    if begun is None or begun["hash"] != stage_id(config):
+        # What is here is of a deleted stage, or of another configuration that produced nothing.
         for name in ("failed.json", "stage.log"):
             (directory / name).unlink(missing_ok=True)
-        _write_json(marker, {"hash": stage_id(config), "config": plain(config)})
-    elif begun is None:
-        if not (directory / "done.json").exists():
-            names = {path.name for path in directory.iterdir() if not path.name.startswith(".")}
-            foreign = sorted(names - _TRACES)
-            if foreign:
-                raise StageError(
-                    f"{directory} is not empty ({', '.join(foreign[:5])}) and is not a stage. "
-                    "Choose another directory."
-                )
         _write_json(marker, {"hash": stage_id(config), "config": plain(config)})
     # An earlier result is damaged and must not be used any more.
     for name in ("done.json", ".commit.json"):

@@ -64,7 +64,7 @@ def _model(config: Mapping[str, Any], speeds: Speeds) -> float:
         return 1.0
     training, model = config["training"], config["model"]
     steps = training.get("num_steps", 1000) * training.get("batch_size", 128) / 128
-    steps *= training.get("max_rounds", 1)  # an upper bound: rounds end early
+    steps *= training.get("max_rounds", 1)  # rounds may end early, or start anew
     if model.get("encoder") == "state":
         return steps * _STATE_TRAINING * speeds.training_step
     width = 6.0 if model.get("encoder") in ("vit", "slots") else 1.0

@@ -25,8 +25,8 @@ from jepabench.results.report.panels import (
 Rows = Sequence[Mapping[str, Any]]
 
 
-def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int = 3) -> bytes:
-    """Draw a figure specified in ``claims.yaml``.
+def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any]) -> bytes:
+    """Draw a figure specified in ``claims.yaml``, with its panels below each other.
 
     Args:
         table: Rows of the table.
@@ -39,9 +39,9 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
             value axis); ``log`` (whether x is logarithmic); ``only`` (allowed values of columns,
             by column); ``families`` (the family of each series by name, where the table has no
             column ``model_steps`` that tells planners from policies).
-        columns: Number of panels side by side.
     """
-    rows, parts = _select_rows(table, spec), split_panels(table, spec)
+    parts = split_panels(table, spec)
+    rows = [row for part in parts.values() for row in part]
     series = list(dict.fromkeys(str(row[spec["series"]]) for row in rows))
     families = _find_families(rows, spec)
     colours = _choose_colours(series, families, spec)
@@ -59,7 +59,7 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
     figure = panel_figure(
         parts,
         lambda axes, part: draw(axes, group(part), spec, colours),
-        columns=columns,
+        columns=1,  # fits every screen
         height=0.3 * most + 0.9 if spec["kind"] == "bars" else 2.4,
         share_y=spec["kind"] == "bars"
         and all(len(group(part)) == len(series) for part in parts.values()),
@@ -70,18 +70,17 @@ def claim_figure(table: pd.DataFrame, spec: Mapping[str, Any], *, columns: int =
 
 
 def split_panels(table: pd.DataFrame, spec: Mapping[str, Any]) -> dict[str, Rows]:
-    """Return the rows of each panel of ``claim_figure`` by its title, in the table's order."""
+    """Return the rows of each panel of ``claim_figure`` by its title, in the order of the table.
+
+    Rows with values that ``only`` does not allow are left out. Arguments as for ``claim_figure``.
+    """
+    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    for column, values in spec.get("only", {}).items():
+        rows = [row for row in rows if str(row[column]) in values]
     panel, parts = spec.get("panel", ""), {}
-    for row in _select_rows(table, spec):
+    for row in rows:
         parts.setdefault(short_name(str(row[panel])) if panel else "", []).append(row)
     return parts
-
-
-def _select_rows(table: pd.DataFrame, spec: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows with the values that ``only`` allows."""
-    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
-    allowed = spec.get("only", {}).items()
-    return [row for row in rows if all(str(row[name]) in values for name, values in allowed)]
 
 
 def _find_families(rows: Rows, spec: Mapping[str, Any]) -> Mapping[str, str]:

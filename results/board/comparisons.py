@@ -97,7 +97,10 @@ def paired_differences(entries: Sequence[Entry], views: Sequence[Keys]) -> NDArr
 
 
 def differences_from(entry: Entry, others: Sequence[Entry], keys: Keys) -> NDArray[np.float64]:
-    """Return the paired differences [N, 3] of one submission minus each of N others."""
+    """Return ``paired_differences`` of one submission minus each of N others, [N, 3], not rounded.
+
+    NaN where one of the two lacks a cell.
+    """
     found = np.full((len(others), 3), np.nan)
     for group in _group_by_shape(others):
         found[group] = _compare_groups([entry], [others[place] for place in group], [keys])[0, :, 0]

@@ -94,8 +94,8 @@ def view_numbers(entries: Sequence[Entry], keys: Keys) -> list[list[Number] | No
     tested = [entry for entry in whole if entry.kind == "learned" and entry.can_lead]
     best = max(tested, key=lambda entry: rates[entry.name].estimate, default=None)
     references = [entry for entry in entries if entry.is_reference]
-    lows = [] if best is None else differences_from(best, tested, keys)[:, 1]
-    tied = {entry.name for entry, low in zip(tested, lows, strict=False) if low <= 0}
+    lows = differences_from(best, tested, keys)[:, 1] if best else []
+    tied = {entry.name for entry, low in zip(tested, lows, strict=True) if low <= 0}
     rows: list[list[Number] | None] = []
     for entry in entries:
         if entry.name not in rates:

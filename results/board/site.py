@@ -312,15 +312,19 @@ def _claim(
     figures = []
     if headline is not None:
         name = f"../{headline['names'][0]}"
-        figures.append({"name": name, "caption": headline["caption"], "widths": True})
+        figures.append(
+            {
+                "image": f"{name}-wide.svg",
+                "narrow": f"{name}-narrow.svg",
+                "caption": headline["caption"],
+            }
+        )
     for number, spec in enumerate(claim.figures):
         table = next((one for one in claim.tables if one.name == spec["table"]), None)
         if table is not None:
-            name = f"{claim.id}-{number}"
-            # One column fits every screen, and drawing takes most of the time of the board.
-            site.add(f"claims/{name}.svg", claim_figure(table.rows, spec, columns=1))
-            caption = spec.get("caption", spec["label"])
-            figures.append({"name": name, "caption": caption, "widths": False})
+            image, caption = f"{claim.id}-{number}.svg", spec.get("caption", spec["label"])
+            site.add(f"claims/{image}", claim_figure(table.rows, spec))
+            figures.append({"image": image, "narrow": "", "caption": caption})
     for table in claim.tables:
         site.add(f"claims/{table.name}", table.rows.to_csv(index=False).encode())
     place = [one.id for one in claims].index(claim.id)

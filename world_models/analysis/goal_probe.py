@@ -20,7 +20,7 @@ from jepabench.world_models.analysis.imagination import (
 from jepabench.world_models.analysis.probes import Probe, fit_probe
 from jepabench.world_models.checkpoint import LoadedWorldModel
 
-READABLE = 0.8  # share of encoded frames whose goal a probe must read for planning
+READABLE = 0.8  # share of encoded frames from which a probe must read the goal
 IN_PLACE = "in_place"  # metadata of a checkpoint: one reading per round of training
 READ_STEPS = (0, 1)  # imagined steps of a reading; a training window always has these
 _FITTED_FRAMES = 6000

@@ -103,10 +103,8 @@ def _check_term(name: str, options: Any) -> None:
     if not isinstance(options, Mapping) or "weight" not in options:
         raise ValueError(f"Term {name!r} has no weight. Write {{{name}: {{weight: 1.0}}}}.")
     function = (objectives.LATENT_TERMS | objectives.PAIR_TERMS).get(name)
-    known = [*_WEIGHTS]
-    if function is not None:
-        parameters = inspect.signature(function).parameters.values()
-        known += [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+    parameters = inspect.signature(function).parameters.values() if function else ()
+    known = [*_WEIGHTS, *(one.name for one in parameters if one.kind is one.KEYWORD_ONLY)]
     for option, value in options.items():
         if option not in known:
             raise unknown_name(f"option of the term {name!r}", option, known)
@@ -263,7 +261,7 @@ class JEPA(nn.Module):
         return terms
 
     def _weigh(self, name: str) -> tuple[float, dict[str, Any]]:
-        """Return the present weight of a term and its other options."""
+        """Return the weight of a term, raised or not, and its other options."""
         options = dict(self.config.terms[name])
         weight = options.pop("weight")
         raised = options.pop("raised_weight", weight)

@@ -20,9 +20,10 @@ class TrainConfig:
         max_rounds: Largest number of rounds. After a round, a probe reads the achieved goal of
             held-out frames imagined one model step ahead. Another round follows, with the
             learning rate restarted (SGDR, Loshchilov & Hutter 2017), until the goal is read within
-            the success rule in ``enough_in_place`` of them. If it is read from fewer than
-            ``goal_probe.READABLE`` of the encoded frames after the first round, a JEPA with raised
-            weights starts anew with these, for as many rounds. With 1 nothing is read.
+            the success rule in ``enough_in_place`` of them. If the probe reads it from fewer than
+            ``goal_probe.READABLE`` of the encoded frames after the first round, a JEPA whose terms
+            have a ``raised_weight`` starts anew with it, for as many rounds. With 1 nothing is
+            read.
         enough_in_place: Share of these frames, 0 to 1. A search trusts what a model with at least
             this share imagines.
         batch_size: Windows per step.

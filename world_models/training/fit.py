@@ -210,20 +210,19 @@ class _Trainer:
             source = network.prepare(
                 self.data, directory=directory, train=self.train, progress=self.progress
             )
-        model = cast(nn.Module, network)
-        initial = copy.deepcopy(model.state_dict()) if _has_raised_weights(model) else None
+        initial = _copy_initial_weights(network)
         seconds = time.monotonic() - began + self.train(network, settings, directory, source)
         config, readings = TrainConfig.from_settings(settings), []
-        left = config.max_rounds - 1
-        while config.max_rounds > 1:
+        limit = config.max_rounds
+        while limit > 1:
             readings.append(self._read_goal(network))
             number = len(readings)
-            if initial is not None and number == 1 and readings[0]["0"] < READABLE:
-                model.load_state_dict(initial)
-                cast(JEPA, model).raised, left = True, config.max_rounds
-            elif readings[-1]["1"] >= config.enough_in_place or not left:
+            if number == 1 and initial and readings[0]["0"] < READABLE:
+                _start_anew(network, initial)
+                limit += 1  # the first round does not count
+            elif readings[-1]["1"] >= config.enough_in_place or number == limit:
                 break
-            folder, left = directory / f"round-{number}", left - 1
+            folder = directory / f"round-{number}"
             seconds += self.train(network, settings, folder, source, number)
         return seconds, readings
 
@@ -263,9 +262,17 @@ def _build_network(
     return network
 
 
-def _has_raised_weights(model: nn.Module) -> bool:
-    terms = model.config.terms if isinstance(model, JEPA) else {}
-    return any("raised_weight" in options for options in terms.values())
+def _copy_initial_weights(network: Any) -> dict[str, torch.Tensor]:
+    """Return a copy of the weights of a JEPA that may start anew with raised weights, or {}."""
+    terms = network.config.terms if isinstance(network, JEPA) else {}
+    raises = any("raised_weight" in options for options in terms.values())
+    return copy.deepcopy(network.state_dict()) if raises else {}
+
+
+def _start_anew(network: Any, initial: Mapping[str, torch.Tensor]) -> None:
+    """Restore the initial weights of a JEPA, and raise the weights of its terms."""
+    network.load_state_dict(initial)
+    network.raised = True
 
 
 def _describe_inputs(

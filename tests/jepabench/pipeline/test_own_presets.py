@@ -3,6 +3,7 @@ import sys
 
 import pytest
 
+from jepabench.envs import registry
 from jepabench.execution.run_plan import make_plan
 from jepabench.main import main
 from jepabench.pipeline.config import load_preset
@@ -179,6 +180,7 @@ def test_an_installed_package_provides_presets(tmp_path, monkeypatch):
         "[jepabench.presets]\nlab = lab.nothing\n", encoding="utf-8"
     )
     search_path._find_package_folders.cache_clear()
+    registry._read_entry_points.cache_clear()
     with pytest.raises(search_path.ConfigError, match=r"declares presets in 'lab\.nothing'"):
         search_path.list_presets("agent")
     for name in [name for name in sys.modules if name.partition(".")[0] == "lab"]:
